@@ -1,0 +1,85 @@
+"""Pairs in, pairs out: an image and its mask always move together."""
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Augmentation(BaseModel):
+    """How far a training pair may be changed; 0 or False leaves a step out.
+
+    Attributes:
+        rotation_deg: Largest rotation to either side, degrees.
+        shift: Largest shift along each axis, as a share of the side.
+        zoom: Largest change of scale to either side.
+        flip: Mirror left and right in half of the cases.
+        gamma: Largest |log2 γ| of image ** γ, per channel.
+        brightness: Largest offset per channel, images being in [0, 1].
+        noise: Standard deviation of added Gaussian noise.
+        elastic: Standard deviation of an elastic displacement, as a share of the side.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rotation_deg: float = Field(15.0, ge=0, le=180)
+    shift: float = Field(0.05, ge=0, le=0.5)
+    zoom: float = Field(0.1, ge=0, lt=1)
+    flip: bool = True
+    gamma: float = Field(0.3, ge=0, le=3)
+    brightness: float = Field(0.05, ge=0, le=1)
+    noise: float = Field(0.0, ge=0, le=1)
+    elastic: float = Field(0.0, ge=0, le=0.2)
+
+
+def augment_pair(
+    image: np.ndarray, mask: np.ndarray, config: Augmentation, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Moves an image with its mask at random, then changes the image's intensities.
+
+    Args:
+        image: (S, S, C) float32 in [0, 1].
+        mask: (S, S) bool.
+        config: The ranges.
+        rng: Where the randomness comes from.
+
+    Returns:
+        A new pair of the same shapes, types and ranges.
+    """
+    x, y = _displacement(image.shape[0], config, rng)
+    moved = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    moved_mask = cv2.remap(mask.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+    return _jitter(moved, config, rng), moved_mask.astype(bool)
+
+
+def _displacement(
+    size: int, config: Augmentation, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns for each output pixel the x and y of the input pixel it shows, both (S, S) float32."""
+    angle = np.deg2rad(rng.uniform(-1, 1) * config.rotation_deg)
+    scale = 1 / (1 + rng.uniform(-1, 1) * config.zoom)
+    dx, dy = rng.uniform(-1, 1, 2) * config.shift * size
+    mirror = -1 if rng.random() < 0.5 and config.flip else 1
+    centre = (size - 1) / 2
+    v, u = np.mgrid[:size, :size].astype(np.float32) - centre
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    x = (mirror * (cos * u - sin * v) + centre + dx).astype(np.float32)
+    y = (sin * u + cos * v + centre + dy).astype(np.float32)
+    if config.elastic > 0:
+        # Few control points, smoothly enlarged: tissue bends over centimetres, not over pixels.
+        for axis in (x, y):
+            coarse = rng.normal(0, config.elastic * size, (5, 5)).astype(np.float32)
+            axis += cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    return x, y
+
+
+def _jitter(image: np.ndarray, config: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    channels = image.shape[2]
+    gamma = 2 ** (rng.uniform(-1, 1, channels) * config.gamma)
+    offset = rng.uniform(-1, 1, channels) * config.brightness
+    if config.gamma > 0:
+        # Images come in 256 steps: a table of powers costs a tenth of a power for each pixel.
+        table = (np.linspace(0, 1, 256)[:, None] ** gamma).astype(np.float32)
+        image = table[np.rint(image * 255).astype(np.uint8), np.arange(channels)]
+    if config.noise > 0:
+        image = image + rng.normal(0, config.noise, image.shape).astype(np.float32)
+    return np.clip(image + offset.astype(np.float32), 0, 1)

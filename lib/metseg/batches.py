@@ -1,0 +1,49 @@
+"""Training slices, shuffled and augmented anew in every epoch, as batches."""
+
+import keras
+import numpy as np
+
+from metseg.augment import Augmentation, augment_pair
+from metseg.data.cache import SliceCache
+
+
+class EpochBatches(keras.utils.PyDataset):
+    """One epoch over some slices of a cache.
+
+    Order and augmentation follow from (seed, epoch, slice) alone, so an epoch is the same whether or not
+    the training was interrupted before it.
+    """
+
+    def __init__(
+        self,
+        cache: SliceCache,
+        rows: np.ndarray,
+        *,
+        batch_size: int,
+        augmentation: Augmentation | None,
+        seed: int,
+        epoch: int,
+    ):
+        super().__init__()
+        self._cache = cache
+        self._order = np.random.default_rng([seed, epoch]).permutation(rows)
+        self._batch_size = batch_size
+        self._augmentation = augmentation
+        self._seed = (seed, epoch)
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // self._batch_size)
+
+    def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns batch k: (B, S, S, 3) float32 in [0, 1] and (B, S, S, 1) float32 in {0, 1}."""
+        rows = self._order[k * self._batch_size : (k + 1) * self._batch_size]
+        pairs = [self._pair(row) for row in rows]
+        images, masks = zip(*pairs, strict=True)
+        return np.stack(images), np.stack(masks)[..., None].astype(np.float32)
+
+    def _pair(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        image = self._cache.images[row].astype(np.float32) / 255
+        mask = np.asarray(self._cache.masks[row])
+        if self._augmentation is None:
+            return image, mask
+        return augment_pair(image, mask, self._augmentation, np.random.default_rng([*self._seed, row]))

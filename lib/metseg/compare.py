@@ -1,0 +1,331 @@
+"""Tables of numbers in, statistics out: what a set of scored scans says about a model, and about two of them.
+
+A model comes as two tables, the rows of `metrics.evaluate_case` gathered: `per_patient` (one row a scan, with
+patient_id and case_id) and `per_slice` (one row a slice, with both ids). The unit of every interval and test
+is the patient, since neighbouring slices, and scans of one person, are not independent.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from metseg.metrics import dice_from_counts
+
+# one sentence a column of the summary, shown wherever the number is shown
+DEFINITIONS: dict[str, str] = {
+    "model": "Name of the model.",
+    "n_patients": "Patients evaluated.",
+    "n_dice_undefined": "Patients with neither tumour nor prediction: their Dice is undefined and left out.",
+    "dice_mean": "Mean over patients of the volume Dice, all voxels of a patient's scans counted together.",
+    "dice_mean_low": "Lower end of the 95 % bootstrap interval of dice_mean, patients resampled.",
+    "dice_mean_high": "Upper end of the 95 % bootstrap interval of dice_mean, patients resampled.",
+    "dice_median": "Median over patients of the volume Dice.",
+    "dice_median_low": "Lower end of the 95 % bootstrap interval of dice_median, patients resampled.",
+    "dice_median_high": "Upper end of the 95 % bootstrap interval of dice_median, patients resampled.",
+    "tumour_slice_dice": "Mean slice Dice over all slices, of all patients, whose reference shows tumour.",
+    "pooled_dice": "One Dice over all voxels of all patients together, so large tumours weigh most.",
+    "slice_dice_empty1": "Mean slice Dice over all slices, an empty slice left empty counts 1; flattering.",
+    "precision": "Mean over patients of the share of predicted voxels that are tumour; a complete miss is 0.",
+    "recall": "Mean over patients with tumour of the share of tumour voxels that were predicted.",
+    "hd95_median": "Median over patients of the 95th percentile Hausdorff distance, a missed scan infinite.",
+    "hd95_unit": "Unit of hd95_median: mm, px (voxels, spacing unknown), or mixed (then it is left out).",
+    "n_hd95_infinite": "Patients with a scan in which exactly one of reference and prediction is empty.",
+    "lesion_sensitivity": "Share of all reference lesions that the prediction overlaps in a voxel or more.",
+    "false_positives_per_patient": "Predicted lesions that overlap no reference lesion, per patient.",
+}
+
+# one sentence a column of the pairs table
+PAIR_DEFINITIONS: dict[str, str] = {
+    "model_a": "First model of the pair.",
+    "model_b": "Second model of the pair.",
+    "n": "Patients in the comparison.",
+    "n_dropped": "Patients left out because their Dice is undefined for at least one of the two models.",
+    "mean_difference": "Mean over patients of the volume Dice of model_a minus that of model_b.",
+    "mean_difference_low": "Lower end of its 95 % bootstrap interval, patients resampled.",
+    "mean_difference_high": "Upper end of its 95 % bootstrap interval, patients resampled.",
+    "p_value": "Two-sided Wilcoxon signed-rank test of the paired differences, Pratt's handling of zeros.",
+    "p_holm": "p_value after Holm's correction over all pairs of models.",
+}
+
+_COUNTS = [
+    "ref_voxels",
+    "pred_voxels",
+    "tp_voxels",
+    "lesions_ref",
+    "lesions_detected",
+    "lesions_false_positive",
+]
+
+
+def combine_cases(per_patient: pd.DataFrame) -> pd.DataFrame:
+    """One row a patient: the counts of a patient's scans added, the ratios taken of the sums.
+
+    Adding voxels lets a patient's larger tumour weigh more and assumes that the scans share a voxel size.
+    `hd95` is the worst of the scans, so that a missed scan stays visible.
+
+    Args:
+        per_patient: one row a scan with patient_id, case_id and the keys of `metrics.evaluate_case`.
+
+    Returns:
+        Table indexed by patient_id, sorted: the six counts, hd95, dice (nan when both masks are empty),
+        precision (0 for a complete miss, nan when both are empty) and recall (nan without tumour).
+
+    Raises:
+        ValueError: a column is missing, the table is empty, or a scan is in it twice.
+    """
+    _require(per_patient, ["patient_id", "case_id", *_COUNTS, "hd95", "hd95_unit"], "per_patient")
+    twice = per_patient.loc[per_patient.duplicated(["patient_id", "case_id"]), ["patient_id", "case_id"]]
+    if len(twice):
+        raise ValueError(
+            f"per_patient holds a scan twice: {twice.to_numpy().tolist()}; keep one row per scan"
+        )
+    by_patient = per_patient.groupby("patient_id")
+    table = by_patient[_COUNTS].sum().join(by_patient["hd95"].max())
+    ref, pred, tp = table["ref_voxels"], table["pred_voxels"], table["tp_voxels"]
+    table["dice"] = dice_from_counts(ref, pred, tp, empty=np.nan)
+    table["precision"] = (tp / pred).mask((pred == 0) & (ref > 0), 0.0)
+    table["recall"] = tp / ref
+    return table
+
+
+def bootstrap_interval(
+    values, statistic: Callable = np.mean, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a statistic over patients.
+
+    The percentile form, not BCa: BCa's jackknife is unsound for the median and undefined for constant values.
+
+    Args:
+        values: one number a patient, (N,), no nan.
+        statistic: takes an array and `axis`, as np.mean and np.median do.
+        confidence: coverage in (0, 1).
+        resamples: bootstrap samples drawn.
+        seed: of the resampling; the same seed gives the same interval.
+
+    Returns:
+        Lower and upper end; (nan, nan) for fewer than two patients, who say nothing about spread.
+
+    Raises:
+        ValueError: a value is nan; what to do with it is the caller's choice.
+
+    Reference:
+        Efron & Tibshirani (1993), An Introduction to the Bootstrap, section 13.3.
+    """
+    values = np.asarray(values, dtype=float)
+    if np.isnan(values).any():
+        raise ValueError(
+            f"{np.isnan(values).sum()} of {values.size} values are nan; drop them and report how many"
+        )
+    if values.size < 2:
+        return float("nan"), float("nan")
+    result = stats.bootstrap(
+        (values,),
+        statistic,
+        confidence_level=confidence,
+        n_resamples=resamples,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def summarise(
+    per_patient: pd.DataFrame, per_slice: pd.DataFrame, *, resamples: int = 10_000, seed: int = 0
+) -> dict:
+    """Every figure of merit of one model, as `DEFINITIONS` states them.
+
+    An undefined (nan) patient is left out of a mean; no miss can make a patient undefined, so none can raise
+    a mean.
+
+    Args:
+        per_patient: one row a scan with patient_id, case_id and the keys of `metrics.evaluate_case`.
+        per_slice: the slice tables of the same scans, with patient_id and case_id.
+        resamples: bootstrap samples drawn.
+        seed: of the resampling.
+
+    Returns:
+        The keys of `DEFINITIONS` without "model", in that order, as plain numbers and one str.
+
+    Raises:
+        ValueError: a column is missing, or the two tables hold different scans.
+    """
+    patients = combine_cases(per_patient)
+    _require(per_slice, ["patient_id", "case_id", "ref_px", "pred_px", "tp_px"], "per_slice")
+    _refuse_different(_scans(per_patient), _scans(per_slice), "per_patient", "per_slice")
+    dice = patients["dice"].dropna()
+    mean_low, mean_high = bootstrap_interval(dice, np.mean, resamples=resamples, seed=seed)
+    median_low, median_high = bootstrap_interval(dice, np.median, resamples=resamples, seed=seed)
+    ref, pred, tp = (per_slice[column].to_numpy() for column in ("ref_px", "pred_px", "tp_px"))
+    slice_dice = pd.Series(dice_from_counts(ref, pred, tp, empty=1.0))
+    total = patients[_COUNTS].sum()
+    pooled_dice = dice_from_counts(total.ref_voxels, total.pred_voxels, total.tp_voxels, empty=np.nan)
+    units = per_patient["hd95_unit"].unique()
+    return {
+        "n_patients": len(patients),
+        "n_dice_undefined": len(patients) - len(dice),
+        "dice_mean": float(dice.mean()),
+        "dice_mean_low": mean_low,
+        "dice_mean_high": mean_high,
+        "dice_median": float(dice.median()),
+        "dice_median_low": median_low,
+        "dice_median_high": median_high,
+        "tumour_slice_dice": float(slice_dice[ref > 0].mean()),
+        "pooled_dice": float(pooled_dice),
+        "slice_dice_empty1": float(slice_dice.mean()),
+        "precision": float(patients["precision"].mean()),
+        "recall": float(patients["recall"].mean()),
+        "hd95_median": float(np.median(patients["hd95"])) if len(units) == 1 else float("nan"),
+        "hd95_unit": str(units[0]) if len(units) == 1 else "mixed",
+        "n_hd95_infinite": int(np.isinf(patients["hd95"]).sum()),
+        "lesion_sensitivity": float(total.lesions_detected / (total.lesions_ref or np.nan)),
+        "false_positives_per_patient": float(total.lesions_false_positive / len(patients)),
+    }
+
+
+def predict_nothing_score(per_slice: pd.DataFrame) -> float:
+    """The `slice_dice_empty1` of a model that never predicts a voxel: the share of slices without tumour.
+
+    Args:
+        per_slice: slice table with ref_px; what the model predicted does not matter.
+
+    Returns:
+        Share in [0, 1].
+
+    Raises:
+        ValueError: the column is missing, or the table has no rows.
+    """
+    _require(per_slice, ["ref_px"], "per_slice")
+    return float((per_slice["ref_px"] == 0).mean())
+
+
+def paired_test(dice_a: pd.Series, dice_b: pd.Series, *, resamples: int = 10_000, seed: int = 0) -> dict:
+    """Compares two models patient by patient.
+
+    A patient whose Dice is nan for either model is dropped and counted; this hides a false alarm of one model
+    in a tumour-free patient, which `dice_mean` and `false_positives_per_patient` show.
+
+    Args:
+        dice_a: Dice of the first model, indexed by patient_id.
+        dice_b: Dice of the second, the same patients in any order.
+        resamples: bootstrap samples drawn.
+        seed: of the resampling.
+
+    Returns:
+        n, n_dropped, mean_difference (a minus b), mean_difference_low, mean_difference_high (95 % bootstrap
+        interval) and p_value (1.0 when every difference is zero; nan when no patient is left).
+
+    Raises:
+        ValueError: the patients differ, or one is there twice.
+
+    Reference:
+        Wilcoxon (1945), Biometrics Bulletin 1:80-83; Pratt (1959), JASA 54:655-667, for the zeros.
+    """
+    _refuse_different(dice_a.index, dice_b.index, "dice_a", "dice_b")
+    difference = (dice_a - dice_b.reindex(dice_a.index)).astype(float)
+    # rounded, because 0.9 - 0.8 and 0.8 - 0.7 must tie in the ranks
+    kept = difference.dropna().round(12).to_numpy()
+    low, high = bootstrap_interval(kept, np.mean, resamples=resamples, seed=seed)
+    if kept.any():
+        p_value = float(stats.wilcoxon(kept, zero_method="pratt").pvalue)
+    else:
+        p_value = 1.0 if kept.size else float("nan")
+    return {
+        "n": int(kept.size),
+        "n_dropped": int(difference.size - kept.size),
+        "mean_difference": float(kept.mean()) if kept.size else float("nan"),
+        "mean_difference_low": low,
+        "mean_difference_high": high,
+        "p_value": p_value,
+    }
+
+
+def holm(p_values) -> np.ndarray:
+    """Holm's step-down correction of p-values, in the order given.
+
+    Args:
+        p_values: one p-value a test, (M,); a nan counts as a test and stays nan.
+
+    Returns:
+        Adjusted p-values, (M,), at most 1.
+
+    Reference:
+        Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure, Scand. J. Stat. 6:65-70.
+    """
+    p_values = np.asarray(p_values, dtype=float)
+    order = np.argsort(p_values)
+    adjusted = np.empty_like(p_values)
+    # the k-th smallest of M times (M - k), never below a smaller p's result
+    adjusted[order] = np.maximum.accumulate(p_values[order] * np.arange(p_values.size, 0, -1))
+    return np.minimum(adjusted, 1.0)
+
+
+def compare_models(
+    tables: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], *, resamples: int = 10_000, seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Summarises every model and tests every pair on per-patient Dice.
+
+    Args:
+        tables: model name -> (per_patient, per_slice), all evaluated on the same scans.
+        resamples: bootstrap samples drawn for each interval.
+        seed: of the resampling.
+
+    Returns:
+        Summary, one row a model, columns as `DEFINITIONS`, best dice_mean first; and the pairs, columns as
+        `PAIR_DEFINITIONS`, the better model of a pair as model_a (no rows for a single model).
+
+    Raises:
+        ValueError: no model, or models evaluated on different patients or scans.
+    """
+    if not tables:
+        raise ValueError("no model to compare; evaluate at least one")
+    first = next(iter(tables))
+    for name, (per_patient, _) in tables.items():
+        _refuse_different(_scans(tables[first][0]), _scans(per_patient), f"model {first}", f"model {name}")
+    rows = [
+        {"model": name, **summarise(*pair, resamples=resamples, seed=seed)} for name, pair in tables.items()
+    ]
+    summary = pd.DataFrame(rows, columns=list(DEFINITIONS))
+    summary = summary.sort_values("dice_mean", ascending=False, kind="stable", ignore_index=True)
+    dice = {name: combine_cases(per_patient)["dice"] for name, (per_patient, _) in tables.items()}
+    tests = [
+        {"model_a": a, "model_b": b, **paired_test(dice[a], dice[b], resamples=resamples, seed=seed)}
+        for a, b in combinations(summary["model"], 2)
+    ]
+    pairs = pd.DataFrame(tests, columns=list(PAIR_DEFINITIONS))
+    pairs["p_holm"] = holm(pairs["p_value"])
+    return summary, pairs
+
+
+def _require(table: pd.DataFrame, columns: list[str], name: str) -> None:
+    """Raises unless the table has rows and all the columns."""
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise ValueError(
+            f"{name} lacks the columns {missing}; build it from metrics.evaluate_case plus both ids"
+        )
+    if table.empty:
+        raise ValueError(f"{name} has no rows; evaluate at least one scan")
+
+
+def _scans(table: pd.DataFrame) -> pd.Index:
+    """The distinct (patient_id, case_id) of a table."""
+    _require(table, ["patient_id", "case_id"], "a table of a model")
+    return pd.MultiIndex.from_frame(table[["patient_id", "case_id"]]).unique()
+
+
+def _refuse_different(index_a: pd.Index, index_b: pd.Index, name_a: str, name_b: str) -> None:
+    """Raises unless both hold the same patients (or scans), each once; names those that are missing."""
+    for index, name in ((index_a, name_a), (index_b, name_b)):
+        if index.has_duplicates:
+            raise ValueError(
+                f"{name} holds twice: {index[index.duplicated()].unique().tolist()}; keep one each"
+            )
+    missing_a, missing_b = index_b.difference(index_a).tolist(), index_a.difference(index_b).tolist()
+    if missing_a or missing_b:
+        raise ValueError(
+            f"{name_a} and {name_b} hold different patients: {name_a} lacks {missing_a}, "
+            f"{name_b} lacks {missing_b}; evaluate both on the same test set"
+        )

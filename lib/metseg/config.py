@@ -1,0 +1,125 @@
+"""One validated object carries a training's parameters from the notebook to the manifest."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from metseg.augment import Augmentation
+from metseg.errors import MetsegError
+from metseg.preprocess import Intensity, Preprocessing
+
+ModelName = Literal["nested_unet", "attention_unet", "unet"]
+LossName = Literal["bce", "focal", "dice", "bce_dice", "focal_tversky"]
+
+
+class TrainConfig(BaseModel):
+    """Everything that decides a training's result; the defaults are the quick run on the phantom.
+
+    Attributes:
+        model: Which network.
+        data_dir: Folder of scans.
+        image_size: Side of the network input, px; divisible by 2**(len(filters) - 1).
+        clip_limit, tile_grid, intensity: See `Preprocessing`.
+        filters: Convolution filters of each level.
+        deep_supervision: A head on every X(0,j); nested_unet only.
+        loss: Name in `metseg.losses.LOSSES`.
+        epochs: Passes over the training slices at most.
+        batch_size: Slices a step.
+        learning_rate: Adam's at the start.
+        schedule: `cosine` falls to zero over all epochs; `plateau` halves after 5 epochs without a better
+            validation Dice; `constant` stays.
+        patience: Epochs without a better validation Dice after which training stops; 0 never stops.
+        exclude_empty: Leave slices without lesion out of training (never out of evaluation).
+        augment: See `Augmentation`; False turns all of it off.
+        rotation_deg … elastic: See `Augmentation`.
+        test_fraction, validation_fraction: Shares of the patients.
+        folds, fold: k-fold cross-validation instead of a hold-out; 0 folds is the hold-out.
+        threshold: Probability from which a pixel is lesion.
+        precision: Keras dtype policy; `auto` is picked by the hardware.
+        seed: Of split, initial weights, order and augmentation.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: ModelName
+    data_dir: str
+    image_size: int = Field(128, ge=16, le=1024)
+    clip_limit: float = 2.0
+    tile_grid: int = 8
+    intensity: Intensity = "slice"
+    filters: tuple[int, ...] = Field((16, 32, 64, 128), min_length=2, max_length=7)
+    deep_supervision: bool = False
+    loss: LossName = "bce_dice"
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(16, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    patience: int = Field(0, ge=0)
+    exclude_empty: bool = False
+    augment: bool = True
+    rotation_deg: float = 15.0
+    shift: float = 0.05
+    zoom: float = 0.1
+    flip: bool = True
+    gamma: float = 0.3
+    brightness: float = 0.05
+    noise: float = 0.0
+    elastic: float = 0.0
+    test_fraction: float = Field(0.2, gt=0, lt=1)
+    validation_fraction: float = Field(0.15, gt=0, lt=1)
+    folds: int = Field(0, ge=0)
+    fold: int = Field(0, ge=0)
+    threshold: float = Field(0.5, gt=0, lt=1)
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    seed: int = Field(0, ge=0)
+
+    @field_validator("filters")
+    @classmethod
+    def _positive(cls, filters: tuple[int, ...]) -> tuple[int, ...]:
+        if min(filters) < 1:
+            raise ValueError("every level needs at least one filter")
+        return filters
+
+    def model_post_init(self, _context) -> None:
+        multiple = 2 ** (len(self.filters) - 1)
+        if self.image_size % multiple:
+            raise ValueError(f"image_size={self.image_size} is not divisible by {multiple}, which these filters need")
+        if self.deep_supervision and self.model != "nested_unet":
+            raise ValueError(f"deep_supervision needs model='nested_unet', not {self.model!r}")
+        if self.fold and self.fold >= self.folds:
+            raise ValueError(f"fold={self.fold} but folds={self.folds}; folds are numbered from 0")
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What `preprocess` needs."""
+        return Preprocessing(**{name: getattr(self, name) for name in Preprocessing.model_fields})
+
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """What `augment_pair` needs, or None."""
+        values = {name: getattr(self, name) for name in Augmentation.model_fields}
+        return Augmentation(**values) if self.augment else None
+
+    @property
+    def model_options(self) -> dict:
+        """What the builder of this model needs."""
+        nested = {"deep_supervision": self.deep_supervision} if self.model == "nested_unet" else {}
+        return {"filters": self.filters, **nested}
+
+
+def train_config(**values) -> TrainConfig:
+    """Returns a validated `TrainConfig`.
+
+    Raises:
+        MetsegError: In one sentence, the first parameter that is wrong and what it may be.
+    """
+    try:
+        return TrainConfig(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "extra_forbidden":
+            raise MetsegError(
+                f"unknown parameter {first['loc'][0]!r}; valid are {', '.join(TrainConfig.model_fields)}"
+            ) from None
+        where = f"{'.'.join(map(str, first['loc']))}={first['input']!r}: " if first["loc"] else ""
+        raise MetsegError(where + first["msg"].removeprefix("Value error, ")) from None

@@ -1,0 +1,1 @@
+"""Scans and masks, from disk or generated, as cases of patients."""

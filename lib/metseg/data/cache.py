@@ -1,0 +1,137 @@
+"""Slices decoded and preprocessed once, then read as memory-mapped arrays."""
+
+import hashlib
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+
+from metseg.data.cases import CaseFiles, load_case
+from metseg.errors import MetsegError
+from metseg.preprocess import Preprocessing, intensity_limits, preprocess, preprocess_mask
+
+CACHE_VERSION = 1  # part of every key: raise it when decoding or preprocessing changes
+
+
+@dataclass(frozen=True)
+class SliceCache:
+    """All slices of a data set as network input.
+
+    Attributes:
+        images: (N, S, S, 3) uint8, memory-mapped; divided by 255 they are what `preprocess` returned.
+        masks: (N, S, S) bool, memory-mapped.
+        slices: One row a slice: case_id, patient_id, slice_index, lesion_px (on the network's grid).
+        fingerprint: Hash of every file's name and content.
+    """
+
+    images: np.ndarray
+    masks: np.ndarray
+    slices: pd.DataFrame
+    fingerprint: str
+
+    def rows(self, patients: tuple[str, ...], *, exclude_empty: bool = False) -> np.ndarray:
+        """Returns the row numbers of these patients' slices."""
+        chosen = self.slices.patient_id.isin(patients)
+        if exclude_empty:
+            chosen &= self.slices.lesion_px > 0
+        return np.flatnonzero(chosen)
+
+
+def open_cache(cases: list[CaseFiles], config: Preprocessing, *, folder: Path) -> SliceCache:
+    """Opens the cache of a data set under these parameters, and makes it first where there is none.
+
+    The key is made of the parameters and of every file's path, size and time of change, so that a second
+    run need not read a scan. A cache is filled under a temporary name and renamed.
+
+    Args:
+        cases: Complete cases.
+        config: How slices become network input.
+        folder: Where caches live.
+
+    Raises:
+        MetsegError: A file is wrong, or the folder cannot be written to.
+    """
+    home = Path(folder) / _key(cases, config)
+    if not home.exists():
+        work = home.with_name(f".{home.name}.part")
+        try:
+            work.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(home.with_name(f".{home.name}.lock")):
+                shutil.rmtree(work, ignore_errors=True)  # what a killed process left
+                if not home.exists():
+                    work.mkdir()
+                    _fill(work, cases, config)
+                    work.rename(home)
+        except OSError as error:
+            raise MetsegError(
+                f"cannot write the cache {home} ({error.strerror or error}); free disk space or name another folder"
+            ) from error
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    meta = json.loads((home / "meta.json").read_text())
+    return SliceCache(
+        images=np.load(home / "images.npy", mmap_mode="r"),
+        masks=np.load(home / "masks.npy", mmap_mode="r"),
+        slices=pd.read_csv(home / "slices.csv", dtype={"case_id": str, "patient_id": str}),
+        fingerprint=meta["fingerprint"],
+    )
+
+
+def _key(cases: list[CaseFiles], config: Preprocessing) -> str:
+    digest = hashlib.sha256(f"{CACHE_VERSION} {config.model_dump_json()}".encode())
+    for path in _paths(cases):
+        stat = path.stat()
+        digest.update(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _paths(cases: list[CaseFiles]) -> list[Path]:
+    return [path for case in cases for files in case.slices for path in (files.image, files.mask)]
+
+
+def fingerprint(cases: list[CaseFiles]) -> str:
+    """Returns a hash of the files' names and contents: the same wherever the data set lies."""
+    digest = hashlib.sha256()
+    for path in _paths(cases):
+        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def network_slices(files: CaseFiles, config: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
+    """Returns one case as network input: (Z, S, S, 3) uint8 and (Z, S, S) bool."""
+    case = load_case(files)
+    limits = intensity_limits(case.image) if config.intensity == "volume" else None
+    images = np.stack([preprocess(image, config, limits=limits) for image in case.image])
+    masks = np.stack([preprocess_mask(mask, config) for mask in case.mask])
+    return np.rint(images * 255).astype(np.uint8), masks
+
+
+def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
+    n, size = sum(len(case.slices) for case in cases), config.image_size
+    images = np.lib.format.open_memmap(work / "images.npy", "w+", np.uint8, (n, size, size, 3))
+    masks = np.lib.format.open_memmap(work / "masks.npy", "w+", bool, (n, size, size))
+    rows, start = [], 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        # A few cases at a time: memory stays flat however many there are.
+        for first in range(0, len(cases), 16):
+            some = cases[first : first + 16]
+            for case, (image, mask) in zip(some, pool.map(partial(network_slices, config=config), some), strict=True):
+                part = slice(start, start + len(image))
+                images[part], masks[part] = image, mask
+                rows += [
+                    (case.case_id, case.patient_id, files.slice_index, int(m.sum()))
+                    for files, m in zip(case.slices, mask, strict=True)
+                ]
+                start = part.stop
+    images.flush()
+    masks.flush()
+    columns = ["case_id", "patient_id", "slice_index", "lesion_px"]
+    pd.DataFrame(rows, columns=columns).to_csv(work / "slices.csv", index=False)
+    (work / "meta.json").write_text(json.dumps({"fingerprint": fingerprint(cases), **config.model_dump()}))

@@ -1,0 +1,146 @@
+"""Everything that is wrong with a data set, at once."""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from metseg.data.cases import CHANNELS, CaseFiles, checked_image, complain_if_incomplete, decode, list_cases, read_mask
+from metseg.data.provenance import Provenance, provenance_of
+from metseg.errors import MetsegError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about the data; an `error` is one with which a run could not be trusted."""
+
+    error: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What `check_data` found.
+
+    Attributes:
+        cases: One row a scan: case_id, patient_id, slices, tumour_slices, lesion_px, height, width,
+            spacing_mm, missing (channels that repeat FLAIR).
+        findings: Errors first.
+    """
+
+    cases: pd.DataFrame
+    findings: tuple[Finding, ...]
+    provenance: Provenance
+
+    @property
+    def errors(self) -> list[str]:
+        """The findings that a run could not be trusted with."""
+        return [finding.text for finding in self.findings if finding.error]
+
+    @property
+    def notes(self) -> list[str]:
+        """The findings that a reader of the results should know of."""
+        return [finding.text for finding in self.findings if not finding.error]
+
+
+def check_data(folder: Path, *, on_case: Callable[[int, int], None] | None = None) -> DataReport:
+    """Reads every file of a data set and reports all that is wrong, not the first thing alone.
+
+    Args:
+        folder: Folder of scans.
+        on_case: Called with (finished, of) after each scan.
+
+    Raises:
+        MetsegError: There is no scan in the folder at all, or a scan lies in it twice.
+    """
+    cases = list_cases(Path(folder))
+    findings: list[Finding] = []
+    contents: dict[bytes, list[tuple[str, Path]]] = defaultdict(list)
+    rows = []
+    for k, case in enumerate(cases):
+        rows.append(_check_case(case, findings, contents))
+        if on_case:
+            on_case(k + 1, len(cases))
+    findings += _same_content(contents) + _same_person(cases)
+    findings.sort(key=lambda finding: not finding.error)
+    return DataReport(pd.DataFrame(rows), tuple(findings), provenance_of(case.case_id for case in cases))
+
+
+def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dict:
+    tumour_slices = lesion_px = 0
+    shapes, spacings, repeats = set(), set(), []
+    for files in case.slices:
+        try:
+            complain_if_incomplete(files)
+        except MetsegError as error:
+            findings.append(Finding(True, str(error)))
+        image = None
+        if files.image is not None:
+            try:
+                pixels, spacing = decode(files.image.read_bytes(), str(files.image))
+                image = checked_image(pixels, str(files.image))
+                shapes.add(image.shape[:2])
+                spacings.add(spacing)
+            except MetsegError as error:
+                findings.append(Finding(True, str(error)))
+        if image is not None and np.ptp(image) > 0:  # blank slices are alike and tell nothing
+            contents[hashlib.sha256(image.tobytes()).digest()].append((case.patient_id, files.image))
+            repeats.append({name for c, name in enumerate(CHANNELS) if c != 1 and (image[..., c] == image[..., 1]).all()})
+        if files.mask is not None and image is not None:
+            try:
+                lesion = int(read_mask(files.mask, image.shape[:2]).sum())
+                lesion_px += lesion
+                tumour_slices += lesion > 0
+            except MetsegError as error:
+                findings.append(Finding(True, str(error)))
+    if len(shapes) > 1:
+        findings.append(Finding(True, f"{case.case_id} has slices of sizes {sorted(shapes)}; export it at one size"))
+    numbers = [files.slice_index for files in case.slices]
+    if gaps := sorted(set(range(numbers[0], numbers[-1])) - set(numbers)):
+        findings.append(Finding(False, f"{case.case_id} has no slice {', '.join(map(str, gaps))}"))
+    if lesion_px == 0:
+        findings.append(Finding(False, f"{case.case_id} has no lesion in any slice; its volume Dice is undefined"))
+    missing = sorted(set.intersection(*repeats)) if repeats else []
+    if missing:
+        findings.append(Finding(False, f"{case.case_id} has no {' and no '.join(missing)}: FLAIR stands in its place"))
+    height, width = max(shapes, default=(0, 0))
+    return {
+        "case_id": case.case_id,
+        "patient_id": case.patient_id,
+        "slices": len(case.slices),
+        "tumour_slices": tumour_slices,
+        "lesion_px": lesion_px,
+        "height": height,
+        "width": width,
+        "spacing_mm": next(iter(spacings), None),
+        "missing": ", ".join(missing),
+    }
+
+
+def _same_content(contents: dict[bytes, list[tuple[str, Path]]]) -> list[Finding]:
+    findings = []
+    for copies in contents.values():
+        patients = sorted({patient for patient, _ in copies})
+        paths = ", ".join(str(path) for _, path in copies)
+        if len(patients) > 1:
+            text = f"patients {' and '.join(patients)} share a slice ({paths}); they may be one person under two names"
+            findings.append(Finding(True, text))
+        elif len(copies) > 1:
+            findings.append(Finding(False, f"{patients[0]} has the same slice {len(copies)} times ({paths})"))
+    return findings
+
+
+def _same_person(cases: list[CaseFiles]) -> list[Finding]:
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for case in cases:
+        spellings[re.sub(r"[^a-z0-9]", "", case.patient_id.lower())].add(case.patient_id)
+    return [
+        Finding(True, f"{' and '.join(sorted(names))} look like one patient; give each person one name")
+        for names in spellings.values()
+        if len(names) > 1
+    ]

@@ -1,0 +1,176 @@
+"""The phantom: drawn brain slices with metastases, so that every step runs without a download.
+
+It has the file layout of the Kaggle LGG set: one folder a case, RGB TIFF slices whose channels are pre-contrast
+T1, FLAIR and post-contrast T1, and a 0/255 mask beside each. A mask marks the metastasis (enhancing tumour and
+necrotic core), not its oedema. The images are synthetic; no figure reached on them says anything about patients.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+
+from metseg.data.phantom_anatomy import make_anatomy, smooth_noise
+from metseg.data.phantom_lesions import Lesion, paint_lesions, place_lesions
+from metseg.data.phantom_mimics import paint_vessels, paint_white_matter_disease
+from metseg.errors import MetsegError
+
+GENERATOR_VERSION = 1  # raise it whenever the same seed gives other pixels
+FIELD_OF_VIEW_MM = 200.0
+SLICE_MM = 5.0
+_NOTE = "Synthetic images drawn by metseg; no figure obtained on them is clinical."
+
+
+@dataclass(frozen=True)
+class PhantomCase:
+    """A phantom scan with everything that is known of it because it was drawn.
+
+    Attributes:
+        image: (Z, H, W, 3) uint8; channels pre-contrast T1, FLAIR, post-contrast T1.
+        labels: (Z, H, W) int32; 0 outside, n inside `lesions[n - 1]`.
+        brain: (Z, H, W) bool; the brain with its inner and outer CSF.
+        oedema: (Z, H, W) float32 in [0, 1]; share of oedema.
+        lesions: the lesions drawn.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    brain: np.ndarray
+    oedema: np.ndarray
+    lesions: list[Lesion]
+
+
+def draw_phantom(index: int, *, seed: int = 0, size: int = 160, slices: int = 16, pixel_mm: float = 1.25,
+                 slice_mm: float = SLICE_MM) -> PhantomCase:
+    """Draws one patient; arguments as in `make_phantom_case`."""
+    rng = np.random.default_rng([seed, index])
+    anatomy = make_anatomy(rng, size, slices, pixel_mm, slice_mm)
+    paint_white_matter_disease(rng, anatomy)
+    lesions = place_lesions(rng, anatomy, slice_mm)
+    labels, oedema = paint_lesions(rng, anatomy, lesions)
+    touched = [lesion.centre_mm + (lesion.diameter_mm / 2, 0, 0) for lesion in lesions if rng.random() < 0.3]
+    paint_vessels(rng, anatomy, np.reshape(touched, (-1, 3)))
+    image = _acquire(rng, anatomy.signal, anatomy.points_mm)
+    return PhantomCase(image, labels, anatomy.brain, oedema, lesions)
+
+
+def make_phantom_case(index: int, *, seed: int = 0, size: int = 160, slices: int = 16, pixel_mm: float = 1.25,
+                      slice_mm: float = SLICE_MM) -> tuple[np.ndarray, np.ndarray]:
+    """Makes one patient of the phantom.
+
+    Args:
+        index: the patient's number, 0 or more; the files count from 1. A patient depends on `seed` and
+            `index`, not on how many others are made.
+        seed: seed of the whole set.
+        size: height and width in pixels.
+        slices: number of axial slices, from below the ventricles towards the vertex.
+        pixel_mm: in-plane spacing in mm; the head needs about 200 mm.
+        slice_mm: distance between slices in mm.
+
+    Returns:
+        image: (Z, H, W, 3) uint8; channels pre-contrast T1, FLAIR, post-contrast T1. Row 0 is the front.
+        mask: (Z, H, W) bool; metastases with their necrotic core, without oedema.
+    """
+    case = draw_phantom(index, seed=seed, size=size, slices=slices, pixel_mm=pixel_mm, slice_mm=slice_mm)
+    return case.image, case.labels > 0
+
+
+def _acquire(rng: np.random.Generator, signal: np.ndarray, points_mm: np.ndarray) -> np.ndarray:
+    """Turns painted signal into an image: blur, coil shading, contrast of the day, Rician noise, 8 bits.
+
+    Reference: Gudbjartsson & Patz, Magn Reson Med 34 (1995): magnitude noise in MRI is Rician.
+    """
+    sharp = np.moveaxis(signal, -1, 1)
+    blurred = np.stack([[cv2.GaussianBlur(plane, (0, 0), 0.55) for plane in channels] for channels in sharp])
+    signal = np.moveaxis(blurred, 1, -1)
+    # Both T1 series share the coil's shading; each channel adds a little of its own.
+    shared = 0.09 * smooth_noise(rng, points_mm, 110)
+    shading = np.stack([shared + 0.04 * smooth_noise(rng, points_mm, 90) for _ in range(3)], axis=-1)
+    gain, gamma = rng.uniform(0.78, 1.0, 3), rng.uniform(0.85, 1.2, 3)
+    signal = gain * np.maximum(signal, 0) ** gamma * np.exp(shading)
+    sigma = rng.uniform(0.015, 0.035)
+    real, imaginary = rng.standard_normal((2, *signal.shape), dtype=np.float32) * np.float32(sigma)
+    return np.clip(255 * np.hypot(signal + real, imaginary), 0, 255).round().astype(np.uint8)
+
+
+def write_phantom(folder: Path, *, patients: int = 24, seed: int = 0, slices: int = 16,
+                  size: int = 160) -> Path:
+    """Writes the phantom, or returns at once where the same phantom lies already.
+
+    The tree is built beside `folder` and renamed at the end, so that `folder` holds a whole set or none.
+    Spacing is kept in the TIFF tags: pixels per centimetre in plane, "spacing_mm=..." between slices.
+
+    Args:
+        folder: receives one folder a case, PHANTOM_0001_20000101 and so on, and phantom.json.
+        patients: number of patients, 1 to 9999.
+        seed: seed of the set.
+        slices: slices a patient, 1 to 40, 5 mm apart; 16 span the brain above the skull base.
+        size: height and width in pixels, 32 to 320, of a field of view of 200 mm.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        MetsegError: a parameter is out of range, or `folder` holds something else.
+    """
+    for name, value, low, high in (("patients", patients, 1, 9999), ("slices", slices, 1, 40),
+                                   ("size", size, 32, 320)):
+        if not low <= value <= high:
+            raise MetsegError(f"{name} is {value}, but a phantom needs {low} to {high}; "
+                              "choose a number in that range.")
+    folder = Path(folder)
+    record = {"generator_version": GENERATOR_VERSION, "patients": patients, "seed": seed, "slices": slices,
+              "size": size, "pixel_mm": FIELD_OF_VIEW_MM / size, "slice_mm": SLICE_MM, "note": _NOTE}
+    if _holds_phantom(folder, record):
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
+    partial.mkdir()
+    try:
+        for index in range(1, patients + 1):
+            _write_case(partial, index, seed=seed, slices=slices, size=size)
+        (partial / "phantom.json").write_text(json.dumps(record, indent=2) + "\n")
+        if folder.exists() and not _holds_phantom(folder, record):
+            folder.rmdir()  # empty, as checked; Windows renames onto nothing that exists
+        if not folder.exists():
+            os.rename(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _write_case(tree: Path, index: int, *, seed: int, slices: int, size: int) -> None:
+    """Writes one patient's slices and masks; slice numbers count from 1."""
+    pixel_mm = FIELD_OF_VIEW_MM / size
+    image, mask = make_phantom_case(index, seed=seed, size=size, slices=slices, pixel_mm=pixel_mm)
+    case_id = f"PHANTOM_{index:04d}_20000101"
+    (tree / case_id).mkdir()
+    tags = {"compression": "zlib", "resolution": (10 / pixel_mm,) * 2, "resolutionunit": "CENTIMETER",
+            "description": f"spacing_mm={SLICE_MM}", "metadata": None, "software": "metseg phantom"}
+    for number, (plane, truth) in enumerate(zip(image, mask, strict=True), start=1):
+        stem = tree / case_id / f"{case_id}_{number}"
+        tifffile.imwrite(f"{stem}.tif", plane, photometric="rgb", **tags)
+        tifffile.imwrite(f"{stem}_mask.tif", truth.astype(np.uint8) * 255, photometric="minisblack", **tags)
+
+
+def _holds_phantom(folder: Path, record: dict) -> bool:
+    """Tells whether `folder` holds exactly this phantom; raises if it holds anything else."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    try:
+        found = json.loads((folder / "phantom.json").read_text())
+    except (OSError, ValueError):
+        raise MetsegError(f"{folder} exists and is no phantom of metseg; choose another folder, "
+                          "or move it away.") from None
+    if found == record:
+        return True
+    raise MetsegError(f"{folder} holds a phantom made with other parameters or by another version of metseg; "
+                      "choose another folder, or delete it to have it made anew.")

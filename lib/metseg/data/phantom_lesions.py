@@ -1,0 +1,151 @@
+"""Drawn brain metastases: how many, how large, where, and how they look in T1, FLAIR and post-contrast T1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from metseg.data.phantom_anatomy import Anatomy, smooth_noise
+
+MIN_DIAMETER_MM = 3.0
+MAX_DIAMETER_MM = 25.0
+MAX_LESIONS = 8
+RING_FROM_MM = 8.0
+OEDEMA = (0.47, 0.78, 0.49)
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One metastasis.
+
+    Attributes:
+        centre_mm: (3,) position in the head's frame.
+        diameter_mm: diameter of the ball of equal volume, before the surface is roughened.
+        frame: (3, 3) turns and stretches space so that the ellipsoid becomes that ball; determinant 1.
+        enhancing: (T1, FLAIR, post-contrast) signal of the enhancing tumour.
+        rim_mm: thickness of the enhancing rim; infinite for a solid lesion.
+        oedema_mm: how far the oedema reaches from the surface; 0 without oedema.
+    """
+
+    centre_mm: np.ndarray
+    diameter_mm: float
+    frame: np.ndarray
+    enhancing: tuple[float, float, float]
+    rim_mm: float
+    oedema_mm: float
+
+    @property
+    def is_ring(self) -> bool:
+        return bool(np.isfinite(self.rim_mm))
+
+
+def draw_diameters_mm(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Draws lesion diameters: log-normal with a median of 7.5 mm, redrawn into the stated range."""
+    diameters = np.exp(rng.normal(np.log(7.5), 0.6, (count, 50)))
+    within = (diameters >= MIN_DIAMETER_MM) & (diameters <= MAX_DIAMETER_MM)
+    return np.where(within.any(1), diameters[np.arange(count), within.argmax(1)], 7.5)
+
+
+def place_lesions(rng: np.random.Generator, anatomy: Anatomy, slice_mm: float) -> list[Lesion]:
+    """Draws the lesions of one patient, apart from each other and inside the slices.
+
+    Most centres lie near the grey-white junction, where tumour emboli lodge in the narrowing vessels; the others
+    lie in deep white matter, some against a ventricle.
+
+    Reference: Hwang et al., Cancer 77 (1996) 1551: metastases gather at the grey-white junction and in the
+    vascular border zones.
+    """
+    slab = min(1.0, len(anatomy.depth_mm) * slice_mm / 80)
+    count = min(1 + rng.negative_binomial(2.5, 2.5 / (2.5 + 5.5 * slab)), MAX_LESIONS)
+    smallest = max(MIN_DIAMETER_MM, 2 * anatomy.pixel_mm)
+    lesions: list[Lesion] = []
+    for diameter in np.sort(np.maximum(draw_diameters_mm(rng, count), smallest))[::-1]:
+        radius = diameter / 2
+        if rng.random() < 0.8:
+            suited = np.abs(anatomy.cortex_mm - 3.0) < 1.2
+        else:
+            suited = (anatomy.cortex_mm > 5) & (anatomy.ventricle_mm < 18)
+        suited &= (anatomy.depth_mm > 0.75 * radius) & (anatomy.ventricle_mm > 0.8 * radius)
+        suited &= np.abs(anatomy.points_mm[..., 0]) > 0.7 * radius  # it keeps to its side of the falx
+        candidates = anatomy.points_mm[suited]
+        for _ in range(20 if len(candidates) else 0):
+            # Slices lie several mm apart: a lesion is centred so that the middle of a slice cuts through it.
+            centre = candidates[rng.integers(len(candidates))].astype(float)
+            centre[2] += rng.uniform(-0.5, 0.5) * min(slice_mm, 0.9 * radius)
+            if all(np.linalg.norm(centre - other.centre_mm) > radius + other.diameter_mm / 2 + 5
+                   for other in lesions):
+                lesions.append(_draw_lesion(rng, centre, diameter))
+                break
+    return lesions
+
+
+def _draw_lesion(rng: np.random.Generator, centre: np.ndarray, diameter: float) -> Lesion:
+    """Draws shape, enhancement, rim and oedema of one lesion."""
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    stretch = np.exp(rng.normal(0, 0.14, 3))
+    frame = turn * (stretch / np.cbrt(stretch.prod()))
+    post = rng.uniform(0.74, 0.82) if rng.random() < 0.3 else rng.uniform(0.82, 1.02)
+    enhancing = (rng.uniform(0.40, 0.54), rng.uniform(0.45, 0.68), post)
+    ring = diameter > RING_FROM_MM and rng.random() < 0.85
+    rim = rng.uniform(1.6, 2.2) + 0.05 * diameter if ring else np.inf
+    # Oedema bears little relation to the size of the lesion, and small lesions often have none.
+    swollen = rng.random() < np.clip(0.25 + 0.06 * diameter, 0, 0.85)
+    reach = rng.uniform(4, 9) + 0.5 * diameter * rng.random() if swollen else 0.0
+    return Lesion(centre, float(diameter), frame.astype(np.float32), enhancing, float(rim), float(reach))
+
+
+def paint_lesions(rng: np.random.Generator, anatomy: Anatomy,
+                  lesions: list[Lesion]) -> tuple[np.ndarray, np.ndarray]:
+    """Paints oedema, then enhancing tumour and necrotic core.
+
+    Args:
+        rng: source of the surface roughness, shared by all lesions.
+        anatomy: the head, painted in place.
+        lesions: as `place_lesions` returns them.
+
+    Returns:
+        labels: (Z, H, W) int32, 0 outside, n inside lesion n (enhancing tumour and core, no oedema), from 1.
+        oedema: (Z, H, W) float32 in [0, 1], the share of oedema in each pixel outside the lesions.
+    """
+    points, shape = anatomy.points_mm, anatomy.depth_mm.shape
+    rough, fingers = smooth_noise(rng, points, 6), smooth_noise(rng, points, 15)
+    # Vasogenic oedema spreads along white matter and spares the cortex.
+    spread = np.clip((anatomy.cortex_mm - 2.2) / 1.5, 0.08, 1) * (anatomy.ventricle_mm > 0) * anatomy.brain
+    inside = {}
+    oedema = np.zeros(shape, np.float32)
+    for number, lesion in enumerate(lesions, start=1):
+        reach = lesion.diameter_mm + 2.5 * lesion.oedema_mm + 3
+        box = _box_around(points, lesion.centre_mm, reach)
+        radius = lesion.diameter_mm / 2
+        distance = np.linalg.norm((points[box] - np.float32(lesion.centre_mm)) @ lesion.frame, axis=-1)
+        inside[number] = box, radius * (1 + 0.10 * rough[box]) - distance
+        if lesion.oedema_mm:
+            edge = lesion.oedema_mm * (1 + 0.55 * fingers[box])
+            share = np.clip((edge + inside[number][1]) / 3 + 0.5, 0, 1)
+            oedema[box] = np.maximum(oedema[box], share * spread[box])
+    swollen = oedema > 0
+    anatomy.paint(np.float32(anatomy.pixel_mm), OEDEMA, opacity=0.9 * oedema[swollen], where=swollen)
+
+    labels = np.zeros(shape, np.int32)
+    for number, (box, within) in inside.items():
+        lesion = lesions[number - 1]
+        # The tumour pushes neither bone nor ventricle: what would lie there is cut off.
+        within = np.minimum.reduce([within, anatomy.depth_mm[box] - 0.5, anatomy.ventricle_mm[box]])
+        anatomy.paint(within, lesion.enhancing, where=box)
+        if lesion.is_ring:
+            necrosis = (0.30, rng.uniform(0.28, 0.60), rng.uniform(0.26, 0.38))
+            anatomy.paint(within - lesion.rim_mm * (1 + 0.22 * fingers[box]), necrosis, where=box)
+        labels[box][within >= 0] = number
+    oedema[labels > 0] = 0
+    return labels, oedema
+
+
+def _box_around(points: np.ndarray, centre: np.ndarray, reach_mm: float) -> tuple[slice, slice, slice]:
+    """Returns the smallest index box that holds all points within `reach_mm` along each axis of the head."""
+    near = (np.abs(points - np.float32(centre)) < reach_mm).all(axis=-1)
+    box = []
+    for axis in range(3):
+        hit = np.flatnonzero(near.any(axis=tuple(a for a in range(3) if a != axis)))
+        box.append(slice(hit[0], hit[-1] + 1) if len(hit) else slice(0, 0))
+    return tuple(box)

@@ -1,0 +1,5 @@
+"""The one exception that users are meant to read."""
+
+
+class MetsegError(Exception):
+    """An error a user can mend: its text names the thing and the remedy."""

@@ -1,0 +1,88 @@
+"""A model's masks for patients it has never seen, scored on the scans' own grid."""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from metseg.data.cases import CaseFiles, load_case
+from metseg.data.provenance import provenance_of
+from metseg.data.split import read_split
+from metseg.errors import MetsegError
+from metseg.files import replacing, write_text
+from metseg.hardware import cpu_name
+from metseg.metrics import evaluate_case
+from metseg.predict import Predictor
+
+
+def unseen_cases(cases: Iterable[CaseFiles], model_dir: Path) -> list[CaseFiles]:
+    """Returns the cases of patients that a model neither learned from nor was chosen on.
+
+    Raises:
+        MetsegError: It has seen them all.
+    """
+    cases, path = list(cases), Path(model_dir) / "split.json"
+    split = read_split(path) if path.exists() else None
+    seen = {*split.train, *split.validation} if split else set()
+    unseen = [case for case in cases if case.patient_id not in seen]
+    if not unseen:
+        raise MetsegError(f"{model_dir} was trained or chosen on all of these patients; give others")
+    return unseen
+
+
+def evaluate(
+    model_dir: Path, cases: Iterable[CaseFiles], output: Path, *, on_case: Callable[[int, int], None] | None = None
+) -> pd.DataFrame:
+    """Segments cases and writes the scores that `compare` reads.
+
+    Args:
+        model_dir: Folder with an exported model.
+        cases: Cases that the model has not seen; see `unseen_cases`.
+        output: Folder for `per_patient.csv`, `per_slice.csv`, `examples.npz` (of each patient the slice with
+            the largest reference: image, mask_ref, mask_pred) and, last, `evaluation.json`.
+        on_case: Called with (finished, of) after each case.
+
+    Returns:
+        The table of `per_patient.csv`: one row a case, columns as in `metrics.evaluate_case`.
+    """
+    cases, output = list(cases), Path(output)
+    predictor = Predictor(model_dir)
+    rows, tables, examples, seconds, slices = [], [], {}, 0.0, 0
+    for k, files in enumerate(cases):
+        case = load_case(files)
+        started = time.perf_counter()
+        mask_pred = predictor.mask(case.image)
+        seconds += time.perf_counter() - started
+        slices += len(case.image)
+        row, table = evaluate_case(case.mask, mask_pred, spacing_mm=case.spacing_mm)
+        who = {"patient_id": case.patient_id, "case_id": case.case_id}
+        rows.append({**who, **row})
+        tables.append(table.assign(**who, slice_index=np.asarray(case.slice_index)))
+        z = int(case.mask.sum(axis=(1, 2)).argmax())
+        examples[case.case_id] = (case.image[z], case.mask[z], mask_pred[z])
+        if on_case:
+            on_case(k + 1, len(cases))
+    per_patient = pd.DataFrame(rows)
+    with replacing(output / "per_patient.csv") as partial:
+        per_patient.to_csv(partial, index=False)
+    with replacing(output / "per_slice.csv") as partial:
+        pd.concat(tables, ignore_index=True).to_csv(partial, index=False)
+    with replacing(output / "examples.npz") as partial:
+        parts = zip(("image", "mask_ref", "mask_pred"), zip(*examples.values(), strict=True), strict=True)
+        arrays = {f"{case}/{name}": a for name, group in parts for case, a in zip(examples, group, strict=True)}
+        np.savez_compressed(partial, **arrays)
+    summary = {
+        "model": predictor.name,
+        "parameters": predictor.description["parameters"],
+        "threshold": predictor.threshold,
+        "cases": len(cases),
+        "slices": slices,
+        "seconds_per_slice": seconds / slices,
+        "timed": f"preprocessing, network and resampling, batches of 8, ONNX Runtime on {cpu_name()}",
+        "data": provenance_of(files.case_id for files in cases).name,
+    }
+    write_text(output / "evaluation.json", json.dumps(summary, indent=1))
+    return per_patient

@@ -1,0 +1,51 @@
+"""A trained Keras model becomes an ONNX file with a description that serving can rely on."""
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+from pathlib import Path
+
+import keras
+
+from metseg.config import TrainConfig
+from metseg.data.provenance import provenance_of
+from metseg.files import replacing, write_text
+from metseg.models.inspect import inference_model
+
+
+def export_onnx(model_dir: Path, *, prune: int | None = None) -> Path:
+    """Writes `model.onnx` and `model.json` beside a finished training's `model.keras`.
+
+    Args:
+        model_dir: Folder of a finished training.
+        prune: For a network with deep supervision: keep head k alone; None averages the heads.
+
+    Returns:
+        The path of `model.onnx`.
+    """
+    model_dir = Path(model_dir)
+    manifest = json.loads((model_dir / "manifest.json").read_text())
+    config = TrainConfig(**manifest["config"])
+    model = inference_model(keras.saving.load_model(model_dir / "model.keras", compile=False), prune=prune)
+    size = config.image_size
+    onnx = model_dir / "model.onnx"
+    with replacing(onnx) as partial:
+        signature = [keras.InputSpec(dtype="float32", shape=(None, size, size, 3), name="image")]
+        # tf2onnx prints and logs every pass it makes.
+        logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+        with contextlib.redirect_stdout(io.StringIO()):
+            model.export(partial, format="onnx", input_signature=signature, verbose=False)
+    provenance = provenance_of([manifest["data"]["first_case"]])
+    description = {
+        "name": config.model,
+        "sha256": hashlib.sha256(onnx.read_bytes()).hexdigest(),
+        "preprocessing": config.preprocessing.model_dump(),
+        "threshold": config.threshold,
+        "parameters": model.count_params(),
+        "data": {"name": provenance.name, "licence": provenance.licence, "caution": provenance.caution},
+        "validation_dice": manifest["validation_dice"],
+    }
+    write_text(model_dir / "model.json", json.dumps(description, indent=1, ensure_ascii=False))
+    return onnx

@@ -1,0 +1,49 @@
+"""What this machine offers, and the number format that suits it."""
+
+import os
+import platform
+from pathlib import Path
+
+
+def gpu_names() -> list[str]:
+    """Returns the GPUs that the Keras backend sees."""
+    import keras  # here, so that prediction can name the CPU without it
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return [device.name for device in tf.config.list_physical_devices("GPU")]
+    if backend == "jax":
+        import jax
+
+        return [str(device) for device in jax.devices() if device.platform == "gpu"]
+    import torch
+
+    return [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+
+
+def cpu_name() -> str:
+    """Returns the CPU's model name, as far as the system tells."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpuinfo(field: str) -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(field)), "")
+
+
+def best_precision() -> str:
+    """Returns the Keras dtype policy that trains fastest here.
+
+    bfloat16 where the CPU multiplies it natively (AVX512-BF16, AMX) or a GPU does; float32 elsewhere,
+    for a CPU that only emulates bfloat16 is slower with it.
+    """
+    native = {"avx512_bf16", "amx_bf16"} & set(_cpuinfo("flags").split())
+    return "mixed_bfloat16" if gpu_names() or native else "float32"
+
+
+def describe_hardware() -> dict:
+    """Returns what a manifest says of the machine."""
+    return {"cpu": cpu_name(), "cores": os.cpu_count(), "gpus": gpu_names(), "system": platform.platform()}

@@ -1,0 +1,71 @@
+"""Losses on probabilities, with one head or several.
+
+All take `mask_ref` (B, H, W, 1) in {0, 1} and `prob_map` (B, H, W, K) in [0, 1]: the loss of each of the
+K heads against the same reference, averaged (deep supervision: Zhou et al. 2018, section 3.2).
+Overlaps are summed over the whole batch, so that an empty slice is no special case.
+"""
+
+from collections.abc import Callable
+
+from keras import ops
+
+_EPSILON = 1e-6
+Loss = Callable[..., object]
+
+
+def _pixel_cross_entropy(mask_ref, prob_map):
+    prob_map = ops.clip(prob_map, _EPSILON, 1 - _EPSILON)
+    return -(mask_ref * ops.log(prob_map) + (1 - mask_ref) * ops.log(1 - prob_map))
+
+
+def _overlap(mask_ref, prob_map):
+    """Returns soft true positives, false positives and false negatives of each head, (K,) each."""
+    axes = (0, 1, 2)
+    tp = ops.sum(mask_ref * prob_map, axes)
+    fp = ops.sum((1 - mask_ref) * prob_map, axes)
+    fn = ops.sum(mask_ref * (1 - prob_map), axes)
+    return tp, fp, fn
+
+
+def bce(mask_ref, prob_map):
+    """Binary cross-entropy, averaged over pixels."""
+    return ops.mean(_pixel_cross_entropy(mask_ref, prob_map))
+
+
+def focal(mask_ref, prob_map, *, gamma: float = 2.0, alpha: float = 0.25):
+    """Focal loss (Lin et al. 2017, arXiv:1708.02002, equation 5), averaged over pixels."""
+    p_true = mask_ref * prob_map + (1 - mask_ref) * (1 - prob_map)
+    weight = mask_ref * alpha + (1 - mask_ref) * (1 - alpha)
+    return ops.mean(weight * (1 - p_true) ** gamma * _pixel_cross_entropy(mask_ref, prob_map))
+
+
+def dice(mask_ref, prob_map, *, smooth: float = 1.0):
+    """One minus soft Dice (Milletari et al. 2016, arXiv:1606.04797, section 3, without squares)."""
+    tp, fp, fn = _overlap(mask_ref, prob_map)
+    return 1 - ops.mean((2 * tp + smooth) / (2 * tp + fp + fn + smooth))
+
+
+def bce_dice(mask_ref, prob_map):
+    """The sum of `bce` and `dice` (the loss of nnU-Net, Isensee et al. 2021)."""
+    return bce(mask_ref, prob_map) + dice(mask_ref, prob_map)
+
+
+def focal_tversky(
+    mask_ref, prob_map, *, alpha: float = 0.7, beta: float = 0.3, gamma: float = 0.75, smooth: float = 1.0
+):
+    """Focal Tversky loss (Abraham & Khan 2019, arXiv:1810.07842, equations 3 and 4).
+
+    `alpha` weighs false negatives, `beta` false positives, and `gamma` (there 1/γ with γ = 4/3) the hard ones.
+    """
+    tp, fp, fn = _overlap(mask_ref, prob_map)
+    index = (tp + smooth) / (tp + alpha * fn + beta * fp + smooth)
+    return ops.mean((1 - index) ** gamma)
+
+
+LOSSES: dict[str, Loss] = {
+    "bce": bce,
+    "focal": focal,
+    "dice": dice,
+    "bce_dice": bce_dice,
+    "focal_tversky": focal_tversky,
+}

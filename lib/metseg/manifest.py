@@ -1,0 +1,69 @@
+"""What a trained model came from, so that its figures can be traced and repeated."""
+
+import importlib.metadata
+import json
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import keras
+
+from metseg import __version__
+from metseg.config import TrainConfig
+from metseg.data.cache import SliceCache
+from metseg.files import write_text
+from metseg.hardware import describe_hardware
+
+_PACKAGES = ("keras", "tensorflow", "keras-unet-collection", "numpy", "opencv-python-headless")
+
+
+def git_revision() -> str | None:
+    """Returns the checkout's commit, with `+changes` if files differ from it; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        revision = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+changes"],
+            cwd=here, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return revision.stdout.strip()
+
+
+def _versions() -> dict[str, str]:
+    found = {each.metadata["Name"].lower(): each.version for each in importlib.metadata.distributions()}
+    return {name: found[name] for name in _PACKAGES if name in found}
+
+
+def write_manifest(
+    model_dir: Path,
+    config: TrainConfig,
+    cache: SliceCache,
+    history: list[dict],
+    *,
+    precision: str,
+    parameters: int,
+) -> None:
+    """Writes `manifest.json`; its presence says that the training is finished."""
+    best = max(history, key=lambda row: row["val_dice"])
+    manifest = {
+        "model": config.model,
+        "parameters": parameters,
+        "epochs_trained": len(history),
+        "best_epoch": best["epoch"],
+        "validation_dice": best["val_dice"],
+        "train_seconds": round(sum(row["seconds"] for row in history), 1),
+        "precision": precision,
+        "data": {
+            "fingerprint": cache.fingerprint,
+            "patients": cache.slices.patient_id.nunique(),
+            "slices": len(cache.slices),
+            "first_case": cache.slices.case_id[0],
+        },
+        "config": config.model_dump(mode="json"),
+        "hardware": describe_hardware(),
+        "versions": {"metseg": __version__, "backend": keras.backend.backend(), **_versions()},
+        "git_revision": git_revision(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_text(model_dir / "manifest.json", json.dumps(manifest, indent=1))

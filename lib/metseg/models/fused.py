@@ -1,0 +1,41 @@
+"""Batch normalisation in one kernel: half of a training step on a CPU was spent in Keras's ten."""
+
+import keras
+from keras import layers, ops
+
+
+@keras.saving.register_keras_serializable("metseg")
+class FusedBatchNormalization(layers.BatchNormalization):
+    """Keras's layer, but for TensorFlow's fused kernel while it trains on (B, H, W, C).
+
+    The kernel keeps mean and variance in float32 whatever its input, and its running variance carries
+    Bessel's correction n/(n−1), which is below 1/1000 on the smallest feature maps used here.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        if not training or keras.backend.backend() != "tensorflow":
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            ops.cast(inputs, self.compute_dtype),
+            ops.cast(self.gamma, "float32"),
+            ops.cast(self.beta, "float32"),
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + ops.cast(batch, moving.dtype) * (1 - self.momentum))
+        return outputs
+
+
+def fuse_batch_normalization(model: keras.Model) -> keras.Model:
+    """Returns a copy of a network that trains faster; the weights, in order and shape, are the same."""
+
+    def swap(layer: layers.Layer) -> layers.Layer:
+        kind = FusedBatchNormalization if type(layer) is layers.BatchNormalization else type(layer)
+        return kind.from_config(layer.get_config())
+
+    copy = keras.models.clone_model(model, clone_function=swap)
+    copy.set_weights(model.get_weights())
+    return copy

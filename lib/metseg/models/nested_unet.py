@@ -1,0 +1,55 @@
+"""Nested U-Net (U-Net++): a grid of nodes in which every skip pathway is dense.
+
+Built here and not by keras-unet-collection's `unet_plus_2d`: release 0.1.13 passes `concat=False`
+to every node, so its graph has no skip connection at all. The convolution blocks are still theirs.
+"""
+
+import keras
+from keras import layers
+from keras_unet_collection.layer_utils import CONV_stack, decode_layer, encode_layer
+
+from metseg.models.heads import input_tensor, probability
+
+
+def build_nested_unet(
+    *,
+    filters: tuple[int, ...] = (16, 32, 64, 128, 256),
+    channels: int = 3,
+    deep_supervision: bool = False,
+) -> keras.Model:
+    """Builds U-Net++ with X(i,j) = H([X(i,0), …, X(i,j−1), up(X(i+1,j−1))]).
+
+    Args:
+        filters: Convolution filters of levels 0…L, finest first; L is the number of poolings.
+        channels: Image channels.
+        deep_supervision: One head on each of X(0,1)…X(0,L) instead of one on X(0,L).
+
+    Returns:
+        An uncompiled model from (B, H, W, channels) in [0, 1] to (B, H, W, 1) probabilities, H and W
+        divisible by 2**L; with deep supervision to (B, H, W, L), head k (from X(0,k+1)) in channel k.
+
+    Reference:
+        Zhou et al. 2018, "UNet++: A Nested U-Net Architecture for Medical Image Segmentation",
+        arXiv:1807.10165, equation 1 and figure 1a; deep supervision in section 3.2.
+    """
+    image = input_tensor(channels)
+    depth = len(filters) - 1
+    nodes: dict[tuple[int, int], keras.KerasTensor] = {}
+
+    for i, width in enumerate(filters):
+        x = image
+        if i > 0:
+            x = encode_layer(nodes[i - 1, 0], width, 2, "max", name=f"x{i}0_pool")
+        nodes[i, 0] = CONV_stack(x, width, stack_num=2, batch_norm=True, name=f"x{i}0")
+
+    for j in range(1, depth + 1):
+        for i in range(depth + 1 - j):
+            up = decode_layer(nodes[i + 1, j - 1], filters[i], 2, "bilinear", name=f"x{i}{j}_up")
+            skips = [nodes[i, k] for k in range(j)]
+            x = layers.Concatenate(name=f"x{i}{j}_concat")([*skips, up])
+            nodes[i, j] = CONV_stack(x, filters[i], stack_num=2, batch_norm=True, name=f"x{i}{j}")
+
+    heads = range(1, depth + 1) if deep_supervision else (depth,)
+    outputs = [probability(nodes[0, j], name=f"head_{j}") for j in heads]
+    output = layers.Concatenate(name="heads", dtype="float32")(outputs) if deep_supervision else outputs[0]
+    return keras.Model(image, output, name="nested_unet")

@@ -1,0 +1,63 @@
+"""Where a run's files lie, and how a model is found again by name."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from metseg.errors import MetsegError
+
+MODELS = ("nested_unet", "attention_unet", "unet")
+
+
+def model_folders(run_folder: Path) -> dict[str, Path]:
+    """Returns {model name: folder} of the finished trainings of a run that have been evaluated."""
+    folder = Path(run_folder)
+    if not folder.is_dir():
+        raise MetsegError(f"there is no run {folder}; finished runs here: {', '.join(run_names(folder.parent)) or 'none'}")
+    found = {name: folder / name for name in MODELS if (folder / name / "evaluation" / "evaluation.json").exists()}
+    if not found:
+        raise MetsegError(f"{folder} holds no evaluated model; run the training notebooks first")
+    return found
+
+
+def run_names(runs_dir: Path) -> list[str]:
+    """Returns the runs in a folder that hold a finished training."""
+    return sorted({path.parent.parent.name for path in Path(runs_dir).glob("*/*/manifest.json")})
+
+
+def read_tables(model_dir: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns a model's `per_patient` and `per_slice` tables as `metseg.compare` takes them."""
+    folder = Path(model_dir) / "evaluation"
+    names = {"patient_id": str, "case_id": str}
+    return tuple(pd.read_csv(folder / f"{table}.csv", dtype=names) for table in ("per_patient", "per_slice"))
+
+
+def read_json(path: Path) -> dict:
+    """Reads one of a run's JSON files."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def find_model(model: str, runs_dir: Path) -> Path:
+    """Returns the folder of an exported model.
+
+    Args:
+        model: A network's name, for its newest finished run below `runs_dir`, or the path of a model folder
+            or of a file in it.
+        runs_dir: Where runs are.
+
+    Raises:
+        MetsegError: There is no such model; the text lists what there is.
+    """
+    path = Path(model)
+    folder = path.parent if path.is_file() else path
+    if (folder / "model.json").is_file():
+        return folder
+    exported = sorted(Path(runs_dir).glob("*/*/model.json"), key=lambda file: file.stat().st_mtime)
+    newest = {file.parent.name: file.parent for file in exported}
+    if model in newest:
+        return newest[model]
+    trained = ", ".join(newest) or "none yet"
+    if model in MODELS:
+        raise MetsegError(f"no finished run of {model} in {runs_dir} (trained: {trained}); run: metseg train --model {model}")
+    raise MetsegError(f"unknown model {model!r}; valid are {', '.join(MODELS)} (trained: {trained}) or a model's folder")

@@ -1,0 +1,230 @@
+"""Cases become a trained model, its history and a manifest; an interrupted training goes on where it was."""
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from metseg.batches import EpochBatches
+from metseg.checkpoint import Checkpoint
+from metseg.config import TrainConfig
+from metseg.data.cache import SliceCache, open_cache
+from metseg.data.cases import find_cases
+from metseg.data.split import Split, kfold_by_patient, split_by_patient, write_split
+from metseg.errors import MetsegError
+from metseg.files import replacing, write_text
+from metseg.hardware import best_precision
+from metseg.losses import LOSSES
+from metseg.manifest import write_manifest
+from metseg.metrics import dice_from_counts
+from metseg.models import build_model
+from metseg.models.fused import fuse_batch_normalization
+from metseg.progress import Progress, ProgressReporter
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training's data: its slices and who is in which set."""
+
+    cache: SliceCache
+    split: Split
+
+
+def prepare_data(config: TrainConfig, *, cache_dir: Path) -> Dataset:
+    """Finds the scans, fills or opens the cache, and splits the patients."""
+    cache = open_cache(find_cases(Path(config.data_dir)), config.preprocessing, folder=cache_dir)
+    shared = {
+        "fingerprint": cache.fingerprint,
+        "validation_fraction": config.validation_fraction,
+        "seed": config.seed,
+    }
+    patients = cache.slices.patient_id
+    if config.folds:
+        return Dataset(cache, kfold_by_patient(patients, folds=config.folds, **shared)[config.fold])
+    return Dataset(cache, split_by_patient(patients, test_fraction=config.test_fraction, **shared))
+
+
+def train(config: TrainConfig, model_dir: Path, *, cache_dir: Path) -> keras.Model:
+    """Trains one network, or goes on with it, or returns it when it was finished before.
+
+    Writes into `model_dir`, each file whole or not at all: `config.json`, `split.json`, `history.csv` and
+    `checkpoint/` after every epoch, and at the end `model.keras` (the epoch with the best validation Dice,
+    in float32) and `manifest.json`. The same folder and configuration after an interruption, even a
+    `kill -9`, resume at the last finished epoch with the same result as an undisturbed run.
+
+    Raises:
+        MetsegError: The folder holds a training with another configuration or other data, another process
+            is writing to it, or the data cannot be used.
+    """
+    model_dir = Path(model_dir)
+    _complain_if_other_config(config, model_dir)
+    with replacing(model_dir / "config.json") as partial:  # also tells whether the folder can be written to
+        partial.write_text(config.model_dump_json(indent=1))
+    try:
+        with FileLock(model_dir / ".lock", timeout=0):
+            data = prepare_data(config, cache_dir=cache_dir)
+            if not (model_dir / "manifest.json").exists():
+                write_split(data.split, model_dir / "split.json")
+                _train_epochs(config, data, model_dir)
+    except Timeout:
+        raise MetsegError(
+            f"{model_dir} is being written by another process; wait for it or choose another run name"
+        ) from None
+    return keras.saving.load_model(model_dir / "model.keras", compile=False)
+
+
+def _complain_if_other_config(config: TrainConfig, model_dir: Path) -> None:
+    path = model_dir / "config.json"
+    if not path.exists():
+        return
+    before, now = json.loads(path.read_text()), config.model_dump(mode="json")
+    changed = [f"{name} {before.get(name)} → {value}" for name, value in now.items() if before.get(name) != value]
+    if changed:
+        raise MetsegError(
+            f"{model_dir} holds a training with other settings ({', '.join(changed)}); choose another run name"
+        )
+
+
+def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
+    precision = best_precision() if config.precision == "auto" else config.precision
+    keras.utils.set_random_seed(config.seed)
+    model = fuse_batch_normalization(_build(config, precision))
+    model.compile(keras.optimizers.Adam(config.learning_rate), LOSSES[config.loss])
+    checkpoint = Checkpoint(model_dir / "checkpoint", model)
+    history = checkpoint.restore()
+    rows = data.cache.rows(data.split.train, exclude_empty=config.exclude_empty)
+    if len(rows) == 0:
+        raise MetsegError(f"no training slice in {config.data_dir} has a lesion; set exclude_empty to False")
+    reporter = _EpochReporter(config, model_dir / "progress.json", -(-len(rows) // config.batch_size), history)
+
+    while len(history) < config.epochs and not _out_of_patience(history, config.patience):
+        epoch = len(history)
+        started = time.perf_counter()
+        model.optimizer.learning_rate = learning_rate_of(epoch, history, config)
+        batches = EpochBatches(
+            data.cache,
+            rows,
+            batch_size=config.batch_size,
+            augmentation=config.augmentation,
+            seed=config.seed,
+            epoch=epoch,
+        )
+        fitted = model.fit(batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=[reporter])
+        val_loss, val_dice = validate(model, data.cache, data.cache.rows(data.split.validation), config)
+        row = {
+            "epoch": epoch + 1,
+            "loss": fitted.history["loss"][-1],
+            "val_loss": val_loss,
+            "val_dice": val_dice,
+            "learning_rate": float(model.optimizer.learning_rate),
+            "seconds": time.perf_counter() - started,
+        }
+        checkpoint.save([*history, row])
+        history.append(row)
+        with replacing(model_dir / "history.csv") as partial:
+            pd.DataFrame(history).to_csv(partial, index=False)
+        reporter.epoch_done(history)
+
+    best = _build(config, "float32")
+    best.set_weights(checkpoint.best_weights())
+    with replacing(model_dir / "model.keras") as partial:
+        best.save(partial)
+    write_manifest(model_dir, config, data.cache, history, precision=precision, parameters=best.count_params())
+    checkpoint.delete()
+
+
+def _build(config: TrainConfig, precision: str) -> keras.Model:
+    """Builds under a dtype policy without leaving it set for whoever builds next."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        return build_model(config.model, **config.model_options)
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def validate(model: keras.Model, cache: SliceCache, rows: np.ndarray, config: TrainConfig) -> tuple[float, float]:
+    """Returns the mean loss and the mean per-patient volume Dice of some slices, on the network's grid.
+
+    Heads of deep supervision are averaged, as in `inference_model`. A patient without any lesion, rightly
+    left empty, counts as 1 here: the Dice of one epoch must be a number.
+    """
+    losses, counts = [], []
+    for start in range(0, len(rows), config.batch_size):
+        part = rows[start : start + config.batch_size]
+        mask_ref = np.asarray(cache.masks[part])
+        prob_map = np.asarray(model.predict_on_batch(cache.images[part].astype(np.float32) / 255))
+        losses.append(float(LOSSES[config.loss](mask_ref[..., None].astype(np.float32), prob_map)))
+        mask_pred = prob_map.mean(axis=-1) >= config.threshold
+        counts += [(r.sum(), p.sum(), (r & p).sum()) for r, p in zip(mask_ref, mask_pred, strict=True)]
+    table = pd.DataFrame(counts, columns=["ref", "pred", "tp"])
+    volumes = table.groupby(cache.slices.patient_id.to_numpy()[rows]).sum()
+    scores = dice_from_counts(volumes.ref, volumes.pred, volumes.tp, empty=1.0)
+    return float(np.mean(losses)), float(np.mean(scores))
+
+
+def epochs_without_gain(history: list[dict]) -> int:
+    """Returns how many epochs have passed since the best validation Dice."""
+    dice = [row["val_dice"] for row in history]
+    return len(dice) - 1 - int(np.argmax(dice)) if dice else 0
+
+
+def _out_of_patience(history: list[dict], patience: int) -> bool:
+    return patience > 0 and epochs_without_gain(history) >= patience
+
+
+def learning_rate_of(epoch: int, history: list[dict], config: TrainConfig) -> float:
+    """Returns an epoch's learning rate from what came before it alone, so that resuming changes nothing.
+
+    Cosine: Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5 without restarts.
+    """
+    if config.schedule == "cosine":
+        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))
+    if config.schedule == "plateau":
+        plateaus = sum(
+            (waited := epochs_without_gain(history[: k + 1])) > 0 and waited % 5 == 0 for k in range(len(history))
+        )
+        return config.learning_rate * 0.5**plateaus
+    return config.learning_rate
+
+
+class _EpochReporter(keras.callbacks.Callback):
+    """Turns what Keras reports of each step into a `Progress`."""
+
+    def __init__(self, config: TrainConfig, path: Path, steps: int, history: list[dict]):
+        super().__init__()
+        self._reporter = ProgressReporter(path)
+        self._config, self._steps, self._history = config, steps, list(history)
+        self._resumed_at, self._started = len(history), time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._report(len(self._history), batch + 1, logs["loss"])
+
+    def epoch_done(self, history: list[dict]) -> None:
+        """Tells of a finished epoch, its validation included."""
+        self._history = list(history)
+        patience = self._config.patience
+        done = len(history) == self._config.epochs or _out_of_patience(history, patience)
+        self._report(len(history) - 1, self._steps, history[-1]["loss"], done=done, at_once=True)
+
+    def _report(self, epoch: int, step: int, loss: float, *, done: bool = False, at_once: bool = False) -> None:
+        run = epoch - self._resumed_at + step / self._steps
+        left = self._config.epochs - self._resumed_at - run
+        progress = Progress(
+            model=self._config.model,
+            epoch=epoch + 1,
+            epochs=self._config.epochs,
+            step=step,
+            steps=self._steps,
+            loss=float(loss),
+            val_dice=self._history[-1]["val_dice"] if self._history else None,
+            seconds_left=(time.monotonic() - self._started) / run * left,
+            done=done,
+        )
+        self._reporter.report(progress, at_once=at_once)

@@ -1,0 +1,198 @@
+"""The phantom: repeatable, laid out like the Kaggle LGG set, and hard for a threshold."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from scipy.ndimage import binary_erosion
+
+from metseg.data import phantom
+from metseg.data.phantom import draw_phantom, make_phantom_case, write_phantom
+from metseg.data.phantom_lesions import MAX_DIAMETER_MM, MIN_DIAMETER_MM, draw_diameters_mm
+from metseg.errors import MetsegError
+
+CASE_1 = "PHANTOM_0001_20000101"
+SMALL = {"patients": 2, "slices": 3, "size": 48}
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return [draw_phantom(index) for index in range(1, 6)]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return write_phantom(tmp_path_factory.mktemp("set") / "phantom", **SMALL)
+
+
+def files_of(folder):
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+def test_case_has_the_stated_shapes_and_dtypes():
+    image, mask = make_phantom_case(1, size=48, slices=3, pixel_mm=4.0)
+    assert image.shape == (3, 48, 48, 3) and image.dtype == np.uint8
+    assert mask.shape == (3, 48, 48) and mask.dtype == bool
+    assert mask.any()
+
+
+def test_same_seed_same_pixels_and_other_patient_or_seed_others():
+    small = {"size": 48, "slices": 3, "pixel_mm": 4.0}
+    first, again = make_phantom_case(1, **small), make_phantom_case(1, **small)
+    assert np.array_equal(first[0], again[0]) and np.array_equal(first[1], again[1])
+    for other in (make_phantom_case(2, **small), make_phantom_case(1, seed=1, **small)):
+        assert not np.array_equal(first[0], other[0])
+        assert not np.array_equal(first[1], other[1])
+
+
+def test_layout_and_mask_values(tree):
+    names = set(files_of(tree))
+    expected = {f"PHANTOM_000{p}_20000101/PHANTOM_000{p}_20000101_{s}{kind}.tif"
+                for p in (1, 2) for s in (1, 2, 3) for kind in ("", "_mask")}
+    assert names == expected | {"phantom.json"}
+    masks = [tifffile.imread(tree / name) for name in names if name.endswith("_mask.tif")]
+    assert all(mask.shape == (48, 48) and mask.dtype == np.uint8 for mask in masks)
+    assert set(np.unique(masks)) == {0, 255}
+
+
+def test_files_hold_what_make_phantom_case_returns(tree):
+    image, mask = make_phantom_case(1, size=48, slices=3, pixel_mm=200 / 48)
+    stem = tree / CASE_1 / CASE_1
+    for number in (1, 2, 3):
+        assert np.array_equal(tifffile.imread(f"{stem}_{number}.tif"), image[number - 1])
+        assert np.array_equal(tifffile.imread(f"{stem}_{number}_mask.tif") > 0, mask[number - 1])
+
+
+def test_opencv_reads_the_files_too(tree):
+    path = tree / CASE_1 / f"{CASE_1}_1.tif"
+    assert np.array_equal(cv2.imread(str(path))[..., ::-1], tifffile.imread(path))
+
+
+def test_tags_give_the_spacing_back(tree):
+    with tifffile.TiffFile(tree / CASE_1 / f"{CASE_1}_1.tif") as tif:
+        tags = tif.pages[0].tags
+        pixels, per = tags["XResolution"].value
+        assert tags["ResolutionUnit"].value == tifffile.RESUNIT.CENTIMETER
+        assert 10 / (pixels / per) == pytest.approx(200 / 48, rel=1e-4)
+        assert tags["YResolution"].value == tags["XResolution"].value
+        assert tags["ImageDescription"].value == "spacing_mm=5.0"
+
+
+def test_record_says_that_it_is_synthetic(tree):
+    record = json.loads((tree / "phantom.json").read_text())
+    assert record["generator_version"] == phantom.GENERATOR_VERSION
+    assert (record["patients"], record["slices"], record["size"], record["seed"]) == (2, 3, 48, 0)
+    assert "Synthetic" in record["note"] and "clinical" in record["note"]
+
+
+def test_a_patient_does_not_depend_on_how_many_there_are(tree, tmp_path):
+    fewer = files_of(write_phantom(tmp_path / "one", **{**SMALL, "patients": 1}))
+    both = files_of(tree)
+    assert all(both[name] == content for name, content in fewer.items() if name != "phantom.json")
+
+
+def test_no_global_threshold_does_well(cases):
+    truth = np.concatenate([case.labels[case.brain] > 0 for case in cases])
+    for channel in range(3):
+        values = np.concatenate([case.image[..., channel][case.brain] for case in cases])
+        # Dice of "value >= t" for all t at once, from counts of the values t and above.
+        hit = np.bincount(values[truth], minlength=256)[::-1].cumsum()
+        called = np.bincount(values, minlength=256)[::-1].cumsum()
+        assert (2 * hit / (called + truth.sum())).max() < 0.35
+
+
+def test_many_slices_are_empty_and_no_patient_is(cases):
+    filled = np.array([(case.labels > 0).any(axis=(1, 2)) for case in cases])
+    assert filled.any(axis=1).all()
+    assert 0.25 < 1 - filled.mean() < 0.70
+
+
+def test_lesions_keep_to_the_stated_sizes(cases):
+    drawn = draw_diameters_mm(np.random.default_rng(0), 500)
+    assert drawn.min() >= MIN_DIAMETER_MM and drawn.max() <= MAX_DIAMETER_MM
+    assert np.median(drawn) == pytest.approx(7.5, abs=1.0)
+    for case in cases:
+        assert 1 <= len(case.lesions) <= 8
+        for number, lesion in enumerate(case.lesions, start=1):
+            _, rows, columns = np.nonzero(case.labels == number)
+            assert len(rows) > 0
+            extent_mm = 1.25 * (1 + max(np.ptp(rows), np.ptp(columns)))
+            assert extent_mm <= 1.8 * lesion.diameter_mm + 2.5  # the long axis of a rough ellipsoid
+
+
+def test_large_lesions_have_a_dark_core_in_a_bright_rim(cases):
+    rims, cores = [], []
+    for case in cases:
+        for number, lesion in enumerate(case.lesions, start=1):
+            if lesion.is_ring and lesion.diameter_mm > 11:
+                inside = case.labels == number
+                core = binary_erosion(inside, np.ones((1, 3, 3)), iterations=3)
+                rim = inside & ~binary_erosion(inside, np.ones((1, 3, 3)))
+                if core.any():
+                    cores.append(case.image[..., 2][core].mean())
+                    rims.append(case.image[..., 2][rim].mean())
+    assert len(cores) >= 2
+    assert np.mean(rims) > 1.3 * np.mean(cores)
+
+
+def test_oedema_outshines_white_matter_in_flair_and_is_not_in_the_mask(cases):
+    swollen = [case for case in cases if (case.oedema > 0.8).sum() > 50]
+    assert swollen
+    for case in swollen:
+        oedema = case.oedema > 0.8
+        assert not (oedema & (case.labels > 0)).any()
+        elsewhere = case.brain & (case.oedema == 0) & (case.labels == 0)
+        assert case.image[..., 1][oedema].mean() > 1.25 * np.median(case.image[..., 1][elsewhere])
+
+
+def test_second_write_changes_nothing(tree, monkeypatch):
+    before = {path: path.stat().st_mtime_ns for path in tree.rglob("*")}
+    monkeypatch.setattr(phantom, "_write_case", lambda *_, **__: pytest.fail("drawn again"))
+    assert write_phantom(tree, **SMALL) == tree
+    assert before == {path: path.stat().st_mtime_ns for path in tree.rglob("*")}
+
+
+def test_other_parameters_are_refused_and_nothing_is_lost(tree):
+    before = files_of(tree)
+    with pytest.raises(MetsegError, match="other parameters.*choose another folder, or delete"):
+        write_phantom(tree, **{**SMALL, "seed": 1})
+    assert files_of(tree) == before
+
+
+@pytest.mark.parametrize("stranger", ["notes.txt", "phantom.json"])
+def test_a_folder_with_other_things_is_refused(tmp_path, stranger):
+    (tmp_path / stranger).write_text("mine")
+    with pytest.raises(MetsegError, match="no phantom of metseg; choose another folder"):
+        write_phantom(tmp_path, **SMALL)
+    assert files_of(tmp_path) == {stranger: b"mine"}
+
+
+def test_an_empty_folder_is_filled(tmp_path):
+    (tmp_path / "phantom").mkdir()
+    assert (write_phantom(tmp_path / "phantom", **SMALL) / CASE_1).is_dir()
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
+def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch, stop):
+    write_case = phantom._write_case
+
+    def fail_at_second(tree, index, **parameters):
+        if index == 2:
+            raise stop
+        write_case(tree, index, **parameters)
+
+    monkeypatch.setattr(phantom, "_write_case", fail_at_second)
+    with pytest.raises(stop):
+        write_phantom(tmp_path / "phantom", **SMALL)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", [{"patients": 0}, {"slices": 0}, {"size": 8}, {"size": 4096}])
+def test_parameters_out_of_range_are_refused(tmp_path, wrong):
+    name = next(iter(wrong))
+    with pytest.raises(MetsegError, match=f"{name} is {wrong[name]}, but a phantom needs"):
+        write_phantom(tmp_path / "phantom", **{**SMALL, **wrong})
+    assert list(tmp_path.iterdir()) == []

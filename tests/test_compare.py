@@ -1,0 +1,278 @@
+"""Answers worked out by hand; the working stands beside each."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from metseg.compare import (
+    DEFINITIONS,
+    PAIR_DEFINITIONS,
+    bootstrap_interval,
+    combine_cases,
+    compare_models,
+    holm,
+    paired_test,
+    predict_nothing_score,
+    summarise,
+)
+from metseg.metrics import evaluate_case
+
+NAN = float("nan")
+FEW = {"resamples": 200}
+
+
+def model_tables(*scans: tuple, spacing_mm=None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores scans given as (patient, case, reference, prediction), each slice a row of '#' and '.'."""
+    rows, slices = [], []
+    for patient_id, case_id, ref, pred in scans:
+        volumes = [np.array([[[letter == "#" for letter in row]] for row in mask]) for mask in (ref, pred)]
+        row, per_slice = evaluate_case(*volumes, spacing_mm=spacing_mm)
+        ids = {"patient_id": patient_id, "case_id": case_id}
+        rows.append({**ids, **row})
+        slices.append(per_slice.assign(**ids))
+    return pd.DataFrame(rows), pd.concat(slices, ignore_index=True)
+
+
+# one big tumour found whole (Dice 1), one small one half found (2*1/(2+1) = 2/3) and an empty slice
+BIG = ("big", "scan1", ["########"], ["########"])
+SMALL = ("small", "scan1", ["##......", "........"], ["#.......", "........"])
+SMALL_MISSED = ("small", "scan1", ["##......", "........"], ["........", "........"])
+
+
+def test_summarise_by_hand():
+    summary = summarise(*model_tables(BIG, SMALL), **FEW)
+    assert ["model", *summary] == list(DEFINITIONS)
+    assert summary["n_patients"] == 2
+    assert summary["dice_mean"] == summary["dice_median"] == pytest.approx((1 + 2 / 3) / 2)
+    # both resamples of one patient twice are among those drawn
+    assert (summary["dice_mean_low"], summary["dice_mean_high"]) == pytest.approx((2 / 3, 1.0))
+    assert (summary["dice_median_low"], summary["dice_median_high"]) == pytest.approx((2 / 3, 1.0))
+    assert summary["pooled_dice"] == pytest.approx(
+        2 * 9 / (10 + 9)
+    )  # not the mean: the big tumour weighs more
+    assert summary["tumour_slice_dice"] == pytest.approx((1 + 2 / 3) / 2)
+    assert summary["slice_dice_empty1"] == pytest.approx((1 + 2 / 3 + 1) / 3)
+    assert summary["precision"] == 1.0
+    assert summary["recall"] == pytest.approx((1 + 1 / 2) / 2)
+    # small: distances 0 and 1 from the reference, position 0.95; big: 0
+    assert (summary["hd95_median"], summary["hd95_unit"]) == (pytest.approx(0.95 / 2), "px")
+    assert (summary["n_hd95_infinite"], summary["lesion_sensitivity"]) == (0, 1.0)
+    assert summary["false_positives_per_patient"] == 0.0
+
+
+def test_summarise_complete_miss_and_false_alarm():
+    healthy = ("healthy", "scan1", ["........"], ["#.#....."])
+    summary = summarise(*model_tables(BIG, SMALL_MISSED, healthy), **FEW)
+    assert summary["dice_mean"] == pytest.approx(1 / 3)
+    assert summary["n_dice_undefined"] == 0
+    assert summary["precision"] == pytest.approx((1 + 0 + 0) / 3)
+    assert summary["recall"] == pytest.approx((1 + 0) / 2)  # the healthy patient has no recall
+    assert (summary["n_hd95_infinite"], summary["hd95_median"]) == (2, math.inf)
+    assert summary["lesion_sensitivity"] == 0.5
+    assert summary["false_positives_per_patient"] == pytest.approx(2 / 3)
+
+
+def test_a_miss_improves_no_column():
+    found, missed = (summarise(*model_tables(BIG, small), **FEW) for small in (SMALL, SMALL_MISSED))
+    for key in (
+        "dice_mean dice_median tumour_slice_dice pooled_dice slice_dice_empty1 precision recall "
+        "lesion_sensitivity"
+    ).split():
+        assert missed[key] < found[key], key
+    assert missed["hd95_median"] > found["hd95_median"]
+
+
+def test_healthy_patient_left_alone_is_dropped_and_counted():
+    healthy = ("healthy", "scan1", ["........"], ["........"])
+    summary = summarise(*model_tables(BIG, SMALL, healthy), **FEW)
+    assert (summary["n_patients"], summary["n_dice_undefined"]) == (3, 1)
+    assert summary["dice_mean"] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_no_lesion_anywhere():
+    summary = summarise(*model_tables(("healthy", "scan1", ["........"], ["........"])), **FEW)
+    for key in ("dice_mean", "pooled_dice", "tumour_slice_dice", "precision", "recall", "lesion_sensitivity"):
+        assert math.isnan(summary[key]), key
+    assert summary["slice_dice_empty1"] == 1.0
+
+
+def test_one_patient_has_no_interval():
+    summary = summarise(*model_tables(BIG), **FEW)
+    assert summary["dice_mean"] == 1.0
+    assert math.isnan(summary["dice_mean_low"]) and math.isnan(summary["dice_median_high"])
+
+
+def test_mixed_units_give_no_distance():
+    parts = [model_tables(BIG), model_tables(SMALL, spacing_mm=(1.0, 1.0, 1.0))]
+    per_patient, per_slice = (pd.concat(tables) for tables in zip(*parts, strict=True))
+    summary = summarise(per_patient, per_slice, **FEW)
+    assert summary["hd95_unit"] == "mixed" and math.isnan(summary["hd95_median"])
+
+
+def test_cases_of_a_patient_are_combined():
+    # scan1: reference 8, prediction 8, both 8; scan2: reference 2, missed; not the mean of 1 and 0
+    scans = [("p", "scan1", ["########"], ["########"]), ("p", "scan2", ["##......"], ["........"])]
+    per_patient, per_slice = model_tables(*scans)
+    row = combine_cases(per_patient).loc["p"]
+    assert row["dice"] == pytest.approx(16 / 18)
+    assert (row["precision"], row["recall"], row["hd95"]) == (1.0, 0.8, math.inf)
+    assert (row["lesions_ref"], row["lesions_detected"]) == (2, 1)
+    assert summarise(per_patient, per_slice, **FEW)["n_patients"] == 1
+
+
+def test_tables_must_be_whole():
+    per_patient, per_slice = model_tables(BIG, SMALL)
+    with pytest.raises(ValueError, match="lacks the columns.*tp_voxels"):
+        summarise(per_patient.drop(columns="tp_voxels"), per_slice)
+    with pytest.raises(ValueError, match="twice.*small"):
+        summarise(pd.concat([per_patient, per_patient.tail(1)]), per_slice)
+    with pytest.raises(ValueError, match=r"per_slice lacks \[\('small', 'scan1'\)\]"):
+        summarise(per_patient, per_slice[per_slice["patient_id"] == "big"])
+    with pytest.raises(ValueError, match="no rows"):
+        summarise(per_patient.head(0), per_slice.head(0))
+
+
+def test_predict_nothing_score():
+    _, per_slice = model_tables(BIG, SMALL)  # one slice of three is empty
+    assert predict_nothing_score(per_slice) == pytest.approx(1 / 3)
+    # and that is what a silent model really gets
+    silent = [(patient, case, ref, ["." * 8] * len(ref)) for patient, case, ref, _ in (BIG, SMALL)]
+    assert summarise(*model_tables(*silent), **FEW)["slice_dice_empty1"] == pytest.approx(1 / 3)
+
+
+# bootstrap
+
+
+@pytest.mark.parametrize("statistic", [np.mean, np.median])
+def test_bootstrap_of_constants(statistic):
+    assert bootstrap_interval([0.7] * 5, statistic) == pytest.approx((0.7, 0.7))
+
+
+def test_bootstrap_seed():
+    values = np.random.default_rng(0).random(20)
+    assert bootstrap_interval(values, seed=1) == bootstrap_interval(values, seed=1)
+    assert bootstrap_interval(values, seed=1) != bootstrap_interval(values, seed=2)
+
+
+def test_bootstrap_near_the_normal_interval():
+    values = np.random.default_rng(0).normal(size=400)
+    half = 1.96 * values.std() / math.sqrt(400)
+    low, high = bootstrap_interval(values)
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.01)
+    wide = bootstrap_interval(values, confidence=0.99)
+    assert wide[0] < low and wide[1] > high
+
+
+def test_bootstrap_too_few_or_nan():
+    assert all(math.isnan(end) for end in bootstrap_interval([0.5]))
+    with pytest.raises(ValueError, match="1 of 3 values are nan"):
+        bootstrap_interval([0.5, NAN, 0.7])
+
+
+# two models
+
+
+def test_paired_test_by_hand():
+    # five patients, a better in each, no two differences alike: 2 of the 2**5 sign patterns are as extreme
+    dice_a = pd.Series([0.9, 0.8, 0.7, 0.6, 0.5], index=list("vwxyz"))
+    dice_b = dice_a - [0.01, 0.02, 0.03, 0.04, 0.05]
+    result = paired_test(dice_a, dice_b[::-1])  # another order of the same patients
+    assert (result["n"], result["n_dropped"]) == (5, 0)
+    assert result["mean_difference"] == pytest.approx(0.03)
+    assert result["p_value"] == pytest.approx(2 / 32)
+    assert 0.01 < result["mean_difference_low"] < 0.03 < result["mean_difference_high"] < 0.05
+    swapped = paired_test(dice_b, dice_a)
+    assert swapped["mean_difference"] == pytest.approx(-0.03) and swapped["p_value"] == result["p_value"]
+
+
+def test_paired_test_of_equals():
+    dice = pd.Series([0.9, 0.8, 0.7], index=list("abc"))
+    result = paired_test(dice, dice)
+    assert result["p_value"] == 1.0
+    assert result["mean_difference"] == result["mean_difference_low"] == result["mean_difference_high"] == 0.0
+
+
+def test_paired_test_drops_undefined_and_counts():
+    index = list("abc")
+    result = paired_test(
+        pd.Series([0.9, NAN, 0.7], index=index), pd.Series([0.8, 0.0, 0.6], index=index), **FEW
+    )
+    assert (result["n"], result["n_dropped"]) == (2, 1)
+    assert result["mean_difference"] == pytest.approx(0.1)
+
+
+def test_paired_test_refuses_other_patients():
+    dice_a, dice_b = pd.Series([0.9, 0.8], index=["p1", "p2"]), pd.Series([0.9, 0.8], index=["p1", "p3"])
+    with pytest.raises(ValueError, match=r"dice_a lacks \['p3'\], dice_b lacks \['p2'\]"):
+        paired_test(dice_a, dice_b)
+    with pytest.raises(ValueError, match=r"dice_b holds twice: \['p1'\]"):
+        paired_test(dice_a, pd.Series([0.9, 0.8], index=["p1", "p1"]))
+
+
+def test_holm_by_hand():
+    # sorted 0.01, 0.03, 0.04 times 3, 2, 1 is 0.03, 0.06, 0.04; the last rises to 0.06
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
+    assert holm([0.2]) == pytest.approx([0.2])
+    assert holm([]).shape == (0,)
+
+
+# several models
+
+
+def test_compare_models():
+    tables = {
+        "poor": model_tables(BIG, SMALL_MISSED),
+        "good": model_tables(BIG, SMALL),
+        "same": model_tables(BIG, SMALL),
+    }
+    summary, pairs = compare_models(tables, **FEW)
+    assert list(summary.columns) == list(DEFINITIONS)
+    assert summary["model"].tolist() == ["good", "same", "poor"]
+    assert summary["dice_mean"].tolist() == pytest.approx([5 / 6, 5 / 6, 1 / 2])
+    assert list(pairs.columns) == list(PAIR_DEFINITIONS)
+    assert pairs[["model_a", "model_b"]].to_numpy().tolist() == [
+        ["good", "same"],
+        ["good", "poor"],
+        ["same", "poor"],
+    ]
+    assert pairs["mean_difference"].tolist() == pytest.approx([0.0, 1 / 3, 1 / 3])
+    assert pairs["p_holm"].tolist() == pytest.approx(holm(pairs["p_value"]).tolist())
+
+
+def test_compare_one_model():
+    summary, pairs = compare_models({"only": model_tables(BIG, SMALL)}, **FEW)
+    assert len(summary) == 1 and len(pairs) == 0
+    assert list(pairs.columns) == list(PAIR_DEFINITIONS)
+
+
+def test_compare_models_refuses_other_patients():
+    with pytest.raises(
+        ValueError, match=r"model one and model two.*model two lacks \[\('small', 'scan1'\)\]"
+    ):
+        compare_models({"one": model_tables(BIG, SMALL), "two": model_tables(BIG)})
+    with pytest.raises(ValueError, match="at least one"):
+        compare_models({})
+
+
+def test_tables_survive_csv(tmp_path):
+    before = model_tables(BIG, SMALL_MISSED)
+    after = []
+    for number, table in enumerate(before):
+        table.to_csv(tmp_path / f"{number}.csv", index=False)
+        after.append(pd.read_csv(tmp_path / f"{number}.csv"))
+    assert summarise(*after, **FEW) == summarise(*before, **FEW)
+
+
+def test_summary_is_plain_json():
+    summary = summarise(*model_tables(BIG, SMALL), **FEW)
+    row, _ = evaluate_case(*[np.ones((1, 2, 2), bool)] * 2, spacing_mm=None)
+    assert json.loads(json.dumps(summary)) == summary
+    assert {type(value) for value in row.values()} == {int, float, str}
+
+
+def test_every_column_is_defined():
+    for text in [*DEFINITIONS.values(), *PAIR_DEFINITIONS.values()]:
+        assert text.endswith(".") and len(text) > 10

@@ -1,0 +1,459 @@
+"""Tiny notebooks without any network, built here, stand in for the workbook's."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+from filelock import FileLock
+from metseg.errors import MetsegError
+from metseg.notebook_process import Event, RunDisplay
+from metseg.workbook import (
+    check_parameters,
+    notebook_parameters,
+    numbered_notebooks,
+    parse_assignments,
+    project_root,
+    read_profile,
+    run_notebooks,
+    sweep,
+    training_notebook,
+)
+from rich.console import Console
+
+RUN = 'run_name = "quick"  # folder of this run\noutput_dir = "../outputs/runs"  # parent of all runs\n'
+
+
+def write_notebook(path: Path, parameters: str | None, *cells: str, tagged: int = 1) -> Path:
+    """A notebook with one heading, `tagged` parameters cells and the given code cells."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# {path.stem}")])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    for _ in range(tagged if parameters is not None else 0):
+        notebook.cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    notebook.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The notebooks/ folder of an empty checkout."""
+    (tmp_path / "notebooks").mkdir()
+    return tmp_path / "notebooks"
+
+
+def sources(path: Path) -> list[str]:
+    return [cell.source for cell in nbformat.read(path, as_version=4).cells]
+
+
+def printed(path: Path) -> str:
+    """All that the cells of an executed copy printed."""
+    cells = nbformat.read(path, as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    return "".join(output.text for output in outputs if output.output_type == "stream")
+
+
+# ---- what the notebooks say ----
+
+
+def test_project_root_is_this_checkout():
+    assert project_root() == Path(__file__).resolve().parents[1]
+
+
+def test_project_root_elsewhere(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr("metseg.workbook.__file__", str(tmp_path / "a" / "b" / "c" / "workbook.py"))
+    monkeypatch.chdir(tmp_path)
+    assert project_root() == tmp_path
+    folder.rmdir()
+    with pytest.raises(MetsegError, match="no notebooks/ folder"):
+        project_root()
+
+
+def test_order_of_the_notebooks(folder):
+    for stem in ("05_compare", "04b_train_unet", "dashboard", "04_train_attention_unet", "01_explore_data"):
+        write_notebook(folder / f"{stem}.ipynb", RUN)
+    stems = [path.stem for path in numbered_notebooks(folder)]
+    assert stems == ["01_explore_data", "04_train_attention_unet", "04b_train_unet", "05_compare"]
+
+
+def test_training_notebook_of_a_model(folder):
+    write_notebook(folder / "01_explore_data.ipynb", RUN)
+    nested = write_notebook(folder / "03_train_nested_unet.ipynb", 'model = "nested_unet"')
+    write_notebook(folder / "04b_train_unet.ipynb", 'model = "unet"')
+    assert training_notebook("nested_unet", folder) == nested
+    with pytest.raises(MetsegError, match=r"'nested'.*did you mean nested_unet.*valid: nested_unet, unet"):
+        training_notebook("nested", folder)
+
+
+def test_parameters_of_a_notebook(folder):
+    cell = "epochs = 8  # passes\nfilters = (8, 16)\nrate: float = 1e-3  # step, at most\nseed = None\n"
+    notebook = write_notebook(folder / "03_train.ipynb", cell)
+    parameters = notebook_parameters(notebook)
+    assert parameters["epochs"] == ("epochs", 8, "passes")
+    assert parameters["filters"] == ("filters", (8, 16), "")
+    assert parameters["rate"] == ("rate", 1e-3, "step, at most")
+    assert parameters["seed"].default is None
+
+    from papermill import inspect_notebook
+
+    assert {name: p["help"] for name, p in inspect_notebook(notebook).items()} == {
+        name: p.help for name, p in parameters.items()
+    }
+
+
+def test_parameters_that_papermill_would_lose(folder):
+    cell = 'limit = 0  # slices, 0 = all\ncolour = "#f00"  # of the mask\nfilters = [\n    8,\n    16,\n]  # levels'
+    parameters = notebook_parameters(write_notebook(folder / "03_train.ipynb", cell))
+    assert parameters["limit"] == ("limit", 0, "slices, 0 = all")
+    assert parameters["colour"] == ("colour", "#f00", "of the mask")
+    assert parameters["filters"] == ("filters", [8, 16], "levels")
+
+
+@pytest.mark.parametrize(
+    ("cell", "tagged", "message"),
+    [
+        (None, 0, "no cell tagged 'parameters'"),
+        ("epochs = 8", 2, "2 cells tagged 'parameters'"),
+        ("epochs = 2 * steps", 1, "more than plain values"),
+        ("import os", 1, "more than plain values"),
+        ("a, b = 1, 2", 1, "more than plain values"),
+        ("epochs = ", 1, "more than plain values"),
+    ],
+)
+def test_a_parameters_cell_that_is_none(folder, cell, tagged, message):
+    notebook = write_notebook(folder / "03_train.ipynb", cell, tagged=tagged)
+    with pytest.raises(MetsegError, match=f"03_train.ipynb.*{message}"):
+        notebook_parameters(notebook)
+
+
+def test_a_notebook_that_is_none(folder):
+    (folder / "01_broken.ipynb").write_text("{")
+    with pytest.raises(MetsegError, match="01_broken.ipynb is not a readable notebook"):
+        notebook_parameters(folder / "01_broken.ipynb")
+    with pytest.raises(MetsegError, match="No such file"):
+        notebook_parameters(folder / "02_absent.ipynb")
+
+
+def test_profiles(folder):
+    assert read_profile("quick", folder) == {}
+    (folder / "params").mkdir()
+    (folder / "params" / "lgg.yml").write_text("epochs: 50\nlearning_rate: 1e-3\nfilters: [16, 32]\n")
+    assert read_profile("lgg", folder) == {"epochs": 50, "learning_rate": 1e-3, "filters": [16, 32]}
+    with pytest.raises(MetsegError, match=r"no profile 'lg' \(did you mean lgg\?\); valid: lgg, quick"):
+        read_profile("lg", folder)
+    (folder / "params" / "lgg.yml").write_text("- epochs\n")
+    with pytest.raises(MetsegError, match="no mapping of parameters"):
+        read_profile("lgg", folder)
+    (folder / "params" / "lgg.yml").write_text("epochs: [")
+    with pytest.raises(MetsegError, match="not readable YAML"):
+        read_profile("lgg", folder)
+
+
+def test_assignments():
+    typed = ["epochs=3", "filters=[8,16]", "exclude_empty=true", "loss=focal", "rate=1e-3", "note=a=b"]
+    assert parse_assignments(typed) == {
+        "epochs": 3,
+        "filters": [8, 16],
+        "exclude_empty": True,
+        "loss": "focal",
+        "rate": 1e-3,
+        "note": "a=b",
+    }
+
+
+@pytest.mark.parametrize("typed", ["epochs", "=3", "a b=3", "filters=[8,16"])
+def test_no_assignment(typed):
+    with pytest.raises(MetsegError, match="write it like epochs=3") as error:
+        parse_assignments([typed])
+    assert typed in str(error.value)
+
+
+# ---- the check ----
+
+TYPED = "epochs = 8\nrate = 0.5\nfilters = (8, 16)\nloss = 'dice'\nempty = True\nlimit = None\n"
+
+
+@pytest.fixture
+def typed_notebook(folder):
+    return write_notebook(folder / "03_train.ipynb", TYPED + RUN)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"epochs": 3}, {"rate": 1}, {"filters": [4, 8, 16]}, {"loss": "focal"}, {"empty": False}, {"limit": 7}],
+)
+def test_values_that_fit(typed_notebook, values):
+    check_parameters(values, [typed_notebook])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": "3"}, r"epochs is '3' \(text\) but must be a whole number such as 8"),
+        ({"epochs": 3.5}, r"epochs is 3.5 \(a number\) but must be a whole number"),
+        ({"epochs": True}, r"epochs is True \(true or false\) but must be a whole number"),
+        ({"epochs": None}, r"epochs is None \(no value\) but must be a whole number"),
+        ({"rate": False}, r"rate is False \(true or false\) but must be a number such as 0.5"),
+        ({"filters": 8}, r"filters is 8 \(a whole number\) but must be a list such as \[8, 16\]"),
+        ({"filters": [8, "x"]}, r"filters is \[8, 'x'\] \(a list\) but must be a list such as \[8, 16\]"),
+        ({"loss": 1}, r"loss is 1 \(a whole number\) but must be text such as 'dice'"),
+        ({"empty": 1}, r"empty is 1 \(a whole number\) but must be true or false such as True"),
+        ({"epoch": 3}, r"no parameter 'epoch' \(did you mean epochs\?\); valid: empty, epochs, filters, "),
+    ],
+)
+def test_values_that_do_not_fit(typed_notebook, tmp_path, values, message):
+    with pytest.raises(MetsegError, match=message):
+        run_notebooks([typed_notebook], values, run_folder=tmp_path / "outputs" / "quick")
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_one_notebook_that_declares_a_name_is_enough(folder, typed_notebook):
+    other = write_notebook(folder / "01_explore.ipynb", RUN)
+    check_parameters({"epochs": 3}, [other, typed_notebook])
+    with pytest.raises(MetsegError, match="no parameter 'epochs'"):
+        check_parameters({"epochs": 3}, [other])
+
+
+# ---- runs ----
+
+
+def test_output_folder_that_cannot_be_written(typed_notebook, tmp_path):
+    (tmp_path / "outputs").write_text("a file, no folder")
+    with pytest.raises(MetsegError, match=r"cannot write to .*quick: Not a directory; choose another folder"):
+        run_notebooks([typed_notebook], {}, run_folder=tmp_path / "outputs" / "quick")
+
+
+def test_a_run_folder_in_use(typed_notebook, tmp_path):
+    (tmp_path / "quick").mkdir()
+    with FileLock(tmp_path / "quick" / ".lock"), pytest.raises(MetsegError) as error:
+        run_notebooks([typed_notebook], {}, run_folder=tmp_path / "quick")
+    assert str(error.value) == (
+        "run 'quick' is being written by another process; wait for it or choose another --run-name"
+    )
+    assert not (tmp_path / "quick" / "notebooks").exists()
+
+
+TRAIN = """import json, time
+from pathlib import Path
+target = Path(output_dir, run_name, model, "progress.json")
+target.parent.mkdir(parents=True, exist_ok=True)
+known = dict(model=model, epoch=2, epochs=2, step=4, steps=4, loss=0.5, seconds_left=0)
+target.write_text(json.dumps({**known, "val_dice": 0.25, "done": True}))
+"""
+
+
+@pytest.mark.slow
+def test_run_from_start_to_finish(tmp_path, folder, monkeypatch):
+    # a kernel specification of the user's own, and a backend for figures, must not reach the notebooks
+    spec = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps({"argv": ["/bin/false"], "display_name": "Other", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    tell = "import os, sys\nprint(sys.executable, os.getcwd(), os.environ['MPLBACKEND'], output_dir)"
+    explore = write_notebook(folder / "01_{explore}.ipynb", RUN, tell)
+    parameters = RUN + "model = 'unet'\nfilters = (8, 16)\n"
+    train = write_notebook(folder / "03_train.ipynb", parameters, TRAIN, "print(filters)")
+    run_folder = tmp_path / "outputs" / "runs" / "first"
+    folder_of_copies = run_folder / "notebooks"
+    stale = run_folder / "unet" / "progress.json"
+    stale.parent.mkdir(parents=True)
+    stale.write_text(json.dumps({"stale": True}))
+    os.utime(stale, (time.time() - 60, time.time() - 60))
+    events: list[Event] = []
+
+    copies = run_notebooks([explore, train], {"filters": [4]}, run_folder=run_folder, on_event=events.append)
+
+    assert copies == [folder_of_copies / "01_{explore}.ipynb", folder_of_copies / "03_train.ipynb"]
+    backend = "module://matplotlib_inline.backend_inline"
+    assert printed(copies[0]) == f"{sys.executable} {folder} {backend} ../outputs/runs\n"
+    assert printed(copies[1]) == "[4]\n"
+    injected = '# Parameters\nrun_name = "first"\noutput_dir = "../outputs/runs"\n'
+    assert sources(copies[0])[2] == injected  # only what this notebook declares
+    written = sorted(path.name for path in folder_of_copies.iterdir())
+    assert written == ["01_{explore}.html", "01_{explore}.ipynb", "03_train.html", "03_train.ipynb"]
+    assert sources(train)[-1] == "print(filters)"
+    assert printed(train) == ""
+
+    others = [event for event in events if event.kind != "training"]
+    assert [(event.kind, event.position, event.cell, event.cells) for event in others] == [
+        ("started", 1, 0, 0),
+        *[("cell", 1, cell, 3) for cell in (1, 2, 3)],
+        ("finished", 1, 0, 0),
+        ("started", 2, 0, 0),
+        *[("cell", 2, cell, 4) for cell in (1, 2, 3, 4)],
+        ("finished", 2, 0, 0),
+    ]
+    training = [event.training for event in events if event.kind == "training"]
+    assert [(state["epoch"], state["val_dice"]) for state in training] == [(2, 0.25)]
+    assert {(event.run_name, event.of) for event in events} == {("first", 2)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cell", "cause"),
+    [
+        ("print('before')\nraise ValueError('\\x1b[1mbad\\x1b[0m\\nfilters')", "ValueError: bad filters"),
+        (
+            "import os\nprint('before', flush=True)\nos._exit(3)",
+            "its kernel died, out of memory or by a crash in compiled code",
+        ),
+    ],
+)
+def test_a_notebook_that_stops(tmp_path, folder, cell, cause):
+    notebook = write_notebook(folder / "03_train.ipynb", RUN, "print('first')", cell, "print('never')")
+    after = write_notebook(folder / "05_compare.ipynb", RUN)
+    with pytest.raises(MetsegError) as error:
+        run_notebooks([notebook, after], {}, run_folder=tmp_path / "outputs" / "quick")
+    copies = tmp_path / "outputs" / "quick" / "notebooks"
+    copy = copies / "03_train.ipynb"
+    assert str(error.value) == f"03_train.ipynb stopped: {cause}; the copy executed so far is {copy}"
+    assert error.value.__cause__ is None
+    assert printed(copy).startswith("first\n")
+    assert "never" not in printed(copy)
+    assert [path.name for path in copies.iterdir()] == ["03_train.ipynb"]
+    with FileLock(tmp_path / "outputs" / "quick" / ".lock", timeout=0):
+        pass  # free again
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until(condition, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_no_process_outlives_the_parent(tmp_path, folder, ending):
+    begin = """import os, subprocess, time
+from pathlib import Path
+worker = subprocess.Popen(["sleep", "60"])
+Path("pids.partial").write_text(f"{os.getpid()} {os.getppid()} {worker.pid}")
+Path("pids.partial").rename("pids")
+time.sleep(60)"""
+    notebook = write_notebook(folder / "03_train.ipynb", RUN, begin)
+    program = (
+        "import sys\nfrom metseg.workbook import run_notebooks\n"
+        "run_notebooks([sys.argv[1]], {}, run_folder=sys.argv[2])"
+    )
+    arguments = [sys.executable, "-c", program, str(notebook), str(tmp_path / "quick")]
+    parent = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
+    try:
+        assert wait_until((folder / "pids").exists, 30)
+        kernel, child, worker = (int(pid) for pid in (folder / "pids").read_text().split())
+        assert is_running(kernel) and is_running(child) and is_running(worker)
+        parent.send_signal(ending)
+        parent.wait(15)
+        assert wait_until(lambda: not any(is_running(pid) for pid in (kernel, child, worker)), 5)
+        nbformat.read(tmp_path / "quick" / "notebooks" / "03_train.ipynb", as_version=4)  # whole
+        with FileLock(tmp_path / "quick" / ".lock", timeout=0):
+            pass  # free again
+    finally:
+        parent.kill()
+
+
+@pytest.mark.slow
+def test_sweep_repeats_only_what_failed(tmp_path, folder):
+    check = """from pathlib import Path
+from metseg.errors import MetsegError
+if loss == "focal" and not Path("mended").exists():
+    raise MetsegError("no mask under data/; download it")"""
+    notebook = write_notebook(folder / "03_train.ipynb", RUN + "loss = 'dice'\nepochs = 8\n", check)
+    events: list[Event] = []
+
+    def run() -> Path:
+        grid = {"loss": ["dice", "focal"]}
+        return sweep(notebook, grid, {"epochs": 2}, run_folder=tmp_path / "tune", on_event=events.append)
+
+    def table() -> list[tuple[str, str, str, str]]:
+        with (tmp_path / "tune" / "sweep.csv").open(newline="") as file:
+            return [(row["run"], row["loss"], row["epochs"], row["status"]) for row in csv.DictReader(file)]
+
+    with pytest.raises(MetsegError, match=r"1 of 2 runs failed \(tune-2\).*sweep.csv"):
+        run()
+    first, second = table()
+    assert first == ("tune-1", '"dice"', "2", "finished")
+    assert second[:3] == ("tune-2", '"focal"', "2")
+    assert second[3].startswith("failed: 03_train.ipynb stopped: no mask under data/; download it; the copy")
+    (folder / "mended").touch()
+    events.clear()
+    assert run() == tmp_path / "tune" / "sweep.csv"
+    assert {(event.run_name, event.position, event.of) for event in events} == {("tune-2", 2, 2)}
+    assert [row[3] for row in table()] == ["finished", "finished"]
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [({}, "nothing to vary"), ({"epochs": []}, "nothing to vary"), ({"epochs": [1, "x"]}, "epochs is 'x'")],
+)
+def test_a_sweep_that_cannot_start(typed_notebook, tmp_path, grid, message):
+    with pytest.raises(MetsegError, match=message):
+        sweep(typed_notebook, grid, {}, run_folder=tmp_path / "tune")
+    assert not (tmp_path / "tune").exists()
+
+
+# ---- the display ----
+
+
+def state(epoch: int, step: int, val_dice: float | None, done: bool = False) -> dict:
+    known = {"model": "unet", "epoch": epoch, "epochs": 3, "step": step, "steps": 4, "loss": 0.5}
+    return known | {"val_dice": val_dice, "seconds_left": 0.0 if done else 94.0, "done": done}
+
+
+def events_of_a_run() -> list[Event]:
+    notebook = Path("03_train_unet.ipynb")
+    states = [state(1, 2, None), state(2, 1, 0.25), state(2, 3, 0.25), state(3, 4, 0.625, done=True)]
+    return [
+        Event("started", "quick", notebook, 2, 4),
+        Event("cell", "quick", notebook, 2, 4, cell=3, cells=9),
+        *[Event("training", "quick", notebook, 2, 4, training=training) for training in states],
+        Event("finished", "quick", notebook, 2, 4, seconds=3700.0),
+    ]
+
+
+def test_lines_in_a_log():
+    console = Console(file=io.StringIO())
+    with RunDisplay(console) as display:
+        for event in events_of_a_run():
+            display(event)
+    assert console.file.getvalue().splitlines() == [
+        "[2/4] quick: 03_train_unet started",
+        "  unet: epoch 1 of 3 · loss 0.500 · validation DICE 0.250 · 1 min 34 s left",
+        "  unet: epoch 3 of 3 · loss 0.500 · validation DICE 0.625",
+        "[2/4] quick: 03_train_unet finished in 1 h 1 min",
+    ]
+
+
+def test_bars_on_a_terminal():
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    with RunDisplay(console, live=True) as display:
+        for event in events_of_a_run()[:-2]:
+            display(event)
+        display.bars.refresh()
+        notebooks, training = display.bars.tasks
+    assert (notebooks.completed, notebooks.total) == (1 + 2 / 9, 4)  # one notebook and two cells are done
+    assert (training.completed, training.total) == (1.75, 3)  # one epoch and three steps of four are done
+    assert "cell 3 of 9" in console.file.getvalue()
+    assert "epoch 2 of 3 · loss 0.500 · validation DICE 0.250 · 1 min 34 s left" in console.file.getvalue()
+
+
+def test_no_network_library_is_loaded():
+    program = "import sys, metseg.workbook; print(*({'tensorflow', 'keras', 'papermill'} & set(sys.modules)))"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == ""
