@@ -51,9 +51,7 @@ def augment_pair(
     return _jitter(moved, config, rng), moved_mask.astype(bool)
 
 
-def _displacement(
-    size: int, config: Augmentation, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _displacement(size: int, config: Augmentation, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Returns for each output pixel the x and y of the input pixel it shows, both (S, S) float32."""
     angle = np.deg2rad(rng.uniform(-1, 1) * config.rotation_deg)
     scale = 1 / (1 + rng.uniform(-1, 1) * config.zoom)

@@ -83,7 +83,9 @@ class TrainConfig(BaseModel):
     def model_post_init(self, _context) -> None:
         multiple = 2 ** (len(self.filters) - 1)
         if self.image_size % multiple:
-            raise ValueError(f"image_size={self.image_size} is not divisible by {multiple}, which these filters need")
+            raise ValueError(
+                f"image_size={self.image_size} is not divisible by {multiple}, which these filters need"
+            )
         if self.deep_supervision and self.model != "nested_unet":
             raise ValueError(f"deep_supervision needs model='nested_unet', not {self.model!r}")
         if self.fold and self.fold >= self.folds:

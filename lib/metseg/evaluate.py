@@ -1,6 +1,5 @@
 """A model's masks for patients it has never seen, scored on the scans' own grid."""
 
-import json
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,7 +11,7 @@ from metseg.data.cases import CaseFiles, load_case
 from metseg.data.provenance import provenance_of
 from metseg.data.split import read_split
 from metseg.errors import MetsegError
-from metseg.files import replacing, write_text
+from metseg.files import replacing, write_json
 from metseg.hardware import cpu_name
 from metseg.metrics import evaluate_case
 from metseg.predict import Predictor
@@ -34,7 +33,11 @@ def unseen_cases(cases: Iterable[CaseFiles], model_dir: Path) -> list[CaseFiles]
 
 
 def evaluate(
-    model_dir: Path, cases: Iterable[CaseFiles], output: Path, *, on_case: Callable[[int, int], None] | None = None
+    model_dir: Path,
+    cases: Iterable[CaseFiles],
+    output: Path,
+    *,
+    on_case: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Segments cases and writes the scores that `compare` reads.
 
@@ -72,7 +75,9 @@ def evaluate(
         pd.concat(tables, ignore_index=True).to_csv(partial, index=False)
     with replacing(output / "examples.npz") as partial:
         parts = zip(("image", "mask_ref", "mask_pred"), zip(*examples.values(), strict=True), strict=True)
-        arrays = {f"{case}/{name}": a for name, group in parts for case, a in zip(examples, group, strict=True)}
+        arrays = {
+            f"{case}/{name}": a for name, group in parts for case, a in zip(examples, group, strict=True)
+        }
         np.savez_compressed(partial, **arrays)
     summary = {
         "model": predictor.name,
@@ -84,5 +89,5 @@ def evaluate(
         "timed": f"preprocessing, network and resampling, batches of 8, ONNX Runtime on {cpu_name()}",
         "data": provenance_of(files.case_id for files in cases).name,
     }
-    write_text(output / "evaluation.json", json.dumps(summary, indent=1))
+    write_json(output / "evaluation.json", summary)
     return per_patient

@@ -11,7 +11,7 @@ import keras
 
 from metseg.config import TrainConfig
 from metseg.data.provenance import provenance_of
-from metseg.files import replacing, write_text
+from metseg.files import replacing, write_json
 from metseg.models.inspect import inference_model
 
 
@@ -47,5 +47,5 @@ def export_onnx(model_dir: Path, *, prune: int | None = None) -> Path:
         "data": {"name": provenance.name, "licence": provenance.licence, "caution": provenance.caution},
         "validation_dice": manifest["validation_dice"],
     }
-    write_text(model_dir / "model.json", json.dumps(description, indent=1, ensure_ascii=False))
+    write_json(model_dir / "model.json", description)
     return onnx

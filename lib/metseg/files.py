@@ -1,5 +1,6 @@
 """Files appear whole or not at all: written under a temporary name, then renamed."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     except OSError as error:
         raise MetsegError(
-            f"cannot write {path} ({error.strerror or error}); free disk space or choose another output folder"
+            f"cannot write {path} ({error.strerror or error}); "
+            "free disk space or choose another output folder"
         ) from error
     finally:
         partial.unlink(missing_ok=True)
@@ -33,3 +35,14 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, record: dict) -> None:
+    """Writes a JSON file whole or not at all."""
+    write_text(path, json.dumps(record, indent=1, ensure_ascii=False))
+
+
+def shown(path: Path) -> str:
+    """Returns a path as users read it best: relative when it lies below the working directory."""
+    path = Path(path).absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -55,7 +55,7 @@ def focal_tversky(
 ):
     """Focal Tversky loss (Abraham & Khan 2019, arXiv:1810.07842, equations 3 and 4).
 
-    `alpha` weighs false negatives, `beta` false positives, and `gamma` (there 1/γ with γ = 4/3) the hard ones.
+    `alpha` weighs false negatives, `beta` false positives; `gamma` is their 1/γ with γ = 4/3.
     """
     tp, fp, fn = _overlap(mask_ref, prob_map)
     index = (tp + smooth) / (tp + alpha * fn + beta * fp + smooth)

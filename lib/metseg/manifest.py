@@ -1,7 +1,6 @@
 """What a trained model came from, so that its figures can be traced and repeated."""
 
 import importlib.metadata
-import json
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ import keras
 from metseg import __version__
 from metseg.config import TrainConfig
 from metseg.data.cache import SliceCache
-from metseg.files import write_text
+from metseg.files import write_json
 from metseg.hardware import describe_hardware
 
 _PACKAGES = ("keras", "tensorflow", "keras-unet-collection", "numpy", "opencv-python-headless")
@@ -66,4 +65,4 @@ def write_manifest(
         "git_revision": git_revision(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_text(model_dir / "manifest.json", json.dumps(manifest, indent=1))
+    write_json(model_dir / "manifest.json", manifest)

@@ -1,4 +1,4 @@
-"""One notebook, run by papermill in a process of its own, and the display of what such runs report.
+"""One notebook, run by papermill in a process of its own.
 
 papermill switches the working directory of its whole process, so each notebook gets a child process:
 `python -m metseg.notebook_process JOB`. The child tells its progress as JSON lines on stdout. Its stdin is a
@@ -17,33 +17,15 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TextIO
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from typing import Any, TextIO
 
 from metseg.errors import MetsegError
+from metseg.files import shown, write_text
 
 POLL_SECONDS = 0.5
 STOP_SECONDS = 10
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-
-
-@dataclass(frozen=True)
-class Event:
-    """What happened in a run: a notebook started or finished, a cell began, training moved on."""
-
-    kind: Literal["started", "cell", "training", "finished"]
-    run_name: str
-    notebook: Path
-    position: int  # of this notebook among those of the run, from 1
-    of: int  # notebooks in the run
-    cell: int = 0  # code cell now running, from 1
-    cells: int = 0  # code cells of this notebook, the injected parameters included
-    training: dict[str, Any] | None = None  # the notebook's progress.json
-    seconds: float = 0.0  # since the notebook started
 
 
 def run_notebook(
@@ -111,18 +93,6 @@ def run_notebook(
             raise MetsegError(f"{notebook.name} stopped: {cause.rstrip('.')}; {copy}")
 
 
-def shown(path: Path) -> str:
-    """A path as users read it best: relative when it lies below the working directory."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Writes a text file so that its name never stands for half a file."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
 def _child_environment() -> dict[str, str]:
     """This environment, with quiet TensorFlow logs, and figures left to the kernel's inline backend."""
     environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, "PYTHONIOENCODING": "utf-8"}
@@ -147,19 +117,17 @@ def _read_progress(path: Path | None, since: float) -> dict[str, Any] | None:
 
 
 def _cause_of_death(returncode: int, log: Any) -> str:
-    """A clause on a child that went without a word: how it ended and the last line of its stderr."""
+    """A clause on a child that went without a word: its signal, or its status and its last line of stderr."""
+    if returncode < 0:
+        return f"its process was killed by signal {-returncode}"
     log.seek(0)
     lines = log.read().decode("utf-8", "replace").split("\n")
     last = next((_one_line(line) for line in reversed(lines) if line.strip()), "")
-    ending = f"was killed by signal {-returncode}" if returncode < 0 else f"ended with status {returncode}"
-    return f"its process {ending}" + (f" ({last})" if last else "")
+    return f"its process ended with status {returncode}" + (f" ({last})" if last else "")
 
 
 def _one_line(text: str) -> str:
     return " ".join(_ANSI.sub("", text).split())
-
-
-# ---- the child ----
 
 
 def _execute(job: dict[str, Any], tell: Callable[..., None]) -> None:
@@ -173,7 +141,7 @@ def _execute(job: dict[str, Any], tell: Callable[..., None]) -> None:
 
     class WholeFileHandler(LocalHandler):
         def write(self, buf: str, path: str) -> None:
-            replace_text(Path(path), buf)
+            write_text(Path(path), buf)
 
     class ThisInterpreter(AsyncKernelManager):
         @default("kernel_spec_manager")
@@ -207,7 +175,7 @@ def _execute(job: dict[str, Any], tell: Callable[..., None]) -> None:
         on_cell_execute=tell_cell,
         kernel_manager_class=ThisInterpreter,
     )
-    replace_text(html, HTMLExporter().from_notebook_node(executed, {"metadata": {"name": html.stem}})[0])
+    write_text(html, HTMLExporter().from_notebook_node(executed, {"metadata": {"name": html.stem}})[0])
 
 
 def _leave_with_parent() -> None:
@@ -236,116 +204,13 @@ def main(job: dict[str, Any]) -> None:
         _execute(job, tell)
     except Exception as error:
         if type(error).__name__ == "DeadKernelError":
-            tell(failed="its kernel died, out of memory or by a crash in compiled code")
+            tell(failed="its kernel died, most often for want of memory: a smaller batch or image needs less")
         else:  # of papermill.PapermillExecutionError, the exception of the cell
             name = getattr(error, "ename", type(error).__name__)
             text = _one_line(str(getattr(error, "evalue", error)))
             tell(failed=text if name == "MetsegError" else f"{name}: {text}" if text else name)
     else:
         tell(done=True)
-
-
-# ---- the display ----
-
-
-class RunDisplay:
-    """Shows the events of a run: live bars on a terminal, plain lines in a log.
-
-    Args:
-        console: Where to show them; by default stdout.
-        live: Bars rather than lines; by default whether the console is a terminal.
-
-    Example:
-        with RunDisplay() as display:
-            run_notebooks(notebooks, values, run_folder=folder, on_event=display)
-    """
-
-    def __init__(self, console: Console | None = None, live: bool | None = None) -> None:
-        self.console = console or Console()
-        is_terminal = self.console.is_terminal and self.console.file.isatty()
-        self.live = is_terminal and not self.console.is_dumb_terminal if live is None else live
-        self.bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[detail]}", markup=False),
-            TimeElapsedColumn(),
-            console=self.console,
-            disable=not self.live,
-        )
-        self.notebook_bar = self.bars.add_task("", total=None, detail="", visible=False)
-        self.training_bar = self.bars.add_task("", total=None, detail="", visible=False)
-        self.epoch_shown = 0
-
-    def __enter__(self) -> "RunDisplay":
-        self.bars.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.bars.stop()
-
-    def __call__(self, event: Event) -> None:
-        """Shows one event."""
-        (self._draw if self.live else self._print)(event)
-
-    def _draw(self, event: Event) -> None:
-        if event.kind == "training":
-            progress = event.training
-            done = progress["epochs"] if progress["done"] else progress["epoch"] - 1
-            within = 0 if progress["done"] else progress["step"] / max(progress["steps"], 1)
-            self.bars.update(
-                self.training_bar,
-                description=f"  {progress['model']}",
-                total=progress["epochs"],
-                completed=done + within,
-                detail=f"epoch {progress['epoch']} of {progress['epochs']}{_scores(progress)}",
-                visible=True,
-            )
-            return
-        if event.kind == "started":
-            self.bars.reset(self.training_bar, visible=False)
-        within = 1.0 if event.kind == "finished" else max(event.cell - 1, 0) / max(event.cells, 1)
-        self.bars.update(
-            self.notebook_bar,
-            description=event.notebook.stem,
-            total=event.of,
-            completed=event.position - 1 + within,
-            detail=f"notebook {event.position} of {event.of}"
-            + (f" · cell {event.cell} of {event.cells}" if event.kind == "cell" else ""),
-            visible=True,
-        )
-
-    def _print(self, event: Event) -> None:
-        title = f"[{event.position}/{event.of}] {event.run_name}: {event.notebook.stem}"
-        if event.kind == "started":
-            self.epoch_shown = 0
-            self._line(f"{title} started")
-        elif event.kind == "finished":
-            self._line(f"{title} finished in {_duration(event.seconds)}")
-        elif event.kind == "training":
-            progress = event.training
-            finished = progress["epochs"] if progress["done"] else progress["epoch"] - 1
-            if finished > self.epoch_shown:
-                self.epoch_shown = finished
-                epoch = f"epoch {finished} of {progress['epochs']}"
-                self._line(f"  {progress['model']}: {epoch}{_scores(progress)}")
-
-    def _line(self, text: str) -> None:
-        print(text, file=self.console.file, flush=True)
-
-
-def _scores(progress: dict[str, Any]) -> str:
-    parts = [
-        f"loss {progress['loss']:.3f}" if progress.get("loss") is not None else None,
-        f"validation DICE {progress['val_dice']:.3f}" if progress.get("val_dice") is not None else None,
-        f"{_duration(progress['seconds_left'])} left" if progress.get("seconds_left") else None,
-    ]
-    return "".join(f" · {part}" for part in parts if part)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 if __name__ == "__main__":

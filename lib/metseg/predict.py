@@ -45,7 +45,9 @@ class Predictor:
             raise MetsegError(f"{description} is damaged ({error!r:.80}); export the model again") from error
         content = onnx.read_bytes()
         if hashlib.sha256(content).hexdigest() != expected:
-            raise MetsegError(f"{onnx} is not the file that {description.name} describes; export the model again")
+            raise MetsegError(
+                f"{onnx} is not the file that {description.name} describes; export the model again"
+            )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
         self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -14,8 +14,12 @@ def model_folders(run_folder: Path) -> dict[str, Path]:
     """Returns {model name: folder} of the finished trainings of a run that have been evaluated."""
     folder = Path(run_folder)
     if not folder.is_dir():
-        raise MetsegError(f"there is no run {folder}; finished runs here: {', '.join(run_names(folder.parent)) or 'none'}")
-    found = {name: folder / name for name in MODELS if (folder / name / "evaluation" / "evaluation.json").exists()}
+        raise MetsegError(
+            f"there is no run {folder}; finished runs here: {', '.join(run_names(folder.parent)) or 'none'}"
+        )
+    found = {
+        name: folder / name for name in MODELS if (folder / name / "evaluation" / "evaluation.json").exists()
+    }
     if not found:
         raise MetsegError(f"{folder} holds no evaluated model; run the training notebooks first")
     return found
@@ -59,5 +63,9 @@ def find_model(model: str, runs_dir: Path) -> Path:
         return newest[model]
     trained = ", ".join(newest) or "none yet"
     if model in MODELS:
-        raise MetsegError(f"no finished run of {model} in {runs_dir} (trained: {trained}); run: metseg train --model {model}")
-    raise MetsegError(f"unknown model {model!r}; valid are {', '.join(MODELS)} (trained: {trained}) or a model's folder")
+        raise MetsegError(
+            f"no finished run of {model} in {runs_dir} (trained: {trained}); run: metseg train --model {model}"
+        )
+    raise MetsegError(
+        f"unknown model {model!r}; valid are {', '.join(MODELS)} (trained: {trained}) or a model's folder"
+    )

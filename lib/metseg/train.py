@@ -18,7 +18,7 @@ from metseg.data.cache import SliceCache, open_cache
 from metseg.data.cases import find_cases
 from metseg.data.split import Split, kfold_by_patient, split_by_patient, write_split
 from metseg.errors import MetsegError
-from metseg.files import replacing, write_text
+from metseg.files import replacing
 from metseg.hardware import best_precision
 from metseg.losses import LOSSES
 from metseg.manifest import write_manifest
@@ -84,7 +84,9 @@ def _complain_if_other_config(config: TrainConfig, model_dir: Path) -> None:
     if not path.exists():
         return
     before, now = json.loads(path.read_text()), config.model_dump(mode="json")
-    changed = [f"{name} {before.get(name)} → {value}" for name, value in now.items() if before.get(name) != value]
+    changed = [
+        f"{name} {before.get(name)} → {value}" for name, value in now.items() if before.get(name) != value
+    ]
     if changed:
         raise MetsegError(
             f"{model_dir} holds a training with other settings ({', '.join(changed)}); choose another run name"
@@ -101,7 +103,9 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
     rows = data.cache.rows(data.split.train, exclude_empty=config.exclude_empty)
     if len(rows) == 0:
         raise MetsegError(f"no training slice in {config.data_dir} has a lesion; set exclude_empty to False")
-    reporter = _EpochReporter(config, model_dir / "progress.json", -(-len(rows) // config.batch_size), history)
+    reporter = _EpochReporter(
+        config, model_dir / "progress.json", -(-len(rows) // config.batch_size), history
+    )
 
     while len(history) < config.epochs and not _out_of_patience(history, config.patience):
         epoch = len(history)
@@ -115,7 +119,9 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
             seed=config.seed,
             epoch=epoch,
         )
-        fitted = model.fit(batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=[reporter])
+        fitted = model.fit(
+            batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=[reporter]
+        )
         val_loss, val_dice = validate(model, data.cache, data.cache.rows(data.split.validation), config)
         row = {
             "epoch": epoch + 1,
@@ -135,7 +141,9 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
     best.set_weights(checkpoint.best_weights())
     with replacing(model_dir / "model.keras") as partial:
         best.save(partial)
-    write_manifest(model_dir, config, data.cache, history, precision=precision, parameters=best.count_params())
+    write_manifest(
+        model_dir, config, data.cache, history, precision=precision, parameters=best.count_params()
+    )
     checkpoint.delete()
 
 
@@ -149,7 +157,9 @@ def _build(config: TrainConfig, precision: str) -> keras.Model:
         keras.config.set_dtype_policy(policy)
 
 
-def validate(model: keras.Model, cache: SliceCache, rows: np.ndarray, config: TrainConfig) -> tuple[float, float]:
+def validate(
+    model: keras.Model, cache: SliceCache, rows: np.ndarray, config: TrainConfig
+) -> tuple[float, float]:
     """Returns the mean loss and the mean per-patient volume Dice of some slices, on the network's grid.
 
     Heads of deep supervision are averaged, as in `inference_model`. A patient without any lesion, rightly
@@ -188,7 +198,8 @@ def learning_rate_of(epoch: int, history: list[dict], config: TrainConfig) -> fl
         return config.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))
     if config.schedule == "plateau":
         plateaus = sum(
-            (waited := epochs_without_gain(history[: k + 1])) > 0 and waited % 5 == 0 for k in range(len(history))
+            (waited := epochs_without_gain(history[: k + 1])) > 0 and waited % 5 == 0
+            for k in range(len(history))
         )
         return config.learning_rate * 0.5**plateaus
     return config.learning_rate
@@ -213,7 +224,9 @@ class _EpochReporter(keras.callbacks.Callback):
         done = len(history) == self._config.epochs or _out_of_patience(history, patience)
         self._report(len(history) - 1, self._steps, history[-1]["loss"], done=done, at_once=True)
 
-    def _report(self, epoch: int, step: int, loss: float, *, done: bool = False, at_once: bool = False) -> None:
+    def _report(
+        self, epoch: int, step: int, loss: float, *, done: bool = False, at_once: bool = False
+    ) -> None:
         run = epoch - self._resumed_at + step / self._steps
         left = self._config.epochs - self._resumed_at - run
         progress = Progress(

@@ -23,7 +23,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from metseg.errors import MetsegError
-from metseg.notebook_process import Event, replace_text, run_notebook, shown
+from metseg.files import shown, write_text
+from metseg.notebook_process import run_notebook
+from metseg.run_display import Event
 
 _TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 _TYPES |= {list: "a list", tuple: "a list", dict: "a mapping", type(None): "no value"}
@@ -230,14 +232,15 @@ def sweep(
     rows = []
     for k, combination in enumerate(combinations, start=1):
         check_parameters(combination, [notebook])
-        cells = {name: json.dumps(value) for name, value in combination.items()}
+        cells = {name: json.dumps(value, default=str) for name, value in combination.items()}
         rows.append({"run": f"{run_folder.name}-{k}", "status": "waiting"} | cells)
     table = run_folder / "sweep.csv"
     with _sole_writer(run_folder):
-        before = list(csv.DictReader(table.open(encoding="utf-8", newline=""))) if table.is_file() else []
+        text = table.read_text(encoding="utf-8") if table.is_file() else ""
+        for row in csv.DictReader(io.StringIO(text)):
+            rows = [row if row == {**new, "status": "finished"} else new for new in rows]
         for k, (row, combination) in enumerate(zip(rows, combinations, strict=True), start=1):
-            row["status"] = "finished"
-            if row in before:
+            if row["status"] == "finished":
                 continue
             row["status"] = "running"
             _write_table(table, rows)
@@ -293,7 +296,7 @@ def _write_table(path: Path, rows: list[dict[str, str]]) -> None:
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    replace_text(path, text.getvalue())
+    write_text(path, text.getvalue())
 
 
 def _fits(value: Any, default: Any) -> bool:

@@ -6,12 +6,11 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from scipy.ndimage import binary_erosion
-
 from metseg.data import phantom
 from metseg.data.phantom import draw_phantom, make_phantom_case, write_phantom
 from metseg.data.phantom_lesions import MAX_DIAMETER_MM, MIN_DIAMETER_MM, draw_diameters_mm
 from metseg.errors import MetsegError
+from scipy.ndimage import binary_erosion
 
 CASE_1 = "PHANTOM_0001_20000101"
 SMALL = {"patients": 2, "slices": 3, "size": 48}

@@ -122,7 +122,9 @@ def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
         # A few cases at a time: memory stays flat however many there are.
         for first in range(0, len(cases), 16):
             some = cases[first : first + 16]
-            for case, (image, mask) in zip(some, pool.map(partial(network_slices, config=config), some), strict=True):
+            for case, (image, mask) in zip(
+                some, pool.map(partial(network_slices, config=config), some), strict=True
+            ):
                 part = slice(start, start + len(image))
                 images[part], masks[part] = image, mask
                 rows += [

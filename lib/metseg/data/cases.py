@@ -119,7 +119,9 @@ def complain_if_incomplete(files: SliceFiles) -> None:
     """Raises a `MetsegError` that names the missing file of a pair."""
     if files.mask is None:
         missing = files.image.with_name(f"{files.image.stem}_mask{files.image.suffix}")
-        raise MetsegError(f"{files.image} has no mask; add {missing.name} (all black where there is no lesion)")
+        raise MetsegError(
+            f"{files.image} has no mask; add {missing.name} (all black where there is no lesion)"
+        )
     if files.image is None:
         raise MetsegError(f"{files.mask} has no image; add the slice it belongs to or remove it")
 
@@ -141,7 +143,9 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, tuple[float, float, floa
         try:
             with tifffile.TiffFile(BytesIO(data)) as tif:
                 if len(tif.pages) != 1:
-                    raise MetsegError(f"{name} has {len(tif.pages)} pages; save each slice as a file of its own")
+                    raise MetsegError(
+                        f"{name} has {len(tif.pages)} pages; save each slice as a file of its own"
+                    )
                 page = tif.pages[0]
                 end = max(o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True))
                 if end > len(data):
@@ -150,7 +154,9 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, tuple[float, float, floa
         except MetsegError:
             raise
         except Exception as error:  # tifffile and its codecs raise many kinds on damaged files
-            raise MetsegError(f"{name} cannot be read as TIFF ({error}); copy it again from its source") from error
+            raise MetsegError(
+                f"{name} cannot be read as TIFF ({error}); copy it again from its source"
+            ) from error
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if pixels is None:
         raise MetsegError(f"{name} is no image or is truncated; expected TIFF, PNG or JPEG")
@@ -162,7 +168,11 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, tuple[float, float, floa
 def _spacing_mm(page: tifffile.TiffPage) -> tuple[float, float, float] | None:
     slice_mm = re.search(r"spacing_mm=([\d.]+)", page.description)
     resolution = [page.tags.get(tag) for tag in ("YResolution", "XResolution")]
-    if slice_mm is None or None in resolution or page.tags["ResolutionUnit"].value != tifffile.RESUNIT.CENTIMETER:
+    if (
+        slice_mm is None
+        or None in resolution
+        or page.tags["ResolutionUnit"].value != tifffile.RESUNIT.CENTIMETER
+    ):
         return None
     y, x = (10 * tag.value[1] / tag.value[0] for tag in resolution)
     return float(slice_mm[1]), y, x
@@ -180,7 +190,9 @@ def checked_image(pixels: np.ndarray, name: str) -> np.ndarray:
         shape = "1 channel" if pixels.ndim == 2 else f"shape {pixels.shape}"
         raise MetsegError(f"{name} has {shape}; expected 3 channels: {', '.join(CHANNELS)}")
     if pixels.dtype != np.uint8:
-        raise MetsegError(f"{name} is {pixels.dtype}; rescale it to 8 bits (uint8, 0 to 255) and save it again")
+        raise MetsegError(
+            f"{name} is {pixels.dtype}; rescale it to 8 bits (uint8, 0 to 255) and save it again"
+        )
     return pixels
 
 

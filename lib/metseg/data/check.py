@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from metseg.data.cases import CHANNELS, CaseFiles, checked_image, complain_if_incomplete, decode, list_cases, read_mask
+from metseg.data.cases import (
+    CHANNELS,
+    CaseFiles,
+    checked_image,
+    complain_if_incomplete,
+    decode,
+    list_cases,
+    read_mask,
+)
 from metseg.data.provenance import Provenance, provenance_of
 from metseg.errors import MetsegError
 
@@ -90,7 +98,9 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dic
                 findings.append(Finding(True, str(error)))
         if image is not None and np.ptp(image) > 0:  # blank slices are alike and tell nothing
             contents[hashlib.sha256(image.tobytes()).digest()].append((case.patient_id, files.image))
-            repeats.append({name for c, name in enumerate(CHANNELS) if c != 1 and (image[..., c] == image[..., 1]).all()})
+            repeats.append(
+                {name for c, name in enumerate(CHANNELS) if c != 1 and (image[..., c] == image[..., 1]).all()}
+            )
         if files.mask is not None and image is not None:
             try:
                 lesion = int(read_mask(files.mask, image.shape[:2]).sum())
@@ -99,15 +109,21 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dic
             except MetsegError as error:
                 findings.append(Finding(True, str(error)))
     if len(shapes) > 1:
-        findings.append(Finding(True, f"{case.case_id} has slices of sizes {sorted(shapes)}; export it at one size"))
+        findings.append(
+            Finding(True, f"{case.case_id} has slices of sizes {sorted(shapes)}; export it at one size")
+        )
     numbers = [files.slice_index for files in case.slices]
     if gaps := sorted(set(range(numbers[0], numbers[-1])) - set(numbers)):
         findings.append(Finding(False, f"{case.case_id} has no slice {', '.join(map(str, gaps))}"))
     if lesion_px == 0:
-        findings.append(Finding(False, f"{case.case_id} has no lesion in any slice; its volume Dice is undefined"))
+        findings.append(
+            Finding(False, f"{case.case_id} has no lesion in any slice; its volume Dice is undefined")
+        )
     missing = sorted(set.intersection(*repeats)) if repeats else []
     if missing:
-        findings.append(Finding(False, f"{case.case_id} has no {' and no '.join(missing)}: FLAIR stands in its place"))
+        findings.append(
+            Finding(False, f"{case.case_id} has no {' and no '.join(missing)}: FLAIR stands in its place")
+        )
     height, width = max(shapes, default=(0, 0))
     return {
         "case_id": case.case_id,

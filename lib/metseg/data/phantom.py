@@ -1,8 +1,9 @@
 """The phantom: drawn brain slices with metastases, so that every step runs without a download.
 
-It has the file layout of the Kaggle LGG set: one folder a case, RGB TIFF slices whose channels are pre-contrast
-T1, FLAIR and post-contrast T1, and a 0/255 mask beside each. A mask marks the metastasis (enhancing tumour and
-necrotic core), not its oedema. The images are synthetic; no figure reached on them says anything about patients.
+It has the file layout of the Kaggle LGG set: one folder a case, RGB TIFF slices whose channels are
+pre-contrast T1, FLAIR and post-contrast T1, and a 0/255 mask beside each. A mask marks the metastasis
+(enhancing tumour and necrotic core), not its oedema. The images are synthetic; no figure reached on them says
+anything about patients.
 """
 
 from __future__ import annotations
@@ -48,8 +49,15 @@ class PhantomCase:
     lesions: list[Lesion]
 
 
-def draw_phantom(index: int, *, seed: int = 0, size: int = 160, slices: int = 16, pixel_mm: float = 1.25,
-                 slice_mm: float = SLICE_MM) -> PhantomCase:
+def draw_phantom(
+    index: int,
+    *,
+    seed: int = 0,
+    size: int = 160,
+    slices: int = 16,
+    pixel_mm: float = 1.25,
+    slice_mm: float = SLICE_MM,
+) -> PhantomCase:
     """Draws one patient; arguments as in `make_phantom_case`."""
     rng = np.random.default_rng([seed, index])
     anatomy = make_anatomy(rng, size, slices, pixel_mm, slice_mm)
@@ -62,8 +70,15 @@ def draw_phantom(index: int, *, seed: int = 0, size: int = 160, slices: int = 16
     return PhantomCase(image, labels, anatomy.brain, oedema, lesions)
 
 
-def make_phantom_case(index: int, *, seed: int = 0, size: int = 160, slices: int = 16, pixel_mm: float = 1.25,
-                      slice_mm: float = SLICE_MM) -> tuple[np.ndarray, np.ndarray]:
+def make_phantom_case(
+    index: int,
+    *,
+    seed: int = 0,
+    size: int = 160,
+    slices: int = 16,
+    pixel_mm: float = 1.25,
+    slice_mm: float = SLICE_MM,
+) -> tuple[np.ndarray, np.ndarray]:
     """Makes one patient of the phantom.
 
     Args:
@@ -101,8 +116,9 @@ def _acquire(rng: np.random.Generator, signal: np.ndarray, points_mm: np.ndarray
     return np.clip(255 * np.hypot(signal + real, imaginary), 0, 255).round().astype(np.uint8)
 
 
-def write_phantom(folder: Path, *, patients: int = 24, seed: int = 0, slices: int = 16,
-                  size: int = 160) -> Path:
+def write_phantom(
+    folder: Path, *, patients: int = 24, seed: int = 0, slices: int = 16, size: int = 160
+) -> Path:
     """Writes the phantom, or returns at once where the same phantom lies already.
 
     The tree is built beside `folder` and renamed at the end, so that `folder` holds a whole set or none.
@@ -121,14 +137,26 @@ def write_phantom(folder: Path, *, patients: int = 24, seed: int = 0, slices: in
     Raises:
         MetsegError: a parameter is out of range, or `folder` holds something else.
     """
-    for name, value, low, high in (("patients", patients, 1, 9999), ("slices", slices, 1, 40),
-                                   ("size", size, 32, 320)):
+    for name, value, low, high in (
+        ("patients", patients, 1, 9999),
+        ("slices", slices, 1, 40),
+        ("size", size, 32, 320),
+    ):
         if not low <= value <= high:
-            raise MetsegError(f"{name} is {value}, but a phantom needs {low} to {high}; "
-                              "choose a number in that range.")
+            raise MetsegError(
+                f"{name} is {value}, but a phantom needs {low} to {high}; choose a number in that range."
+            )
     folder = Path(folder)
-    record = {"generator_version": GENERATOR_VERSION, "patients": patients, "seed": seed, "slices": slices,
-              "size": size, "pixel_mm": FIELD_OF_VIEW_MM / size, "slice_mm": SLICE_MM, "note": _NOTE}
+    record = {
+        "generator_version": GENERATOR_VERSION,
+        "patients": patients,
+        "seed": seed,
+        "slices": slices,
+        "size": size,
+        "pixel_mm": FIELD_OF_VIEW_MM / size,
+        "slice_mm": SLICE_MM,
+        "note": _NOTE,
+    }
     if _holds_phantom(folder, record):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -147,14 +175,26 @@ def write_phantom(folder: Path, *, patients: int = 24, seed: int = 0, slices: in
     return folder
 
 
+def draw_phantom_if_missing(folder: Path) -> None:
+    """Draws the default phantom where a notebook expects it; any other folder is the user's own business."""
+    if Path(folder).name == "phantom" and not Path(folder).exists():
+        write_phantom(folder)
+
+
 def _write_case(tree: Path, index: int, *, seed: int, slices: int, size: int) -> None:
     """Writes one patient's slices and masks; slice numbers count from 1."""
     pixel_mm = FIELD_OF_VIEW_MM / size
     image, mask = make_phantom_case(index, seed=seed, size=size, slices=slices, pixel_mm=pixel_mm)
     case_id = f"PHANTOM_{index:04d}_20000101"
     (tree / case_id).mkdir()
-    tags = {"compression": "zlib", "resolution": (10 / pixel_mm,) * 2, "resolutionunit": "CENTIMETER",
-            "description": f"spacing_mm={SLICE_MM}", "metadata": None, "software": "metseg phantom"}
+    tags = {
+        "compression": "zlib",
+        "resolution": (10 / pixel_mm,) * 2,
+        "resolutionunit": "CENTIMETER",
+        "description": f"spacing_mm={SLICE_MM}",
+        "metadata": None,
+        "software": "metseg phantom",
+    }
     for number, (plane, truth) in enumerate(zip(image, mask, strict=True), start=1):
         stem = tree / case_id / f"{case_id}_{number}"
         tifffile.imwrite(f"{stem}.tif", plane, photometric="rgb", **tags)
@@ -168,9 +208,12 @@ def _holds_phantom(folder: Path, record: dict) -> bool:
     try:
         found = json.loads((folder / "phantom.json").read_text())
     except (OSError, ValueError):
-        raise MetsegError(f"{folder} exists and is no phantom of metseg; choose another folder, "
-                          "or move it away.") from None
+        raise MetsegError(
+            f"{folder} exists and is no phantom of metseg; choose another folder, or move it away."
+        ) from None
     if found == record:
         return True
-    raise MetsegError(f"{folder} holds a phantom made with other parameters or by another version of metseg; "
-                      "choose another folder, or delete it to have it made anew.")
+    raise MetsegError(
+        f"{folder} holds a phantom made with other parameters or by another version of metseg; "
+        "choose another folder, or delete it to have it made anew."
+    )

@@ -1,7 +1,7 @@
 """Drawn anatomy of the phantom: head, folded cortex, ventricles, deep grey nuclei.
 
-Every structure is a signed distance in millimetres, painted from the outside in with an edge one pixel wide, so
-that the drawing does not depend on the pixel grid. Signals are T1, FLAIR and post-contrast T1, scaled so
+Every structure is a signed distance in millimetres, painted from the outside in with an edge one pixel wide,
+so that the drawing does not depend on the pixel grid. Signals are T1, FLAIR and post-contrast T1, scaled so
 that scalp fat in T1 is close to 1. The proportions are a cartoon of an adult head, not a measured atlas.
 """
 
@@ -28,8 +28,18 @@ CHOROID = (0.34, 0.36, 0.84)
 
 # One lateral ventricle, x > 0, as balls (x, y, z, radius in mm) joined by cones: frontal horn, body, atrium,
 # occipital horn; then the temporal horn from the atrium.
-_VENTRICLE = np.array([(10, 36, 1, 3.0), (8, 27, 6, 5.0), (7, 12, 15, 5.0), (9, -6, 20, 5.0),
-                       (15, -24, 17, 6.0), (23, -37, 7, 7.0), (24, -49, 2, 4.0), (22, -58, 1, 2.0)])
+_VENTRICLE = np.array(
+    [
+        (10, 36, 1, 3.0),
+        (8, 27, 6, 5.0),
+        (7, 12, 15, 5.0),
+        (9, -6, 20, 5.0),
+        (15, -24, 17, 6.0),
+        (23, -37, 7, 7.0),
+        (24, -49, 2, 4.0),
+        (22, -58, 1, 2.0),
+    ]
+)
 _TEMPORAL_HORN = np.array([(23, -37, 7, 6.0), (29, -24, -9, 3.5), (29, -4, -20, 3.0)])
 
 
@@ -139,8 +149,8 @@ def _hull_depth_mm(points: np.ndarray) -> np.ndarray:
 def _pial_depth_mm(rng, anatomy: Anatomy) -> np.ndarray:
     """Returns the depth under the folded surface.
 
-    A sulcus is the zero surface of a noise that varies along the brain's surface and hardly with depth, so that
-    the clefts run inwards from it; the grey-matter ribbon then follows both walls of each cleft.
+    A sulcus is the zero surface of a noise that varies along the brain's surface and hardly with depth, so
+    that the clefts run inwards from it; the grey-matter ribbon then follows both walls of each cleft.
     """
     points, depth, pixel_mm = anatomy.points_mm, anatomy.depth_mm, anatomy.pixel_mm
     x, y, z = np.moveaxis(points, -1, 0)
@@ -167,8 +177,9 @@ def _pial_depth_mm(rng, anatomy: Anatomy) -> np.ndarray:
     return np.minimum(surface, np.maximum(from_cleft, opening - reach))
 
 
-def make_anatomy(rng: np.random.Generator, size: int, slices: int, pixel_mm: float,
-                 slice_mm: float) -> Anatomy:
+def make_anatomy(
+    rng: np.random.Generator, size: int, slices: int, pixel_mm: float, slice_mm: float
+) -> Anatomy:
     """Draws one healthy head without cerebellum or face; the slices lie above the skull base.
 
     Args:
@@ -210,8 +221,10 @@ def make_anatomy(rng: np.random.Generator, size: int, slices: int, pixel_mm: flo
     anatomy.paint(_ellipsoid_mm(slanted, (26, 5, -1), (6, 16, 14)), DEEP_GREY, where=deep)
 
     plumpness = 0.55 + 0.75 * age + rng.uniform(-0.1, 0.2)
-    ventricle = np.minimum(_chain_mm(inner, _VENTRICLE * (1, 1, 1, plumpness)),
-                           _chain_mm(inner, _TEMPORAL_HORN * (1, 1, 1, 0.7 * plumpness)))
+    ventricle = np.minimum(
+        _chain_mm(inner, _VENTRICLE * (1, 1, 1, plumpness)),
+        _chain_mm(inner, _TEMPORAL_HORN * (1, 1, 1, 0.7 * plumpness)),
+    )
     third = _ellipsoid_mm(inner, (0, -2, -6), (1.4 + 2 * age, 14, 11))
     anatomy.paint(third, CSF, where=deep)
     cistern = _ellipsoid_mm(inner, (0, -18, -27), (17, 18, 20))

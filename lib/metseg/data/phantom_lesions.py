@@ -50,7 +50,7 @@ def draw_diameters_mm(rng: np.random.Generator, count: int) -> np.ndarray:
 def place_lesions(rng: np.random.Generator, anatomy: Anatomy, slice_mm: float) -> list[Lesion]:
     """Draws the lesions of one patient, apart from each other and inside the slices.
 
-    Most centres lie near the grey-white junction, where tumour emboli lodge in the narrowing vessels; the others
+    Most centres lie near the grey-white junction, where tumour emboli lodge in narrowing vessels; the others
     lie in deep white matter, some against a ventricle.
 
     Reference: Hwang et al., Cancer 77 (1996) 1551: metastases gather at the grey-white junction and in the
@@ -73,8 +73,10 @@ def place_lesions(rng: np.random.Generator, anatomy: Anatomy, slice_mm: float) -
             # Slices lie several mm apart: a lesion is centred so that the middle of a slice cuts through it.
             centre = candidates[rng.integers(len(candidates))].astype(float)
             centre[2] += rng.uniform(-0.5, 0.5) * min(slice_mm, 0.9 * radius)
-            if all(np.linalg.norm(centre - other.centre_mm) > radius + other.diameter_mm / 2 + 5
-                   for other in lesions):
+            if all(
+                np.linalg.norm(centre - other.centre_mm) > radius + other.diameter_mm / 2 + 5
+                for other in lesions
+            ):
                 lesions.append(_draw_lesion(rng, centre, diameter))
                 break
     return lesions
@@ -95,8 +97,9 @@ def _draw_lesion(rng: np.random.Generator, centre: np.ndarray, diameter: float) 
     return Lesion(centre, float(diameter), frame.astype(np.float32), enhancing, float(rim), float(reach))
 
 
-def paint_lesions(rng: np.random.Generator, anatomy: Anatomy,
-                  lesions: list[Lesion]) -> tuple[np.ndarray, np.ndarray]:
+def paint_lesions(
+    rng: np.random.Generator, anatomy: Anatomy, lesions: list[Lesion]
+) -> tuple[np.ndarray, np.ndarray]:
     """Paints oedema, then enhancing tumour and necrotic core.
 
     Args:
@@ -121,7 +124,7 @@ def paint_lesions(rng: np.random.Generator, anatomy: Anatomy,
         distance = np.linalg.norm((points[box] - np.float32(lesion.centre_mm)) @ lesion.frame, axis=-1)
         inside[number] = box, radius * (1 + 0.10 * rough[box]) - distance
         if lesion.oedema_mm:
-            edge = lesion.oedema_mm * (1 + 0.55 * fingers[box])
+            edge = lesion.oedema_mm * (1 + 0.5 * fingers[box]) + 1.3 * rough[box]
             share = np.clip((edge + inside[number][1]) / 3 + 0.5, 0, 1)
             oedema[box] = np.maximum(oedema[box], share * spread[box])
     swollen = oedema > 0

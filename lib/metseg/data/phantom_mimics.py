@@ -25,8 +25,9 @@ def paint_white_matter_disease(rng: np.random.Generator, anatomy: Anatomy) -> No
     anatomy.paint(np.minimum((spots - 3.1 + 0.9 * burden) * 4, deep), WHITE_MATTER_LESION, opacity=0.85)
 
 
-def paint_vessels(rng: np.random.Generator, anatomy: Anatomy, touched_mm: np.ndarray,
-                  branches: int = 60) -> None:
+def paint_vessels(
+    rng: np.random.Generator, anatomy: Anatomy, touched_mm: np.ndarray, branches: int = 60
+) -> None:
     """Paints the sagittal sinus and vessels that run in from the surface, bright after contrast.
 
     Args:

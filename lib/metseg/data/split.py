@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from metseg.errors import MetsegError
-from metseg.files import write_text
+from metseg.files import write_json
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _assign(order: list[str], test: list[str], fraction: float, seed: int, finge
 
 def write_split(split: Split, path: Path) -> None:
     """Writes a split as JSON."""
-    write_text(path, json.dumps(asdict(split), indent=1))
+    write_json(path, asdict(split))
 
 
 def read_split(path: Path) -> Split:

@@ -49,3 +49,12 @@ def inference_model(model: keras.Model, *, prune: int | None = None) -> keras.Mo
         return model
     mean = layers.Average(name="mean_of_heads", dtype="float32")([head.output for head in heads.values()])
     return keras.Model(model.input, mean, name=model.name)
+
+
+def concatenations(model: keras.Model) -> dict[str, str]:
+    """Returns what each concatenation of a network takes: {layer: names of the layers behind its inputs}."""
+    return {
+        layer.name: ", ".join(tensor._keras_history.operation.name for tensor in layer.input)
+        for layer in model.layers
+        if isinstance(layer, layers.Concatenate)
+    }

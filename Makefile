@@ -1,0 +1,26 @@
+# Shorthand; `metseg --help` does the same without make.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test lab clean
+
+run: .venv/ready
+	$(BIN)/metseg run
+
+# nbval runs a copy, so that it trains anew and leaves your own runs alone.
+test: .venv/ready
+	$(BIN)/pytest
+	copy=$$(mktemp -d) && cp -r notebooks $$copy && \
+	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 -p no:cacheprovider $$copy/notebooks; \
+	status=$$?; rm -rf $$copy; exit $$status
+
+lab: .venv/ready
+	$(BIN)/jupyter lab notebooks
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+clean:
+	rm -rf .venv outputs/runs outputs/cache data/phantom

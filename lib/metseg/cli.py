@@ -1,0 +1,271 @@
+"""The command line: a thin face over the library; each command imports what it needs when it runs."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from metseg.errors import MetsegError
+from metseg.files import shown
+
+app = typer.Typer(
+    help="Segment brain lesions in MRI with Nested U-Net and Attention U-Net.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of scans; the phantom if left out.")]
+RunName = Annotated[
+    str | None, typer.Option(help="Name of the run; a name used before goes on with that run.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A notebook's parameter; may be repeated."),
+]
+Model = Annotated[str, typer.Option(help="nested_unet, attention_unet, unet, or a model's folder.")]
+OutputDir = Annotated[Path | None, typer.Option(help="Where runs are kept; outputs/runs if left out.")]
+
+
+def _runs_dir(output_dir: Path | None) -> Path:
+    from metseg.workbook import project_root
+
+    return output_dir.resolve() if output_dir else project_root() / "outputs" / "runs"
+
+
+def _run_notebooks(notebooks: list[Path], values: dict, run_name: str, output_dir: Path | None) -> Path:
+    from metseg.run_display import RunDisplay
+    from metseg.workbook import run_notebooks
+
+    for option in ("model", "run_name", "output_dir"):
+        if option in values:
+            raise MetsegError(f"{option} is no parameter to set; use the option --{option.replace('_', '-')}")
+    if not run_name or Path(run_name).name != run_name or run_name.startswith("."):
+        raise MetsegError(f"run name {run_name!r} is no folder name; use letters, digits, - and _")
+    run_folder = _runs_dir(output_dir) / run_name
+    with RunDisplay() as display:
+        run_notebooks(notebooks, values, run_folder=run_folder, on_event=display)
+    return run_folder
+
+
+def _existing(data_dir: Path | None) -> dict:
+    if data_dir is None:
+        return {}
+    if not data_dir.is_dir():
+        raise MetsegError(f"{data_dir} is not a folder; give the one that holds the scans")
+    return {"data_dir": str(data_dir.resolve())}
+
+
+@app.command()
+def run(
+    profile: Annotated[str, typer.Option(help="quick, cpu or gpu: a file of notebooks/params.")] = "quick",
+    data_dir: DataDir = None,
+    run_name: RunName = None,
+    settings: Settings = None,
+    output_dir: OutputDir = None,
+) -> None:
+    """Run the whole workbook: notebooks 01 to 05, unattended."""
+    from metseg.workbook import numbered_notebooks, parse_assignments, project_root, read_profile
+
+    folder = project_root() / "notebooks"
+    values = {**read_profile(profile, folder), **_existing(data_dir), **parse_assignments(settings or [])}
+    name = run_name or f"{profile}-{datetime.now():%Y%m%d-%H%M%S}"
+    run_folder = _run_notebooks(numbered_notebooks(folder), values, name, output_dir)
+    _show_comparison(run_folder / "comparison")
+    print(f"\nExecuted notebooks and their HTML: {shown(run_folder / 'notebooks')}")
+    print(f"Tables and figures: {shown(run_folder / 'comparison')}")
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Option(help="nested_unet, attention_unet or unet.")],
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training slices.")] = None,
+    data_dir: DataDir = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the network input, px.")] = None,
+    profile: Annotated[str, typer.Option(help="quick, cpu or gpu.")] = "quick",
+    run_name: RunName = None,
+    settings: Settings = None,
+    output_dir: OutputDir = None,
+) -> None:
+    """Train one network with its notebook, the one a person would step through."""
+    from metseg.workbook import (
+        notebook_parameters,
+        parse_assignments,
+        project_root,
+        read_profile,
+        training_notebook,
+    )
+
+    notebook = training_notebook(model, project_root() / "notebooks")
+    known = notebook_parameters(notebook)
+    # A profile speaks to all notebooks; this one takes what it declares.
+    values = {k: v for k, v in read_profile(profile, notebook.parent).items() if k in known}
+    given = {"epochs": epochs, "image_size": image_size}
+    values |= {k: v for k, v in given.items() if v is not None} | _existing(data_dir)
+    values |= parse_assignments(settings or [])
+    name = run_name or f"{model}-{datetime.now():%Y%m%d-%H%M%S}"
+    run_folder = _run_notebooks([notebook], values, name, output_dir)
+    print(f"Model: {shown(run_folder / model)}")
+    print(f"Executed notebook: {shown(run_folder / 'notebooks' / notebook.with_suffix('.html').name)}")
+
+
+@app.command()
+def predict(
+    model: Model,
+    input: Annotated[Path, typer.Option(help="An image, or a folder of images.")],
+    output: Annotated[Path, typer.Option(help="Folder for the masks.")] = Path("predictions"),
+    output_dir: OutputDir = None,
+) -> None:
+    """Segment scans: write <stem>_mask.tif, 0 and 255, at each image's own size."""
+    from rich.progress import track
+
+    from metseg.predict import Predictor
+    from metseg.runs import find_model
+    from metseg.segment import segment_file, segmentable
+
+    images = segmentable(input)
+    predictor = Predictor(find_model(model, _runs_dir(output_dir)))
+    failed = []
+    for path, target in track(
+        [(path, output / relative) for path, relative in images], "Segmenting", console=Console(stderr=True)
+    ):
+        try:
+            segment_file(predictor, path, target)
+        except MetsegError as error:
+            failed.append(str(error))
+    print(f"{len(images) - len(failed)} masks by {predictor.name}: {shown(output)}")
+    if failed:
+        raise MetsegError("\n".join(failed))
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    data_dir: Annotated[Path, typer.Option(help="Folder of scans with masks.")],
+    output: Annotated[Path, typer.Option(help="Folder for the tables.")] = Path("evaluation"),
+    output_dir: OutputDir = None,
+) -> None:
+    """Score a model on patients that it has not seen, per patient and per slice."""
+    from rich.progress import Progress
+
+    from metseg.data.cases import find_cases
+    from metseg.data.provenance import provenance_of
+    from metseg.evaluate import evaluate as evaluate_model
+    from metseg.evaluate import unseen_cases
+    from metseg.runs import find_model
+
+    folder = find_model(model, _runs_dir(output_dir))
+    cases = find_cases(data_dir)
+    unseen = unseen_cases(cases, folder)
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task("Evaluating", total=len(unseen))
+        table = evaluate_model(folder, unseen, output, on_case=lambda k, _: bars.update(bar, completed=k))
+    left_out = len(cases) - len(unseen)
+    print(
+        f"{len(unseen)} scans of patients not seen in training; {left_out} left out because the model saw them"
+    )
+    print(f"volume Dice: mean {table.dice.mean():.3f}, median {table.dice.median():.3f}")
+    print(provenance_of(case.case_id for case in unseen).caution)
+    print(f"Tables: {shown(output)}")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names of runs, or their folders.")],
+    output: Annotated[Path | None, typer.Option(help="Folder for tables and figures.")] = None,
+    output_dir: OutputDir = None,
+) -> None:
+    """Compare the networks of one or more runs on the same held-out patients."""
+    from metseg.report import read_comparison, write_comparison
+
+    runs_dir = _runs_dir(output_dir)
+    folders = [Path(run) if Path(run).is_dir() else runs_dir / run for run in runs]
+    folder = output or folders[0] / "comparison"
+    write_comparison(read_comparison(folders), folder)
+    _show_comparison(folder)
+    print(f"Tables and figures: {shown(folder)}")
+
+
+@app.command("check-data")
+def check_data(data_dir: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of scans.")]) -> None:
+    """Report everything that is wrong with a data set; exit 1 if a run could not trust it."""
+    from rich.progress import Progress
+
+    from metseg.data.check import check_data as check
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task("Checking", total=None)
+        report = check(data_dir, on_case=lambda k, n: bars.update(bar, completed=k, total=n))
+    cases = report.cases
+    print(f"{report.provenance.name}: {cases.patient_id.nunique()} patients, {len(cases)} scans,", end=" ")
+    print(
+        f"{cases.slices.sum()} slices, {cases.tumour_slices.sum()} with lesion. {report.provenance.caution}"
+    )
+    for kind, texts in (("error", report.errors), ("note", report.notes)):
+        for text in texts:
+            print(f"{kind}: {text}")
+    if report.errors:
+        print(f"{len(report.errors)} errors: mend them before you train")
+        raise typer.Exit(1)
+    print("no errors")
+
+
+@app.command()
+def phantom(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the phantom.")],
+    patients: Annotated[int, typer.Option(min=1, help="How many.")] = 24,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other patients.")] = 0,
+) -> None:
+    """Draw a synthetic data set in the layout of the real one."""
+    from metseg.data.phantom import write_phantom
+
+    write_phantom(folder, patients=patients, seed=seed)
+    print(f"{patients} synthetic patients: {shown(folder)}")
+
+
+def _show_comparison(folder: Path) -> None:
+    import pandas as pd
+
+    from metseg.plots.labels import label_of
+    from metseg.runs import read_json
+
+    record = read_json(folder / "comparison.json")
+    print(f"\nVolume Dice of held-out patients, 95 % bootstrap intervals. {record['caution']}\n")
+    rows = [
+        {
+            "network": label_of(row["model"]),
+            "mean": _with_interval(row, "dice_mean"),
+            "median": _with_interval(row, "dice_median"),
+            "pooled": f"{row['pooled_dice']:.3f}",
+            "false positives a patient": f"{row['false_positives_per_patient']:.1f}",
+            "ms a slice": f"{1000 * row['seconds_per_slice']:.0f}",
+        }
+        for row in record["summary"]
+    ]
+    print(pd.DataFrame(rows).to_string(index=False))
+
+
+def _with_interval(row: dict, name: str) -> str:
+    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    interval = "" if low is None else f" ({low:.3f}–{high:.3f})"
+    return f"{value:.3f}{interval}"
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake is one line and exit status 2."""
+    try:
+        app()
+    except MetsegError as error:
+        print(f"metseg: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(
+            "metseg: interrupted; the same command with --run-name goes on with a training", file=sys.stderr
+        )
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""What CLAHE gains and what it costs, as two numbers."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from metseg.data.cases import Case
+from metseg.preprocess import Preprocessing, intensity_limits, preprocess, preprocess_mask
+
+_RIM = np.ones((9, 9), np.uint8)
+
+
+def contrast_and_noise(
+    cases: Sequence[Case], config: Preprocessing, clip_limits: Sequence[float], *, channel: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Measures lesion contrast and noise on each case's fullest slice, relative to no CLAHE.
+
+    Contrast is |mean inside the lesion − mean of a rim 4 px wide around it|. Noise is the median
+    difference between neighbouring pixels of even tissue: the half of the head outside the lesion where the
+    slice without CLAHE has the smallest gradient.
+
+    Args:
+        cases: Cases with a lesion.
+        config: Preprocessing; its own clip limit is not used.
+        clip_limits: OpenCV clip limits to try.
+        channel: Which channel is measured.
+
+    Returns:
+        Contrast and noise, each (len(clip_limits),), as medians over the cases.
+    """
+    limits = [0.0, *clip_limits]
+    measured = np.array([_measure(case, config, limits, channel) for case in cases])  # (cases, limits, 2)
+    relative = np.median(measured[:, 1:] / np.maximum(measured[:, :1], 1e-6), axis=0)
+    return relative[:, 0], relative[:, 1]
+
+
+def _measure(
+    case: Case, config: Preprocessing, limits: Sequence[float], channel: int
+) -> list[tuple[float, float]]:
+    z = int(case.mask.sum(axis=(1, 2)).argmax())
+    volume = intensity_limits(case.image) if config.intensity == "volume" else None
+    images = [
+        preprocess(case.image[z], config.model_copy(update={"clip_limit": limit}), limits=volume)[
+            ..., channel
+        ]
+        for limit in limits
+    ]
+    lesion = preprocess_mask(case.mask[z], config)
+    rim = cv2.dilate(lesion.astype(np.uint8), _RIM).astype(bool) & ~lesion
+    tissue = (images[0] > 0.1) & ~lesion
+    steepness = np.hypot(*np.gradient(images[0]))
+    even = tissue & (steepness <= np.median(steepness[tissue]))
+    return [
+        (
+            abs(image[lesion].mean() - image[rim].mean()),
+            np.median(np.abs(np.diff(image, axis=1))[even[:, 1:]]),
+        )
+        for image in images
+    ]

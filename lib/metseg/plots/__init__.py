@@ -1,0 +1,1 @@
+"""Every figure: data in, Axes out; nothing here shows or saves."""

@@ -1,0 +1,101 @@
+"""Figures of numbers: training curves and comparisons."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from metseg.plots.labels import label_of
+from metseg.plots.style import INK, PALE, axes_or_new, colour_of
+
+
+def plot_history(history: pd.DataFrame, *, model: str) -> np.ndarray:
+    """Shows losses and validation Dice against epochs; columns as in `history.csv`."""
+    axes = plt.subplots(1, 2, figsize=(8, 2.8))[1]
+    colour = colour_of(model)
+    axes[0].plot(history.epoch, history.loss, color=colour, label="training")
+    axes[0].plot(history.epoch, history.val_loss, "--", color=colour, label="validation")
+    axes[0].set(xlabel="epoch", ylabel="loss", title=label_of(model))
+    axes[0].legend()
+    best = history.loc[history.val_dice.idxmax()]
+    axes[1].plot(history.epoch, history.val_dice, color=colour)
+    axes[1].plot(best.epoch, best.val_dice, "o", color=colour)
+    axes[1].annotate(
+        f"kept: {best.val_dice:.3f}",
+        (best.epoch, best.val_dice),
+        (0, -14),
+        textcoords="offset points",
+        ha="right",
+    )
+    axes[1].set(xlabel="epoch", ylabel="validation Dice, mean of patients", ylim=(0, 1))
+    for ax in axes:
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    return axes
+
+
+def plot_patient_dice(dice: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Shows every patient's volume Dice and each network's median; one column a network."""
+    ax = axes_or_new(ax, (5.5, 3.2))
+    long = dice.melt(var_name="model", value_name="dice")
+    order = list(dice.columns)
+    sns.boxplot(
+        long, x="model", y="dice", hue="model", order=order, hue_order=order, palette=[colour_of(m) for m in order],
+        width=0.5, showfliers=False, boxprops={"alpha": 0.25}, medianprops={"color": INK, "linewidth": 1.8}, ax=ax,
+    )  # fmt: skip
+    sns.stripplot(
+        long, x="model", y="dice", hue="model", order=order, hue_order=order, palette=[colour_of(m) for m in order],
+        size=4, jitter=0.15, ax=ax,
+    )  # fmt: skip
+    ax.set_xticks(range(len(order)), [label_of(m) for m in order])
+    ax.set(xlabel="", ylabel="volume Dice of a patient", ylim=(-0.02, 1.02))
+    return ax
+
+
+def plot_paired(dice: pd.DataFrame, a: str, b: str, ax: Axes | None = None) -> Axes:
+    """Shows two networks' Dice of the same patients; above the diagonal `b` is better."""
+    ax = axes_or_new(ax, (3.4, 3.4))
+    ax.plot([0, 1], [0, 1], color=PALE, linewidth=1)
+    ax.scatter(dice[a], dice[b], s=24, color=np.where(dice[b] >= dice[a], colour_of(b), colour_of(a)))
+    wins = int((dice[b] > dice[a]).sum())
+    ax.set(
+        xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal",
+        xlabel=f"volume Dice, {label_of(a)}", ylabel=f"volume Dice, {label_of(b)}",
+        title=f"{label_of(b)} better in {wins} of {len(dice)}",
+    )  # fmt: skip
+    return ax
+
+
+def plot_dice_by_size(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+    """Shows volume Dice against a patient's lesion load; {network: per-patient table}."""
+    ax = axes_or_new(ax, (5.5, 3.2))
+    for marker, (model, table) in zip("os^Dv", tables.items(), strict=False):
+        ax.scatter(
+            table.ref_voxels.clip(lower=1), table.dice, s=24, marker=marker,
+            facecolor="none", edgecolor=colour_of(model), label=label_of(model),
+        )  # fmt: skip
+    ax.set(
+        xscale="log",
+        ylim=(-0.02, 1.02),
+        xlabel="reference lesion / voxels",
+        ylabel="volume Dice of a patient",
+    )
+    ax.legend(loc="lower right")
+    return ax
+
+
+def plot_summary(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Shows mean and median volume Dice with their bootstrap intervals; takes `compare_models`' summary."""
+    ax = axes_or_new(ax, (5.5, 0.6 + 0.6 * len(summary)))
+    for y, row in enumerate(summary.itertuples()):
+        for offset, name, marker in ((-0.12, "mean", "o"), (0.12, "median", "D")):
+            value, low, high = (getattr(row, f"dice_{name}{end}") for end in ("", "_low", "_high"))
+            ax.plot([low, high], [y + offset] * 2, color=colour_of(row.model), linewidth=2)
+            ax.plot(value, y + offset, marker, color=colour_of(row.model), label=name if y == 0 else None)
+    ax.set_yticks(range(len(summary)), [label_of(model) for model in summary.model])
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 1), xlabel="volume Dice of held-out patients, 95 % bootstrap interval")
+    ax.legend(loc="lower left")
+    return ax

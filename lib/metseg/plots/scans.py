@@ -1,0 +1,166 @@
+"""Figures of slices: channels, CLAHE, augmentation, predictions, attention."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from metseg.data.cases import CHANNELS, Case
+from metseg.plots.style import FLAIR, INK, PALE, PREDICTION, REFERENCE, axes_or_new, outline, picture
+
+
+def _grid(rows: int, columns: int, side: float = 1.9) -> np.ndarray:
+    return plt.subplots(rows, columns, figsize=(side * columns, side * rows), squeeze=False)[1]
+
+
+def fullest_slice(mask: np.ndarray) -> int:
+    """Returns the index of the slice of a (Z, H, W) mask that holds most lesion."""
+    return int(mask.sum(axis=(1, 2)).argmax())
+
+
+def plot_cases(cases: Sequence[Case]) -> np.ndarray:
+    """Shows of each case the fullest slice in all channels, a row a case, with the reference outlined."""
+    axes = _grid(len(cases), len(CHANNELS))
+    for ax, channel in zip(axes[0], CHANNELS, strict=True):
+        ax.set_title(channel)
+    for row, case in zip(axes, cases, strict=True):
+        z = fullest_slice(case.mask)
+        for channel, ax in enumerate(row):
+            picture(ax, case.image[z, ..., channel], ax.get_title())
+            outline(ax, case.mask[z], REFERENCE)
+        row[0].text(
+            -0.04,
+            0.5,
+            case.patient_id,
+            rotation=90,
+            va="center",
+            ha="right",
+            transform=row[0].transAxes,
+            fontsize=7,
+        )
+    return axes
+
+
+def plot_lesion_load(cases, ax: Axes | None = None) -> Axes:
+    """Shows each scan's share of slices with lesion against its lesion pixels; takes `DataReport.cases`."""
+    ax = axes_or_new(ax)
+    ax.scatter(cases.lesion_px.clip(lower=1), cases.tumour_slices / cases.slices, s=22, color=INK, alpha=0.7)
+    ax.set(
+        xscale="log",
+        ylim=(0, 1.02),
+        xlabel="lesion load of a scan / px",
+        ylabel="share of slices with lesion",
+    )
+    return ax
+
+
+def plot_lesion_contrast(image: np.ndarray, mask: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray:
+    """Shows for each channel the grey values inside and outside lesions; (Z, H, W, 3) uint8 and bool mask."""
+    if axes is None:
+        axes = plt.subplots(1, len(CHANNELS), figsize=(9, 2.6), sharey=True)[1]
+    bins = np.arange(1, 257, 5)
+    for channel, ax in enumerate(axes):
+        values = image[..., channel]
+        ax.hist(values[~mask & (values > 0)], bins, density=True, color=PALE, label="brain and skull")
+        ax.hist(
+            values[mask], bins, density=True, histtype="step", color="#D55E00", linewidth=1.5, label="lesion"
+        )
+        ax.set(title=CHANNELS[channel], xlabel="grey value", yticks=[])
+    axes[0].set_ylabel("density")
+    axes[-1].legend(loc="upper right")
+    return axes
+
+
+def plot_threshold_curve(curves: Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
+    """Shows the pooled Dice of every global threshold; {channel: (256,) Dice of pixels ≥ threshold}."""
+    ax = axes_or_new(ax)
+    for (channel, dice), style in zip(curves.items(), ("-", "--", ":"), strict=False):
+        ax.plot(np.arange(len(dice)), dice, style, color=INK, label=f"{channel}: at best {dice.max():.2f}")
+    ax.set(xlabel="threshold / grey value", ylabel="pooled Dice", ylim=(0, 1), xlim=(0, 255))
+    ax.legend()
+    return ax
+
+
+def plot_clahe(variants: Mapping[float, np.ndarray], *, channel: int = FLAIR) -> np.ndarray:
+    """Shows one slice under several clip limits, each over its histogram; {clip_limit: (S, S, 3) in [0, 1]}."""
+    columns = len(variants)
+    axes = plt.subplots(2, columns, figsize=(1.9 * columns, 3.2), height_ratios=(2, 1), squeeze=False)[1]
+    for (clip_limit, image), (top, bottom) in zip(variants.items(), axes.T, strict=True):
+        values = image[..., channel]
+        picture(top, values, "without CLAHE" if clip_limit == 0 else f"clip limit {clip_limit:g}", upper=1)
+        bottom.hist(values[values > 0], np.linspace(0, 1, 41), color=INK, density=True)
+        bottom.set(xlim=(0, 1), yticks=[], xticks=(0, 1))
+    axes[1, 0].set_ylabel("density")
+    return axes
+
+
+def plot_noise_gain(
+    clip_limits: Sequence[float], lesion: Sequence[float], noise: Sequence[float], ax=None
+) -> Axes:
+    """Shows how lesion contrast and background noise grow with the clip limit, both relative to no CLAHE."""
+    ax = axes_or_new(ax)
+    ax.plot(clip_limits, lesion, "o-", color="#D55E00", label="lesion contrast")
+    ax.plot(clip_limits, noise, "s--", color=INK, label="noise in even tissue")
+    ax.axhline(1, color=PALE, linewidth=0.8)
+    ax.set(xlabel="clip limit (0 = no CLAHE)", ylabel="relative to no CLAHE")
+    ax.legend()
+    return ax
+
+
+def plot_pairs(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], *, columns: int = 6, channel: int = FLAIR
+) -> np.ndarray:
+    """Shows (image, mask) pairs, the first one titled as the original."""
+    rows = -(-len(pairs) // columns)
+    axes = _grid(rows, columns, side=1.6)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for k, (ax, (image, mask)) in enumerate(zip(axes.flat, pairs, strict=False)):
+        picture(ax, image[..., channel], "original" if k == 0 else "", upper=1)
+        outline(ax, mask, REFERENCE)
+    return axes
+
+
+def plot_predictions(
+    examples: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+    *,
+    columns: int = 4,
+    channel: int = FLAIR,
+) -> np.ndarray:
+    """Shows slices with both contours: {title: (image, mask_ref, mask_pred)}."""
+    rows = -(-len(examples) // columns)
+    axes = _grid(rows, columns, side=2.1)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, (title, (image, mask_ref, mask_pred)) in zip(axes.flat, examples.items(), strict=False):
+        picture(ax, image[..., channel], title)
+        ax.title.set_fontsize(7)
+        outline(ax, mask_ref, REFERENCE)
+        outline(ax, mask_pred, PREDICTION)
+    lines = [
+        Line2D([], [], color=style["colors"], linestyle=style["linestyles"], label=name)
+        for style, name in ((REFERENCE, "reference"), (PREDICTION, "prediction"))
+    ]
+    legend = axes[0, 0].figure.legend(
+        handles=lines, loc="outside lower center", ncols=2, facecolor="#555555", frameon=True
+    )
+    for text in legend.get_texts():
+        text.set_color("white")
+    return axes
+
+
+def plot_gates(
+    image: np.ndarray, mask: np.ndarray, gates: Mapping[str, np.ndarray], *, channel: int = FLAIR
+) -> np.ndarray:
+    """Shows a slice with its reference, then each attention gate's (h, w) coefficients on [0, 1]."""
+    axes = _grid(1, 1 + len(gates), side=2.0)[0]
+    picture(axes[0], image[..., channel], "slice and reference", upper=1)
+    outline(axes[0], mask, REFERENCE)
+    for ax, coefficients in zip(axes[1:], gates.values(), strict=True):
+        shown = ax.imshow(coefficients, cmap="cividis", vmin=0, vmax=1)
+        ax.set_title(f"gate, {coefficients.shape[0]} × {coefficients.shape[1]}")
+        ax.set_axis_off()
+    axes[0].figure.colorbar(shown, ax=axes, shrink=0.7, label="coefficient α")
+    return axes

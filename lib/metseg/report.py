@@ -1,0 +1,146 @@
+"""Reads what trainings wrote about held-out patients and writes one comparison of it."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from metseg.compare import DEFINITIONS, combine_cases, compare_models, predict_nothing_score
+from metseg.errors import MetsegError
+from metseg.files import replacing, write_json
+from metseg.plots.results import plot_dice_by_size, plot_paired, plot_patient_dice, plot_summary
+from metseg.plots.scans import plot_predictions
+from metseg.plots.style import save_figure, use_style
+from metseg.runs import model_folders, read_json, read_tables
+
+Example = tuple[np.ndarray, np.ndarray, np.ndarray]  # image, mask_ref, mask_pred
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Networks side by side on the same held-out patients.
+
+    Attributes:
+        summary: One row a network, best mean volume Dice first; columns as in `compare.DEFINITIONS`, then
+            parameters, seconds_per_slice and train_minutes.
+        pairs: One row a pair of networks; see `compare.paired_test`.
+        dice: Volume Dice, one row a patient and one column a network.
+        tables: {network: one row a patient}.
+        folders: {network: its folder}.
+        predict_nothing: Slice Dice with "empty = 1" of predicting nothing at all.
+        data: What the patients are.
+        caution: What may not be concluded.
+    """
+
+    summary: pd.DataFrame
+    pairs: pd.DataFrame
+    dice: pd.DataFrame
+    tables: dict[str, pd.DataFrame]
+    folders: dict[str, Path]
+    predict_nothing: float
+    data: str
+    caution: str
+
+    @property
+    def best(self) -> str:
+        """The network with the highest mean volume Dice."""
+        return self.summary.model.iloc[0]
+
+
+def read_comparison(run_folders: Sequence[Path]) -> Comparison:
+    """Compares all evaluated networks of one or more runs; of several runs each is named `run/network`.
+
+    Raises:
+        MetsegError: A run is missing or unfinished, or the networks were evaluated on different patients.
+    """
+    folders = {}
+    for run in map(Path, run_folders):
+        for model, folder in model_folders(run).items():
+            folders[f"{run.name}/{model}" if len(run_folders) > 1 else model] = folder
+    tables = {name: read_tables(folder) for name, folder in folders.items()}
+    try:
+        summary, pairs = compare_models(tables)
+    except ValueError as error:
+        raise MetsegError(f"{error}; compare runs with the same data, seed and split") from error
+    cost = pd.DataFrame([_cost(name, folder) for name, folder in folders.items()])
+    combined = {name: combine_cases(per_patient) for name, (per_patient, _) in tables.items()}
+    provenance = read_json(next(iter(folders.values())) / "model.json")["data"]
+    return Comparison(
+        summary=summary.merge(cost, on="model"),
+        pairs=pairs,
+        dice=pd.DataFrame({name: combined[name].dice for name in summary.model}),
+        tables={name: combined[name] for name in summary.model},
+        folders=folders,
+        predict_nothing=predict_nothing_score(next(iter(tables.values()))[1]),
+        data=provenance["name"],
+        caution=provenance["caution"],
+    )
+
+
+def _cost(name: str, folder: Path) -> dict:
+    evaluation, manifest = read_json(folder / "evaluation" / "evaluation.json"), folder / "manifest.json"
+    seconds = read_json(manifest)["train_seconds"] if manifest.exists() else np.nan
+    return {
+        "model": name,
+        "parameters": evaluation["parameters"],
+        "seconds_per_slice": evaluation["seconds_per_slice"],
+        "train_minutes": seconds / 60,
+    }
+
+
+def read_examples(comparison: Comparison, model: str) -> dict[str, Example]:
+    """Returns the fullest slice of the worst, median and best patient of a network, titled with its Dice."""
+    with np.load(comparison.folders[model] / "evaluation" / "examples.npz") as arrays:
+        ranked = comparison.dice[model].dropna().sort_values()
+        places = {"worst": 0, "median": len(ranked) // 2, "best": len(ranked) - 1}
+        examples = {}
+        for place, k in places.items():
+            patient = ranked.index[k]
+            case = next(name.split("/")[0] for name in arrays.files if name.startswith(patient))
+            title = f"{place}: {patient}\nvolume Dice {ranked.iloc[k]:.2f}"
+            examples[title] = tuple(arrays[f"{case}/{part}"] for part in ("image", "mask_ref", "mask_pred"))
+    return examples
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
+    """Writes a comparison's tables and figures.
+
+    Returns:
+        summary.csv, pairs.csv, dice_per_patient.csv, comparison.json, then the figures.
+    """
+    folder = Path(folder)
+    use_style()
+    frames = {
+        "summary": comparison.summary,
+        "pairs": comparison.pairs,
+        "dice_per_patient": comparison.dice.rename_axis("patient_id").reset_index(),
+    }
+    for name, frame in frames.items():
+        with replacing(folder / f"{name}.csv") as partial:
+            frame.to_csv(partial, index=False)
+    record = {
+        "data": comparison.data,
+        "caution": comparison.caution,
+        "best": comparison.best,
+        "slice_dice_empty1_of_predicting_nothing": comparison.predict_nothing,
+        "summary": json.loads(comparison.summary.to_json(orient="records")),
+        "pairs": json.loads(comparison.pairs.to_json(orient="records")),
+        "definitions": DEFINITIONS,
+    }
+    write_json(folder / "comparison.json", record)
+    figures = {
+        "summary": plot_summary(comparison.summary),
+        "patients": plot_patient_dice(comparison.dice),
+        "lesion_load": plot_dice_by_size(comparison.tables),
+        f"examples_{comparison.best.replace('/', '_')}": plot_predictions(
+            read_examples(comparison, comparison.best), columns=3
+        ),
+    }
+    for a, b in itertools.combinations(comparison.dice, 2):
+        figures[f"paired_{b}_{a}".replace("/", "_")] = plot_paired(comparison.dice, b, a)
+    saved = [save_figure(axes, folder / f"{name}.png") for name, axes in figures.items()]
+    return [*(folder / f"{name}.csv" for name in frames), folder / "comparison.json", *saved]

@@ -1,0 +1,124 @@
+"""What a run reports, and how a terminal or a log shows it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened in a run: a notebook started or finished, a cell began, training moved on."""
+
+    kind: Literal["started", "cell", "training", "finished"]
+    run_name: str
+    notebook: Path
+    position: int  # of this notebook among those of the run, from 1
+    of: int  # notebooks in the run
+    cell: int = 0  # code cell now running, from 1
+    cells: int = 0  # code cells of this notebook, the injected parameters included
+    training: dict[str, Any] | None = None  # the notebook's progress.json
+    seconds: float = 0.0  # since the notebook started
+
+
+class RunDisplay:
+    """Shows the events of a run: live bars on a terminal, plain lines in a log.
+
+    Args:
+        console: Where to show them; by default stdout.
+        live: Bars rather than lines; by default whether the console is a terminal.
+
+    Example:
+        with RunDisplay() as display:
+            run_notebooks(notebooks, values, run_folder=folder, on_event=display)
+    """
+
+    def __init__(self, console: Console | None = None, live: bool | None = None) -> None:
+        self.console = console or Console()
+        is_terminal = self.console.is_terminal and self.console.file.isatty()
+        self.live = is_terminal and not self.console.is_dumb_terminal if live is None else live
+        self.bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[detail]}", markup=False),
+            TimeElapsedColumn(),
+            console=self.console,
+            disable=not self.live,
+            expand=True,
+        )
+        self.notebook_bar = self.bars.add_task("", total=None, detail="", visible=False)
+        self.training_bar = self.bars.add_task("", total=None, detail="", visible=False)
+        self.epoch_shown = 0
+
+    def __enter__(self) -> "RunDisplay":
+        self.bars.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bars.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Shows one event."""
+        (self._draw if self.live else self._print)(event)
+
+    def _draw(self, event: Event) -> None:
+        if event.kind == "training":
+            progress = event.training
+            done = progress["epochs"] if progress["done"] else progress["epoch"] - 1
+            within = 0 if progress["done"] else progress["step"] / max(progress["steps"], 1)
+            self.bars.update(
+                self.training_bar,
+                description=f"  {progress['model']}",
+                total=progress["epochs"],
+                completed=done + within,
+                detail=f"epoch {progress['epoch']}/{progress['epochs']}{_scores(progress, 'DICE')}",
+                visible=True,
+            )
+            return
+        if event.kind == "started":
+            self.bars.reset(self.training_bar, visible=False)
+        within = 1.0 if event.kind == "finished" else max(event.cell - 1, 0) / max(event.cells, 1)
+        self.bars.update(
+            self.notebook_bar,
+            description=event.notebook.stem,
+            total=event.of,
+            completed=event.position - 1 + within,
+            detail=f"notebook {event.position} of {event.of}"
+            + (f" · cell {event.cell} of {event.cells}" if event.kind == "cell" else ""),
+            visible=True,
+        )
+
+    def _print(self, event: Event) -> None:
+        title = f"[{event.position}/{event.of}] {event.run_name}: {event.notebook.stem}"
+        if event.kind == "started":
+            self.epoch_shown = 0
+            self._line(f"{title} started")
+        elif event.kind == "finished":
+            self._line(f"{title} finished in {_duration(event.seconds)}")
+        elif event.kind == "training":
+            progress = event.training
+            finished = progress["epochs"] if progress["done"] else progress["epoch"] - 1
+            if finished > self.epoch_shown:
+                self.epoch_shown = finished
+                epoch = f"epoch {finished} of {progress['epochs']}"
+                self._line(f"  {progress['model']}: {epoch}{_scores(progress, 'validation DICE')}")
+
+    def _line(self, text: str) -> None:
+        print(text, file=self.console.file, flush=True)
+
+
+def _scores(progress: dict[str, Any], dice_label: str) -> str:
+    parts = [
+        f"loss {progress['loss']:.3f}" if progress.get("loss") is not None else None,
+        f"{dice_label} {progress['val_dice']:.3f}" if progress.get("val_dice") is not None else None,
+        f"{_duration(progress['seconds_left'])} left" if progress.get("seconds_left") else None,
+    ]
+    return "".join(f" · {part}" for part in parts if part)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes}:{rest:02} min" if minutes else f"{rest} s"

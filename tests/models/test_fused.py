@@ -1,0 +1,112 @@
+"""The fused layer against Keras's own."""
+
+import keras
+import numpy as np
+import pytest
+from metseg.losses import bce_dice
+from metseg.models import build_model
+from metseg.models.fused import FusedBatchNormalization, fuse_batch_normalization
+
+# n/(n−1) on the smallest maps here: 4 slices of 4×4 px.
+BESSEL = 64 / 63
+
+
+@pytest.fixture(params=["nested_unet", "attention_unet", "unet"])
+def plain(request, randomised) -> keras.Model:
+    return randomised(build_model(request.param, filters=(4, 8, 16)))
+
+
+def test_same_network_before_training(plain, batch):
+    fused = fuse_batch_normalization(plain)
+    kinds = [type(layer) for layer in fused.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert set(kinds) == {FusedBatchNormalization}
+    assert len(kinds) == sum(type(layer) is keras.layers.BatchNormalization for layer in plain.layers) > 0
+    np.testing.assert_array_equal(fused.predict_on_batch(batch[0]), plain.predict_on_batch(batch[0]))
+    assert [weight.path.split("/")[-2:] for weight in fused.weights] == [
+        weight.path.split("/")[-2:] for weight in plain.weights
+    ]
+    for a, b in zip(fused.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_copy_shares_no_weight(plain):
+    fused = fuse_batch_normalization(plain)
+    before = plain.get_weights()
+    fused.set_weights([weight + 1 for weight in fused.get_weights()])
+    for a, b in zip(plain.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_one_step_is_the_same(plain, batch):
+    fused = fuse_batch_normalization(plain)
+    losses = []
+    for model in (plain, fused):
+        model.compile(keras.optimizers.SGD(0.01), bce_dice, run_eagerly=True)
+        losses.append(model.train_on_batch(*batch))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    for a, b in zip(plain.weights, fused.weights, strict=True):
+        tolerance = (BESSEL - 1) if "moving_variance" in a.path else 1e-4
+        np.testing.assert_allclose(np.asarray(b), np.asarray(a), rtol=tolerance, atol=1e-4, err_msg=a.path)
+
+
+def test_weights_go_back_into_the_plain_network(plain, batch):
+    fused = fuse_batch_normalization(plain)
+    fused.compile(keras.optimizers.Adam(0.01), bce_dice, run_eagerly=True)
+    before = fused.predict_on_batch(batch[0])
+    fused.train_on_batch(*batch)
+    trained = fused.predict_on_batch(batch[0])
+    assert np.abs(trained - before).max() > 1e-4
+    plain.set_weights(fused.get_weights())
+    np.testing.assert_allclose(plain.predict_on_batch(batch[0]), trained, atol=1e-6)
+
+
+def test_running_statistics_by_hand():
+    layer = FusedBatchNormalization(momentum=0.9, epsilon=1e-3)
+    x = np.float32([1, 2, 3, 6]).reshape(1, 2, 2, 1)  # mean 3, variance 14/4 = 3.5, with Bessel 14/3
+    y = np.asarray(layer(x, training=True))
+    np.testing.assert_allclose(y, (x - 3) / np.sqrt(3.5 + 1e-3), rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(layer.moving_mean), [0.9 * 0 + 0.1 * 3], rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(layer.moving_variance), [0.9 * 1 + 0.1 * 14 / 3], rtol=1e-5)
+
+
+def test_a_frozen_layer_does_not_learn():
+    """As in Keras: trainable=False means inference, whatever `training` says."""
+    layer, plain = FusedBatchNormalization(), keras.layers.BatchNormalization()
+    x = np.float32([1, 2, 3, 6]).reshape(1, 2, 2, 1)
+    for each in (layer, plain):
+        each.build(x.shape)
+        each.trainable = False
+    np.testing.assert_array_equal(np.asarray(layer(x, training=True)), np.asarray(plain(x, training=True)))
+    np.testing.assert_array_equal(np.asarray(layer.moving_mean), [0])
+
+
+def test_statistics_stay_float32_in_bfloat16(batch):
+    layer = FusedBatchNormalization(dtype="mixed_bfloat16")
+    y = layer(batch[0], training=True)
+    assert keras.backend.standardize_dtype(y.dtype) == "bfloat16"
+    mean = 0.99 * 0 + 0.01 * batch[0].mean(axis=(0, 1, 2))
+    # Exact to float32 on the bfloat16 image; bfloat16 sums of 1024 pixels would be off by percents.
+    np.testing.assert_allclose(np.asarray(layer.moving_mean), mean, rtol=2e-3)
+
+
+@pytest.mark.parametrize(("policy", "scaled"), [("mixed_float16", True), ("mixed_bfloat16", False)])
+def test_the_copy_keeps_the_precision(policy, scaled):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        plain = build_model("unet", filters=(4, 8))
+    finally:
+        keras.config.set_dtype_policy(before)
+    fused = fuse_batch_normalization(plain)
+    assert [layer.dtype_policy.name for layer in fused.layers] == [layer.dtype_policy.name for layer in plain.layers]
+    assert fused.dtype_policy.name == policy
+    fused.compile("adam", bce_dice)
+    # Keras scales the loss of a float16 model, lest its gradients vanish; it asks the model's policy.
+    assert isinstance(fused.optimizer, keras.optimizers.LossScaleOptimizer) == scaled
+
+
+def test_a_fused_network_can_be_saved(batch, tmp_path):
+    fused = fuse_batch_normalization(build_model("unet", filters=(4, 8)))
+    fused.save(tmp_path / "fused.keras")
+    loaded = keras.saving.load_model(tmp_path / "fused.keras")
+    np.testing.assert_array_equal(loaded.predict_on_batch(batch[0]), fused.predict_on_batch(batch[0]))

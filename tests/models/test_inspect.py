@@ -1,0 +1,93 @@
+"""Gates and heads, taken out of a network."""
+
+import keras
+import numpy as np
+import pytest
+from metseg.models import build_model
+from metseg.models.inspect import gate_model, gate_names, inference_model
+
+
+@pytest.fixture
+def deep(randomised) -> keras.Model:
+    return randomised(build_model("nested_unet", filters=(4, 8, 16, 32), deep_supervision=True))
+
+
+def test_gates_from_coarse_to_fine(batch, randomised):
+    model = randomised(build_model("attention_unet", filters=(4, 8, 16, 32)))
+    gates = gate_model(model)
+    assert gate_names(model) == list(gates.output) == [f"attunet_up{k}_att_sigmoid" for k in range(3)]
+    images = batch[0][:2, :, :8]  # (2, 16, 8, 3)
+    maps = {name: np.asarray(value) for name, value in gates(images).items()}
+    assert [maps[name].shape for name in gate_names(model)] == [(2, 4, 2, 1), (2, 8, 4, 1), (2, 16, 8, 1)]
+    for value in maps.values():
+        assert value.min() >= 0 and value.max() <= 1 and np.ptp(value) > 0
+
+
+def test_gates_are_those_that_the_network_uses(batch, randomised):
+    model = randomised(build_model("attention_unet", filters=(4, 8, 16)))
+    name = gate_names(model)[-1]
+    look = keras.Model(
+        model.input,
+        {
+            "skip": model.get_layer("attunet_down0_1_activation").output,
+            "gated": model.get_layer(name.replace("sigmoid", "masking")).output,
+        },
+    )
+    seen = {key: np.asarray(value) for key, value in look(batch[0]).items()}
+    alpha = np.asarray(gate_model(model)(batch[0])[name])
+    np.testing.assert_allclose(seen["gated"], seen["skip"] * alpha, rtol=1e-5, atol=1e-6)
+
+
+def test_gate_names_survive_saving(tmp_path):
+    model = build_model("attention_unet", filters=(4, 8, 16))
+    model.save(tmp_path / "model.keras")
+    assert gate_names(keras.saving.load_model(tmp_path / "model.keras")) == gate_names(model)
+
+
+@pytest.mark.parametrize("name", ["unet", "nested_unet"])
+def test_a_network_without_gates_says_so(name):
+    model = build_model(name, filters=(4, 8))
+    assert gate_names(model) == []
+    with pytest.raises(ValueError, match=f"{name} has no attention gate"):
+        gate_model(model)
+
+
+def test_the_heads_are_averaged(deep, batch):
+    heads = deep.predict_on_batch(batch[0])
+    assert heads.shape[-1] == 3 and np.ptp(heads, axis=-1).max() > 1e-3  # else a mean would prove nothing
+    mean = (heads[..., 0] + heads[..., 1] + heads[..., 2]) / 3
+    model = inference_model(deep)
+    assert model.output_shape == (None, None, None, 1) and model.name == "nested_unet"
+    np.testing.assert_allclose(model.predict_on_batch(batch[0])[..., 0], mean, atol=1e-6)
+    assert model.count_params() == deep.count_params()
+
+
+def test_pruning_keeps_one_head_and_what_it_needs(deep, batch):
+    heads = deep.predict_on_batch(batch[0])
+    parameters = []
+    for k in (1, 2, 3):
+        model = inference_model(deep, prune=k)
+        np.testing.assert_allclose(model.predict_on_batch(batch[0])[..., 0], heads[..., k - 1], atol=1e-6)
+        parameters.append(model.count_params())
+    assert parameters[0] < parameters[1] < parameters[2] < deep.count_params()
+    # L1: X(0,0), X(1,0), X(0,1) and a head; L2 is the network of one level less.
+    assert parameters[0] == 284 + 928 + 608 + 5
+    assert parameters[1] == 8529
+    assert not [layer.name for layer in inference_model(deep, prune=1).layers if layer.name.startswith("x2")]
+
+
+def test_pruned_network_needs_only_its_own_poolings(deep, rng):
+    images = rng.random((1, 6, 10, 3), np.float32)  # divisible by 2, not by 8
+    assert inference_model(deep, prune=1)(images).shape == (1, 6, 10, 1)
+
+
+def test_a_network_with_one_head_is_returned_as_it_is():
+    for name in ("unet", "attention_unet", "nested_unet"):
+        model = build_model(name, filters=(4, 8))
+        assert inference_model(model) is model
+
+
+@pytest.mark.parametrize("prune", [0, 4])
+def test_a_head_that_is_not_there(deep, prune):
+    with pytest.raises(ValueError, match=rf"prune={prune}.*\[1, 2, 3\]"):
+        inference_model(deep, prune=prune)

@@ -1,0 +1,83 @@
+"""What every network that `build_model` knows must do."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from metseg.losses import bce_dice
+from metseg.models import BUILDERS, build_model
+
+NETWORKS = [
+    pytest.param("nested_unet", {}, id="nested_unet"),
+    pytest.param("nested_unet", {"deep_supervision": True}, id="nested_unet-deep"),
+    pytest.param("attention_unet", {}, id="attention_unet"),
+    pytest.param("unet", {}, id="unet"),
+]
+FILTERS = (4, 8, 16)
+
+
+def modules(config) -> set[str]:
+    """The Python modules that a model's JSON asks for."""
+    if isinstance(config, dict):
+        own = {config["module"]} if isinstance(config.get("module"), str) else set()
+        return own.union(*(modules(value) for value in config.values()))
+    return set().union(*map(modules, config)) if isinstance(config, list) else set()
+
+
+def test_unknown_network_lists_those_there_are():
+    with pytest.raises(ValueError, match="nested_unet, attention_unet, unet") as error:
+        build_model("segnet")
+    assert "segnet" in str(error.value)
+
+
+def test_every_network_is_tested_here():
+    assert set(BUILDERS) == {network.values[0] for network in NETWORKS}
+
+
+@pytest.mark.parametrize(("name", "options"), NETWORKS)
+def test_any_size_divisible_by_the_poolings(name, options, rng):
+    model = build_model(name, filters=FILTERS, **options)
+    heads = 2 if options else 1
+    assert not model.compiled
+    for height, width in ((4, 4), (12, 20), (32, 8)):
+        output = np.asarray(model(rng.random((2, height, width, 3), np.float32)))
+        assert output.shape == (2, height, width, heads)
+        assert output.dtype == np.float32 and output.min() >= 0 and output.max() <= 1
+
+
+@pytest.mark.parametrize(("name", "options"), NETWORKS)
+def test_save_and_load(name, options, batch, randomised, tmp_path):
+    model = randomised(build_model(name, filters=FILTERS, **options))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_array_equal(loaded.predict_on_batch(batch[0]), model.predict_on_batch(batch[0]))
+    # Whoever gets the file needs Keras alone, neither metseg nor keras-unet-collection.
+    assert {module.split(".")[0] for module in modules(json.loads(model.to_json()))} == {"keras"}
+
+
+@pytest.mark.parametrize(("name", "options"), NETWORKS)
+def test_one_gradient_step_lowers_the_loss(name, options, batch):
+    keras.utils.set_random_seed(0)
+    model = build_model(name, filters=FILTERS, **options)
+    model.compile(keras.optimizers.SGD(0.05), bce_dice, run_eagerly=True)
+    before = model.train_on_batch(*batch)
+    after = model.train_on_batch(*batch)  # the loss before this call's own step
+    assert after < before - 1e-4
+
+
+@pytest.mark.parametrize(("name", "options"), NETWORKS)
+def test_outputs_stay_float32_under_mixed_precision(name, options, batch):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build_model(name, filters=FILTERS, **options)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert {layer.compute_dtype for layer in convolutions if "logits" not in layer.name} == {"bfloat16"}
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    output = model(batch[0])
+    assert model.output.dtype == "float32" and keras.backend.standardize_dtype(output.dtype) == "float32"
+    # A float32 that was bfloat16 a layer before would have its lower 16 bits empty.
+    assert (np.asarray(output).view(np.uint32) & 0xFFFF).any()
