@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+
 from metseg.config import TrainConfig, train_config
 
 

@@ -3,13 +3,16 @@
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from metseg.errors import MetsegError
 from metseg.files import shown
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 app = typer.Typer(
     help="Segment brain lesions in MRI with Nested U-Net and Attention U-Net.",
@@ -48,6 +51,14 @@ def _run_notebooks(notebooks: list[Path], values: dict, run_name: str, output_di
     with RunDisplay() as display:
         run_notebooks(notebooks, values, run_folder=run_folder, on_event=display)
     return run_folder
+
+
+def _bars() -> "Progress":
+    """Progress on stderr: bars on a terminal, nothing in a log."""
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
 
 
 def _existing(data_dir: Path | None) -> dict:
@@ -119,22 +130,22 @@ def predict(
     output_dir: OutputDir = None,
 ) -> None:
     """Segment scans: write <stem>_mask.tif, 0 and 255, at each image's own size."""
-    from rich.progress import track
-
+    from metseg.data.cases import read_image
     from metseg.predict import Predictor
     from metseg.runs import find_model
-    from metseg.segment import segment_file, segmentable
+    from metseg.segment import segmentable, write_mask
 
-    images = segmentable(input)
+    images = segmentable(input, output)
     predictor = Predictor(find_model(model, _runs_dir(output_dir)))
     failed = []
-    for path, target in track(
-        [(path, output / relative) for path, relative in images], "Segmenting", console=Console(stderr=True)
-    ):
-        try:
-            segment_file(predictor, path, target)
-        except MetsegError as error:
-            failed.append(str(error))
+    with _bars() as bars:
+        for path, target in bars.track(images, description="Segmenting"):
+            try:
+                image = read_image(path)
+            except MetsegError as error:
+                failed.append(str(error))
+                continue
+            write_mask(predictor.mask(image), target)
     print(f"{len(images) - len(failed)} masks by {predictor.name}: {shown(output)}")
     if failed:
         raise MetsegError("\n".join(failed))
@@ -148,8 +159,7 @@ def evaluate(
     output_dir: OutputDir = None,
 ) -> None:
     """Score a model on patients that it has not seen, per patient and per slice."""
-    from rich.progress import Progress
-
+    from metseg.compare import combine_cases
     from metseg.data.cases import find_cases
     from metseg.data.provenance import provenance_of
     from metseg.evaluate import evaluate as evaluate_model
@@ -159,14 +169,13 @@ def evaluate(
     folder = find_model(model, _runs_dir(output_dir))
     cases = find_cases(data_dir)
     unseen = unseen_cases(cases, folder)
-    with Progress(console=Console(stderr=True), transient=True) as bars:
+    with _bars() as bars:
         bar = bars.add_task("Evaluating", total=len(unseen))
         table = evaluate_model(folder, unseen, output, on_case=lambda k, _: bars.update(bar, completed=k))
     left_out = len(cases) - len(unseen)
-    print(
-        f"{len(unseen)} scans of patients not seen in training; {left_out} left out because the model saw them"
-    )
-    print(f"volume Dice: mean {table.dice.mean():.3f}, median {table.dice.median():.3f}")
+    print(f"{len(unseen)} scans of patients it has not seen; {left_out} of others left out")
+    dice = combine_cases(table).dice
+    print(f"volume Dice of {len(dice)} patients: mean {dice.mean():.3f}, median {dice.median():.3f}")
     print(provenance_of(case.case_id for case in unseen).caution)
     print(f"Tables: {shown(output)}")
 
@@ -182,7 +191,7 @@ def compare(
 
     runs_dir = _runs_dir(output_dir)
     folders = [Path(run) if Path(run).is_dir() else runs_dir / run for run in runs]
-    folder = output or folders[0] / "comparison"
+    folder = output or folders[0] / "-".join(["comparison", *(other.name for other in folders[1:])])
     write_comparison(read_comparison(folders), folder)
     _show_comparison(folder)
     print(f"Tables and figures: {shown(folder)}")
@@ -191,18 +200,12 @@ def compare(
 @app.command("check-data")
 def check_data(data_dir: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of scans.")]) -> None:
     """Report everything that is wrong with a data set; exit 1 if a run could not trust it."""
-    from rich.progress import Progress
-
     from metseg.data.check import check_data as check
 
-    with Progress(console=Console(stderr=True), transient=True) as bars:
+    with _bars() as bars:
         bar = bars.add_task("Checking", total=None)
         report = check(data_dir, on_case=lambda k, n: bars.update(bar, completed=k, total=n))
-    cases = report.cases
-    print(f"{report.provenance.name}: {cases.patient_id.nunique()} patients, {len(cases)} scans,", end=" ")
-    print(
-        f"{cases.slices.sum()} slices, {cases.tumour_slices.sum()} with lesion. {report.provenance.caution}"
-    )
+    print(report.summary)
     for kind, texts in (("error", report.errors), ("note", report.notes)):
         for text in texts:
             print(f"{kind}: {text}")
@@ -238,7 +241,7 @@ def _show_comparison(folder: Path) -> None:
             "network": label_of(row["model"]),
             "mean": _with_interval(row, "dice_mean"),
             "median": _with_interval(row, "dice_median"),
-            "pooled": f"{row['pooled_dice']:.3f}",
+            "pooled": _with_interval(row, "pooled_dice"),
             "false positives a patient": f"{row['false_positives_per_patient']:.1f}",
             "ms a slice": f"{1000 * row['seconds_per_slice']:.0f}",
         }
@@ -248,23 +251,24 @@ def _show_comparison(folder: Path) -> None:
 
 
 def _with_interval(row: dict, name: str) -> str:
-    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    value, low, high = (row.get(f"{name}{end}") for end in ("", "_low", "_high"))
     interval = "" if low is None else f" ({low:.3f}–{high:.3f})"
-    return f"{value:.3f}{interval}"
+    return "undefined" if value is None else f"{value:.3f}{interval}"
 
 
 def main() -> None:
-    """Runs the command line; a user's mistake is one line and exit status 2."""
+    """Runs the command line; a user's mistake is one line, for each file concerned, and status 2."""
     try:
         app()
     except MetsegError as error:
-        print(f"metseg: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"metseg: {line}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print(
-            "metseg: interrupted; the same command with --run-name goes on with a training", file=sys.stderr
-        )
-        sys.exit(130)
+    except SystemExit as leaving:
+        if leaving.code == 130:  # how Typer passes on Ctrl-C
+            text = "interrupted; the same command with --run-name goes on with a training"
+            print(f"metseg: {text}", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

@@ -50,12 +50,12 @@ class TrainConfig(BaseModel):
     filters: tuple[int, ...] = Field((16, 32, 64, 128), min_length=2, max_length=7)
     deep_supervision: bool = False
     loss: LossName = "bce_dice"
-    epochs: int = Field(10, ge=1)
-    batch_size: int = Field(16, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    epochs: int = Field(12, ge=1)
+    batch_size: int = Field(8, ge=1)
+    learning_rate: float = Field(2e-3, gt=0, allow_inf_nan=False)
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     patience: int = Field(0, ge=0)
-    exclude_empty: bool = False
+    exclude_empty: bool = True
     augment: bool = True
     rotation_deg: float = 15.0
     shift: float = 0.05
@@ -88,6 +88,13 @@ class TrainConfig(BaseModel):
             )
         if self.deep_supervision and self.model != "nested_unet":
             raise ValueError(f"deep_supervision needs model='nested_unet', not {self.model!r}")
+        if self.folds == 1:
+            raise ValueError("folds=1 tests on all patients; choose 0 for a hold-out, or 2 or more")
+        if self.folds == 0 and self.test_fraction + self.validation_fraction >= 1:
+            raise ValueError(
+                f"test_fraction={self.test_fraction} and validation_fraction={self.validation_fraction} "
+                "leave nothing to train on; lower one of them"
+            )
         if self.fold and self.fold >= self.folds:
             raise ValueError(f"fold={self.fold} but folds={self.folds}; folds are numbered from 0")
 
@@ -116,12 +123,16 @@ def train_config(**values) -> TrainConfig:
         MetsegError: In one sentence, the first parameter that is wrong and what it may be.
     """
     try:
-        return TrainConfig(**values)
+        config = TrainConfig(**values)
+        _ = config.preprocessing, config.augmentation  # their ranges are theirs to know
+        return config
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "extra_forbidden":
             raise MetsegError(
                 f"unknown parameter {first['loc'][0]!r}; valid are {', '.join(TrainConfig.model_fields)}"
             ) from None
+        if first["type"] == "missing":
+            raise MetsegError(f"parameter {first['loc'][0]!r} is missing; give it a value") from None
         where = f"{'.'.join(map(str, first['loc']))}={first['input']!r}: " if first["loc"] else ""
         raise MetsegError(where + first["msg"].removeprefix("Value error, ")) from None

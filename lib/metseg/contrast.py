@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from metseg.data.cases import Case
+from metseg.errors import MetsegError
 from metseg.preprocess import Preprocessing, intensity_limits, preprocess, preprocess_mask
 
 _RIM = np.ones((9, 9), np.uint8)
@@ -21,16 +22,22 @@ def contrast_and_noise(
     slice without CLAHE has the smallest gradient.
 
     Args:
-        cases: Cases with a lesion.
+        cases: Cases; those whose lesion is gone at the network's size are left out.
         config: Preprocessing; its own clip limit is not used.
         clip_limits: OpenCV clip limits to try.
         channel: Which channel is measured.
 
     Returns:
         Contrast and noise, each (len(clip_limits),), as medians over the cases.
+
+    Raises:
+        MetsegError: No case has a lesion left.
     """
     limits = [0.0, *clip_limits]
-    measured = np.array([_measure(case, config, limits, channel) for case in cases])  # (cases, limits, 2)
+    each = [_measure(case, config, limits, channel) for case in cases]
+    measured = np.array([pairs for pairs in each if pairs])  # (cases, limits, 2)
+    if not measured.size:
+        raise MetsegError("no case shows a lesion to measure; choose others or a larger image_size")
     relative = np.median(measured[:, 1:] / np.maximum(measured[:, :1], 1e-6), axis=0)
     return relative[:, 0], relative[:, 1]
 
@@ -39,6 +46,9 @@ def _measure(
     case: Case, config: Preprocessing, limits: Sequence[float], channel: int
 ) -> list[tuple[float, float]]:
     z = int(case.mask.sum(axis=(1, 2)).argmax())
+    lesion = preprocess_mask(case.mask[z], config)
+    if not lesion.any():
+        return []
     volume = intensity_limits(case.image) if config.intensity == "volume" else None
     images = [
         preprocess(case.image[z], config.model_copy(update={"clip_limit": limit}), limits=volume)[
@@ -46,7 +56,6 @@ def _measure(
         ]
         for limit in limits
     ]
-    lesion = preprocess_mask(case.mask[z], config)
     rim = cv2.dilate(lesion.astype(np.uint8), _RIM).astype(bool) & ~lesion
     tissue = (images[0] > 0.1) & ~lesion
     steepness = np.hypot(*np.gradient(images[0]))

@@ -69,6 +69,7 @@ def evaluate(
         if on_case:
             on_case(k + 1, len(cases))
     per_patient = pd.DataFrame(rows)
+    (output / "evaluation.json").unlink(missing_ok=True)  # so that it never stands beside another's tables
     with replacing(output / "per_patient.csv") as partial:
         per_patient.to_csv(partial, index=False)
     with replacing(output / "per_slice.csv") as partial:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from metseg.errors import MetsegError
@@ -28,7 +28,8 @@ def replacing(path: Path) -> Iterator[Path]:
             "free disk space or choose another output folder"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # gone already, or below a path that is no folder
+            partial.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -13,13 +13,20 @@ _EPSILON = 1e-6
 Loss = Callable[..., object]
 
 
+def _float32(*tensors):
+    """Sums over a batch, and probabilities near 1, are beyond what bfloat16 can tell apart."""
+    return [ops.cast(tensor, "float32") for tensor in tensors]
+
+
 def _pixel_cross_entropy(mask_ref, prob_map):
+    mask_ref, prob_map = _float32(mask_ref, prob_map)
     prob_map = ops.clip(prob_map, _EPSILON, 1 - _EPSILON)
     return -(mask_ref * ops.log(prob_map) + (1 - mask_ref) * ops.log(1 - prob_map))
 
 
 def _overlap(mask_ref, prob_map):
     """Returns soft true positives, false positives and false negatives of each head, (K,) each."""
+    mask_ref, prob_map = _float32(mask_ref, prob_map)
     axes = (0, 1, 2)
     tp = ops.sum(mask_ref * prob_map, axes)
     fp = ops.sum((1 - mask_ref) * prob_map, axes)
@@ -34,6 +41,7 @@ def bce(mask_ref, prob_map):
 
 def focal(mask_ref, prob_map, *, gamma: float = 2.0, alpha: float = 0.25):
     """Focal loss (Lin et al. 2017, arXiv:1708.02002, equation 5), averaged over pixels."""
+    mask_ref, prob_map = _float32(mask_ref, prob_map)
     p_true = mask_ref * prob_map + (1 - mask_ref) * (1 - prob_map)
     weight = mask_ref * alpha + (1 - mask_ref) * (1 - alpha)
     return ops.mean(weight * (1 - p_true) ** gamma * _pixel_cross_entropy(mask_ref, prob_map))
@@ -59,7 +67,8 @@ def focal_tversky(
     """
     tp, fp, fn = _overlap(mask_ref, prob_map)
     index = (tp + smooth) / (tp + alpha * fn + beta * fp + smooth)
-    return ops.mean((1 - index) ** gamma)
+    # The slope of a root is infinite at 0, which an empty batch rightly left empty reaches.
+    return ops.mean(ops.maximum(1 - index, _EPSILON) ** gamma)
 
 
 LOSSES: dict[str, Loss] = {

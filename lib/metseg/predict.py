@@ -64,10 +64,12 @@ class Predictor:
             result as within its volume, unless the model was trained with `intensity="volume"`.
 
         Raises:
-            MetsegError: The image is of another type or has other channels.
+            MetsegError: The image is of another type, has other channels, or no slice.
         """
-        if image.ndim == 3:
-            return self.prob_map(image[None])[0]
+        if image.ndim != 4:
+            return self.prob_map(checked_image(image, "the image")[None])[0]
+        if len(image) == 0:
+            raise MetsegError("the image has no slice; give one or more")
         checked_image(image[0], "the image")
         limits = intensity_limits(image) if self._preprocessing.intensity == "volume" else None
         parts = []

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from metseg.compare import DEFINITIONS, combine_cases, compare_models, predict_nothing_score
+from metseg.data.cases import patient_of
 from metseg.errors import MetsegError
 from metseg.files import replacing, write_json
 from metseg.plots.results import plot_dice_by_size, plot_paired, plot_patient_dice, plot_summary
@@ -60,7 +61,10 @@ def read_comparison(run_folders: Sequence[Path]) -> Comparison:
     folders = {}
     for run in map(Path, run_folders):
         for model, folder in model_folders(run).items():
-            folders[f"{run.name}/{model}" if len(run_folders) > 1 else model] = folder
+            name = f"{run.resolve().name}/{model}" if len(run_folders) > 1 else model
+            if name in folders:
+                raise MetsegError(f"{folders[name]} and {folder} are both {name}; rename one run's folder")
+            folders[name] = folder
     tables = {name: read_tables(folder) for name, folder in folders.items()}
     try:
         summary, pairs = compare_models(tables)
@@ -93,14 +97,23 @@ def _cost(name: str, folder: Path) -> dict:
 
 
 def read_examples(comparison: Comparison, model: str) -> dict[str, Example]:
-    """Returns the fullest slice of the worst, median and best patient of a network, titled with its Dice."""
+    """Returns the fullest slice of the worst, median and best patient of a network, titled with its Dice.
+
+    Raises:
+        MetsegError: No patient has a Dice.
+    """
+    ranked = comparison.dice[model].dropna().sort_values()
+    if ranked.empty:
+        raise MetsegError(f"no held-out patient of {model} has a Dice: no lesion, no prediction")
     with np.load(comparison.folders[model] / "evaluation" / "examples.npz") as arrays:
-        ranked = comparison.dice[model].dropna().sort_values()
+        cases = {name.rpartition("/")[0] for name in arrays.files}
         places = {"worst": 0, "median": len(ranked) // 2, "best": len(ranked) - 1}
         examples = {}
         for place, k in places.items():
             patient = ranked.index[k]
-            case = next(name.split("/")[0] for name in arrays.files if name.startswith(patient))
+            # Of a patient's scans the one whose slice holds most lesion.
+            own = sorted(case for case in cases if patient_of(case) == patient)
+            case = max(own, key=lambda case: arrays[f"{case}/mask_ref"].sum())
             title = f"{place}: {patient}\nvolume Dice {ranked.iloc[k]:.2f}"
             examples[title] = tuple(arrays[f"{case}/{part}"] for part in ("image", "mask_ref", "mask_pred"))
     return examples

@@ -64,7 +64,8 @@ def find_model(model: str, runs_dir: Path) -> Path:
     trained = ", ".join(newest) or "none yet"
     if model in MODELS:
         raise MetsegError(
-            f"no finished run of {model} in {runs_dir} (trained: {trained}); run: metseg train --model {model}"
+            f"no finished run of {model} in {runs_dir} (trained: {trained}); "
+            f"run: metseg train --model {model}"
         )
     raise MetsegError(
         f"unknown model {model!r}; valid are {', '.join(MODELS)} (trained: {trained}) or a model's folder"

@@ -1,55 +1,56 @@
 """Masks for files: one TIFF beside none of the user's own."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
-from metseg.data.cases import IMAGE_SUFFIXES, read_image
+from metseg.data.cases import IMAGE_SUFFIXES
 from metseg.errors import MetsegError
 from metseg.files import replacing
-from metseg.predict import Predictor
 
 
-def segmentable(source: Path) -> list[tuple[Path, Path]]:
-    """Lists the images to segment and where each mask goes, relative to an output folder.
+def segmentable(source: Path, output: Path) -> list[tuple[Path, Path]]:
+    """Lists the images to segment and where each mask goes.
 
     Args:
-        source: An image, or a folder whose tree is mirrored; its masks (`…_mask.*`) are left alone.
+        source: An image, or a folder whose tree is mirrored; its masks (`…_mask.*`) and hidden files are
+            left alone.
+        output: Folder for the masks.
 
     Returns:
-        [(image, relative path of its mask)].
+        [(image, its mask's path below `output`)].
 
     Raises:
-        MetsegError: There is nothing to segment.
+        MetsegError: There is nothing to segment, two masks would have one name, or a mask that lies beside
+            its image would be lost.
     """
-    source = Path(source)
+    source, output = Path(source), Path(output)
     if source.is_file():
-        return [(source, Path(f"{source.stem}_mask.tif"))]
-    if not source.is_dir():
+        images, home = [source], source.parent
+    elif source.is_dir():
+        images, home = [path for path in sorted(source.rglob("*")) if _is_image(path)], source
+    else:
         raise MetsegError(f"{source} does not exist; give an image or a folder of images")
-    images = [
-        path
-        for path in sorted(source.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not path.stem.lower().endswith("_mask")
-        and path.is_file()
-    ]
     if not images:
         raise MetsegError(f"{source} holds no image; expected {', '.join(IMAGE_SUFFIXES)}")
-    targets = [path.relative_to(source).with_name(f"{path.stem}_mask.tif") for path in images]
-    twice = (
-        {str(target) for target in targets if targets.count(target) > 1}
-        if len(set(targets)) < len(targets)
-        else ()
-    )
+    targets = [output / path.relative_to(home).with_name(f"{path.stem}_mask.tif") for path in images]
+    twice = sorted(str(target) for target, times in Counter(targets).items() if times > 1)
     if twice:
-        raise MetsegError(f"several images would write {', '.join(sorted(twice))}; give each its own name")
+        raise MetsegError(f"several images would write {', '.join(twice)}; give each its own name")
+    for image, target in zip(images, targets, strict=True):
+        if target.exists() and target.parent.samefile(image.parent):
+            raise MetsegError(f"{target} lies there already and may be a reference; choose another output")
     return list(zip(images, targets, strict=True))
 
 
-def segment_file(predictor: Predictor, image: Path, target: Path) -> None:
-    """Writes the mask of one image: uint8, 0 or 255, (H, W) as the image."""
-    mask = predictor.mask(read_image(image))
+def _is_image(path: Path) -> bool:
+    is_mask, is_hidden = path.stem.lower().endswith("_mask"), path.name.startswith(".")
+    return path.suffix.lower() in IMAGE_SUFFIXES and not is_mask and not is_hidden and path.is_file()
+
+
+def write_mask(mask: np.ndarray, target: Path) -> None:
+    """Writes an (H, W) bool mask as a TIFF: uint8, 0 or 255."""
     with replacing(target) as partial:
         tifffile.imwrite(partial, mask.astype(np.uint8) * 255, photometric="minisblack", compression="zlib")

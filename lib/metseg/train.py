@@ -16,7 +16,7 @@ from metseg.checkpoint import Checkpoint
 from metseg.config import TrainConfig
 from metseg.data.cache import SliceCache, open_cache
 from metseg.data.cases import find_cases
-from metseg.data.split import Split, kfold_by_patient, split_by_patient, write_split
+from metseg.data.split import Split, kfold_by_patient, read_split, split_by_patient, write_split
 from metseg.errors import MetsegError
 from metseg.files import replacing
 from metseg.hardware import best_precision
@@ -69,6 +69,7 @@ def train(config: TrainConfig, model_dir: Path, *, cache_dir: Path) -> keras.Mod
     try:
         with FileLock(model_dir / ".lock", timeout=0):
             data = prepare_data(config, cache_dir=cache_dir)
+            _complain_if_other_data(data, model_dir)
             if not (model_dir / "manifest.json").exists():
                 write_split(data.split, model_dir / "split.json")
                 _train_epochs(config, data, model_dir)
@@ -89,7 +90,15 @@ def _complain_if_other_config(config: TrainConfig, model_dir: Path) -> None:
     ]
     if changed:
         raise MetsegError(
-            f"{model_dir} holds a training with other settings ({', '.join(changed)}); choose another run name"
+            f"{model_dir} holds other settings ({', '.join(changed)}); choose another run name"
+        )
+
+
+def _complain_if_other_data(data: Dataset, model_dir: Path) -> None:
+    begun = (model_dir / "history.csv").exists()
+    if begun and read_split(model_dir / "split.json") != data.split:
+        raise MetsegError(
+            f"{model_dir} holds a training on other scans; choose another run name"
         )
 
 
@@ -131,10 +140,11 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
             "learning_rate": float(model.optimizer.learning_rate),
             "seconds": time.perf_counter() - started,
         }
-        checkpoint.save([*history, row])
         history.append(row)
+        # Before the checkpoint: a kill between the two repeats this epoch, and its row is not lost.
         with replacing(model_dir / "history.csv") as partial:
             pd.DataFrame(history).to_csv(partial, index=False)
+        checkpoint.save(history)
         reporter.epoch_done(history)
 
     best = _build(config, "float32")

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+
 from metseg.losses import bce_dice
 from metseg.models import build_model
 from metseg.models.fused import FusedBatchNormalization, fuse_batch_normalization
@@ -38,7 +39,7 @@ def test_the_copy_shares_no_weight(plain):
 
 
 def test_one_step_is_the_same(plain, batch):
-    fused = fuse_batch_normalization(plain)
+    fused = fuse_batch_normalization(plain, momentum=0.99)  # Keras's own
     losses = []
     for model in (plain, fused):
         model.compile(keras.optimizers.SGD(0.01), bce_dice, run_eagerly=True)
@@ -89,6 +90,15 @@ def test_statistics_stay_float32_in_bfloat16(batch):
     np.testing.assert_allclose(np.asarray(layer.moving_mean), mean, rtol=2e-3)
 
 
+def test_momentum_of_the_copy():
+    plain = build_model("unet", filters=(4, 8))
+    for options, momentum in (({}, 0.9), ({"momentum": 0.5}, 0.5)):
+        fused = fuse_batch_normalization(plain, **options)
+        layers = [layer for layer in fused.layers if isinstance(layer, FusedBatchNormalization)]
+        assert {layer.momentum for layer in layers} == {momentum}
+    assert plain.get_layer("unet_down0_0_bn").momentum == 0.99
+
+
 @pytest.mark.parametrize(("policy", "scaled"), [("mixed_float16", True), ("mixed_bfloat16", False)])
 def test_the_copy_keeps_the_precision(policy, scaled):
     before = keras.config.dtype_policy()
@@ -98,7 +108,8 @@ def test_the_copy_keeps_the_precision(policy, scaled):
     finally:
         keras.config.set_dtype_policy(before)
     fused = fuse_batch_normalization(plain)
-    assert [layer.dtype_policy.name for layer in fused.layers] == [layer.dtype_policy.name for layer in plain.layers]
+    for a, b in zip(fused.layers[1:], plain.layers[1:], strict=True):  # the first is the image
+        assert a.dtype_policy.name == b.dtype_policy.name
     assert fused.dtype_policy.name == policy
     fused.compile("adam", bce_dice)
     # Keras scales the loss of a float16 model, lest its gradients vanish; it asks the model's policy.

@@ -3,8 +3,9 @@
 import keras
 import numpy as np
 import pytest
+
 from metseg.models import build_model
-from metseg.models.inspect import gate_model, gate_names, inference_model
+from metseg.models.inspect import concatenations, gate_model, gate_names, inference_model
 
 
 @pytest.fixture
@@ -85,6 +86,14 @@ def test_a_network_with_one_head_is_returned_as_it_is():
     for name in ("unet", "attention_unet", "nested_unet"):
         model = build_model(name, filters=(4, 8))
         assert inference_model(model) is model
+
+
+def test_concatenations_name_what_they_join():
+    assert concatenations(build_model("nested_unet", filters=(4, 8, 16))) == {
+        "x01_concat": "x00_1_activation, x01_up_unpool",
+        "x11_concat": "x10_1_activation, x11_up_unpool",
+        "x02_concat": "x00_1_activation, x01_1_activation, x02_up_unpool",
+    }
 
 
 @pytest.mark.parametrize("prune", [0, 4])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from keras import layers
+
 from metseg.models.nested_unet import build_nested_unet
 
 FILTERS = {1: (4, 8), 2: (4, 8, 16), 4: (4, 6, 8, 10, 12)}

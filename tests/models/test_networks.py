@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+
 from metseg.losses import bce_dice
 from metseg.models import BUILDERS, build_model
 

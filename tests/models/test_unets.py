@@ -2,6 +2,7 @@
 
 import pytest
 from keras import layers
+
 from metseg.models.inspect import gate_names
 from metseg.models.unets import build_attention_unet, build_unet
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -65,21 +66,25 @@ def open_cache(cases: list[CaseFiles], config: Preprocessing, *, folder: Path) -
             work.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(home.with_name(f".{home.name}.lock")):
                 shutil.rmtree(work, ignore_errors=True)  # what a killed process left
-                if not home.exists():
-                    work.mkdir()
-                    _fill(work, cases, config)
-                    work.rename(home)
+                try:
+                    if not home.exists():
+                        work.mkdir()
+                        _fill(work, cases, config)
+                        work.rename(home)
+                finally:  # under the lock: whoever only waited for it must not remove another's work
+                    shutil.rmtree(work, ignore_errors=True)
         except OSError as error:
             raise MetsegError(
-                f"cannot write the cache {home} ({error.strerror or error}); free disk space or name another folder"
+                f"cannot write the cache {home} ({error.strerror or error}); "
+                "free disk space or name another folder"
             ) from error
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
     meta = json.loads((home / "meta.json").read_text())
     return SliceCache(
         images=np.load(home / "images.npy", mmap_mode="r"),
         masks=np.load(home / "masks.npy", mmap_mode="r"),
-        slices=pd.read_csv(home / "slices.csv", dtype={"case_id": str, "patient_id": str}),
+        slices=pd.read_csv(
+            home / "slices.csv", dtype={"case_id": str, "patient_id": str}, keep_default_na=False
+        ),
         fingerprint=meta["fingerprint"],
     )
 
@@ -113,27 +118,34 @@ def network_slices(files: CaseFiles, config: Preprocessing) -> tuple[np.ndarray,
     return np.rint(images * 255).astype(np.uint8), masks
 
 
+def _write_header(file: BinaryIO, dtype: type, shape: tuple[int, ...]) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
 def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
-    n, size = sum(len(case.slices) for case in cases), config.image_size
-    images = np.lib.format.open_memmap(work / "images.npy", "w+", np.uint8, (n, size, size, 3))
-    masks = np.lib.format.open_memmap(work / "masks.npy", "w+", bool, (n, size, size))
-    rows, start = [], 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    shape = (sum(len(case.slices) for case in cases), config.image_size, config.image_size)
+    rows = []
+    # Appended, not memory-mapped: on a full disk a write fails, but a mapped page kills the process.
+    with (
+        open(work / "images.npy", "wb") as images,
+        open(work / "masks.npy", "wb") as masks,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        _write_header(images, np.uint8, (*shape, 3))
+        _write_header(masks, np.bool_, shape)
         # A few cases at a time: memory stays flat however many there are.
         for first in range(0, len(cases), 16):
             some = cases[first : first + 16]
             for case, (image, mask) in zip(
                 some, pool.map(partial(network_slices, config=config), some), strict=True
             ):
-                part = slice(start, start + len(image))
-                images[part], masks[part] = image, mask
+                images.write(image.tobytes())
+                masks.write(mask.tobytes())
                 rows += [
                     (case.case_id, case.patient_id, files.slice_index, int(m.sum()))
                     for files, m in zip(case.slices, mask, strict=True)
                 ]
-                start = part.stop
-    images.flush()
-    masks.flush()
     columns = ["case_id", "patient_id", "slice_index", "lesion_px"]
     pd.DataFrame(rows, columns=columns).to_csv(work / "slices.csv", index=False)
     (work / "meta.json").write_text(json.dumps({"fingerprint": fingerprint(cases), **config.model_dump()}))

@@ -90,7 +90,8 @@ def list_cases(folder: Path) -> list[CaseFiles]:
         slices[kind] = path
     if not found:
         raise MetsegError(
-            f"{folder} holds no scan; expected files such as <case>_1.tif and <case>_1_mask.tif (see data/README.md)"
+            f"{folder} holds no scan; expected files such as <case>_1.tif and <case>_1_mask.tif "
+            "(see data/README.md)"
         )
     return [
         CaseFiles(
@@ -142,22 +143,31 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, tuple[float, float, floa
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         try:
             with tifffile.TiffFile(BytesIO(data)) as tif:
-                if len(tif.pages) != 1:
+                if len(tif.pages) > 1:
                     raise MetsegError(
                         f"{name} has {len(tif.pages)} pages; save each slice as a file of its own"
                     )
-                page = tif.pages[0]
-                end = max(o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True))
-                if end > len(data):
+                # A cut before the directory of pages leaves none; a cut behind it leaves too few bytes.
+                page = tif.pages[0] if tif.pages else None
+                parts = () if page is None else zip(page.dataoffsets, page.databytecounts, strict=True)
+                if max((offset + n for offset, n in parts), default=len(data) + 1) > len(data):
                     raise MetsegError(f"{name} is truncated; copy it again from its source")
-                return page.asarray(), _spacing_mm(page)
+                if page.photometric in (tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.PALETTE):
+                    raise MetsegError(
+                        f"{name} is stored as {page.photometric.name}; save an image as RGB, a mask as grey"
+                    )
+                pixels = page.asarray()
+                return np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels, _spacing_mm(page)
         except MetsegError:
             raise
         except Exception as error:  # tifffile and its codecs raise many kinds on damaged files
             raise MetsegError(
                 f"{name} cannot be read as TIFF ({error}); copy it again from its source"
             ) from error
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # nothing in the file, or more than 2**30 pixels claimed
+        pixels = None
     if pixels is None:
         raise MetsegError(f"{name} is no image or is truncated; expected TIFF, PNG or JPEG")
     if pixels.ndim == 3 and pixels.shape[2] == 3:
@@ -166,16 +176,12 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, tuple[float, float, floa
 
 
 def _spacing_mm(page: tifffile.TiffPage) -> tuple[float, float, float] | None:
-    slice_mm = re.search(r"spacing_mm=([\d.]+)", page.description)
-    resolution = [page.tags.get(tag) for tag in ("YResolution", "XResolution")]
-    if (
-        slice_mm is None
-        or None in resolution
-        or page.tags["ResolutionUnit"].value != tifffile.RESUNIT.CENTIMETER
-    ):
+    slice_mm = re.search(r"spacing_mm=(\d+(?:\.\d+)?)(?![\d.])", page.description)
+    y, x = (page.tags.valueof(tag, (0, 1)) for tag in ("YResolution", "XResolution"))  # px a cm, as fractions
+    unit = page.tags.valueof("ResolutionUnit")
+    if slice_mm is None or unit != tifffile.RESUNIT.CENTIMETER or 0 in (*x, *y):
         return None
-    y, x = (10 * tag.value[1] / tag.value[0] for tag in resolution)
-    return float(slice_mm[1]), y, x
+    return float(slice_mm[1]), 10 * y[1] / y[0], 10 * x[1] / x[0]
 
 
 def checked_image(pixels: np.ndarray, name: str) -> np.ndarray:
@@ -196,22 +202,39 @@ def checked_image(pixels: np.ndarray, name: str) -> np.ndarray:
     return pixels
 
 
+def read_pixels(path: Path) -> tuple[np.ndarray, tuple[float, float, float] | None]:
+    """Reads one image file; see `decode`."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise MetsegError(
+            f"{path} cannot be opened ({error.strerror or error}); check its name and permissions"
+        ) from error
+    return decode(data, str(path))
+
+
 def read_image(path: Path) -> np.ndarray:
     """Reads one slice as (H, W, 3) uint8; raises `MetsegError` on anything else."""
-    return checked_image(decode(path.read_bytes(), str(path))[0], str(path))
+    return checked_image(read_pixels(path)[0], str(path))
 
 
-def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def read_mask(path: Path, shape: tuple[int, int] | None) -> np.ndarray:
     """Reads one reference mask as (H, W) bool.
+
+    Args:
+        path: The mask's file.
+        shape: (H, W) of its image; None where that could not be read.
 
     Raises:
         MetsegError: It is of another size than its image, has channels, or more than two values.
     """
-    pixels, _ = decode(path.read_bytes(), str(path))
-    if pixels.shape != shape:
+    pixels, _ = read_pixels(path)
+    if pixels.ndim != 2:
+        raise MetsegError(f"{path} has shape {pixels.shape}; save the mask with one channel, 0 and 255 only")
+    if shape is not None and pixels.shape != shape:
         raise MetsegError(f"{path} is {pixels.shape} but its image is {shape}; export both at one size")
     values = np.unique(pixels)
-    if len(values) > 2 or values[0] != 0 and len(values) == 2:
+    if len(values) > 2 or (len(values) == 2 and values[0] != 0) or not np.isfinite(values).all():
         raise MetsegError(f"{path} has {len(values)} grey values; save the mask with 0 and 255 only")
     return pixels > 0
 
@@ -221,7 +244,7 @@ def load_case(files: CaseFiles) -> Case:
     images, masks, spacings = [], [], []
     for each in files.slices:
         complain_if_incomplete(each)
-        pixels, spacing = decode(each.image.read_bytes(), str(each.image))
+        pixels, spacing = read_pixels(each.image)
         images.append(checked_image(pixels, str(each.image)))
         masks.append(read_mask(each.mask, pixels.shape[:2]))
         spacings.append(spacing)

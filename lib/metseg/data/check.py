@@ -15,9 +15,9 @@ from metseg.data.cases import (
     CaseFiles,
     checked_image,
     complain_if_incomplete,
-    decode,
     list_cases,
     read_mask,
+    read_pixels,
 )
 from metseg.data.provenance import Provenance, provenance_of
 from metseg.errors import MetsegError
@@ -44,6 +44,14 @@ class DataReport:
     cases: pd.DataFrame
     findings: tuple[Finding, ...]
     provenance: Provenance
+
+    @property
+    def summary(self) -> str:
+        """What the data set is, counted, and its caution."""
+        patients, slices = self.cases.patient_id.nunique(), self.cases.slices.sum()
+        counts = f"{patients} patients, {len(self.cases)} scans, {slices} slices"
+        lesions = f"{self.cases.tumour_slices.sum()} with lesion"
+        return f"{self.provenance.name}: {counts}, {lesions}. {self.provenance.caution}"
 
     @property
     def errors(self) -> list[str]:
@@ -80,8 +88,8 @@ def check_data(folder: Path, *, on_case: Callable[[int, int], None] | None = Non
 
 
 def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dict:
-    tumour_slices = lesion_px = 0
-    shapes, spacings, repeats = set(), set(), []
+    tumour_slices = lesion_px = masks = 0
+    shapes, spacings, repeats = set(), [], []
     for files in case.slices:
         try:
             complain_if_incomplete(files)
@@ -90,10 +98,10 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dic
         image = None
         if files.image is not None:
             try:
-                pixels, spacing = decode(files.image.read_bytes(), str(files.image))
+                pixels, spacing = read_pixels(files.image)
                 image = checked_image(pixels, str(files.image))
                 shapes.add(image.shape[:2])
-                spacings.add(spacing)
+                spacings.append(spacing)
             except MetsegError as error:
                 findings.append(Finding(True, str(error)))
         if image is not None and np.ptp(image) > 0:  # blank slices are alike and tell nothing
@@ -101,21 +109,26 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dic
             repeats.append(
                 {name for c, name in enumerate(CHANNELS) if c != 1 and (image[..., c] == image[..., 1]).all()}
             )
-        if files.mask is not None and image is not None:
+        if files.mask is not None:
             try:
-                lesion = int(read_mask(files.mask, image.shape[:2]).sum())
+                lesion = int(read_mask(files.mask, None if image is None else image.shape[:2]).sum())
                 lesion_px += lesion
                 tumour_slices += lesion > 0
+                masks += 1
             except MetsegError as error:
                 findings.append(Finding(True, str(error)))
     if len(shapes) > 1:
         findings.append(
             Finding(True, f"{case.case_id} has slices of sizes {sorted(shapes)}; export it at one size")
         )
+    if len(set(spacings)) > 1:
+        findings.append(
+            Finding(True, f"{case.case_id} has slices of different spacing; export it with one spacing")
+        )
     numbers = [files.slice_index for files in case.slices]
     if gaps := sorted(set(range(numbers[0], numbers[-1])) - set(numbers)):
         findings.append(Finding(False, f"{case.case_id} has no slice {', '.join(map(str, gaps))}"))
-    if lesion_px == 0:
+    if lesion_px == 0 and masks == len(case.slices):
         findings.append(
             Finding(False, f"{case.case_id} has no lesion in any slice; its volume Dice is undefined")
         )
@@ -133,7 +146,7 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dic
         "lesion_px": lesion_px,
         "height": height,
         "width": width,
-        "spacing_mm": next(iter(spacings), None),
+        "spacing_mm": spacings[0] if spacings else None,
         "missing": ", ".join(missing),
     }
 
@@ -144,17 +157,18 @@ def _same_content(contents: dict[bytes, list[tuple[str, Path]]]) -> list[Finding
         patients = sorted({patient for patient, _ in copies})
         paths = ", ".join(str(path) for _, path in copies)
         if len(patients) > 1:
-            text = f"patients {' and '.join(patients)} share a slice ({paths}); they may be one person under two names"
-            findings.append(Finding(True, text))
+            text = f"patients {' and '.join(patients)} share a slice ({paths})"
+            findings.append(Finding(True, f"{text}; they may be one person under two names"))
         elif len(copies) > 1:
             findings.append(Finding(False, f"{patients[0]} has the same slice {len(copies)} times ({paths})"))
     return findings
 
 
 def _same_person(cases: list[CaseFiles]) -> list[Finding]:
-    spellings: dict[str, set[str]] = defaultdict(set)
+    spellings: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for case in cases:
-        spellings[re.sub(r"[^a-z0-9]", "", case.patient_id.lower())].add(case.patient_id)
+        # Runs of letters and of digits: CS_4941 and cs4941 are one, site1_11 and site11_1 are two.
+        spellings[tuple(re.findall(r"[^\W\d_]+|\d+", case.patient_id.lower()))].add(case.patient_id)
     return [
         Finding(True, f"{' and '.join(sorted(names))} look like one patient; give each person one name")
         for names in spellings.values()

@@ -159,9 +159,11 @@ def write_phantom(
     }
     if _holds_phantom(folder, record):
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
-    partial.mkdir()
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise MetsegError(f"cannot write {folder} ({error.strerror}); choose another folder") from error
     try:
         for index in range(1, patients + 1):
             _write_case(partial, index, seed=seed, slices=slices, size=size)

@@ -102,6 +102,6 @@ def write_split(split: Split, path: Path) -> None:
 
 def read_split(path: Path) -> Split:
     """Reads a split; its disjointness is checked again."""
-    record = json.loads(path.read_text())
+    record = json.loads(Path(path).read_text(encoding="utf-8"))
     roles = {name: tuple(record.pop(name)) for name in ("train", "validation", "test")}
     return Split(**roles, **record)

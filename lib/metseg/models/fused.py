@@ -13,7 +13,7 @@ class FusedBatchNormalization(layers.BatchNormalization):
     """
 
     def call(self, inputs, training=None, mask=None):
-        if not training or keras.backend.backend() != "tensorflow":
+        if not (training and self.trainable) or keras.backend.backend() != "tensorflow":
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 
@@ -45,4 +45,5 @@ def fuse_batch_normalization(model: keras.Model, *, momentum: float = 0.9) -> ke
 
     copy = keras.models.clone_model(model, clone_function=swap)
     copy.set_weights(model.get_weights())
+    copy.dtype_policy = model.dtype_policy  # by it `compile` decides whether to scale a float16 loss
     return copy

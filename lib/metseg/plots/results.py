@@ -1,6 +1,7 @@
 """Figures of numbers: training curves and comparisons."""
 
 from collections.abc import Mapping
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,16 +21,12 @@ def plot_history(history: pd.DataFrame, *, model: str) -> np.ndarray:
     axes[0].plot(history.epoch, history.val_loss, "--", color=colour, label="validation")
     axes[0].set(xlabel="epoch", ylabel="loss", title=label_of(model))
     axes[0].legend()
-    best = history.loc[history.val_dice.idxmax()]
     axes[1].plot(history.epoch, history.val_dice, color=colour)
-    axes[1].plot(best.epoch, best.val_dice, "o", color=colour)
-    axes[1].annotate(
-        f"kept: {best.val_dice:.3f}",
-        (best.epoch, best.val_dice),
-        (0, -14),
-        textcoords="offset points",
-        ha="right",
-    )
+    if history.val_dice.notna().any():
+        best = history.loc[history.val_dice.idxmax()]
+        axes[1].plot(best.epoch, best.val_dice, "o", color=colour)
+        text, place = f"kept: {best.val_dice:.3f}", (best.epoch, best.val_dice)
+        axes[1].annotate(text, place, (0, -14), textcoords="offset points", ha="right")
     axes[1].set(xlabel="epoch", ylabel="validation Dice, mean of patients", ylim=(0, 1))
     for ax in axes:
         ax.xaxis.get_major_locator().set_params(integer=True)
@@ -41,14 +38,13 @@ def plot_patient_dice(dice: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax = axes_or_new(ax, (5.5, 3.2))
     long = dice.melt(var_name="model", value_name="dice")
     order = list(dice.columns)
+    colours = [colour_of(model) for model in order]
+    by_model = {"x": "model", "y": "dice", "hue": "model", "order": order, "hue_order": order}
     sns.boxplot(
-        long, x="model", y="dice", hue="model", order=order, hue_order=order, palette=[colour_of(m) for m in order],
-        width=0.5, showfliers=False, boxprops={"alpha": 0.25}, medianprops={"color": INK, "linewidth": 1.8}, ax=ax,
+        long, **by_model, palette=colours, width=0.5, showfliers=False,
+        boxprops={"alpha": 0.25}, medianprops={"color": INK, "linewidth": 1.8}, ax=ax,
     )  # fmt: skip
-    sns.stripplot(
-        long, x="model", y="dice", hue="model", order=order, hue_order=order, palette=[colour_of(m) for m in order],
-        size=4, jitter=0.15, ax=ax,
-    )  # fmt: skip
+    sns.stripplot(long, **by_model, palette=colours, size=4, jitter=0.15, ax=ax)
     ax.set_xticks(range(len(order)), [label_of(m) for m in order])
     ax.set(xlabel="", ylabel="volume Dice of a patient", ylim=(-0.02, 1.02))
     return ax
@@ -57,6 +53,7 @@ def plot_patient_dice(dice: pd.DataFrame, ax: Axes | None = None) -> Axes:
 def plot_paired(dice: pd.DataFrame, a: str, b: str, ax: Axes | None = None) -> Axes:
     """Shows two networks' Dice of the same patients; above the diagonal `b` is better."""
     ax = axes_or_new(ax, (3.4, 3.4))
+    dice = dice[[a, b]].dropna()  # as `compare.paired_test` does
     ax.plot([0, 1], [0, 1], color=PALE, linewidth=1)
     ax.scatter(dice[a], dice[b], s=24, color=np.where(dice[b] >= dice[a], colour_of(b), colour_of(a)))
     wins = int((dice[b] > dice[a]).sum())
@@ -71,7 +68,7 @@ def plot_paired(dice: pd.DataFrame, a: str, b: str, ax: Axes | None = None) -> A
 def plot_dice_by_size(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
     """Shows volume Dice against a patient's lesion load; {network: per-patient table}."""
     ax = axes_or_new(ax, (5.5, 3.2))
-    for marker, (model, table) in zip("os^Dv", tables.items(), strict=False):
+    for marker, (model, table) in zip(cycle("os^Dv"), tables.items(), strict=False):
         ax.scatter(
             table.ref_voxels.clip(lower=1), table.dice, s=24, marker=marker,
             facecolor="none", edgecolor=colour_of(model), label=label_of(model),

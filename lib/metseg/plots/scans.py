@@ -56,17 +56,16 @@ def plot_lesion_load(cases, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_lesion_contrast(image: np.ndarray, mask: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray:
-    """Shows for each channel the grey values inside and outside lesions; (Z, H, W, 3) uint8 and bool mask."""
+def plot_lesion_contrast(cases: Sequence[Case], axes: np.ndarray | None = None) -> np.ndarray:
+    """Shows for each channel the grey values inside and outside the cases' lesions."""
     if axes is None:
         axes = plt.subplots(1, len(CHANNELS), figsize=(9, 2.6), sharey=True)[1]
     bins = np.arange(1, 257, 5)
     for channel, ax in enumerate(axes):
-        values = image[..., channel]
-        ax.hist(values[~mask & (values > 0)], bins, density=True, color=PALE, label="brain and skull")
-        ax.hist(
-            values[mask], bins, density=True, histtype="step", color="#D55E00", linewidth=1.5, label="lesion"
-        )
+        lesion = np.concatenate([case.image[case.mask][:, channel] for case in cases])
+        other = np.concatenate([case.image[~case.mask][:, channel] for case in cases])
+        ax.hist(other[other > 0], bins, density=True, color=PALE, label="elsewhere")
+        ax.hist(lesion, bins, density=True, histtype="step", color="#D55E00", linewidth=1.5, label="lesion")
         ax.set(title=CHANNELS[channel], xlabel="grey value", yticks=[])
     axes[0].set_ylabel("density")
     axes[-1].legend(loc="upper right")
@@ -84,7 +83,7 @@ def plot_threshold_curve(curves: Mapping[str, np.ndarray], ax: Axes | None = Non
 
 
 def plot_clahe(variants: Mapping[float, np.ndarray], *, channel: int = FLAIR) -> np.ndarray:
-    """Shows one slice under several clip limits, each over its histogram; {clip_limit: (S, S, 3) in [0, 1]}."""
+    """Shows one slice under several clip limits, each over its histogram; {clip_limit: (S, S, 3), 0 to 1}."""
     columns = len(variants)
     axes = plt.subplots(2, columns, figsize=(1.9 * columns, 3.2), height_ratios=(2, 1), squeeze=False)[1]
     for (clip_limit, image), (top, bottom) in zip(variants.items(), axes.T, strict=True):

@@ -48,7 +48,7 @@ def axes_or_new(ax: Axes | None, size: tuple[float, float] = (4.5, 3.2)) -> Axes
 
 
 def outline(ax: Axes, mask: np.ndarray, style: dict) -> None:
-    """Draws the border of an (H, W) bool mask, if it has any, with a dark halo that shows on bright tissue."""
+    """Draws the border of an (H, W) bool mask, if it has any, haloed to show on bright tissue."""
     if mask.any():
         lines = ax.contour(mask, levels=[0.5], **style)
         lines.set_path_effects(

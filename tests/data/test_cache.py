@@ -1,0 +1,243 @@
+"""The cache is filled once, whole, and holds exactly what `preprocess` returns."""
+
+import errno
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metseg.data import cache
+from metseg.data.cache import fingerprint, network_slices, open_cache
+from metseg.data.cases import find_cases, load_case
+from metseg.errors import MetsegError
+from metseg.preprocess import Preprocessing, intensity_limits, preprocess, preprocess_mask
+
+CONFIG = Preprocessing(image_size=16)
+
+
+def homes(folder: Path) -> list[str]:
+    """The caches in a folder, half-filled ones too; the lock files, which stay, are left out."""
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+
+
+@pytest.fixture
+def scans(tmp_path, write_set):
+    return find_cases(write_set(tmp_path / "scans"))
+
+
+@pytest.mark.parametrize("intensity", ["slice", "volume", "stored"])
+def test_the_cache_holds_what_preprocess_returns_bit_for_bit(tmp_path, scans, intensity):
+    config = Preprocessing(image_size=16, intensity=intensity)
+    opened = open_cache(scans, config, folder=tmp_path / "cache")
+    row = 0
+    for files in scans:
+        case = load_case(files)
+        limits = intensity_limits(case.image) if intensity == "volume" else None
+        for image, mask in zip(case.image, case.mask, strict=True):
+            expected = preprocess(image, config, limits=limits)
+            assert (opened.images[row].astype(np.float32) / 255 == expected).all()
+            assert (opened.masks[row] == preprocess_mask(mask, config)).all()
+            row += 1
+    assert opened.images.shape == (5, 16, 16, 3) and opened.images.dtype == np.uint8
+    assert opened.masks.shape == (5, 16, 16) and opened.masks.dtype == bool
+    assert isinstance(opened.images, np.memmap) and not opened.images.flags.writeable
+    assert row == 5 and opened.masks.any()
+
+
+def test_a_slice_alone_equals_the_slice_within_its_volume(scans):
+    images, masks = network_slices(scans[1], CONFIG)
+    case = load_case(scans[1])
+    assert (np.rint(preprocess(case.image[2], CONFIG) * 255) == images[2]).all()
+    assert (preprocess_mask(case.mask[2], CONFIG) == masks[2]).all()
+
+
+def test_the_table_tells_whose_slice_each_row_is(tmp_path, scans):
+    table = open_cache(scans, CONFIG, folder=tmp_path / "cache").slices
+    assert table.case_id.tolist() == ["TCGA_AA_0001_19990101"] * 2 + ["TCGA_AA_0002_19990102"] * 3
+    assert table.patient_id.tolist() == ["TCGA_AA_0001"] * 2 + ["TCGA_AA_0002"] * 3
+    assert table.slice_index.tolist() == [1, 2, 1, 2, 3]
+    assert (table.lesion_px > 0).tolist() == [False, True, False, True, True]
+
+
+def test_rows_of_patients_with_and_without_empty_slices(tmp_path, scans):
+    opened = open_cache(scans, CONFIG, folder=tmp_path / "cache")
+    assert opened.rows(("TCGA_AA_0002",)).tolist() == [2, 3, 4]
+    assert opened.rows(("TCGA_AA_0002", "TCGA_AA_0001"), exclude_empty=True).tolist() == [1, 3, 4]
+    assert opened.rows(()).tolist() == []
+
+
+def test_lesion_px_counts_the_masks_of_the_cache(tmp_path, scans):
+    opened = open_cache(scans, CONFIG, folder=tmp_path / "cache")
+    assert opened.slices.lesion_px.tolist() == opened.masks.sum(axis=(1, 2)).tolist()
+
+
+@pytest.mark.parametrize("name", ["NA", "null", "0012", "1e5"])
+def test_any_name_survives_the_table(tmp_path, write_slice, noise, square, name):
+    write_slice(tmp_path / "scans", f"{name}_1", noise(1), square(3))
+    opened = open_cache(find_cases(tmp_path / "scans"), CONFIG, folder=tmp_path / "cache")
+    assert opened.slices.patient_id.tolist() == [name]
+    assert opened.rows((name,)).tolist() == [0]
+
+
+def test_a_second_run_decodes_nothing(tmp_path, scans, monkeypatch):
+    first = open_cache(scans, CONFIG, folder=tmp_path / "cache")
+    monkeypatch.setattr(cache, "load_case", lambda files: pytest.fail("decoded again"))
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("read again"))
+    second = open_cache(scans, CONFIG, folder=tmp_path / "cache")
+    assert (first.images == second.images).all() and (first.masks == second.masks).all()
+    assert first.slices.equals(second.slices) and first.fingerprint == second.fingerprint
+
+
+def test_other_parameters_and_changed_files_get_a_cache_of_their_own(tmp_path, scans):
+    folder = tmp_path / "cache"
+    before = open_cache(scans, CONFIG, folder=folder)
+    open_cache(scans, Preprocessing(image_size=16, clip_limit=3), folder=folder)
+    assert len(homes(folder)) == 2
+    mask = scans[0].slices[0].mask
+    mask.write_bytes(scans[1].slices[2].mask.read_bytes())
+    after = open_cache(scans, CONFIG, folder=folder)
+    assert len(homes(folder)) == 3
+    assert (before.slices.lesion_px[0], after.slices.lesion_px[0] > 0) == (0, True)
+    assert before.fingerprint != after.fingerprint
+
+
+def test_a_file_touched_later_is_read_again(tmp_path, scans):
+    folder = tmp_path / "cache"
+    before = open_cache(scans, CONFIG, folder=folder)
+    os.utime(scans[0].slices[0].image, ns=(1, 1))
+    after = open_cache(scans, CONFIG, folder=folder)
+    assert len(homes(folder)) == 2
+    assert before.fingerprint == after.fingerprint  # the content is the same
+
+
+def test_the_fingerprint_does_not_depend_on_where_the_files_lie(tmp_path, write_set):
+    one = write_set(tmp_path / "one")
+    flat = write_set(tmp_path / "flat", flat=True)
+    assert fingerprint(find_cases(one)) == fingerprint(find_cases(flat))
+    shutil.copytree(one, tmp_path / "copy")
+    assert fingerprint(find_cases(one)) == fingerprint(find_cases(tmp_path / "copy"))
+
+
+def test_the_fingerprint_tells_one_changed_byte_and_one_changed_name(tmp_path, write_set):
+    folder = write_set(tmp_path, flat=True)
+    before = fingerprint(find_cases(folder))
+    path = folder / "TCGA_AA_0001_19990101_1.tif"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    changed = fingerprint(find_cases(folder))
+    for each in sorted(folder.glob("TCGA_AA_0002*")):
+        each.rename(each.with_name(each.name.replace("0002", "0003")))
+    renamed = fingerprint(find_cases(folder))
+    assert len({before, changed, renamed}) == 3
+
+
+def test_a_cache_that_was_killed_while_filling_is_filled_again(tmp_path, scans):
+    folder = tmp_path / "cache"
+    whole = np.array(open_cache(scans, CONFIG, folder=folder).images)
+    (home,) = homes(folder)
+    (folder / home).rename(folder / f".{home}.part")
+    (folder / f".{home}.part" / "images.npy").write_bytes(b"half")
+    assert (open_cache(scans, CONFIG, folder=folder).images == whole).all()
+    assert homes(folder) == [home]
+
+
+def test_two_processes_at_once_fill_it_once(tmp_path, scans, monkeypatch):
+    decoded, opened = [], []
+    monkeypatch.setattr(cache, "load_case", lambda files: decoded.append(files.case_id) or load_case(files))
+    threads = [
+        threading.Thread(target=lambda: opened.append(open_cache(scans, CONFIG, folder=tmp_path / "cache")))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(decoded) == [case.case_id for case in scans]
+    assert len(opened) == 4 and all((each.images == opened[0].images).all() for each in opened)
+
+
+def test_who_is_interrupted_while_waiting_leaves_the_work_of_another_alone(tmp_path, scans, monkeypatch):
+    class Interrupted:
+        def __init__(self, path): ...
+
+        def __enter__(self):
+            raise KeyboardInterrupt
+
+        def __exit__(self, *error): ...
+
+    folder = tmp_path / "cache"
+    open_cache(scans, CONFIG, folder=folder)
+    (home,) = homes(folder)
+    (folder / home).rename(folder / f".{home}.part")  # as if another process were filling it
+    monkeypatch.setattr(cache, "FileLock", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        open_cache(scans, CONFIG, folder=folder)
+    assert (folder / f".{home}.part" / "images.npy").exists()
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path, scans, monkeypatch):
+    class FullDisk:
+        def __init__(self, file):
+            self._file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            self._file.close()
+
+        def write(self, content):
+            if self._file.tell() + len(content) > 1000:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return self._file.write(content)
+
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(cache, "open", lambda *args: FullDisk(open(*args)), raising=False)  # noqa: SIM115
+    with pytest.raises(
+        MetsegError, match=r"^cannot write the cache .*No space left.*; free disk space or .*$"
+    ):
+        open_cache(scans, CONFIG, folder=folder)
+    assert homes(folder) == []
+    monkeypatch.undo()
+    assert open_cache(scans, CONFIG, folder=folder).images.any()
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, scans):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MetsegError, match="cannot write the cache .*name another folder"):
+        open_cache(scans, CONFIG, folder=tmp_path / "file" / "cache")
+
+
+def test_a_bad_file_is_named_and_nothing_is_left(tmp_path, scans):
+    path = scans[1].slices[1].image
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(MetsegError, match=f"^{path} is truncated; copy it again"):
+        open_cache(scans, CONFIG, folder=tmp_path / "cache")
+    assert homes(tmp_path / "cache") == []
+
+
+def test_an_unreadable_scan_is_not_blamed_on_the_cache_folder(tmp_path, scans, monkeypatch):
+    path = scans[0].slices[0].image
+    read_bytes = Path.read_bytes
+
+    def deny(self):
+        if self == path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return read_bytes(self)
+
+    monkeypatch.setattr(Path, "read_bytes", deny)
+    with pytest.raises(MetsegError, match=f"^{path} cannot be opened .Permission denied."):
+        open_cache(scans, CONFIG, folder=tmp_path / "cache")
+
+
+def test_more_cases_than_are_read_at_once_keep_their_order(tmp_path, write_slice, noise, square):
+    for k in range(35):  # they are read sixteen at a time
+        write_slice(tmp_path / "scans", f"P{k:02}_1", noise(k, (16, 16)), square(2, (16, 16)))
+    config = Preprocessing(image_size=16, clip_limit=0, intensity="stored")
+    opened = open_cache(find_cases(tmp_path / "scans"), config, folder=tmp_path / "cache")
+    assert opened.slices.patient_id.tolist() == [f"P{k:02}" for k in range(35)]
+    assert all((opened.images[k] == noise(k, (16, 16))).all() for k in range(35))

@@ -1,0 +1,196 @@
+"""`check_data` tells of everything that is wrong, at once."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from metseg.data.check import check_data
+from metseg.data.provenance import LGG, OWN, PHANTOM, provenance_of
+from metseg.errors import MetsegError
+
+CASE = "TCGA_AA_0001_19990101"
+OTHER = "TCGA_AA_0002_19990102"
+
+
+def test_a_sound_set_has_no_findings_and_its_table_is_counted_right(tmp_path, write_set):
+    report = check_data(write_set(tmp_path))
+    assert report.findings == ()
+    assert report.cases.to_dict("records") == [
+        {
+            "case_id": CASE,
+            "patient_id": "TCGA_AA_0001",
+            "slices": 2,
+            "tumour_slices": 1,
+            "lesion_px": 9,
+            "height": 24,
+            "width": 32,
+            "spacing_mm": None,
+            "missing": "",
+        },
+        {
+            "case_id": OTHER,
+            "patient_id": "TCGA_AA_0002",
+            "slices": 3,
+            "tumour_slices": 2,
+            "lesion_px": 41,
+            "height": 24,
+            "width": 32,
+            "spacing_mm": None,
+            "missing": "",
+        },
+    ]
+    assert report.provenance is LGG
+
+
+def test_all_problems_are_told_in_one_report_errors_first(tmp_path, write_set, write_slice, noise, square):
+    write_set(tmp_path)
+    (tmp_path / CASE / f"{CASE}_1_mask.tif").unlink()
+    (tmp_path / CASE / f"{CASE}_2.tif").unlink()
+    (tmp_path / OTHER / f"{OTHER}_2.tif").write_bytes(b"")
+    (tmp_path / OTHER / f"{OTHER}_3_mask.tif").write_bytes(b"")
+    write_slice(tmp_path, "TCGA_BB_0003_1", noise(30), square(0))
+    write_slice(tmp_path, "TCGA_BB_0003_4", noise(31), square(0))
+    write_slice(tmp_path, "TCGA_CC_0004_1", noise(30), square(2))  # a slice of TCGA_BB_0003
+    write_slice(tmp_path, "TCGA_CC_0004_2", noise(32), square(2))
+    write_slice(tmp_path, "TCGA_CC_0004_3", noise(32), square(2))  # twice in the same patient
+    write_slice(tmp_path, "tcga-cc-0004_1", noise(33), square(2))  # another spelling
+    flair_only = np.repeat(noise(34)[..., 1:2], 3, axis=2)
+    write_slice(tmp_path, "TCGA_DD_0005_1", flair_only, square(2))
+    write_slice(tmp_path, "TCGA_DD_0005_2", noise(35, (20, 20)), square(2, (20, 20)))
+    write_slice(tmp_path, "TCGA_EE_0006_1", noise(36), square(2, (16, 16)))
+
+    report = check_data(tmp_path)
+    expected_errors = [
+        f"{CASE}_1.tif has no mask; add {CASE}_1_mask.tif",
+        f"{CASE}_2_mask.tif has no image; add the slice",
+        f"{OTHER}_2.tif is no image or is truncated",
+        f"{OTHER}_3_mask.tif is no image or is truncated",
+        "TCGA_DD_0005 has slices of sizes [(20, 20), (24, 32)]; export it at one size",
+        "TCGA_EE_0006_1_mask.tif is (16, 16) but its image is (24, 32); export both at one size",
+        "patients TCGA_BB_0003 and TCGA_CC_0004 share a slice (",
+        "TCGA_CC_0004 and tcga-cc-0004 look like one patient; give each person one name",
+    ]
+    expected_notes = [
+        "TCGA_BB_0003 has no slice 2, 3",
+        "TCGA_BB_0003 has no lesion in any slice; its volume Dice is undefined",
+        "TCGA_CC_0004 has the same slice 2 times (",
+    ]
+    for expected, found in ((expected_errors, report.errors), (expected_notes, report.notes)):
+        unmatched = list(found)
+        for text in expected:
+            (match,) = [each for each in unmatched if text in each]
+            unmatched.remove(match)
+        assert unmatched == []
+    assert [finding.error for finding in report.findings] == [True] * 8 + [False] * 3
+    assert all("\n" not in finding.text for finding in report.findings)
+
+
+def test_an_unreadable_image_does_not_hide_what_is_wrong_with_its_mask(tmp_path, write_set):
+    write_set(tmp_path)
+    (tmp_path / CASE / f"{CASE}_2.tif").write_bytes(b"")
+    tifffile.imwrite(tmp_path / CASE / f"{CASE}_2_mask.tif", np.arange(768, dtype=np.uint16).reshape(24, 32))
+    errors = check_data(tmp_path).errors
+    assert len(errors) == 2
+    assert "_2.tif is no image" in errors[0] and "_2_mask.tif has 768 grey values" in errors[1]
+
+
+def test_a_case_whose_lesion_cannot_be_read_is_not_called_empty(tmp_path, write_set):
+    write_set(tmp_path)
+    (tmp_path / CASE / f"{CASE}_2_mask.tif").write_bytes(b"")  # the only one with a lesion
+    assert check_data(tmp_path).notes == []
+
+
+@pytest.mark.parametrize(
+    ("channels", "missing"),
+    [((1, 1, 2), "pre-contrast"), ((0, 1, 1), "post-contrast"), ((1, 1, 1), "post-contrast, pre-contrast")],
+)
+def test_a_channel_that_repeats_flair_in_every_slice_is_missing(
+    tmp_path, write_slice, noise, square, channels, missing
+):
+    for n in (1, 2):
+        write_slice(tmp_path, f"{CASE}_{n}", noise(n)[..., list(channels)], square(2))
+    write_slice(tmp_path, f"{CASE}_3", np.zeros((24, 32, 3), np.uint8), square(0))  # blank: tells nothing
+    report = check_data(tmp_path)
+    assert report.cases.missing.tolist() == [missing]
+    assert report.errors == []
+    (note,) = report.notes
+    assert note == f"{CASE} has no {missing.replace(', ', ' and no ')}: FLAIR stands in its place"
+
+
+def test_a_channel_that_repeats_flair_in_one_slice_only_is_there(tmp_path, write_slice, noise, square):
+    write_slice(tmp_path, f"{CASE}_1", noise(1)[..., [1, 1, 2]], square(2))
+    write_slice(tmp_path, f"{CASE}_2", noise(2), square(2))
+    assert check_data(tmp_path).findings == ()
+
+
+def test_blank_slices_are_no_duplicates(tmp_path, write_slice, square):
+    for n, case_id in enumerate((CASE, CASE, OTHER)):
+        write_slice(tmp_path, f"{case_id}_{n}", np.zeros((24, 32, 3), np.uint8), square(2))
+    assert check_data(tmp_path).findings == ()
+
+
+def test_two_scans_of_one_patient_are_no_two_spellings(tmp_path, write_slice, noise, square):
+    write_slice(tmp_path, "TCGA_AA_0001_19990101_1", noise(1), square(2))
+    write_slice(tmp_path, "TCGA_AA_0001_20010101_1", noise(2), square(2))
+    assert check_data(tmp_path).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "alike"),
+    [
+        (("Smith", "smith"), True),
+        (("CS_4941", "CS-4941"), True),
+        (("CS4941", "cs_4941"), True),
+        (("site1_11", "site11_1"), False),  # the same letters and digits, but other numbers
+        (("A_1", "A_2"), False),
+    ],
+)
+def test_spellings(tmp_path, write_slice, noise, square, names, alike):
+    for n, name in enumerate(names):
+        write_slice(tmp_path, f"{name}_1", noise(n), square(2))
+    assert len(check_data(tmp_path).errors) == alike
+
+
+def test_slices_of_different_spacing_are_an_error(tmp_path, write_slice, noise, square):
+    for n in (1, 2):
+        tags = {"resolution": (10 * n, 10), "resolutionunit": "CENTIMETER", "description": "spacing_mm=3"}
+        write_slice(tmp_path, f"{CASE}_{n}", noise(n), square(2), metadata=None, **tags)
+    report = check_data(tmp_path)
+    assert report.errors == [f"{CASE} has slices of different spacing; export it with one spacing"]
+    assert report.cases.spacing_mm[0] == pytest.approx((3, 1, 1))  # of the first slice
+
+
+def test_progress_counts_scans(tmp_path, write_set):
+    calls = []
+    check_data(write_set(tmp_path), on_case=lambda *counts: calls.append(counts))
+    assert calls == [(1, 2), (2, 2)]
+
+
+def test_a_set_without_a_readable_slice_is_still_reported(tmp_path, write_slice, noise, square):
+    write_slice(tmp_path, f"{CASE}_1", noise(1), square(2)).write_bytes(b"")
+    report = check_data(tmp_path)
+    assert report.cases[["height", "width"]].to_numpy().tolist() == [[0, 0]]
+    assert len(report.errors) == 1
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(MetsegError, match="holds no scan"):
+        check_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("case_ids", "provenance"),
+    [
+        (["TCGA_CS_4941_19960909", "TCGA_DU_5849_19950405"], LGG),
+        (["PHANTOM_0001_20000101"], PHANTOM),
+        (["clinic_1"], OWN),
+        (["TCGA_CS_4941_19960909", "PHANTOM_0001_20000101"], OWN),
+    ],
+)
+def test_provenance_is_told_by_the_names(case_ids, provenance):
+    assert provenance_of(case_ids) is provenance
+
+
+def test_the_glioma_set_is_never_called_metastasis():
+    assert "glioma" in LGG.caution and "not metastasis" in LGG.caution
+    assert LGG.licence == "CC BY-NC-SA 4.0"

@@ -1,0 +1,112 @@
+"""Every slice once an epoch, in an order and with changes that follow from seed and epoch alone."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from metseg.augment import Augmentation
+from metseg.batches import EpochBatches
+from metseg.data.cache import SliceCache
+
+SLICES, SIZE = 11, 16
+
+
+@pytest.fixture
+def cache() -> SliceCache:
+    """Slice n is of grey value 10 n + 5 with a square of side n + 2."""
+    images = np.zeros((SLICES, SIZE, SIZE, 3), np.uint8)
+    masks = np.zeros((SLICES, SIZE, SIZE), bool)
+    for n in range(SLICES):
+        images[n] = 10 * n + 5
+        masks[n, : n + 2, : n + 2] = True
+    table = pd.DataFrame({"case_id": "A", "patient_id": "A", "slice_index": range(SLICES), "lesion_px": 4})
+    return SliceCache(images, masks, table, "f")
+
+
+def epoch_of(cache: SliceCache, epoch: int = 0, **changes) -> EpochBatches:
+    options = {"rows": np.arange(SLICES), "batch_size": 4, "augmentation": None, "seed": 3, **changes}
+    rows = options.pop("rows")
+    return EpochBatches(cache, rows, epoch=epoch, **options)
+
+
+def everything(batches: EpochBatches) -> tuple[np.ndarray, np.ndarray]:
+    images, masks = zip(*(batches[k] for k in range(len(batches))), strict=True)
+    return np.concatenate(images), np.concatenate(masks)
+
+
+def order_of(batches: EpochBatches) -> list[int]:
+    """Which slices came, told by their grey value."""
+    return [round((float(image[0, 0, 0]) * 255 - 5) / 10) for image in everything(batches)[0]]
+
+
+def test_every_row_comes_once_and_with_its_own_mask(cache):
+    batches = epoch_of(cache)
+    assert len(batches) == 3
+    assert [len(batches[k][0]) for k in range(3)] == [4, 4, 3]
+    assert sorted(order_of(batches)) == list(range(SLICES))
+    masks = everything(batches)[1]
+    assert [int(mask.sum()) for mask in masks] == [(n + 2) ** 2 for n in order_of(batches)]
+
+
+def test_shapes_types_and_values_are_those_of_the_network(cache):
+    images, masks = epoch_of(cache)[0]
+    assert images.shape == (4, SIZE, SIZE, 3) and images.dtype == np.float32
+    assert masks.shape == (4, SIZE, SIZE, 1) and masks.dtype == np.float32
+    assert set(np.unique(masks)) == {0, 1}
+    row = order_of(epoch_of(cache))[0]
+    assert (images[0] == cache.images[row].astype(np.float32) / 255).all()
+
+
+@pytest.mark.parametrize("rows", [[2, 5, 7], [4]])
+def test_only_the_rows_asked_for_come(cache, rows):
+    batches = epoch_of(cache, rows=np.array(rows))
+    assert sorted(order_of(batches)) == rows
+    assert len(batches) == 1
+
+
+def test_the_order_differs_by_epoch_and_by_seed(cache):
+    orders = [order_of(epoch_of(cache, epoch)) for epoch in range(5)]
+    orders.append(order_of(epoch_of(cache, seed=4)))
+    assert len({tuple(order) for order in orders}) == 6
+    assert list(range(SLICES)) not in orders
+
+
+def test_seed_and_epoch_are_not_added_up(cache):
+    assert order_of(epoch_of(cache, 1, seed=0)) != order_of(epoch_of(cache, 0, seed=1))
+
+
+@pytest.mark.parametrize("augmentation", [None, Augmentation(noise=0.05, elastic=0.03)])
+def test_an_epoch_made_anew_is_the_same(cache, augmentation):
+    first = everything(epoch_of(cache, 2, augmentation=augmentation))
+    again = everything(epoch_of(cache, 2, augmentation=augmentation))
+    other = everything(epoch_of(cache, 3, augmentation=augmentation))
+    assert (first[0] == again[0]).all() and (first[1] == again[1]).all()
+    assert not (first[0] == other[0]).all()
+
+
+def test_a_batch_asked_for_twice_or_out_of_order_is_the_same(cache):
+    batches = epoch_of(cache, augmentation=Augmentation(noise=0.05))
+    last, first = batches[2], batches[0]
+    assert (last[0] == batches[2][0]).all() and (
+        first[0] == epoch_of(cache, augmentation=Augmentation(noise=0.05))[0][0]
+    ).all()
+
+
+def test_augmentation_does_not_depend_on_the_size_of_a_batch(cache):
+    small = everything(epoch_of(cache, augmentation=Augmentation(), batch_size=2))
+    large = everything(epoch_of(cache, augmentation=Augmentation(), batch_size=SLICES))
+    assert (small[0] == large[0]).all() and (small[1] == large[1]).all()
+
+
+def test_a_slice_is_augmented_differently_in_every_epoch_and_unlike_its_neighbours(cache):
+    moved = Augmentation(gamma=0, brightness=0, shift=0.3)
+    same = SliceCache(cache.images, np.repeat(cache.masks[5:6], SLICES, axis=0), cache.slices, "f")
+    masks = np.concatenate([everything(epoch_of(same, epoch, augmentation=moved))[1] for epoch in (0, 1)])
+    assert len({mask.tobytes() for mask in masks}) > SLICES
+    assert set(np.unique(masks)) == {0, 1}
+
+
+def test_the_cache_is_not_changed(cache):
+    before = cache.images.copy(), cache.masks.copy()
+    everything(epoch_of(cache, augmentation=Augmentation(noise=0.1)))
+    assert (cache.images == before[0]).all() and (cache.masks == before[1]).all()

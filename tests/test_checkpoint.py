@@ -1,0 +1,151 @@
+"""The checkpoint alone, on a network of one layer."""
+
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from metseg import files
+from metseg.checkpoint import Checkpoint
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.random((8, 3), np.float32), RNG.random((8, 1), np.float32)
+
+
+def compiled(seed: int = 0) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.05), "mse", run_eagerly=True)
+    return model
+
+
+def train_steps(model: keras.Model, steps: int) -> keras.Model:
+    for _ in range(steps):
+        model.train_on_batch(X, Y)
+    return model
+
+
+def state_of(model: keras.Model) -> dict[str, np.ndarray]:
+    variables = [*model.weights, *model.optimizer.variables]
+    names = [re.sub(r"_\d+", "", variable.path) for variable in variables]  # Keras counts models
+    return {f"{k} {name}": np.asarray(variable) for k, (name, variable) in enumerate(zip(names, variables, strict=True))}
+
+
+def assert_same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
+    assert list(a) == list(b)
+    for path, value in a.items():
+        np.testing.assert_array_equal(value, b[path], err_msg=path)
+
+
+def history(*dice: float) -> list[dict]:
+    return [{"epoch": k, "val_dice": value} for k, value in enumerate(dice, start=1)]
+
+
+def test_nothing_to_restore(tmp_path):
+    model = compiled()
+    before = model.get_weights()
+    assert Checkpoint(tmp_path / "checkpoint", model).restore() == []
+    for a, b in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_weights_and_optimizer_come_back(tmp_path):
+    model = train_steps(compiled(), 5)
+    Checkpoint(tmp_path, model).save(history(0.1))
+    saved = state_of(model)
+    assert int(model.optimizer.iterations) == 5
+    moments = [path for path in saved if "momentum" in path or "velocity" in path]
+    assert len(moments) == 2 * 4 and all(saved[path].any() for path in moments)
+
+    other = compiled(seed=1)
+    assert Checkpoint(tmp_path, other).restore() == history(0.1)
+    assert_same(state_of(other), saved)
+
+
+def test_steps_after_restoring_are_those_of_an_undisturbed_training(tmp_path):
+    model = train_steps(compiled(), 5)
+    Checkpoint(tmp_path, model).save(history(0.1))
+    other = compiled(seed=1)
+    Checkpoint(tmp_path, other).restore()
+    assert_same(state_of(train_steps(other, 3)), state_of(train_steps(model, 3)))
+
+    # The optimizer's state matters: weights alone lead elsewhere.
+    weights_only = compiled(seed=1)
+    weights_only.set_weights(train_steps(compiled(), 5).get_weights())
+    train_steps(weights_only, 3)
+    assert np.abs(weights_only.get_weights()[0] - model.get_weights()[0]).max() > 1e-4
+
+
+def test_only_the_last_and_the_best_epoch_are_kept(tmp_path):
+    model = compiled()
+    checkpoint, weights, dice = Checkpoint(tmp_path, model), [], []
+    for value, kept in ((0.1, {1}), (0.5, {2}), (0.4, {2, 3}), (0.5, {2, 4}), (0.6, {5})):
+        train_steps(model, 1)
+        weights.append(model.get_weights())
+        dice.append(value)
+        checkpoint.save(history(*dice))
+        assert {path.name for path in tmp_path.glob("*.h5")} == {f"epoch-{k}.weights.h5" for k in kept}
+    for a, b in zip(checkpoint.best_weights(), weights[4], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_best_weights_are_not_the_last(tmp_path):
+    model = compiled()
+    checkpoint, weights = Checkpoint(tmp_path, model), []
+    for k in range(1, 4):
+        train_steps(model, 1)
+        weights.append(model.get_weights())
+        checkpoint.save(history(0.1, 0.5, 0.4)[:k])
+    for a, b, last in zip(checkpoint.best_weights(), weights[1], weights[2], strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert not np.array_equal(a, last)
+
+
+def test_history_comes_back_to_the_last_digit(tmp_path):
+    rows = [{"epoch": 1, "val_dice": 1 / 3, "loss": float(np.float32(0.1)), "seconds": 2**-40}]
+    Checkpoint(tmp_path, train_steps(compiled(), 1)).save(rows)
+    assert Checkpoint(tmp_path, compiled()).restore() == rows
+
+
+@pytest.mark.parametrize("last_write", ["epoch-2.weights.h5", "state.json"])
+def test_a_save_that_fails_leaves_the_epoch_before(tmp_path, monkeypatch, last_write):
+    model = train_steps(compiled(), 1)
+    checkpoint = Checkpoint(tmp_path, model)
+    checkpoint.save(history(0.1))
+    saved = state_of(model)
+    train_steps(model, 1)
+
+    replace = files.os.replace
+
+    def die(source, target):
+        if target.name == last_write:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save(history(0.1, 0.2))
+    monkeypatch.undo()
+    other = compiled(seed=1)
+    assert Checkpoint(tmp_path, other).restore() == history(0.1)
+    assert_same(state_of(other), saved)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_stray_files_are_not_looked_at(tmp_path):
+    model = train_steps(compiled(), 1)
+    Checkpoint(tmp_path, model).save(history(0.1))
+    for name in ("epoch-7.weights.h5", ".12.epoch-2.weights.h5", ".12.state.json"):
+        (tmp_path / name).write_bytes(b"torn")
+    other = compiled(seed=1)
+    checkpoint = Checkpoint(tmp_path, other)
+    assert checkpoint.restore() == history(0.1)
+    assert_same(state_of(other), state_of(model))
+    train_steps(other, 1)
+    checkpoint.save(history(0.1, 0.2))
+    assert json.loads((tmp_path / "state.json").read_text())["last"] == "epoch-2.weights.h5"
+    assert not (tmp_path / "epoch-7.weights.h5").exists()
+    checkpoint.delete()
+    assert not tmp_path.exists()

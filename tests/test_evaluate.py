@@ -1,0 +1,180 @@
+"""Tables of masks that are known, worked out by hand."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_scans import finished_training, write_case
+
+from metseg import evaluate as evaluate_module
+from metseg.data.cases import CaseFiles, find_cases
+from metseg.data.split import Split, write_split
+from metseg.errors import MetsegError
+from metseg.evaluate import evaluate, unseen_cases
+from metseg.runs import read_tables
+
+WRITTEN = {"per_patient.csv", "per_slice.csv", "examples.npz", "evaluation.json"}
+
+
+class StubPredictor:
+    """Marks the pixels that are bright in the image's second channel."""
+
+    name, threshold, description = "stub", 0.4, {"parameters": 7}
+
+    def __init__(self, model_dir):
+        pass
+
+    def mask(self, image: np.ndarray) -> np.ndarray:
+        return image[..., 1] > 200
+
+
+@pytest.fixture
+def cases(tmp_path, monkeypatch) -> list[CaseFiles]:
+    """Two scans of 8×8 px; what the stub will say is drawn into the second channel.
+
+    TEST_0001: slice 1 without lesion and left empty; slice 2 a 2×2 lesion of which 2 px are found and 1
+    beside it is invented; slice 3 a lesion of 1 px, missed. TEST_0002: healthy, 1 px invented in slice 1.
+    """
+    image, mask = np.zeros((3, 8, 8, 3), np.uint8), np.zeros((3, 8, 8), bool)
+    mask[1, 2:4, 2:4] = True
+    mask[2, 6, 6] = True
+    image[1, 2, 2:5, 1] = 255
+    image[..., 0] = np.arange(3)[:, None, None]  # to tell the slices apart
+    write_case(tmp_path / "scans", "TEST_0001_20000101", image, mask)
+    image, mask = np.zeros((2, 8, 8, 3), np.uint8), np.zeros((2, 8, 8), bool)
+    image[0, 5, 5, 1] = 255
+    write_case(tmp_path / "scans", "TEST_0002_20000101", image, mask)
+    monkeypatch.setattr(evaluate_module, "Predictor", StubPredictor)
+    return find_cases(tmp_path / "scans")
+
+
+def test_tables_by_hand(cases, tmp_path):
+    returned = evaluate("nowhere", cases, tmp_path / "m" / "evaluation")
+    per_patient, per_slice = read_tables(tmp_path / "m")
+    pd.testing.assert_frame_equal(per_patient, returned)
+
+    first, second = per_patient.to_dict("records")
+    assert (first["patient_id"], first["case_id"]) == ("TEST_0001", "TEST_0001_20000101")
+    assert (first["n_slices"], first["n_tumour_slices"]) == (3, 2)
+    assert (first["ref_voxels"], first["pred_voxels"], first["tp_voxels"]) == (5, 3, 2)
+    assert first["dice"] == pytest.approx(2 * 2 / (5 + 3))
+    assert first["tumour_slice_dice"] == pytest.approx((2 * 2 / (4 + 3) + 0) / 2)
+    assert first["slice_dice_empty1"] == pytest.approx((1 + 4 / 7 + 0) / 3)
+    assert first["precision"] == pytest.approx(2 / 3) and first["recall"] == pytest.approx(2 / 5)
+    assert (first["lesions_ref"], first["lesions_detected"], first["lesions_false_positive"]) == (2, 1, 0)
+    assert first["hd95_unit"] == "px" and np.isnan(first["ref_volume_ml"])  # the files tell no spacing
+    assert second["patient_id"] == "TEST_0002"
+    assert second["dice"] == 0 and np.isnan(second["recall"]) and np.isinf(second["hd95"])
+    assert second["slice_dice_empty1"] == pytest.approx((0 + 1) / 2)
+
+    expected = pd.DataFrame(
+        {
+            "patient_id": ["TEST_0001"] * 3 + ["TEST_0002"] * 2,
+            "slice_index": [1, 2, 3, 1, 2],  # as in the files' names
+            "ref_px": [0, 4, 1, 0, 0],
+            "pred_px": [0, 3, 0, 1, 0],
+            "tp_px": [0, 2, 0, 0, 0],
+            "dice": [np.nan, 4 / 7, 0, 0, np.nan],
+        }
+    )
+    pd.testing.assert_frame_equal(per_slice[list(expected)], expected, check_dtype=False)
+
+
+def test_summary_and_examples(cases, tmp_path):
+    evaluate("nowhere", cases, tmp_path / "evaluation")
+    summary = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
+    assert summary["model"] == "stub" and summary["parameters"] == 7 and summary["threshold"] == 0.4
+    assert (summary["cases"], summary["slices"]) == (2, 5) and summary["seconds_per_slice"] > 0
+    assert summary["data"] == "own scans"
+    with np.load(tmp_path / "evaluation" / "examples.npz") as examples:
+        names = {f"{case.case_id}/{part}" for case in cases for part in ("image", "mask_ref", "mask_pred")}
+        assert set(examples.files) == names
+        image, mask_ref, mask_pred = (
+            examples[f"TEST_0001_20000101/{part}"] for part in ("image", "mask_ref", "mask_pred")
+        )
+    # The second slice has the largest reference.
+    assert image.shape == (8, 8, 3) and (image[..., 0] == 1).all()
+    assert np.argwhere(mask_ref).tolist() == [[2, 2], [2, 3], [3, 2], [3, 3]]
+    assert np.argwhere(mask_pred).tolist() == [[2, 2], [2, 3], [2, 4]]
+    assert {path.name for path in (tmp_path / "evaluation").iterdir()} == WRITTEN
+
+
+def test_progress(cases, tmp_path):
+    seen = []
+    evaluate("nowhere", iter(cases), tmp_path / "evaluation", on_case=lambda *done: seen.append(done))
+    assert seen == [(1, 2), (2, 2)]
+
+
+def test_nothing_is_written_when_a_scan_cannot_be_read(cases, tmp_path):
+    (cases[1].slices[1].image).write_bytes(b"torn")
+    with pytest.raises(MetsegError, match="TEST_0002_20000101_2.tif"):
+        evaluate("nowhere", cases, tmp_path / "evaluation")
+    assert not (tmp_path / "evaluation").exists()
+
+
+@pytest.mark.parametrize("name", sorted(WRITTEN))
+def test_an_interrupted_evaluation_is_not_taken_for_a_whole_one(cases, tmp_path, monkeypatch, name):
+    """`evaluation.json` is written last and says that the tables beside it belong together."""
+    output = tmp_path / "evaluation"
+    evaluate("nowhere", cases[:1], output)
+    replace = evaluate_module.replacing.__globals__["os"].replace
+
+    def die(source, target):
+        if Path(target).name == name:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(evaluate_module.replacing.__globals__["os"], "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate("nowhere", cases, output)
+    monkeypatch.undo()
+    assert not (output / "evaluation.json").exists()
+    assert {path.name for path in output.iterdir()} <= WRITTEN  # no partial file
+
+
+# whom a model has seen
+
+
+@pytest.fixture
+def model_dir(tmp_path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    write_split(Split(("TEST_0001", "TEST_0002"), ("TEST_0003",), ("TEST_0004",), 0, "0"), folder / "split.json")
+    return folder
+
+
+def case(case_id: str, patient_id: str) -> CaseFiles:
+    return CaseFiles(case_id, patient_id, ())
+
+
+def test_training_and_validation_patients_are_left_out(model_dir):
+    cases = [case(f"TEST_{k:04d}_20000101", f"TEST_{k:04d}") for k in range(1, 6)]
+    # A later scan of a patient that was learned from is as seen as the first.
+    cases.append(case("TEST_0001_20050505", "TEST_0001"))
+    unseen = unseen_cases(iter(cases), model_dir)
+    assert [each.patient_id for each in unseen] == ["TEST_0004", "TEST_0005"]
+
+
+def test_a_model_that_has_seen_all_of_them(model_dir):
+    with pytest.raises(MetsegError, match="trained or chosen on all of these patients"):
+        unseen_cases([case("TEST_0003_20000101", "TEST_0003")], model_dir)
+
+
+def test_a_model_without_a_split_comes_from_elsewhere(tmp_path):
+    cases = [case("TEST_0001_20000101", "TEST_0001")]
+    assert unseen_cases(cases, tmp_path) == cases
+
+
+def test_unseen_cases_of_a_real_training_are_its_test_set(tmp_path_factory, tmp_path):
+    model_dir = finished_training(tmp_path_factory)
+    cases = find_cases(model_dir.parent.parent / "scans")
+    split = json.loads((model_dir / "split.json").read_text())
+    unseen = unseen_cases(cases, model_dir)
+    assert sorted(each.patient_id for each in unseen) == split["test"] != []
+    table = evaluate(model_dir, unseen, tmp_path / "evaluation")
+    assert list(table.case_id) == [each.case_id for each in unseen]
+    assert table.dice.between(0, 1).all()
+    shutil.rmtree(tmp_path / "evaluation")

@@ -1,0 +1,79 @@
+"""Files appear whole or not at all."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from metseg.errors import MetsegError
+from metseg.files import replacing, shown, write_json, write_text
+
+
+def test_a_file_appears_only_when_all_went_well(tmp_path):
+    path = tmp_path / "new" / "deep" / "a.keras"
+    with replacing(path) as partial:
+        partial.write_bytes(b"1")
+        assert partial.parent == path.parent and partial.suffix == ".keras"
+        assert not path.exists()
+    assert path.read_bytes() == b"1"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failure_keeps_what_was_there_and_is_passed_on(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as partial:
+        partial.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    expected = (
+        f"cannot write {path} (No space left on device); free disk space or choose another output folder"
+    )
+    with pytest.raises(MetsegError) as caught, replacing(path) as partial:
+        partial.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert str(caught.value) == expected
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_read_only_folder_is_one_sentence(tmp_path, monkeypatch):
+    def refuse(*args, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)  # nor can anything be removed there
+    with pytest.raises(
+        MetsegError, match=r"cannot write .*\(Read-only file system\); .*another output folder"
+    ):
+        write_text(tmp_path / "runs" / "a.txt", "text")
+
+
+@pytest.mark.parametrize("parts", [("file", "a.txt"), ("file", "deep", "a.txt"), ("x" * 300,), ("folder",)])
+def test_an_impossible_path_is_one_sentence(tmp_path, parts):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(MetsegError, match=r"^cannot write .*choose another output folder$"):
+        write_text(tmp_path.joinpath(*parts), "text")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_text_and_json_are_utf_8_whatever_the_locale(tmp_path):
+    write_text(tmp_path / "a.txt", "Δ µm")
+    write_json(tmp_path / "a.json", {"patient": "Müller"})
+    assert (tmp_path / "a.txt").read_bytes() == "Δ µm".encode()
+    assert '"patient": "Müller"' in (tmp_path / "a.json").read_bytes().decode("utf-8")
+
+
+def test_paths_below_the_working_directory_are_shown_relative(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert shown(tmp_path / "runs" / "a") == "runs/a"
+    assert shown(Path("runs")) == "runs"
+    assert shown(tmp_path.parent / "elsewhere") == str(tmp_path.parent / "elsewhere")

@@ -1,0 +1,207 @@
+"""What every committed notebook holds to."""
+
+import ast
+import re
+from collections import Counter
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from metseg.config import TrainConfig
+from metseg.workbook import notebook_parameters, numbered_notebooks
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+NOTEBOOKS = numbered_notebooks(FOLDER)
+TRAINING = [path for path in NOTEBOOKS if "_train_" in path.stem]
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+each_training = pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.stem)
+
+
+def cells_of(path: Path, kind: str) -> list:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return [cell for cell in notebook.cells if cell.cell_type == kind]
+
+
+def lines_of(cell) -> list[str]:
+    return [line for line in cell.source.splitlines() if line.strip()]
+
+
+def test_all_are_here():
+    stems = [path.stem for path in NOTEBOOKS]
+    assert stems[:5] == [
+        "01_explore_data",
+        "02_preprocessing",
+        "03_train_nested_unet",
+        "04_train_attention_unet",
+        "04b_train_unet",
+    ]
+    assert {path.name for path in TRAINING} == {f"{stem}.ipynb" for stem in stems[2:5]}
+
+
+@each_notebook
+def test_opening(path):
+    first = nbformat.read(path, as_version=4).cells[0]
+    title, _, text = first.source.partition("\n")
+    assert first.cell_type == "markdown"
+    assert re.fullmatch(rf"# {path.name.partition('_')[0]} · \S.*", title)
+    assert re.search(r"\breads\b", text, re.IGNORECASE)
+    assert re.search(r"\bwrites\b", text, re.IGNORECASE)
+    assert re.search(r"\btakes\b[^.]*\b(seconds?|minutes?|hours?)\b", text, re.IGNORECASE)
+
+
+@each_notebook
+def test_parameters_cell(path):
+    code = cells_of(path, "code")
+    tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
+    assert tagged == code[:1]
+    lines = lines_of(tagged[0])
+    parameters = notebook_parameters(path)  # raises unless all are plain literals
+    assert len(parameters) == len(lines) == len(ast.parse(tagged[0].source).body)
+    assert [p.name for p in parameters.values() if not re.search(r"\w", p.help)] == []
+    assert {"run_name", "output_dir"} <= parameters.keys()
+    assert parameters["output_dir"].default == "../outputs/runs"
+
+
+@each_notebook
+def test_is_short_and_defines_nothing(path):
+    code = cells_of(path, "code")
+    assert len(code) <= 15
+    assert sum(len(lines_of(cell)) for cell in code) <= 120
+    for cell in code:
+        tree = ast.parse(cell.source)  # a line of magic or of shell is no Python
+        nodes = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        assert not any(isinstance(node, nodes) for node in ast.walk(tree))
+
+
+@each_notebook
+def test_steps_are_about_ten_lines(path):
+    for cell in cells_of(path, "code"):
+        is_list = re.match(r"config = train_config\(|from |import ", cell.source)
+        if not is_list and "parameters" not in cell.metadata.get("tags", []):
+            assert len(lines_of(cell)) <= 10, cell.source
+
+
+@each_notebook
+def test_carries_no_outputs(path):
+    for cell in cells_of(path, "code"):
+        assert cell.outputs == [] and cell.execution_count is None
+        assert set(cell.metadata) <= {"tags"}
+
+
+@each_notebook
+def test_all_imports_stand_in_one_cell(path):
+    importing = [
+        number
+        for number, cell in enumerate(cells_of(path, "code"))
+        if any(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(ast.parse(cell.source)))
+    ]
+    assert importing == [1]  # right behind the parameters
+
+
+@each_notebook
+def test_every_import_is_used(path):
+    tree = ast.parse("\n".join(cell.source for cell in cells_of(path, "code")))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {(a.asname or a.name).split(".")[0] for node in imports for a in node.names}
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert names - used == set()
+
+
+@pytest.mark.parametrize(("path", "following"), zip(NOTEBOOKS, NOTEBOOKS[1:], strict=False))
+def test_ends_with_a_link_to_the_next(path, following):
+    last = nbformat.read(path, as_version=4).cells[-1]
+    assert last.cell_type == "markdown"
+    ((title, target),) = re.findall(r"\[([^]]+)\]\(([^)]+)\)", last.source)
+    assert target == following.name
+    assert nbformat.read(following, as_version=4).cells[0].source.startswith(f"# {title}")
+
+
+@each_notebook
+def test_links_lead_somewhere(path):
+    text = "\n".join(cell.source for cell in cells_of(path, "markdown"))
+    for target in re.findall(r"\]\(([^)#]+)", text):
+        assert target.startswith("https://") or (path.parent / target).exists(), target
+
+
+@each_notebook
+def test_names_no_person_and_no_machine(path):
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"/home/|/Users/|/root/|/work/|[A-Z]:\\\\|\w@\w+\.\w", text)
+    metadata = nbformat.read(path, as_version=4).metadata
+    assert set(metadata) <= {"kernelspec", "language_info"}
+    assert metadata.kernelspec.name == "python3"
+    assert metadata.language_info == {"name": "python"}  # no version: it would change with whoever saves
+
+
+@each_notebook
+def test_numbers_are_not_stored_in_prose(path):
+    """A result in the text would be wrong after the next run."""
+    text = "\n".join(cell.source for cell in cells_of(path, "markdown"))
+    assert re.findall(r"\b0\.\d{2,}", text) == []
+
+
+# ---- trainings ----
+
+
+@each_training
+def test_training_declares_every_field_of_its_config(path):
+    parameters = notebook_parameters(path)
+    model = parameters["model"].default
+    applying = set(TrainConfig.model_fields) - (set() if model == "nested_unet" else {"deep_supervision"})
+    assert set(parameters) - {"run_name", "output_dir"} == applying
+    defaults = {name: parameters[name].default for name in applying}
+    assert TrainConfig(**defaults).model == model
+    assert path.stem.endswith(f"_train_{model}")
+
+
+@each_training
+def test_training_passes_every_parameter_on(path):
+    (call,) = (
+        node
+        for cell in cells_of(path, "code")
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "train_config"
+    )
+    passed = {keyword.arg: keyword.value.id for keyword in call.keywords}
+    assert passed == {name: name for name in set(notebook_parameters(path)) - {"run_name", "output_dir"}}
+
+
+def test_trainings_differ_in_the_network_alone():
+    def common(path: Path) -> dict:
+        parameters = notebook_parameters(path)
+        return {n: (p.default, p.help) for n, p in parameters.items() if n not in ("model", "deep_supervision")}
+
+    first, *others = map(common, TRAINING)
+    assert all(other == first for other in others)
+    assert len({notebook_parameters(path)["model"].default for path in TRAINING}) == len(TRAINING)
+
+
+def test_a_name_means_the_same_everywhere():
+    texts: dict[str, Counter] = {}
+    for path in NOTEBOOKS:
+        for name, parameter in notebook_parameters(path).items():
+            texts.setdefault(name, Counter())[repr(parameter.default)] += 1
+    assert {name: dict(seen) for name, seen in texts.items() if len(seen) > 1 and name != "model"} == {}
+
+
+def test_profiles_speak_of_declared_parameters_alone():
+    declared = {name for path in NOTEBOOKS for name in notebook_parameters(path)}
+    for profile in (FOLDER / "params").glob("*"):
+        assert profile.suffix == ".yml"
+        values = yaml.safe_load(profile.read_text(encoding="utf-8"))
+        assert values and set(values) <= declared - {"model", "run_name", "output_dir"}, profile.name
+
+
+def test_profiles_give_valid_configs():
+    from metseg.workbook import check_parameters, read_profile
+
+    for profile in (FOLDER / "params").glob("*.yml"):
+        values = read_profile(profile.stem, FOLDER)
+        check_parameters(values, NOTEBOOKS)
+        for path in TRAINING:
+            defaults = {name: p.default for name, p in notebook_parameters(path).items()}
+            merged = {n: values.get(n, d) for n, d in defaults.items() if n in TrainConfig.model_fields}
+            TrainConfig(**merged)

@@ -1,0 +1,151 @@
+"""What is pinned, what is imported, and which module may know of which."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "lib" / "metseg"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+DISTRIBUTION = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}  # imported under another name
+PIN = re.compile(r"[a-z0-9_-]+==\d[\w.]*")
+
+
+@pytest.fixture(scope="module")
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.fixture(scope="module")
+def environment() -> list[str]:
+    """The lines of environment.yml."""
+    return (ROOT / "environment.yml").read_text(encoding="utf-8").splitlines()
+
+
+def name_of(path: Path) -> str:
+    """The dotted name of a module of the package."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imported_by(path: Path) -> set[str]:
+    """Dotted names of all that a module imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after running some code."""
+    code += "\nimport json, sys\nprint(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+# ---- pins ----
+
+
+def test_both_lists_pin_the_same(project, environment):
+    conda = yaml.safe_load("\n".join(environment))["dependencies"]
+    (pip,) = (entry["pip"] for entry in conda if isinstance(entry, dict))
+    assert sorted(project["dependencies"]) == sorted(entry for entry in pip if entry != "-e .")
+    assert "-e ." in pip
+
+
+def test_every_package_is_pinned_and_named_once(project):
+    extras = [pin for pins in project["optional-dependencies"].values() for pin in pins]
+    pins = [*project["dependencies"], *extras]
+    assert [pin for pin in pins if not PIN.fullmatch(pin)] == []
+    names = [pin.partition("==")[0] for pin in pins]
+    assert len(names) == len(set(names))
+
+
+def test_every_line_of_the_environment_says_what_it_is_for(environment):
+    # "- pip:" opens a list and names nothing; all other entries carry a comment of a word or more
+    entries = [line for line in environment if line.strip().startswith("- ") and line.strip() != "- pip:"]
+    assert len(entries) > 20
+    assert [line for line in entries if not re.search(r"  # \w+", line)] == []
+    conda = [line.strip("- ").split()[0] for line in entries if line.startswith("  - ")]
+    assert all(re.fullmatch(r"[a-z]+=\d+(\.\d+)+", entry) for entry in conda)
+
+
+def test_python_of_the_environment_is_the_oldest_allowed(project, environment):
+    (oldest,) = re.findall(r"- python=([\d.]+)", "\n".join(environment))
+    assert project["requires-python"] == f">={oldest}"
+
+
+def test_what_is_imported_is_declared(project):
+    declared = {pin.partition("==")[0] for pins in _all_pins(project) for pin in pins}
+    imported = {name.split(".")[0] for path in MODULES for name in imported_by(path)}
+    foreign = imported - set(sys.stdlib_module_names) - {"metseg"}
+    transitive = {"jupyter_client", "traitlets"}  # parts of nbclient, which papermill executes with
+    assert {DISTRIBUTION.get(name, name.replace("_", "-")) for name in foreign - transitive} <= declared
+    assert foreign & set(DISTRIBUTION) == set(DISTRIBUTION)
+
+
+def _all_pins(project: dict) -> list[list[str]]:
+    return [project["dependencies"], *project["optional-dependencies"].values()]
+
+
+# ---- arrows ----
+
+
+def reached_from(start: str) -> set[str]:
+    """The modules of the package that a module imports, directly or through others."""
+    direct = {name_of(path): imported_by(path) for path in MODULES}
+    reached, todo = set(), [start]
+    while todo:
+        for name in direct.get(todo.pop(), ()):
+            if name in direct and name not in reached:
+                reached.add(name)
+                todo.append(name)
+    return reached
+
+
+def test_nothing_imports_the_command_line():
+    users = [path for path in MODULES if any(n.startswith("metseg.cli") for n in imported_by(path))]
+    assert users == []
+
+
+def test_metrics_know_no_models():
+    assert reached_from("metseg.metrics") == set()
+
+
+def test_no_circles():
+    assert [name for name in map(name_of, MODULES) if name in reached_from(name)] == []
+
+
+def test_only_the_models_know_keras_unet_collection():
+    users = {p.parent.name for p in MODULES if any(n.startswith("keras_unet") for n in imported_by(p))}
+    assert users == {"models"}
+
+
+def test_scores_and_figures_need_no_tensorflow():
+    names = "predict segment evaluate runs compare report thresholds contrast workbook".split()
+    names += [f"plots.{path.stem}" for path in (PACKAGE / "plots").glob("[!_]*.py")]
+    assert len(names) == 13
+    loaded = loaded_by("".join(f"import metseg.{name}\n" for name in names))
+    assert {"onnxruntime", "matplotlib", "metseg"} <= loaded
+    assert loaded & {"tensorflow", "keras", "tf2onnx", "torch", "jax"} == set()
+
+
+def test_help_comes_without_the_heavy_libraries():
+    loaded = loaded_by(
+        "import sys\nfrom metseg.cli import main\nsys.argv = ['metseg', '--help']\n"
+        "try:\n    main()\nexcept SystemExit as leaving:\n    assert not leaving.code"
+    )
+    assert "typer" in loaded
+    heavy = {"tensorflow", "keras", "matplotlib", "pandas", "numpy", "onnxruntime", "cv2", "papermill"}
+    assert loaded & heavy == set()

@@ -1,0 +1,467 @@
+"""Training: what it leaves behind, what it refuses, and that an interruption changes nothing."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_scans import tiny_config, write_case, write_scans
+
+from metseg import files
+from metseg import train as train_module
+from metseg.batches import EpochBatches
+from metseg.data.cache import SliceCache
+from metseg.data.split import read_split
+from metseg.errors import MetsegError
+from metseg.train import epochs_without_gain, learning_rate_of, prepare_data, train, validate
+
+COMPARED = ["epoch", "loss", "val_loss", "val_dice", "learning_rate"]  # all columns but seconds
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory) -> Path:
+    return write_scans(tmp_path_factory.mktemp("scans"))
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def finished(scans, cache_dir, tmp_path_factory) -> Path:
+    model_dir = tmp_path_factory.mktemp("finished") / "unet"
+    train(tiny_config(scans), model_dir, cache_dir=cache_dir)
+    return model_dir
+
+
+@pytest.fixture
+def copy(finished, tmp_path) -> Path:
+    """A finished training that a test may change."""
+    return Path(shutil.copytree(finished, tmp_path / "unet"))
+
+
+def history_of(model_dir: Path) -> pd.DataFrame:
+    return pd.read_csv(model_dir / "history.csv")
+
+
+def history(*dice: float) -> list[dict]:
+    return [{"val_dice": value} for value in dice]
+
+
+def fake_validation(monkeypatch, *dice: float) -> list[list[np.ndarray]]:
+    """Replaces the validation Dice of each epoch; returns the list that will hold each epoch's weights."""
+    weights = []
+
+    def validate(model, cache, rows, config):
+        weights.append(model.get_weights())
+        return 0.0, dice[len(weights) - 1]
+
+    monkeypatch.setattr(train_module, "validate", validate)
+    return weights
+
+
+# what a training leaves behind
+
+
+def test_files_of_a_finished_training(finished):
+    names = {path.name for path in finished.iterdir()} - {".lock"}
+    assert names == {
+        "config.json",
+        "split.json",
+        "history.csv",
+        "progress.json",
+        "model.keras",
+        "manifest.json",
+    }  # the checkpoint is gone, and no partial file is left
+    table = history_of(finished)
+    assert list(table.columns) == [*COMPARED, "seconds"]
+    assert list(table.epoch) == [1, 2]
+    manifest = json.loads((finished / "manifest.json").read_text())
+    assert manifest["epochs_trained"] == 2 and manifest["precision"] == "float32"
+    assert manifest["validation_dice"] == table.val_dice.max()
+    assert manifest["best_epoch"] == 1 + table.val_dice.argmax()
+    assert manifest["data"]["patients"] == 7 and manifest["data"]["slices"] == 21
+    assert manifest["config"] == json.loads((finished / "config.json").read_text())
+    assert manifest["data"]["fingerprint"] == read_split(finished / "split.json").fingerprint
+    progress = json.loads((finished / "progress.json").read_text())
+    assert progress["done"] and progress["epoch"] == progress["epochs"] == 2
+    assert progress["step"] == progress["steps"] and progress["seconds_left"] == 0
+
+
+def test_the_model_is_plain_keras_in_float32(scans, cache_dir, tmp_path):
+    model = train(
+        tiny_config(scans, epochs=1, precision="mixed_bfloat16"), tmp_path / "unet", cache_dir=cache_dir
+    )
+    assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
+    kinds = {type(layer) for layer in model.layers}
+    assert keras.layers.BatchNormalization in kinds
+    assert {kind.__module__.split(".")[0] for kind in kinds} == {"keras"}
+    assert not model.compiled and model.output_shape == (None, None, None, 1)
+
+
+def test_a_network_learns_the_blobs(scans, cache_dir, tmp_path):
+    config = tiny_config(scans, epochs=12, augment=False)
+    train(config, tmp_path / "unet", cache_dir=cache_dir)
+    table = history_of(tmp_path / "unet")
+    assert table.loss.iloc[-1] < 0.5 * table.loss.iloc[0]
+    assert table.val_dice.max() > 0.8
+
+
+def test_a_second_call_returns_the_model_without_training(finished, scans, cache_dir, monkeypatch, rng_images):
+    before = {path.name: path.read_bytes() for path in finished.iterdir()}
+    monkeypatch.setattr(train_module, "_train_epochs", lambda *_: pytest.fail("trained again"))
+    model = train(tiny_config(scans), finished, cache_dir=cache_dir)
+    assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
+    saved = keras.saving.load_model(finished / "model.keras")
+    np.testing.assert_array_equal(model.predict_on_batch(rng_images), saved.predict_on_batch(rng_images))
+
+
+@pytest.fixture
+def rng_images() -> np.ndarray:
+    return np.random.default_rng(3).random((2, 32, 32, 3), np.float32)
+
+
+def test_training_leaves_keras_as_it_was(finished):
+    assert keras.config.dtype_policy().name == "float32"
+
+
+# what it refuses
+
+
+def test_another_configuration_is_refused_by_name(finished, scans, cache_dir):
+    changed = tiny_config(scans, learning_rate=0.02, loss="dice")
+    with pytest.raises(MetsegError, match=r"loss bce_dice → dice, learning_rate 0\.01 → 0\.02\)") as error:
+        train(changed, finished, cache_dir=cache_dir)
+    assert "epochs" not in str(error.value)
+    assert json.loads((finished / "config.json").read_text())["loss"] == "bce_dice"
+
+
+@pytest.mark.parametrize("was_finished", [True, False])
+def test_other_data_under_the_same_name_is_refused(copy, scans, cache_dir, was_finished):
+    """Another file in the folder of scans changes their fingerprint, and who is in which set."""
+    split = json.loads((copy / "split.json").read_text())
+    split["fingerprint"] = "0123456789abcdef"
+    (copy / "split.json").write_text(json.dumps(split))
+    if not was_finished:
+        (copy / "manifest.json").unlink()
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    with pytest.raises(MetsegError, match="other data"):
+        train(tiny_config(scans), copy, cache_dir=cache_dir)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+
+
+def test_the_split_follows_the_data(scans, cache_dir, tmp_path):
+    more = Path(shutil.copytree(scans, tmp_path / "scans"))
+    first = prepare_data(tiny_config(scans), cache_dir=cache_dir).split
+    assert prepare_data(tiny_config(more), cache_dir=cache_dir).split == first  # wherever they lie
+    image, mask = np.full((3, 32, 32, 3), 50, np.uint8), np.zeros((3, 32, 32), bool)
+    write_case(more, "TEST_0099_20000101", image, mask)
+    assert prepare_data(tiny_config(more), cache_dir=cache_dir).split != first
+
+
+def test_a_folder_in_use_is_refused(scans, cache_dir, tmp_path):
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print('held', flush=True); input()",
+            tmp_path / ".lock",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(MetsegError, match="written by another process"):
+            train(tiny_config(scans), tmp_path, cache_dir=cache_dir)
+        assert not (tmp_path / "history.csv").exists()
+    finally:
+        holder.communicate("\n")
+
+
+def test_a_folder_that_cannot_be_written(scans, cache_dir, tmp_path):
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    with pytest.raises(MetsegError, match="cannot write"):
+        train(tiny_config(scans), tmp_path / "taken" / "unet", cache_dir=cache_dir)
+
+
+def test_no_lesion_to_learn_from(cache_dir, tmp_path):
+    for patient in range(1, 5):
+        image, mask = np.full((1, 32, 32, 3), 50, np.uint8), np.zeros((1, 32, 32), bool)
+        write_case(tmp_path / "scans", f"TEST_{patient:04d}_20000101", image, mask)
+    config = tiny_config(tmp_path / "scans", exclude_empty=True)
+    with pytest.raises(MetsegError, match="exclude_empty"):
+        train(config, tmp_path / "unet", cache_dir=cache_dir)
+
+
+# whose slices are used for what
+
+
+@pytest.mark.parametrize("changes", [{}, {"folds": 3, "fold": 1}, {"exclude_empty": True}])
+def test_no_test_patient_is_learned_from_or_validated_on(scans, cache_dir, tmp_path, monkeypatch, changes):
+    config = tiny_config(scans, epochs=1, **changes)
+    trained, validated = set(), set()
+
+    class Recorded(EpochBatches):
+        def __init__(self, cache, rows, **options):
+            trained.update(rows.tolist())
+            super().__init__(cache, rows, **options)
+
+    def validate(model, cache, rows, config):
+        validated.update(rows.tolist())
+        return 0.0, 0.0
+
+    monkeypatch.setattr(train_module, "EpochBatches", Recorded)
+    monkeypatch.setattr(train_module, "validate", validate)
+    train(config, tmp_path / "unet", cache_dir=cache_dir)
+    data = prepare_data(config, cache_dir=cache_dir)
+    split, slices = read_split(tmp_path / "unet" / "split.json"), data.cache.slices
+    assert split == data.split
+    assert set(slices.patient_id[list(trained)]) == set(split.train)
+    assert set(slices.patient_id[list(validated)]) == set(split.validation)
+    everyone = {*split.train, *split.validation, *split.test}
+    assert len(everyone) == len(split.train) + len(split.validation) + len(split.test) == 7 and split.test
+    # Each patient has three slices, the third without lesion; validation keeps it whatever training does.
+    assert len(trained) == len(split.train) * (2 if config.exclude_empty else 3)
+    assert len(validated) == len(split.validation) * 3
+
+
+# early stopping, and which epoch is kept
+
+
+def test_stops_when_patience_is_over_and_keeps_the_best_epoch(scans, cache_dir, tmp_path, monkeypatch):
+    weights = fake_validation(monkeypatch, 0.3, 0.5, 0.5, 0.4, 0.9)
+    model = train(tiny_config(scans, epochs=5, patience=2), tmp_path, cache_dir=cache_dir)
+    # The best is epoch 2, for an equal Dice is no gain; 3 and 4 are the two epochs without one.
+    assert list(history_of(tmp_path).val_dice) == [0.3, 0.5, 0.5, 0.4]
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert (manifest["best_epoch"], manifest["epochs_trained"]) == (2, 4)
+    assert json.loads((tmp_path / "progress.json").read_text())["done"]
+    for kept, best, last in zip(model.get_weights(), weights[1], weights[3], strict=True):
+        np.testing.assert_array_equal(kept, best)
+        assert not np.array_equal(kept, last)
+
+
+def test_epochs_without_gain():
+    assert epochs_without_gain([]) == 0
+    assert epochs_without_gain(history(0.5)) == 0
+    assert epochs_without_gain(history(0.5, 0.5, 0.4)) == 2
+    assert epochs_without_gain(history(0.5, 0.4, 0.6)) == 0
+    assert epochs_without_gain(history(0.5, 0.4, 0.6, 0.1)) == 1
+
+
+def test_learning_rates_by_hand():
+    cosine = tiny_config("x", epochs=4, learning_rate=0.8, schedule="cosine")
+    assert [learning_rate_of(epoch, [], cosine) for epoch in range(5)] == pytest.approx(
+        [0.8, 0.4 * (1 + math.sqrt(0.5)), 0.4, 0.4 * (1 - math.sqrt(0.5)), 0]
+    )
+    constant = tiny_config("x", learning_rate=0.8, schedule="constant")
+    assert learning_rate_of(7, history(0.5, *[0.1] * 6), constant) == 0.8
+
+    plateau = tiny_config("x", learning_rate=0.8, schedule="plateau")
+    for dice, expected in (
+        ([], 0.8),
+        ([0.5, 0.1, 0.1, 0.1, 0.1], 0.8),  # four epochs without a gain
+        ([0.5, 0.1, 0.1, 0.1, 0.1, 0.1], 0.4),  # five
+        ([0.5] * 6 + [0.4] * 4, 0.4),  # nine
+        ([0.5] * 6 + [0.4] * 5, 0.2),  # ten
+        ([0.5, *[0.1] * 5, 0.6], 0.4),  # a gain starts the count anew but does not give the rate back
+        ([0.5, *[0.1] * 5, 0.6, *[0.1] * 4], 0.4),
+        ([0.5, *[0.1] * 5, 0.6, *[0.1] * 5], 0.2),
+    ):
+        assert learning_rate_of(len(dice), history(*dice), plateau) == pytest.approx(expected), dice
+
+
+def test_the_schedule_reaches_the_optimizer(finished):
+    assert list(history_of(finished).learning_rate) == pytest.approx([0.01, 0.005])  # cosine of two epochs
+
+
+# validation
+
+
+class FakeModel:
+    """Says for each image the probabilities that are hidden in its pixels."""
+
+    def __init__(self, heads: int):
+        self.heads = heads
+
+    def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
+        return images[..., : self.heads]
+
+
+def fake_cache(masks: list, probabilities: list, patients: list[str]) -> SliceCache:
+    slices = pd.DataFrame({"patient_id": patients, "lesion_px": [np.sum(mask) for mask in masks]})
+    images = np.rint(np.array(probabilities, float) * 255).astype(np.uint8)
+    return SliceCache(images, np.array(masks, bool), slices, "0")
+
+
+def pixels(*values: float) -> np.ndarray:
+    """A 1×4 slice whose three channels are all these values."""
+    return np.repeat(np.array(values)[None, :, None], 3, axis=-1)
+
+
+def test_validation_by_hand():
+    masks = [[[1, 1, 0, 0]], [[1, 0, 0, 0]], [[0, 0, 0, 0]], [[0, 0, 0, 1]]]
+    said = [pixels(0.8, 0.8, 0.8, 0.2), pixels(0.2, 0.2, 0.2, 0.2), pixels(0, 0, 0, 0), pixels(0, 0, 0, 1)]
+    cache = fake_cache(masks, said, ["a", "a", "b", "c"])
+    config = tiny_config("x", loss="bce", batch_size=1)
+    # a over both its slices: 3 of reference, 3 predicted, 2 in both; b rightly left empty counts as 1.
+    loss, dice = validate(FakeModel(1), cache, np.arange(4), config)
+    assert dice == pytest.approx((2 * 2 / 6 + 1 + 1) / 3)
+    right, wrong = -math.log(0.8), -math.log(0.2)
+    first, second = (3 * right + wrong) / 4, (3 * right + wrong) / 4
+    assert loss == pytest.approx((first + second + 0 + 0) / 4, abs=1e-5)
+    # The batch size moves no Dice, though it may cut a patient in two.
+    for size in (2, 3, 4):
+        config = tiny_config("x", loss="bce", batch_size=size)
+        assert validate(FakeModel(1), cache, np.arange(4), config)[1] == pytest.approx(dice)
+    # Other rows, other patients.
+    assert validate(FakeModel(1), cache, np.array([0]), config)[1] == pytest.approx(2 * 2 / 5)
+
+
+def test_validation_threshold_and_heads():
+    # Heads say 0.2, 0.4 and 0.9 of each pixel: 0.5 on average.
+    said = np.tile(np.array([51, 102, 230]) / 255, (1, 4, 1))
+    cache = fake_cache([[[1, 1, 1, 1]]], [said], ["a"])
+    for threshold, dice in ((0.5, 1.0), (0.6, 0.0)):
+        config = tiny_config("x", threshold=threshold, loss="bce")
+        loss, found = validate(FakeModel(3), cache, np.array([0]), config)
+        assert found == dice
+        assert loss == pytest.approx(-np.log(np.array([51, 102, 230]) / 255).mean(), rel=1e-5)
+    # One head alone says 0.2 and finds nothing.
+    assert validate(FakeModel(1), cache, np.array([0]), tiny_config("x"))[1] == 0
+
+
+def test_a_false_alarm_in_a_healthy_patient_counts_as_nothing_right():
+    cache = fake_cache([[[0, 0, 0, 0]]], [pixels(0, 0, 0, 1)], ["a"])
+    assert validate(FakeModel(1), cache, np.array([0]), tiny_config("x"))[1] == 0
+
+
+# interruptions
+
+def same_result(resumed: Path, undisturbed: Path) -> None:
+    """Equal to the last bit: every number of the history but the seconds, and every weight."""
+    pd.testing.assert_frame_equal(history_of(resumed)[COMPARED], history_of(undisturbed)[COMPARED], check_exact=True)
+    models = [keras.saving.load_model(path / "model.keras") for path in (resumed, undisturbed)]
+    for a, b in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_kill_9_changes_nothing(scans, cache_dir, tmp_path):
+    """Killed with epoch 3's steps done but not saved: the weights are as far from the checkpoint as can be."""
+    config = tiny_config(
+        scans, model="nested_unet", deep_supervision=True, epochs=4, noise=0.02, precision="mixed_bfloat16"
+    )
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    train(config, undisturbed, cache_dir=cache_dir)
+    script = """
+        import sys, time
+        from pathlib import Path
+        from metseg import train
+        from metseg.config import TrainConfig
+
+        validate, epochs = train.validate, []
+
+        def validate_two_epochs(*arguments):
+            epochs.append(1)
+            if len(epochs) == 3:
+                Path(sys.argv[2], "in epoch 3").touch()
+                time.sleep(600)
+            return validate(*arguments)
+
+        train.validate = validate_two_epochs
+        config = TrainConfig.model_validate_json(sys.argv[1])
+        train.train(config, Path(sys.argv[2]), cache_dir=Path(sys.argv[3]))
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), config.model_dump_json(), killed, cache_dir],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        deadline = time.monotonic() + 300
+        while not (killed / "in epoch 3").exists():
+            assert child.poll() is None, "the training ended by itself"
+            assert time.monotonic() < deadline, "the training never came to its third epoch"
+            time.sleep(0.05)
+        before = history_of(killed)
+        assert list(before.epoch) == [1, 2]
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    assert not (killed / "manifest.json").exists()
+
+    train(config, killed, cache_dir=cache_dir)
+    same_result(killed, undisturbed)
+    # Two epochs were not trained again: the seconds that the killed process took still stand there.
+    pd.testing.assert_frame_equal(history_of(killed)[:2], before)
+
+
+@pytest.mark.slow
+def test_a_kill_between_any_two_writes(scans, cache_dir, tmp_path, monkeypatch):
+    """A kill leaves the disk as it was between two renames; each such state is kept, and the later resumed."""
+    config = tiny_config(scans, epochs=2)
+    undisturbed, states = tmp_path / "undisturbed", []
+    replace = os.replace
+
+    def keep_and_replace(source, target):
+        if Path(target).name != "progress.json":
+            states.append(Path(target).name)
+            shutil.copytree(undisturbed, tmp_path / f"before write {len(states)}")
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", keep_and_replace)
+    train(config, undisturbed, cache_dir=cache_dir)
+    monkeypatch.undo()
+    epoch = ["history.csv", "epoch-{}.weights.h5", "state.json"]
+    assert states == [
+        "config.json",
+        "split.json",
+        *(name.format(k) for k in (1, 2) for name in epoch),
+        "model.keras",
+        "manifest.json",
+    ]
+    for write in range(6, 11):  # from the second epoch's first write on; before it the disk is as in epoch 1
+        killed = tmp_path / f"before write {write}"
+        train(config, killed, cache_dir=cache_dir)
+        same_result(killed, undisturbed)
+        assert not (killed / "checkpoint").exists(), write
+
+
+def test_what_a_killed_save_left_is_not_looked_at(scans, cache_dir, tmp_path, monkeypatch):
+    """Files of a later epoch and half-written ones lie about; `state.json` names epoch 1."""
+    config = tiny_config(scans, epochs=2)
+    with monkeypatch.context() as patch:
+        fake_validation(patch, 0.5)  # the second epoch's IndexError is the interruption
+        with pytest.raises(IndexError):
+            train(config, tmp_path, cache_dir=cache_dir)
+    checkpoint = tmp_path / "checkpoint"
+    assert json.loads((checkpoint / "state.json").read_text())["last"] == "epoch-1.weights.h5"
+    for name in ("epoch-2.weights.h5", ".99.epoch-2.weights.h5", ".99.state.json"):
+        (checkpoint / name).write_bytes(b"half of a file")
+    (tmp_path / ".99.model.keras").write_bytes(b"half of a file")
+    train(config, tmp_path, cache_dir=cache_dir)
+    assert list(history_of(tmp_path).epoch) == [1, 2]
+    assert history_of(tmp_path).val_dice[0] == 0.5  # epoch 1 was taken over, not trained again
+    assert not checkpoint.exists()
+
+
+def test_resuming_a_finished_training_whose_manifest_was_not_written(copy, scans, cache_dir):
+    """Without its manifest a training counts as unfinished; without a checkpoint it begins again."""
+    before = history_of(copy)
+    (copy / "manifest.json").unlink()
+    train(tiny_config(scans), copy, cache_dir=cache_dir)
+    assert (copy / "manifest.json").exists()
+    pd.testing.assert_frame_equal(history_of(copy)[COMPARED], before[COMPARED])

@@ -1,0 +1,92 @@
+"""An ONNX model that marks bright pixels, and runs whose scores are known by hand; no TensorFlow."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pandas as pd
+from onnx import TensorProto, helper, numpy_helper
+
+from metseg.files import write_json
+from metseg.metrics import evaluate_case
+
+SIZE = 32
+DATA = {"name": "test scans", "licence": "none", "caution": "Test scans: nothing follows from them."}
+
+
+def write_bright_model(folder: Path, *, name: str = "unet", size: int = SIZE) -> Path:
+    """Writes `model.onnx` and `model.json`: lesion is where the mean of the channels is 128 or more."""
+    # sigmoid(w · (mean of channels in [0, 1] − 127.5/255)), steep enough to be 0 or 1 almost everywhere
+    weights = {"weight": np.full((3, 1), 200 / 3, np.float32), "bias": np.float32([-100])}
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", size, size, 3])
+    prob = helper.make_tensor_value_info("prob", TensorProto.FLOAT, ["n", size, size, 1])
+    nodes = [
+        helper.make_node("MatMul", ["image", "weight"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "bias"], ["logit"]),
+        helper.make_node("Sigmoid", ["logit"], ["prob"]),
+    ]
+    tensors = [numpy_helper.from_array(array, key) for key, array in weights.items()]
+    graph = helper.make_graph(nodes, "bright", [image], [prob], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, folder / "model.onnx")
+    description = {
+        "name": name,
+        "sha256": hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest(),
+        "preprocessing": {"image_size": size, "clip_limit": 0.0, "tile_grid": 8, "intensity": "stored"},
+        "threshold": 0.5,
+        "parameters": 4,
+        "data": DATA,
+        "validation_dice": 0.5,
+    }
+    write_json(folder / "model.json", description)
+    return folder
+
+
+def square(*, shift: int = 0) -> np.ndarray:
+    """Two slices, (2, 8, 8) bool: 4 px in the first one, none in the second."""
+    mask = np.zeros((2, 8, 8), bool)
+    mask[0, 2:4, 2 + shift : 4 + shift] = True
+    return mask
+
+
+# Of two squares of 4 px: all overlap, half, or none; the Dice is 1, 0.5 and 0. The miss has no prediction.
+WHOLE, HALF, MISSED, NOTHING = square(), square(shift=1), np.zeros((2, 8, 8), bool), None
+DICE_OF = {"WHOLE": 1.0, "HALF": 0.5, "MISSED": 0.0}
+
+
+def write_evaluated(
+    run_folder: Path, model: str, predictions: Mapping[str, np.ndarray], *, seconds: float | None = 120.0
+) -> Path:
+    """Writes what the training and scoring of one network leave behind.
+
+    Args:
+        run_folder: Folder of the run.
+        model: Name of the network.
+        predictions: {case_id: predicted mask}; the reference is always `square()`, but for a prediction of
+            None it is empty, and so is the prediction. The image is grey, 10 in the first case, then 20, …
+        seconds: Time of training; None writes no manifest.
+    """
+    folder = run_folder / model
+    rows, tables, arrays = [], [], {}
+    for k, (case_id, mask_pred) in enumerate(predictions.items(), start=1):
+        mask_ref = MISSED if mask_pred is None else square()
+        mask_pred = MISSED if mask_pred is None else mask_pred
+        row, table = evaluate_case(mask_ref, mask_pred, spacing_mm=(5.0, 1.0, 1.0))
+        who = {"patient_id": case_id.rpartition("_")[0], "case_id": case_id}
+        rows.append({**who, **row})
+        tables.append(table.assign(**who))
+        arrays[f"{case_id}/image"] = np.full((8, 8, 3), 10 * k, np.uint8)
+        arrays |= {f"{case_id}/mask_ref": mask_ref[0], f"{case_id}/mask_pred": mask_pred[0]}
+    evaluation = folder / "evaluation"
+    evaluation.mkdir(parents=True)
+    pd.DataFrame(rows).to_csv(evaluation / "per_patient.csv", index=False)
+    pd.concat(tables).to_csv(evaluation / "per_slice.csv", index=False)
+    np.savez(evaluation / "examples.npz", **arrays)
+    write_json(folder / "model.json", {"name": model, "data": DATA})
+    if seconds is not None:
+        write_json(folder / "manifest.json", {"train_seconds": seconds})
+    write_json(evaluation / "evaluation.json", {"parameters": 1000, "seconds_per_slice": 0.25})
+    return folder
