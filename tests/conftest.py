@@ -53,12 +53,12 @@ def write_slice() -> Callable[..., Path]:
 def write_set(write_slice, noise, square) -> Callable[..., Path]:
     """A function that writes two patients of 2 and 3 slices, 24 by 32 px.
 
-    Lesion pixels of the slices: 0 and 9 of TCGA_AA_0001, 0, 16 and 25 of TCGA_AA_0002.
+    Lesion pixels of the slices: 0 and 9 of TCGA_CS_0001, 0, 16 and 25 of TCGA_CS_0002.
     """
 
     def write(folder: Path, *, flat: bool = False) -> Path:
         seed = 0
-        for case_id, sides in (("TCGA_AA_0001_19990101", (0, 3)), ("TCGA_AA_0002_19990102", (0, 4, 5))):
+        for case_id, sides in (("TCGA_CS_0001_19990101", (0, 3)), ("TCGA_CS_0002_19990102", (0, 4, 5))):
             for n, side in enumerate(sides, start=1):
                 seed += 1
                 home = folder if flat else folder / case_id

@@ -30,7 +30,7 @@ def train_steps(model: keras.Model, steps: int) -> keras.Model:
 def state_of(model: keras.Model) -> dict[str, np.ndarray]:
     variables = [*model.weights, *model.optimizer.variables]
     names = [re.sub(r"_\d+", "", variable.path) for variable in variables]  # Keras counts models
-    return {f"{k} {name}": np.asarray(variable) for k, (name, variable) in enumerate(zip(names, variables, strict=True))}
+    return {f"{k} {names[k]}": np.asarray(variable) for k, variable in enumerate(variables)}
 
 
 def assert_same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:

@@ -1,7 +1,6 @@
 """Tables of masks that are known, worked out by hand."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from tiny_scans import finished_training, write_case
 
 from metseg import evaluate as evaluate_module
+from metseg import files
 from metseg.data.cases import CaseFiles, find_cases
 from metseg.data.split import Split, write_split
 from metseg.errors import MetsegError
@@ -120,14 +120,14 @@ def test_an_interrupted_evaluation_is_not_taken_for_a_whole_one(cases, tmp_path,
     """`evaluation.json` is written last and says that the tables beside it belong together."""
     output = tmp_path / "evaluation"
     evaluate("nowhere", cases[:1], output)
-    replace = evaluate_module.replacing.__globals__["os"].replace
+    replace = files.os.replace
 
     def die(source, target):
         if Path(target).name == name:
             raise KeyboardInterrupt
         replace(source, target)
 
-    monkeypatch.setattr(evaluate_module.replacing.__globals__["os"], "replace", die)
+    monkeypatch.setattr(files.os, "replace", die)
     with pytest.raises(KeyboardInterrupt):
         evaluate("nowhere", cases, output)
     monkeypatch.undo()
@@ -142,7 +142,8 @@ def test_an_interrupted_evaluation_is_not_taken_for_a_whole_one(cases, tmp_path,
 def model_dir(tmp_path) -> Path:
     folder = tmp_path / "model"
     folder.mkdir()
-    write_split(Split(("TEST_0001", "TEST_0002"), ("TEST_0003",), ("TEST_0004",), 0, "0"), folder / "split.json")
+    split = Split(("TEST_0001", "TEST_0002"), ("TEST_0003",), ("TEST_0004",), seed=0, fingerprint="0")
+    write_split(split, folder / "split.json")
     return folder
 
 
@@ -177,4 +178,3 @@ def test_unseen_cases_of_a_real_training_are_its_test_set(tmp_path_factory, tmp_
     table = evaluate(model_dir, unseen, tmp_path / "evaluation")
     assert list(table.case_id) == [each.case_id for each in unseen]
     assert table.dice.between(0, 1).all()
-    shutil.rmtree(tmp_path / "evaluation")

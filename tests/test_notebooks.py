@@ -3,6 +3,7 @@
 import ast
 import re
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from metseg.config import TrainConfig
-from metseg.workbook import notebook_parameters, numbered_notebooks
+from metseg.workbook import check_parameters, notebook_parameters, numbered_notebooks, read_profile
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = numbered_notebooks(FOLDER)
@@ -110,7 +111,7 @@ def test_every_import_is_used(path):
     assert names - used == set()
 
 
-@pytest.mark.parametrize(("path", "following"), zip(NOTEBOOKS, NOTEBOOKS[1:], strict=False))
+@pytest.mark.parametrize(("path", "following"), list(pairwise(NOTEBOOKS)))
 def test_ends_with_a_link_to_the_next(path, following):
     last = nbformat.read(path, as_version=4).cells[-1]
     assert last.cell_type == "markdown"
@@ -189,15 +190,15 @@ def test_a_name_means_the_same_everywhere():
 
 def test_profiles_speak_of_declared_parameters_alone():
     declared = {name for path in NOTEBOOKS for name in notebook_parameters(path)}
-    for profile in (FOLDER / "params").glob("*"):
+    profiles = list((FOLDER / "params").glob("*"))
+    assert {"cpu.yml", "gpu.yml"} <= {profile.name for profile in profiles}
+    for profile in profiles:
         assert profile.suffix == ".yml"
-        values = yaml.safe_load(profile.read_text(encoding="utf-8"))
-        assert values and set(values) <= declared - {"model", "run_name", "output_dir"}, profile.name
+        values = yaml.safe_load(profile.read_text(encoding="utf-8")) or {}
+        assert set(values) <= declared - {"model", "run_name", "output_dir"}, profile.name
 
 
 def test_profiles_give_valid_configs():
-    from metseg.workbook import check_parameters, read_profile
-
     for profile in (FOLDER / "params").glob("*.yml"):
         values = read_profile(profile.stem, FOLDER)
         check_parameters(values, NOTEBOOKS)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -54,8 +55,9 @@ def test_a_folder_of_the_working_directory_comes_first(runs, monkeypatch):
 def test_a_known_network_that_was_not_trained(runs):
     with pytest.raises(MetsegError, match="no finished run of attention_unet") as error:
         find_model("attention_unet", runs)
-    assert "trained: " in str(error.value) and "metseg train --model attention_unet" in str(error.value)
-    assert {"unet", "nested_unet"} <= set(str(error.value).replace(")", "").replace(",", "").split())
+    assert "metseg train --model attention_unet" in str(error.value)
+    trained = re.search(r"\(trained: (.*?)\)", str(error.value))[1]
+    assert set(trained.split(", ")) == {"unet", "nested_unet"}
 
 
 def test_an_unknown_name_lists_the_valid_ones(runs, tmp_path):
@@ -80,7 +82,7 @@ def test_model_folders_are_those_that_were_evaluated(runs):
     assert model_folders(runs / "z_old") == {"unet": runs / "z_old" / "unet"}
     with pytest.raises(MetsegError, match="no evaluated model"):
         model_folders(runs / "a_new")
-    with pytest.raises(MetsegError, match="there is no run .*; finished runs here: a_new, b_newest_nested, z_old"):
+    with pytest.raises(MetsegError, match="no run .*; finished runs here: a_new, b_newest_nested, z_old"):
         model_folders(runs / "c")
     with pytest.raises(MetsegError, match="none"):
         model_folders(runs / "nothing" / "c")

@@ -118,18 +118,14 @@ def test_a_network_learns_the_blobs(scans, cache_dir, tmp_path):
     assert table.val_dice.max() > 0.8
 
 
-def test_a_second_call_returns_the_model_without_training(finished, scans, cache_dir, monkeypatch, rng_images):
+def test_a_second_call_returns_the_model_without_training(finished, scans, cache_dir, monkeypatch):
     before = {path.name: path.read_bytes() for path in finished.iterdir()}
     monkeypatch.setattr(train_module, "_train_epochs", lambda *_: pytest.fail("trained again"))
     model = train(tiny_config(scans), finished, cache_dir=cache_dir)
     assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
     saved = keras.saving.load_model(finished / "model.keras")
-    np.testing.assert_array_equal(model.predict_on_batch(rng_images), saved.predict_on_batch(rng_images))
-
-
-@pytest.fixture
-def rng_images() -> np.ndarray:
-    return np.random.default_rng(3).random((2, 32, 32, 3), np.float32)
+    images = np.random.default_rng(3).random((2, 32, 32, 3), np.float32)
+    np.testing.assert_array_equal(model.predict_on_batch(images), saved.predict_on_batch(images))
 
 
 def test_training_leaves_keras_as_it_was(finished):
@@ -156,7 +152,7 @@ def test_other_data_under_the_same_name_is_refused(copy, scans, cache_dir, was_f
     if not was_finished:
         (copy / "manifest.json").unlink()
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
-    with pytest.raises(MetsegError, match="other data"):
+    with pytest.raises(MetsegError, match="other scans"):
         train(tiny_config(scans), copy, cache_dir=cache_dir)
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
 
@@ -171,13 +167,15 @@ def test_the_split_follows_the_data(scans, cache_dir, tmp_path):
 
 
 def test_a_folder_in_use_is_refused(scans, cache_dir, tmp_path):
+    script = """
+        import sys, filelock
+
+        with filelock.FileLock(sys.argv[1]):
+            print("held", flush=True)
+            input()
+    """
     holder = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print('held', flush=True); input()",
-            tmp_path / ".lock",
-        ],
+        [sys.executable, "-c", textwrap.dedent(script), tmp_path / ".lock"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -351,9 +349,11 @@ def test_a_false_alarm_in_a_healthy_patient_counts_as_nothing_right():
 
 # interruptions
 
+
 def same_result(resumed: Path, undisturbed: Path) -> None:
     """Equal to the last bit: every number of the history but the seconds, and every weight."""
-    pd.testing.assert_frame_equal(history_of(resumed)[COMPARED], history_of(undisturbed)[COMPARED], check_exact=True)
+    tables = [history_of(path)[COMPARED] for path in (resumed, undisturbed)]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
     models = [keras.saving.load_model(path / "model.keras") for path in (resumed, undisturbed)]
     for a, b in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -361,7 +361,7 @@ def same_result(resumed: Path, undisturbed: Path) -> None:
 
 @pytest.mark.slow
 def test_kill_9_changes_nothing(scans, cache_dir, tmp_path):
-    """Killed with epoch 3's steps done but not saved: the weights are as far from the checkpoint as can be."""
+    """Killed when epoch 3's steps are done but not saved: as far from the checkpoint as can be."""
     config = tiny_config(
         scans, model="nested_unet", deep_supervision=True, epochs=4, noise=0.02, precision="mixed_bfloat16"
     )
@@ -411,7 +411,7 @@ def test_kill_9_changes_nothing(scans, cache_dir, tmp_path):
 
 @pytest.mark.slow
 def test_a_kill_between_any_two_writes(scans, cache_dir, tmp_path, monkeypatch):
-    """A kill leaves the disk as it was between two renames; each such state is kept, and the later resumed."""
+    """A kill leaves the disk as it was between two renames; each such state is kept, the later resumed."""
     config = tiny_config(scans, epochs=2)
     undisturbed, states = tmp_path / "undisturbed", []
     replace = os.replace
@@ -456,12 +456,3 @@ def test_what_a_killed_save_left_is_not_looked_at(scans, cache_dir, tmp_path, mo
     assert list(history_of(tmp_path).epoch) == [1, 2]
     assert history_of(tmp_path).val_dice[0] == 0.5  # epoch 1 was taken over, not trained again
     assert not checkpoint.exists()
-
-
-def test_resuming_a_finished_training_whose_manifest_was_not_written(copy, scans, cache_dir):
-    """Without its manifest a training counts as unfinished; without a checkpoint it begins again."""
-    before = history_of(copy)
-    (copy / "manifest.json").unlink()
-    train(tiny_config(scans), copy, cache_dir=cache_dir)
-    assert (copy / "manifest.json").exists()
-    pd.testing.assert_frame_equal(history_of(copy)[COMPARED], before[COMPARED])

@@ -1,6 +1,5 @@
 """A data set of bright blobs that a tiny network learns in seconds, and a training on it."""
 
-import functools
 from pathlib import Path
 
 import numpy as np
@@ -45,22 +44,24 @@ def tiny_config(data_dir: Path, **changes) -> TrainConfig:
         "epochs": 2,
         "batch_size": 4,
         "learning_rate": 0.01,
+        "exclude_empty": False,
         "precision": "float32",
     }
     return train_config(**{**values, **changes})
 
 
-@functools.cache
 def finished_training(tmp_path_factory) -> Path:
-    """Trains and exports a deeply supervised nested U-Net, once a session; returns its folder.
+    """Trains and exports a deeply supervised nested U-Net, once for all test files; returns its folder.
 
     The scans lie in `<folder>/../../scans`.
     """
     from metseg.export import export_onnx
     from metseg.train import train
 
-    home = tmp_path_factory.mktemp("finished")
+    home = tmp_path_factory.getbasetemp() / "finished_training"
     model_dir = home / "runs" / "nested_unet"
+    if (model_dir / "model.json").exists():
+        return model_dir
     config = tiny_config(
         write_scans(home / "scans"), model="nested_unet", filters=(4, 8, 16), deep_supervision=True, epochs=4
     )

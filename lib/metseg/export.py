@@ -5,12 +5,12 @@ import hashlib
 import io
 import json
 import logging
+import warnings
 from pathlib import Path
 
 import keras
 
 from metseg.config import TrainConfig
-from metseg.data.provenance import provenance_of
 from metseg.files import replacing, write_json
 from metseg.models.inspect import inference_model
 
@@ -33,18 +33,18 @@ def export_onnx(model_dir: Path, *, prune: int | None = None) -> Path:
     onnx = model_dir / "model.onnx"
     with replacing(onnx) as partial:
         signature = [keras.InputSpec(dtype="float32", shape=(None, size, size, 3), name="image")]
-        # tf2onnx prints and logs every pass it makes.
+        # tf2onnx prints and logs every pass it makes, and asks NumPy for what NumPy 3 will have.
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
             model.export(partial, format="onnx", input_signature=signature, verbose=False)
-    provenance = provenance_of([manifest["data"]["first_case"]])
     description = {
         "name": config.model,
         "sha256": hashlib.sha256(onnx.read_bytes()).hexdigest(),
         "preprocessing": config.preprocessing.model_dump(),
         "threshold": config.threshold,
         "parameters": model.count_params(),
-        "data": {"name": provenance.name, "licence": provenance.licence, "caution": provenance.caution},
+        "data": {name: manifest["data"][name] for name in ("name", "licence", "caution")},
         "validation_dice": manifest["validation_dice"],
     }
     write_json(model_dir / "model.json", description)

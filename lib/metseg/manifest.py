@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import subprocess
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import keras
 from metseg import __version__
 from metseg.config import TrainConfig
 from metseg.data.cache import SliceCache
+from metseg.data.provenance import provenance_of
 from metseg.files import write_json
 from metseg.hardware import describe_hardware
 
@@ -57,7 +59,7 @@ def write_manifest(
             "fingerprint": cache.fingerprint,
             "patients": cache.slices.patient_id.nunique(),
             "slices": len(cache.slices),
-            "first_case": cache.slices.case_id[0],
+            **asdict(provenance_of(cache.slices.case_id)),
         },
         "config": config.model_dump(mode="json"),
         "hardware": describe_hardware(),

@@ -94,8 +94,8 @@ def run_notebook(
 
 
 def _child_environment() -> dict[str, str]:
-    """This environment, with quiet TensorFlow logs, and figures left to the kernel's inline backend."""
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, "PYTHONIOENCODING": "utf-8"}
+    """This environment, with figures left to the kernel's inline backend."""
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     environment.pop("MPLBACKEND", None)
     if "PYTHONPATH" in environment:  # a relative entry would point elsewhere from the notebooks' folder
         entries = environment["PYTHONPATH"].split(os.pathsep)

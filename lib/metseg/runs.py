@@ -33,8 +33,10 @@ def run_names(runs_dir: Path) -> list[str]:
 def read_tables(model_dir: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns a model's `per_patient` and `per_slice` tables as `metseg.compare` takes them."""
     folder = Path(model_dir) / "evaluation"
-    names = {"patient_id": str, "case_id": str}
-    return tuple(pd.read_csv(folder / f"{table}.csv", dtype=names) for table in ("per_patient", "per_slice"))
+    names = {"patient_id": str, "case_id": str}  # converters, not dtypes: those make nan of a patient "NA"
+    return tuple(
+        pd.read_csv(folder / f"{table}.csv", converters=names) for table in ("per_patient", "per_slice")
+    )
 
 
 def read_json(path: Path) -> dict:

@@ -98,7 +98,7 @@ def _complain_if_other_data(data: Dataset, model_dir: Path) -> None:
     begun = (model_dir / "history.csv").exists()
     if begun and read_split(model_dir / "split.json") != data.split:
         raise MetsegError(
-            f"{model_dir} holds a training on other scans; choose another run name"
+            f"{model_dir} began with other data; choose another run name"
         )
 
 

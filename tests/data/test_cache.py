@@ -56,16 +56,16 @@ def test_a_slice_alone_equals_the_slice_within_its_volume(scans):
 
 def test_the_table_tells_whose_slice_each_row_is(tmp_path, scans):
     table = open_cache(scans, CONFIG, folder=tmp_path / "cache").slices
-    assert table.case_id.tolist() == ["TCGA_AA_0001_19990101"] * 2 + ["TCGA_AA_0002_19990102"] * 3
-    assert table.patient_id.tolist() == ["TCGA_AA_0001"] * 2 + ["TCGA_AA_0002"] * 3
+    assert table.case_id.tolist() == ["TCGA_CS_0001_19990101"] * 2 + ["TCGA_CS_0002_19990102"] * 3
+    assert table.patient_id.tolist() == ["TCGA_CS_0001"] * 2 + ["TCGA_CS_0002"] * 3
     assert table.slice_index.tolist() == [1, 2, 1, 2, 3]
     assert (table.lesion_px > 0).tolist() == [False, True, False, True, True]
 
 
 def test_rows_of_patients_with_and_without_empty_slices(tmp_path, scans):
     opened = open_cache(scans, CONFIG, folder=tmp_path / "cache")
-    assert opened.rows(("TCGA_AA_0002",)).tolist() == [2, 3, 4]
-    assert opened.rows(("TCGA_AA_0002", "TCGA_AA_0001"), exclude_empty=True).tolist() == [1, 3, 4]
+    assert opened.rows(("TCGA_CS_0002",)).tolist() == [2, 3, 4]
+    assert opened.rows(("TCGA_CS_0002", "TCGA_CS_0001"), exclude_empty=True).tolist() == [1, 3, 4]
     assert opened.rows(()).tolist() == []
 
 
@@ -124,12 +124,12 @@ def test_the_fingerprint_does_not_depend_on_where_the_files_lie(tmp_path, write_
 def test_the_fingerprint_tells_one_changed_byte_and_one_changed_name(tmp_path, write_set):
     folder = write_set(tmp_path, flat=True)
     before = fingerprint(find_cases(folder))
-    path = folder / "TCGA_AA_0001_19990101_1.tif"
+    path = folder / "TCGA_CS_0001_19990101_1.tif"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     changed = fingerprint(find_cases(folder))
-    for each in sorted(folder.glob("TCGA_AA_0002*")):
+    for each in sorted(folder.glob("TCGA_CS_0002*")):
         each.rename(each.with_name(each.name.replace("0002", "0003")))
     renamed = fingerprint(find_cases(folder))
     assert len({before, changed, renamed}) == 3

@@ -22,7 +22,7 @@ from metseg.data.cases import (
 )
 from metseg.errors import MetsegError
 
-CASE = "TCGA_AA_0001_19990101"
+CASE = "TCGA_CS_0001_19990101"
 SHAPE = (24, 32)
 
 
@@ -47,8 +47,8 @@ def test_a_folder_for_each_patient_and_all_in_one_are_the_same_cases(tmp_path, w
     nested, flat = (
         find_cases(write_set(tmp_path / name, flat=flat)) for name, flat in (("n", False), ("f", True))
     )
-    assert [case.case_id for case in nested] == ["TCGA_AA_0001_19990101", "TCGA_AA_0002_19990102"]
-    assert [case.patient_id for case in nested] == ["TCGA_AA_0001", "TCGA_AA_0002"]
+    assert [case.case_id for case in nested] == ["TCGA_CS_0001_19990101", "TCGA_CS_0002_19990102"]
+    assert [case.patient_id for case in nested] == ["TCGA_CS_0001", "TCGA_CS_0002"]
     assert [[files.slice_index for files in case.slices] for case in nested] == [[1, 2], [1, 2, 3]]
     assert nested[0].slices[0].image == tmp_path / "n" / CASE / f"{CASE}_1.tif"
     assert nested[0].slices[0].mask == tmp_path / "n" / CASE / f"{CASE}_1_mask.tif"
@@ -210,7 +210,7 @@ def test_load_case_states_shapes_types_and_spacing(tmp_path, write_slice, noise,
     assert case.image.shape == (2, 24, 32, 3) and case.image.dtype == np.uint8
     assert case.mask.shape == (2, 24, 32) and case.mask.dtype == bool
     assert case.spacing_mm == pytest.approx((3, 1, 1))
-    assert (case.case_id, case.patient_id) == (CASE, "TCGA_AA_0001")
+    assert (case.case_id, case.patient_id) == (CASE, "TCGA_CS_0001")
 
 
 # Bad images

@@ -8,8 +8,8 @@ from metseg.data.check import check_data
 from metseg.data.provenance import LGG, OWN, PHANTOM, provenance_of
 from metseg.errors import MetsegError
 
-CASE = "TCGA_AA_0001_19990101"
-OTHER = "TCGA_AA_0002_19990102"
+CASE = "TCGA_CS_0001_19990101"
+OTHER = "TCGA_CS_0002_19990102"
 
 
 def test_a_sound_set_has_no_findings_and_its_table_is_counted_right(tmp_path, write_set):
@@ -18,7 +18,7 @@ def test_a_sound_set_has_no_findings_and_its_table_is_counted_right(tmp_path, wr
     assert report.cases.to_dict("records") == [
         {
             "case_id": CASE,
-            "patient_id": "TCGA_AA_0001",
+            "patient_id": "TCGA_CS_0001",
             "slices": 2,
             "tumour_slices": 1,
             "lesion_px": 9,
@@ -29,7 +29,7 @@ def test_a_sound_set_has_no_findings_and_its_table_is_counted_right(tmp_path, wr
         },
         {
             "case_id": OTHER,
-            "patient_id": "TCGA_AA_0002",
+            "patient_id": "TCGA_CS_0002",
             "slices": 3,
             "tumour_slices": 2,
             "lesion_px": 41,
@@ -130,8 +130,8 @@ def test_blank_slices_are_no_duplicates(tmp_path, write_slice, square):
 
 
 def test_two_scans_of_one_patient_are_no_two_spellings(tmp_path, write_slice, noise, square):
-    write_slice(tmp_path, "TCGA_AA_0001_19990101_1", noise(1), square(2))
-    write_slice(tmp_path, "TCGA_AA_0001_20010101_1", noise(2), square(2))
+    write_slice(tmp_path, "TCGA_CS_0001_19990101_1", noise(1), square(2))
+    write_slice(tmp_path, "TCGA_CS_0001_20010101_1", noise(2), square(2))
     assert check_data(tmp_path).findings == ()
 
 
@@ -184,7 +184,8 @@ def test_an_empty_folder_is_refused(tmp_path):
         (["TCGA_CS_4941_19960909", "TCGA_DU_5849_19950405"], LGG),
         (["PHANTOM_0001_20000101"], PHANTOM),
         (["clinic_1"], OWN),
-        (["TCGA_CS_4941_19960909", "PHANTOM_0001_20000101"], OWN),
+        (["TCGA_CS_4941_19960909", "PHANTOM_0001_20000101"], LGG),
+        (["TCGA_06_0119_20010101"], OWN),
     ],
 )
 def test_provenance_is_told_by_the_names(case_ids, provenance):
@@ -194,3 +195,10 @@ def test_provenance_is_told_by_the_names(case_ids, provenance):
 def test_the_glioma_set_is_never_called_metastasis():
     assert "glioma" in LGG.caution and "not metastasis" in LGG.caution
     assert LGG.licence == "CC BY-NC-SA 4.0"
+
+
+def test_a_tiff_of_another_name_is_noted_for_it_will_not_be_used(tmp_path, write_set):
+    write_set(tmp_path)
+    tifffile.imwrite(tmp_path / "brain.tif", np.zeros((4, 4), np.uint8))
+    (note,) = check_data(tmp_path).notes
+    assert note.startswith("1 TIFF files are not named <case>_<slice>.tif") and note.endswith("brain.tif")

@@ -22,13 +22,16 @@ def batch(rng) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def randomised(rng):
-    """A function that gives a model weights unlike those it starts with, running variances positive."""
+    """A function that gives a model weights unlike those it starts with, as if it had learned much."""
 
     def change(model: keras.Model) -> keras.Model:
-        weights = model.get_weights()
-        model.set_weights(
-            [np.abs(w + rng.normal(0, 0.2, w.shape)) if w.ndim == 1 else w * 1.5 for w in weights]
-        )
+        for weight in model.weights:
+            value = np.asarray(weight) + rng.normal(0, 0.2, weight.shape)
+            if "moving_variance" in weight.path:
+                value = np.abs(value)
+            if "logits/bias" in weight.path:
+                value *= 0.1  # away from the prior, so that probabilities spread around 1/2
+            weight.assign(value)
         return model
 
     return change

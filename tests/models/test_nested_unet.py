@@ -71,7 +71,7 @@ def test_without_deep_supervision_the_only_head_is_on_the_last_node(sources):
 def test_parameters_by_hand():
     a, b, c = FILTERS[2]
     encoder = stack(3, a) + stack(a, b) + stack(b, c)  # 284 + 928 + 3584
-    dense = stack(a + b, a) + stack(b + c, b) + stack(2 * a + b, a)  # X(0,1), X(1,1), X(0,2): 608 + 2368 + 752
+    dense = stack(a + b, a) + stack(b + c, b) + stack(2 * a + b, a)  # 608 + 2368 + 752
     head = a + 1
     assert build_nested_unet(filters=(a, b, c)).count_params() == encoder + dense + head == 8529
     assert build_nested_unet(filters=(a, b, c), deep_supervision=True).count_params() == 8529 + head

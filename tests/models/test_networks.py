@@ -8,6 +8,7 @@ import pytest
 
 from metseg.losses import bce_dice
 from metseg.models import BUILDERS, build_model
+from metseg.models.heads import LESION_PRIOR
 
 NETWORKS = [
     pytest.param("nested_unet", {}, id="nested_unet"),
@@ -45,6 +46,14 @@ def test_any_size_divisible_by_the_poolings(name, options, rng):
         output = np.asarray(model(rng.random((2, height, width, 3), np.float32)))
         assert output.shape == (2, height, width, heads)
         assert output.dtype == np.float32 and output.min() >= 0 and output.max() <= 1
+
+
+@pytest.mark.parametrize(("name", "options"), NETWORKS)
+def test_untrained_networks_expect_few_lesion_pixels(name, options, batch):
+    keras.utils.set_random_seed(0)
+    heads = build_model(name, filters=FILTERS, **options).predict_on_batch(batch[0])
+    for head in np.moveaxis(heads, -1, 0):
+        assert LESION_PRIOR / 3 < np.median(head) < 3 * LESION_PRIOR
 
 
 @pytest.mark.parametrize(("name", "options"), NETWORKS)

@@ -67,5 +67,5 @@ def test_attention_unet_gates_every_skip(depth, sources):
 def test_attention_unet_parameters_by_hand():
     gate0 = (8 * 4 + 4) + (16 * 4 + 4) + (4 + 1)  # W_x, W_g, ψ with bias and 4 = 8 // 2 channels between
     gate1 = (4 * 2 + 2) + (8 * 2 + 2) + (2 + 1)
-    ups = stack(16 + 8, 8) + stack(8 + 4, 4)  # 2368 + 608
-    assert build_attention_unet(filters=(4, 8, 16)).count_params() == ENCODER + gate0 + gate1 + ups + 5 == 7917
+    expected = ENCODER + gate0 + gate1 + stack(16 + 8, 8) + stack(8 + 4, 4) + 5  # ups 2368 + 608, head 5
+    assert build_attention_unet(filters=(4, 8, 16)).count_params() == expected == 7917

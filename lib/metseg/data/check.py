@@ -82,7 +82,7 @@ def check_data(folder: Path, *, on_case: Callable[[int, int], None] | None = Non
         rows.append(_check_case(case, findings, contents))
         if on_case:
             on_case(k + 1, len(cases))
-    findings += _same_content(contents) + _same_person(cases)
+    findings += _ignored_files(Path(folder), cases) + _same_content(contents) + _same_person(cases)
     findings.sort(key=lambda finding: not finding.error)
     return DataReport(pd.DataFrame(rows), tuple(findings), provenance_of(case.case_id for case in cases))
 
@@ -149,6 +149,16 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dic
         "spacing_mm": spacings[0] if spacings else None,
         "missing": ", ".join(missing),
     }
+
+
+def _ignored_files(folder: Path, cases: list[CaseFiles]) -> list[Finding]:
+    known = {path for case in cases for files in case.slices for path in (files.image, files.mask)}
+    tiffs = {path for path in folder.rglob("[!.]*") if path.suffix.lower() in (".tif", ".tiff")}
+    ignored = sorted(tiffs - known)
+    if not ignored:
+        return []
+    text = f"{len(ignored)} TIFF files are not named <case>_<slice>.tif and are ignored, such as {ignored[0]}"
+    return [Finding(False, text)]
 
 
 def _same_content(contents: dict[bytes, list[tuple[str, Path]]]) -> list[Finding]:

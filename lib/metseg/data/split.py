@@ -71,7 +71,12 @@ def kfold_by_patient(
     order = _shuffled(patients, seed)
     if not 2 <= folds <= len(order):
         raise MetsegError(f"folds={folds} but there are {len(order)} patients; choose 2 to {len(order)}")
-    return [_assign(order, order[k::folds], validation_fraction, seed, fingerprint) for k in range(folds)]
+    splits = []
+    for k in range(folds):
+        start = k * len(order) // folds  # so that the folds differ in validation patients too
+        turned = order[start:] + order[:start]
+        splits.append(_assign(turned, order[k::folds], validation_fraction, seed, fingerprint))
+    return splits
 
 
 def _shuffled(patients: Iterable[str], seed: int) -> list[str]:

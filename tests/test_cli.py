@@ -1,0 +1,586 @@
+"""The command line: options, exit statuses, and one readable line for a mistake."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from tiny_runs import HALF, MISSED, WHOLE, write_bright_model, write_evaluated
+from tiny_scans import write_scans
+
+from metseg import cli
+from metseg.data.split import Split, write_split
+from metseg.report import read_comparison, write_comparison
+
+PATIENTS = {f"P_{k}_20000101": mask for k, mask in enumerate((WHOLE, HALF, MISSED), start=1)}
+
+
+@pytest.fixture
+def metseg(monkeypatch, capsys, tmp_path):
+    """A function that runs a command in this process: (exit status, stdout, stderr).
+
+    An exception that reaches a user as a traceback reaches the test as well.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["metseg", *map(str, arguments)])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as leaving:
+            status = leaving.code or 0
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
+
+
+@pytest.fixture
+def refused(metseg, tmp_path):
+    """A function that runs a command that must fail in one line and write nothing; returns the line."""
+
+    def run(*arguments) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        status, out, err = metseg(*arguments)
+        assert (status, out) == (2, "")
+        assert err.startswith("metseg: ") and err.count("\n") == 1 and err.endswith("\n"), err
+        assert sorted(tmp_path.rglob("*")) == before
+        return err.removeprefix("metseg: ").strip()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """Folder of a model that marks bright pixels."""
+    return write_bright_model(tmp_path_factory.mktemp("run") / "unet")
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch) -> Path:
+    """A workbook of three notebooks that is never executed."""
+    notebooks = {
+        "01_explore_data": 'data_dir = "../data/phantom"\ngallery = 4',
+        "03_train_nested_unet": 'model = "nested_unet"\ndata_dir = ""\nepochs = 12\nimage_size = 128\nfilters = [8]',
+        "04b_train_unet": 'model = "unet"\ndata_dir = ""\nepochs = 12\nimage_size = 128\nfilters = [8]',
+    }
+    folder = tmp_path / "checkout" / "notebooks"
+    (folder / "params").mkdir(parents=True)
+    for stem, parameters in notebooks.items():
+        text = f'run_name = "workbook"\noutput_dir = "../outputs/runs"\n{parameters}'
+        cell = nbformat.v4.new_code_cell(text, metadata={"tags": ["parameters"]})
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / f"{stem}.ipynb")
+    (folder / "params" / "cpu.yml").write_text("epochs: 30\ngallery: 6\n")
+    monkeypatch.setattr("metseg.workbook.project_root", lambda: folder.parent)
+    return folder.parent
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list:
+    """What `run_notebooks` was asked for: (stems, values, run folder); a comparison lies there at once."""
+    calls = []
+
+    def record(notebooks, values, *, run_folder, on_event):
+        calls.append(([path.stem for path in notebooks], dict(values), run_folder))
+        if not (run_folder / "unet").exists():
+            write_evaluated(run_folder, "unet", PATIENTS)
+            write_comparison(read_comparison([run_folder]), run_folder / "comparison")
+
+    monkeypatch.setattr("metseg.workbook.run_notebooks", record)
+    return calls
+
+
+def grey(*shape: int, value: int = 0) -> np.ndarray:
+    return np.full((*shape, 3), value, np.uint8)
+
+
+def half_bright(height: int = 37, width: int = 53) -> np.ndarray:
+    """Black on the left, white from column 24 on."""
+    image = grey(height, width)
+    image[:, 24:] = 255
+    return image
+
+
+# ---- as a program ----
+
+
+def test_as_a_program(tmp_path):
+    """The status that a shell sees, and no traceback, for a mistake, a usage error and a success."""
+    program = Path(sys.executable).with_name("metseg")
+
+    def run(*arguments):
+        done = subprocess.run([program, *arguments], capture_output=True, text=True, cwd=tmp_path)
+        return done.returncode, done.stdout, done.stderr
+
+    status, out, err = run("check-data", "absent")
+    assert (status, out) == (2, "")
+    assert err == "metseg: absent is not a folder; give the one that holds the scans\n"
+    status, out, err = run("train", "--modle", "unet")
+    assert status == 2 and "No such option" in err and "Traceback" not in err
+    status, out, err = run("phantom", "small", "--patients", "1")
+    assert (status, out, err) == (0, "1 synthetic patients: small\n", "")
+
+
+def test_help_lists_all_commands(metseg):
+    status, out, err = metseg("--help")
+    assert (status, err) == (0, "")
+    for command in ("run", "train", "predict", "evaluate", "compare", "check-data", "phantom"):
+        assert f" {command} " in out
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("run", "--profile --data-dir --run-name --set --output-dir"),
+        ("train", "--model --epochs --data-dir --image-size --profile --run-name --set --output-dir"),
+        ("predict", "--model --input --output --output-dir"),
+        ("evaluate", "--model --data-dir --output --output-dir"),
+        ("compare", "RUN... --output --output-dir"),
+        ("check-data", "DIR"),
+        ("phantom", "DIR --patients --seed"),
+    ],
+)
+def test_options(metseg, monkeypatch, command, options):
+    monkeypatch.setenv("COLUMNS", "200")
+    status, out, _ = metseg(command, "--help")
+    assert status == 0
+    assert [option for option in options.split() if option not in out] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["teach"],
+        ["train"],
+        ["train", "--model", "unet", "--epochs", "0"],
+        ["train", "--model", "unet", "--epochs", "many"],
+        ["predict", "--model", "unet"],
+        ["evaluate", "--model", "unet"],
+        ["compare"],
+        ["check-data"],
+        ["phantom", "x", "--patients", "0"],
+        ["phantom", "x", "--seed", "-1"],
+        ["run", "extra"],
+    ],
+    ids=" ".join,
+)
+def test_usage_errors(metseg, tmp_path, arguments):
+    status, _, _ = metseg(*arguments)
+    assert status == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted(metseg, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("metseg.data.phantom.write_phantom", interrupt)
+    status, _, err = metseg("phantom", "x")
+    assert status == 130
+    assert err.startswith("metseg: interrupted; ") and err.count("\n") == 1
+
+
+# ---- run and train ----
+
+
+def test_run_asks_for_all_notebooks(metseg, asked, checkout, tmp_path):
+    status, out, err = metseg("run", "--output-dir", tmp_path / "runs", "--run-name", "first")
+    assert (status, err) == (0, "")
+    assert asked == [
+        (["01_explore_data", "03_train_nested_unet", "04b_train_unet"], {}, tmp_path / "runs" / "first")
+    ]
+    assert "U-Net" in out and "0.500" in out  # the mean of 1, 0.5 and 0
+    assert "Test scans: nothing follows from them." in out
+    assert "runs/first/comparison" in out and "runs/first/notebooks" in out
+
+
+def test_run_names_itself(metseg, asked, checkout, tmp_path):
+    assert metseg("run", "--profile", "cpu")[0] == 0
+    ((_, values, folder),) = asked
+    assert values == {"epochs": 30, "gallery": 6}
+    assert folder.parent == checkout / "outputs" / "runs"
+    assert folder.name.startswith("cpu-2")
+
+
+def test_what_is_typed_beats_the_profile(metseg, asked, checkout, tmp_path):
+    (tmp_path / "scans").mkdir()
+    where = ["--output-dir", "runs", "--run-name", "a"]
+    metseg("run", "--profile", "cpu", "--data-dir", "scans", "--set", "epochs=3", *where)
+    assert asked[-1][1] == {"epochs": 3, "gallery": 6, "data_dir": str(tmp_path / "scans")}
+
+    # a profile's words for other notebooks are no concern of a single training
+    train = ["train", "--model", "unet", "--profile", "cpu", *where]
+    status, out, _ = metseg(*train, "--epochs", "2", "--image-size", "64", "--set", "filters=[4, 8]")
+    assert status == 0
+    stems, values, folder = asked[-1]
+    assert (stems, folder) == (["04b_train_unet"], tmp_path / "runs" / "a")
+    assert values == {"epochs": 2, "image_size": 64, "filters": [4, 8]}
+    assert "runs/a/unet" in out and "04b_train_unet.html" in out
+
+    metseg(*train, "--epochs", "2", "--set", "epochs=1")
+    assert asked[-1][1] == {"epochs": 1}
+    metseg(*train)
+    assert asked[-1][1] == {"epochs": 30}
+
+
+def test_training_names_itself_after_its_network(metseg, asked, checkout):
+    metseg("train", "--model", "nested_unet")
+    assert asked[0][2].name.startswith("nested_unet-2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--profile", "huge"], ["no profile 'huge'", "cpu", "quick"]),
+        (["run", "--set", "epoch=3"], ["no parameter 'epoch'", "did you mean epochs?", "gallery", "filters"]),
+        (["run", "--set", "epochs"], ["'epochs' is not NAME=VALUE", "epochs=3"]),
+        (["run", "--set", "epochs=many"], ["epochs is 'many'", "whole number", "12"]),
+        (["run", "--set", "model=unet"], ["model is no parameter to set", "--model"]),
+        (["run", "--set", "run_name=x"], ["run_name is no parameter to set", "--run-name"]),
+        (["run", "--set", "output_dir=x"], ["output_dir is no parameter to set", "--output-dir"]),
+        (["run", "--data-dir", "absent"], ["absent is not a folder"]),
+        (["run", "--data-dir", "a_file"], ["a_file is not a folder"]),
+        (["train", "--model", "resnet"], ["no notebook trains 'resnet'", "nested_unet", "unet"]),
+        (["train", "--model", "unet", "--set", "gallery=3"], ["no parameter 'gallery'", "epochs"]),
+        (["train", "--model", "unet", "--data-dir", "absent"], ["absent is not a folder"]),
+        (["train", "--model", "unet", "--profile", "huge"], ["no profile 'huge'", "cpu"]),
+    ],
+    ids=lambda value: " ".join(value) if value[0] in ("run", "train") else "",
+)
+def test_run_and_train_refuse(refused, checkout, tmp_path, arguments, words):
+    (tmp_path / "a_file").touch()
+    line = refused(*arguments, "--output-dir", tmp_path / "runs")
+    assert [word for word in words if word not in line] == []
+
+
+@pytest.mark.parametrize("name", ["a/b", "../up", "..", ".", ".hidden", "/absolute", "a/"])
+@pytest.mark.parametrize("command", [["run"], ["train", "--model", "unet"]], ids=["run", "train"])
+def test_run_name_is_one_folder(refused, checkout, command, name):
+    line = refused(*command, "--run-name", name)
+    assert line == f"run name {name!r} is no folder name; use letters, digits, - and _"
+
+
+def test_output_dir_below_a_file(refused, checkout, tmp_path):
+    (tmp_path / "a_file").touch()
+    assert "cannot write to" in refused("run", "--output-dir", "a_file/runs", "--run-name", "a")
+
+
+def test_this_checkouts_own_parameters(refused, tmp_path):
+    line = refused("train", "--model", "attention_unet", "--set", "depth=4", "--output-dir", tmp_path / "runs")
+    assert "no parameter 'depth'" in line and "learning_rate" in line
+    line = refused("train", "--model", "res_unet", "--output-dir", tmp_path / "runs")
+    assert "attention_unet, nested_unet, unet" in line
+
+
+# ---- predict ----
+
+
+def written(folder: Path) -> dict[str, np.ndarray]:
+    """All files below a folder, which must be masks."""
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        mask = tifffile.imread(path)
+        assert mask.dtype == np.uint8 and set(np.unique(mask)) <= {0, 255}
+        found[path.relative_to(folder).as_posix()] = mask
+    return found
+
+
+def test_predict_one_file(metseg, model, tmp_path):
+    tifffile.imwrite(tmp_path / "scan.tif", half_bright(), photometric="rgb")
+    status, out, err = metseg("predict", "--model", model, "--input", "scan.tif", "--output", "masks")
+    assert (status, out, err) == (0, "1 masks by unet: masks\n", "")
+    ((name, mask),) = written(tmp_path / "masks").items()
+    assert name == "scan_mask.tif" and mask.shape == (37, 53)
+    # the network sees 32 px for 53, so the edge at column 24 is sharp to two pixels
+    assert (mask[:, :22] == 0).all() and (mask[:, 26:] == 255).all()
+
+
+def test_predict_a_tree(metseg, model, tmp_path):
+    source = tmp_path / "in"
+    (source / "a" / "deep").mkdir(parents=True)
+    tifffile.imwrite(source / "white.tif", grey(37, 53, value=255), photometric="rgb")
+    tifffile.imwrite(source / "white_mask.tif", grey(37, 53)[..., 0])
+    cv2.imwrite(str(source / "a" / "x.png"), half_bright(40, 48)[..., ::-1])
+    cv2.imwrite(str(source / "a" / "deep" / "y.jpg"), grey(20, 64, value=255))
+    cv2.imwrite(str(source / "a" / "deep" / "black.jpeg"), grey(33, 31))
+    before = {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
+
+    status, out, err = metseg("predict", "--model", model, "--input", source, "--output", tmp_path / "out")
+    assert (status, err) == (0, "") and "4 masks by unet" in out
+    masks = written(tmp_path / "out")
+    assert {name: mask.shape for name, mask in masks.items()} == {
+        "a/deep/black_mask.tif": (33, 31),
+        "a/deep/y_mask.tif": (20, 64),
+        "a/x_mask.tif": (40, 48),
+        "white_mask.tif": (37, 53),
+    }
+    assert (masks["white_mask.tif"] == 255).all() and (masks["a/deep/y_mask.tif"] == 255).all()
+    assert (masks["a/deep/black_mask.tif"] == 0).all()
+    assert (masks["a/x_mask.tif"][:, :22] == 0).all() and (masks["a/x_mask.tif"][:, 26:] == 255).all()
+    assert before == {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
+
+
+def test_predict_reads_colours_in_one_order(metseg, tmp_path):
+    """A PNG and a TIFF of the same three channels give the same mask; a model that sees one channel tells."""
+    folder = write_bright_model(tmp_path / "red" / "unet")
+    import hashlib
+
+    import onnx
+    from onnx import numpy_helper
+
+    network = onnx.load(folder / "model.onnx")
+    (weight,) = (tensor for tensor in network.graph.initializer if tensor.name == "weight")
+    weight.CopyFrom(numpy_helper.from_array(np.float32([[200], [0], [0]]), "weight"))
+    onnx.save(network, folder / "model.onnx")
+    description = json.loads((folder / "model.json").read_text())
+    description["sha256"] = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+    (folder / "model.json").write_text(json.dumps(description))
+
+    red = grey(32, 32)
+    red[..., 0] = 255
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "t.tif", red, photometric="rgb")
+    cv2.imwrite(str(tmp_path / "in" / "p.png"), red[..., ::-1])
+    assert metseg("predict", "--model", folder, "--input", "in", "--output", "out")[0] == 0
+    assert all((mask == 255).all() for mask in written(tmp_path / "out").values())
+
+
+def test_predict_one_damaged_file_of_three(metseg, model, tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in ("a.tif", "c.tif"):
+        tifffile.imwrite(source / name, half_bright(), photometric="rgb")
+    whole = (source / "a.tif").read_bytes()
+    (source / "b.tif").write_bytes(whole[: len(whole) // 2])
+    status, out, err = metseg("predict", "--model", model, "--input", source, "--output", "out")
+    assert status == 2
+    assert set(written(tmp_path / "out")) == {"a_mask.tif", "c_mask.tif"}
+    assert "2 masks by unet" in out
+    assert err.startswith("metseg: ") and err.count("\n") == 1
+    assert "b.tif" in err and "a.tif" not in err
+
+
+def test_predict_names_every_bad_file(metseg, model, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"no image")
+    cv2.imwrite(str(tmp_path / "in" / "b.png"), grey(9, 9)[..., 0])
+    status, _, err = metseg("predict", "--model", model, "--input", "in", "--output", "out")
+    lines = err.splitlines()
+    assert status == 2 and len(lines) == 2
+    assert all(line.startswith("metseg: in/") for line in lines)
+    assert "a.png is no image" in lines[0] and "b.png has 1 channel" in lines[1]
+
+
+def test_predict_finds_the_newest_model_by_name(metseg, tmp_path):
+    for age, run in ((100, "old"), (0, "new")):
+        folder = write_bright_model(tmp_path / "runs" / run / "unet")
+        when = folder.stat().st_mtime - age
+        os.utime(folder / "model.json", (when, when))
+    # a threshold out of reach marks which of the two it is
+    path = tmp_path / "runs" / "new" / "unet" / "model.json"
+    path.write_text(path.read_text().replace('"threshold": 0.5', '"threshold": 1.5'))
+    tifffile.imwrite(tmp_path / "a.tif", grey(32, 32, value=255), photometric="rgb")
+    status, _, _ = metseg("predict", "--model", "unet", "--input", "a.tif", "--output-dir", "runs")
+    assert status == 0
+    assert (written(tmp_path / "predictions")["a_mask.tif"] == 0).all()
+
+
+def test_predict_refuses(refused, model, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", grey(8, 8), photometric="rgb")
+    (tmp_path / "empty").mkdir()
+    where = ["--output-dir", tmp_path / "runs", "--input"]
+    line = refused("predict", "--model", "resnet", *where, "a.tif")
+    assert "unknown model 'resnet'" in line and "nested_unet, attention_unet, unet" in line
+    assert "metseg train --model unet" in refused("predict", "--model", "unet", *where, "a.tif")
+    assert "absent does not exist" in refused("predict", "--model", model, *where, "absent")
+    assert "empty holds no image" in refused("predict", "--model", model, *where, "empty")
+    tifffile.imwrite(tmp_path / "a_mask.tif", grey(8, 8)[..., 0])
+    line = refused("predict", "--model", model, "--output", ".", *where, "a.tif")
+    assert "a_mask.tif lies there already" in line
+
+
+def test_predict_refuses_a_changed_model(refused, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", grey(8, 8), photometric="rgb")
+    folder = write_bright_model(tmp_path / "unet")
+    with (folder / "model.onnx").open("ab") as file:
+        file.write(b"\0")
+    assert "model.onnx is not the file" in refused("predict", "--model", folder, "--input", "a.tif")
+    (folder / "model.json").write_text("{")
+    assert "model.json is damaged" in refused("predict", "--model", folder, "--input", "a.tif")
+
+
+def test_predict_below_a_file(refused, model, tmp_path):
+    """Two images, one sentence: what cannot be written once cannot be written again."""
+    (tmp_path / "in").mkdir()
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(tmp_path / "in" / name, grey(8, 8), photometric="rgb")
+    (tmp_path / "a_file").touch()
+    line = refused("predict", "--model", model, "--input", "in", "--output", "a_file/out")
+    assert "cannot write a_file/out/a_mask.tif" in line
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
+def test_predict_into_a_read_only_folder(refused, model, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", grey(8, 8), photometric="rgb")
+    (tmp_path / "out").mkdir(mode=0o555)
+    assert "cannot write" in refused("predict", "--model", model, "--input", "a.tif", "--output", "out")
+
+
+# ---- evaluate and compare ----
+
+
+@pytest.fixture
+def scans(tmp_path) -> Path:
+    """Three patients of 32 px whose lesions are just what the model marks."""
+    return write_scans(tmp_path / "scans", patients=3, slices=2)
+
+
+def test_evaluate_leaves_out_who_was_seen(metseg, tmp_path, scans):
+    folder = write_bright_model(tmp_path / "run" / "unet")
+    split = Split(("TEST_0001",), ("TEST_0099",), ("TEST_0002",), seed=0, fingerprint="")
+    write_split(split, folder / "split.json")
+    status, out, err = metseg("evaluate", "--model", folder, "--data-dir", scans, "--output", "scores")
+    assert (status, err) == (0, "")
+    assert "2 scans of patients not seen in training; 1 left out" in out
+    assert "volume Dice of 2 patients: mean 1.000, median 1.000" in out
+    assert "Own scans" in out  # the caution that goes with the data
+    table = pd.read_csv(tmp_path / "scores" / "per_patient.csv")
+    assert table.patient_id.tolist() == ["TEST_0002", "TEST_0003"] and table.dice.tolist() == [1, 1]
+    names = {"per_patient.csv", "per_slice.csv", "examples.npz", "evaluation.json"}
+    assert {path.name for path in (tmp_path / "scores").iterdir()} == names
+
+
+def test_evaluate_counts_a_persons_scans_together(metseg, tmp_path, model):
+    """A scan whose lesion is dark is missed: (1 + 0) / 2 over scans, but 2·16 / (16 + 32) over the person."""
+    folder = tmp_path / "scans" / "all"
+    folder.mkdir(parents=True)
+    for date, value in (("20000101", 255), ("20010101", 50)):
+        mask = np.zeros((32, 32), np.uint8)
+        mask[8:12, 8:12] = 255
+        image = grey(32, 32, value=20)
+        image[mask > 0] = value
+        tifffile.imwrite(folder / f"P_1_{date}_1.tif", image, photometric="rgb")
+        tifffile.imwrite(folder / f"P_1_{date}_1_mask.tif", mask)
+    _, out, _ = metseg("evaluate", "--model", model, "--data-dir", "scans")
+    assert "volume Dice of 1 patients: mean 0.667, median 0.667" in out
+    assert (tmp_path / "evaluation" / "evaluation.json").exists()
+
+
+def test_evaluate_refuses(refused, model, tmp_path, scans):
+    where = ["--data-dir", scans, "--output-dir", tmp_path / "runs"]
+    assert "unknown model 'resnet'" in refused("evaluate", "--model", "resnet", *where)
+    assert "absent is not a folder" in refused("evaluate", "--model", model, "--data-dir", "absent")
+    (tmp_path / "empty").mkdir()
+    assert "empty holds no scan" in refused("evaluate", "--model", model, "--data-dir", "empty")
+    (tmp_path / "a_file").touch()
+    assert "cannot write" in refused("evaluate", "--model", model, *where, "--output", "a_file/scores")
+    (scans / "TEST_0002_20000101" / "TEST_0002_20000101_1_mask.tif").unlink()
+    assert "TEST_0002_20000101_1.tif has no mask" in refused("evaluate", "--model", model, *where)
+
+
+def test_evaluate_refuses_to_score_what_was_learned(refused, tmp_path, scans):
+    folder = write_bright_model(tmp_path / "run" / "unet")
+    everyone = tuple(f"TEST_000{k}" for k in (1, 2, 3))
+    write_split(Split(everyone[:2], everyone[2:], ("X",), 0, ""), folder / "split.json")
+    assert "trained or chosen on all" in refused("evaluate", "--model", folder, "--data-dir", scans)
+
+
+def test_compare(metseg, tmp_path):
+    for run, model in (("a", "unet"), ("a", "attention_unet"), ("b", "unet")):
+        write_evaluated(tmp_path / "runs" / run, model, PATIENTS)
+    status, out, err = metseg("compare", "a", "--output-dir", "runs")
+    assert (status, err) == (0, "")
+    assert "Attention U-Net" in out and "runs/a/comparison" in out
+    first = (tmp_path / "runs" / "a" / "comparison" / "comparison.json").read_bytes()
+
+    # several runs, by name or by folder; the comparison of the one run stays as it is
+    status, out, _ = metseg("compare", "a", "runs/b", "--output-dir", "runs")
+    assert status == 0 and "a · U-Net" in out and "b · U-Net" in out
+    record = json.loads((tmp_path / "runs" / "a" / "comparison-b" / "comparison.json").read_text())
+    assert {row["model"] for row in record["summary"]} == {"a/unet", "a/attention_unet", "b/unet"}
+    assert (tmp_path / "runs" / "a" / "comparison" / "comparison.json").read_bytes() == first
+
+    assert metseg("compare", "b", "--output", "elsewhere", "--output-dir", "runs")[0] == 0
+    assert (tmp_path / "elsewhere" / "comparison.json").exists()
+
+
+def test_compare_shows_intervals_and_what_is_undefined(metseg, tmp_path):
+    write_evaluated(tmp_path / "runs" / "a", "unet", PATIENTS)
+    healthy = dict.fromkeys(PATIENTS)
+    write_evaluated(tmp_path / "runs" / "b", "unet", healthy)
+    _, out, _ = metseg("compare", "a", "--output-dir", "runs")
+    assert "0.500 (0.000–1.000)" in out
+    line = metseg("compare", "b", "--output-dir", "runs")[2]
+    assert line.startswith("metseg: no held-out patient of unet has a Dice") and line.count("\n") == 1
+
+
+def test_compare_refuses(refused, tmp_path):
+    runs = tmp_path / "runs"
+    write_evaluated(runs / "a", "unet", PATIENTS)
+    write_evaluated(runs / "b", "unet", dict(list(PATIENTS.items())[:2]))
+    (runs / "c").mkdir()
+    where = ["--output-dir", "runs"]
+    line = refused("compare", "absent", *where)
+    assert "there is no run" in line and "finished runs here: a, b" in line
+    assert "different patients" in refused("compare", "a", "b", *where)
+    assert "holds no evaluated model" in refused("compare", "c", *where)
+    (tmp_path / "a_file").touch()
+    assert "cannot write" in refused("compare", "a", "--output", "a_file/x", *where)
+
+
+# ---- check-data and phantom ----
+
+
+def test_check_data_good(metseg, scans):
+    status, out, err = metseg("check-data", "scans")
+    assert (status, err) == (0, "")
+    assert out.startswith("own scans: 3 patients, 3 scans, 6 slices, 3 with lesion.")
+    assert out.endswith("\nno errors\n")
+
+
+def test_check_data_damaged(metseg, scans):
+    paths = sorted(scans.rglob("*_1.tif"))
+    paths[0].write_bytes(paths[0].read_bytes()[:200])
+    paths[1].with_name(f"{paths[1].stem}_mask.tif").unlink()
+    status, out, err = metseg("check-data", "scans")
+    assert (status, err) == (1, "")
+    errors = [line for line in out.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 2 and paths[0].name in out and f"{paths[1].name} has no mask" in out
+    assert out.endswith("2 errors: mend them before you train\n")
+
+
+def test_check_data_refuses(refused, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a_file").touch()
+    assert "absent is not a folder" in refused("check-data", "absent")
+    assert "a_file is not a folder" in refused("check-data", "a_file")
+    assert "empty holds no scan" in refused("check-data", "empty")
+
+
+def test_phantom(metseg, tmp_path):
+    status, out, err = metseg("phantom", "new/set", "--patients", "1", "--seed", "3")
+    assert (status, out, err) == (0, "1 synthetic patients: new/set\n", "")
+    case = tmp_path / "new" / "set" / "PHANTOM_0001_20000101"
+    assert len(list(case.glob("*_mask.tif"))) == 16 and len(list(case.iterdir())) == 32
+    assert json.loads((tmp_path / "new" / "set" / "phantom.json").read_text())["seed"] == 3
+    status, out, _ = metseg("check-data", "new/set")
+    assert status == 0 and "metseg phantom: 1 patients" in out
+
+
+def test_phantom_refuses(refused, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    assert "mine exists and is no phantom" in refused("phantom", "mine", "--patients", "1")
+    (tmp_path / "a_file").touch()
+    assert "a_file exists and is no phantom" in refused("phantom", "a_file", "--patients", "1")
+    assert "cannot write a_file/set" in refused("phantom", "a_file/set", "--patients", "1")
+    assert "patients is 10000" in refused("phantom", "x", "--patients", "10000")

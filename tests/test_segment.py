@@ -1,0 +1,84 @@
+"""Where masks go, what is left alone, and what a mask file holds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from metseg.errors import MetsegError
+from metseg.segment import segmentable, write_mask
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def test_one_image(tmp_path):
+    touch(tmp_path, "scan.png")
+    assert segmentable(tmp_path / "scan.png", Path("out")) == [
+        (tmp_path / "scan.png", Path("out/scan_mask.tif"))
+    ]
+
+
+def test_a_tree_is_mirrored_and_its_masks_are_left_alone(tmp_path):
+    source = touch(
+        tmp_path / "in", "b.tif", "a/x_1.TIFF", "a/x_1_mask.tif", "a/deep/y.jpeg", "a/deep/y_MASK.png",
+        "a/z.jpg", "notes.txt", ".hidden.tif", "mask.png",
+    )  # fmt: skip
+    (source / "folder.tif").mkdir()
+    found = segmentable(source, tmp_path / "out")
+    names = {i.relative_to(source).as_posix(): t.relative_to(tmp_path / "out").as_posix() for i, t in found}
+    assert names == {
+        "b.tif": "b_mask.tif",
+        "a/x_1.TIFF": "a/x_1_mask.tif",
+        "a/deep/y.jpeg": "a/deep/y_mask.tif",
+        "a/z.jpg": "a/z_mask.tif",
+        "mask.png": "mask_mask.tif",
+    }
+    assert [image for image, _ in found] == sorted(image for image, _ in found)
+
+
+def test_nothing_to_segment(tmp_path):
+    with pytest.raises(MetsegError, match="absent does not exist; give an image or a folder"):
+        segmentable(tmp_path / "absent", tmp_path)
+    touch(tmp_path, "a_mask.tif", "notes.txt")
+    with pytest.raises(MetsegError, match=r"holds no image; expected \.tif, \.tiff, \.png, \.jpg, \.jpeg"):
+        segmentable(tmp_path, tmp_path)
+
+
+def test_two_images_of_one_name(tmp_path):
+    source = touch(tmp_path, "a/x.png", "a/x.tif", "b/x.tif")
+    with pytest.raises(MetsegError, match="several images would write out/a/x_mask.tif; give") as refused:
+        segmentable(source, Path("out"))
+    assert "b/x" not in str(refused.value)
+
+
+@pytest.mark.parametrize("source", [".", "a.tif"])
+def test_a_reference_beside_its_image_is_never_overwritten(tmp_path, source):
+    touch(tmp_path, "a.tif", "a_mask.tif", "b.tif")
+    with pytest.raises(MetsegError, match="a_mask.tif lies there already and may be a reference; choose"):
+        segmentable(tmp_path / source, tmp_path)
+    assert segmentable(tmp_path / "b.tif", tmp_path) == [(tmp_path / "b.tif", tmp_path / "b_mask.tif")]
+
+
+def test_masks_elsewhere_may_be_written_again(tmp_path):
+    touch(tmp_path, "in/a.tif", "out/a_mask.tif")
+    assert segmentable(tmp_path / "in", tmp_path / "out") == [
+        (tmp_path / "in/a.tif", tmp_path / "out/a_mask.tif")
+    ]
+
+
+def test_mask_file(tmp_path):
+    mask = np.array([[True, False, False], [False, True, True]])
+    write_mask(mask, tmp_path / "new" / "a_mask.tif")
+    with tifffile.TiffFile(tmp_path / "new" / "a_mask.tif") as tif:
+        assert len(tif.pages) == 1
+        assert tif.pages[0].photometric == tifffile.PHOTOMETRIC.MINISBLACK
+        pixels = tif.asarray()
+    assert pixels.dtype == np.uint8
+    assert pixels.tolist() == [[255, 0, 0], [0, 255, 255]]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a_mask.tif"]
