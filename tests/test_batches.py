@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from metseg.augment import Augmentation
-from metseg.batches import EpochBatches
+from metseg.batches import EpochBatches, epoch_rows
 from metseg.data.cache import SliceCache
 
 SLICES, SIZE = 11, 16
@@ -110,3 +110,28 @@ def test_the_cache_is_not_changed(cache):
     before = cache.images.copy(), cache.masks.copy()
     everything(epoch_of(cache, augmentation=Augmentation(noise=0.1)))
     assert (cache.images == before[0]).all() and (cache.masks == before[1]).all()
+
+
+def rows_of(cache, epoch, **changes):
+    chosen = {"exclude_empty": False, "balance_empty": True, "seed": 0, **changes}
+    return set(epoch_rows(cache, ("P1", "P2"), epoch=epoch, **chosen).tolist())
+
+
+def test_an_epoch_takes_all_lesions_and_as_many_empty_slices_drawn_anew():
+    lesion_px = [0, 5, 0, 0, 0, 0, 0, 0, 7, 9]  # the last row is of a patient who is not asked for
+    slices = pd.DataFrame({"patient_id": ["P1"] * 5 + ["P2"] * 4 + ["P3"], "lesion_px": lesion_px})
+    cache = SliceCache(np.zeros((10, 4, 4, 3), np.uint8), np.zeros((10, 4, 4), bool), slices, "")
+    epochs = [rows_of(cache, epoch) for epoch in range(20)]
+    assert all({1, 8} < rows and len(rows) == 4 and 9 not in rows for rows in epochs)
+    assert set.union(*epochs) == set(range(9))  # over some epochs every empty slice has its turn
+    assert rows_of(cache, 3) == epochs[3]
+    assert rows_of(cache, 0, exclude_empty=True) == {1, 8}
+    assert rows_of(cache, 0, balance_empty=False) == set(range(9))
+
+
+def test_a_set_with_few_or_no_empty_or_lesion_slices_is_taken_whole():
+    slices = pd.DataFrame({"patient_id": ["P1", "P1", "P2"], "lesion_px": [3, 4, 0]})
+    cache = SliceCache(np.zeros((3, 4, 4, 3), np.uint8), np.zeros((3, 4, 4), bool), slices, "")
+    assert rows_of(cache, 0) == {0, 1, 2}
+    without = SliceCache(cache.images, cache.masks, slices.assign(lesion_px=0), "")
+    assert rows_of(without, 0) == {0, 1, 2}

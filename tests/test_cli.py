@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import cv2
@@ -17,16 +18,18 @@ from tiny_scans import write_scans
 
 from metseg import cli
 from metseg.data.split import Split, write_split
+from metseg.files import write_json
 from metseg.report import read_comparison, write_comparison
 
 PATIENTS = {f"P_{k}_20000101": mask for k, mask in enumerate((WHOLE, HALF, MISSED), start=1)}
 
 
 @pytest.fixture
-def metseg(monkeypatch, capsys, tmp_path):
+def metseg(monkeypatch, capsys, caplog, tmp_path):
     """A function that runs a command in this process: (exit status, stdout, stderr).
 
-    An exception that reaches a user as a traceback reaches the test as well.
+    An exception that reaches a user as a traceback reaches the test as well; what a library logs, and would
+    reach a user on stderr, fails the test.
     """
     monkeypatch.chdir(tmp_path)
 
@@ -37,6 +40,7 @@ def metseg(monkeypatch, capsys, tmp_path):
             status = 0
         except SystemExit as leaving:
             status = leaving.code or 0
+        assert caplog.records == []
         out, err = capsys.readouterr()
         return status, out, err
 
@@ -67,10 +71,11 @@ def model(tmp_path_factory) -> Path:
 @pytest.fixture
 def checkout(tmp_path, monkeypatch) -> Path:
     """A workbook of three notebooks that is never executed."""
+    training = 'data_dir = ""\nepochs = 12\nimage_size = 128\nfilters = [8]'
     notebooks = {
         "01_explore_data": 'data_dir = "../data/phantom"\ngallery = 4',
-        "03_train_nested_unet": 'model = "nested_unet"\ndata_dir = ""\nepochs = 12\nimage_size = 128\nfilters = [8]',
-        "04b_train_unet": 'model = "unet"\ndata_dir = ""\nepochs = 12\nimage_size = 128\nfilters = [8]',
+        "03_train_nested_unet": f'model = "nested_unet"\n{training}',
+        "04b_train_unet": f'model = "unet"\n{training}',
     }
     folder = tmp_path / "checkout" / "notebooks"
     (folder / "params").mkdir(parents=True)
@@ -275,10 +280,10 @@ def test_output_dir_below_a_file(refused, checkout, tmp_path):
 
 
 def test_this_checkouts_own_parameters(refused, tmp_path):
-    line = refused("train", "--model", "attention_unet", "--set", "depth=4", "--output-dir", tmp_path / "runs")
+    where = ["--output-dir", tmp_path / "runs"]
+    line = refused("train", "--model", "attention_unet", "--set", "depth=4", *where)
     assert "no parameter 'depth'" in line and "learning_rate" in line
-    line = refused("train", "--model", "res_unet", "--output-dir", tmp_path / "runs")
-    assert "attention_unet, nested_unet, unet" in line
+    assert "attention_unet, nested_unet, unet" in refused("train", "--model", "res_unet", *where)
 
 
 # ---- predict ----
@@ -330,21 +335,8 @@ def test_predict_a_tree(metseg, model, tmp_path):
 
 
 def test_predict_reads_colours_in_one_order(metseg, tmp_path):
-    """A PNG and a TIFF of the same three channels give the same mask; a model that sees one channel tells."""
-    folder = write_bright_model(tmp_path / "red" / "unet")
-    import hashlib
-
-    import onnx
-    from onnx import numpy_helper
-
-    network = onnx.load(folder / "model.onnx")
-    (weight,) = (tensor for tensor in network.graph.initializer if tensor.name == "weight")
-    weight.CopyFrom(numpy_helper.from_array(np.float32([[200], [0], [0]]), "weight"))
-    onnx.save(network, folder / "model.onnx")
-    description = json.loads((folder / "model.json").read_text())
-    description["sha256"] = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
-    (folder / "model.json").write_text(json.dumps(description))
-
+    """A model that sees the first channel alone tells red from blue, in a PNG as in a TIFF."""
+    folder = write_bright_model(tmp_path / "red" / "unet", channels=(1, 0, 0))
     red = grey(32, 32)
     red[..., 0] = 255
     (tmp_path / "in").mkdir()
@@ -381,13 +373,12 @@ def test_predict_names_every_bad_file(metseg, model, tmp_path):
 
 
 def test_predict_finds_the_newest_model_by_name(metseg, tmp_path):
-    for age, run in ((100, "old"), (0, "new")):
-        folder = write_bright_model(tmp_path / "runs" / run / "unet")
-        when = folder.stat().st_mtime - age
+    # what is white is lesion to the old one and none to the new one
+    for run, channels, year in (("new", (-1, 0, 0), 2026), ("old", (1, 0, 0), 2025)):
+        folder = write_bright_model(tmp_path / "runs" / run / "unet", channels=channels)
+        write_json(folder / "manifest.json", {"finished": f"{year}-01-01T00:00:00+00:00"})
+        when = datetime(year, 1, 1).timestamp()
         os.utime(folder / "model.json", (when, when))
-    # a threshold out of reach marks which of the two it is
-    path = tmp_path / "runs" / "new" / "unet" / "model.json"
-    path.write_text(path.read_text().replace('"threshold": 0.5', '"threshold": 1.5'))
     tifffile.imwrite(tmp_path / "a.tif", grey(32, 32, value=255), photometric="rgb")
     status, _, _ = metseg("predict", "--model", "unet", "--input", "a.tif", "--output-dir", "runs")
     assert status == 0
@@ -450,7 +441,7 @@ def test_evaluate_leaves_out_who_was_seen(metseg, tmp_path, scans):
     write_split(split, folder / "split.json")
     status, out, err = metseg("evaluate", "--model", folder, "--data-dir", scans, "--output", "scores")
     assert (status, err) == (0, "")
-    assert "2 scans of patients not seen in training; 1 left out" in out
+    assert out.startswith("2 scans of patients it has not seen; 1 of others left out\n")
     assert "volume Dice of 2 patients: mean 1.000, median 1.000" in out
     assert "Own scans" in out  # the caution that goes with the data
     table = pd.read_csv(tmp_path / "scores" / "per_patient.csv")
@@ -513,14 +504,23 @@ def test_compare(metseg, tmp_path):
     assert (tmp_path / "elsewhere" / "comparison.json").exists()
 
 
-def test_compare_shows_intervals_and_what_is_undefined(metseg, tmp_path):
+def test_compare_shows_intervals_and_what_is_undefined(metseg, refused, tmp_path):
     write_evaluated(tmp_path / "runs" / "a", "unet", PATIENTS)
     healthy = dict.fromkeys(PATIENTS)
     write_evaluated(tmp_path / "runs" / "b", "unet", healthy)
     _, out, _ = metseg("compare", "a", "--output-dir", "runs")
     assert "0.500 (0.000–1.000)" in out
-    line = metseg("compare", "b", "--output-dir", "runs")[2]
-    assert line.startswith("metseg: no held-out patient of unet has a Dice") and line.count("\n") == 1
+    assert "no held-out patient of unet has a Dice" in refused("compare", "b", "--output-dir", "runs")
+
+    # false alarms of one network alone: a Dice of 0 for it, none for the other
+    write_evaluated(tmp_path / "runs" / "c", "unet", healthy)
+    for name in ("per_patient", "per_slice"):
+        path = tmp_path / "runs" / "c" / "unet" / "evaluation" / f"{name}.csv"
+        table = pd.read_csv(path)
+        table["pred_voxels" if name == "per_patient" else "pred_px"] = 5
+        table.to_csv(path, index=False)
+    status, out, err = metseg("compare", "b", "c", "--output-dir", "runs")
+    assert (status, err) == (0, "") and "undefined" in out and "0.000 (0.000–0.000)" in out
 
 
 def test_compare_refuses(refused, tmp_path):

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+
 from metseg.compare import (
     DEFINITIONS,
     PAIR_DEFINITIONS,
@@ -76,10 +77,16 @@ def test_summarise_complete_miss_and_false_alarm():
 
 def test_a_miss_improves_no_column():
     found, missed = (summarise(*model_tables(BIG, small), **FEW) for small in (SMALL, SMALL_MISSED))
-    for key in (
-        "dice_mean dice_median tumour_slice_dice pooled_dice slice_dice_empty1 precision recall "
-        "lesion_sensitivity"
-    ).split():
+    for key in [
+        "dice_mean",
+        "dice_median",
+        "tumour_slice_dice",
+        "pooled_dice",
+        "slice_dice_empty1",
+        "precision",
+        "recall",
+        "lesion_sensitivity",
+    ]:
         assert missed[key] < found[key], key
     assert missed["hd95_median"] > found["hd95_median"]
 

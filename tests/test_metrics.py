@@ -5,8 +5,9 @@ import time
 
 import numpy as np
 import pytest
-from metseg.metrics import LesionCounts, detect_lesions, dice, evaluate_case, hd95, precision, recall
 from scipy import ndimage
+
+from metseg.metrics import LesionCounts, detect_lesions, dice, evaluate_case, hd95, precision, recall
 
 NAN = float("nan")
 
@@ -205,14 +206,24 @@ def test_evaluate_case_by_hand():
     mask_ref = np.stack([mask("##", ".."), EMPTY, EMPTY])
     mask_pred = np.stack([mask("#.", "#."), EMPTY, mask("..", ".#")])
     row, per_slice = evaluate_case(mask_ref, mask_pred, spacing_mm=(5.0, 2.0, 2.0))
-    assert (
-        list(row)
-        == (
-            "n_slices n_tumour_slices ref_voxels pred_voxels tp_voxels dice tumour_slice_dice "
-            "slice_dice_empty1 precision recall hd95 hd95_unit lesions_ref lesions_detected "
-            "lesions_false_positive ref_volume_ml"
-        ).split()
-    )
+    assert list(row) == [
+        "n_slices",
+        "n_tumour_slices",
+        "ref_voxels",
+        "pred_voxels",
+        "tp_voxels",
+        "dice",
+        "tumour_slice_dice",
+        "slice_dice_empty1",
+        "precision",
+        "recall",
+        "hd95",
+        "hd95_unit",
+        "lesions_ref",
+        "lesions_detected",
+        "lesions_false_positive",
+        "ref_volume_ml",
+    ]
     assert list(per_slice.columns) == ["slice_index", "ref_px", "pred_px", "tp_px", "dice"]
     assert (row["n_slices"], row["n_tumour_slices"]) == (3, 1)
     assert (row["ref_voxels"], row["pred_voxels"], row["tp_voxels"]) == (2, 3, 1)
@@ -256,7 +267,14 @@ def test_evaluate_case_wants_a_volume():
 
 # a miss never improves a score
 
-HIGHER_IS_BETTER = "dice tumour_slice_dice slice_dice_empty1 precision recall lesions_detected".split()
+HIGHER_IS_BETTER = [
+    "dice",
+    "tumour_slice_dice",
+    "slice_dice_empty1",
+    "precision",
+    "recall",
+    "lesions_detected",
+]
 
 
 def assert_no_better(worse: dict, better: dict, keys: list[str]) -> None:

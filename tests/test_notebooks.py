@@ -173,7 +173,9 @@ def test_training_passes_every_parameter_on(path):
 def test_trainings_differ_in_the_network_alone():
     def common(path: Path) -> dict:
         parameters = notebook_parameters(path)
-        return {n: (p.default, p.help) for n, p in parameters.items() if n not in ("model", "deep_supervision")}
+        return {
+            n: (p.default, p.help) for n, p in parameters.items() if n not in ("model", "deep_supervision")
+        }
 
     first, *others = map(common, TRAINING)
     assert all(other == first for other in others)

@@ -139,8 +139,8 @@ def test_only_the_models_know_keras_unet_collection():
 
 
 def test_scores_and_figures_need_no_tensorflow():
-    names = "predict segment evaluate runs compare report thresholds contrast workbook".split()
-    names += [f"plots.{path.stem}" for path in (PACKAGE / "plots").glob("[!_]*.py")]
+    names = ["predict", "segment", "evaluate", "runs", "compare", "report", "thresholds", "contrast"]
+    names += ["workbook"] + [f"plots.{path.stem}" for path in (PACKAGE / "plots").glob("[!_]*.py")]
     assert len(names) == 13
     loaded = loaded_by("".join(f"import metseg.{name}\n" for name in names))
     assert {"onnxruntime", "matplotlib", "metseg"} <= loaded

@@ -1,7 +1,6 @@
 """Finding runs and models by name."""
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -9,26 +8,28 @@ import pandas as pd
 import pytest
 
 from metseg.errors import MetsegError
+from metseg.files import write_json
 from metseg.runs import find_model, model_folders, read_json, read_tables, run_names
 
 
-def exported(runs: Path, run: str, model: str, *, age_s: float = 0, manifest: bool = True) -> Path:
-    """A folder that looks like that of an exported model, `age_s` seconds old."""
+def exported(runs: Path, run: str, model: str, *, year: int = 2026, manifest: bool = True) -> Path:
+    """A folder that looks like that of an exported model, finished in that year."""
     folder = runs / run / model
     folder.mkdir(parents=True)
-    for name in ("model.json", "model.onnx", *(["manifest.json"] if manifest else [])):
+    for name in ("model.json", "model.onnx"):
         (folder / name).write_text("{}")
-        os.utime(folder / name, (1_700_000_000 - age_s,) * 2)
+    if manifest:
+        write_json(folder / "manifest.json", {"finished": f"{year}-01-01T00:00:00+00:00"})
     return folder
 
 
 @pytest.fixture
 def runs(tmp_path) -> Path:
     runs = tmp_path / "runs"
-    exported(runs, "a_new", "unet", age_s=10)
-    exported(runs, "b_newest_nested", "nested_unet", age_s=20)
-    exported(runs, "z_old", "unet", age_s=1000)
-    exported(runs, "z_old", "nested_unet", age_s=1000)
+    exported(runs, "a_new", "unet")
+    exported(runs, "b_newest_nested", "nested_unet", year=2025)
+    exported(runs, "z_old", "unet", year=2024)
+    exported(runs, "z_old", "nested_unet", year=2024)
     (runs / "unfinished" / "unet").mkdir(parents=True)
     (runs / "unfinished" / "unet" / "config.json").write_text("{}")
     return runs

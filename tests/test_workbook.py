@@ -14,6 +14,8 @@ import nbformat
 import psutil
 import pytest
 from filelock import FileLock
+from rich.console import Console
+
 from metseg.errors import MetsegError
 from metseg.run_display import Event, RunDisplay
 from metseg.workbook import (
@@ -27,7 +29,6 @@ from metseg.workbook import (
     sweep,
     training_notebook,
 )
-from rich.console import Console
 
 RUN = 'run_name = "quick"  # folder of this run\noutput_dir = "../outputs/runs"  # parent of all runs\n'
 
@@ -237,7 +238,8 @@ def test_a_run_folder_in_use(typed_notebook, tmp_path):
     with FileLock(tmp_path / "quick" / ".lock"), pytest.raises(MetsegError) as error:
         run_notebooks([typed_notebook], {}, run_folder=tmp_path / "quick")
     assert str(error.value) == (
-        "run 'quick' is being written by another process; wait for it or choose another --run-name"
+        f"run '{tmp_path / 'quick'}' is being written by another process; "
+        "wait for it or choose another --run-name"
     )
     assert not (tmp_path / "quick" / "notebooks").exists()
 

@@ -16,10 +16,11 @@ SIZE = 32
 DATA = {"name": "test scans", "licence": "none", "caution": "Test scans: nothing follows from them."}
 
 
-def write_bright_model(folder: Path, *, name: str = "unet", size: int = SIZE) -> Path:
-    """Writes `model.onnx` and `model.json`: lesion is where the mean of the channels is 128 or more."""
-    # sigmoid(w · (mean of channels in [0, 1] − 127.5/255)), steep enough to be 0 or 1 almost everywhere
-    weights = {"weight": np.full((3, 1), 200 / 3, np.float32), "bias": np.float32([-100])}
+def write_bright_model(folder: Path, *, channels: tuple[float, ...] = (1 / 3, 1 / 3, 1 / 3)) -> Path:
+    """Writes `model.onnx` and `model.json`: lesion is where the channels' weighted sum is 128 or more."""
+    name, size = "unet", SIZE
+    # sigmoid(200 · (weighted sum in [0, 1] − 0.5)) is 0 or 1 but for a few grey values around 127.5
+    weights = {"weight": 200 * np.float32(channels).reshape(3, 1), "bias": np.float32([-100])}
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", size, size, 3])
     prob = helper.make_tensor_value_info("prob", TensorProto.FLOAT, ["n", size, size, 1])
     nodes = [
@@ -87,6 +88,8 @@ def write_evaluated(
     np.savez(evaluation / "examples.npz", **arrays)
     write_json(folder / "model.json", {"name": model, "data": DATA})
     if seconds is not None:
-        write_json(folder / "manifest.json", {"train_seconds": seconds})
+        write_json(
+            folder / "manifest.json", {"train_seconds": seconds, "finished": "2026-01-01T00:00:00+00:00"}
+        )
     write_json(evaluation / "evaluation.json", {"parameters": 1000, "seconds_per_slice": 0.25})
     return folder

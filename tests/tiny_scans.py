@@ -63,7 +63,7 @@ def finished_training(tmp_path_factory) -> Path:
     if (model_dir / "model.json").exists():
         return model_dir
     config = tiny_config(
-        write_scans(home / "scans"), model="nested_unet", filters=(4, 8, 16), deep_supervision=True, epochs=4
+        write_scans(home / "scans"), model="nested_unet", filters=(4, 8, 16), deep_supervision=True, epochs=8
     )
     train(config, model_dir, cache_dir=home / "cache")
     export_onnx(model_dir)

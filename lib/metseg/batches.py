@@ -7,6 +7,28 @@ from metseg.augment import Augmentation, augment_pair
 from metseg.data.cache import SliceCache
 
 
+def epoch_rows(
+    cache: SliceCache,
+    patients: tuple[str, ...],
+    *,
+    exclude_empty: bool,
+    balance_empty: bool,
+    seed: int,
+    epoch: int,
+) -> np.ndarray:
+    """Returns the rows of a cache that one epoch learns from.
+
+    These are all slices with lesion, and of those without: none (`exclude_empty`), as many as there are
+    with, drawn anew in each epoch (`balance_empty`), or all.
+    """
+    rows = cache.rows(patients, exclude_empty=exclude_empty)
+    has_lesion = cache.slices.lesion_px.to_numpy()[rows] > 0
+    lesion, empty = rows[has_lesion], rows[~has_lesion]
+    if balance_empty and 0 < len(lesion) < len(empty):
+        empty = np.random.default_rng([seed, epoch]).choice(empty, len(lesion), replace=False)
+    return np.concatenate([lesion, empty])
+
+
 class EpochBatches(keras.utils.PyDataset):
     """One epoch over some slices of a cache.
 

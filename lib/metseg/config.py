@@ -30,6 +30,7 @@ class TrainConfig(BaseModel):
             validation Dice; `constant` stays.
         patience: Epochs without a better validation Dice after which training stops; 0 never stops.
         exclude_empty: Leave slices without lesion out of training (never out of evaluation).
+        balance_empty: Else, draw in each epoch only as many of them as there are slices with lesion.
         augment: See `Augmentation`; False turns all of it off.
         rotation_deg … elastic: See `Augmentation`.
         test_fraction, validation_fraction: Shares of the patients.
@@ -55,7 +56,8 @@ class TrainConfig(BaseModel):
     learning_rate: float = Field(2e-3, gt=0, allow_inf_nan=False)
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     patience: int = Field(0, ge=0)
-    exclude_empty: bool = True
+    exclude_empty: bool = False
+    balance_empty: bool = True
     augment: bool = True
     rotation_deg: float = 15.0
     shift: float = 0.05

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,8 @@ def evaluate(
         if on_case:
             on_case(k + 1, len(cases))
     per_patient = pd.DataFrame(rows)
-    (output / "evaluation.json").unlink(missing_ok=True)  # so that it never stands beside another's tables
+    with suppress(OSError):  # not there, or the next line says why not
+        (output / "evaluation.json").unlink()  # so that it never stands beside another's tables
     with replacing(output / "per_patient.csv") as partial:
         per_patient.to_csv(partial, index=False)
     with replacing(output / "per_slice.csv") as partial:

@@ -45,7 +45,8 @@ def export_onnx(model_dir: Path, *, prune: int | None = None) -> Path:
         "threshold": config.threshold,
         "parameters": model.count_params(),
         "data": {name: manifest["data"][name] for name in ("name", "licence", "caution")},
-        "validation_dice": manifest["validation_dice"],
+        "prune": prune,
+        "validation_dice": manifest["validation_dice"] if prune is None else None,
     }
     write_json(model_dir / "model.json", description)
     return onnx

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from metseg.errors import MetsegError
 
 
@@ -30,6 +32,31 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # gone already, or below a path that is no folder
             partial.unlink()
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Makes a folder and holds its lock, which the system releases however this process ends.
+
+    Raises:
+        MetsegError: Another process holds it, or the folder cannot be written to.
+    """
+    lock = FileLock(Path(folder) / ".lock", timeout=0)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise MetsegError(
+            f"run '{shown(folder)}' is being written by another process; "
+            "wait for it or choose another --run-name"
+        ) from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise MetsegError(f"cannot write to {shown(folder)}: {reason}; choose another folder") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -42,7 +42,8 @@ class Predictor:
             self._preprocessing = Preprocessing(**self.description["preprocessing"])
             expected = self.description["sha256"]
         except (ValueError, KeyError, TypeError, ValidationError) as error:
-            raise MetsegError(f"{description} is damaged ({error!r:.80}); export the model again") from error
+            reason = " ".join(repr(error).split())  # pydantic's takes several lines
+            raise MetsegError(f"{description} is damaged ({reason:.80}); export the model again") from error
         content = onnx.read_bytes()
         if hashlib.sha256(content).hexdigest() != expected:
             raise MetsegError(

@@ -124,8 +124,12 @@ def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
 
     Returns:
         summary.csv, pairs.csv, dice_per_patient.csv, comparison.json, then the figures.
+
+    Raises:
+        MetsegError: No patient has a Dice, or the folder cannot be written to.
     """
     folder = Path(folder)
+    examples = read_examples(comparison, comparison.best)
     use_style()
     frames = {
         "summary": comparison.summary,
@@ -149,9 +153,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
         "summary": plot_summary(comparison.summary),
         "patients": plot_patient_dice(comparison.dice),
         "lesion_load": plot_dice_by_size(comparison.tables),
-        f"examples_{comparison.best.replace('/', '_')}": plot_predictions(
-            read_examples(comparison, comparison.best), columns=3
-        ),
+        f"examples_{comparison.best.replace('/', '_')}": plot_predictions(examples, columns=3),
     }
     for a, b in itertools.combinations(comparison.dice, 2):
         figures[f"paired_{b}_{a}".replace("/", "_")] = plot_paired(comparison.dice, b, a)

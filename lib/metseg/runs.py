@@ -33,10 +33,10 @@ def run_names(runs_dir: Path) -> list[str]:
 def read_tables(model_dir: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns a model's `per_patient` and `per_slice` tables as `metseg.compare` takes them."""
     folder = Path(model_dir) / "evaluation"
-    names = {"patient_id": str, "case_id": str}  # converters, not dtypes: those make nan of a patient "NA"
-    return tuple(
-        pd.read_csv(folder / f"{table}.csv", converters=names) for table in ("per_patient", "per_slice")
-    )
+    # A patient may be called NA; what is undefined is written as nothing.
+    names = {"patient_id": str, "case_id": str}
+    options = {"dtype": names, "keep_default_na": False, "na_values": [""]}
+    return tuple(pd.read_csv(folder / f"{table}.csv", **options) for table in ("per_patient", "per_slice"))
 
 
 def read_json(path: Path) -> dict:
@@ -59,8 +59,10 @@ def find_model(model: str, runs_dir: Path) -> Path:
     folder = path.parent if path.is_file() else path
     if (folder / "model.json").is_file():
         return folder
-    exported = sorted(Path(runs_dir).glob("*/*/model.json"), key=lambda file: file.stat().st_mtime)
-    newest = {file.parent.name: file.parent for file in exported}
+    manifests = Path(runs_dir).glob("*/*/manifest.json")
+    exported = [path for path in manifests if (path.parent / "model.json").is_file()]
+    exported.sort(key=lambda path: read_json(path)["finished"])  # the file's own time changes when copied
+    newest = {path.parent.name: path.parent for path in exported}
     if model in newest:
         return newest[model]
     trained = ", ".join(newest) or "none yet"

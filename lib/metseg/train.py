@@ -4,21 +4,21 @@ import json
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 
-from metseg.batches import EpochBatches
+from metseg.batches import EpochBatches, epoch_rows
 from metseg.checkpoint import Checkpoint
 from metseg.config import TrainConfig
 from metseg.data.cache import SliceCache, open_cache
 from metseg.data.cases import find_cases
 from metseg.data.split import Split, kfold_by_patient, read_split, split_by_patient, write_split
 from metseg.errors import MetsegError
-from metseg.files import replacing
+from metseg.files import replacing, sole_writer, write_text
 from metseg.hardware import best_precision
 from metseg.losses import LOSSES
 from metseg.manifest import write_manifest
@@ -63,20 +63,14 @@ def train(config: TrainConfig, model_dir: Path, *, cache_dir: Path) -> keras.Mod
             is writing to it, or the data cannot be used.
     """
     model_dir = Path(model_dir)
-    _complain_if_other_config(config, model_dir)
-    with replacing(model_dir / "config.json") as partial:  # also tells whether the folder can be written to
-        partial.write_text(config.model_dump_json(indent=1))
-    try:
-        with FileLock(model_dir / ".lock", timeout=0):
-            data = prepare_data(config, cache_dir=cache_dir)
-            _complain_if_other_data(data, model_dir)
-            if not (model_dir / "manifest.json").exists():
-                write_split(data.split, model_dir / "split.json")
-                _train_epochs(config, data, model_dir)
-    except Timeout:
-        raise MetsegError(
-            f"{model_dir} is being written by another process; wait for it or choose another run name"
-        ) from None
+    with sole_writer(model_dir):
+        _complain_if_other_config(config, model_dir)
+        write_text(model_dir / "config.json", config.model_dump_json(indent=1))
+        data = prepare_data(config, cache_dir=cache_dir)
+        _complain_if_other_data(data, model_dir)
+        if not (model_dir / "manifest.json").exists():
+            write_split(data.split, model_dir / "split.json")
+            _train_epochs(config, data, model_dir)
     return keras.saving.load_model(model_dir / "model.keras", compile=False)
 
 
@@ -89,17 +83,13 @@ def _complain_if_other_config(config: TrainConfig, model_dir: Path) -> None:
         f"{name} {before.get(name)} → {value}" for name, value in now.items() if before.get(name) != value
     ]
     if changed:
-        raise MetsegError(
-            f"{model_dir} holds other settings ({', '.join(changed)}); choose another run name"
-        )
+        raise MetsegError(f"{model_dir} holds other settings ({', '.join(changed)}); choose another run name")
 
 
 def _complain_if_other_data(data: Dataset, model_dir: Path) -> None:
     begun = (model_dir / "history.csv").exists()
     if begun and read_split(model_dir / "split.json") != data.split:
-        raise MetsegError(
-            f"{model_dir} began with other data; choose another run name"
-        )
+        raise MetsegError(f"{model_dir} began with other data; choose another run name")
 
 
 def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
@@ -109,12 +99,18 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
     model.compile(keras.optimizers.Adam(config.learning_rate), LOSSES[config.loss])
     checkpoint = Checkpoint(model_dir / "checkpoint", model)
     history = checkpoint.restore()
-    rows = data.cache.rows(data.split.train, exclude_empty=config.exclude_empty)
-    if len(rows) == 0:
-        raise MetsegError(f"no training slice in {config.data_dir} has a lesion; set exclude_empty to False")
-    reporter = _EpochReporter(
-        config, model_dir / "progress.json", -(-len(rows) // config.batch_size), history
+    chosen = partial(
+        epoch_rows,
+        data.cache,
+        data.split.train,
+        exclude_empty=config.exclude_empty,
+        balance_empty=config.balance_empty,
+        seed=config.seed,
     )
+    slices = len(chosen(epoch=0))
+    if slices == 0:
+        raise MetsegError(f"no training slice in {config.data_dir} has a lesion; set exclude_empty to False")
+    reporter = _EpochReporter(config, model_dir / "progress.json", -(-slices // config.batch_size), history)
 
     while len(history) < config.epochs and not _out_of_patience(history, config.patience):
         epoch = len(history)
@@ -122,7 +118,7 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
         model.optimizer.learning_rate = learning_rate_of(epoch, history, config)
         batches = EpochBatches(
             data.cache,
-            rows,
+            chosen(epoch=epoch),
             batch_size=config.batch_size,
             augmentation=config.augmentation,
             seed=config.seed,
@@ -131,6 +127,8 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
         fitted = model.fit(
             batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=[reporter]
         )
+        if not math.isfinite(fitted.history["loss"][-1]):
+            raise MetsegError(f"the loss is no number in epoch {epoch + 1}; choose a lower learning_rate")
         val_loss, val_dice = validate(model, data.cache, data.cache.rows(data.split.validation), config)
         row = {
             "epoch": epoch + 1,
@@ -142,15 +140,15 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
         }
         history.append(row)
         # Before the checkpoint: a kill between the two repeats this epoch, and its row is not lost.
-        with replacing(model_dir / "history.csv") as partial:
-            pd.DataFrame(history).to_csv(partial, index=False)
+        with replacing(model_dir / "history.csv") as unfinished:
+            pd.DataFrame(history).to_csv(unfinished, index=False)
         checkpoint.save(history)
         reporter.epoch_done(history)
 
     best = _build(config, "float32")
     best.set_weights(checkpoint.best_weights())
-    with replacing(model_dir / "model.keras") as partial:
-        best.save(partial)
+    with replacing(model_dir / "model.keras") as unfinished:
+        best.save(unfinished)
     write_manifest(
         model_dir, config, data.cache, history, precision=precision, parameters=best.count_params()
     )

@@ -13,17 +13,15 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from filelock import FileLock, Timeout
 
 from metseg.errors import MetsegError
-from metseg.files import shown, write_text
+from metseg.files import shown, sole_writer, write_text
 from metseg.notebook_process import run_notebook
 from metseg.run_display import Event
 
@@ -189,7 +187,7 @@ def run_notebooks(
     run_folder = Path(run_folder).resolve()
     check_parameters(values, notebooks)
     copies = [run_folder / "notebooks" / notebook.name for notebook in notebooks]
-    with _sole_writer(run_folder):
+    with sole_writer(run_folder):
         for position, (notebook, copy) in enumerate(zip(notebooks, copies, strict=True), start=1):
             copy.parent.mkdir(exist_ok=True)
             declared = notebook_parameters(notebook)
@@ -235,7 +233,7 @@ def sweep(
         cells = {name: json.dumps(value, default=str) for name, value in combination.items()}
         rows.append({"run": f"{run_folder.name}-{k}", "status": "waiting"} | cells)
     table = run_folder / "sweep.csv"
-    with _sole_writer(run_folder):
+    with sole_writer(run_folder):
         text = table.read_text(encoding="utf-8") if table.is_file() else ""
         for row in csv.DictReader(io.StringIO(text)):
             rows = [row if row == {**new, "status": "finished"} else new for new in rows]
@@ -261,27 +259,6 @@ def sweep(
             f"{shown(table)} gives and sweep again: finished runs are skipped"
         )
     return table
-
-
-@contextmanager
-def _sole_writer(run_folder: Path) -> Iterator[None]:
-    """Holds the run folder's lock, which the system releases however this process ends."""
-    lock = FileLock(run_folder / ".lock")
-    try:
-        run_folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise MetsegError(
-            f"run '{run_folder.name}' is being written by another process; "
-            "wait for it or choose another --run-name"
-        ) from None
-    except OSError as error:
-        reason = _reason(error)
-        raise MetsegError(f"cannot write to {shown(run_folder)}: {reason}; choose another folder") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _output_dir(run_folder: Path, notebook: Path) -> str:

@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from scipy.ndimage import binary_erosion
+
 from metseg.data import phantom
 from metseg.data.phantom import draw_phantom, make_phantom_case, write_phantom
 from metseg.data.phantom_lesions import MAX_DIAMETER_MM, MIN_DIAMETER_MM, draw_diameters_mm
 from metseg.errors import MetsegError
-from scipy.ndimage import binary_erosion
 
 CASE_1 = "PHANTOM_0001_20000101"
 SMALL = {"patients": 2, "slices": 3, "size": 48}
@@ -49,8 +50,12 @@ def test_same_seed_same_pixels_and_other_patient_or_seed_others():
 
 def test_layout_and_mask_values(tree):
     names = set(files_of(tree))
-    expected = {f"PHANTOM_000{p}_20000101/PHANTOM_000{p}_20000101_{s}{kind}.tif"
-                for p in (1, 2) for s in (1, 2, 3) for kind in ("", "_mask")}
+    expected = {
+        f"PHANTOM_000{p}_20000101/PHANTOM_000{p}_20000101_{s}{kind}.tif"
+        for p in (1, 2)
+        for s in (1, 2, 3)
+        for kind in ("", "_mask")
+    }
     assert names == expected | {"phantom.json"}
     masks = [tifffile.imread(tree / name) for name in names if name.endswith("_mask.tif")]
     assert all(mask.shape == (48, 48) and mask.dtype == np.uint8 for mask in masks)

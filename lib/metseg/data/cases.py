@@ -1,5 +1,6 @@
 """Scans and masks on disk, in the layout of the Kaggle LGG set, become cases."""
 
+import logging
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ _SLICE_NAME = re.compile(r"(?P<case>.+)_(?P<slice>\d+)(?P<mask>_mask)?", re.IGNO
 _SCAN_DATE = re.compile(r"_\d{8}$")
 _TIFF = (".tif", ".tiff")
 IMAGE_SUFFIXES = (*_TIFF, ".png", ".jpg", ".jpeg")
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # of a damaged file `decode` tells in one sentence
 
 
 @dataclass(frozen=True)

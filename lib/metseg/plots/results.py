@@ -26,7 +26,8 @@ def plot_history(history: pd.DataFrame, *, model: str) -> np.ndarray:
         best = history.loc[history.val_dice.idxmax()]
         axes[1].plot(best.epoch, best.val_dice, "o", color=colour)
         text, place = f"kept: {best.val_dice:.3f}", (best.epoch, best.val_dice)
-        axes[1].annotate(text, place, (0, -14), textcoords="offset points", ha="right")
+        side = "left" if best.epoch < history.epoch.mean() else "right"  # stays within the axes
+        axes[1].annotate(text, place, (0, -14), textcoords="offset points", ha=side)
     axes[1].set(xlabel="epoch", ylabel="validation Dice, mean of patients", ylim=(0, 1))
     for ax in axes:
         ax.xaxis.get_major_locator().set_params(integer=True)
@@ -35,15 +36,16 @@ def plot_history(history: pd.DataFrame, *, model: str) -> np.ndarray:
 
 def plot_patient_dice(dice: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Shows every patient's volume Dice and each network's median; one column a network."""
-    ax = axes_or_new(ax, (5.5, 3.2))
+    ax = axes_or_new(ax, (max(5.5, 1.7 * dice.shape[1]), 3.2))
     long = dice.melt(var_name="model", value_name="dice")
     order = list(dice.columns)
     colours = [colour_of(model) for model in order]
     by_model = {"x": "model", "y": "dice", "hue": "model", "order": order, "hue_order": order}
-    sns.boxplot(
-        long, **by_model, palette=colours, width=0.5, showfliers=False,
-        boxprops={"alpha": 0.25}, medianprops={"color": INK, "linewidth": 1.8}, ax=ax,
-    )  # fmt: skip
+    if long.dice.notna().any():  # seaborn cannot draw no box at all
+        sns.boxplot(
+            long, **by_model, palette=colours, width=0.5, showfliers=False,
+            boxprops={"alpha": 0.25}, medianprops={"color": INK, "linewidth": 1.8}, ax=ax,
+        )  # fmt: skip
     sns.stripplot(long, **by_model, palette=colours, size=4, jitter=0.15, ax=ax)
     ax.set_xticks(range(len(order)), [label_of(m) for m in order])
     ax.set(xlabel="", ylabel="volume Dice of a patient", ylim=(-0.02, 1.02))
@@ -79,7 +81,7 @@ def plot_dice_by_size(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None
         xlabel="reference lesion / voxels",
         ylabel="volume Dice of a patient",
     )
-    ax.legend(loc="lower right")
+    ax.legend()
     return ax
 
 
@@ -94,5 +96,5 @@ def plot_summary(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_yticks(range(len(summary)), [label_of(model) for model in summary.model])
     ax.invert_yaxis()
     ax.set(xlim=(0, 1), xlabel="volume Dice of held-out patients, 95 % bootstrap interval")
-    ax.legend(loc="lower left")
+    ax.legend()
     return ax

@@ -23,12 +23,10 @@ def fullest_slice(mask: np.ndarray) -> int:
 def plot_cases(cases: Sequence[Case]) -> np.ndarray:
     """Shows of each case the fullest slice in all channels, a row a case, with the reference outlined."""
     axes = _grid(len(cases), len(CHANNELS))
-    for ax, channel in zip(axes[0], CHANNELS, strict=True):
-        ax.set_title(channel)
-    for row, case in zip(axes, cases, strict=True):
+    for k, (row, case) in enumerate(zip(axes, cases, strict=True)):
         z = fullest_slice(case.mask)
         for channel, ax in enumerate(row):
-            picture(ax, case.image[z, ..., channel], ax.get_title())
+            picture(ax, case.image[z, ..., channel], "" if k else CHANNELS[channel])
             outline(ax, case.mask[z], REFERENCE)
         row[0].text(
             -0.04,
@@ -65,7 +63,8 @@ def plot_lesion_contrast(cases: Sequence[Case], axes: np.ndarray | None = None) 
         lesion = np.concatenate([case.image[case.mask][:, channel] for case in cases])
         other = np.concatenate([case.image[~case.mask][:, channel] for case in cases])
         ax.hist(other[other > 0], bins, density=True, color=PALE, label="elsewhere")
-        ax.hist(lesion, bins, density=True, histtype="step", color="#D55E00", linewidth=1.5, label="lesion")
+        lesion_style = {"histtype": "step", "color": "#D55E00", "linewidth": 1.5}
+        ax.hist(lesion, bins, density=lesion.size > 0, label="lesion", **lesion_style)
         ax.set(title=CHANNELS[channel], xlabel="grey value", yticks=[])
     axes[0].set_ylabel("density")
     axes[-1].legend(loc="upper right")
@@ -76,7 +75,8 @@ def plot_threshold_curve(curves: Mapping[str, np.ndarray], ax: Axes | None = Non
     """Shows the pooled Dice of every global threshold; {channel: (256,) Dice of pixels ≥ threshold}."""
     ax = axes_or_new(ax)
     for (channel, dice), style in zip(curves.items(), ("-", "--", ":"), strict=False):
-        ax.plot(np.arange(len(dice)), dice, style, color=INK, label=f"{channel}: at best {dice.max():.2f}")
+        label = f"{channel}: at best {np.nanmax(dice):.2f}"
+        ax.plot(np.arange(len(dice)), dice, style, color=INK, label=label)
     ax.set(xlabel="threshold / grey value", ylabel="pooled Dice", ylim=(0, 1), xlim=(0, 255))
     ax.legend()
     return ax
