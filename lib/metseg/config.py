@@ -56,7 +56,7 @@ class TrainConfig(BaseModel):
     learning_rate: float = Field(2e-3, gt=0, allow_inf_nan=False)
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     patience: int = Field(0, ge=0)
-    exclude_empty: bool = False
+    exclude_empty: bool = True
     balance_empty: bool = True
     augment: bool = True
     rotation_deg: float = 15.0
