@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from metseg.config import TrainConfig
-from metseg.workbook import check_parameters, notebook_parameters, numbered_notebooks, read_profile
+from metseg.parameters import check_parameters, notebook_parameters, read_profile
+from metseg.workbook import numbered_notebooks
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = numbered_notebooks(FOLDER)

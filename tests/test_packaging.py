@@ -17,8 +17,7 @@ PACKAGE = ROOT / "lib" / "metseg"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # What an import is called as a package, where that is not its own name.
 DISTRIBUTION = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
-# Parts of Jupyter that come with a declared package and must fit it.
-DISTRIBUTION |= {"IPython": "ipykernel", "jupyter_client": "nbclient", "traitlets": "nbclient"}
+DISTRIBUTION |= {"IPython": "ipython", "jupyter_client": "jupyter-client"}
 OTHER_BACKENDS = {"jax", "torch"}  # a user's own choice, imported only where Keras already runs on one
 PIN = re.compile(r"[a-z0-9_-]+==\d[\w.]*")
 

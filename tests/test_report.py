@@ -15,7 +15,7 @@ from metseg.errors import MetsegError
 from metseg.report import read_comparison, read_examples, write_comparison
 
 P1, P2, P10 = "P_1_20000101", "P_2_20000101", "P_10_20000101"
-FIGURES = ["summary", "patients", "lesion_load", "examples_unet", "paired_attention_unet_unet"]
+FIGURES = ["summary", "patients", "lesion_load", "examples_of_best", "paired_attention_unet_unet"]
 
 
 @pytest.fixture(autouse=True)
@@ -196,7 +196,7 @@ def test_one_network(tmp_path):
     comparison = read_comparison([tmp_path / "run"])
     written = write_comparison(comparison, tmp_path / "out")
     assert [path.name for path in written if path.name.startswith("paired")] == []
-    assert (tmp_path / "out" / "examples_nested_unet.png").exists()
+    assert (tmp_path / "out" / "examples_of_best.png").exists()
     record = strictly(tmp_path / "out" / "comparison.json")
     assert record["pairs"] == []
     assert record["summary"][0]["dice_mean_low"] is None  # one patient has no spread
@@ -207,7 +207,7 @@ def test_figures_of_several_runs_have_plain_names(run, tmp_path):
     write_evaluated(other, "unet", {P1: WHOLE, P2: WHOLE, P10: WHOLE})
     written = write_comparison(read_comparison([run, other]), tmp_path / "out")
     assert {path.parent for path in written} == {tmp_path / "out"}
-    assert "examples_second_unet.png" in {path.name for path in written}
+    assert "examples_of_best.png" in {path.name for path in written}
     assert sum(path.name.startswith("paired_") for path in written) == 3
 
 

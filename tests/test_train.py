@@ -24,7 +24,7 @@ from metseg.config import TrainConfig
 from metseg.data.cache import SliceCache
 from metseg.data.split import read_split
 from metseg.errors import MetsegError
-from metseg.train import epochs_without_gain, learning_rate_of, prepare_data, train, validate
+from metseg.train import prepare_data, train, validate
 
 COMPARED = ["epoch", "loss", "val_loss", "val_dice", "learning_rate"]  # all columns but seconds
 
@@ -253,36 +253,6 @@ def test_stops_when_patience_is_over_and_keeps_the_best_epoch(scans, cache_dir, 
     for kept, best, last in zip(model.get_weights(), weights[1], weights[3], strict=True):
         np.testing.assert_array_equal(kept, best)
         assert not np.array_equal(kept, last)
-
-
-def test_epochs_without_gain():
-    assert epochs_without_gain([]) == 0
-    assert epochs_without_gain(history(0.5)) == 0
-    assert epochs_without_gain(history(0.5, 0.5, 0.4)) == 2
-    assert epochs_without_gain(history(0.5, 0.4, 0.6)) == 0
-    assert epochs_without_gain(history(0.5, 0.4, 0.6, 0.1)) == 1
-
-
-def test_learning_rates_by_hand():
-    cosine = tiny_config("x", epochs=4, learning_rate=0.8, schedule="cosine")
-    assert [learning_rate_of(epoch, [], cosine) for epoch in range(5)] == pytest.approx(
-        [0.8, 0.4 * (1 + math.sqrt(0.5)), 0.4, 0.4 * (1 - math.sqrt(0.5)), 0]
-    )
-    constant = tiny_config("x", learning_rate=0.8, schedule="constant")
-    assert learning_rate_of(7, history(0.5, *[0.1] * 6), constant) == 0.8
-
-    plateau = tiny_config("x", learning_rate=0.8, schedule="plateau")
-    for dice, expected in (
-        ([], 0.8),
-        ([0.5, 0.1, 0.1, 0.1, 0.1], 0.8),  # four epochs without a gain
-        ([0.5, 0.1, 0.1, 0.1, 0.1, 0.1], 0.4),  # five
-        ([0.5] * 6 + [0.4] * 4, 0.4),  # nine
-        ([0.5] * 6 + [0.4] * 5, 0.2),  # ten
-        ([0.5, *[0.1] * 5, 0.6], 0.4),  # a gain starts the count anew but does not give the rate back
-        ([0.5, *[0.1] * 5, 0.6, *[0.1] * 4], 0.4),
-        ([0.5, *[0.1] * 5, 0.6, *[0.1] * 5], 0.2),
-    ):
-        assert learning_rate_of(len(dice), history(*dice), plateau) == pytest.approx(expected), dice
 
 
 def test_the_schedule_reaches_the_optimizer(finished):

@@ -38,13 +38,20 @@ def _runs_dir(output_dir: Path | None) -> Path:
     return output_dir.resolve() if output_dir else project_root() / "outputs" / "runs"
 
 
+def _parse(settings: list[str] | None) -> dict:
+    from metseg.parameters import parse_assignments
+
+    values = parse_assignments(settings or [])
+    for option in ("model", "data_dir", "run_name", "output_dir"):
+        if option in values:
+            raise MetsegError(f"{option} is no parameter to set; use the option --{option.replace('_', '-')}")
+    return values
+
+
 def _run_notebooks(notebooks: list[Path], values: dict, run_name: str, output_dir: Path | None) -> Path:
     from metseg.run_display import RunDisplay
     from metseg.workbook import run_notebooks
 
-    for option in ("model", "run_name", "output_dir"):
-        if option in values:
-            raise MetsegError(f"{option} is no parameter to set; use the option --{option.replace('_', '-')}")
     if not run_name or Path(run_name).name != run_name or run_name.startswith("."):
         raise MetsegError(f"run name {run_name!r} is no folder name; use letters, digits, - and _")
     run_folder = _runs_dir(output_dir) / run_name
@@ -78,10 +85,11 @@ def run(
     output_dir: OutputDir = None,
 ) -> None:
     """Run the whole workbook: notebooks 01 to 05, unattended."""
-    from metseg.workbook import numbered_notebooks, parse_assignments, project_root, read_profile
+    from metseg.parameters import read_profile
+    from metseg.workbook import numbered_notebooks, project_root
 
     folder = project_root() / "notebooks"
-    values = {**read_profile(profile, folder), **_existing(data_dir), **parse_assignments(settings or [])}
+    values = {**read_profile(profile, folder), **_existing(data_dir), **_parse(settings)}
     name = run_name or f"{profile}-{datetime.now():%Y%m%d-%H%M%S}"
     run_folder = _run_notebooks(numbered_notebooks(folder), values, name, output_dir)
     _show_comparison(run_folder / "comparison")
@@ -101,13 +109,8 @@ def train(
     output_dir: OutputDir = None,
 ) -> None:
     """Train one network with its notebook, the one a person would step through."""
-    from metseg.workbook import (
-        notebook_parameters,
-        parse_assignments,
-        project_root,
-        read_profile,
-        training_notebook,
-    )
+    from metseg.parameters import notebook_parameters, read_profile
+    from metseg.workbook import project_root, training_notebook
 
     notebook = training_notebook(model, project_root() / "notebooks")
     known = notebook_parameters(notebook)
@@ -115,7 +118,7 @@ def train(
     values = {k: v for k, v in read_profile(profile, notebook.parent).items() if k in known}
     given = {"epochs": epochs, "image_size": image_size}
     values |= {k: v for k, v in given.items() if v is not None} | _existing(data_dir)
-    values |= parse_assignments(settings or [])
+    values |= _parse(settings)
     name = run_name or f"{model}-{datetime.now():%Y%m%d-%H%M%S}"
     run_folder = _run_notebooks([notebook], values, name, output_dir)
     print(f"Model: {shown(run_folder / model)}")
@@ -130,7 +133,7 @@ def predict(
     output_dir: OutputDir = None,
 ) -> None:
     """Segment scans: write <stem>_mask.tif, 0 and 255, at each image's own size."""
-    from metseg.data.cases import read_image
+    from metseg.data.images import read_image
     from metseg.predict import Predictor
     from metseg.runs import find_model
     from metseg.segment import segmentable, write_mask

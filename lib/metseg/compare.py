@@ -5,14 +5,14 @@ patient_id and case_id) and `per_slice` (one row a slice, with both ids). The un
 is the patient, since neighbouring slices, and scans of one person, are not independent.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from metseg.metrics import dice_from_counts
+from metseg.statistics import bootstrap_interval, holm, paired_test, refuse_different
 
 # one sentence a column of the summary, shown wherever the number is shown
 DEFINITIONS: dict[str, str] = {
@@ -91,47 +91,6 @@ def combine_cases(per_patient: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def bootstrap_interval(
-    values, statistic: Callable = np.mean, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of a statistic over patients.
-
-    The percentile form, not BCa: BCa's jackknife is unsound for the median and undefined for constant values.
-
-    Args:
-        values: one number a patient, (N,), no nan.
-        statistic: takes an array and `axis`, as np.mean and np.median do.
-        confidence: coverage in (0, 1).
-        resamples: bootstrap samples drawn.
-        seed: of the resampling; the same seed gives the same interval.
-
-    Returns:
-        Lower and upper end; (nan, nan) for fewer than two patients, who say nothing about spread.
-
-    Raises:
-        ValueError: a value is nan; what to do with it is the caller's choice.
-
-    Reference:
-        Efron & Tibshirani (1993), An Introduction to the Bootstrap, section 13.3.
-    """
-    values = np.asarray(values, dtype=float)
-    if np.isnan(values).any():
-        raise ValueError(
-            f"{np.isnan(values).sum()} of {values.size} values are nan; drop them and report how many"
-        )
-    if values.size < 2:
-        return float("nan"), float("nan")
-    result = stats.bootstrap(
-        (values,),
-        statistic,
-        confidence_level=confidence,
-        n_resamples=resamples,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
-
-
 def summarise(
     per_patient: pd.DataFrame, per_slice: pd.DataFrame, *, resamples: int = 10_000, seed: int = 0
 ) -> dict:
@@ -154,7 +113,7 @@ def summarise(
     """
     patients = combine_cases(per_patient)
     _require(per_slice, ["patient_id", "case_id", "ref_px", "pred_px", "tp_px"], "per_slice")
-    _refuse_different(_scans(per_patient), _scans(per_slice), "per_patient", "per_slice")
+    refuse_different(_scans(per_patient), _scans(per_slice), "per_patient", "per_slice")
     dice = patients["dice"].dropna()
     mean_low, mean_high = bootstrap_interval(dice, np.mean, resamples=resamples, seed=seed)
     median_low, median_high = bootstrap_interval(dice, np.median, resamples=resamples, seed=seed)
@@ -201,67 +160,6 @@ def predict_nothing_score(per_slice: pd.DataFrame) -> float:
     return float((per_slice["ref_px"] == 0).mean())
 
 
-def paired_test(dice_a: pd.Series, dice_b: pd.Series, *, resamples: int = 10_000, seed: int = 0) -> dict:
-    """Compares two models patient by patient.
-
-    A patient whose Dice is nan for either model is dropped and counted; this hides a false alarm of one model
-    in a tumour-free patient, which `dice_mean` and `false_positives_per_patient` show.
-
-    Args:
-        dice_a: Dice of the first model, indexed by patient_id.
-        dice_b: Dice of the second, the same patients in any order.
-        resamples: bootstrap samples drawn.
-        seed: of the resampling.
-
-    Returns:
-        n, n_dropped, mean_difference (a minus b), mean_difference_low, mean_difference_high (95 % bootstrap
-        interval) and p_value (1.0 when every difference is zero; nan when no patient is left).
-
-    Raises:
-        ValueError: the patients differ, or one is there twice.
-
-    Reference:
-        Wilcoxon (1945), Biometrics Bulletin 1:80-83; Pratt (1959), JASA 54:655-667, for the zeros.
-    """
-    _refuse_different(dice_a.index, dice_b.index, "dice_a", "dice_b")
-    difference = (dice_a - dice_b.reindex(dice_a.index)).astype(float)
-    # rounded, because 0.9 - 0.8 and 0.8 - 0.7 must tie in the ranks
-    kept = difference.dropna().round(12).to_numpy()
-    low, high = bootstrap_interval(kept, np.mean, resamples=resamples, seed=seed)
-    if kept.any():
-        p_value = float(stats.wilcoxon(kept, zero_method="pratt").pvalue)
-    else:
-        p_value = 1.0 if kept.size else float("nan")
-    return {
-        "n": int(kept.size),
-        "n_dropped": int(difference.size - kept.size),
-        "mean_difference": float(kept.mean()) if kept.size else float("nan"),
-        "mean_difference_low": low,
-        "mean_difference_high": high,
-        "p_value": p_value,
-    }
-
-
-def holm(p_values) -> np.ndarray:
-    """Holm's step-down correction of p-values, in the order given.
-
-    Args:
-        p_values: one p-value a test, (M,); a nan counts as a test and stays nan.
-
-    Returns:
-        Adjusted p-values, (M,), at most 1.
-
-    Reference:
-        Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure, Scand. J. Stat. 6:65-70.
-    """
-    p_values = np.asarray(p_values, dtype=float)
-    order = np.argsort(p_values)
-    adjusted = np.empty_like(p_values)
-    # the k-th smallest of M times (M - k), never below a smaller p's result
-    adjusted[order] = np.maximum.accumulate(p_values[order] * np.arange(p_values.size, 0, -1))
-    return np.minimum(adjusted, 1.0)
-
-
 def compare_models(
     tables: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], *, resamples: int = 10_000, seed: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -283,7 +181,7 @@ def compare_models(
         raise ValueError("no model to compare; evaluate at least one")
     first = next(iter(tables))
     for name, (per_patient, _) in tables.items():
-        _refuse_different(_scans(tables[first][0]), _scans(per_patient), f"model {first}", f"model {name}")
+        refuse_different(_scans(tables[first][0]), _scans(per_patient), f"model {first}", f"model {name}")
     rows = [
         {"model": name, **summarise(*pair, resamples=resamples, seed=seed)} for name, pair in tables.items()
     ]
@@ -314,18 +212,3 @@ def _scans(table: pd.DataFrame) -> pd.Index:
     """The distinct (patient_id, case_id) of a table."""
     _require(table, ["patient_id", "case_id"], "a table of a model")
     return pd.MultiIndex.from_frame(table[["patient_id", "case_id"]]).unique()
-
-
-def _refuse_different(index_a: pd.Index, index_b: pd.Index, name_a: str, name_b: str) -> None:
-    """Raises unless both hold the same patients (or scans), each once; names those that are missing."""
-    for index, name in ((index_a, name_a), (index_b, name_b)):
-        if index.has_duplicates:
-            raise ValueError(
-                f"{name} holds twice: {index[index.duplicated()].unique().tolist()}; keep one each"
-            )
-    missing_a, missing_b = index_b.difference(index_a).tolist(), index_a.difference(index_b).tolist()
-    if missing_a or missing_b:
-        raise ValueError(
-            f"{name_a} and {name_b} hold different patients: {name_a} lacks {missing_a}, "
-            f"{name_b} lacks {missing_b}; evaluate both on the same test set"
-        )

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from metseg.data.cases import CaseFiles, load_case
 from metseg.data.provenance import provenance_of
 from metseg.data.split import read_split
 from metseg.errors import MetsegError
-from metseg.files import replacing, write_json
+from metseg.files import make_folder, replacing, write_json
 from metseg.hardware import cpu_name
 from metseg.metrics import evaluate_case
 from metseg.predict import Predictor
@@ -54,6 +53,7 @@ def evaluate(
     """
     cases, output = list(cases), Path(output)
     predictor = Predictor(model_dir)
+    make_folder(output)  # before an hour of work, not after
     rows, tables, examples, seconds, slices = [], [], {}, 0.0, 0
     for k, files in enumerate(cases):
         case = load_case(files)
@@ -70,8 +70,7 @@ def evaluate(
         if on_case:
             on_case(k + 1, len(cases))
     per_patient = pd.DataFrame(rows)
-    with suppress(OSError):  # not there, or the next line says why not
-        (output / "evaluation.json").unlink()  # so that it never stands beside another's tables
+    (output / "evaluation.json").unlink(missing_ok=True)  # so that it never stands beside another's tables
     with replacing(output / "per_patient.csv") as partial:
         per_patient.to_csv(partial, index=False)
     with replacing(output / "per_slice.csv") as partial:

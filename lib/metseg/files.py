@@ -34,6 +34,15 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.unlink()
 
 
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it, or raises a `MetsegError`."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise MetsegError(f"cannot write to {shown(folder)}: {reason}; choose another folder") from error
+
+
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
     """Makes a folder and holds its lock, which the system releases however this process ends.
@@ -41,9 +50,9 @@ def sole_writer(folder: Path) -> Iterator[None]:
     Raises:
         MetsegError: Another process holds it, or the folder cannot be written to.
     """
+    make_folder(folder)
     lock = FileLock(Path(folder) / ".lock", timeout=0)
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise MetsegError(

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from pydantic import ValidationError
 
-from metseg.data.cases import checked_image
+from metseg.data.images import checked_image
 from metseg.errors import MetsegError
 from metseg.preprocess import Preprocessing, intensity_limits, preprocess, restore
 

@@ -153,9 +153,9 @@ def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
         "summary": plot_summary(comparison.summary),
         "patients": plot_patient_dice(comparison.dice),
         "lesion_load": plot_dice_by_size(comparison.tables),
-        f"examples_{comparison.best.replace('/', '_')}": plot_predictions(examples, columns=3),
+        "examples_of_best": plot_predictions(examples, columns=3),
     }
-    for a, b in itertools.combinations(comparison.dice, 2):
-        figures[f"paired_{b}_{a}".replace("/", "_")] = plot_paired(comparison.dice, b, a)
+    for a, b in itertools.combinations(sorted(comparison.dice), 2):
+        figures[f"paired_{a}_{b}".replace("/", "_")] = plot_paired(comparison.dice, a, b)
     saved = [save_figure(axes, folder / f"{name}.png") for name, axes in figures.items()]
     return [*(folder / f"{name}.csv" for name in frames), folder / "comparison.json", *saved]

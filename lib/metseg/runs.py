@@ -61,7 +61,8 @@ def find_model(model: str, runs_dir: Path) -> Path:
         return folder
     manifests = Path(runs_dir).glob("*/*/manifest.json")
     exported = [path for path in manifests if (path.parent / "model.json").is_file()]
-    exported.sort(key=lambda path: read_json(path)["finished"])  # the file's own time changes when copied
+    # By what the manifest says: a file's own time changes when it is copied.
+    exported.sort(key=lambda path: read_json(path).get("finished", ""))
     newest = {path.parent.name: path.parent for path in exported}
     if model in newest:
         return newest[model]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from metseg.data.cases import IMAGE_SUFFIXES
+from metseg.data.images import IMAGE_SUFFIXES
 from metseg.errors import MetsegError
 from metseg.files import replacing
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metseg.data.cases import CHANNELS, Case
+from metseg.data.cases import Case
+from metseg.data.images import CHANNELS
 from metseg.metrics import dice_from_counts
 
 

@@ -26,6 +26,7 @@ from metseg.metrics import dice_from_counts
 from metseg.models import build_model
 from metseg.models.fused import fuse_batch_normalization
 from metseg.progress import Progress, ProgressReporter
+from metseg.schedule import learning_rate_of, out_of_patience
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
         raise MetsegError(f"no training slice in {config.data_dir} has a lesion; set exclude_empty to False")
     reporter = _EpochReporter(config, model_dir / "progress.json", -(-slices // config.batch_size), history)
 
-    while len(history) < config.epochs and not _out_of_patience(history, config.patience):
+    while len(history) < config.epochs and not out_of_patience(history, config.patience):
         epoch = len(history)
         started = time.perf_counter()
         model.optimizer.learning_rate = learning_rate_of(epoch, history, config)
@@ -187,32 +188,6 @@ def validate(
     return float(np.mean(losses)), float(np.mean(scores))
 
 
-def epochs_without_gain(history: list[dict]) -> int:
-    """Returns how many epochs have passed since the best validation Dice."""
-    dice = [row["val_dice"] for row in history]
-    return len(dice) - 1 - int(np.argmax(dice)) if dice else 0
-
-
-def _out_of_patience(history: list[dict], patience: int) -> bool:
-    return patience > 0 and epochs_without_gain(history) >= patience
-
-
-def learning_rate_of(epoch: int, history: list[dict], config: TrainConfig) -> float:
-    """Returns an epoch's learning rate from what came before it alone, so that resuming changes nothing.
-
-    Cosine: Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5 without restarts.
-    """
-    if config.schedule == "cosine":
-        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))
-    if config.schedule == "plateau":
-        plateaus = sum(
-            (waited := epochs_without_gain(history[: k + 1])) > 0 and waited % 5 == 0
-            for k in range(len(history))
-        )
-        return config.learning_rate * 0.5**plateaus
-    return config.learning_rate
-
-
 class _EpochReporter(keras.callbacks.Callback):
     """Turns what Keras reports of each step into a `Progress`."""
 
@@ -229,7 +204,7 @@ class _EpochReporter(keras.callbacks.Callback):
         """Tells of a finished epoch, its validation included."""
         self._history = list(history)
         patience = self._config.patience
-        done = len(history) == self._config.epochs or _out_of_patience(history, patience)
+        done = len(history) == self._config.epochs or out_of_patience(history, patience)
         self._report(len(history) - 1, self._steps, history[-1]["loss"], done=done, at_once=True)
 
     def _report(

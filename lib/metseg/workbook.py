@@ -4,46 +4,22 @@ Every value is checked against the notebooks' own parameters cells before anythi
 then each notebook runs in a process of its own, and its executed copy lies in the run's folder.
 """
 
-import ast
 import csv
-import difflib
 import io
 import itertools
 import json
 import os
-import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import yaml
+from typing import Any
 
 from metseg.errors import MetsegError
 from metseg.files import shown, sole_writer, write_text
 from metseg.notebook_process import run_notebook
+from metseg.parameters import check_parameters, choices, notebook_parameters
 from metseg.run_display import Event
-
-_TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-_TYPES |= {list: "a list", tuple: "a list", dict: "a mapping", type(None): "no value"}
-
-
-class Parameter(NamedTuple):
-    """A name that a notebook's parameters cell assigns."""
-
-    name: str
-    default: Any
-    help: str  # the comment behind the assignment
-
-
-class _ParameterLoader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as in Python; PyYAML alone takes it for text."""
-
-
-_ParameterLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
 
 
 def project_root() -> Path:
@@ -70,94 +46,8 @@ def training_notebook(model: str, folder: Path) -> Path:
         if "model" in (parameters := notebook_parameters(notebook)):
             by_model[parameters["model"].default] = notebook
     if model not in by_model:
-        raise MetsegError(f"no notebook trains '{model}'{_choices(model, by_model)}")
+        raise MetsegError(f"no notebook trains '{model}'{choices(model, by_model)}")
     return by_model[model]
-
-
-def notebook_parameters(path: Path) -> dict[str, Parameter]:
-    """The parameters of a notebook, read from its one cell tagged `parameters` without running it.
-
-    The cell is read as Python, since papermill's own reader drops a line whose comment holds an equals sign
-    and cuts a text at a hash; where papermill reads a line whole, both agree.
-
-    Raises:
-        MetsegError: The notebook is unreadable, has no such cell or several, or a default is no plain value.
-    """
-    path = Path(path)
-    try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = _reason(error)
-        raise MetsegError(f"{path} is not a readable notebook ({reason}); restore it from git") from None
-    if len(tagged) != 1:
-        count = "no cell" if not tagged else f"{len(tagged)} cells"
-        raise MetsegError(f"{path.name} has {count} tagged 'parameters'; tag the one cell of its defaults")
-    source = "".join(tagged[0]["source"])
-    parameters = {}
-    try:
-        for statement in ast.parse(source).body:
-            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            (name,) = (target.id for target in targets)
-            last_line = source.splitlines()[statement.end_lineno - 1].encode()
-            comment = last_line[statement.end_col_offset :].decode().partition("#")[2].strip()
-            parameters[name] = Parameter(name, ast.literal_eval(statement.value), comment)
-    except (SyntaxError, ValueError, AttributeError, TypeError):
-        raise MetsegError(
-            f"the parameters cell of {path.name} is more than plain values; write one NAME = VALUE a line"
-        ) from None
-    return parameters
-
-
-def read_profile(name: str, folder: Path) -> dict[str, Any]:
-    """The values of a profile, params/<name>.yml beside the notebooks; quick is their own defaults."""
-    files = {path.stem: path for path in sorted((Path(folder) / "params").glob("*.yml"))}
-    if name not in files:
-        if name == "quick":
-            return {}
-        raise MetsegError(f"no profile '{name}'{_choices(name, {'quick', *files})}")
-    try:
-        values = yaml.load(files[name].read_text(encoding="utf-8"), Loader=_ParameterLoader) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise MetsegError(f"{shown(files[name])} is not readable YAML: {_reason(error)}; mend it") from None
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise MetsegError(f"{shown(files[name])} is no mapping of parameters; write one NAME: VALUE a line")
-    return values
-
-
-def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """Parameters as typed on a command line: ["epochs=3", "filters=[8,16]"], the values being YAML."""
-    values = {}
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        try:
-            if not equals or not name.strip().isidentifier():
-                raise ValueError
-            values[name.strip()] = yaml.load(text, Loader=_ParameterLoader)
-        except (ValueError, yaml.YAMLError):
-            raise MetsegError(f"'{assignment}' is not NAME=VALUE; write it like epochs=3") from None
-    return values
-
-
-def check_parameters(values: Mapping[str, Any], notebooks: Iterable[Path]) -> None:
-    """Checks that each value has a name that one of the notebooks declares and fits the type of its default.
-
-    Raises:
-        MetsegError: A name is unknown, or a value has another type: an int passes for a float, a list for a
-            tuple, anything for a default of None; text never passes for a number.
-    """
-    declared: dict[str, list[Any]] = {}
-    for notebook in notebooks:
-        for parameter in notebook_parameters(notebook).values():
-            declared.setdefault(parameter.name, []).append(parameter.default)
-    for name, value in values.items():
-        if name not in declared:
-            raise MetsegError(f"no parameter '{name}'{_choices(name, declared)}")
-        for default in declared[name]:
-            if not _fits(value, default):
-                example = list(default) if isinstance(default, tuple) else default
-                got, expected = _TYPES.get(type(value), type(value).__name__), _TYPES.get(type(default))
-                raise MetsegError(f"{name} is {value!r} ({got}) but must be {expected} such as {example!r}")
 
 
 def run_notebooks(
@@ -274,25 +164,3 @@ def _write_table(path: Path, rows: list[dict[str, str]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
-
-
-def _fits(value: Any, default: Any) -> bool:
-    if default is None:
-        return True
-    if isinstance(default, list | tuple):
-        if not isinstance(value, list | tuple):
-            return False
-        return not default or all(any(_fits(v, d) for d in default) for v in value)
-    return type(value) is type(default) or (type(default) is float and type(value) is int)
-
-
-def _choices(name: str, valid: Iterable[str]) -> str:
-    """The nearest valid name, if any is near, and all of them."""
-    names = sorted(str(candidate) for candidate in valid)
-    close = difflib.get_close_matches(str(name), names, n=1)
-    return (f" (did you mean {close[0]}?)" if close else "") + f"; valid: {', '.join(names) or 'none'}"
-
-
-def _reason(error: Exception) -> str:
-    """The cause of an error in one line."""
-    return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from matplotlib.contour import ContourSet
 
-from metseg.data.cases import CHANNELS, Case
+from metseg.data.cases import Case
+from metseg.data.images import CHANNELS
 from metseg.plots import scans
 from metseg.plots.style import PREDICTION, REFERENCE, use_style
 

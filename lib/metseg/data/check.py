@@ -10,15 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from metseg.data.cases import (
-    CHANNELS,
-    CaseFiles,
-    checked_image,
-    complain_if_incomplete,
-    list_cases,
-    read_mask,
-    read_pixels,
-)
+from metseg.data.cases import CaseFiles, complain_if_incomplete, list_cases
+from metseg.data.images import CHANNELS, TIFF_SUFFIXES, checked_image, read_mask, read_pixels
 from metseg.data.provenance import Provenance, provenance_of
 from metseg.errors import MetsegError
 
@@ -153,7 +146,7 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dic
 
 def _ignored_files(folder: Path, cases: list[CaseFiles]) -> list[Finding]:
     known = {path for case in cases for files in case.slices for path in (files.image, files.mask)}
-    tiffs = {path for path in folder.rglob("[!.]*") if path.suffix.lower() in (".tif", ".tiff")}
+    tiffs = {path for path in folder.rglob("[!.]*") if path.suffix.lower() in TIFF_SUFFIXES}
     ignored = sorted(tiffs - known)
     if not ignored:
         return []

@@ -7,8 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from metseg.data.cases import CHANNELS, Case
-from metseg.plots.style import FLAIR, INK, PALE, PREDICTION, REFERENCE, axes_or_new, outline, picture
+from metseg.data.cases import Case
+from metseg.data.images import CHANNELS
+from metseg.plots.style import FLAIR, INK, LESION, PALE, PREDICTION, REFERENCE, axes_or_new, outline, picture
 
 
 def _grid(rows: int, columns: int, side: float = 1.9) -> np.ndarray:
@@ -63,7 +64,7 @@ def plot_lesion_contrast(cases: Sequence[Case], axes: np.ndarray | None = None) 
         lesion = np.concatenate([case.image[case.mask][:, channel] for case in cases])
         other = np.concatenate([case.image[~case.mask][:, channel] for case in cases])
         ax.hist(other[other > 0], bins, density=True, color=PALE, label="elsewhere")
-        lesion_style = {"histtype": "step", "color": "#D55E00", "linewidth": 1.5}
+        lesion_style = {"histtype": "step", "color": LESION, "linewidth": 1.5}
         ax.hist(lesion, bins, density=lesion.size > 0, label="lesion", **lesion_style)
         ax.set(title=CHANNELS[channel], xlabel="grey value", yticks=[])
     axes[0].set_ylabel("density")
@@ -100,7 +101,7 @@ def plot_noise_gain(
 ) -> Axes:
     """Shows how lesion contrast and background noise grow with the clip limit, both relative to no CLAHE."""
     ax = axes_or_new(ax)
-    ax.plot(clip_limits, lesion, "o-", color="#D55E00", label="lesion contrast")
+    ax.plot(clip_limits, lesion, "o-", color=LESION, label="lesion contrast")
     ax.plot(clip_limits, noise, "s--", color=INK, label="noise in even tissue")
     ax.axhline(1, color=PALE, linewidth=0.8)
     ax.set(xlabel="clip limit (0 = no CLAHE)", ylabel="relative to no CLAHE")

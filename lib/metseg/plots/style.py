@@ -14,6 +14,7 @@ MODEL_COLOURS = {"nested_unet": "#0072B2", "attention_unet": "#D55E00", "unet": 
 REFERENCE = {"colors": "#FFFFFF", "linestyles": "solid", "linewidths": 1.3}
 PREDICTION = {"colors": "#F0A000", "linestyles": "dashed", "linewidths": 1.3}
 FLAIR = 1
+LESION = "#AA3377"  # of no network
 INK, PALE = "#222222", "#BBBBBB"
 
 

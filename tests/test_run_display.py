@@ -1,0 +1,50 @@
+"""A run in a log and on a terminal."""
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from metseg.run_display import Event, RunDisplay
+
+
+def state(epoch: int, step: int, val_dice: float | None, done: bool = False) -> dict:
+    known = {"model": "unet", "epoch": epoch, "epochs": 3, "step": step, "steps": 4, "loss": 0.5}
+    return known | {"val_dice": val_dice, "seconds_left": 0.0 if done else 94.0, "done": done}
+
+
+def events_of_a_run() -> list[Event]:
+    notebook = Path("03_train_unet.ipynb")
+    states = [state(1, 2, None), state(2, 1, 0.25), state(2, 3, 0.25), state(3, 4, 0.625, done=True)]
+    return [
+        Event("started", "quick", notebook, 2, 4),
+        Event("cell", "quick", notebook, 2, 4, cell=3, cells=9),
+        *[Event("training", "quick", notebook, 2, 4, training=training) for training in states],
+        Event("finished", "quick", notebook, 2, 4, seconds=3700.0),
+    ]
+
+
+def test_lines_in_a_log():
+    console = Console(file=io.StringIO())
+    with RunDisplay(console) as display:
+        for event in events_of_a_run():
+            display(event)
+    assert console.file.getvalue().splitlines() == [
+        "[2/4] quick: 03_train_unet started",
+        "  unet: epoch 1 of 3 · loss 0.500 · validation DICE 0.250 · 1:34 min left",
+        "  unet: epoch 3 of 3 · loss 0.500 · validation DICE 0.625",
+        "[2/4] quick: 03_train_unet finished in 1 h 1 min",
+    ]
+
+
+def test_bars_on_a_terminal():
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with RunDisplay(console, live=True) as display:
+        for event in events_of_a_run()[:-2]:
+            display(event)
+        display.bars.refresh()
+        notebooks, training = display.bars.tasks
+    assert (notebooks.completed, notebooks.total) == (1 + 2 / 9, 4)  # one notebook and two cells are done
+    assert (training.completed, training.total) == (1.75, 3)  # one epoch and three steps of four are done
+    assert "cell 3 of 9" in console.file.getvalue()
+    assert "epoch 2/3 · loss 0.500 · DICE 0.250 · 1:34 min left" in console.file.getvalue()
