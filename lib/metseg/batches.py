@@ -1,9 +1,9 @@
 """Training slices, shuffled and augmented anew in every epoch, as batches."""
 
-import keras
 import numpy as np
 
 from metseg.augment import Augmentation, augment_pair
+from metseg.backend import keras
 from metseg.data.cache import SliceCache
 
 

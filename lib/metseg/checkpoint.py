@@ -4,9 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
-import keras
 import numpy as np
 
+from metseg.backend import keras
 from metseg.files import replacing, write_text
 
 

@@ -8,8 +8,7 @@ import logging
 import warnings
 from pathlib import Path
 
-import keras
-
+from metseg.backend import keras
 from metseg.config import TrainConfig
 from metseg.files import replacing, write_json
 from metseg.models.inspect import inference_model

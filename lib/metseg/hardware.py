@@ -7,7 +7,7 @@ from pathlib import Path
 
 def gpu_names() -> list[str]:
     """Returns the GPUs that the Keras backend sees."""
-    import keras  # here, so that prediction can name the CPU without it
+    from metseg.backend import keras  # here, so that prediction can name the CPU without it
 
     backend = keras.backend.backend()
     if backend == "tensorflow":

@@ -7,7 +7,7 @@ Overlaps are summed over the whole batch, so that an empty slice is no special c
 
 from collections.abc import Callable
 
-from keras import ops
+from metseg.backend import keras
 
 _EPSILON = 1e-6
 Loss = Callable[..., object]
@@ -15,28 +15,28 @@ Loss = Callable[..., object]
 
 def _float32(*tensors):
     """Sums over a batch, and probabilities near 1, are beyond what bfloat16 can tell apart."""
-    return [ops.cast(tensor, "float32") for tensor in tensors]
+    return [keras.ops.cast(tensor, "float32") for tensor in tensors]
 
 
 def _pixel_cross_entropy(mask_ref, prob_map):
     mask_ref, prob_map = _float32(mask_ref, prob_map)
-    prob_map = ops.clip(prob_map, _EPSILON, 1 - _EPSILON)
-    return -(mask_ref * ops.log(prob_map) + (1 - mask_ref) * ops.log(1 - prob_map))
+    prob_map = keras.ops.clip(prob_map, _EPSILON, 1 - _EPSILON)
+    return -(mask_ref * keras.ops.log(prob_map) + (1 - mask_ref) * keras.ops.log(1 - prob_map))
 
 
 def _overlap(mask_ref, prob_map):
     """Returns soft true positives, false positives and false negatives of each head, (K,) each."""
     mask_ref, prob_map = _float32(mask_ref, prob_map)
     axes = (0, 1, 2)
-    tp = ops.sum(mask_ref * prob_map, axes)
-    fp = ops.sum((1 - mask_ref) * prob_map, axes)
-    fn = ops.sum(mask_ref * (1 - prob_map), axes)
+    tp = keras.ops.sum(mask_ref * prob_map, axes)
+    fp = keras.ops.sum((1 - mask_ref) * prob_map, axes)
+    fn = keras.ops.sum(mask_ref * (1 - prob_map), axes)
     return tp, fp, fn
 
 
 def bce(mask_ref, prob_map):
     """Binary cross-entropy, averaged over pixels."""
-    return ops.mean(_pixel_cross_entropy(mask_ref, prob_map))
+    return keras.ops.mean(_pixel_cross_entropy(mask_ref, prob_map))
 
 
 def focal(mask_ref, prob_map, *, gamma: float = 2.0, alpha: float = 0.25):
@@ -44,13 +44,13 @@ def focal(mask_ref, prob_map, *, gamma: float = 2.0, alpha: float = 0.25):
     mask_ref, prob_map = _float32(mask_ref, prob_map)
     p_true = mask_ref * prob_map + (1 - mask_ref) * (1 - prob_map)
     weight = mask_ref * alpha + (1 - mask_ref) * (1 - alpha)
-    return ops.mean(weight * (1 - p_true) ** gamma * _pixel_cross_entropy(mask_ref, prob_map))
+    return keras.ops.mean(weight * (1 - p_true) ** gamma * _pixel_cross_entropy(mask_ref, prob_map))
 
 
 def dice(mask_ref, prob_map, *, smooth: float = 1.0):
     """One minus soft Dice (Milletari et al. 2016, arXiv:1606.04797, section 3, without squares)."""
     tp, fp, fn = _overlap(mask_ref, prob_map)
-    return 1 - ops.mean((2 * tp + smooth) / (2 * tp + fp + fn + smooth))
+    return 1 - keras.ops.mean((2 * tp + smooth) / (2 * tp + fp + fn + smooth))
 
 
 def bce_dice(mask_ref, prob_map):
@@ -68,7 +68,7 @@ def focal_tversky(
     tp, fp, fn = _overlap(mask_ref, prob_map)
     index = (tp + smooth) / (tp + alpha * fn + beta * fp + smooth)
     # The slope of a root is infinite at 0, which an empty batch rightly left empty reaches.
-    return ops.mean(ops.maximum(1 - index, _EPSILON) ** gamma)
+    return keras.ops.mean(keras.ops.maximum(1 - index, _EPSILON) ** gamma)
 
 
 LOSSES: dict[str, Loss] = {

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 
+from metseg.backend import keras
 from metseg.batches import EpochBatches, epoch_rows
 from metseg.checkpoint import Checkpoint
 from metseg.config import TrainConfig

@@ -1,7 +1,6 @@
 """A name becomes a network; the only room that knows keras-unet-collection."""
 
-import keras
-
+from metseg.backend import keras
 from metseg.models.nested_unet import build_nested_unet
 from metseg.models.unets import build_attention_unet, build_unet
 

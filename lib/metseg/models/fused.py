@@ -1,15 +1,14 @@
 """Batch normalisation in one kernel: half of a training step on a CPU was spent in Keras's ten."""
 
-import keras
-from keras import layers, ops
+from metseg.backend import keras
 
 
 @keras.saving.register_keras_serializable("metseg")
-class FusedBatchNormalization(layers.BatchNormalization):
+class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras's layer, but for TensorFlow's fused kernel while it trains on (B, H, W, C).
 
     The kernel keeps mean and variance in float32 whatever its input, and its running variance carries
-    Bessel's correction n/(n−1), which is below 1/1000 on the smallest feature maps used here.
+    Bessel's correction n/(n−1): 1.002 on the smallest feature maps of the workbook, 8 slices of 8 × 8.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -18,14 +17,14 @@ class FusedBatchNormalization(layers.BatchNormalization):
         import tensorflow as tf
 
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            ops.cast(inputs, self.compute_dtype),
-            ops.cast(self.gamma, "float32"),
-            ops.cast(self.beta, "float32"),
+            keras.ops.cast(inputs, self.compute_dtype),
+            keras.ops.cast(self.gamma, "float32"),
+            keras.ops.cast(self.beta, "float32"),
             epsilon=self.epsilon,
             is_training=True,
         )
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + ops.cast(batch, moving.dtype) * (1 - self.momentum))
+            moving.assign(moving * self.momentum + keras.ops.cast(batch, moving.dtype) * (1 - self.momentum))
         return outputs
 
 
@@ -38,8 +37,8 @@ def fuse_batch_normalization(model: keras.Model, *, momentum: float = 0.9) -> ke
             validating with, which is longer than a small set's first epochs.
     """
 
-    def swap(layer: layers.Layer) -> layers.Layer:
-        if type(layer) is layers.BatchNormalization:
+    def swap(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if type(layer) is keras.layers.BatchNormalization:
             return FusedBatchNormalization.from_config({**layer.get_config(), "momentum": momentum})
         return type(layer).from_config(layer.get_config())
 

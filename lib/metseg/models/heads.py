@@ -2,8 +2,7 @@
 
 import math
 
-import keras
-from keras import layers
+from metseg.backend import keras
 
 LESION_PRIOR = 0.02  # share of lesion pixels that an untrained network assumes
 
@@ -22,5 +21,7 @@ def probability(features: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
     probabilities near 1 would collapse and the logarithm of the loss with them.
     """
     bias = keras.initializers.Constant(math.log(LESION_PRIOR / (1 - LESION_PRIOR)))
-    logits = layers.Conv2D(1, 1, bias_initializer=bias, name=f"{name}_logits", dtype="float32")(features)
-    return layers.Activation("sigmoid", name=name, dtype="float32")(logits)
+    logits = keras.layers.Conv2D(1, 1, bias_initializer=bias, name=f"{name}_logits", dtype="float32")(
+        features
+    )
+    return keras.layers.Activation("sigmoid", name=name, dtype="float32")(logits)

@@ -2,8 +2,7 @@
 
 import re
 
-import keras
-from keras import layers
+from metseg.backend import keras
 
 _GATE = re.compile(r".*_up(\d+)_att_sigmoid")
 _HEAD = re.compile(r"head_(\d+)")
@@ -47,7 +46,9 @@ def inference_model(model: keras.Model, *, prune: int | None = None) -> keras.Mo
         return keras.Model(model.input, heads[prune].output, name=f"{model.name}_l{prune}")
     if len(heads) < 2:
         return model
-    mean = layers.Average(name="mean_of_heads", dtype="float32")([head.output for head in heads.values()])
+    mean = keras.layers.Average(name="mean_of_heads", dtype="float32")(
+        [head.output for head in heads.values()]
+    )
     return keras.Model(model.input, mean, name=model.name)
 
 
@@ -56,5 +57,5 @@ def concatenations(model: keras.Model) -> dict[str, str]:
     return {
         layer.name: ", ".join(tensor._keras_history.operation.name for tensor in layer.input)
         for layer in model.layers
-        if isinstance(layer, layers.Concatenate)
+        if isinstance(layer, keras.layers.Concatenate)
     }

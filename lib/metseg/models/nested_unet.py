@@ -4,10 +4,10 @@ Built here and not by keras-unet-collection's `unet_plus_2d`: release 0.1.13 pas
 to every node, so its graph has no skip connection at all. The convolution blocks are still theirs.
 """
 
-import keras
-from keras import layers
 from keras_unet_collection.layer_utils import CONV_stack, decode_layer, encode_layer
+from keras_unet_collection.models import unet_plus_2d
 
+from metseg.backend import keras
 from metseg.models.heads import input_tensor, probability
 
 
@@ -46,10 +46,17 @@ def build_nested_unet(
         for i in range(depth + 1 - j):
             up = decode_layer(nodes[i + 1, j - 1], filters[i], 2, "bilinear", name=f"x{i}{j}_up")
             skips = [nodes[i, k] for k in range(j)]
-            x = layers.Concatenate(name=f"x{i}{j}_concat")([*skips, up])
+            x = keras.layers.Concatenate(name=f"x{i}{j}_concat")([*skips, up])
             nodes[i, j] = CONV_stack(x, filters[i], stack_num=2, batch_norm=True, name=f"x{i}{j}")
 
     heads = range(1, depth + 1) if deep_supervision else (depth,)
     outputs = [probability(nodes[0, j], name=f"head_{j}") for j in heads]
-    output = layers.Concatenate(name="heads", dtype="float32")(outputs) if deep_supervision else outputs[0]
+    output = (
+        keras.layers.Concatenate(name="heads", dtype="float32")(outputs) if deep_supervision else outputs[0]
+    )
     return keras.Model(image, output, name="nested_unet")
+
+
+def upstream_unet_plus(filters: tuple[int, ...]) -> keras.Model:
+    """Returns what keras-unet-collection calls U-Net++; it stands here to be looked at, not to be trained."""
+    return unet_plus_2d((None, None, 3), list(filters), n_labels=1, output_activation="Sigmoid")

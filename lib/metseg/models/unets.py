@@ -1,8 +1,8 @@
 """U-Net and Attention U-Net on the decoders of keras-unet-collection."""
 
-import keras
 from keras_unet_collection.base import att_unet_2d_base, unet_2d_base
 
+from metseg.backend import keras
 from metseg.models.heads import input_tensor, probability
 
 Filters = tuple[int, ...]
