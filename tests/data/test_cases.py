@@ -1,29 +1,12 @@
 """Files become cases, or one sentence that names the file and the remedy."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-import tifffile
+from complaints import complaint, tiff
 
 from metseg.data.cases import CaseFiles, SliceFiles, find_cases, list_cases, load_case, patient_of
-from metseg.errors import MetsegError
 
 CASE = "TCGA_CS_0001_19990101"
-
-
-def complaint(function, *args) -> str:
-    """The text of the `MetsegError`, which must be a single sentence on a single line."""
-    with pytest.raises(MetsegError) as caught:
-        function(*args)
-    text = str(caught.value)
-    assert text and "\n" not in text and "Traceback" not in text
-    return text
-
-
-def tiff(path: Path, pixels: np.ndarray, **options) -> Path:
-    tifffile.imwrite(path, pixels, **options)
-    return path
 
 
 # Layouts

@@ -2,34 +2,16 @@
 
 import struct
 import zlib
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import tifffile
+from complaints import complaint, tiff
 
 from metseg.data.images import decode, read_image, read_mask
 from metseg.errors import MetsegError
 
 SHAPE = (24, 32)
-
-
-def complaint(function, *args) -> str:
-    """The text of the `MetsegError`, which must be a single sentence on a single line."""
-    with pytest.raises(MetsegError) as caught:
-        function(*args)
-    text = str(caught.value)
-    assert text and "\n" not in text and "Traceback" not in text
-    return text
-
-
-def tiff(path: Path, pixels: np.ndarray, **options) -> Path:
-    tifffile.imwrite(path, pixels, **options)
-    return path
-
-
-# Layouts
 
 
 @pytest.mark.parametrize(
