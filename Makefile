@@ -22,5 +22,6 @@ lab: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
+# Trained models in outputs/runs stay.
 clean:
-	rm -rf .venv outputs/runs outputs/cache data/phantom
+	rm -rf .venv outputs/cache

@@ -11,9 +11,9 @@ from tiny_scans import finished_training, write_case
 from metseg import evaluate as evaluate_module
 from metseg import files
 from metseg.data.cases import CaseFiles, find_cases
-from metseg.data.split import Split, write_split
 from metseg.errors import MetsegError
 from metseg.evaluate import evaluate, unseen_cases
+from metseg.files import write_json
 from metseg.runs import read_tables
 
 WRITTEN = {"per_patient.csv", "per_slice.csv", "examples.npz", "evaluation.json"}
@@ -112,7 +112,7 @@ def test_nothing_is_written_when_a_scan_cannot_be_read(cases, tmp_path):
     (cases[1].slices[1].image).write_bytes(b"torn")
     with pytest.raises(MetsegError, match="TEST_0002_20000101_2.tif"):
         evaluate("nowhere", cases, tmp_path / "evaluation")
-    assert not (tmp_path / "evaluation").exists()
+    assert list((tmp_path / "evaluation").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", sorted(WRITTEN))
@@ -142,8 +142,7 @@ def test_an_interrupted_evaluation_is_not_taken_for_a_whole_one(cases, tmp_path,
 def model_dir(tmp_path) -> Path:
     folder = tmp_path / "model"
     folder.mkdir()
-    split = Split(("TEST_0001", "TEST_0002"), ("TEST_0003",), ("TEST_0004",), seed=0, fingerprint="0")
-    write_split(split, folder / "split.json")
+    write_json(folder / "model.json", {"seen": ["TEST_0001", "TEST_0002", "TEST_0003"]})
     return folder
 
 
@@ -164,9 +163,10 @@ def test_a_model_that_has_seen_all_of_them(model_dir):
         unseen_cases([case("TEST_0003_20000101", "TEST_0003")], model_dir)
 
 
-def test_a_model_without_a_split_comes_from_elsewhere(tmp_path):
-    cases = [case("TEST_0001_20000101", "TEST_0001")]
-    assert unseen_cases(cases, tmp_path) == cases
+def test_a_model_that_does_not_tell_whom_it_has_seen_is_not_scored(tmp_path):
+    write_json(tmp_path / "model.json", {})
+    with pytest.raises(MetsegError, match="does not say which patients the model has seen"):
+        unseen_cases([case("TEST_0001_20000101", "TEST_0001")], tmp_path)
 
 
 def test_unseen_cases_of_a_real_training_are_its_test_set(tmp_path_factory, tmp_path):

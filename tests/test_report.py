@@ -82,7 +82,12 @@ def test_pairs(run):
 def test_costs(run):
     unet, attention = read_comparison([run]).summary.to_dict("records")
     assert list(unet)[: len(DEFINITIONS)] == list(DEFINITIONS)
-    assert list(unet)[len(DEFINITIONS) :] == ["parameters", "seconds_per_slice", "train_minutes"]
+    assert list(unet)[len(DEFINITIONS) :] == [
+        "parameters",
+        "seconds_per_slice",
+        "train_minutes",
+        "validation_dice",
+    ]
     assert (unet["parameters"], unet["seconds_per_slice"], unet["train_minutes"]) == (1000, 0.25, 1.5)
     assert math.isnan(attention["train_minutes"])  # a released model comes without its manifest
 

@@ -20,8 +20,16 @@ def touch(folder: Path, *names: str) -> Path:
 def test_one_image(tmp_path):
     touch(tmp_path, "scan.png")
     assert segmentable(tmp_path / "scan.png", Path("out")) == [
-        (tmp_path / "scan.png", Path("out/scan_mask.tif"))
+        [(tmp_path / "scan.png", Path("out/scan_mask.tif"))]
     ]
+
+
+def test_slices_of_one_scan_come_together_in_order(tmp_path):
+    source = touch(tmp_path, "a/p_10.tif", "a/p_9.png", "b/p_1.tif", "q_1.tif", "x.tif")
+    scans = segmentable(source, Path("out"))
+    assert sorted([image.relative_to(source).as_posix() for image, _ in scan] for scan in scans) == [
+        ["a/p_9.png", "a/p_10.tif"], ["b/p_1.tif"], ["q_1.tif"], ["x.tif"],
+    ]  # fmt: skip
 
 
 def test_a_tree_is_mirrored_and_its_masks_are_left_alone(tmp_path):
@@ -30,7 +38,7 @@ def test_a_tree_is_mirrored_and_its_masks_are_left_alone(tmp_path):
         "a/z.jpg", "notes.txt", ".hidden.tif", "mask.png",
     )  # fmt: skip
     (source / "folder.tif").mkdir()
-    found = segmentable(source, tmp_path / "out")
+    found = [pair for scan in segmentable(source, tmp_path / "out") for pair in scan]
     names = {i.relative_to(source).as_posix(): t.relative_to(tmp_path / "out").as_posix() for i, t in found}
     assert names == {
         "b.tif": "b_mask.tif",
@@ -39,7 +47,6 @@ def test_a_tree_is_mirrored_and_its_masks_are_left_alone(tmp_path):
         "a/z.jpg": "a/z_mask.tif",
         "mask.png": "mask_mask.tif",
     }
-    assert [image for image, _ in found] == sorted(image for image, _ in found)
 
 
 def test_nothing_to_segment(tmp_path):
@@ -62,14 +69,17 @@ def test_a_reference_beside_its_image_is_never_overwritten(tmp_path, source):
     touch(tmp_path, "a.tif", "a_mask.tif", "b.tif")
     with pytest.raises(MetsegError, match="a_mask.tif lies there already and may be a reference; choose"):
         segmentable(tmp_path / source, tmp_path)
-    assert segmentable(tmp_path / "b.tif", tmp_path) == [(tmp_path / "b.tif", tmp_path / "b_mask.tif")]
+    assert segmentable(tmp_path / "b.tif", tmp_path) == [[(tmp_path / "b.tif", tmp_path / "b_mask.tif")]]
 
 
-def test_masks_elsewhere_may_be_written_again(tmp_path):
-    touch(tmp_path, "in/a.tif", "out/a_mask.tif")
-    assert segmentable(tmp_path / "in", tmp_path / "out") == [
-        (tmp_path / "in/a.tif", tmp_path / "out/a_mask.tif")
-    ]
+def test_only_masks_of_our_own_are_written_again(tmp_path):
+    touch(tmp_path, "in/a.tif")
+    target = tmp_path / "in" / "masks" / "a_mask.tif"
+    write_mask(np.ones((2, 2), bool), target)
+    assert segmentable(tmp_path / "in", tmp_path / "in" / "masks") == [[(tmp_path / "in/a.tif", target)]]
+    tifffile.imwrite(target, np.ones((2, 2), np.uint8), software="metseg phantom")
+    with pytest.raises(MetsegError, match="may be a reference"):
+        segmentable(tmp_path / "in", tmp_path / "in" / "masks")
 
 
 def test_mask_file(tmp_path):

@@ -16,7 +16,9 @@ SIZE = 32
 DATA = {"name": "test scans", "licence": "none", "caution": "Test scans: nothing follows from them."}
 
 
-def write_bright_model(folder: Path, *, channels: tuple[float, ...] = (1 / 3, 1 / 3, 1 / 3)) -> Path:
+def write_bright_model(
+    folder: Path, *, channels: tuple[float, ...] = (1 / 3, 1 / 3, 1 / 3), seen: tuple[str, ...] = ()
+) -> Path:
     """Writes `model.onnx` and `model.json`: lesion is where the channels' weighted sum is 128 or more."""
     name, size = "unet", SIZE
     # sigmoid(200 · (weighted sum in [0, 1] − 0.5)) is 0 or 1 but for a few grey values around 127.5
@@ -39,6 +41,7 @@ def write_bright_model(folder: Path, *, channels: tuple[float, ...] = (1 / 3, 1 
         "preprocessing": {"image_size": size, "clip_limit": 0.0, "tile_grid": 8, "intensity": "stored"},
         "threshold": 0.5,
         "parameters": 4,
+        "seen": list(seen),
         "data": DATA,
         "validation_dice": 0.5,
     }

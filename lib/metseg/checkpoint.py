@@ -1,13 +1,12 @@
 """The state of a training after its last finished epoch, safe against `kill -9` at any instant."""
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 
 from metseg.backend import keras
-from metseg.files import replacing, write_text
+from metseg.files import read_json, replacing, write_json
 
 
 class Checkpoint:
@@ -37,7 +36,7 @@ class Checkpoint:
             self._model.save_weights(partial)
         best_epoch = 1 + int(np.argmax([row["val_dice"] for row in history]))
         state = {"last": last, "best": f"epoch-{best_epoch}.weights.h5", "history": history}
-        write_text(self._folder / "state.json", json.dumps(state))
+        write_json(self._folder / "state.json", state)
         for path in self._folder.glob("epoch-*.weights.h5"):
             if path.name not in (state["last"], state["best"]):
                 path.unlink()
@@ -53,4 +52,4 @@ class Checkpoint:
 
     def _state(self) -> dict | None:
         path = self._folder / "state.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        return read_json(path) if path.exists() else None

@@ -38,6 +38,13 @@ def _runs_dir(output_dir: Path | None) -> Path:
     return output_dir.resolve() if output_dir else project_root() / "outputs" / "runs"
 
 
+def _find_model(model: str, output_dir: Path | None) -> Path:
+    from metseg.runs import find_model
+    from metseg.workbook import project_root
+
+    return find_model(model, _runs_dir(output_dir), project_root() / "outputs" / "released")
+
+
 def _parse(settings: list[str] | None) -> dict:
     from metseg.parameters import parse_assignments
 
@@ -135,21 +142,26 @@ def predict(
     """Segment scans: write <stem>_mask.tif, 0 and 255, at each image's own size."""
     from metseg.data.images import read_image
     from metseg.predict import Predictor
-    from metseg.runs import find_model
     from metseg.segment import segmentable, write_mask
 
-    images = segmentable(input, output)
-    predictor = Predictor(find_model(model, _runs_dir(output_dir)))
-    failed = []
+    scans = segmentable(input, output)
+    folder = _find_model(model, output_dir)
+    predictor = Predictor(folder)
+    failed, written = [], 0
     with _bars() as bars:
-        for path, target in bars.track(images, description="Segmenting"):
-            try:
-                image = read_image(path)
-            except MetsegError as error:
-                failed.append(str(error))
-                continue
-            write_mask(predictor.mask(image), target)
-    print(f"{len(images) - len(failed)} masks by {predictor.name}: {shown(output)}")
+        for scan in bars.track(scans, description="Segmenting"):
+            images, targets = [], []
+            for path, target in scan:
+                try:
+                    images.append(read_image(path))
+                    targets.append(target)
+                except MetsegError as error:
+                    failed.append(str(error))
+            for mask, target in zip(predictor.masks(images), targets, strict=True):
+                write_mask(mask, target)
+            written += len(targets)
+    print(f"{written} masks by {predictor.name} ({shown(folder)}): {shown(output)}")
+    print(f"Trained on: {predictor.description['data']['name']}. {predictor.description['data']['caution']}")
     if failed:
         raise MetsegError("\n".join(failed))
 
@@ -158,7 +170,7 @@ def predict(
 def evaluate(
     model: Model,
     data_dir: Annotated[Path, typer.Option(help="Folder of scans with masks.")],
-    output: Annotated[Path, typer.Option(help="Folder for the tables.")] = Path("evaluation"),
+    output: Annotated[Path | None, typer.Option(help="Folder for the tables.")] = None,
     output_dir: OutputDir = None,
 ) -> None:
     """Score a model on patients that it has not seen, per patient and per slice."""
@@ -167,11 +179,11 @@ def evaluate(
     from metseg.data.provenance import provenance_of
     from metseg.evaluate import evaluate as evaluate_model
     from metseg.evaluate import unseen_cases
-    from metseg.runs import find_model
 
-    folder = find_model(model, _runs_dir(output_dir))
+    folder = _find_model(model, output_dir)
     cases = find_cases(data_dir)
     unseen = unseen_cases(cases, folder)
+    output = output or Path("evaluation") / folder.parent.name / folder.name
     with _bars() as bars:
         bar = bars.add_task("Evaluating", total=len(unseen))
         table = evaluate_model(folder, unseen, output, on_case=lambda k, _: bars.update(bar, completed=k))
@@ -244,6 +256,7 @@ def _show_comparison(folder: Path) -> None:
             "network": label_of(row["model"]),
             "mean": _with_interval(row, "dice_mean"),
             "median": _with_interval(row, "dice_median"),
+            "validation": f"{row['validation_dice']:.3f}" if row["validation_dice"] is not None else "–",
             "pooled": _with_interval(row, "pooled_dice"),
             "false positives a patient": f"{row['false_positives_per_patient']:.1f}",
             "ms a slice": f"{1000 * row['seconds_per_slice']:.0f}",

@@ -1,5 +1,6 @@
 """One validated object carries a training's parameters from the notebook to the manifest."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -116,6 +117,11 @@ class TrainConfig(BaseModel):
         """What the builder of this model needs."""
         nested = {"deep_supervision": self.deep_supervision} if self.model == "nested_unet" else {}
         return {"filters": self.filters, **nested}
+
+
+def notebook_config(names: Mapping[str, object]) -> TrainConfig:
+    """Returns the configuration among a notebook's names: `notebook_config(globals())`."""
+    return train_config(**{name: names[name] for name in TrainConfig.model_fields if name in names})
 
 
 def train_config(**values) -> TrainConfig:

@@ -9,9 +9,8 @@ import pandas as pd
 
 from metseg.data.cases import CaseFiles, load_case
 from metseg.data.provenance import provenance_of
-from metseg.data.split import read_split
 from metseg.errors import MetsegError
-from metseg.files import make_folder, replacing, write_json
+from metseg.files import make_folder, read_json, replacing, write_json
 from metseg.hardware import cpu_name
 from metseg.metrics import evaluate_case
 from metseg.predict import Predictor
@@ -21,11 +20,12 @@ def unseen_cases(cases: Iterable[CaseFiles], model_dir: Path) -> list[CaseFiles]
     """Returns the cases of patients that a model neither learned from nor was chosen on.
 
     Raises:
-        MetsegError: It has seen them all.
+        MetsegError: It has seen them all, or does not tell whom it has seen.
     """
-    cases, path = list(cases), Path(model_dir) / "split.json"
-    split = read_split(path) if path.exists() else None
-    seen = {*split.train, *split.validation} if split else set()
+    cases, path = list(cases), Path(model_dir) / "model.json"
+    seen = read_json(path).get("seen")
+    if seen is None:
+        raise MetsegError(f"{path} does not say which patients the model has seen; export it again")
     unseen = [case for case in cases if case.patient_id not in seen]
     if not unseen:
         raise MetsegError(f"{model_dir} was trained or chosen on all of these patients; give others")

@@ -3,14 +3,14 @@
 import contextlib
 import hashlib
 import io
-import json
 import logging
 import warnings
 from pathlib import Path
 
 from metseg.backend import keras
 from metseg.config import TrainConfig
-from metseg.files import replacing, write_json
+from metseg.data.split import read_split
+from metseg.files import read_json, replacing, write_json
 from metseg.models.inspect import inference_model
 
 
@@ -25,10 +25,10 @@ def export_onnx(model_dir: Path, *, prune: int | None = None) -> Path:
         The path of `model.onnx`.
     """
     model_dir = Path(model_dir)
-    manifest = json.loads((model_dir / "manifest.json").read_text())
+    manifest = read_json(model_dir / "manifest.json")
     config = TrainConfig(**manifest["config"])
     model = inference_model(keras.saving.load_model(model_dir / "model.keras", compile=False), prune=prune)
-    size = config.image_size
+    split, size = read_split(model_dir / "split.json"), config.image_size
     onnx = model_dir / "model.onnx"
     with replacing(onnx) as partial:
         signature = [keras.InputSpec(dtype="float32", shape=(None, size, size, 3), name="image")]
@@ -44,6 +44,7 @@ def export_onnx(model_dir: Path, *, prune: int | None = None) -> Path:
         "threshold": config.threshold,
         "parameters": model.count_params(),
         "data": {name: manifest["data"][name] for name in ("name", "licence", "caution")},
+        "seen": sorted({*split.train, *split.validation}),
         "prune": prune,
         "validation_dice": manifest["validation_dice"] if prune is None else None,
     }

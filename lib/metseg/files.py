@@ -83,3 +83,8 @@ def shown(path: Path) -> str:
     """Returns a path as users read it best: relative when it lies below the working directory."""
     path = Path(path).absolute()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def read_json(path: Path) -> dict:
+    """Reads what `write_json` wrote."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -37,11 +37,25 @@ def _cpuinfo(field: str) -> str:
 def best_precision() -> str:
     """Returns the Keras dtype policy that trains fastest here.
 
-    bfloat16 where the CPU multiplies it natively (AVX512-BF16, AMX) or a GPU does; float32 elsewhere,
-    for a CPU that only emulates bfloat16 is slower with it.
+    bfloat16 where the CPU (AVX512-BF16, AMX) or the GPU multiplies it natively, float16 on older GPUs;
+    float32 elsewhere, for a CPU that only emulates bfloat16 is slower with it.
     """
+    if gpu_names():
+        return "mixed_bfloat16" if _gpu_has_bfloat16() else "mixed_float16"
     native = {"avx512_bf16", "amx_bf16"} & set(_cpuinfo("flags").split())
-    return "mixed_bfloat16" if gpu_names() or native else "float32"
+    return "mixed_bfloat16" if native else "float32"
+
+
+def _gpu_has_bfloat16() -> bool:
+    """Ampere, compute capability 8, was the first; only TensorFlow tells, other backends are trusted."""
+    from metseg.backend import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return True
+    import tensorflow as tf
+
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+    return details.get("compute_capability", (0, 0)) >= (8, 0)
 
 
 def describe_hardware() -> dict:

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +82,16 @@ class Predictor:
             small = self._session.run(None, {self._input: batch})[0][..., 0]
             parts += [np.clip(restore(each, image.shape[1:3]), 0, 1) for each in small]
         return np.stack(parts)
+
+    def masks(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Returns the masks of one scan's slices, (H, W, 3) uint8 each; those of one size are a volume."""
+        sizes: dict[tuple, list[int]] = defaultdict(list)
+        for k, image in enumerate(images):
+            sizes[image.shape].append(k)
+        masks = dict[int, np.ndarray]()
+        for alike in sizes.values():
+            masks |= zip(alike, self.mask(np.stack([images[k] for k in alike])), strict=True)
+        return [masks[k] for k in range(len(images))]
 
     def mask(self, image: np.ndarray) -> np.ndarray:
         """Returns where `prob_map` reaches the model's threshold, bool, of the same shape."""

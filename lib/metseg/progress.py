@@ -2,12 +2,14 @@
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from IPython import get_ipython
 from IPython.display import HTML, display
 
+from metseg.errors import MetsegError
 from metseg.files import write_text
 
 _SECONDS_BETWEEN_REPORTS = 0.5
@@ -48,7 +50,8 @@ class ProgressReporter:
         if not at_once and now - self._last < _SECONDS_BETWEEN_REPORTS:
             return
         self._last = now
-        write_text(self._path, json.dumps(asdict(progress)))
+        with suppress(MetsegError):  # Windows refuses while somebody reads it; the next one will do
+            write_text(self._path, json.dumps(asdict(progress)))
         if self._line is not None:
             share = (progress.epoch - 1 + progress.step / progress.steps) / progress.epochs
             self._line.update(HTML(f'<progress value="{share:.3f}"></progress> {progress}'))

@@ -12,11 +12,11 @@ import pandas as pd
 from metseg.compare import DEFINITIONS, combine_cases, compare_models, predict_nothing_score
 from metseg.data.cases import patient_of
 from metseg.errors import MetsegError
-from metseg.files import replacing, write_json
+from metseg.files import read_json, replacing, write_json
 from metseg.plots.results import plot_dice_by_size, plot_paired, plot_patient_dice, plot_summary
 from metseg.plots.scans import plot_predictions
 from metseg.plots.style import save_figure, use_style
-from metseg.runs import model_folders, read_json, read_tables
+from metseg.runs import model_folders, read_tables
 
 Example = tuple[np.ndarray, np.ndarray, np.ndarray]  # image, mask_ref, mask_pred
 
@@ -27,7 +27,7 @@ class Comparison:
 
     Attributes:
         summary: One row a network, best mean volume Dice first; columns as in `compare.DEFINITIONS`, then
-            parameters, seconds_per_slice and train_minutes.
+            parameters, seconds_per_slice, train_minutes and validation_dice (what settings are chosen by).
         pairs: One row a pair of networks; see `compare.paired_test`.
         dice: Volume Dice, one row a patient and one column a network.
         tables: {network: one row a patient}.
@@ -93,6 +93,7 @@ def _cost(name: str, folder: Path) -> dict:
         "parameters": evaluation["parameters"],
         "seconds_per_slice": evaluation["seconds_per_slice"],
         "train_minutes": seconds / 60,
+        "validation_dice": read_json(folder / "model.json").get("validation_dice"),
     }
 
 
@@ -119,8 +120,8 @@ def read_examples(comparison: Comparison, model: str) -> dict[str, Example]:
     return examples
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
-    """Writes a comparison's tables and figures.
+def write_comparison(comparison: Comparison, folder: Path, *, channel: int = 1) -> list[Path]:
+    """Writes a comparison's tables and figures; the examples are shown in one channel.
 
     Returns:
         summary.csv, pairs.csv, dice_per_patient.csv, comparison.json, then the figures.
@@ -153,7 +154,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
         "summary": plot_summary(comparison.summary),
         "patients": plot_patient_dice(comparison.dice),
         "lesion_load": plot_dice_by_size(comparison.tables),
-        "examples_of_best": plot_predictions(examples, columns=3),
+        "examples_of_best": plot_predictions(examples, columns=3, channel=channel),
     }
     for a, b in itertools.combinations(sorted(comparison.dice), 2):
         figures[f"paired_{a}_{b}".replace("/", "_")] = plot_paired(comparison.dice, a, b)

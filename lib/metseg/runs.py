@@ -1,13 +1,15 @@
 """Where a run's files lie, and how a model is found again by name."""
 
-import json
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 
+from metseg.config import ModelName
 from metseg.errors import MetsegError
+from metseg.files import read_json
 
-MODELS = ("nested_unet", "attention_unet", "unet")
+MODELS = get_args(ModelName)
 
 
 def model_folders(run_folder: Path) -> dict[str, Path]:
@@ -39,18 +41,14 @@ def read_tables(model_dir: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return tuple(pd.read_csv(folder / f"{table}.csv", **options) for table in ("per_patient", "per_slice"))
 
 
-def read_json(path: Path) -> dict:
-    """Reads one of a run's JSON files."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
-def find_model(model: str, runs_dir: Path) -> Path:
+def find_model(model: str, runs_dir: Path, released_dir: Path | None = None) -> Path:
     """Returns the folder of an exported model.
 
     Args:
         model: A network's name, for its newest finished run below `runs_dir`, or the path of a model folder
             or of a file in it.
         runs_dir: Where runs are.
+        released_dir: Where released models are, by name, for who has not trained one.
 
     Raises:
         MetsegError: There is no such model; the text lists what there is.
@@ -66,6 +64,8 @@ def find_model(model: str, runs_dir: Path) -> Path:
     newest = {path.parent.name: path.parent for path in exported}
     if model in newest:
         return newest[model]
+    if released_dir is not None and model in MODELS and (released_dir / model / "model.json").is_file():
+        return released_dir / model
     trained = ", ".join(newest) or "none yet"
     if model in MODELS:
         raise MetsegError(

@@ -1,18 +1,22 @@
-"""Masks for files: one TIFF beside none of the user's own."""
+"""Writes one mask file for each image, and overwrites none of the user's."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
+from metseg.data.cases import slice_of
 from metseg.data.images import IMAGE_SUFFIXES
 from metseg.errors import MetsegError
 from metseg.files import replacing
 
+_SOFTWARE = "metseg predict"  # the TIFF tag by which a mask of ours is told from a reference
+Pairs = list[tuple[Path, Path]]
 
-def segmentable(source: Path, output: Path) -> list[tuple[Path, Path]]:
-    """Lists the images to segment and where each mask goes.
+
+def segmentable(source: Path, output: Path) -> list[Pairs]:
+    """Lists the images to segment, scan by scan, and where each mask goes.
 
     Args:
         source: An image, or a folder whose tree is mirrored; its masks (`…_mask.*`) and hidden files are
@@ -20,11 +24,12 @@ def segmentable(source: Path, output: Path) -> list[tuple[Path, Path]]:
         output: Folder for the masks.
 
     Returns:
-        [(image, its mask's path below `output`)].
+        For each scan [(image, its mask's path below `output`)] in slice order. Images named
+        `<case>_<slice>` in one folder are a scan; any other image is one by itself.
 
     Raises:
-        MetsegError: There is nothing to segment, two masks would have one name, or a mask that lies beside
-            its image would be lost.
+        MetsegError: There is nothing to segment, two masks would have one name, or a file that metseg did
+            not write would be lost.
     """
     source, output = Path(source), Path(output)
     if source.is_file():
@@ -39,10 +44,14 @@ def segmentable(source: Path, output: Path) -> list[tuple[Path, Path]]:
     twice = sorted(str(target) for target, times in Counter(targets).items() if times > 1)
     if twice:
         raise MetsegError(f"several images would write {', '.join(twice)}; give each its own name")
-    for image, target in zip(images, targets, strict=True):
-        if target.exists() and target.parent.samefile(image.parent):
+    for target in targets:
+        if target.exists() and not _is_ours(target):
             raise MetsegError(f"{target} lies there already and may be a reference; choose another output")
-    return list(zip(images, targets, strict=True))
+    scans: dict[tuple, list] = defaultdict(list)
+    for image, target in zip(images, targets, strict=True):
+        case_id, number = slice_of(image) or (image.name, 0)
+        scans[image.parent, case_id].append((number, image, target))
+    return [[pair[1:] for pair in sorted(scan)] for scan in scans.values()]
 
 
 def _is_image(path: Path) -> bool:
@@ -50,7 +59,16 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not is_mask and not is_hidden and path.is_file()
 
 
+def _is_ours(path: Path) -> bool:
+    try:
+        with tifffile.TiffFile(path) as tif:
+            return tif.pages[0].software == _SOFTWARE
+    except (tifffile.TiffFileError, OSError, IndexError):
+        return False
+
+
 def write_mask(mask: np.ndarray, target: Path) -> None:
     """Writes an (H, W) bool mask as a TIFF: uint8, 0 or 255."""
+    kind = {"photometric": "minisblack", "compression": "zlib", "software": _SOFTWARE}
     with replacing(target) as partial:
-        tifffile.imwrite(partial, mask.astype(np.uint8) * 255, photometric="minisblack", compression="zlib")
+        tifffile.imwrite(partial, mask.astype(np.uint8) * 255, **kind)

@@ -1,6 +1,5 @@
 """Cases become a trained model, its history and a manifest; an interrupted training goes on where it was."""
 
-import json
 import math
 import time
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from metseg.data.cache import SliceCache, open_cache
 from metseg.data.cases import find_cases
 from metseg.data.split import Split, kfold_by_patient, read_split, split_by_patient, write_split
 from metseg.errors import MetsegError
-from metseg.files import replacing, sole_writer, write_text
+from metseg.files import read_json, replacing, sole_writer, write_text
 from metseg.hardware import best_precision
 from metseg.losses import LOSSES
 from metseg.manifest import write_manifest
@@ -66,9 +65,9 @@ def train(config: TrainConfig, model_dir: Path, *, cache_dir: Path) -> keras.Mod
     model_dir = Path(model_dir)
     with sole_writer(model_dir):
         _complain_if_other_config(config, model_dir)
-        write_text(model_dir / "config.json", config.model_dump_json(indent=1))
         data = prepare_data(config, cache_dir=cache_dir)
         _complain_if_other_data(data, model_dir)
+        write_text(model_dir / "config.json", config.model_dump_json(indent=1))
         if not (model_dir / "manifest.json").exists():
             write_split(data.split, model_dir / "split.json")
             _train_epochs(config, data, model_dir)
@@ -76,12 +75,13 @@ def train(config: TrainConfig, model_dir: Path, *, cache_dir: Path) -> keras.Mod
 
 
 def _complain_if_other_config(config: TrainConfig, model_dir: Path) -> None:
-    path = model_dir / "config.json"
-    if not path.exists():
-        return
-    before, now = json.loads(path.read_text()), config.model_dump(mode="json")
+    if not (model_dir / "history.csv").exists():
+        return  # nothing has been learned yet that could be mixed up
+    before, now = read_json(model_dir / "config.json"), config.model_dump(mode="json")
     changed = [
-        f"{name} {before.get(name)} → {value}" for name, value in now.items() if before.get(name) != value
+        f"{name} {before.get(name)} → {value}"
+        for name, value in now.items()
+        if before.get(name) != value and name != "data_dir"  # wherever the data lies, its split tells
     ]
     if changed:
         raise MetsegError(f"{model_dir} holds other settings ({', '.join(changed)}); choose another run name")
@@ -171,21 +171,30 @@ def validate(
 ) -> tuple[float, float]:
     """Returns the mean loss and the mean per-patient volume Dice of some slices, on the network's grid.
 
-    Heads of deep supervision are averaged, as in `inference_model`. A patient without any lesion, rightly
-    left empty, counts as 1 here: the Dice of one epoch must be a number.
+    The loss is over slices of the kind that training draws, in mixed batches, so that it can be held against
+    the training loss; the Dice is over all slices. Heads of deep supervision are averaged, as in
+    `inference_model`. A patient without any lesion, rightly left empty, counts as 1 here: the Dice of one
+    epoch must be a number.
     """
+    rows = np.random.default_rng(config.seed).permutation(rows)
+    drawn = cache.slices.lesion_px.to_numpy()[rows] > 0
+    if not config.exclude_empty or not drawn.any():
+        drawn[:] = True
     losses, counts = [], []
-    for start in range(0, len(rows), config.batch_size):
-        part = rows[start : start + config.batch_size]
-        mask_ref = np.asarray(cache.masks[part])
-        prob_map = np.asarray(model.predict_on_batch(cache.images[part].astype(np.float32) / 255))
-        losses.append(float(LOSSES[config.loss](mask_ref[..., None].astype(np.float32), prob_map)))
-        mask_pred = prob_map.mean(axis=-1) >= config.threshold
-        counts += [(r.sum(), p.sum(), (r & p).sum()) for r, p in zip(mask_ref, mask_pred, strict=True)]
+    for group in (rows[drawn], rows[~drawn]):
+        for start in range(0, len(group), config.batch_size):
+            part = group[start : start + config.batch_size]
+            mask_ref = np.asarray(cache.masks[part])
+            prob_map = np.asarray(model.predict_on_batch(cache.images[part].astype(np.float32) / 255))
+            loss = float(LOSSES[config.loss](mask_ref[..., None].astype(np.float32), prob_map))
+            losses += [loss] * len(part)
+            mask_pred = prob_map.mean(axis=-1) >= config.threshold
+            counts += [(r.sum(), p.sum(), (r & p).sum()) for r, p in zip(mask_ref, mask_pred, strict=True)]
+    order = np.concatenate([rows[drawn], rows[~drawn]])
     table = pd.DataFrame(counts, columns=["ref", "pred", "tp"])
-    volumes = table.groupby(cache.slices.patient_id.to_numpy()[rows]).sum()
+    volumes = table.groupby(cache.slices.patient_id.to_numpy()[order]).sum()
     scores = dice_from_counts(volumes.ref, volumes.pred, volumes.tp, empty=1.0)
-    return float(np.mean(losses)), float(np.mean(scores))
+    return float(np.mean(losses[: drawn.sum()])), float(np.mean(scores))
 
 
 class _EpochReporter(keras.callbacks.Callback):

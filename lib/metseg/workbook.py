@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from metseg.config import notebook_config
 from metseg.errors import MetsegError
 from metseg.files import shown, sole_writer, write_text
 from metseg.notebook_process import run_notebook
@@ -76,6 +77,7 @@ def run_notebooks(
     notebooks = [Path(notebook).resolve() for notebook in notebooks]
     run_folder = Path(run_folder).resolve()
     check_parameters(values, notebooks)
+    _check_trainings(notebooks, values)
     copies = [run_folder / "notebooks" / notebook.name for notebook in notebooks]
     with sole_writer(run_folder):
         for position, (notebook, copy) in enumerate(zip(notebooks, copies, strict=True), start=1):
@@ -95,6 +97,14 @@ def run_notebooks(
             run_notebook(notebook, copy, given, progress_file=progress_file, report=report)
             report("finished")
     return copies
+
+
+def _check_trainings(notebooks: Sequence[Path], values: Mapping[str, Any]) -> None:
+    """Raises the `MetsegError` that a training notebook would, before the first notebook is run."""
+    for notebook in notebooks:
+        defaults = {name: parameter.default for name, parameter in notebook_parameters(notebook).items()}
+        if {"model", "data_dir"} <= defaults.keys():
+            notebook_config({**defaults, **{name: values[name] for name in values if name in defaults}})
 
 
 def sweep(

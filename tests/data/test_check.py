@@ -126,7 +126,9 @@ def test_a_channel_that_repeats_flair_in_one_slice_only_is_there(tmp_path, write
 def test_blank_slices_are_no_duplicates(tmp_path, write_slice, square):
     for n, case_id in enumerate((CASE, CASE, OTHER)):
         write_slice(tmp_path, f"{case_id}_{n}", np.zeros((24, 32, 3), np.uint8), square(2))
-    assert check_data(tmp_path).findings == ()
+    report = check_data(tmp_path)
+    assert report.errors == []
+    assert report.notes == [f"{case_id} has nothing but blank slices" for case_id in (CASE, OTHER)]
 
 
 def test_two_scans_of_one_patient_are_no_two_spellings(tmp_path, write_slice, noise, square):

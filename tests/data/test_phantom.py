@@ -9,7 +9,7 @@ import tifffile
 from scipy.ndimage import binary_erosion
 
 from metseg.data import phantom
-from metseg.data.phantom import draw_phantom, make_phantom_case, write_phantom
+from metseg.data.phantom import draw_phantom, write_phantom
 from metseg.data.phantom_lesions import MAX_DIAMETER_MM, MIN_DIAMETER_MM, draw_diameters_mm
 from metseg.errors import MetsegError
 
@@ -33,7 +33,8 @@ def files_of(folder):
 
 
 def test_case_has_the_stated_shapes_and_dtypes():
-    image, mask = make_phantom_case(1, size=48, slices=3, pixel_mm=4.0)
+    case = draw_phantom(1, size=48, slices=3, pixel_mm=4.0)
+    image, mask = case.image, case.mask
     assert image.shape == (3, 48, 48, 3) and image.dtype == np.uint8
     assert mask.shape == (3, 48, 48) and mask.dtype == bool
     assert mask.any()
@@ -41,11 +42,11 @@ def test_case_has_the_stated_shapes_and_dtypes():
 
 def test_same_seed_same_pixels_and_other_patient_or_seed_others():
     small = {"size": 48, "slices": 3, "pixel_mm": 4.0}
-    first, again = make_phantom_case(1, **small), make_phantom_case(1, **small)
-    assert np.array_equal(first[0], again[0]) and np.array_equal(first[1], again[1])
-    for other in (make_phantom_case(2, **small), make_phantom_case(1, seed=1, **small)):
-        assert not np.array_equal(first[0], other[0])
-        assert not np.array_equal(first[1], other[1])
+    first, again = draw_phantom(1, **small), draw_phantom(1, **small)
+    assert np.array_equal(first.image, again.image) and np.array_equal(first.mask, again.mask)
+    for other in (draw_phantom(2, **small), draw_phantom(1, seed=1, **small)):
+        assert not np.array_equal(first.image, other.image)
+        assert not np.array_equal(first.mask, other.mask)
 
 
 def test_layout_and_mask_values(tree):
@@ -62,12 +63,12 @@ def test_layout_and_mask_values(tree):
     assert set(np.unique(masks)) == {0, 255}
 
 
-def test_files_hold_what_make_phantom_case_returns(tree):
-    image, mask = make_phantom_case(1, size=48, slices=3, pixel_mm=200 / 48)
+def test_files_hold_what_was_drawn(tree):
+    case = draw_phantom(1, size=48, slices=3, pixel_mm=200 / 48)
     stem = tree / CASE_1 / CASE_1
     for number in (1, 2, 3):
-        assert np.array_equal(tifffile.imread(f"{stem}_{number}.tif"), image[number - 1])
-        assert np.array_equal(tifffile.imread(f"{stem}_{number}_mask.tif") > 0, mask[number - 1])
+        assert np.array_equal(tifffile.imread(f"{stem}_{number}.tif"), case.image[number - 1])
+        assert np.array_equal(tifffile.imread(f"{stem}_{number}_mask.tif") > 0, case.mask[number - 1])
 
 
 def test_opencv_reads_the_files_too(tree):
@@ -179,8 +180,11 @@ def test_an_empty_folder_is_filled(tmp_path):
     assert (write_phantom(tmp_path / "phantom", **SMALL) / CASE_1).is_dir()
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
-def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch, stop):
+@pytest.mark.parametrize(
+    ("stop", "raised"),
+    [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(28, "No space left on device"), MetsegError)],
+)
+def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch, stop, raised):
     write_case = phantom._write_case
 
     def fail_at_second(tree, index, **parameters):
@@ -189,7 +193,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch, stop):
         write_case(tree, index, **parameters)
 
     monkeypatch.setattr(phantom, "_write_case", fail_at_second)
-    with pytest.raises(stop):
+    with pytest.raises(raised):
         write_phantom(tmp_path / "phantom", **SMALL)
     assert list(tmp_path.iterdir()) == []
 

@@ -1,7 +1,6 @@
 """Slices decoded and preprocessed once, then read as memory-mapped arrays."""
 
 import hashlib
-import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from filelock import FileLock
 
 from metseg.data.cases import CaseFiles, load_case
 from metseg.errors import MetsegError
+from metseg.files import read_json, write_json
 from metseg.preprocess import Preprocessing, intensity_limits, preprocess, preprocess_mask
 
 CACHE_VERSION = 1  # part of every key: raise it when decoding or preprocessing changes
@@ -78,7 +78,7 @@ def open_cache(cases: list[CaseFiles], config: Preprocessing, *, folder: Path) -
                 f"cannot write the cache {home} ({error.strerror or error}); "
                 "free disk space or name another folder"
             ) from error
-    meta = json.loads((home / "meta.json").read_text())
+    meta = read_json(home / "meta.json")
     return SliceCache(
         images=np.load(home / "images.npy", mmap_mode="r"),
         masks=np.load(home / "masks.npy", mmap_mode="r"),
@@ -148,4 +148,4 @@ def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
                 ]
     columns = ["case_id", "patient_id", "slice_index", "lesion_px"]
     pd.DataFrame(rows, columns=columns).to_csv(work / "slices.csv", index=False)
-    (work / "meta.json").write_text(json.dumps({"fingerprint": fingerprint(cases), **config.model_dump()}))
+    write_json(work / "meta.json", {"fingerprint": fingerprint(cases), **config.model_dump()})

@@ -11,7 +11,7 @@ from metseg.data.images import TIFF_SUFFIXES, checked_image, read_mask, read_pix
 from metseg.errors import MetsegError
 
 _SLICE_NAME = re.compile(r"(?P<case>.+)_(?P<slice>\d+)(?P<mask>_mask)?", re.IGNORECASE)
-_SCAN_DATE = re.compile(r"_\d{8}$")
+_SCAN_DATE = re.compile(r"_(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,12 @@ class Case:
 def patient_of(case_id: str) -> str:
     """Returns the person of a scan: `TCGA_CS_4941_19960909` is a scan of `TCGA_CS_4941`."""
     return _SCAN_DATE.sub("", case_id)
+
+
+def slice_of(path: Path) -> tuple[str, int] | None:
+    """Returns the scan and the number of a slice's file, `<case>_<slice>.*`, or None for another name."""
+    name = _SLICE_NAME.fullmatch(path.stem)
+    return None if name is None or name["mask"] else (name["case"], int(name["slice"]))
 
 
 def list_cases(folder: Path) -> list[CaseFiles]:

@@ -130,6 +130,8 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dic
         findings.append(
             Finding(False, f"{case.case_id} has no {' and no '.join(missing)}: FLAIR stands in its place")
         )
+    if shapes and not repeats:
+        findings.append(Finding(False, f"{case.case_id} has nothing but blank slices"))
     height, width = max(shapes, default=(0, 0))
     return {
         "case_id": case.case_id,

@@ -36,7 +36,7 @@ class PhantomCase:
 
     Attributes:
         image: (Z, H, W, 3) uint8; channels pre-contrast T1, FLAIR, post-contrast T1.
-        labels: (Z, H, W) int32; 0 outside, n inside `lesions[n - 1]`.
+        labels: (Z, H, W) int32; 0 outside, n inside `lesions[n - 1]`, with its necrotic core, without oedema.
         brain: (Z, H, W) bool; the brain with its inner and outer CSF.
         oedema: (Z, H, W) float32 in [0, 1]; share of oedema.
         lesions: the lesions drawn.
@@ -48,6 +48,11 @@ class PhantomCase:
     oedema: np.ndarray
     lesions: list[Lesion]
 
+    @property
+    def mask(self) -> np.ndarray:
+        """The reference mask, (Z, H, W) bool."""
+        return self.labels > 0
+
 
 def draw_phantom(
     index: int,
@@ -58,28 +63,7 @@ def draw_phantom(
     pixel_mm: float = 1.25,
     slice_mm: float = SLICE_MM,
 ) -> PhantomCase:
-    """Draws one patient; arguments as in `make_phantom_case`."""
-    rng = np.random.default_rng([seed, index])
-    anatomy = make_anatomy(rng, size, slices, pixel_mm, slice_mm)
-    paint_white_matter_disease(rng, anatomy)
-    lesions = place_lesions(rng, anatomy, slice_mm)
-    labels, oedema = paint_lesions(rng, anatomy, lesions)
-    touched = [lesion.centre_mm + (lesion.diameter_mm / 2, 0, 0) for lesion in lesions if rng.random() < 0.3]
-    paint_vessels(rng, anatomy, np.reshape(touched, (-1, 3)))
-    image = _acquire(rng, anatomy.signal, anatomy.points_mm)
-    return PhantomCase(image, labels, anatomy.brain, oedema, lesions)
-
-
-def make_phantom_case(
-    index: int,
-    *,
-    seed: int = 0,
-    size: int = 160,
-    slices: int = 16,
-    pixel_mm: float = 1.25,
-    slice_mm: float = SLICE_MM,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Makes one patient of the phantom.
+    """Draws one patient.
 
     Args:
         index: the patient's number, 0 or more; the files count from 1. A patient depends on `seed` and
@@ -89,13 +73,16 @@ def make_phantom_case(
         slices: number of axial slices, from below the ventricles towards the vertex.
         pixel_mm: in-plane spacing in mm; the head needs about 200 mm.
         slice_mm: distance between slices in mm.
-
-    Returns:
-        image: (Z, H, W, 3) uint8; channels pre-contrast T1, FLAIR, post-contrast T1. Row 0 is the front.
-        mask: (Z, H, W) bool; metastases with their necrotic core, without oedema.
     """
-    case = draw_phantom(index, seed=seed, size=size, slices=slices, pixel_mm=pixel_mm, slice_mm=slice_mm)
-    return case.image, case.labels > 0
+    rng = np.random.default_rng([seed, index])
+    anatomy = make_anatomy(rng, size, slices, pixel_mm, slice_mm)
+    paint_white_matter_disease(rng, anatomy)
+    lesions = place_lesions(rng, anatomy, slice_mm)
+    labels, oedema = paint_lesions(rng, anatomy, lesions)
+    touched = [lesion.centre_mm + (lesion.diameter_mm / 2, 0, 0) for lesion in lesions if rng.random() < 0.3]
+    paint_vessels(rng, anatomy, np.reshape(touched, (-1, 3)))
+    image = _acquire(rng, anatomy.signal, anatomy.points_mm)
+    return PhantomCase(image, labels, anatomy.brain, oedema, lesions)
 
 
 def _acquire(rng: np.random.Generator, signal: np.ndarray, points_mm: np.ndarray) -> np.ndarray:
@@ -162,9 +149,6 @@ def write_phantom(
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         partial.mkdir(parents=True)
-    except OSError as error:
-        raise MetsegError(f"cannot write {folder} ({error.strerror}); choose another folder") from error
-    try:
         for index in range(1, patients + 1):
             _write_case(partial, index, seed=seed, slices=slices, size=size)
         (partial / "phantom.json").write_text(json.dumps(record, indent=2) + "\n")
@@ -172,6 +156,12 @@ def write_phantom(
             folder.rmdir()  # empty, as checked; Windows renames onto nothing that exists
         if not folder.exists():
             os.rename(partial, folder)
+    except OSError as error:
+        if folder.exists() and _holds_phantom(folder, record):
+            return folder  # another process was faster
+        raise MetsegError(
+            f"cannot write {folder} ({error.strerror}); free disk space or choose another folder"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -186,7 +176,7 @@ def draw_phantom_if_missing(folder: Path) -> None:
 def _write_case(tree: Path, index: int, *, seed: int, slices: int, size: int) -> None:
     """Writes one patient's slices and masks; slice numbers count from 1."""
     pixel_mm = FIELD_OF_VIEW_MM / size
-    image, mask = make_phantom_case(index, seed=seed, size=size, slices=slices, pixel_mm=pixel_mm)
+    case = draw_phantom(index, seed=seed, size=size, slices=slices, pixel_mm=pixel_mm)
     case_id = f"PHANTOM_{index:04d}_20000101"
     (tree / case_id).mkdir()
     tags = {
@@ -197,7 +187,7 @@ def _write_case(tree: Path, index: int, *, seed: int, slices: int, size: int) ->
         "metadata": None,
         "software": "metseg phantom",
     }
-    for number, (plane, truth) in enumerate(zip(image, mask, strict=True), start=1):
+    for number, (plane, truth) in enumerate(zip(case.image, case.mask, strict=True), start=1):
         stem = tree / case_id / f"{case_id}_{number}"
         tifffile.imwrite(f"{stem}.tif", plane, photometric="rgb", **tags)
         tifffile.imwrite(f"{stem}_mask.tif", truth.astype(np.uint8) * 255, photometric="minisblack", **tags)

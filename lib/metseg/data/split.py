@@ -1,6 +1,5 @@
 """Patients into training, validation and test; never a patient in two of them."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from metseg.errors import MetsegError
-from metseg.files import write_json
+from metseg.files import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -107,6 +106,6 @@ def write_split(split: Split, path: Path) -> None:
 
 def read_split(path: Path) -> Split:
     """Reads a split; its disjointness is checked again."""
-    record = json.loads(Path(path).read_text(encoding="utf-8"))
+    record = read_json(path)
     roles = {name: tuple(record.pop(name)) for name in ("train", "validation", "test")}
     return Split(**roles, **record)
