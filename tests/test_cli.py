@@ -439,7 +439,7 @@ def test_evaluate_leaves_out_who_was_seen(metseg, tmp_path, scans):
     folder = write_bright_model(tmp_path / "run" / "unet", seen=("TEST_0001", "TEST_0099"))
     status, out, err = metseg("evaluate", "--model", folder, "--data-dir", scans, "--output", "scores")
     assert (status, err) == (0, "")
-    assert out.startswith("2 scans of patients it has not seen; 1 of others left out\n")
+    assert out.startswith("scans of patients it has not seen: 2; left out because it has seen them: 1\n")
     assert "volume Dice of 2 patients: mean 1.000, median 1.000" in out
     assert "Own scans" in out  # the caution that goes with the data
     table = pd.read_csv(tmp_path / "scores" / "per_patient.csv")

@@ -159,19 +159,24 @@ def test_training_declares_every_field_of_its_config(path):
     assert path.stem.endswith(f"_train_{model}")
 
 
+@each_notebook
+def test_nothing_takes_a_parameters_place(path):
+    assigned = {
+        node.id
+        for cell in cells_of(path, "code")[1:]
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    assert not assigned & notebook_parameters(path).keys()
+
+
 @each_training
 def test_the_configuration_is_that_of_the_parameters_cell(path):
     code = cells_of(path, "code")
     (builds,) = (k for k, cell in enumerate(code) if "notebook_config(globals())" in cell.source)
+    assert builds == 2
     names: dict = {}
     exec(code[0].source, names)
-    assigned = {
-        node.id
-        for cell in code[1:builds]
-        for node in ast.walk(ast.parse(cell.source))
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
-    assert not assigned & TrainConfig.model_fields.keys()  # nothing stands in a parameter's place
     config = notebook_config(names)
     defaults = {name: p.default for name, p in notebook_parameters(path).items()}
     defaults = {name: value for name, value in defaults.items() if name in TrainConfig.model_fields}

@@ -10,6 +10,8 @@ from metseg.run_display import Event, RunDisplay
 
 def state(epoch: int, step: int, val_dice: float | None, done: bool = False) -> dict:
     known = {"model": "unet", "epoch": epoch, "epochs": 3, "step": step, "steps": 4, "loss": 0.5}
+    finished = epoch if done else epoch - 1
+    known |= {"finished_epochs": finished, "last_loss": 0.75 if finished else None}
     return known | {"val_dice": val_dice, "seconds_left": 0.0 if done else 94.0, "done": done}
 
 
@@ -31,8 +33,8 @@ def test_lines_in_a_log():
             display(event)
     assert console.file.getvalue().splitlines() == [
         "[2/4] quick: 03_train_unet started",
-        "  unet: epoch 1 of 3 · loss 0.500 · validation DICE 0.250 · 1:34 min left",
-        "  unet: epoch 3 of 3 · loss 0.500 · validation DICE 0.625",
+        "  unet: epoch 1 of 3 · loss 0.750 · validation Dice 0.250 · 1:34 min left",
+        "  unet: epoch 3 of 3 · loss 0.750 · validation Dice 0.625",
         "[2/4] quick: 03_train_unet finished in 1 h 1 min",
     ]
 
@@ -47,4 +49,4 @@ def test_bars_on_a_terminal():
     assert (notebooks.completed, notebooks.total) == (1 + 2 / 9, 4)  # one notebook and two cells are done
     assert (training.completed, training.total) == (1.75, 3)  # one epoch and three steps of four are done
     assert "cell 3 of 9" in console.file.getvalue()
-    assert "epoch 2/3 · loss 0.500 · DICE 0.250 · 1:34 min left" in console.file.getvalue()
+    assert "epoch 2/3 · loss 0.500 · Dice 0.250 · 1:34 min left" in console.file.getvalue()

@@ -97,7 +97,7 @@ def run(
 
     folder = project_root() / "notebooks"
     values = {**read_profile(profile, folder), **_existing(data_dir), **_parse(settings)}
-    name = run_name or f"{profile}-{datetime.now():%Y%m%d-%H%M%S}"
+    name = f"{profile}-{datetime.now():%Y%m%d-%H%M%S}" if run_name is None else run_name
     run_folder = _run_notebooks(numbered_notebooks(folder), values, name, output_dir)
     _show_comparison(run_folder / "comparison")
     print(f"\nExecuted notebooks and their HTML: {shown(run_folder / 'notebooks')}")
@@ -126,7 +126,7 @@ def train(
     given = {"epochs": epochs, "image_size": image_size}
     values |= {k: v for k, v in given.items() if v is not None} | _existing(data_dir)
     values |= _parse(settings)
-    name = run_name or f"{model}-{datetime.now():%Y%m%d-%H%M%S}"
+    name = f"{model}-{datetime.now():%Y%m%d-%H%M%S}" if run_name is None else run_name
     run_folder = _run_notebooks([notebook], values, name, output_dir)
     print(f"Model: {shown(run_folder / model)}")
     print(f"Executed notebook: {shown(run_folder / 'notebooks' / notebook.with_suffix('.html').name)}")
@@ -188,7 +188,7 @@ def evaluate(
         bar = bars.add_task("Evaluating", total=len(unseen))
         table = evaluate_model(folder, unseen, output, on_case=lambda k, _: bars.update(bar, completed=k))
     left_out = len(cases) - len(unseen)
-    print(f"{len(unseen)} scans of patients it has not seen; {left_out} of others left out")
+    print(f"scans of patients it has not seen: {len(unseen)}; left out because it has seen them: {left_out}")
     dice = combine_cases(table).dice
     print(f"volume Dice of {len(dice)} patients: mean {dice.mean():.3f}, median {dice.median():.3f}")
     print(provenance_of(case.case_id for case in unseen).caution)

@@ -74,7 +74,7 @@ class TrainConfig(BaseModel):
     fold: int = Field(0, ge=0)
     threshold: float = Field(0.5, gt=0, lt=1)
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
 
     @field_validator("filters")
     @classmethod

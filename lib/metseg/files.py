@@ -34,6 +34,20 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.unlink()
 
 
+def files_below(folder: Path) -> list[Path]:
+    """Returns all files below a folder, hidden ones left out, linked folders followed once each."""
+    found, seen = [], set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(root, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in found if path.is_file())
+
+
 def make_folder(folder: Path) -> None:
     """Makes a folder and those above it, or raises a `MetsegError`."""
     try:
@@ -86,5 +100,11 @@ def shown(path: Path) -> str:
 
 
 def read_json(path: Path) -> dict:
-    """Reads what `write_json` wrote."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Reads what `write_json` wrote, or raises a `MetsegError` that names the file."""
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        record = None
+    if not isinstance(record, dict):
+        raise MetsegError(f"{shown(path)} is missing or damaged; train again or name another run")
+    return record

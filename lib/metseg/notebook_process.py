@@ -89,8 +89,14 @@ def run_notebook(
             child.stdout.close()
         if message is None or "failed" in message:
             cause = _cause_of_death(child.returncode, log) if message is None else message["failed"]
-            copy = f"the copy executed so far is {shown(executed_copy)}"
-            raise MetsegError(f"{notebook.name} stopped: {cause.rstrip('.')}; {copy}")
+            unfinished = _unfinished(executed_copy)
+            copy = f"; the copy executed so far is {shown(unfinished)}" if unfinished.exists() else ""
+            raise MetsegError(f"{notebook.name} stopped: {cause.rstrip('.')}{copy}")
+
+
+def _unfinished(executed_copy: Path) -> Path:
+    """Where a copy grows while its notebook runs; an earlier, whole copy stays until this one is whole."""
+    return executed_copy.with_suffix(".unfinished.ipynb")
 
 
 def _child_environment() -> dict[str, str]:
@@ -148,7 +154,9 @@ def _execute(job: dict[str, Any], tell: Callable[..., None]) -> None:
         def _without_installed_kernels(self) -> KernelSpecManager:
             return KernelSpecManager(kernel_dirs=[])  # leaves "python3", ipykernel's own for sys.executable
 
-    papermill_io.register(job["executed_copy"], WholeFileHandler())
+    executed_copy = Path(job["executed_copy"])
+    unfinished = _unfinished(executed_copy)
+    papermill_io.register(str(unfinished), WholeFileHandler())
     code_cells: list[int] = []
 
     def count_cells(notebook: Any) -> None:
@@ -161,11 +169,9 @@ def _execute(job: dict[str, Any], tell: Callable[..., None]) -> None:
     def braced(path: str) -> str:  # papermill formats its paths
         return path.replace("{", "{{").replace("}", "}}")
 
-    html = Path(job["executed_copy"]).with_suffix(".html")
-    html.unlink(missing_ok=True)  # an earlier run's
     executed = papermill.execute_notebook(
         braced(job["notebook"]),
-        braced(job["executed_copy"]),
+        braced(str(unfinished)),
         job["parameters"],
         kernel_name="python3",
         language="python",
@@ -175,7 +181,9 @@ def _execute(job: dict[str, Any], tell: Callable[..., None]) -> None:
         on_cell_execute=tell_cell,
         kernel_manager_class=ThisInterpreter,
     )
+    html = executed_copy.with_suffix(".html")
     write_text(html, HTMLExporter().from_notebook_node(executed, {"metadata": {"name": html.stem}})[0])
+    os.replace(unfinished, executed_copy)
 
 
 def _leave_with_parent() -> None:

@@ -116,8 +116,15 @@ def check_parameters(values: Mapping[str, Any], notebooks: Iterable[Path]) -> No
         for default in declared[name]:
             if not _fits(value, default):
                 example = list(default) if isinstance(default, tuple) else default
-                got, expected = _TYPES.get(type(value), type(value).__name__), _TYPES.get(type(default))
+                got, expected = _type_of(value), _type_of(default)
                 raise MetsegError(f"{name} is {value!r} ({got}) but must be {expected} such as {example!r}")
+
+
+def _type_of(value: Any) -> str:
+    name = _TYPES.get(type(value), type(value).__name__)
+    if isinstance(value, list | tuple) and value:
+        name += " with " + _TYPES.get(type(value[0]), type(value[0]).__name__)
+    return name
 
 
 def _fits(value: Any, default: Any) -> bool:

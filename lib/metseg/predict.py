@@ -43,6 +43,8 @@ class Predictor:
             self.threshold = float(self.description["threshold"])
             self._preprocessing = Preprocessing(**self.description["preprocessing"])
             expected = self.description["sha256"]
+            if not 0 < self.threshold < 1:
+                raise ValueError(f"threshold {self.threshold}")
         except (ValueError, KeyError, TypeError, ValidationError) as error:
             reason = " ".join(repr(error).split())  # pydantic's takes several lines
             raise MetsegError(f"{description} is damaged ({reason:.80}); export the model again") from error
@@ -53,7 +55,10 @@ class Predictor:
             )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime has a kind of its own for each fault
+            raise MetsegError(f"{onnx} is no model; export it again") from error
         self._input = self._session.get_inputs()[0].name
 
     def prob_map(self, image: np.ndarray) -> np.ndarray:

@@ -17,7 +17,10 @@ _SECONDS_BETWEEN_REPORTS = 0.5
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands; epochs and steps are counted from 1, times in seconds."""
+    """Where a training stands; epochs and steps are counted from 1, times in seconds.
+
+    `loss` is of the epoch under way; `last_loss` and `val_dice` are of the last of the finished epochs.
+    """
 
     model: str
     epoch: int
@@ -25,6 +28,8 @@ class Progress:
     step: int
     steps: int
     loss: float
+    finished_epochs: int
+    last_loss: float | None
     val_dice: float | None
     seconds_left: float
     done: bool = False

@@ -73,7 +73,7 @@ class RunDisplay:
                 description=f"  {progress['model']}",
                 total=progress["epochs"],
                 completed=done + within,
-                detail=f"epoch {progress['epoch']}/{progress['epochs']}{_scores(progress, 'DICE')}",
+                detail=f"epoch {progress['epoch']}/{progress['epochs']}{_scores(progress, 'loss', 'Dice')}",
                 visible=True,
             )
             return
@@ -99,19 +99,21 @@ class RunDisplay:
             self._line(f"{title} finished in {_duration(event.seconds)}")
         elif event.kind == "training":
             progress = event.training
-            finished = progress["epochs"] if progress["done"] else progress["epoch"] - 1
+            finished = progress["finished_epochs"]
             if finished > self.epoch_shown:
                 self.epoch_shown = finished
                 epoch = f"epoch {finished} of {progress['epochs']}"
-                self._line(f"  {progress['model']}: {epoch}{_scores(progress, 'validation DICE')}")
+                self._line(
+                    f"  {progress['model']}: {epoch}{_scores(progress, 'last_loss', 'validation Dice')}"
+                )
 
     def _line(self, text: str) -> None:
         print(text, file=self.console.file, flush=True)
 
 
-def _scores(progress: dict[str, Any], dice_label: str) -> str:
+def _scores(progress: dict[str, Any], loss: str, dice_label: str) -> str:
     parts = [
-        f"loss {progress['loss']:.3f}" if progress.get("loss") is not None else None,
+        f"loss {progress[loss]:.3f}" if progress.get(loss) is not None else None,
         f"{dice_label} {progress['val_dice']:.3f}" if progress.get("val_dice") is not None else None,
         f"{_duration(progress['seconds_left'])} left" if progress.get("seconds_left") else None,
     ]

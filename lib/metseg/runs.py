@@ -38,7 +38,19 @@ def read_tables(model_dir: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     # A patient may be called NA; what is undefined is written as nothing.
     names = {"patient_id": str, "case_id": str}
     options = {"dtype": names, "keep_default_na": False, "na_values": [""]}
-    return tuple(pd.read_csv(folder / f"{table}.csv", **options) for table in ("per_patient", "per_slice"))
+    try:
+        return tuple(pd.read_csv(folder / f"{name}.csv", **options) for name in ("per_patient", "per_slice"))
+    except (OSError, ValueError) as error:
+        raise MetsegError(
+            f"the tables in {folder} are missing or damaged; evaluate the model again"
+        ) from error
+
+
+def _finished(manifest: Path) -> str:
+    try:
+        return str(read_json(manifest).get("finished", ""))
+    except MetsegError:
+        return ""  # one damaged run must not hide the others
 
 
 def find_model(model: str, runs_dir: Path, released_dir: Path | None = None) -> Path:
@@ -60,8 +72,7 @@ def find_model(model: str, runs_dir: Path, released_dir: Path | None = None) -> 
     manifests = Path(runs_dir).glob("*/*/manifest.json")
     exported = [path for path in manifests if (path.parent / "model.json").is_file()]
     # By what the manifest says: a file's own time changes when it is copied.
-    exported.sort(key=lambda path: read_json(path).get("finished", ""))
-    newest = {path.parent.name: path.parent for path in exported}
+    newest = {path.parent.name: path.parent for path in sorted(exported, key=_finished)}
     if model in newest:
         return newest[model]
     if released_dir is not None and model in MODELS and (released_dir / model / "model.json").is_file():

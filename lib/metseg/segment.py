@@ -9,7 +9,7 @@ import tifffile
 from metseg.data.cases import slice_of
 from metseg.data.images import IMAGE_SUFFIXES
 from metseg.errors import MetsegError
-from metseg.files import replacing
+from metseg.files import files_below, replacing
 
 _SOFTWARE = "metseg predict"  # the TIFF tag by which a mask of ours is told from a reference
 Pairs = list[tuple[Path, Path]]
@@ -35,7 +35,7 @@ def segmentable(source: Path, output: Path) -> list[Pairs]:
     if source.is_file():
         images, home = [source], source.parent
     elif source.is_dir():
-        images, home = [path for path in sorted(source.rglob("*")) if _is_image(path)], source
+        images, home = [path for path in files_below(source) if _is_image(path)], source
     else:
         raise MetsegError(f"{source} does not exist; give an image or a folder of images")
     if not images:
@@ -55,8 +55,7 @@ def segmentable(source: Path, output: Path) -> list[Pairs]:
 
 
 def _is_image(path: Path) -> bool:
-    is_mask, is_hidden = path.stem.lower().endswith("_mask"), path.name.startswith(".")
-    return path.suffix.lower() in IMAGE_SUFFIXES and not is_mask and not is_hidden and path.is_file()
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.stem.lower().endswith("_mask")
 
 
 def _is_ours(path: Path) -> bool:

@@ -228,6 +228,8 @@ class _EpochReporter(keras.callbacks.Callback):
             step=step,
             steps=self._steps,
             loss=float(loss),
+            finished_epochs=len(self._history),
+            last_loss=self._history[-1]["loss"] if self._history else None,
             val_dice=self._history[-1]["val_dice"] if self._history else None,
             seconds_left=(time.monotonic() - self._started) / run * left,
             done=done,

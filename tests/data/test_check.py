@@ -71,7 +71,7 @@ def test_all_problems_are_told_in_one_report_errors_first(tmp_path, write_set, w
         "TCGA_CC_0004 and tcga-cc-0004 look like one patient; give each person one name",
     ]
     expected_notes = [
-        "TCGA_BB_0003 has no slice 2, 3",
+        "TCGA_BB_0003 has no slice 2 to 3",
         "TCGA_BB_0003 has no lesion in any slice; its volume Dice is undefined",
         "TCGA_CC_0004 has the same slice 2 times (",
     ]

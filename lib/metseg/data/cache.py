@@ -78,6 +78,13 @@ def open_cache(cases: list[CaseFiles], config: Preprocessing, *, folder: Path) -
                 f"cannot write the cache {home} ({error.strerror or error}); "
                 "free disk space or name another folder"
             ) from error
+    try:
+        return _load(home)
+    except (OSError, ValueError, KeyError, MetsegError) as error:
+        raise MetsegError(f"the cache {home} is damaged; delete it, it will be made again") from error
+
+
+def _load(home: Path) -> SliceCache:
     meta = read_json(home / "meta.json")
     return SliceCache(
         images=np.load(home / "images.npy", mmap_mode="r"),

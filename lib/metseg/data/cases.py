@@ -9,6 +9,7 @@ import numpy as np
 
 from metseg.data.images import TIFF_SUFFIXES, checked_image, read_mask, read_pixels
 from metseg.errors import MetsegError
+from metseg.files import files_below
 
 _SLICE_NAME = re.compile(r"(?P<case>.+)_(?P<slice>\d+)(?P<mask>_mask)?", re.IGNORECASE)
 _SCAN_DATE = re.compile(r"_(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$")
@@ -75,9 +76,9 @@ def list_cases(folder: Path) -> list[CaseFiles]:
         raise MetsegError(f"{folder} is not a folder; give the one that holds the scans")
     found: dict[str, dict[int, dict[str, Path]]] = defaultdict(lambda: defaultdict(dict))
     home: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in files_below(folder):
         name = _SLICE_NAME.fullmatch(path.stem)
-        if path.suffix.lower() not in TIFF_SUFFIXES or name is None or path.name.startswith("."):
+        if path.suffix.lower() not in TIFF_SUFFIXES or name is None:
             continue
         case_id = name["case"]
         if home.setdefault(case_id, path.parent) != path.parent:

@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from metseg.data.cases import CaseFiles, complain_if_incomplete, list_cases
 from metseg.data.images import CHANNELS, TIFF_SUFFIXES, checked_image, read_mask, read_pixels
 from metseg.data.provenance import Provenance, provenance_of
 from metseg.errors import MetsegError
+from metseg.files import files_below
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ def check_data(folder: Path, *, on_case: Callable[[int, int], None] | None = Non
         if on_case:
             on_case(k + 1, len(cases))
     findings += _ignored_files(Path(folder), cases) + _same_content(contents) + _same_person(cases)
+    if not any(row["lesion_px"] for row in rows) and not any(finding.error for finding in findings):
+        findings.append(Finding(True, "no mask marks a lesion; there is nothing to learn"))
     findings.sort(key=lambda finding: not finding.error)
     return DataReport(pd.DataFrame(rows), tuple(findings), provenance_of(case.case_id for case in cases))
 
@@ -119,8 +123,10 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dic
             Finding(True, f"{case.case_id} has slices of different spacing; export it with one spacing")
         )
     numbers = [files.slice_index for files in case.slices]
-    if gaps := sorted(set(range(numbers[0], numbers[-1])) - set(numbers)):
-        findings.append(Finding(False, f"{case.case_id} has no slice {', '.join(map(str, gaps))}"))
+    gaps = [(a + 1, b - 1) for a, b in pairwise(numbers) if b > a + 1]
+    if gaps:
+        text = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in gaps[:5])
+        findings.append(Finding(False, f"{case.case_id} has no slice {text}{', …' * (len(gaps) > 5)}"))
     if lesion_px == 0 and masks == len(case.slices):
         findings.append(
             Finding(False, f"{case.case_id} has no lesion in any slice; its volume Dice is undefined")
@@ -148,7 +154,7 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dic
 
 def _ignored_files(folder: Path, cases: list[CaseFiles]) -> list[Finding]:
     known = {path for case in cases for files in case.slices for path in (files.image, files.mask)}
-    tiffs = {path for path in folder.rglob("[!.]*") if path.suffix.lower() in TIFF_SUFFIXES}
+    tiffs = {path for path in files_below(folder) if path.suffix.lower() in TIFF_SUFFIXES}
     ignored = sorted(tiffs - known)
     if not ignored:
         return []

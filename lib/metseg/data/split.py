@@ -107,5 +107,8 @@ def write_split(split: Split, path: Path) -> None:
 def read_split(path: Path) -> Split:
     """Reads a split; its disjointness is checked again."""
     record = read_json(path)
-    roles = {name: tuple(record.pop(name)) for name in ("train", "validation", "test")}
-    return Split(**roles, **record)
+    try:
+        roles = {name: tuple(record.pop(name)) for name in ("train", "validation", "test")}
+        return Split(**roles, **record)
+    except (KeyError, TypeError) as error:
+        raise MetsegError(f"{path} is damaged; train again under another run name") from error
