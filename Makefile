@@ -2,20 +2,23 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lab clean
+.PHONY: run test lab dashboard clean
 
 run: .venv/ready
 	$(BIN)/metseg run
 
 # nbval runs a copy, so that it trains anew and leaves your own runs alone.
 test: .venv/ready
-	$(BIN)/pytest
+	$(BIN)/pytest -rs
 	copy=$$(mktemp -d) && cp -r notebooks $$copy && \
 	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 -p no:cacheprovider $$copy/notebooks; \
 	status=$$?; rm -rf $$copy; exit $$status
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
+
+dashboard: .venv/ready
+	$(BIN)/metseg dashboard
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv

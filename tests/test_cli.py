@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import datetime
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 import tifffile
 from tiny_runs import HALF, MISSED, WHOLE, write_bright_model, write_evaluated
-from tiny_scans import write_scans
+from tiny_scans import finished_training, write_scans
 
 from metseg import cli
 from metseg.files import write_json
@@ -83,7 +84,7 @@ def checkout(tmp_path, monkeypatch) -> Path:
         cell = nbformat.v4.new_code_cell(text, metadata={"tags": ["parameters"]})
         nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / f"{stem}.ipynb")
     (folder / "params" / "cpu.yml").write_text("epochs: 30\ngallery: 6\n")
-    monkeypatch.setattr("metseg.workbook.project_root", lambda: folder.parent)
+    monkeypatch.setattr("metseg.paths.project_root", lambda: folder.parent)
     return folder.parent
 
 
@@ -136,8 +137,19 @@ def test_as_a_program(tmp_path):
 def test_help_lists_all_commands(metseg):
     status, out, err = metseg("--help")
     assert (status, err) == (0, "")
-    for command in ("run", "train", "predict", "evaluate", "compare", "check-data", "phantom"):
-        assert f" {command} " in out
+    commands = [
+        "run",
+        "train",
+        "compare",
+        "predict",
+        "check-data",
+        "phantom",
+        "evaluate",
+        "export",
+        "release",
+    ]
+    places = [out.index(f" {command} ") for command in commands]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +160,8 @@ def test_help_lists_all_commands(metseg):
         ("predict", "--model --input --output --output-dir"),
         ("evaluate", "--model --data-dir --output --output-dir"),
         ("compare", "RUN... --output --output-dir"),
+        ("export", "RUN --data-dir --output-dir"),
+        ("release", "RUN --output-dir"),
         ("check-data", "DIR"),
         ("phantom", "DIR --patients --seed"),
     ],
@@ -170,6 +184,9 @@ def test_options(metseg, monkeypatch, command, options):
         ["predict", "--model", "unet"],
         ["evaluate", "--model", "unet"],
         ["compare"],
+        ["export"],
+        ["export", "first"],
+        ["release"],
         ["check-data"],
         ["phantom", "x", "--patients", "0"],
         ["phantom", "x", "--seed", "-1"],
@@ -574,3 +591,46 @@ def test_phantom_refuses(refused, tmp_path):
     assert "a_file exists and is no phantom" in refused("phantom", "a_file", "--patients", "1")
     assert "cannot write a_file/set" in refused("phantom", "a_file/set", "--patients", "1")
     assert "patients is 10000" in refused("phantom", "x", "--patients", "10000")
+
+
+# ---- export and release ----
+
+
+@pytest.fixture
+def trained(tmp_path_factory, tmp_path, monkeypatch) -> Path:
+    """Run `first` of a checkout: one finished training, neither tuned nor scored; its scans lie beside."""
+    finished = finished_training(tmp_path_factory)
+    shutil.copytree(finished.parents[1] / "scans", tmp_path / "scans")
+    folder = tmp_path / "outputs" / "runs" / "first" / "nested_unet"
+    shutil.copytree(finished, folder)
+    monkeypatch.setattr("metseg.paths.project_root", lambda: tmp_path)
+    return folder
+
+
+@pytest.mark.slow
+def test_export_then_release(metseg, refused, trained, tmp_path):
+    assert "evaluation.json is missing" in refused("release", "first")
+    (trained / "model.onnx").unlink()
+    (trained / "model.json").unlink()
+    status, out, err = metseg("export", "first", "--data-dir", "scans")
+    assert (status, out, err) == (0, "exported and scored: outputs/runs/first/nested_unet\n", "")
+    description = json.loads((trained / "model.json").read_text())
+    assert description["validation_patients"] == 1 and 0 <= description["validation_dice"] <= 1
+
+    status, out, err = metseg("release", trained)
+    assert (status, err) == (0, "")
+    assert out.startswith("released: outputs/released/nested_unet\nnested_unet: validation Dice 0.")
+    released = tmp_path / "outputs" / "released" / "nested_unet"
+    assert (released / "model.onnx").read_bytes() == (trained / "model.onnx").read_bytes()
+    assert (released / "README.md").read_text().startswith("# Nested U-Net\n")
+    # who has trained nothing is served the released one
+    shutil.rmtree(tmp_path / "outputs" / "runs")
+    tifffile.imwrite(tmp_path / "slice.tif", grey(32, 32), photometric="rgb")
+    status, out, _ = metseg("predict", "--model", "nested_unet", "--input", "slice.tif")
+    assert status == 0 and "outputs/released/nested_unet" in out
+
+
+def test_export_and_release_refuse(refused, trained, tmp_path):
+    for command in (["export", "second", "--data-dir", "scans"], ["release", "second"]):
+        assert "no finished training in second; runs here: first" in refused(*command)
+    assert "absent is not a folder" in refused("export", "first", "--data-dir", "absent")

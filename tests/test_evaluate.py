@@ -14,6 +14,7 @@ from metseg.data.cases import CaseFiles, find_cases
 from metseg.errors import MetsegError
 from metseg.evaluate import evaluate, unseen_cases
 from metseg.files import write_json
+from metseg.postprocess import Postprocessing
 from metseg.runs import read_tables
 
 WRITTEN = {"per_patient.csv", "per_slice.csv", "examples.npz", "evaluation.json"}
@@ -22,7 +23,8 @@ WRITTEN = {"per_patient.csv", "per_slice.csv", "examples.npz", "evaluation.json"
 class StubPredictor:
     """Marks the pixels that are bright in the image's second channel."""
 
-    name, threshold, description = "stub", 0.4, {"parameters": 7}
+    name, postprocessing, flip_average = "stub", Postprocessing(threshold=0.4, min_lesion_px=3), True
+    description = {"parameters": 7, "sha256": "1234abcd"}
 
     def __init__(self, model_dir):
         pass
@@ -86,7 +88,10 @@ def test_tables_by_hand(cases, tmp_path):
 def test_summary_and_examples(cases, tmp_path):
     evaluate("nowhere", cases, tmp_path / "evaluation")
     summary = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
-    assert summary["model"] == "stub" and summary["parameters"] == 7 and summary["threshold"] == 0.4
+    assert summary["model"] == "stub" and summary["parameters"] == 7
+    assert summary["sha256"] == "1234abcd"  # by it the scores are known to be this file's
+    assert summary["postprocessing"] == {"threshold": 0.4, "min_lesion_px": 3, "fill_holes": False}
+    assert summary["flip_average"] is True
     assert (summary["cases"], summary["slices"]) == (2, 5) and summary["seconds_per_slice"] > 0
     assert summary["data"] == "own scans"
     with np.load(tmp_path / "evaluation" / "examples.npz") as examples:

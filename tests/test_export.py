@@ -5,14 +5,24 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import onnxruntime
 import pytest
 from tiny_scans import finished_training
 
+from metseg.data.phantom import draw_phantom
+from metseg.errors import MetsegError
 from metseg.export import export_onnx
+from metseg.losses import LOSSES
 from metseg.models import build_model
+from metseg.models.fused import fuse_batch_normalization
+from metseg.models.inspect import gate_model, gate_names, inference_model
+from metseg.predict import Predictor
+from metseg.preprocess import Preprocessing, preprocess, preprocess_mask, restore
+
+PREPROCESSING = Preprocessing(image_size=96)  # of the phantom's 160 px
 
 
 @pytest.fixture
@@ -26,9 +36,39 @@ def images() -> np.ndarray:
     return np.random.default_rng(5).random((3, 32, 32, 3), np.float32)
 
 
-def onnx_output(path: Path, images: np.ndarray) -> np.ndarray:
+@pytest.fixture(scope="module")
+def phantom_slices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """50 slices of two patients: as scanned, as network input, and their lesions on the network's grid."""
+    cases = [draw_phantom(index, slices=25) for index in range(2)]
+    volume, masks = (np.concatenate([getattr(case, part) for case in cases]) for part in ("image", "mask"))
+    small = np.stack([preprocess(image, PREPROCESSING) for image in volume])
+    truth = np.stack([preprocess_mask(mask, PREPROCESSING) for mask in masks])
+    return volume, small, truth[..., None].astype(np.float32)
+
+
+def onnx_outputs(path: Path, images: np.ndarray) -> list[np.ndarray]:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: images})[0]
+    return session.run(None, {session.get_inputs()[0].name: images})
+
+
+def onnx_output(path: Path, images: np.ndarray) -> np.ndarray:
+    return onnx_outputs(path, images)[0]
+
+
+def scatter_weights(model: keras.Model) -> None:
+    """Moves every weight, running statistics included, away from where a network starts."""
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        value = np.asarray(weight) + rng.normal(0, 0.2, weight.shape)
+        weight.assign(np.abs(value) if "moving_variance" in weight.path else value)
+
+
+def replace_model(model_dir: Path, model: keras.Model, **changes) -> None:
+    """Puts another network in the place of the trained one, with changes to the training's config."""
+    model.save(model_dir / "model.keras")
+    manifest = json.loads((model_dir / "manifest.json").read_text())
+    manifest["config"].update({"model": model.name, "deep_supervision": False, **changes})
+    (model_dir / "manifest.json").write_text(json.dumps(manifest))
 
 
 def test_onnx_is_the_mean_of_the_heads(model_dir, images):
@@ -55,26 +95,75 @@ def test_export_of_one_head(model_dir, images):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["attention_unet", "unet"])
 def test_onnx_equals_keras(name, model_dir, images):
-    """With weights of every layer, running statistics included, unlike those a network starts with."""
-    model, rng = build_model(name, filters=(4, 8, 16)), np.random.default_rng(0)
-    for weight in model.weights:
-        value = np.asarray(weight) + rng.normal(0, 0.2, weight.shape)
-        weight.assign(np.abs(value) if "moving_variance" in weight.path else value)
-    model.save(model_dir / "model.keras")
-    manifest = json.loads((model_dir / "manifest.json").read_text())
-    manifest["config"].update(model=name, deep_supervision=False)
-    (model_dir / "manifest.json").write_text(json.dumps(manifest))
+    """With weights of every layer unlike those a network starts with."""
+    model = build_model(name, filters=(4, 8, 16))
+    scatter_weights(model)
+    replace_model(model_dir, model)
     expected = model.predict_on_batch(images)
     assert np.ptp(expected) > 0.01
     np.testing.assert_allclose(onnx_output(export_onnx(model_dir), images), expected, atol=1e-4)
-    assert json.loads((model_dir / "model.json").read_text())["name"] == name
+    description = json.loads((model_dir / "model.json").read_text())
+    assert description["name"] == name and description["parameters"] == model.count_params()
+
+
+@pytest.mark.slow
+def test_attention_gates_come_along(model_dir, images):
+    """Coarsest first, those of `gate_model`; the Predictor brings them to the grid of a slice."""
+    model = build_model("attention_unet", filters=(4, 8, 16))
+    scatter_weights(model)
+    replace_model(model_dir, model)
+    prob, *gates = onnx_outputs(export_onnx(model_dir), images)
+    expected = gate_model(model).predict_on_batch(images)
+    assert prob.shape == (3, 32, 32, 1)
+    assert [gate.shape for gate in gates] == [(3, 16, 16, 1), (3, 32, 32, 1)]
+    for gate, name in zip(gates, gate_names(model), strict=True):
+        assert np.ptp(expected[name]) > 0.05
+        np.testing.assert_allclose(gate, expected[name], atol=1e-4)
+
+    predictor = Predictor(model_dir)
+    image = np.random.default_rng(6).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    small = preprocess(image, Preprocessing(image_size=32, clip_limit=0))
+    expected = gate_model(model).predict_on_batch(small[None])
+    shown = predictor.gate_maps(image)
+    for gate, name in zip(shown, gate_names(model), strict=True):
+        once = cv2.resize(expected[name][0, ..., 0], (32, 32), interpolation=cv2.INTER_LINEAR)
+        twice = cv2.resize(once, (48, 48), interpolation=cv2.INTER_LINEAR)
+        np.testing.assert_allclose(gate, twice, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["nested_unet", "attention_unet", "unet"])
+def test_predictor_equals_keras_on_50_slices(name, model_dir, phantom_slices):
+    """A network of the workbook's depth after some steps of training, from raw slices to their own grid."""
+    volume, small, truth = phantom_slices
+    keras.utils.set_random_seed(0)
+    supervised = {"deep_supervision": True} if name == "nested_unet" else {}
+    model = build_model(name, filters=(8, 16, 32, 64), **supervised)
+    trained = fuse_batch_normalization(model, momentum=0.5)  # few steps, to know means by
+    trained.compile(keras.optimizers.Adam(0.01), LOSSES["bce_dice"])
+    full = np.argsort(-truth.sum(axis=(1, 2, 3)))[:8]
+    for _ in range(8):
+        trained.train_on_batch(small[full], truth[full])
+    model.set_weights(trained.get_weights())
+    replace_model(model_dir, model, **PREPROCESSING.model_dump(), **supervised)
+    export_onnx(model_dir)
+
+    prob_map = Predictor(model_dir).prob_map(volume)
+    expected = inference_model(model).predict(small, batch_size=10, verbose=0)[..., 0]
+    expected = np.stack([restore(each, volume.shape[1:3]) for each in expected])
+    assert prob_map.shape == (50, 160, 160) and np.ptp(expected) > 0.1
+    assert np.abs(prob_map - expected).max() < 1e-3
 
 
 def test_description(model_dir):
     description = json.loads((model_dir / "model.json").read_text(encoding="utf-8"))
     manifest = json.loads((model_dir / "manifest.json").read_text())
     assert description["sha256"] == hashlib.sha256((model_dir / "model.onnx").read_bytes()).hexdigest()
-    assert description["name"] == "nested_unet" and description["threshold"] == 0.5
+    assert description["name"] == "nested_unet"
+    assert description["input"] == {"size": 32, "channels": ["pre-contrast", "FLAIR", "post-contrast"]}
+    # What a training knows of postprocessing is its threshold; the rest is chosen afterwards.
+    assert description["postprocessing"] == {"threshold": 0.5, "min_lesion_px": 0, "fill_holes": False}
+    assert description["flip_average"] is False
     assert description["preprocessing"] == {
         "image_size": 32,
         "clip_limit": 0.0,
@@ -92,3 +181,44 @@ def test_a_head_that_is_not_there_leaves_the_export_as_it_was(model_dir):
     with pytest.raises(ValueError, match="prune=7"):
         export_onnx(model_dir, prune=7)
     assert {path.name: path.read_bytes() for path in model_dir.iterdir()} == before
+
+
+# what a .keras file may not do
+
+
+def refusal(model_dir: Path) -> str:
+    """What an export that must fail says; it leaves the earlier one as it was."""
+    before = {path.name: path.read_bytes() for path in model_dir.iterdir()}
+    with pytest.raises(MetsegError) as refused:
+        export_onnx(model_dir)
+    assert {path.name: path.read_bytes() for path in model_dir.iterdir()} == before
+    assert str(refused.value).startswith(f"{model_dir / 'model.keras'} ")
+    return str(refused.value)
+
+
+def test_code_within_a_model_is_never_run(model_dir, tmp_path):
+    marker = tmp_path / "was run"
+
+    def run(x, marker=str(marker)):
+        open(marker, "w").close()
+        return x
+
+    image = keras.Input((32, 32, 3))
+    output = keras.layers.Conv2D(1, 1, activation="sigmoid")(keras.layers.Lambda(run)(image))
+    replace_model(model_dir, keras.Model(image, output, name="unet"))
+    assert marker.exists()
+    marker.unlink()
+    assert "carries code, which is never run; train the network again" in refusal(model_dir)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b""])
+def test_a_damaged_model(model_dir, damage):
+    path = model_dir / "model.keras"
+    path.write_bytes(damage(path.read_bytes()))
+    assert "is damaged" in refusal(model_dir)
+
+
+def test_a_missing_model(model_dir):
+    (model_dir / "model.keras").unlink()
+    assert "is missing" in refusal(model_dir)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "lib" / "metseg"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # What an import is called as a package, where that is not its own name.
-DISTRIBUTION = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
+DISTRIBUTION = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "PIL": "pillow"}
 DISTRIBUTION |= {"IPython": "ipython", "jupyter_client": "jupyter-client"}
 OTHER_BACKENDS = {"jax", "torch"}  # a user's own choice, imported only where Keras already runs on one
 PIN = re.compile(r"[a-z0-9_-]+(\[[a-z-]+\])?==\d[\w.]*")
@@ -120,8 +120,10 @@ def reached_from(start: str) -> set[str]:
 
 
 def test_nothing_imports_the_command_line():
-    users = [path for path in MODULES if any(n.startswith("metseg.cli") for n in imported_by(path))]
-    assert users == []
+    users = {
+        path.parent.name for path in MODULES if any(n.startswith("metseg.cli") for n in imported_by(path))
+    }
+    assert users == {"cli"}
 
 
 def test_metrics_know_no_models():
@@ -139,11 +141,22 @@ def test_only_the_models_know_keras_unet_collection():
 
 def test_scores_and_figures_need_no_tensorflow():
     names = ["predict", "segment", "evaluate", "runs", "compare", "report", "thresholds", "contrast"]
-    names += ["workbook"] + [f"plots.{path.stem}" for path in (PACKAGE / "plots").glob("[!_]*.py")]
-    assert len(names) == 13
+    names += ["workbook", "released", "tuning"]
+    names += [f"plots.{path.stem}" for path in (PACKAGE / "plots").glob("[!_]*.py")]
+    assert len(names) == 16
     loaded = loaded_by("".join(f"import metseg.{name}\n" for name in names))
     assert {"onnxruntime", "matplotlib", "metseg"} <= loaded
     assert loaded & {"tensorflow", "keras", "tf2onnx", "torch", "jax"} == set()
+
+
+def test_serving_starts_without_what_it_never_uses():
+    names = ["predict", "postprocess", "lesions", "encode", "paths", "released", "data.images"]
+    names = [f"metseg.{name}" for name in [*names, "plots.labels", "plots.colours"]]
+    names += [name_of(path) for path in MODULES if path.is_relative_to(PACKAGE / "serve")]
+    loaded = loaded_by("".join(f"import {name}\n" for name in names))
+    assert {"onnxruntime", "cv2", "tifffile", "metseg"} <= loaded
+    heavy = {"tensorflow", "keras", "tf2onnx", "torch", "jax", "matplotlib", "pandas", "scipy"}
+    assert loaded & heavy == set()
 
 
 def test_help_comes_without_the_heavy_libraries():

@@ -11,10 +11,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from tiny_runs import write_bright_model
 from tiny_scans import finished_training
 
 from metseg.errors import MetsegError
 from metseg.models.inspect import inference_model
+from metseg.postprocess import Postprocessing
 from metseg.predict import Predictor
 from metseg.preprocess import Preprocessing, intensity_limits, preprocess
 
@@ -110,12 +112,121 @@ def test_mask_reaches_the_threshold(copy):
     image = scan(2, 32, 32)
     prob_map = Predictor(copy).prob_map(image)
     for threshold in (0.3, float(prob_map[0, 5, 5]), 0.99):  # the second: a pixel right at it is lesion
-        change_description(copy, threshold=threshold)
+        change_description(copy, postprocessing={"threshold": threshold})
         predictor = Predictor(copy)
         mask = predictor.mask(image)
-        assert mask.dtype == bool and predictor.threshold == threshold
+        assert mask.dtype == bool and predictor.postprocessing.threshold == threshold
         np.testing.assert_array_equal(mask, prob_map >= threshold)
     assert predictor.name == "nested_unet"
+
+
+def test_mask_follows_the_models_own_postprocessing(tmp_path):
+    """A ring of 12 px around 4 dark ones, and a dot, on the network's own grid."""
+    image = np.zeros((32, 32, 3), np.uint8)
+    image[10:14, 10:14] = 255
+    image[11:13, 11:13] = 0
+    image[20, 25] = 255
+    areas = {}
+    for fill_holes, min_lesion_px in ((False, 0), (False, 2), (True, 0), (True, 2), (True, 17)):
+        settings = {"threshold": 0.5, "min_lesion_px": min_lesion_px, "fill_holes": fill_holes}
+        predictor = Predictor(write_bright_model(tmp_path, postprocessing=settings))
+        assert predictor.postprocessing == Postprocessing(**settings)
+        areas[fill_holes, min_lesion_px] = int(predictor.mask(image).sum())
+        np.testing.assert_array_equal(predictor.mask(image[None])[0], predictor.mask(image))
+    assert areas == {(False, 0): 13, (False, 2): 12, (True, 0): 17, (True, 2): 16, (True, 17): 0}
+
+
+def test_flip_average_is_the_mean_with_the_mirror_image(predictor):
+    image = scan(9, 32, 32)
+    plain, averaged = predictor.prob_map(image), predictor.prob_map(image, flip_average=True)
+    mirrored = predictor.prob_map(image[:, :, ::-1])[:, :, ::-1]
+    assert np.abs(plain - mirrored).max() > 0.01
+    assert averaged.dtype == np.float32
+    np.testing.assert_allclose(averaged, (plain + mirrored) / 2, atol=1e-6)
+    np.testing.assert_allclose(predictor.prob_map(image[4], flip_average=True), averaged[4], atol=1e-6)
+
+
+def test_flip_average_of_what_is_its_own_mirror_image(predictor, tmp_path):
+    image = scan(1, 40, 40)[0]
+    image = np.concatenate([image[:, :20], image[:, 19::-1]], axis=1)
+    averaged = predictor.prob_map(image, flip_average=True)
+    assert np.ptp(averaged) > 0.1
+    np.testing.assert_allclose(averaged, averaged[:, ::-1], atol=1e-5)
+    bright = Predictor(write_bright_model(tmp_path))
+    image[:, 15:25] = 255
+    assert bright.mask(image).any()
+    np.testing.assert_allclose(bright.prob_map(image, flip_average=True), bright.prob_map(image), atol=1e-6)
+
+
+def test_flip_average_is_the_models_own_choice(copy, predictor):
+    image = scan(2, 32, 32)
+    assert predictor.flip_average is False
+    plain, averaged = (predictor.prob_map(image, flip_average=flip) for flip in (False, True))
+    np.testing.assert_array_equal(predictor.prob_map(image), plain)
+    change_description(copy, flip_average=True)
+    flipping = Predictor(copy)
+    assert flipping.flip_average is True
+    np.testing.assert_allclose(flipping.prob_map(image), averaged, atol=1e-6)
+    np.testing.assert_allclose(flipping.prob_map(image[0]), averaged[0], atol=1e-6)
+    np.testing.assert_allclose(flipping.prob_map(image, flip_average=False), plain, atol=1e-6)
+    np.testing.assert_array_equal(flipping.mask(image), flipping.prob_map(image) >= 0.5)
+
+
+def test_threads(exported, predictor):
+    one = Predictor(exported, threads=1)
+    assert one._session.get_session_options().intra_op_num_threads == 1
+    all_of_them = predictor._session.get_session_options().intra_op_num_threads
+    assert 1 <= all_of_them <= os.cpu_count()
+    image = scan(2, 40, 33)
+    np.testing.assert_allclose(one.prob_map(image), predictor.prob_map(image), atol=1e-6)
+
+
+# what the gates let pass
+
+
+def test_gates_by_hand(tmp_path):
+    """Blocks of 16 px, then of 4: white on the left is 1, black on the right 0, and linear in between."""
+    predictor = Predictor(write_bright_model(tmp_path, name="attention_unet", gates=(16, 4)))
+    image = np.zeros((32, 32, 3), np.uint8)
+    image[:, :16] = 255
+    coarse, fine = predictor.gate_maps(image)
+    ramp = np.interp(np.arange(32) + 0.5, [8, 24], [1, 0])  # between the centres of the blocks
+    np.testing.assert_allclose(coarse, np.tile(ramp, (32, 1)), atol=1e-6)
+    ramp = np.interp(np.arange(32) + 0.5, [14, 18], [1, 0])
+    np.testing.assert_allclose(fine, np.tile(ramp, (32, 1)), atol=1e-6)
+    # the further outputs change nothing about the first
+    plain = Predictor(write_bright_model(tmp_path / "plain"))
+    np.testing.assert_array_equal(predictor.prob_map(image), plain.prob_map(image))
+    np.testing.assert_array_equal(predictor.mask(image), image[..., 0] > 0)
+
+
+def test_gates_lie_where_the_slice_lies(tmp_path):
+    """24 rows lie at 4 to 28 of the network's 32, so that the second block of 8 px holds rows 4 to 12."""
+    predictor = Predictor(write_bright_model(tmp_path, gates=(8,)))
+    image = np.zeros((24, 32, 3), np.uint8)
+    image[4:12] = 255
+    (gate,) = predictor.gate_maps(image)
+    ramp = np.interp(np.arange(24) + 0.5, [0, 8, 16], [0, 1, 0])
+    np.testing.assert_allclose(gate, np.tile(ramp[:, None], (1, 32)), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (37, 53), (131, 64), (9, 200), (200, 9)])
+def test_gates_are_on_the_grid_of_the_image(tmp_path, size):
+    predictor = Predictor(write_bright_model(tmp_path, gates=(16, 8, 4)))
+    gates = predictor.gate_maps(scan(1, *size)[0])
+    assert [(gate.shape, gate.dtype) for gate in gates] == [(size, np.float32)] * 3
+    assert all(gate.min() >= 0 and gate.max() <= 1 for gate in gates)
+
+
+def test_a_network_without_gates_shows_none(predictor):
+    assert predictor.gate_maps(scan(1, 32, 32)[0]) == []
+
+
+@pytest.mark.parametrize("shape", [(2, 32, 32, 3), (32, 32), (32, 32, 4)])
+def test_gates_of_one_slice_alone(tmp_path, shape):
+    predictor = Predictor(write_bright_model(tmp_path, gates=(8,)))
+    with pytest.raises(MetsegError, match="expected 3 channels|4 channels"):
+        predictor.gate_maps(np.zeros(shape, np.uint8))
 
 
 # what it refuses
@@ -167,6 +278,10 @@ def test_a_missing_file_is_named(copy, name):
         lambda text: text.replace('"image_size": 32', '"image_size": "large"'),
         lambda text: text.replace('"clip_limit"', '"clahe"'),
         lambda text: text.replace('"threshold": 0.5', '"threshold": null'),
+        lambda text: text.replace('"threshold": 0.5', '"threshold": 1.0'),
+        lambda text: text.replace('"min_lesion_px": 0', '"min_lesion_px": -1'),
+        lambda text: text.replace('"flip_average"', '"flips"'),
+        lambda text: text.replace('"postprocessing"', '"threshold"'),  # as before there was more to it
         lambda text: b"\xff\xfe\x00".decode("latin1") + text,
     ],
 )

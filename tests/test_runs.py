@@ -9,7 +9,7 @@ import pytest
 
 from metseg.errors import MetsegError
 from metseg.files import write_json
-from metseg.runs import find_model, model_folders, read_json, read_tables, run_names
+from metseg.runs import find_model, model_folders, read_json, read_tables, run_names, trained_folders
 
 
 def exported(runs: Path, run: str, model: str, *, year: int = 2026, manifest: bool = True) -> Path:
@@ -104,3 +104,18 @@ def test_tables_keep_names_that_look_like_numbers(tmp_path):
 def test_read_json(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"name": "Übung"}, ensure_ascii=False), encoding="utf-8")
     assert read_json(tmp_path / "a.json") == {"name": "Übung"}
+
+
+def test_trained_folders(runs, monkeypatch):
+    both = [runs / "z_old" / name for name in ("nested_unet", "unet")]
+    assert trained_folders("z_old", runs) == both
+    assert trained_folders(str(runs / "z_old"), runs / "elsewhere") == both
+    assert trained_folders(str(both[0]), runs) == both[:1]
+    monkeypatch.chdir(runs)
+    assert [path.resolve() for path in trained_folders("z_old/unet", Path("elsewhere"))] == both[1:]
+
+
+@pytest.mark.parametrize("name", ["unfinished", "absent"])
+def test_nothing_trained(runs, name):
+    with pytest.raises(MetsegError, match=f"no finished training in {name}; runs here: a_new, b_newest"):
+        trained_folders(name, runs)

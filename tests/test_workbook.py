@@ -17,7 +17,7 @@ from filelock import FileLock
 from metseg.errors import MetsegError
 from metseg.parameters import check_parameters, notebook_parameters, parse_assignments, read_profile
 from metseg.run_display import Event
-from metseg.workbook import numbered_notebooks, project_root, run_notebooks, sweep, training_notebook
+from metseg.workbook import numbered_notebooks, run_notebooks, sweep, training_notebook
 
 RUN = 'run_name = "quick"  # folder of this run\noutput_dir = "../outputs/runs"  # parent of all runs\n'
 
@@ -53,19 +53,6 @@ def printed(path: Path) -> str:
 
 
 # ---- what the notebooks say ----
-
-
-def test_project_root_is_this_checkout():
-    assert project_root() == Path(__file__).resolve().parents[1]
-
-
-def test_project_root_elsewhere(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr("metseg.workbook.__file__", str(tmp_path / "a" / "b" / "c" / "workbook.py"))
-    monkeypatch.chdir(tmp_path)
-    assert project_root() == tmp_path
-    folder.rmdir()
-    with pytest.raises(MetsegError, match="no notebooks/ folder"):
-        project_root()
 
 
 def test_order_of_the_notebooks(folder):

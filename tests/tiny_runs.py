@@ -9,6 +9,7 @@ import onnx
 import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 
+from metseg.data.images import CHANNELS
 from metseg.files import write_json
 from metseg.metrics import evaluate_case
 
@@ -17,35 +18,68 @@ DATA = {"name": "test scans", "licence": "none", "caution": "Test scans: nothing
 
 
 def write_bright_model(
-    folder: Path, *, channels: tuple[float, ...] = (1 / 3, 1 / 3, 1 / 3), seen: tuple[str, ...] = ()
+    folder: Path,
+    *,
+    name: str = "unet",
+    channels: tuple[float, ...] = (1 / 3, 1 / 3, 1 / 3),
+    gates: tuple[int, ...] = (),
+    seen: tuple[str, ...] = (),
+    **changes,
 ) -> Path:
-    """Writes `model.onnx` and `model.json`: lesion is where the channels' weighted sum is 128 or more."""
-    name, size = "unet", SIZE
+    """Writes `model.onnx` and `model.json`: lesion is where the channels' weighted sum is 128 or more.
+
+    Args:
+        folder: Folder of the model.
+        name: The network it passes for.
+        channels: Their weights.
+        gates: Sides in px of blocks; each is a further output, the blocks' mean weighted sum in [0, 1].
+        seen: Patients that it has seen.
+        **changes: Other entries for `model.json`.
+    """
+    size = SIZE
     # sigmoid(200 · (weighted sum in [0, 1] − 0.5)) is 0 or 1 but for a few grey values around 127.5
-    weights = {"weight": 200 * np.float32(channels).reshape(3, 1), "bias": np.float32([-100])}
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", size, size, 3])
-    prob = helper.make_tensor_value_info("prob", TensorProto.FLOAT, ["n", size, size, 1])
+    constants = {"weight": np.float32(channels).reshape(3, 1), "slope": np.float32([200])}
+    constants["bias"] = np.float32([-100])
     nodes = [
-        helper.make_node("MatMul", ["image", "weight"], ["scaled"]),
+        helper.make_node("MatMul", ["image", "weight"], ["grey"]),
+        helper.make_node("Mul", ["grey", "slope"], ["scaled"]),
         helper.make_node("Add", ["scaled", "bias"], ["logit"]),
         helper.make_node("Sigmoid", ["logit"], ["prob"]),
     ]
-    tensors = [numpy_helper.from_array(array, key) for key, array in weights.items()]
-    graph = helper.make_graph(nodes, "bright", [image], [prob], tensors)
+    sides = {"image": (size, 3), "prob": (size, 1)}
+    for k, block in enumerate(gates):
+        n = size // block
+        constants[f"blocks_{k}"], constants[f"map_{k}"] = (
+            np.int64([-1, *shape]) for shape in ((n, block, n, block), (n, n, 1))
+        )
+        nodes += [
+            helper.make_node("Reshape", ["grey", f"blocks_{k}"], [f"split_{k}"]),
+            helper.make_node("ReduceMean", [f"split_{k}"], [f"mean_{k}"], axes=[2, 4], keepdims=0),
+            helper.make_node("Reshape", [f"mean_{k}", f"map_{k}"], [f"gate_{k}"]),
+        ]
+        sides[f"gate_{k}"] = n, 1
+    image, *outputs = (
+        helper.make_tensor_value_info(key, TensorProto.FLOAT, ["n", side, side, depth])
+        for key, (side, depth) in sides.items()
+    )
+    tensors = [numpy_helper.from_array(array, key) for key, array in constants.items()]
+    graph = helper.make_graph(nodes, "bright", [image], outputs, tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(model, folder / "model.onnx")
     description = {
         "name": name,
+        "input": {"size": size, "channels": list(CHANNELS)},
         "sha256": hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest(),
         "preprocessing": {"image_size": size, "clip_limit": 0.0, "tile_grid": 8, "intensity": "stored"},
-        "threshold": 0.5,
+        "postprocessing": {"threshold": 0.5, "min_lesion_px": 0, "fill_holes": False},
+        "flip_average": False,
         "parameters": 4,
         "seen": list(seen),
         "data": DATA,
         "validation_dice": 0.5,
     }
-    write_json(folder / "model.json", description)
+    write_json(folder / "model.json", {**description, **changes})
     return folder
 
 

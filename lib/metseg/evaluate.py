@@ -83,8 +83,10 @@ def evaluate(
         np.savez_compressed(partial, **arrays)
     summary = {
         "model": predictor.name,
+        "sha256": predictor.description["sha256"],
         "parameters": predictor.description["parameters"],
-        "threshold": predictor.threshold,
+        "postprocessing": predictor.postprocessing.model_dump(),
+        "flip_average": predictor.flip_average,
         "cases": len(cases),
         "slices": slices,
         "seconds_per_slice": seconds / slices,

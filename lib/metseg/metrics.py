@@ -153,6 +153,11 @@ def hd95(mask_ref: np.ndarray, mask_pred: np.ndarray, *, spacing: tuple[float, .
     )
 
 
+def label_lesions(mask: np.ndarray) -> np.ndarray:
+    """Numbers the connected components of a bool mask from 1, diagonal neighbours included; int32."""
+    return ndimage.label(mask, structure=ndimage.generate_binary_structure(mask.ndim, mask.ndim))[0]
+
+
 def detect_lesions(mask_ref: np.ndarray, mask_pred: np.ndarray, *, min_overlap: int = 1) -> LesionCounts:
     """Counts lesions found, missed and invented.
 
@@ -180,9 +185,8 @@ def detect_lesions(mask_ref: np.ndarray, mask_pred: np.ndarray, *, min_overlap: 
         raise ValueError(
             f"min_overlap is {min_overlap}; at 0 every lesion would count as detected, pass 1 or more"
         )
-    neighbours = ndimage.generate_binary_structure(mask_ref.ndim, mask_ref.ndim)
-    labels_ref, n_ref = ndimage.label(mask_ref, structure=neighbours)
-    labels_pred, n_pred = ndimage.label(mask_pred, structure=neighbours)
+    labels_ref, labels_pred = label_lesions(mask_ref), label_lesions(mask_pred)
+    n_ref, n_pred = int(labels_ref.max(initial=0)), int(labels_pred.max(initial=0))
     both = mask_ref & mask_pred
     found = np.bincount(labels_ref[both], minlength=n_ref + 1)[1:]
     touching = np.bincount(labels_pred[both], minlength=n_pred + 1)[1:]

@@ -32,6 +32,25 @@ def run_names(runs_dir: Path) -> list[str]:
     return sorted({path.parent.parent.name for path in Path(runs_dir).glob("*/*/manifest.json")})
 
 
+def trained_folders(run: str, runs_dir: Path) -> list[Path]:
+    """Returns the folders of a run's finished trainings.
+
+    Args:
+        run: Name of a run below `runs_dir`, its folder, or the folder of one training.
+        runs_dir: Where runs are.
+
+    Raises:
+        MetsegError: There is none; the text lists the runs there are.
+    """
+    for folder in (Path(run), Path(runs_dir) / run):
+        if (folder / "manifest.json").is_file():
+            return [folder]
+        found = sorted(path.parent for path in folder.glob("*/manifest.json"))
+        if found:
+            return found
+    raise MetsegError(f"no finished training in {run}; runs here: {', '.join(run_names(runs_dir)) or 'none'}")
+
+
 def read_tables(model_dir: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns a model's `per_patient` and `per_slice` tables as `metseg.compare` takes them."""
     folder = Path(model_dir) / "evaluation"

@@ -8,6 +8,7 @@ import tifffile
 
 from metseg.data.cases import slice_of
 from metseg.data.images import IMAGE_SUFFIXES
+from metseg.encode import mask_tiff
 from metseg.errors import MetsegError
 from metseg.files import files_below, replacing
 
@@ -68,6 +69,5 @@ def _is_ours(path: Path) -> bool:
 
 def write_mask(mask: np.ndarray, target: Path) -> None:
     """Writes an (H, W) bool mask as a TIFF: uint8, 0 or 255."""
-    kind = {"photometric": "minisblack", "compression": "zlib", "software": _SOFTWARE}
     with replacing(target) as partial:
-        tifffile.imwrite(partial, mask.astype(np.uint8) * 255, **kind)
+        partial.write_bytes(mask_tiff(mask, software=_SOFTWARE))

@@ -23,14 +23,6 @@ from metseg.parameters import check_parameters, choices, notebook_parameters
 from metseg.run_display import Event
 
 
-def project_root() -> Path:
-    """The checkout that holds notebooks/: around this package, or else the working directory."""
-    for root in (Path(__file__).resolve().parents[2], Path.cwd()):
-        if (root / "notebooks").is_dir():
-            return root
-    raise MetsegError(f"no notebooks/ folder in {Path.cwd()}; change to the workbook's checkout first")
-
-
 def numbered_notebooks(folder: Path) -> list[Path]:
     """The numbered notebooks of a folder in the workbook's order: 04_ before 04b_ before 05_."""
     notebooks = Path(folder).glob("[0-9][0-9]*_*.ipynb")

@@ -1,95 +1,180 @@
 """Image files become pixels, or one sentence on what is wrong with them."""
 
-import logging
-import re
+import struct
+import warnings
 from io import BytesIO
 from pathlib import Path
 
-import cv2
 import numpy as np
-import tifffile
+from PIL import Image
 
+from metseg.data import tiff
+from metseg.data.image_errors import (
+    DAMAGED,
+    DamagedImage,
+    ImageError,
+    NotAnImage,
+    UnusablePixels,
+    check_size,
+)
 from metseg.errors import MetsegError
 
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # of a damaged file `decode` tells in one sentence
+# Pillow warns of sizes that are refused here, in words of our own.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 CHANNELS = ("pre-contrast", "FLAIR", "post-contrast")
 TIFF_SUFFIXES = (".tif", ".tiff")
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg")
+_MAX_PIXELS = 2**26  # of a file on the user's own disk; a service sets a limit of its own
+_MAX_SCANS = 64  # of a progressive JPEG; each one costs as much time as a whole picture
 
 
-def decode(data: bytes, name: str) -> tuple[np.ndarray, tuple[float, float, float] | None]:
+def kind_of(data: bytes) -> str | None:
+    """Returns "TIFF", "PNG" or "JPEG" by a file's first bytes, or None."""
+    if data[:4] in tiff.SIGNATURES:
+        return "TIFF"
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return "PNG"
+    return "JPEG" if data[:3] == b"\xff\xd8\xff" else None
+
+
+def decode(
+    data: bytes, name: str, *, max_pixels: int = _MAX_PIXELS
+) -> tuple[np.ndarray, tuple[float, float, float] | None]:
     """Decodes one image file.
 
     Args:
         data: The file's content: TIFF, PNG or JPEG.
         name: What to call it in an error.
+        max_pixels: The most pixels, height by width; the file's header is asked, so that nothing of a
+            larger one is decoded.
 
     Returns:
-        Its pixels as stored, and (z, y, x) spacing in mm where a TIFF gives it.
+        Its pixels as stored, and (z, y, x) spacing in mm where a TIFF gives it. The colours of a palette
+        are looked up; grey with alpha becomes RGB with alpha.
 
     Raises:
-        MetsegError: The file is truncated, no image, or has several pages.
+        NotAnImage: The content is none of the three.
+        DamagedImage: The file is truncated or damaged.
+        UnusablePixels: It has no pixel, too many, several pages, or is stored in a way no slice is.
     """
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        try:
-            with tifffile.TiffFile(BytesIO(data)) as tif:
-                if len(tif.pages) > 1:
-                    raise MetsegError(
-                        f"{name} has {len(tif.pages)} pages; save each slice as a file of its own"
-                    )
-                # A cut before the directory of pages leaves none; a cut behind it leaves too few bytes.
-                page = tif.pages[0] if tif.pages else None
-                parts = () if page is None else zip(page.dataoffsets, page.databytecounts, strict=True)
-                if max((offset + n for offset, n in parts), default=len(data) + 1) > len(data):
-                    raise MetsegError(f"{name} is truncated; copy it again from its source")
-                if page.photometric in (tifffile.PHOTOMETRIC.MINISWHITE, tifffile.PHOTOMETRIC.PALETTE):
-                    raise MetsegError(
-                        f"{name} is stored as {page.photometric.name}; save an image as RGB, a mask as grey"
-                    )
-                pixels = page.asarray()
-                return np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels, _spacing_mm(page)
-        except MetsegError:
-            raise
-        except Exception as error:  # tifffile and its codecs raise many kinds on damaged files
-            raise MetsegError(
-                f"{name} cannot be read as TIFF ({error}); copy it again from its source"
-            ) from error
+    kind = kind_of(data)
+    if kind == "TIFF":
+        return tiff.read_tiff(data, name, max_pixels=max_pixels)
+    if kind is None and data[128:132] == b"DICM":
+        raise NotAnImage(f"{name} is a DICOM file; export the slice as TIFF or PNG")
+    if kind is None:
+        raise NotAnImage(f"{name} is no image or is truncated; expected TIFF, PNG or JPEG")
+    return _decode_picture(data, kind, name, max_pixels), None
+
+
+def _decode_picture(data: bytes, kind: str, name: str, max_pixels: int) -> np.ndarray:
+    """Decodes a PNG or JPEG file."""
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # nothing in the file, or more than 2**30 pixels claimed
-        pixels = None
-    if pixels is None:
-        raise MetsegError(f"{name} is no image or is truncated; expected TIFF, PNG or JPEG")
-    if pixels.ndim == 3 and pixels.shape[2] == 3:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-    return pixels, None
+        if kind == "PNG":
+            width, height, bits, colours = struct.unpack_from(">IIBB", data, 16)
+            check_size(name, width=width, height=height, max_pixels=max_pixels)
+            if bits == 16 and colours != 0:  # Pillow would keep the upper 8 bits and say nothing
+                raise UnusablePixels(f"{name} has 16 bits a channel; rescale it to 8 bits and save it again")
+            with _opened(data, kind) as picture:
+                picture.verify()  # of its checksums; reading the pixels does not look at them
+        elif data.count(b"\xff\xda") > _MAX_SCANS:
+            raise UnusablePixels(f"{name} is a JPEG of very many scans; save it again as PNG")
+        with _opened(data, kind) as picture:
+            check_size(name, width=picture.width, height=picture.height, max_pixels=max_pixels)
+            if getattr(picture, "n_frames", 1) > 1:
+                raise UnusablePixels(f"{name} has several pages; save each slice as a file of its own")
+            if picture.mode not in _STORED_AS:
+                raise UnusablePixels(f"{name} is stored as {picture.mode}; save it as grey or RGB")
+            picture.load()
+            return np.array(picture.convert(_STORED_AS[picture.mode]))
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UnusablePixels(f"{name} has far too many pixels; crop or shrink it") from error
+    except Exception as error:  # Pillow raises many kinds on damaged files
+        raise DamagedImage(f"{name} {DAMAGED}") from error
 
 
-def _spacing_mm(page: tifffile.TiffPage) -> tuple[float, float, float] | None:
-    slice_mm = re.search(r"spacing_mm=(\d+(?:\.\d+)?)(?![\d.])", page.description)
-    y, x = (page.tags.valueof(tag, (0, 1)) for tag in ("YResolution", "XResolution"))  # px a cm, as fractions
-    unit = page.tags.valueof("ResolutionUnit")
-    if slice_mm is None or unit != tifffile.RESUNIT.CENTIMETER or 0 in (*x, *y):
-        return None
-    return float(slice_mm[1]), 10 * y[1] / y[0], 10 * x[1] / x[0]
+_STORED_AS = {"1": "L", "L": "L", "I;16": "I;16", "LA": "RGBA", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA"}
+
+
+def _opened(data: bytes, kind: str) -> Image.Image:
+    return Image.open(BytesIO(data), formats=[kind])
 
 
 def checked_image(pixels: np.ndarray, name: str) -> np.ndarray:
     """Returns an image the networks can read, or says what is wrong with it.
 
     Raises:
-        MetsegError: It is not (H, W, 3) uint8.
+        UnusablePixels: It is not (H, W, 3) uint8.
     """
     if pixels.ndim == 3 and pixels.shape[2] == 4:
-        raise MetsegError(f"{name} has 4 channels; drop the alpha channel and keep {', '.join(CHANNELS)}")
+        raise UnusablePixels(f"{name} has 4 channels; drop the alpha channel and keep {', '.join(CHANNELS)}")
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         shape = "1 channel" if pixels.ndim == 2 else f"shape {pixels.shape}"
-        raise MetsegError(f"{name} has {shape}; expected 3 channels: {', '.join(CHANNELS)}")
+        raise UnusablePixels(f"{name} has {shape}; expected 3 channels: {', '.join(CHANNELS)}")
     if pixels.dtype != np.uint8:
-        raise MetsegError(
+        raise UnusablePixels(
             f"{name} is {pixels.dtype}; rescale it to 8 bits (uint8, 0 to 255) and save it again"
         )
     return pixels
+
+
+def as_slice(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
+    """Makes a slice of what people have, and says what was done to it.
+
+    Args:
+        pixels: (H, W) or (H, W, C) of any real numbers, C being 1, 3 or 4; a fourth channel is alpha.
+        name: What to call it in an error.
+
+    Returns:
+        (H, W, 3) uint8, and a sentence for each thing that was changed or may surprise.
+
+    Raises:
+        UnusablePixels: There are other channels, no pixel, or no finite number.
+    """
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
+        raise UnusablePixels(
+            f"{name} has shape {pixels.shape}; expected 1 channel, or 3: {', '.join(CHANNELS)}"
+        )
+    if pixels.size == 0:
+        raise UnusablePixels(f"{name} has no pixel; export the slice again")
+    notes = []
+    if pixels.shape[2] == 4:
+        notes.append("Its fourth channel (alpha, transparency) was left out.")
+        pixels = pixels[..., :3]
+    if pixels.dtype != np.uint8:
+        pixels, done = _rescaled(pixels, name)
+        notes += done
+    if pixels.shape[2] == 1:
+        notes.append("It has one channel, which was taken as FLAIR and stands in for the other two as well.")
+        pixels = np.repeat(pixels, 3, axis=2)
+    elif (pixels == pixels[..., :1]).all():
+        notes.append("Its three channels are the same, as if FLAIR stood in for the other two.")
+    return np.ascontiguousarray(pixels), notes
+
+
+def _rescaled(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
+    """Stretches all channels alike, from the lowest to the highest finite value, to 0…255."""
+    channels = [pixels[..., k] for k in range(pixels.shape[2])]  # one at a time, for they may be large
+    finite = [np.isfinite(channel) for channel in channels]
+    inside = [channel[where] for channel, where in zip(channels, finite, strict=True)]
+    count = sum(values.size for values in inside)
+    if count == 0:
+        raise UnusablePixels(f"{name} holds no finite number; export the slice again")
+    low = float(min(values.min() for values in inside if values.size))
+    high = float(max(values.max() for values in inside if values.size))
+    notes = [f"Its {pixels.dtype} values, {low:g} to {high:g}, were rescaled to 0 … 255."]
+    if count < pixels.size:
+        notes.append(f"{pixels.size - count} values are no finite number and were taken as the lowest.")
+    scaled = np.zeros(pixels.shape, np.uint8)
+    if high > low:
+        largest = max(abs(low), abs(high))  # divided by it, no difference overflows
+        for k, values in enumerate(inside):
+            share = (values / largest - low / largest) / (high / largest - low / largest)
+            scaled[..., k][finite[k]] = np.rint(255 * share)
+    return scaled, notes
 
 
 def read_pixels(path: Path) -> tuple[np.ndarray, tuple[float, float, float] | None]:

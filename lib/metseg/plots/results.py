@@ -98,3 +98,26 @@ def plot_summary(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set(xlim=(0, 1), xlabel="volume Dice of held-out patients, 95 % bootstrap interval")
     ax.legend()
     return ax
+
+
+def plot_postprocessing(table: pd.DataFrame, *, model: str, ax: Axes | None = None) -> Axes:
+    """Shows validation Dice against threshold, one line a smallest lesion; takes `choose_postprocessing`'s."""
+    ax = axes_or_new(ax, (5.5, 3.2))
+    chosen = table[table.chosen].iloc[0]
+    alike = table[(table.flip_average == chosen.flip_average) & (table.fill_holes == chosen.fill_holes)]
+    for min_px, line in alike.groupby("min_lesion_px"):
+        taken = min_px == chosen.min_lesion_px
+        style = {"color": colour_of(model), "linewidth": 2} if taken else {"color": PALE, "linewidth": 1}
+        ax.plot(line.threshold, line.dice, **style, zorder=2 + taken, label="chosen" if taken else "others")
+    handles, names = ax.get_legend_handles_labels()
+    once = dict(zip(names, handles, strict=True))
+    kept = f"lesions ≥ {chosen.min_lesion_px} px" if chosen.min_lesion_px else "all lesions"
+    once = {kept: once["chosen"], "other sizes": once.get("others")}
+    ax.legend([h for h in once.values() if h], [n for n, h in once.items() if h], loc="lower left")
+    ax.plot(chosen.threshold, chosen.dice, "o", color=colour_of(model), zorder=4)
+    ax.set(
+        xlabel="probability threshold",
+        ylabel="volume Dice, mean of\nvalidation patients",
+        title=f"{label_of(model)}: threshold and smallest lesion kept",
+    )
+    return ax

@@ -1,0 +1,28 @@
+"""The command line: a thin face over the library; each command imports what it needs when it runs."""
+
+import sys
+
+from metseg.cli.app import app
+from metseg.errors import MetsegError
+
+# Each adds its commands, in the order of --help.
+# isort: off
+import metseg.cli.workbook
+import metseg.cli.scans
+import metseg.cli.models  # noqa: F401
+# isort: on
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake is one line, for each file concerned, and status 2."""
+    try:
+        app()
+    except MetsegError as error:
+        for line in str(error).splitlines():
+            print(f"metseg: {line}", file=sys.stderr)
+        sys.exit(2)
+    except SystemExit as leaving:
+        if leaving.code == 130:  # how Typer passes on Ctrl-C
+            text = "interrupted; the same command with --run-name goes on with a training"
+            print(f"metseg: {text}", file=sys.stderr)
+        raise

@@ -1,0 +1,86 @@
+"""Commands on trained models: score, export, release."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metseg.cli.app import Model, OutputDir, app, named_model, progress_bars, runs_folder
+from metseg.files import shown
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    data_dir: Annotated[Path, typer.Option(help="Folder of scans with masks.")],
+    output: Annotated[Path | None, typer.Option(help="Folder for the tables.")] = None,
+    output_dir: OutputDir = None,
+) -> None:
+    """Score a model on patients that it has not seen, per patient and per slice."""
+    from metseg.compare import combine_cases
+    from metseg.data.cases import find_cases
+    from metseg.data.provenance import provenance_of
+    from metseg.evaluate import evaluate as evaluate_model
+    from metseg.evaluate import unseen_cases
+
+    folder = named_model(model, output_dir)
+    cases = find_cases(data_dir)
+    unseen = unseen_cases(cases, folder)
+    output = output or Path("evaluation") / folder.parent.name / folder.name
+    with progress_bars() as bars:
+        bar = bars.add_task("Evaluating", total=len(unseen))
+        table = evaluate_model(folder, unseen, output, on_case=lambda k, _: bars.update(bar, completed=k))
+    left_out = len(cases) - len(unseen)
+    print(f"scans of patients it has not seen: {len(unseen)}; left out because it has seen them: {left_out}")
+    dice = combine_cases(table).dice
+    print(f"volume Dice of {len(dice)} patients: mean {dice.mean():.3f}, median {dice.median():.3f}")
+    print(provenance_of(case.case_id for case in unseen).caution)
+    print(f"Tables: {shown(output)}")
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, its folder, or a model's.")],
+    data_dir: Annotated[Path, typer.Option(help="The scans it was trained on.")],
+    output_dir: OutputDir = None,
+) -> None:
+    """Write a run's networks as ONNX again, choose their postprocessing, and score them again."""
+    from metseg.data.cases import find_cases
+    from metseg.evaluate import evaluate as evaluate_model
+    from metseg.evaluate import unseen_cases
+    from metseg.export import export_onnx
+    from metseg.runs import trained_folders
+    from metseg.tuning import choose_postprocessing
+
+    folders = trained_folders(run, runs_folder(output_dir))
+    cases = find_cases(data_dir)
+    with progress_bars() as bars:
+
+        def watch(text: str) -> Callable[[int, int], None]:
+            bar = bars.add_task(text, total=None)
+            return lambda k, n: bars.update(bar, completed=k, total=n)
+
+        for folder in folders:
+            export_onnx(folder)
+            choose_postprocessing(folder, cases, on_case=watch(f"{folder.name}: validation patients"))
+            unseen, scores = unseen_cases(cases, folder), folder / "evaluation"
+            evaluate_model(folder, unseen, scores, on_case=watch(f"{folder.name}: held-out patients"))
+            print(f"exported and scored: {shown(folder)}")
+
+
+@app.command()
+def release(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, its folder, or a model's.")],
+    output_dir: OutputDir = None,
+) -> None:
+    """Make a run's networks the ones that dashboard and service use: outputs/released."""
+    from metseg.paths import released_dir
+    from metseg.released import release as release_model
+    from metseg.released import released_models
+    from metseg.runs import trained_folders
+
+    for folder in trained_folders(run, runs_folder(output_dir)):
+        print(f"released: {shown(release_model(folder, released_dir()))}")
+    for name, description in released_models(released_dir()).items():
+        print(f"{name}: validation Dice {description['validation_dice']:.3f}, {description['data']['name']}")

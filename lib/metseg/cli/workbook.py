@@ -1,0 +1,138 @@
+"""Commands that run notebooks and compare what they left."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metseg.cli.app import DataDir, OutputDir, app, existing_folder, runs_folder
+from metseg.errors import MetsegError
+from metseg.files import shown
+
+RunName = Annotated[
+    str | None, typer.Option(help="Name of the run; a name used before goes on with that run.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A notebook's parameter; may be repeated."),
+]
+
+
+@app.command()
+def run(
+    profile: Annotated[str, typer.Option(help="quick, cpu or gpu: a file of notebooks/params.")] = "quick",
+    data_dir: DataDir = None,
+    run_name: RunName = None,
+    settings: Settings = None,
+    output_dir: OutputDir = None,
+) -> None:
+    """Run the whole workbook: notebooks 01 to 05, unattended."""
+    from metseg.parameters import read_profile
+    from metseg.paths import project_root
+    from metseg.workbook import numbered_notebooks
+
+    folder = project_root() / "notebooks"
+    values = {**read_profile(profile, folder), **existing_folder(data_dir), **_parse(settings)}
+    name = f"{profile}-{datetime.now():%Y%m%d-%H%M%S}" if run_name is None else run_name
+    run_folder = _run_notebooks(numbered_notebooks(folder), values, name, output_dir)
+    _show_comparison(run_folder / "comparison")
+    print(f"\nExecuted notebooks and their HTML: {shown(run_folder / 'notebooks')}")
+    print(f"Tables and figures: {shown(run_folder / 'comparison')}")
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Option(help="nested_unet, attention_unet or unet.")],
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training slices.")] = None,
+    data_dir: DataDir = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the network input, px.")] = None,
+    profile: Annotated[str, typer.Option(help="quick, cpu or gpu.")] = "quick",
+    run_name: RunName = None,
+    settings: Settings = None,
+    output_dir: OutputDir = None,
+) -> None:
+    """Train one network with its notebook, the one a person would step through."""
+    from metseg.parameters import notebook_parameters, read_profile
+    from metseg.paths import project_root
+    from metseg.workbook import training_notebook
+
+    notebook = training_notebook(model, project_root() / "notebooks")
+    known = notebook_parameters(notebook)
+    # A profile speaks to all notebooks; this one takes what it declares.
+    values = {k: v for k, v in read_profile(profile, notebook.parent).items() if k in known}
+    given = {"epochs": epochs, "image_size": image_size}
+    values |= {k: v for k, v in given.items() if v is not None} | existing_folder(data_dir)
+    values |= _parse(settings)
+    name = f"{model}-{datetime.now():%Y%m%d-%H%M%S}" if run_name is None else run_name
+    run_folder = _run_notebooks([notebook], values, name, output_dir)
+    print(f"Model: {shown(run_folder / model)}")
+    print(f"Executed notebook: {shown(run_folder / 'notebooks' / notebook.with_suffix('.html').name)}")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names of runs, or their folders.")],
+    output: Annotated[Path | None, typer.Option(help="Folder for tables and figures.")] = None,
+    output_dir: OutputDir = None,
+) -> None:
+    """Compare the networks of one or more runs on the same held-out patients."""
+    from metseg.report import read_comparison, write_comparison
+
+    runs_dir = runs_folder(output_dir)
+    folders = [Path(run) if Path(run).is_dir() else runs_dir / run for run in runs]
+    folder = output or folders[0] / "-".join(["comparison", *(other.name for other in folders[1:])])
+    write_comparison(read_comparison(folders), folder)
+    _show_comparison(folder)
+    print(f"Tables and figures: {shown(folder)}")
+
+
+def _parse(settings: list[str] | None) -> dict:
+    from metseg.parameters import parse_assignments
+
+    values = parse_assignments(settings or [])
+    for option in ("model", "data_dir", "run_name", "output_dir"):
+        if option in values:
+            raise MetsegError(f"{option} is no parameter to set; use the option --{option.replace('_', '-')}")
+    return values
+
+
+def _run_notebooks(notebooks: list[Path], values: dict, run_name: str, output_dir: Path | None) -> Path:
+    from metseg.run_display import RunDisplay
+    from metseg.workbook import run_notebooks
+
+    if not run_name or Path(run_name).name != run_name or run_name.startswith("."):
+        raise MetsegError(f"run name {run_name!r} is no folder name; use letters, digits, - and _")
+    run_folder = runs_folder(output_dir) / run_name
+    with RunDisplay() as display:
+        run_notebooks(notebooks, values, run_folder=run_folder, on_event=display)
+    return run_folder
+
+
+def _show_comparison(folder: Path) -> None:
+    import pandas as pd
+
+    from metseg.plots.labels import label_of
+    from metseg.runs import read_json
+
+    record = read_json(folder / "comparison.json")
+    print(f"\nVolume Dice of held-out patients, 95 % bootstrap intervals. {record['caution']}\n")
+    rows = [
+        {
+            "network": label_of(row["model"]),
+            "mean": _with_interval(row, "dice_mean"),
+            "median": _with_interval(row, "dice_median"),
+            "validation": f"{row['validation_dice']:.3f}" if row["validation_dice"] is not None else "–",
+            "pooled": _with_interval(row, "pooled_dice"),
+            "false positives a patient": f"{row['false_positives_per_patient']:.1f}",
+            "ms a slice": f"{1000 * row['seconds_per_slice']:.0f}",
+        }
+        for row in record["summary"]
+    ]
+    print(pd.DataFrame(rows).to_string(index=False))
+
+
+def _with_interval(row: dict, name: str) -> str:
+    value, low, high = (row.get(f"{name}{end}") for end in ("", "_low", "_high"))
+    interval = "" if low is None else f" ({low:.3f}–{high:.3f})"
+    return "undefined" if value is None else f"{value:.3f}{interval}"

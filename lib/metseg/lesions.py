@@ -1,0 +1,90 @@
+"""What a segmented slice shows: each lesion's size, place and probability."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from metseg.postprocess import label_lesions
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One lesion of a slice: pixels that touch, corners included.
+
+    Attributes:
+        number: 1 is the largest; of equals, the one that comes first row by row.
+        area_px: Pixels.
+        area_mm2: Area in mm²; None where the pixels' size is unknown.
+        diameter_px: Diameter of the disk of the same area, px.
+        diameter_mm: The same in mm, or None.
+        row, column: Centroid, px from the centre of the upper left pixel.
+        mean_probability, max_probability: Over its pixels.
+    """
+
+    number: int
+    area_px: int
+    area_mm2: float | None
+    diameter_px: float
+    diameter_mm: float | None
+    row: float
+    column: float
+    mean_probability: float
+    max_probability: float
+
+
+def measure_lesions(
+    mask: np.ndarray, prob_map: np.ndarray, *, spacing_mm: Sequence[float] | None = None
+) -> tuple[list[Lesion], np.ndarray]:
+    """Measures the lesions of one slice.
+
+    Args:
+        mask: (H, W) bool.
+        prob_map: (H, W) float32 in [0, 1].
+        spacing_mm: Voxel size (z, y, x) in mm, or None.
+
+    Returns:
+        The lesions, largest first, and (H, W) int32: 0 outside, else the number of the lesion.
+
+    Raises:
+        ValueError: Mask and map are not of one (H, W) shape.
+    """
+    if mask.ndim != 2 or mask.shape != prob_map.shape:
+        raise ValueError(f"mask is {mask.shape}, prob_map {prob_map.shape}; give both of one (H, W)")
+    labels, areas = label_lesions(mask)
+    first = np.unique(labels[mask], return_index=True)[1]  # OpenCV numbers blocks of 2 × 2, not pixels
+    order = np.lexsort((first, -areas[1:])) + 1
+    rank = np.zeros(len(areas), np.int32)
+    rank[order] = np.arange(1, len(areas))
+    numbers = rank[labels]
+    inside = numbers > 0
+    rows, columns = np.nonzero(inside)
+    of, n = numbers[inside], len(areas)
+    probabilities = prob_map[inside].astype(np.float64)
+    count = np.bincount(of, minlength=n)[1:]
+    row, column, mean = (np.bincount(of, v, n)[1:] / count for v in (rows, columns, probabilities))
+    highest = np.zeros(n)
+    np.maximum.at(highest, of, probabilities)
+    pixel_mm2 = None if spacing_mm is None else spacing_mm[1] * spacing_mm[2]
+    lesions = []
+    for k, area in enumerate(count.tolist()):
+        area_mm2 = None if pixel_mm2 is None else area * pixel_mm2
+        lesions.append(
+            Lesion(
+                number=k + 1,
+                area_px=area,
+                area_mm2=area_mm2,
+                diameter_px=_disk_diameter(area),
+                diameter_mm=None if area_mm2 is None else _disk_diameter(area_mm2),
+                row=float(row[k]),
+                column=float(column[k]),
+                mean_probability=float(mean[k]),
+                max_probability=float(highest[k + 1]),
+            )
+        )
+    return lesions, numbers
+
+
+def _disk_diameter(area: float) -> float:
+    return 2 * math.sqrt(area / math.pi)

@@ -1,0 +1,71 @@
+"""What a released model is, what it was made from and how far to trust it, as its README."""
+
+from metseg.plots.labels import label_of
+
+
+def model_card(description: dict, manifest: dict, scores: dict) -> str:
+    """Returns the card in Markdown.
+
+    Args:
+        description: The model's `model.json`.
+        manifest: The training's `manifest.json`.
+        scores: `compare.summarise` of its scores on held-out patients.
+    """
+    data = description["data"]
+    lines = [
+        f"# {label_of(description['name'])}",
+        f"Research use only; not a medical device. {data['caution']}",
+        _table(_facts(description, manifest)),
+        "## Measured",
+        f"{scores['n_patients']} patients that it neither learned from nor was chosen on, all slices, on the "
+        "scans' own grid, with 95 % bootstrap intervals over patients. " + data["caution"],
+        _table(_figures(description, scores)),
+        "## Limits",
+        "One data set, one split, one seed. Scans of other scanners, sequences or diseases than the data "
+        "set's are untried. A slice by itself is segmented without its neighbours. `model.json` lists the "
+        "patients it has seen; a figure of theirs would say nothing.",
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def _facts(description: dict, manifest: dict) -> dict[str, str]:
+    data, hardware, config = manifest["data"], manifest["hardware"], manifest["config"]
+    settings, chosen = description["preprocessing"], description["postprocessing"]
+    channels, filters = ", ".join(description["input"]["channels"]), ", ".join(map(str, config["filters"]))
+    size, tiles = settings["image_size"], settings["tile_grid"]
+    machine = hardware["gpus"][0] if hardware["gpus"] else f"{hardware['cores']} cores of {hardware['cpu']}"
+    return {
+        "input": f"one slice of {channels}, brought to {size} × {size} px; "
+        f"percentiles of the {settings['intensity']}; CLAHE with clip limit {settings['clip_limit']:g} "
+        f"on {tiles} × {tiles} tiles",
+        "output": "the probability that a pixel is lesion, on the slice's own grid"
+        + (", averaged with the mirrored slice's" if description["flip_average"] else ""),
+        "mask": f"probability of {chosen['threshold']:g} or more; lesions below {chosen['min_lesion_px']} px "
+        f"dropped; holes {'filled' if chosen['fill_holes'] else 'left open'}; chosen on "
+        f"{description['validation_patients']} validation patients",
+        "network": f"filters {filters}; {description['parameters']:,} parameters",
+        "trained on": f"{data['name']}, {data['patients']} patients, those held out included; "
+        f"{manifest['epochs_trained']} epochs, {manifest['train_seconds'] / 60:.0f} min on {machine}",
+        "licence": f"{data['licence']}, as the data; the code is MIT",
+        "revision": f"{manifest['git_revision']}, finished {manifest['finished'][:10]}",
+    }
+
+
+def _figures(description: dict, scores: dict) -> dict[str, str]:
+    return {
+        "mean volume Dice": _with_interval(scores, "dice_mean"),
+        "median volume Dice": _with_interval(scores, "dice_median"),
+        "pooled Dice": f"{scores['pooled_dice']:.3f}",
+        "precision / recall": f"{scores['precision']:.3f} / {scores['recall']:.3f}",
+        "lesion sensitivity": f"{scores['lesion_sensitivity']:.3f}",
+        "false positives a patient": f"{scores['false_positives_per_patient']:.1f}",
+        "mean volume Dice of the validation patients": f"{description['validation_dice']:.3f}",
+    }
+
+
+def _table(rows: dict[str, str]) -> str:
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows.items())])
+
+
+def _with_interval(scores: dict, name: str) -> str:
+    return f"{scores[name]:.3f} ({scores[f'{name}_low']:.3f}–{scores[f'{name}_high']:.3f})"

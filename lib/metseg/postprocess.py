@@ -1,0 +1,68 @@
+"""Probability map to mask: threshold, holes, smallest lesion. No network is needed to do it again."""
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Postprocessing(BaseModel):
+    """Parameters of `postprocess`; a model brings those that were best on its validation patients.
+
+    Attributes:
+        threshold: Probability from which a pixel is lesion.
+        min_lesion_px: Lesions of fewer pixels, on the scan's own grid, are dropped; 0 keeps all.
+        fill_holes: Background that a lesion encloses becomes lesion.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: float = Field(0.5, gt=0, lt=1)
+    min_lesion_px: int = Field(0, ge=0)
+    fill_holes: bool = False
+
+
+def postprocess(prob_map: np.ndarray, config: Postprocessing) -> np.ndarray:
+    """Returns which pixels are lesion.
+
+    Every slice is treated by itself, so that a slice alone gets the mask it has within its volume. Holes are
+    filled before lesions are measured against `min_lesion_px`.
+
+    Args:
+        prob_map: (H, W) or (Z, H, W) float32 in [0, 1].
+        config: The parameters.
+
+    Returns:
+        bool of the same shape.
+    """
+    mask = prob_map >= config.threshold
+    if config.fill_holes or config.min_lesion_px > 1:
+        for plane in mask if mask.ndim == 3 else [mask]:
+            if config.fill_holes:
+                _fill_holes(plane)
+            _drop_small(plane, config.min_lesion_px)
+    return mask
+
+
+def label_lesions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers the lesions of an (H, W) bool mask: pixels that touch, corners included, are one lesion.
+
+    Returns:
+        (H, W) int32 with 0 outside and 1…n inside lesions, and (n + 1,) the pixels of each number.
+    """
+    n, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    return labels, stats[:n, cv2.CC_STAT_AREA]
+
+
+def _drop_small(mask: np.ndarray, min_px: int) -> None:
+    labels, areas = label_lesions(mask)
+    mask &= (areas >= min_px)[labels]
+
+
+def _fill_holes(mask: np.ndarray) -> None:
+    # Lesions touch by corners, so background must not, or it would leak out of a diagonal ring.
+    n, labels = cv2.connectedComponents((~mask).astype(np.uint8), connectivity=4)
+    outside = np.zeros(n, bool)
+    outside[0] = True  # the lesions themselves
+    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        outside[edge] = True
+    mask |= ~outside[labels]

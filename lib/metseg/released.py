@@ -1,0 +1,60 @@
+"""The models that come with the checkout, and how a trained one becomes one of them."""
+
+import shutil
+from pathlib import Path
+
+from metseg.errors import MetsegError
+from metseg.files import read_json, replacing, shown, write_json, write_text
+
+MAX_MB = 10  # a released model is part of the repository
+
+
+def released_models(folder: Path) -> dict[str, dict]:
+    """Returns {model name: its `model.json`}, best validation Dice first: the first one is the default.
+
+    Raises:
+        MetsegError: There is none.
+    """
+    found = {path.parent.name: read_json(path) for path in sorted(Path(folder).glob("*/model.json"))}
+    if not found:
+        raise MetsegError(f"no released model in {shown(folder)}; train one and call: metseg release RUN")
+    best_first = sorted(found.items(), key=lambda item: item[1].get("validation_dice") or 0, reverse=True)
+    return dict(best_first)
+
+
+def release(model_dir: Path, folder: Path) -> Path:
+    """Copies an exported and scored model to the released ones, with a card that says what it is.
+
+    Args:
+        model_dir: Folder of a finished training.
+        folder: Where the released models are; one of the same name is replaced.
+
+    Returns:
+        The model's folder there.
+
+    Raises:
+        MetsegError: The model was not exported, not scored since, or is too large to be part of a repository.
+    """
+    from metseg.compare import summarise
+    from metseg.model_card import model_card
+    from metseg.runs import read_tables
+
+    model_dir = Path(model_dir)
+    description, manifest = (read_json(model_dir / name) for name in ("model.json", "manifest.json"))
+    evaluation = read_json(model_dir / "evaluation" / "evaluation.json")
+    if any(evaluation.get(key) != description[key] for key in ("sha256", "postprocessing", "flip_average")):
+        where = shown(model_dir)
+        raise MetsegError(f"{where} changed after it was scored; call: metseg export {where}")
+    onnx = model_dir / "model.onnx"
+    if (size := onnx.stat().st_size / 1e6) > MAX_MB:
+        raise MetsegError(f"{shown(onnx)} has {size:.1f} MB, more than {MAX_MB}; train with fewer filters")
+    scores = summarise(*read_tables(model_dir))
+    names = ("n_patients", "dice_mean", "dice_mean_low", "dice_mean_high", "dice_median")
+    description["held_out"] = {name: scores[name] for name in names}
+    target = Path(folder) / description["name"]
+    # The description last: while it does not fit the network, the Predictor refuses the pair.
+    with replacing(target / "model.onnx") as partial:
+        shutil.copyfile(onnx, partial)
+    write_text(target / "README.md", model_card(description, manifest, scores))
+    write_json(target / "model.json", description)
+    return target

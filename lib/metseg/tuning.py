@@ -1,0 +1,102 @@
+"""How a model's probabilities become masks: chosen on its validation patients, never on others."""
+
+import itertools
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from metseg.data.cases import CaseFiles, load_case
+from metseg.data.split import read_split
+from metseg.errors import MetsegError
+from metseg.files import read_json, write_json
+from metseg.metrics import dice_from_counts, label_lesions
+from metseg.postprocess import Postprocessing, postprocess
+from metseg.predict import Predictor
+
+THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+MIN_LESIONS_PX = (0, 10, 25, 50, 100)
+FLIP_GAIN = 0.005  # a mirrored second look doubles the time; it must be worth that
+_SAME = 0.003  # of what scores alike, the setting that does least is taken
+CANDIDATES = [
+    Postprocessing(threshold=threshold, min_lesion_px=min_px, fill_holes=fill)
+    for threshold, min_px, fill in itertools.product(THRESHOLDS, MIN_LESIONS_PX, (False, True))
+]
+
+
+def choose_postprocessing(
+    model_dir: Path, cases: Iterable[CaseFiles], *, on_case: Callable[[int, int], None] | None = None
+) -> pd.DataFrame:
+    """Chooses threshold, smallest lesion, hole filling and flip averaging, and writes them to `model.json`.
+
+    The best mean volume Dice of the validation patients wins, among settings that find at least as many of
+    their lesions as the bare threshold of 1/2 does: Dice alone would drop small metastases, which hardly
+    weigh in a volume. The mirrored look is taken only if it gains `FLIP_GAIN`.
+
+    Args:
+        model_dir: Folder of an exported model.
+        cases: Cases, of which those of the model's validation patients are used.
+        on_case: Called with (finished, of) after each case.
+
+    Returns:
+        A row for each setting: flip_average, threshold, min_lesion_px, fill_holes, dice (mean over
+        patients of the volume Dice on the scan's own grid; a patient rightly left empty counts 1),
+        lesions_found, chosen.
+
+    Raises:
+        MetsegError: None of the cases is of a validation patient.
+    """
+    model_dir = Path(model_dir)
+    validation = set(read_split(model_dir / "split.json").validation)
+    files = [each for each in cases if each.patient_id in validation]
+    if not files:
+        raise MetsegError(f"no scan of {model_dir}'s validation patients; give the scans it was trained on")
+    predictor, rows = Predictor(model_dir), []
+    for k, each in enumerate(files):
+        case = load_case(each)
+        lesions = label_lesions(case.mask)
+        for flip in (False, True):
+            prob_map = predictor.prob_map(case.image, flip_average=flip)
+            for setting in CANDIDATES:
+                mask = postprocess(prob_map, setting)
+                counts = case.mask.sum(), mask.sum(), (case.mask & mask).sum()
+                found = np.count_nonzero(np.bincount(lesions[mask])[1:])
+                rows.append((case.patient_id, flip, *setting.model_dump().values(), *counts, found))
+        if on_case:
+            on_case(k + 1, len(files))
+    keys = ["flip_average", *Postprocessing.model_fields]
+    columns = ["patient_id", *keys, "ref", "pred", "tp", "lesions_found"]
+    volumes = pd.DataFrame(rows, columns=columns).groupby(["patient_id", *keys], as_index=False).sum()
+    volumes["dice"] = dice_from_counts(volumes.ref, volumes.pred, volumes.tp, empty=1.0)
+    table = volumes.groupby(keys, as_index=False).agg(
+        dice=("dice", "mean"), lesions_found=("lesions_found", "sum")
+    )
+    table["chosen"] = table.index == _best(table)
+    _write_choice(model_dir, table, len(validation))
+    return table
+
+
+def _best(table: pd.DataFrame) -> int:
+    """Returns the index of the setting to take."""
+    bare = {"flip_average": False, **Postprocessing().model_dump()}
+    is_bare = (table[[*bare]] == pd.Series(bare)).all(axis=1)
+    able = table[table.lesions_found >= table.lesions_found[is_bare].item()]
+    alone, both = able[~able.flip_average], able[able.flip_average]
+    group = both if len(both) and both.dice.max() >= alone.dice.max() + FLIP_GAIN else alone
+    close = group[group.dice >= group.dice.max() - _SAME]
+    effort = close.assign(off=np.round((close.threshold - bare["threshold"]).abs(), 3))
+    return int(effort.sort_values(["fill_holes", "min_lesion_px", "off", "threshold"]).index[0])
+
+
+def _write_choice(model_dir: Path, table: pd.DataFrame, patients: int) -> None:
+    chosen = table[table.chosen].iloc[0]
+    path = model_dir / "model.json"
+    description = read_json(path)
+    description["postprocessing"] = Postprocessing(
+        **{name: chosen[name].item() for name in Postprocessing.model_fields}
+    ).model_dump()
+    description["flip_average"] = bool(chosen.flip_average)
+    description["validation_dice"] = float(chosen.dice)
+    description["validation_patients"] = patients
+    write_json(path, description)

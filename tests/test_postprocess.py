@@ -1,0 +1,187 @@
+"""Masks drawn as text, so that every answer can be seen."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from metseg.postprocess import Postprocessing, label_lesions, postprocess
+
+
+def drawn(*rows: str) -> np.ndarray:
+    """An (H, W) bool mask; # is lesion."""
+    return np.array([[letter == "#" for letter in row] for row in rows])
+
+
+def mask_of(mask: np.ndarray, **options) -> np.ndarray:
+    """The postprocessing of a map that is 0.9 in a mask and 0.1 elsewhere."""
+    return postprocess(np.where(mask, np.float32(0.9), np.float32(0.1)), Postprocessing(**options))
+
+
+RING = drawn(
+    ".......",
+    ".###...",
+    ".#.#..#",
+    ".###...",
+    ".......",
+)
+DISK = drawn(
+    ".......",
+    ".###...",
+    ".###..#",
+    ".###...",
+    ".......",
+)
+
+
+# threshold
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_a_pixel_right_at_the_threshold_is_lesion(threshold):
+    """Also where the nearest float32 lies below the threshold, as it does for 0.7 and 0.9."""
+    at = np.float32(threshold)
+    prob_map = np.array([[0, np.nextafter(at, np.float32(0)), at, np.nextafter(at, np.float32(1)), 1]])
+    mask = postprocess(prob_map.astype(np.float32), Postprocessing(threshold=threshold))
+    assert mask.dtype == bool and mask.tolist() == [[False, False, True, True, True]]
+
+
+def test_by_default_the_threshold_is_all():
+    mask = np.random.default_rng(0).random((20, 30)) < 0.5
+    np.testing.assert_array_equal(mask_of(mask), mask)
+    np.testing.assert_array_equal(mask_of(RING, min_lesion_px=1), RING)
+
+
+def test_the_map_is_left_as_it_was():
+    prob_map = np.where(RING, np.float32(0.9), np.float32(0.1))
+    before = prob_map.copy()
+    postprocess(prob_map, Postprocessing(fill_holes=True, min_lesion_px=3))
+    np.testing.assert_array_equal(prob_map, before)
+
+
+# smallest lesion
+
+
+@pytest.mark.parametrize(
+    ("min_lesion_px", "ring", "dot"), [(0, 8, 1), (1, 8, 1), (2, 8, 0), (8, 8, 0), (9, 0, 0)]
+)
+def test_a_lesion_of_just_the_smallest_size_stays(min_lesion_px, ring, dot):
+    mask = mask_of(RING, min_lesion_px=min_lesion_px)
+    assert (mask[:, :4].sum(), mask[:, 6].sum()) == (ring, dot)
+    assert not (mask & ~RING).any()
+
+
+def test_a_smallest_size_beyond_every_lesion_leaves_nothing():
+    assert not mask_of(np.ones((5, 5), bool), min_lesion_px=10**12).any()
+
+
+def test_pixels_that_touch_by_a_corner_are_one_lesion():
+    mask = drawn(
+        "#....",
+        ".#..#",
+        "..#..",
+    )
+    assert mask_of(mask, min_lesion_px=3).tolist() == drawn("#....", ".#...", "..#..").tolist()
+    labels, areas = label_lesions(mask)
+    assert labels.dtype == np.int32 and labels.shape == mask.shape
+    assert sorted(areas[1:].tolist()) == [1, 3] and areas[0] == 11
+    assert [np.count_nonzero(labels == number) for number in range(3)] == areas.tolist()
+
+
+# holes
+
+
+def test_a_ring_becomes_a_disk():
+    assert mask_of(RING, fill_holes=True).tolist() == DISK.tolist()
+    assert mask_of(RING, fill_holes=False).tolist() == RING.tolist()
+
+
+def test_a_ring_that_holds_together_by_corners_encloses_as_well():
+    ring, disk = (
+        drawn("..#..", ".#.#.", "#...#", ".#.#.", "..#.."),
+        drawn("..#..", ".###.", "#####", ".###.", "..#.."),
+    )
+    assert mask_of(ring, fill_holes=True).tolist() == disk.tolist()
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ("#.#", "#.#", "###"),
+        ("###", "#..", "###"),
+        ("####", "#..#", "#.##", "#.##"),
+        ("...", "...", "..."),
+        ("###", "###", "###"),
+    ],
+)
+def test_what_reaches_the_border_is_no_hole(rows):
+    assert mask_of(drawn(*rows), fill_holes=True).tolist() == drawn(*rows).tolist()
+
+
+def test_a_corner_is_no_way_out_of_a_hole():
+    assert (
+        mask_of(drawn(".##", "#.#", "##."), fill_holes=True).tolist() == drawn(".##", "###", "##.").tolist()
+    )
+
+
+def test_a_lesion_within_a_hole_becomes_part_of_the_filled_one():
+    mask = drawn("#######", "#.....#", "#..#..#", "#.....#", "#######")
+    assert mask_of(mask, fill_holes=True).all()
+
+
+def test_holes_are_filled_before_lesions_are_measured():
+    """The ring has 8 px and its hole 1: at 9 it stays if filled first, and is dropped if not filled."""
+    disk = DISK.copy()
+    disk[2, 6] = False
+    assert mask_of(RING, fill_holes=True, min_lesion_px=9).tolist() == disk.tolist()
+    assert not mask_of(RING, fill_holes=True, min_lesion_px=10).any()
+    assert not mask_of(RING, fill_holes=False, min_lesion_px=9).any()
+
+
+# volumes
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"fill_holes": True}, {"min_lesion_px": 6}, {"fill_holes": True, "min_lesion_px": 6}]
+)
+def test_a_slice_within_a_volume_is_as_alone(options):
+    volume = np.random.default_rng(3).random((4, 24, 31)) < 0.45
+    together = mask_of(volume, **options)
+    assert together.shape == volume.shape and together.dtype == bool
+    for alone, plane in zip(together, volume, strict=True):
+        np.testing.assert_array_equal(mask_of(plane, **options), alone)
+    changed = [not np.array_equal(a, b) for a, b in zip(together, volume, strict=True)]
+    assert changed == [bool(options)] * 4
+
+
+def test_a_lesion_of_two_slices_is_measured_in_each():
+    """2 px in each of two slices: one lesion of 4 px in space, and yet too small for 3."""
+    volume = np.zeros((2, 5, 5), bool)
+    volume[:, 2, 2:4] = True
+    assert not mask_of(volume, min_lesion_px=3).any()
+    np.testing.assert_array_equal(mask_of(volume, min_lesion_px=2), volume)
+
+
+# parameters
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"threshold": 0},
+        {"threshold": 1},
+        {"threshold": -0.1},
+        {"threshold": float("nan")},
+        {"threshold": None},
+        {"min_lesion_px": -1},
+        {"min_lesion_px": 2.5},
+        {"fill_holes": "perhaps"},
+        {"treshold": 0.5},
+    ],
+)
+def test_parameters_out_of_range(values):
+    with pytest.raises(ValidationError, match=next(iter(values))):
+        Postprocessing(**values)
+
+
+def test_parameters_that_nobody_chose():
+    assert Postprocessing().model_dump() == {"threshold": 0.5, "min_lesion_px": 0, "fill_holes": False}

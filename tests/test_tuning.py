@@ -1,0 +1,114 @@
+"""Which postprocessing is chosen, and on whom."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_runs import SIZE, write_bright_model
+from tiny_scans import write_case
+
+from metseg.data.cases import find_cases
+from metseg.data.split import Split, write_split
+from metseg.errors import MetsegError
+from metseg.postprocess import Postprocessing
+from metseg.tuning import CANDIDATES, FLIP_GAIN, _best, choose_postprocessing
+
+
+def scan(lesion_side: int, speck_side: int) -> tuple[np.ndarray, np.ndarray]:
+    """One slice with a bright lesion in the middle and a bright speck, which is none, in a corner."""
+    image, mask = np.zeros((1, SIZE, SIZE, 3), np.uint8), np.zeros((1, SIZE, SIZE), bool)
+    mask[0, 10 : 10 + lesion_side, 10 : 10 + lesion_side] = True
+    image[mask] = 255
+    image[0, 26 : 26 + speck_side, 26 : 26 + speck_side] = 255
+    return image, mask
+
+
+@pytest.fixture
+def model_dir(tmp_path) -> Path:
+    """A model that marks what is bright, whose one validation patient is TEST_0002."""
+    folder = write_bright_model(tmp_path / "model")
+    roles = {"train": ("TEST_0001",), "validation": ("TEST_0002",), "test": ("TEST_0003",)}
+    write_split(Split(**roles, seed=0, fingerprint=""), folder / "split.json")
+    return folder
+
+
+def cases_of(folder: Path, **scans) -> list:
+    for name, (image, mask) in scans.items():
+        write_case(folder, f"{name}_20000101", image, mask)
+    return find_cases(folder)
+
+
+def chosen(model_dir: Path) -> dict:
+    return json.loads((model_dir / "model.json").read_text())
+
+
+def test_the_speck_goes(model_dir, tmp_path):
+    """64 px of lesion and 4 px of speck: Dice 128 / 132 with it, 1 without."""
+    table = choose_postprocessing(model_dir, cases_of(tmp_path / "scans", TEST_0002=scan(8, 2)))
+    assert len(table) == 2 * len(CANDIDATES) and table.chosen.sum() == 1
+    (bare,) = table[
+        ~table.flip_average & (table.threshold == 0.5) & (table.min_lesion_px == 0) & ~table.fill_holes
+    ].dice
+    assert bare == pytest.approx(128 / 132)
+    record = chosen(model_dir)
+    assert record["postprocessing"] == {"threshold": 0.5, "min_lesion_px": 10, "fill_holes": False}
+    assert record["flip_average"] is False
+    assert record["validation_dice"] == 1.0 and record["validation_patients"] == 1
+
+
+def test_a_small_lesion_is_not_given_up_for_dice(model_dir, tmp_path):
+    """A second lesion of 4 px beside five specks of 4 px: dropping all of them is the better Dice."""
+    image, mask = scan(8, 2)
+    mask[0, 2:4, 2:4] = True
+    image[0, 2:4, 2:4] = 255
+    for k in range(4):
+        image[0, 2:4, 8 + 4 * k : 10 + 4 * k] = 255
+    table = choose_postprocessing(model_dir, cases_of(tmp_path / "scans", TEST_0002=(image, mask)))
+    found = table.set_index("min_lesion_px").lesions_found
+    assert set(found[0]) == {2} and set(found[10]) == {1}
+    assert table[table.min_lesion_px == 10].dice.max() > table[table.min_lesion_px == 0].dice.max()
+    assert chosen(model_dir)["postprocessing"]["min_lesion_px"] == 0
+
+
+def test_other_patients_have_no_say(model_dir, tmp_path):
+    scans = {"TEST_0001": scan(8, 5), "TEST_0002": scan(8, 0), "TEST_0003": scan(8, 5)}
+    choose_postprocessing(model_dir, cases_of(tmp_path / "scans", **scans))
+    assert chosen(model_dir)["postprocessing"] == Postprocessing().model_dump()
+    assert chosen(model_dir)["validation_patients"] == 1
+
+
+def test_without_validation_patients(model_dir, tmp_path):
+    before = chosen(model_dir)
+    with pytest.raises(MetsegError, match="no scan of .* validation patients"):
+        choose_postprocessing(model_dir, cases_of(tmp_path / "scans", TEST_0001=scan(8, 2)))
+    assert chosen(model_dir) == before
+
+
+def test_progress(model_dir, tmp_path):
+    told = []
+    cases = cases_of(tmp_path / "scans", TEST_0001=scan(8, 2), TEST_0002=scan(8, 2))
+    choose_postprocessing(model_dir, cases, on_case=lambda k, n: told.append((k, n)))
+    assert told == [(1, 1)]
+
+
+def table_of(*rows: tuple) -> pd.DataFrame:
+    names = ["flip_average", "threshold", "min_lesion_px", "fill_holes", "dice", "lesions_found"]
+    return pd.DataFrame([(False, 0.5, 0, False, 0.70, 5), *rows], columns=names)
+
+
+@pytest.mark.parametrize(
+    ("rows", "best"),
+    [
+        ([(False, 0.6, 0, False, 0.72, 5)], 1),
+        ([(False, 0.6, 0, False, 0.7029, 5)], 0),  # alike: the plainer
+        ([(False, 0.6, 0, False, 0.80, 4)], 0),  # misses a lesion
+        ([(True, 0.5, 0, False, 0.70 + FLIP_GAIN - 0.0001, 5)], 0),
+        ([(True, 0.5, 0, False, 0.70 + FLIP_GAIN + 0.0001, 5)], 1),
+        ([(False, 0.5, 25, False, 0.75, 5), (False, 0.5, 10, True, 0.7501, 5)], 1),  # holes are an extra step
+        ([(False, 0.3, 0, False, 0.75, 5), (False, 0.6, 0, False, 0.7501, 5)], 2),  # nearer to 1/2
+    ],
+)
+def test_what_is_best(rows, best):
+    assert _best(table_of(*rows)) == best
