@@ -9,7 +9,8 @@ from metseg.errors import MetsegError
 # isort: off
 import metseg.cli.workbook
 import metseg.cli.scans
-import metseg.cli.models  # noqa: F401
+import metseg.cli.models
+import metseg.cli.serving  # noqa: F401
 # isort: on
 
 

@@ -1,0 +1,81 @@
+"""Commands that serve the released models: the dashboard, the service, and how much it bears."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metseg.cli.app import app, progress_bars
+
+benchmark = typer.Typer(help="Measure this machine.", no_args_is_help=True)
+app.add_typer(benchmark, name="benchmark")
+Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine's.")]
+
+
+@app.command()
+def dashboard(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8866,
+    token: Annotated[
+        str | None,
+        typer.Option(help="What a visitor's link must contain; made up if left out beyond localhost."),
+    ] = None,
+    visitors: Annotated[int, typer.Option(min=1, help="At a time; each holds a kernel.")] = 8,
+    preheat: Annotated[int, typer.Option(min=0, help="Kernels that wait for visitors.")] = 1,
+    idle_minutes: Annotated[float, typer.Option(min=1, help="After which a visitor's kernel ends.")] = 30,
+    base_url: Annotated[str, typer.Option(help="Path before all addresses, behind a reverse proxy.")] = "/",
+) -> None:
+    """Show the dashboard in a browser: upload a slice; see, adjust and download its segmentation."""
+    from metseg.serve.dashboard.voila_server import serve_dashboard
+
+    serve_dashboard(
+        host=host,
+        port=port,
+        token=token,
+        max_kernels=visitors,
+        preheat=preheat,
+        idle_minutes=idle_minutes,
+        base_url=base_url,
+    )
+
+
+@app.command()
+def serve(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+) -> None:
+    """Answer POST /predict/ with masks: the released models as a web service."""
+    from metseg.serve.server import serve as serve_models
+
+    serve_models(_released(), host=host, port=port, workers=workers)
+
+
+@benchmark.command()
+def service(
+    clients: Annotated[int, typer.Option(min=1, help="That send at once.")] = 16,
+    requests: Annotated[int, typer.Option(min=1, help="All together.")] = 2000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of the service.")] = 1,
+) -> None:
+    """Start the service, send it phantom slices, and report latencies, errors and memory."""
+    import json
+
+    from metseg.serve.load import measure_load
+
+    with progress_bars() as bars:
+        bar = bars.add_task("Segmenting", total=requests)
+        figures = measure_load(
+            _released(),
+            clients=clients,
+            requests=requests,
+            workers=workers,
+            on_answer=lambda k, n: bars.update(bar, completed=k, total=n),
+        )
+    print(json.dumps(figures, indent=1))
+
+
+def _released() -> dict[str, Path]:
+    from metseg.paths import released_dir
+    from metseg.released import released_models
+
+    return {name: released_dir() / name for name in released_models(released_dir())}

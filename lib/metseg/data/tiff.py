@@ -1,0 +1,169 @@
+"""TIFF files of one page become pixels. Sizes are judged before a pixel is decoded.
+
+tifffile knows the private tags of many programs, and some of these make it ask for memory without end. So the
+directory is read here first, and tifffile sees only the tags that say how the pixels are stored.
+"""
+
+import logging
+import math
+import re
+import struct
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+import tifffile
+from tifffile import COMPRESSION, PHOTOMETRIC, RESUNIT
+
+from metseg.data.image_errors import DAMAGED, TRUNCATED, DamagedImage, ImageError, UnusablePixels, check_size
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # of a damaged file the caller tells in one sentence
+SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_MAX_TAGS, _MAX_VALUES = 4096, 65_536
+# The codecs whose output tifffile bounds by the size of the strip.
+_CODECS = {COMPRESSION.NONE, COMPRESSION.LZW, COMPRESSION.ADOBE_DEFLATE, COMPRESSION.DEFLATE}
+_CODECS |= {COMPRESSION.PACKBITS}
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _FORMAT = 256, 257, 258, 259, 262, 277, 339
+_STRIP_OFFSETS, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES = (
+    273,
+    279,
+    *range(322, 326),
+)
+_DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _DEPTH = 270, 282, 283, 296, 32997
+_FILL_ORDER, _ROWS_A_STRIP, _PLANES, _PREDICTOR, _EXTRA = 266, 278, 284, 317, 338
+_PIXEL_TAGS = {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _FORMAT, _STRIP_OFFSETS}
+_PIXEL_TAGS |= {_STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES, _FILL_ORDER}
+_PIXEL_TAGS |= {_ROWS_A_STRIP, _PLANES, _PREDICTOR, _EXTRA}
+_OTHER_TAGS = {_DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _DEPTH}
+_FORMATS = {1: "B", 2: "c", 3: "H", 4: "I", 5: "II", 16: "Q"}  # of one value: byte, letter, short, …
+
+
+def read_tiff(
+    data: bytes, name: str, *, max_pixels: int
+) -> tuple[np.ndarray, tuple[float, float, float] | None]:
+    """Decodes a TIFF file; arguments, result and errors are those of `images.decode`."""
+    try:
+        directory = _read_directory(data)
+        _check(directory, data, name, max_pixels)
+        with tifffile.TiffFile(BytesIO(_bare_file(directory, data))) as tif:
+            page = tif.pages[0]
+            if math.prod(page.chunked) > len(page.dataoffsets):  # tifffile would paint the missing ones black
+                raise DamagedImage(f"{name} {DAMAGED}")
+            pixels = page.asarray(maxworkers=1)
+            if page.axes == "SYX":
+                pixels = np.moveaxis(pixels, 0, -1)
+        return pixels, _spacing_mm(directory)
+    except ImageError:
+        raise
+    except struct.error as error:  # something lies beyond the end
+        raise DamagedImage(f"{name} {TRUNCATED}") from error
+    except Exception as error:  # tifffile and its codecs raise many kinds on damaged files
+        raise DamagedImage(f"{name} {DAMAGED}") from error
+
+
+@dataclass(frozen=True)
+class _Directory:
+    """A file's first directory.
+
+    Attributes:
+        order: Byte order as `struct` spells it.
+        big: Whether offsets have 8 bytes (BigTIFF).
+        entries: {tag: entry as stored} of the tags that pixels depend on.
+        values: {tag: values} of these and of those that tell spacing and planes.
+        following: Where the next directory is; 0 for none.
+    """
+
+    order: str
+    big: bool
+    entries: dict[int, bytes]
+    values: dict[int, tuple]
+    following: int
+
+    def number(self, tag: int, default: int) -> int:
+        return self.values.get(tag, (default,))[0]
+
+
+def _read_directory(data: bytes) -> _Directory:
+    """Raises `struct.error` where the file ends too early, `ValueError` where a tag is not to be trusted."""
+    order, big = "<" if data[:1] == b"I" else ">", b"+" in data[2:4]
+    offset, number, head = ("Q", "Q", "HHQ") if big else ("I", "H", "HHI")
+    at = struct.unpack_from(order + offset, data, 8 if big else 4)[0]
+    tags = struct.unpack_from(order + number, data, at)[0]
+    at += struct.calcsize(order + number)
+    if tags > _MAX_TAGS:
+        raise ValueError(f"{tags} tags")
+    inline = struct.calcsize(offset)  # a value of so few bytes lies in the entry itself
+    size = struct.calcsize(order + head) + inline
+    entries, values = {}, {}
+    for place in range(at, at + size * tags, size):
+        tag, kind, count = struct.unpack_from(order + head, data, place)
+        if tag in values or tag not in _PIXEL_TAGS | _OTHER_TAGS:
+            continue
+        if kind not in _FORMATS or not 1 <= count <= _MAX_VALUES:
+            if tag in _PIXEL_TAGS:
+                raise ValueError(f"tag {tag} has {count} values of type {kind}")
+            continue
+        layout = order + _FORMATS[kind] * count
+        where = place + size - inline
+        if struct.calcsize(layout) > inline:
+            where = struct.unpack_from(order + offset, data, where)[0]
+        values[tag] = struct.unpack_from(layout, data, where)
+        if tag in _PIXEL_TAGS:
+            entries[tag] = data[place : place + size]
+    following = struct.unpack_from(order + offset, data, at + size * tags)[0]
+    return _Directory(order, big, entries, values, following)
+
+
+def _check(directory: _Directory, data: bytes, name: str, max_pixels: int) -> None:
+    """Raises an `ImageError` for a file that is truncated, or that no slice would be stored as."""
+    number, values = directory.number, directory.values
+    if directory.following or number(_DEPTH, 1) > 1:
+        raise UnusablePixels(f"{name} has several pages; save each slice as a file of its own")
+    width, height = values[_WIDTH][0], values[_HEIGHT][0]
+    check_size(name, width=width, height=height, max_pixels=max_pixels)
+    samples, photometric, codec = number(_SAMPLES, 1), number(_PHOTOMETRIC, 1), number(_COMPRESSION, 1)
+    if photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB):
+        kind = PHOTOMETRIC(photometric).name
+        raise UnusablePixels(f"{name} is stored as {kind}; save an image as RGB, a mask as grey")
+    if not 1 <= samples <= 4:
+        raise UnusablePixels(f"{name} has {samples} channels; save it with 1 or 3")
+    if codec not in _CODECS:
+        kind = COMPRESSION(codec).name
+        raise UnusablePixels(f"{name} is compressed by {kind}; save it with LZW, deflate or uncompressed")
+    bits = values.get(_BITS, (1,))
+    if not 1 <= min(bits) <= max(bits) <= 64 or not set(values.get(_FORMAT, (1,))) <= {1, 2, 3, 4}:
+        raise UnusablePixels(f"{name} holds numbers of an unusual kind; save it with 8 or 16 bits")
+    if _TILE_WIDTH in values:
+        tile_width, tile_height = values[_TILE_WIDTH][0], values[_TILE_HEIGHT][0]
+        padded = math.ceil(width / tile_width) * math.ceil(height / tile_height) * tile_width * tile_height
+        if padded > 4 * max_pixels:
+            raise UnusablePixels(
+                f"{name} has tiles of {tile_width} × {tile_height} px; save it without tiles"
+            )
+    offsets = values.get(_TILE_OFFSETS) or values[_STRIP_OFFSETS]
+    sizes = values.get(_TILE_BYTES) or values[_STRIP_BYTES]
+    if max(offset + size for offset, size in zip(offsets, sizes, strict=True)) > len(data):
+        raise DamagedImage(f"{name} {TRUNCATED}")
+    if 0 in sizes or sum(sizes) > len(data):  # strips that overlap would be read over and over
+        raise DamagedImage(f"{name} {DAMAGED}")
+
+
+def _bare_file(directory: _Directory, data: bytes) -> bytes:
+    """Returns the file with a directory at its end that has nothing but the tags that pixels depend on."""
+    order, start = directory.order, len(data)
+    if directory.big:
+        header, number, end = data[:8] + struct.pack(order + "Q", start), "Q", bytes(8)
+    else:
+        header, number, end = data[:4] + struct.pack(order + "I", start), "H", bytes(4)
+    entries = [directory.entries[tag] for tag in sorted(directory.entries)]
+    count = struct.pack(order + number, len(entries))
+    return b"".join((header, data[len(header) :], count, *entries, end))
+
+
+def _spacing_mm(directory: _Directory) -> tuple[float, float, float] | None:
+    description = b"".join(part for part in directory.values.get(_DESCRIPTION, ()) if isinstance(part, bytes))
+    slice_mm = re.search(rb"spacing_mm=(\d+(?:\.\d+)?)(?![\d.])", description)
+    x, y = (directory.values.get(tag, (0, 1)) for tag in (_X_RESOLUTION, _Y_RESOLUTION))  # px a cm, fractions
+    if slice_mm is None or directory.number(_RESOLUTION_UNIT, 2) != RESUNIT.CENTIMETER or 0 in (*x, *y):
+        return None
+    return float(slice_mm[1]), 10 * y[1] / y[0], 10 * x[1] / x[0]

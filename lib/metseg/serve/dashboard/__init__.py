@@ -1,0 +1,1 @@
+"""The dashboard: `state` knows, `view` shows, `voila_server` serves."""

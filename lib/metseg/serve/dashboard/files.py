@@ -1,0 +1,57 @@
+"""What a visitor takes home: the results as one ZIP."""
+
+import json
+from pathlib import PurePosixPath
+
+from metseg import __version__
+from metseg.encode import archive, encode_png, lesions_csv, mask_png, mask_tiff, overlay
+from metseg.serve.dashboard.pictures import channel_picture
+from metseg.serve.dashboard.results import NetworkResult
+from metseg.serve.dashboard.state import DashboardState
+
+_NOTE = "Research use only; not a medical device."
+
+
+def result_archive(state: DashboardState) -> bytes:
+    """Returns the results of the slice as a ZIP file: masks, overlay, lesions, and the settings behind them.
+
+    With networks side by side, each has a folder of its own.
+    """
+    files = {}
+    for result in state.results:
+        folder = f"{result.network}/" if len(state.results) > 1 else ""
+        files |= {folder + name: content for name, content in _result(state, result).items()}
+    return archive(files)
+
+
+def archive_name(state: DashboardState) -> str:
+    """Returns what the ZIP is called: after the slice."""
+    stem = PurePosixPath(state.file_name.replace("\\", "/")).stem
+    plain = "".join(character if character.isalnum() or character in "-_." else "_" for character in stem)
+    return f"{plain or 'slice'}_metseg.zip"
+
+
+def _result(state: DashboardState, result: NetworkResult) -> dict[str, bytes]:
+    model = state.models[result.network]
+    picture = channel_picture(state.upload.image, state.channel)
+    settings = {
+        "model": result.network,
+        "sha256": model["sha256"],
+        "settings": result.settings.model_dump(),
+        "flip_average": model["flip_average"],
+        "overlay": {"channel": state.channel, "opacity": state.opacity},
+        "spacing_mm": state.upload.spacing_mm,
+        "changes_to_the_slice": list(state.upload.notes),
+        "trained_on": model["data"]["name"],
+        "licence": model["data"]["licence"],
+        "caution": model["data"]["caution"],
+        "note": _NOTE,
+        "metseg": __version__,
+    }
+    return {
+        "mask.png": mask_png(result.mask),
+        "mask.tif": mask_tiff(result.mask),
+        "overlay.png": encode_png(overlay(picture, result.mask, opacity=state.opacity)),
+        "lesions.csv": lesions_csv(result.lesions),
+        "settings.json": json.dumps(settings, indent=1, ensure_ascii=False).encode(),
+    }

@@ -1,0 +1,167 @@
+// The pictures: a large one, or one a network side by side, and a strip of small ones to choose it from.
+
+const VIEWS = {
+  overlay: "Mask", original: "Original", contrast: "CLAHE", heat: "Probability", gates: "Gates",
+  comparison: "Reference",
+};
+const SVG = "http://www.w3.org/2000/svg";
+
+function swatch(kind, text) {
+  return h("span", { class: "ms-key" }, h("i", { class: `ms-swatch ms-${kind}` }), text);
+}
+
+function ramp(low, high) {
+  return h("span", { class: "ms-key" }, low, h("i", { class: "ms-ramp" }), high);
+}
+
+const LEGENDS = {
+  overlay: () => [swatch("mask", "marked as lesion")],
+  original: () => [], contrast: () => [h("span", {}, "the contrast that the network gets")],
+  heat: () => [ramp("probability 0", "1")],
+  gates: () => [ramp("least open", "most")],
+  comparison: () => [swatch("hit", "both"), swatch("extra", "network alone"), swatch("missed", "reference alone")],
+};
+
+// The borders of the lesions over a picture: invisible, but for the one that is picked or pointed at.
+function lesionLayer(model, index) {
+  const [width, height] = model.get("size");
+  const layer = document.createElementNS(SVG, "svg");
+  layer.setAttribute("viewBox", `-0.5 -0.5 ${width} ${height}`);
+  layer.setAttribute("aria-hidden", "true");
+  (model.get("outlines")[index] ?? []).forEach((parts, k) => {
+    const path = document.createElementNS(SVG, "path");
+    path.setAttribute("d", parts.map((points) => `M${points.join(" ")}Z`).join(""));
+    path.addEventListener("click", () => save(model, { selected: [index, k + 1] }));
+    layer.append(path);
+  });
+  return layer;
+}
+
+function figure(model, { bytes, alt, caption, index }) {
+  const [width, height] = model.get("size");
+  const image = h("img", { alt });
+  showPng(image, bytes);
+  const frame = h("div", { class: "ms-frame", style: `--ratio: ${width / height}` }, image);
+  if (index !== undefined) frame.append(lesionLayer(model, index));
+  return h("figure", {}, frame, caption ? h("figcaption", {}, caption) : null);
+}
+
+// What a view shows: figures, or a sentence that says what is missing.
+function figures(model, view) {
+  const networks = model.get("networks"), channel = model.get("channel");
+  const each = (name, text) => model.get(name).map((bytes, index) =>
+    ({ bytes, index, alt: text(networks[index]), caption: networks[index] }));
+  if (view === "original") return [{ bytes: model.get("original"), alt: `The slice, ${channel}` }];
+  if (view === "contrast") return [{ bytes: model.get("contrast"), alt: `The slice after CLAHE, ${channel}` }];
+  if (view === "heat") return each("heat", (network) => `Lesion probability by ${network}`);
+  if (view === "overlay") return each("overlay", (network) => `Mask of ${network} over the slice, ${channel}`);
+  if (view === "comparison") {
+    return each("comparison", (network) => `Mask of ${network} compared with the reference`);
+  }
+  return model.get("gates").flatMap((gates, index) => gates.map((bytes, k) => {
+    const depth = k === 0 ? " (coarsest)" : k === gates.length - 1 ? " (finest)" : "";
+    const caption = `${networks[index]}, gate ${k + 1}${depth}`;
+    return { bytes, alt: `What ${caption} lets pass`, caption };
+  }));
+}
+
+function missing(model, view) {
+  if (view === "comparison") return "Add a reference mask, at the left, to see what was found, invented and missed.";
+  const without = model.get("networks").filter((_, index) => !model.get("gates")[index]?.length);
+  if (view === "gates" && without.length) {
+    const other = without.length < model.get("networks").length ? "." : "; choose Attention U-Net to see what its gates look at.";
+    return `${without.join(" and ")} has no attention gates${other}`;
+  }
+  return "";
+}
+
+function channelChoice(model) {
+  const name = `ms-channel-${Math.random()}`;
+  const choice = h("fieldset", { class: "ms-segments" }, h("legend", { class: "ms-unseen" }, "Channel shown"));
+  for (const channel of model.get("channels")) {
+    const radio = h("input", { type: "radio", name, value: channel, class: "ms-unseen" });
+    radio.addEventListener("change", () => save(model, { channel }));
+    model.on("change:channel", () => { radio.checked = model.get("channel") === channel; });
+    radio.checked = model.get("channel") === channel;
+    choice.append(h("label", {}, radio, h("span", {}, channel)));
+  }
+  return choice;
+}
+
+function strip(model, choose) {
+  const tabs = Object.entries(VIEWS).map(([view, label]) => h("button", {
+    type: "button", role: "tab", id: `ms-tab-${view}`, class: "ms-tab", onclick: () => choose(view),
+  }, h("span", { class: "ms-thumb", "data-view": view }, h("img", { alt: "" })), h("span", {}, label)));
+  const bar = h("div", { class: "ms-strip", role: "tablist", "aria-label": "Picture" }, ...tabs);
+  bar.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const next = tabs[(tabs.indexOf(document.activeElement) + step + tabs.length) % tabs.length];
+    next.focus();
+    next.click();
+  });
+  return { bar, tabs };
+}
+
+function render({ model, el }) {
+  const legend = h("div", { class: "ms-legend" });
+  const area = h("div", { class: "ms-area", role: "tabpanel" });
+  const busy = h("div", { class: "ms-busy", role: "status" }, h("i", { class: "ms-spinner" }), "The network runs …");
+  const { bar, tabs } = strip(model, (view) => save(model, { view }));
+  const shown = h("div", { class: "ms-stage" },
+    h("div", { class: "ms-toolbar" }, channelChoice(model), legend), area, busy, bar);
+  const empty = h("div", { class: "ms-empty" },
+    h("h2", {}, "See what the network marks in an MRI slice"),
+    h("ol", {},
+      h("li", {}, "Drop a slice anywhere on this page, or choose an example at the left."),
+      h("li", {}, "Move the threshold and watch the mask; pick a lesion in the table to see it in the picture."),
+      h("li", {}, "Download the mask, the overlay and the measurements as one ZIP.")),
+    h("p", {}, "A slice has three channels: red is pre-contrast, green FLAIR, blue post-contrast. A grey slice is "
+      + "taken as FLAIR. Nothing is stored: the slice stays in this server's memory until you close the page."));
+  el.append(empty, shown);
+
+  const root = el.closest(".ms");
+  let pointed = null;
+  const highlight = () => {
+    const [index, number] = pointed ?? model.get("selected");
+    area.querySelectorAll("svg").forEach((layer, k) => [...layer.children].forEach((path, m) =>
+      path.classList.toggle("ms-picked", k === index && m + 1 === number)));
+  };
+  root.addEventListener("ms-point", ({ detail }) => {
+    pointed = detail;
+    highlight();
+  });
+
+  const pictures = ["original", "contrast", "heat", "overlay", "comparison", "gates"];
+  follow(model, [...pictures, "view", "outlines", "networks", "size"], () => {
+    const loaded = Boolean(model.get("original")?.byteLength);
+    empty.hidden = loaded;
+    shown.hidden = !loaded;
+    if (!loaded) return;
+    const view = model.get("view");
+    const found = figures(model, view), sentence = missing(model, view);
+    area.querySelectorAll("img").forEach((image) => showPng(image, null));
+    area.replaceChildren(...found.map((each) => figure(model, each)));
+    if (sentence && (view !== "comparison" || !found.length)) area.append(h("p", { class: "ms-missing" }, sentence));
+    area.dataset.count = found.length;
+    area.setAttribute("aria-labelledby", `ms-tab-${view}`);
+    legend.replaceChildren(...(found.length ? LEGENDS[view]() : []));
+    Object.keys(VIEWS).forEach((name, k) => {
+      tabs[k].setAttribute("aria-selected", name === view);
+      tabs[k].tabIndex = name === view ? 0 : -1;
+      const [first] = figures(model, name);
+      const thumb = tabs[k].querySelector("img");
+      thumb.hidden = !first;
+      showPng(thumb, first?.bytes ?? null);
+    });
+    highlight();
+  });
+  follow(model, ["selected"], highlight);
+  follow(model, ["busy"], () => {
+    busy.hidden = !model.get("busy");
+    shown.setAttribute("aria-busy", model.get("busy"));
+  });
+}
+
+export default { render };

@@ -1,0 +1,137 @@
+"""What the dashboard's server answers: one page, its kernel's websocket, and a plain sentence to all else."""
+
+from asyncio import sleep
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader
+from jupyter_server.base.handlers import APIHandler
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
+from jupyter_server.utils import url_path_join
+from tornado.web import HTTPError, authenticated
+from voila.tornado.handler import TornadoVoilaHandler
+
+TEMPLATE = Path(__file__).with_name("template")
+_KERNEL = r"/api/kernels/(?P<kernel_id>\w+-\w+-\w+-\w+-\w+)"
+_RETRY_SECONDS = 60
+_LEAVING_SECONDS = 0.7
+_FOR_WIDGETS = {"status", "comm_open", "comm_msg", "comm_close", "shutdown_reply"}
+# status: heading, and what to do
+_SENTENCES = {
+    403: (
+        "This dashboard opens by its link",
+        "Use the whole address that the server printed, with the token at its end; whoever runs it has it.",
+    ),
+    404: ("There is nothing here", "The dashboard is the only page of this server."),
+    500: (
+        "Something went wrong on the server",
+        "Reload the page; if it stays, tell whoever runs the server, whose log says more.",
+    ),
+    503: (
+        "All seats are taken",
+        "Every visitor has a place of their own on the server, and all are in use. "
+        "Try again in a few minutes; this page does so by itself.",
+    ),
+}
+_pages = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True)
+
+
+class PageHandler(TornadoVoilaHandler):
+    """The dashboard's page. Its head is sent before a kernel is there, so that something is seen at once."""
+
+    async def prepare(self) -> None:
+        await super().prepare(_redirect_to_login=False)
+
+    async def get(self, path: str = "") -> None:
+        if path:
+            raise HTTPError(404)
+        if not self.kernel_manager.has_room():
+            await sleep(
+                _LEAVING_SECONDS
+            )  # somebody who reloads gives a seat up a moment after asking for one
+            if not self.kernel_manager.has_room():
+                raise HTTPError(503)
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Cache-Control", "no-store")
+        self.write(_pages.get_template("shell.html").render())
+        await self.flush()
+        try:
+            async for html in self.get_generator():
+                self.write(html)
+        except Exception as error:  # half a page is out, so the sentence has to follow on it
+            full = isinstance(error, HTTPError) and error.status_code == 503
+            if not full:
+                self.log.error("the dashboard's page could not be made", exc_info=error)
+            self.write(self._sentence(503 if full else 500))
+
+    def write_error(self, status_code: int, **_) -> None:
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        if status_code == 503:
+            self.set_header("Retry-After", str(_RETRY_SECONDS))
+        self.finish(_pages.get_template("head.html").render() + self._sentence(status_code))
+
+    def _sentence(self, status_code: int) -> str:
+        heading, text = _SENTENCES.get(status_code, _SENTENCES[500])
+        retry = _RETRY_SECONDS if status_code == 503 else None
+        page = _pages.get_template("sentence.html")
+        return page.render(heading=heading, text=text, retry=retry, home=self.base_url)
+
+
+class PageConnection(ZMQChannelsWebsocketConnection):
+    """Passes on what widgets need; no source, no output and no traceback leaves the server.
+
+    Voilà's own filter takes every binary message for one of the newer protocol, and never comes back.
+    """
+
+    def handle_outgoing_message(self, stream: str, outgoing_msg: list) -> None:
+        _, parts = self.session.feed_identities(outgoing_msg)
+        if self.session.unpack(parts[1])["msg_type"] in _FOR_WIDGETS:
+            super().handle_outgoing_message(stream, outgoing_msg)
+
+    def on_restart_failed(self) -> None:
+        """Kernels are not restarted: a page cannot go on with one that has forgotten it."""
+        self._send_status_message("dead")
+
+
+class ChannelsHandler(KernelWebsocketHandler):
+    """The page's websocket."""
+
+    def write_error(self, status_code: int, **_) -> None:
+        self.finish()  # jupyter_server's page for it has parts that are not served here
+
+
+class KernelHandler(APIHandler):
+    """Tells a page that lost its connection whether its kernel is still there."""
+
+    @authenticated
+    async def get(self, kernel_id: str) -> None:
+        if kernel_id not in self.kernel_manager:
+            raise HTTPError(404)
+        self.finish({"id": kernel_id})
+
+
+class EndHandler(APIHandler):
+    """A page that is closed gives its kernel up."""
+
+    def check_xsrf_cookie(self) -> None:
+        """The kernel's id is a secret of the page, so nobody else's page can send this."""
+
+    @authenticated
+    async def post(self, kernel_id: str) -> None:
+        await self.kernel_manager.shutdown_kernel(kernel_id)
+        self.set_status(204)
+
+
+def dashboard_handlers(base_url: str, **page) -> list[tuple]:
+    """Returns all routes there are; no file can be fetched through any of them.
+
+    Args:
+        base_url: What all addresses begin with.
+        page: What Voilà's handler of a notebook takes.
+    """
+    return [
+        (url_path_join(base_url, _KERNEL), KernelHandler),
+        (url_path_join(base_url, _KERNEL, "channels"), ChannelsHandler),
+        (url_path_join(base_url, _KERNEL, "end"), EndHandler),
+        (url_path_join(base_url, r"/(.*)"), PageHandler, page),
+    ]

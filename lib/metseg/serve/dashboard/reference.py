@@ -1,0 +1,71 @@
+"""A reference mask that a visitor gives, and how a slice's mask compares with it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from metseg.data.images import decode
+from metseg.serve.upload import MAX_PIXELS, MAX_UPLOAD_BYTES, UploadError, too_large
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Pixels of a mask and its reference.
+
+    Attributes:
+        hit: In both.
+        extra: In the mask alone.
+        missed: In the reference alone.
+    """
+
+    hit: int
+    extra: int
+    missed: int
+
+    @property
+    def slice_dice(self) -> float | None:
+        """2 · hit / (mask + reference) of this slice; None where both are empty: it means nothing there."""
+        total = 2 * self.hit + self.extra + self.missed
+        return 2 * self.hit / total if total else None
+
+
+def compare(mask: np.ndarray, reference: np.ndarray) -> Comparison:
+    """Counts where an (H, W) bool mask and its reference agree."""
+    hit = np.count_nonzero(mask & reference)
+    return Comparison(hit, np.count_nonzero(mask) - hit, np.count_nonzero(reference) - hit)
+
+
+def read_reference(data: bytes, name: str, shape: tuple[int, int]) -> np.ndarray:
+    """Reads a reference mask.
+
+    Args:
+        data: A TIFF, PNG or JPEG file: 0 is background, one other value is lesion.
+        name: What to call it in an error.
+        shape: (H, W) of the slice it belongs to.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        MetsegError: It is no image, of another size than the slice, or has more than two values.
+    """
+    if len(data) > MAX_UPLOAD_BYTES:
+        raise too_large(name)
+    pixels, _ = decode(data, name, max_pixels=MAX_PIXELS)
+    if pixels.ndim == 3 and (pixels[..., :3] == pixels[..., :1]).all():
+        pixels = pixels[..., 0]  # grey, saved as colours
+    if pixels.ndim != 2:
+        raise _unusable(f"{name} has colours; save the mask with one channel, 0 and 255 only")
+    if pixels.shape != shape:
+        (height, width), (rows, columns) = pixels.shape, shape
+        raise _unusable(
+            f"{name} is {width} × {height} px but the slice is {columns} × {rows}; export both at one size"
+        )
+    values = np.unique(pixels)
+    if len(values) > 2 or (len(values) == 2 and values[0] != 0) or not np.isfinite(values).all():
+        raise _unusable(f"{name} has {len(values)} grey values; save the mask with 0 and 255 only")
+    return pixels > 0
+
+
+def _unusable(sentence: str) -> UploadError:
+    return UploadError("unusable_pixels", sentence)

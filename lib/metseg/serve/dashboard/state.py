@@ -1,0 +1,203 @@
+"""What the dashboard knows: a slice, the choices made, and what follows from them. No widget, no browser."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from traitlets import (
+    Bool,
+    Enum,
+    Float,
+    HasTraits,
+    Instance,
+    Int,
+    TraitError,
+    Tuple,
+    Unicode,
+    observe,
+    validate,
+)
+
+from metseg.data.images import CHANNELS
+from metseg.errors import MetsegError
+from metseg.postprocess import Postprocessing
+from metseg.predict import Predictor
+from metseg.preprocess import Preprocessing
+from metseg.released import released_models
+from metseg.serve.dashboard.pictures import ALL_CHANNELS
+from metseg.serve.dashboard.reference import Comparison, compare, read_reference
+from metseg.serve.dashboard.results import NetworkResult, result_of
+from metseg.serve.examples import load_example
+from metseg.serve.upload import Upload, read_upload
+
+OPACITY = 0.35
+
+
+class DashboardState(HasTraits):
+    """The dashboard without its looks; whoever shows it observes the traits.
+
+    A change of `network`, `side_by_side` or the slice runs networks that have not seen the slice; a change of
+    a setting runs none. Methods raise `MetsegError` and then leave everything as it was.
+
+    Attributes:
+        network: The network chosen; the best one at the start.
+        side_by_side: Whether all released networks are shown, the chosen one first.
+        threshold, min_lesion_px, fill_holes: The settings of `Postprocessing`.
+        channel: What the masks are drawn on.
+        opacity: Of the tint.
+        upload: The slice, or None.
+        file_name: What the visitor calls it.
+        reference: (H, W) bool, or None.
+        reference_name: What the visitor calls it.
+        results: A `NetworkResult` for each network shown.
+        selected: Which result, from 0, and the number of the lesion picked in it; 0 for none.
+        busy: Whether a network runs.
+    """
+
+    network = Unicode()
+    side_by_side = Bool(False)
+    threshold = Float(0.5, min=0.01, max=0.99)
+    min_lesion_px = Int(0, min=0)
+    fill_holes = Bool(False)
+    channel = Enum([*CHANNELS, ALL_CHANNELS], "FLAIR")
+    opacity = Float(OPACITY, min=0, max=1)
+    upload = Instance(Upload, allow_none=True)
+    file_name = Unicode()
+    reference = Instance(np.ndarray, allow_none=True)
+    reference_name = Unicode()
+    results = Tuple()
+    selected = Tuple(Int(), Int(), default_value=(0, 0))
+    busy = Bool(False)
+
+    def __init__(self, released: Path, *, predictor: Callable[[Path], Predictor] = Predictor):
+        """Knows the released models, and loads none of them yet.
+
+        Args:
+            released: Their folder.
+            predictor: What loads a model from its folder.
+
+        Raises:
+            MetsegError: There is none.
+        """
+        self.models = released_models(released)
+        self._released, self._load = Path(released), predictor
+        self._predictors: dict[str, Predictor] = {}
+        self._prob_maps: dict[str, np.ndarray] = {}
+        self._gates: dict[str, list[np.ndarray]] = {}
+        super().__init__(network=next(iter(self.models)))
+        self.reset_settings()
+
+    @property
+    def networks(self) -> list[str]:
+        """The networks shown, the chosen one first."""
+        others = [name for name in self.models if name != self.network] if self.side_by_side else []
+        return [self.network, *others]
+
+    @property
+    def defaults(self) -> Postprocessing:
+        """The settings that were best for the chosen network on its validation patients."""
+        return Postprocessing(**self.models[self.network]["postprocessing"])
+
+    @property
+    def settings(self) -> Postprocessing:
+        return Postprocessing(
+            threshold=self.threshold, min_lesion_px=self.min_lesion_px, fill_holes=self.fill_holes
+        )
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(**self.models[self.network]["preprocessing"])
+
+    def reset_settings(self) -> None:
+        """Takes back the network's own settings and the usual opacity."""
+        with self.hold_trait_notifications():
+            self.set_trait("opacity", OPACITY)
+            for name, value in self.defaults:
+                self.set_trait(name, value)
+
+    def load_models(self) -> None:
+        """Loads the networks shown, so that the first slice need not wait for them."""
+        for name in self.networks:
+            self._predictor(name)
+
+    def open_slice(self, data: bytes, name: str) -> None:
+        """Reads and segments an uploaded slice."""
+        self._show(read_upload(data, name), name)
+
+    def open_example(self, name: str) -> None:
+        """Segments an example; its drawn lesions are the reference."""
+        upload, mask = load_example(name)
+        self._show(upload, f"{name} (example)", mask, "as drawn")
+
+    def open_reference(self, data: bytes, name: str) -> None:
+        """Reads a reference mask of the slice."""
+        if self.upload is None:
+            raise MetsegError("there is no slice that a reference mask could belong to; open a slice first")
+        self.reference, self.reference_name = read_reference(data, name, self.upload.image.shape[:2]), name
+
+    def drop_reference(self) -> None:
+        self.reference, self.reference_name = None, ""
+
+    def gates(self, network: str) -> list[np.ndarray]:
+        """Returns the gate maps of a network for the slice, coarsest first; it is run once for them."""
+        if network not in self._gates:
+            self._gates[network] = self._predictor(network).gate_maps(self.upload.image)
+        return self._gates[network]
+
+    def comparisons(self) -> list[Comparison]:
+        """Returns how each result agrees with the reference; nothing without one."""
+        if self.reference is None:
+            return []
+        return [compare(each.mask, self.reference) for each in self.results]
+
+    def _show(
+        self, upload: Upload, name: str, reference: np.ndarray | None = None, reference_name: str = ""
+    ) -> None:
+        maps = {network: self._run(network, upload) for network in self.networks}
+        self._prob_maps, self._gates = maps, {}
+        with self.hold_trait_notifications():
+            self.upload, self.file_name = upload, name
+            self.reference, self.reference_name = reference, reference_name
+            self.results = self._results()
+            self.selected = (0, 0)
+
+    @validate("network")
+    def _is_released(self, proposal) -> str:
+        if proposal.value not in self.models:
+            raise TraitError(f"no released network is called {proposal.value!r}")
+        return proposal.value
+
+    @observe("network")
+    def _take_its_settings(self, change) -> None:
+        self.reset_settings()
+        self._segment()
+
+    @observe("side_by_side", "threshold", "min_lesion_px", "fill_holes")
+    def _segment(self, change=None) -> None:
+        made_of = [(each.network, each.settings) for each in self.results]
+        if self.upload is None or made_of == [(network, self.settings) for network in self.networks]:
+            return  # a reset changes several settings at once
+        for network in self.networks:
+            if network not in self._prob_maps:
+                self.results = ()  # if the network cannot run, nothing of another is shown as its own
+                self._prob_maps[network] = self._run(network, self.upload)
+        with self.hold_trait_notifications():
+            self.results = self._results()
+            self.selected = (0, 0)
+
+    def _results(self) -> tuple[NetworkResult, ...]:
+        spacing_mm, settings = self.upload.spacing_mm, self.settings
+        maps = {network: self._prob_maps[network] for network in self.networks}
+        return tuple(result_of(*each, settings, spacing_mm=spacing_mm) for each in maps.items())
+
+    def _run(self, network: str, upload: Upload) -> np.ndarray:
+        self.busy = True
+        try:
+            return self._predictor(network).prob_map(upload.image)
+        finally:
+            self.busy = False
+
+    def _predictor(self, network: str) -> Predictor:
+        if network not in self._predictors:
+            self._predictors[network] = self._load(self._released / network)
+        return self._predictors[network]

@@ -1,0 +1,135 @@
+// As much of the widget protocol as anywidgets need. JupyterLab and Voilà's own pages bring theirs; with this one a
+// page starts without their five megabytes.
+class Model {
+  #listeners = new Map();
+  #changed = {};
+  #awaited = null;
+
+  constructor(manager, id, state) {
+    Object.assign(this, { widget_manager: manager, id, state });
+  }
+
+  get(name) { return this.state[name]; }
+
+  set(name, value) {
+    if (this.state[name] === value) return;
+    this.#changed[name] = value;
+    this.#put(name, value);
+  }
+
+  // One update at a time: what changes while the kernel works on the last one goes together into the next.
+  save_changes() {
+    if (this.#awaited || !Object.keys(this.#changed).length) return;
+    const state = this.#changed;
+    this.#changed = {};
+    this.#awaited = this.#comm({ method: "update", state, buffer_paths: [] }, []);
+  }
+
+  send(content, callbacks, buffers = []) { this.#comm({ method: "custom", content }, buffers); }
+
+  on(event, listener) {
+    this.#listeners.set(event, [...(this.#listeners.get(event) ?? []), listener]);
+  }
+
+  off(event, listener) {
+    this.#listeners.set(event, (this.#listeners.get(event) ?? []).filter((each) => each !== listener));
+  }
+
+  receive(data, buffers) {
+    if (data.method === "custom") this.#emit("msg:custom", data.content, buffers);
+    else if (data.method === "update") this.update(withBuffers(data.state, data.buffer_paths, buffers));
+  }
+
+  // Handlers run when all values are in place, so that each sees the others.
+  update(state) {
+    const names = Object.keys(state).filter((name) => state[name] !== this.state[name] && !(name in this.#changed));
+    for (const name of names) this.state[name] = state[name];
+    for (const name of names) this.#emit(`change:${name}`);
+  }
+
+  idle(parent) {
+    if (parent !== this.#awaited) return;
+    this.#awaited = null;
+    this.save_changes();
+  }
+
+  reconnected() { this.idle(this.#awaited); }
+
+  #put(name, value) {
+    this.state[name] = value;
+    this.#emit(`change:${name}`);
+  }
+
+  #emit(event, ...values) {
+    for (const listener of this.#listeners.get(event) ?? []) listener(...values);
+  }
+
+  #comm(data, buffers) {
+    return this.widget_manager.kernel.send("comm_msg", { comm_id: this.id, data }, { buffers });
+  }
+}
+
+function withBuffers(state, paths, buffers) {
+  paths.forEach((path, k) => {
+    const place = path.slice(0, -1).reduce((value, key) => value[key], state);
+    place[path.at(-1)] = buffers[k];
+  });
+  return state;
+}
+
+class Manager {
+  #models = new Map();
+  #control = randomId();
+
+  constructor(kernel) {
+    this.kernel = kernel;
+    kernel.connectionStatusChanged.connect((_, status) => status === "connected" && this.#askForAll());
+    kernel.messages.connect((_, message) => this.#receive(message));
+    this.models = new Promise((resolve) => { this.resolve = resolve; });
+  }
+
+  // At the start, and again after a lost connection, when updates may have been missed.
+  #askForAll() {
+    const version = { metadata: { version: "1.0.0" } };
+    this.kernel.send("comm_open", { comm_id: this.#control, target_name: "jupyter.widget.control", data: {} }, version);
+    this.kernel.send("comm_msg", { comm_id: this.#control, data: { method: "request_states" } });
+  }
+
+  #receive({ header, parent_header, content, buffers = [] }) {
+    if (header.msg_type === "status" && content.execution_state === "idle") {
+      for (const model of this.#models.values()) model.idle(parent_header.msg_id);
+    } else if (header.msg_type === "comm_msg" && content.data.method === "update_states") {
+      const states = withBuffers(content.data.states, content.data.buffer_paths, buffers);
+      for (const [id, { state }] of Object.entries(states)) {
+        const known = this.#models.get(id);
+        known?.reconnected();
+        known ? known.update(state) : this.#models.set(id, new Model(this, id, state));
+      }
+      this.resolve(this.#models);
+    } else if (header.msg_type === "comm_msg") {
+      this.#models.get(content.comm_id)?.receive(content.data, buffers);
+    }
+  }
+
+  async render(id, el) {
+    const model = (await this.models).get(id);
+    const { _esm: script, _css: style = "" } = model.state;
+    if (style) document.head.append(Object.assign(document.createElement("style"), { textContent: style }));
+    const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+    const module = await import(address);
+    URL.revokeObjectURL(address);
+    await module.default.render({ model, el, host: this });
+  }
+
+  async getWidget(reference) {
+    return { render: ({ el }) => this.render(reference.replace("anywidget:", ""), el) };
+  }
+}
+
+const page = JSON.parse(document.getElementById("dashboard-page").textContent);
+const kernel = new Kernel(page.kernelId, page.baseUrl);
+const root = document.getElementById("dashboard");
+kernel.open();
+new Manager(kernel).render(page.modelId, root).then(() => document.getElementById("starting").remove());
+// A closed tab gives its seat back at once.
+for (const event of ["beforeunload", "pagehide"]) addEventListener(event, () => navigator.sendBeacon(`${kernel.url}/end`));

@@ -1,0 +1,125 @@
+"""The dashboard as a widget: links the parts of the page to the state, and draws what has changed."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from traitlets import dlink, link
+
+from metseg.data.images import CHANNELS
+from metseg.errors import MetsegError
+from metseg.paths import released_dir
+from metseg.plots.labels import label_of
+from metseg.predict import Predictor
+from metseg.serve.dashboard import drawing
+from metseg.serve.dashboard.files import archive_name, result_archive
+from metseg.serve.dashboard.pictures import ALL_CHANNELS
+from metseg.serve.dashboard.state import DashboardState
+from metseg.serve.dashboard.widgets import Controls, Findings, Inbox, Page, Part, Sources, Stage
+from metseg.serve.upload import MAX_UPLOAD_BYTES
+
+_UNEXPECTED = "Something went wrong inside the dashboard. Try again; if it stays, reload the page."
+_log = logging.getLogger(__name__)
+
+
+class Dashboard(Page):
+    """The whole dashboard; a notebook shows it by naming it.
+
+    Attributes:
+        state: What it shows; a change there is drawn at once.
+    """
+
+    def __init__(self, released: Path | None = None, *, predictor: Callable[[Path], Predictor] = Predictor):
+        """Makes the page; no network is loaded before it is in a browser.
+
+        Args:
+            released: Folder of the released models; the checkout's own if left out.
+            predictor: What loads a model from its folder.
+
+        Raises:
+            MetsegError: There is no released model.
+        """
+        self.state = state = DashboardState(released or released_dir(), predictor=predictor)
+        networks = [{"name": name, "label": label_of(name)} for name in state.models]
+        super().__init__(
+            sources=Sources(limit_bytes=MAX_UPLOAD_BYTES),
+            controls=Controls(networks=networks),
+            stage=Stage(channels=[*CHANNELS, ALL_CHANNELS]),
+            findings=Findings(),
+        )
+        self._inboxes = {role: Inbox(MAX_UPLOAD_BYTES) for role in ("slice", "reference")}
+        for part in (self, self.sources, self.controls, self.stage, self.findings):
+            part.failed, part.received = self._tell, self._handle
+        settings = ["threshold", "min_lesion_px", "fill_holes", "opacity"]
+        for name in ["network", "side_by_side", *settings]:
+            link((state, name), (self.controls, name))
+        for part, name in ((self.stage, "channel"), (self.stage, "selected"), (self.findings, "selected")):
+            link((state, name), (part, name))
+        dlink((state, "busy"), (self.stage, "busy"))
+        stage, masks = self.stage, ["results", "channel", "opacity", "reference"]
+        self._draw(self, drawing.about, ["network", "side_by_side"])
+        self._draw(self.controls, drawing.changed, ["network", *settings])
+        self._draw(self.sources, drawing.file_names, ["upload", "file_name", "reference_name"])
+        self._draw(stage, drawing.slice_pictures, ["upload", "channel", "network"])
+        self._draw(stage, drawing.heat_pictures, ["results"])
+        self._draw(stage, drawing.mask_pictures, masks)
+        self._draw(stage, self._gate_pictures, ["results", "channel"])
+        self._draw(self.findings, drawing.findings, ["results", "reference"])
+        stage.observe(lambda change: self._put(stage, self._gate_pictures(state)), "view")
+
+    def _draw(self, part: Part, values: Callable[[DashboardState], dict], names: list[str]) -> None:
+        """Gives a part its values, now and whenever one of these traits of the state changes."""
+        self.state.observe(lambda change: self._put(part, values(self.state)), names)
+        self._put(part, values(self.state))
+
+    def _put(self, part: Part, values: dict) -> None:
+        with part.hold_sync():
+            for name, value in values.items():
+                part.set_trait(name, value)
+
+    def _gate_pictures(self, state: DashboardState) -> dict:
+        """Gates take a run of the network, so only those who look at them wait for it."""
+        return drawing.gate_pictures(state) if self.stage.view == "gates" else {"gates": []}
+
+    def _tell(self, error: Exception) -> None:
+        """Says in the page what went wrong."""
+        if not isinstance(error, MetsegError):
+            _log.error("the dashboard failed", exc_info=error)
+        self.message = str(error) if isinstance(error, MetsegError) else _UNEXPECTED
+
+    def _handle(self, message: dict, buffers: list) -> None:
+        """Does what a browser asks for."""
+        match message["kind"]:
+            case "ready":
+                self.sources.examples = drawing.example_buttons()
+                self.state.load_models()
+            case "piece":
+                self._take_piece(message, bytes(buffers[0]))
+            case "example":
+                with self._at_once():
+                    self.state.open_example(message["name"])
+            case "drop_reference":
+                self.state.drop_reference()
+            case "reset":
+                self.state.reset_settings()
+            case "download":
+                name = archive_name(self.state)
+                self.findings.send({"kind": "archive", "name": name}, [result_archive(self.state)])
+
+    def _take_piece(self, piece: dict, data: bytes) -> None:
+        try:
+            whole = self._inboxes[piece["role"]].add(piece, data)
+            if whole is not None:
+                open_file = {"slice": self.state.open_slice, "reference": self.state.open_reference}
+                with self._at_once():
+                    open_file[piece["role"]](whole, piece["name"])
+        finally:
+            self.sources.send({"kind": "arrived", "upload": piece["upload"]})
+
+    @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        """Sends all that follows from a new file together; an older message is no longer true then."""
+        with self.stage.hold_sync(), self.findings.hold_sync(), self.sources.hold_sync():
+            yield
+        self.message = ""

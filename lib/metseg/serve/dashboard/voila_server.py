@@ -1,0 +1,172 @@
+"""Voilà as the dashboard needs it: one page, nothing else to fetch, a bounded number of kernels, a token."""
+
+import ipaddress
+import logging
+import secrets
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from jupyter_server.utils import url_path_join
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+from tornado.netutil import bind_sockets
+from traitlets.config import Config
+from voila.app import Voila
+
+from metseg.errors import MetsegError
+from metseg.paths import project_root, released_dir
+from metseg.released import released_models
+from metseg.serve.dashboard.handlers import TEMPLATE, PageConnection, dashboard_handlers
+from metseg.serve.dashboard.seats import OwnKernelSpec, Seats
+
+# The page may load nothing and talk to nobody but its server; widgets' scripts come as blobs.
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline'; img-src blob: data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+_WEBSOCKET_BYTES = 64 * 2**20  # uploads come in small pieces; this is a bound, not their size
+
+
+class DashboardServer(Voila):
+    """Voilà with its own page and routes, listening on sockets that are open already."""
+
+    def setup_template_dirs(self) -> None:
+        super().setup_template_dirs()
+        self.template_paths = [str(TEMPLATE), *self.template_paths]
+
+    def init_handlers(self) -> list[tuple]:
+        page = {"notebook_path": Path(self.notebook_path).name, "template_paths": self.template_paths}
+        page |= {"config": self.config, "voila_configuration": self.voila_configuration}
+        return dashboard_handlers(self.base_url, **page)
+
+    def listen(self) -> None:
+        HTTPServer(self.app, xheaders=True).add_sockets(self.sockets)
+        self.report(f"The dashboard is at {self.address} (Ctrl-C ends it)")
+        self.ioloop = IOLoop.current()
+        try:
+            self.ioloop.start()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            self.stop()
+
+
+def serve_dashboard(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8866,
+    token: str | None = None,
+    max_kernels: int = 8,
+    preheat: int = 1,
+    idle_minutes: float = 30,
+    base_url: str = "/",
+    notebook: Path | None = None,
+    report: Callable[[str], None] = print,
+) -> None:
+    """Serves the dashboard until it is interrupted.
+
+    Args:
+        host: Address to listen on; "0.0.0.0" for all.
+        port: Port to listen on; 0 takes a free one.
+        token: What a visitor's link has to contain; if left out, one is made, unless only this machine can
+            reach `host`.
+        max_kernels: Visitors at a time, and kernels that wait for one; each holds some 200 MB.
+        preheat: Kernels that wait for a visitor, so that the page is there at once; at most `max_kernels`.
+        idle_minutes: A kernel whose visitor does nothing for so long is ended.
+        base_url: Path before all addresses, for a reverse proxy that forwards it.
+        notebook: The notebook to show; `notebooks/dashboard.ipynb` if left out.
+        report: Called with the sentence that tells the address.
+
+    Raises:
+        MetsegError: There is no released model, the port is taken, the host is none of this machine's, or
+            the token is empty though others can reach the host.
+    """
+    for name in ("tornado.application", "tornado.general"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # strangers at the door are no news
+    released_models(released_dir())  # a server without any would only show errors
+    token = _token(host, token)
+    notebook = Path(notebook or project_root() / "notebooks" / "dashboard.ipynb").resolve()
+    base_url = url_path_join("/", base_url, "/")
+    sockets = _listen(host, port)
+    port = sockets[0].getsockname()[1]
+    settings = {
+        "headers": {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"},
+        # Without a token, a page of another site must not reach this one under a name of its own making.
+        "allow_remote_access": bool(token),
+        "websocket_max_message_size": _WEBSOCKET_BYTES,
+        "ws_ping_timeout": 30_000,  # ms; jupyter_server's own exceeds what tornado takes
+        "log_function": lambda handler: None,
+    }
+    seconds = max(1, int(60 * idle_minutes))
+    config = {
+        "Voila": {
+            "notebook_path": str(notebook),
+            "root_dir": str(notebook.parent),
+            "port": port,
+            "token": token,
+            "base_url": base_url,
+            "config_file_paths": [],  # what a user's own Voilà is set to is no matter of this one
+            "log_level": logging.ERROR,
+            "kernel_websocket_connection_class": PageConnection,
+            "tornado_settings": settings,
+        },
+        "VoilaConfiguration": {
+            "multi_kernel_manager_class": Seats,
+            "kernel_spec_manager_class": OwnKernelSpec,
+            "preheat_kernel": preheat > 0,
+            "default_pool_size": min(preheat, max_kernels),
+            "allow_template_override": "NO",
+            "allow_theme_override": "NO",
+            "show_tracebacks": False,
+        },
+        "Seats": {
+            "seats": max_kernels,
+            "waiting": min(preheat, max_kernels),
+            "cull_idle_timeout": seconds,
+            "cull_interval": min(30, max(1, seconds // 4)),
+            "cull_connected": True,
+        },
+        "KernelRestarter": {"restart_limit": 0},
+    }
+    server = DashboardServer(config=Config(config))
+    server.sockets, server.report = sockets, report
+    query = f"?token={token}" if token else ""
+    server.address = f"http://{_shown_host(host)}:{port}{base_url}{query}"
+    server.initialize([])
+    server.start()
+
+
+def _token(host: str, token: str | None) -> str:
+    if _is_this_machine(host):
+        return token or ""
+    if token == "":
+        raise MetsegError(
+            f"others can reach host {host}, so the token must not be empty; leave it out to have one made"
+        )
+    return token or secrets.token_urlsafe(24)
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _shown_host(host: str) -> str:
+    if host in ("", "0.0.0.0", "::"):
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
+
+
+def _listen(host: str, port: int) -> list[socket.socket]:
+    if not 0 <= port <= 65535:
+        raise MetsegError(f"there is no port {port}; choose one up to 65535, or 0 for any that is free")
+    try:
+        return bind_sockets(port, host)
+    except OSError as error:
+        reason = error.strerror or error
+        raise MetsegError(
+            f"cannot listen on {host}:{port} ({reason}); choose another port or host"
+        ) from error

@@ -1,0 +1,193 @@
+"""One upload becomes one answer: the mask, its lesions, and by what they were found."""
+
+import base64
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from metseg.encode import mask_png
+from metseg.lesions import Lesion, measure_lesions
+from metseg.plots.labels import label_of
+from metseg.postprocess import Postprocessing, postprocess
+from metseg.predict import Predictor
+from metseg.serve.refusals import RequestError, try_again
+from metseg.serve.settings import Settings
+from metseg.serve.upload import Upload
+
+RESEARCH_USE = "Research use only; not a medical device."
+JSON, PNG = "application/json", "image/png"
+
+
+class ModelCard(BaseModel):
+    """What `/models` says of a model."""
+
+    name: str = Field(examples=["nested_unet"])
+    label: str = Field(description="The name as papers write it.", examples=["Nested U-Net"])
+    default: bool = Field(description="Whether it is taken when a request names none.")
+    sha256: str = Field(description="Of the network's file.")
+    parameters: int = Field(description="Weights of the network.")
+    input_size: int = Field(description="Side of the square that a slice is shrunk to, px.")
+    channels: list[str] = Field(examples=[["pre-contrast", "FLAIR", "post-contrast"]])
+    postprocessing: Postprocessing = Field(description="Taken where a request says nothing else.")
+    flip_average: bool = Field(description="Likewise.")
+    validation_dice: float | None = Field(description="Mean volume Dice of its validation patients.")
+    data: str = Field(description="What it was trained on.")
+    licence: str = Field(description="Of that data, and so of the model.")
+    caution: str
+
+
+class Size(BaseModel):
+    """Height and width of a slice, px."""
+
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+
+
+class UsedSettings(Postprocessing):
+    """The settings that a mask was made with, the model's own among them."""
+
+    flip_average: bool = False
+
+
+class Timings(BaseModel):
+    """Times in ms."""
+
+    decode: float = Field(description="File to pixels.", ge=0)
+    network: float = Field(description="Pixels to probabilities.", ge=0)
+    total: float = Field(description="From the request's first line, the upload and any wait included.", ge=0)
+
+
+class Segmentation(BaseModel):
+    """The answer to one slice."""
+
+    model: str = Field(examples=["nested_unet"])
+    settings: UsedSettings
+    image: Size
+    spacing_mm: tuple[float, float, float] | None = Field(
+        description="Voxel size (z, y, x); null where the file does not tell, and then nothing is in mm."
+    )
+    notes: list[str] = Field(description="What was changed to make a slice of the file.")
+    mask: str = Field(
+        description="PNG of the image's own size, 0 and 255, as base64.",
+        json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/png"},
+    )
+    lesions: list[Lesion] = Field(description="Largest first; pixels that touch are one lesion.")
+    timings_ms: Timings
+    caution: str
+
+
+class Models:
+    """The models that a service offers, the default first."""
+
+    def __init__(self, folders: Mapping[str, Path], *, threads: int):
+        """Takes note of them; `load` loads them.
+
+        Args:
+            folders: {name: folder of an exported model}, the default first.
+            threads: Cores that one inference may use.
+        """
+        self._folders, self._threads = dict(folders), threads
+        self._predictors: dict[str, Predictor] = {}
+
+    def load(self) -> None:
+        """Loads each and runs it once, so that the first visitor does not wait for it.
+
+        Raises:
+            MetsegError: One cannot be loaded.
+        """
+        loaded = {name: Predictor(path, threads=self._threads) for name, path in self._folders.items()}
+        for predictor in loaded.values():
+            predictor.prob_map(np.zeros((32, 32, 3), np.uint8))
+        self._predictors = loaded
+
+    @property
+    def ready(self) -> bool:
+        """Whether they are loaded."""
+        return bool(self._predictors)
+
+    def named(self, name: str | None) -> tuple[str, Predictor]:
+        """Returns the name and the model that a request asked for, or the default.
+
+        Raises:
+            RequestError: There is none of that name, or they are not loaded yet.
+        """
+        if name is not None and name not in self._folders:
+            message = f"There is no model {name!r:.60}; the models are {', '.join(self._folders)}"
+            raise RequestError(422, "unknown_model", message)
+        if not self.ready:
+            raise try_again("not_ready", "The models are still loading; try again in a second")
+        name = name or next(iter(self._folders))
+        return name, self._predictors[name]
+
+    def cards(self) -> list[ModelCard]:
+        """Returns what is known of each."""
+        return [self._card(name) for name in self._folders]
+
+    def _card(self, name: str) -> ModelCard:
+        _, predictor = self.named(name)
+        known = predictor.description
+        return ModelCard(
+            name=name,
+            label=label_of(name),
+            default=name == next(iter(self._folders)),
+            sha256=known["sha256"],
+            parameters=known["parameters"],
+            input_size=known["preprocessing"]["image_size"],
+            channels=known["input"]["channels"],
+            postprocessing=predictor.postprocessing,
+            flip_average=predictor.flip_average,
+            validation_dice=known.get("validation_dice"),
+            data=known["data"]["name"],
+            licence=known["data"]["licence"],
+            caution=known["data"]["caution"],
+        )
+
+
+def segment(
+    upload: Upload, settings: Settings, models: Models, *, media_type: str, decode_ms: float, started: float
+) -> bytes:
+    """Segments one slice.
+
+    Args:
+        upload: The slice.
+        settings: How.
+        models: To choose from.
+        media_type: `JSON` for a `Segmentation`, `PNG` for the mask alone.
+        decode_ms: What reading the upload took, ms.
+        started: `time.perf_counter()` at the request's first line.
+
+    Returns:
+        The answer's body.
+
+    Raises:
+        RequestError: There is no such model.
+    """
+    name, predictor = models.named(settings.model)
+    flip_average = predictor.flip_average if settings.flip_average is None else settings.flip_average
+    used = settings.postprocessing(predictor)
+    before = time.perf_counter()
+    prob_map = predictor.prob_map(upload.image, flip_average=flip_average)
+    network_ms = 1000 * (time.perf_counter() - before)
+    mask = postprocess(prob_map, used)
+    png = mask_png(mask)
+    if media_type == PNG:
+        return png
+    lesions, _ = measure_lesions(mask, prob_map, spacing_mm=upload.spacing_mm)
+    height, width = mask.shape
+    result = Segmentation(
+        model=name,
+        settings=UsedSettings(**used.model_dump(), flip_average=flip_average),
+        image=Size(height=height, width=width),
+        spacing_mm=upload.spacing_mm,
+        notes=list(upload.notes),
+        mask=base64.b64encode(png).decode(),
+        lesions=lesions,
+        timings_ms=Timings(
+            decode=decode_ms, network=network_ms, total=1000 * (time.perf_counter() - started)
+        ),
+        caution=f"{RESEARCH_USE} {predictor.description['data']['caution']}",
+    )
+    return result.model_dump_json().encode()

@@ -1,0 +1,72 @@
+"""How a visitor wants a slice segmented; what is left out is the model's own choice."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from metseg.postprocess import Postprocessing
+from metseg.predict import Predictor
+from metseg.serve.refusals import RequestError
+from metseg.serve.upload import MAX_PIXELS
+
+
+def _without_null(schema: dict[str, Any]) -> None:
+    """Makes a JSON schema say that a field is left out, not null; no form can hold a null."""
+    schema.update(schema.pop("anyOf", [{}])[0])
+    schema.pop("default", None)
+
+
+_optional = partial(Field, None, json_schema_extra=_without_null)
+
+
+class Settings(BaseModel):
+    """The optional fields of a request, in its form or in its address."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str | None = _optional(description="A name from `/models`; the default one if left out.")
+    threshold: float | None = _optional(
+        gt=0, lt=1, allow_inf_nan=False, description="Probability from which a pixel is lesion."
+    )
+    min_lesion_px: int | None = _optional(
+        ge=0, le=MAX_PIXELS, description="Lesions of fewer pixels are dropped; 0 keeps all."
+    )
+    fill_holes: bool | None = _optional(description="Background that a lesion encloses becomes lesion.")
+    flip_average: bool | None = _optional(description="Average with the mirrored slice, for twice the time.")
+
+    def updated(self, fields: Mapping[str, str]) -> "Settings":
+        """Returns these settings with the fields of a form in their place.
+
+        Raises:
+            RequestError: A field is unknown or out of range.
+        """
+        try:
+            return Settings.model_validate({**self.model_dump(), **fields})
+        except ValidationError as error:
+            raise invalid_setting(error.errors()) from error
+
+    def postprocessing(self, predictor: Predictor) -> Postprocessing:
+        """Returns the parameters for `postprocess`, a model's own where nothing else was asked for."""
+        asked = self.model_dump(include=set(Postprocessing.model_fields), exclude_none=True)
+        return predictor.postprocessing.model_copy(update=asked)
+
+
+_REMEDIES = {
+    "model": "give a name from /models",
+    "threshold": "give a probability above 0 and below 1, such as 0.5",
+    "min_lesion_px": f"give a whole number of pixels from 0 to {MAX_PIXELS}",
+    "fill_holes": "give true or false",
+    "flip_average": "give true or false",
+}
+
+
+def invalid_setting(errors: Sequence[Mapping[str, Any]]) -> RequestError:
+    """Returns pydantic's first complaint in words of our own."""
+    name, value = str(errors[0]["loc"][-1]), errors[0].get("input")
+    if name in _REMEDIES:
+        message = f"{name} is {value!r:.60}; {_REMEDIES[name]}"
+    else:
+        message = f"There is no setting {name!r:.60}; the settings are {', '.join(_REMEDIES)}"
+    return RequestError(422, "invalid_setting", message)

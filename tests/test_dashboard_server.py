@@ -1,0 +1,247 @@
+"""What the server gives, to whom, and to how many; no browser."""
+
+import asyncio
+import json
+import re
+import socket
+import time
+
+import pytest
+from dashboard_process import Running, kernel_id, running_dashboard
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.websocket import websocket_connect
+
+from metseg.errors import MetsegError
+from metseg.serve.dashboard.voila_server import serve_dashboard
+
+TOKEN = "open-sesame"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    log = tmp_path_factory.mktemp("dashboard") / "log"
+    with running_dashboard(log, token=TOKEN, max_kernels=2, preheat=1) as running:
+        yield running
+    assert log.read_text() == ""  # whatever the tests below did, nothing of it was worth a line
+
+
+@pytest.fixture(scope="module")
+def visitor(server):
+    """A client that has the token's cookie, and its page."""
+    with server.client() as client:
+        page = client.get("/", params={"token": TOKEN})
+        assert page.status_code == 200
+        yield client, page
+
+
+# ---- the page ----
+
+
+def test_the_page_comes_with_a_kernel_and_without_its_source(visitor):
+    _, page = visitor
+    assert '"modelId": "' in page.text and kernel_id(page.text)
+    assert page.text.rstrip().endswith("</html>")
+    assert "from metseg" not in page.text and "Dashboard()" not in page.text
+    assert (
+        "//" not in page.text.replace("http://127.0.0.1", "").split("<script")[0]
+    )  # no other server's files
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert page.headers["Cache-Control"].startswith("no-")
+
+
+@pytest.mark.parametrize("query", ["", "?token=", "?token=wrong"])
+def test_without_the_token_there_is_a_sentence_and_no_kernel(server, query):
+    with server.client() as client:
+        answer = client.get(f"/{query}")
+    assert answer.status_code == 403 and "This dashboard opens by its link" in answer.text
+    assert "kernelId" not in answer.text and "<form" not in answer.text
+
+
+ELSEWHERE = [
+    "/dashboard.ipynb",
+    "/01_explore_data.ipynb",
+    "/voila/files/dashboard.ipynb",
+    "/voila/files/params/cpu.yml",
+    "/voila/files/../../../../etc/passwd",
+    "/voila/files/%2e%2e/%2e%2e/pyproject.toml",
+    "/voila/static/voila.js",
+    "/voila/static/..%2f..%2fapp.py",
+    "/voila/static/%2e%2e/app.py",
+    "/voila/templates/lab/static/index.css",
+    "/voila/templates/lab/static/..%2f..%2f..%2f..%2fjupyter",
+    "/voila/templates/x",
+    "/voila/labextensions/anywidget/package.json",
+    "/voila/render/dashboard.ipynb",
+    "/voila/tree",
+    "/voila/api/contents",
+    "/voila/api/themes/x",
+    "/voila/query/" + "0" * 8 + "-0000-0000-0000-" + "0" * 12,
+    "/tree",
+    "/lab",
+    "/files/dashboard.ipynb",
+    "/api",
+    "/api/contents",
+    "/api/contents/dashboard.ipynb",
+    "/api/kernels",
+    "/api/kernels/" + "0" * 8 + "-0000-0000-0000-" + "0" * 12,
+    "/api/kernelspecs",
+    "/api/sessions",
+    "/api/terminals",
+    "/api/status",
+    "/metrics",
+    "/login",
+    "/logout",
+    "/%2e%2e/%2e%2e/etc/passwd",
+    "/..%2f..%2fetc%2fpasswd",
+    "//etc/passwd",
+    "/%00",
+]
+
+
+@pytest.mark.parametrize("path", ELSEWHERE)
+def test_there_is_nothing_else_to_fetch(visitor, server, path):
+    client, _ = visitor
+    for url in (path, f"{path}?token={TOKEN}"):
+        answer = client.get(server.origin + url)
+        assert answer.status_code in (400, 403, 404, 405), answer.text
+        assert "root:" not in answer.text and "cells" not in answer.text
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_nothing_can_be_changed(visitor, method):
+    client, page = visitor
+    for path in ("/", "/api/kernels", f"/api/kernels/{kernel_id(page.text)}", "/api/contents/x.ipynb"):
+        assert client.request(method, path).status_code in (403, 404, 405)
+    assert client.get(f"/api/kernels/{kernel_id(page.text)}").status_code == 200
+
+
+def test_a_page_of_another_site_gets_nothing_without_a_token(tmp_path):
+    with running_dashboard(tmp_path / "log", preheat=0) as running, running.client() as client:
+        assert client.get("/", headers={"Host": "evil.example"}).status_code == 403
+        assert client.get("/").status_code == 200
+
+
+# ---- the websocket ----
+
+
+async def talk(server: Running, client, kernel: str, messages: list[dict], *, until: str) -> list[dict]:
+    """Sends messages over a page's websocket; returns what comes back up to a message of a type."""
+    cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    address = f"{server.origin.replace('http', 'ws')}/api/kernels/{kernel}/channels?session_id=test"
+    connection = await websocket_connect(HTTPRequest(address, headers={"Cookie": cookies}))
+    for message in messages:
+        await connection.write_message(json.dumps(message))
+    received = []
+    while not received or received[-1]["header"]["msg_type"] != until:
+        text = await asyncio.wait_for(connection.read_message(), 20)
+        assert text is not None, "the websocket was closed"
+        if isinstance(text, bytes):
+            text = text[int.from_bytes(text[4:8], "big") : int.from_bytes(text[8:12], "big")]
+        received.append(json.loads(text))
+    connection.close()
+    return received
+
+
+def message(kind: str, content: dict, metadata: dict | None = None) -> dict:
+    header = {"msg_id": kind, "session": "test", "username": "", "msg_type": kind, "version": "5.3"}
+    return {
+        "header": {**header, "date": "2026-01-01T00:00:00Z"},
+        "parent_header": {},
+        "metadata": metadata or {},
+        "content": content,
+        "channel": "shell",
+    }
+
+
+def test_a_visitor_runs_no_code_and_sees_no_output(visitor, server):
+    client, page = visitor
+    run = message("execute_request", {"code": "print('mine'); 1 / 0", "silent": False})
+    control = {"comm_id": "control", "target_name": "jupyter.widget.control", "data": {}}
+    opened = message("comm_open", control, {"version": "1.0.0"})
+    ask = message("comm_msg", {"comm_id": "control", "data": {"method": "request_states"}})
+    answers = asyncio.run(talk(server, client, kernel_id(page.text), [run, opened, ask], until="comm_msg"))
+    assert {answer["header"]["msg_type"] for answer in answers} <= {"status", "comm_msg"}
+    assert "mine" not in json.dumps(answers)
+    states = answers[-1]["content"]["data"]["states"].values()
+    assert "metseg.serve.dashboard.view.Dashboard" in {s["state"].get("_anywidget_id") for s in states}
+
+
+def test_a_websocket_needs_the_token(visitor, server):
+    _, page = visitor
+    with server.client() as stranger, pytest.raises(HTTPClientError, match="403"):
+        asyncio.run(talk(server, stranger, kernel_id(page.text), [], until="status"))
+
+
+# ---- seats ----
+
+
+def test_seats_are_bounded_and_given_back(server, visitor):
+    client, _ = visitor
+    second = client.get("/")
+    third = client.get("/")
+    assert second.status_code == 200 and third.status_code == 503
+    assert "All seats are taken" in third.text and third.headers["Retry-After"] == "60"
+    assert client.post(f"/api/kernels/{kernel_id(second.text)}/end").status_code == 204
+    fourth = client.get("/")
+    assert fourth.status_code == 200
+    client.post(f"/api/kernels/{kernel_id(fourth.text)}/end")
+
+
+def test_an_idle_kernel_is_ended_though_its_page_is_open(tmp_path):
+    with (
+        running_dashboard(tmp_path / "log", preheat=0, idle_minutes=0.03) as running,
+        running.client() as client,
+    ):
+        kernel = kernel_id(client.get("/").text)
+        answers = asyncio.run(talk(running, client, kernel, [], until="shutdown_reply"))
+        assert answers[-1]["content"]["restart"] is False
+        deadline = time.monotonic() + 20
+        while client.get(f"/api/kernels/{kernel}").status_code == 200 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert client.get(f"/api/kernels/{kernel}").status_code == 404
+
+
+# ---- starting and ending ----
+
+
+def test_beyond_this_machine_there_is_a_token_and_it_runs_from_anywhere(tmp_path):
+    options = {"host": "0.0.0.0", "base_url": "seg", "preheat": 1}
+    with running_dashboard(tmp_path / "log", cwd=tmp_path, **options) as running:
+        address, _, token = running.address.partition("?token=")
+        assert len(token) > 20 and address.endswith("/seg/")
+        port = address.split(":")[2].split("/")[0]
+        with running.client() as client:
+            client.base_url = f"http://127.0.0.1:{port}"
+            assert client.get("/seg/").status_code == 403
+            assert client.get("/").status_code == 404
+            page = client.get("/seg/", params={"token": token})
+            assert page.status_code == 200 and '"baseUrl": "/seg/"' in page.text
+            assert client.get(f"/seg/api/kernels/{kernel_id(page.text)}").status_code == 200
+    assert running.process.returncode == 0 and (tmp_path / "log").read_text() == ""
+
+
+def test_a_port_that_is_taken_is_a_sentence():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(
+            MetsegError, match=r"cannot listen on 127\.0\.0\.1:\d+ \(Address already in use\)"
+        ):
+            serve_dashboard(port=taken.getsockname()[1])
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid"])
+def test_a_host_of_another_machine_is_a_sentence(host):
+    with pytest.raises(MetsegError, match="choose another port or host"):
+        serve_dashboard(host=host, port=0)
+
+
+def test_a_port_that_is_none_is_a_sentence():
+    with pytest.raises(MetsegError, match="there is no port 70000"):
+        serve_dashboard(port=70000)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])
+def test_no_empty_token_where_others_can_reach_it(host):
+    with pytest.raises(MetsegError, match="the token must not be empty"):
+        serve_dashboard(host=host, port=0, token="")

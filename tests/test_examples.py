@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+from metseg.serve.examples import EXAMPLES, FOLDER, load_example, write_examples
+from metseg.serve.upload import read_upload
+
+
+def test_they_are_what_the_phantom_draws(tmp_path):
+    """But for a grey value where another machine's blur rounds the other way."""
+    write_examples(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in FOLDER.iterdir()}
+    for example in EXAMPLES:
+        drawn = read_upload((tmp_path / f"{example.name}.png").read_bytes()).image
+        shipped, mask = load_example(example.name)
+        assert np.abs(drawn.astype(int) - shipped.image).max() <= 2
+        again = read_upload((tmp_path / f"{example.name}_mask.png").read_bytes()).image[..., 0] > 0
+        assert np.count_nonzero(again != mask) <= 2
+
+
+@pytest.mark.parametrize("name", [example.name for example in EXAMPLES])
+def test_each_is_a_slice_with_lesions_to_see(name):
+    upload, mask = load_example(name)
+    assert upload.image.shape == (160, 160, 3) and upload.image.dtype == np.uint8
+    assert upload.spacing_mm == (5.0, 1.25, 1.25)
+    assert mask.shape == (160, 160) and mask.sum() >= 50
+
+
+def test_they_are_small():
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 200_000

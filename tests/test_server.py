@@ -1,0 +1,189 @@
+"""The service as it is started and stopped: real processes, real sockets."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from running_service import BRIGHT_CORNER, as_png, running, write_models
+
+from metseg.errors import MetsegError
+from metseg.serve import server
+from metseg.serve.api import create_app
+
+START = """
+import json, sys
+from metseg.serve.server import serve
+models, workers = json.loads(sys.argv[1])
+serve(models, port=0, workers=workers)
+"""
+PNG = as_png(BRIGHT_CORNER)
+
+
+class Service:
+    """`serve` in a process of its own."""
+
+    def __init__(self, models: dict[str, Path], workers: int, tmp: Path):
+        arguments = json.dumps([{name: str(folder) for name, folder in models.items()}, workers])
+        self.log = tmp / "log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", START, arguments], stderr=log, env={"TMPDIR": str(tmp)}
+            )
+        while not (found := re.search(r"listens on (http://127.0.0.1:(\d+))", self.log.read_text())):
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.02)
+        self.address, self.port = found[1], int(found[2])
+        while True:
+            try:
+                if httpx.get(f"{self.address}/health/ready").status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.02)
+
+    def segment(self) -> httpx.Response:
+        return httpx.post(f"{self.address}/predict", files={"file": ("JANE_DOE_1970.png", PNG)})
+
+
+@pytest.fixture
+def start(tmp_path):
+    started = []
+
+    def run(workers: int) -> Service:
+        started.append(Service(write_models(tmp_path / "models"), workers, tmp_path))
+        return started[-1]
+
+    yield run
+    for service in started:
+        service.process.kill()
+        service.process.wait()
+
+
+def half_sent(port: int) -> tuple[socket.socket, bytes]:
+    """Begins an upload; returns its connection and what is still to be sent."""
+    form = b'--B\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + PNG + b"\r\n--B--\r\n"
+    header = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\n"
+    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    connection.sendall(header + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(form))
+    assert connection.recv(1024).startswith(b"HTTP/1.1 100")  # it is being read
+    connection.sendall(form[:50])
+    return connection, form[50:]
+
+
+def read_all(connection: socket.socket) -> bytes:
+    answer = b""
+    while piece := connection.recv(65536):
+        answer += piece
+    return answer
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_in_flight_is_finished_when_the_service_is_told_to_end(start, workers):
+    service = start(workers)
+    connection, rest = half_sent(service.port)
+    service.process.terminate()
+    while service.log.read_text().count("Shutting down") < workers:
+        time.sleep(0.02)
+    connection.sendall(rest)
+    assert read_all(connection).startswith(b"HTTP/1.1 200 OK")
+    assert service.process.wait(30) == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(service.address)
+
+
+def test_the_figures_are_those_of_all_processes(start, tmp_path):
+    service = start(2)
+    for _ in range(20):  # each over a connection of its own, so that either process has some
+        assert service.segment().status_code == 200
+    seen = [httpx.get(f"{service.address}/metrics").text for _ in range(6)]
+    counted = [
+        re.search(r'metseg_requests_total\{path="/predict",status="200"\} (.*)', text) for text in seen
+    ]
+    assert [float(found[1]) for found in counted] == [20.0] * 6
+    assert all(re.search(r"^metseg_waiting 0\.0$", text, re.MULTILINE) for text in seen)
+    (figures,) = tmp_path.glob("metseg-figures-*")
+    service.process.terminate()
+    assert service.process.wait(30) == 0
+    assert not figures.exists()
+
+
+def test_the_log_tells_kind_and_size_alone(start):
+    service = start(1)
+    assert service.segment().status_code == 200
+    assert httpx.get(f"{service.address}/JANE_DOE_1970?q=JANE_DOE_1970").status_code == 404
+    service.process.terminate()
+    service.process.wait(30)
+    log = service.log.read_text()
+    assert f"PNG of {len(PNG)} bytes" in log
+    assert "JANE" not in log
+
+
+def test_a_port_that_is_taken_is_one_sentence(tmp_path):
+    models = write_models(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(MetsegError, match=f"cannot listen on 127.0.0.1:{port} .*choose another"):
+            server.serve(models, port=port)
+
+
+@pytest.mark.parametrize(("host", "port"), [("256.1.1.1", 0), ("127.0.0.1", 70_000)])
+def test_an_address_that_is_none_is_one_sentence(tmp_path, host, port):
+    with pytest.raises(MetsegError, match="cannot listen on .*choose another"):
+        server.serve(write_models(tmp_path), host=host, port=port)
+
+
+def test_a_model_that_is_missing_is_told_before_anything_listens(tmp_path):
+    with pytest.raises(MetsegError, match=r"model\.onnx is missing"):
+        server.serve({"nested_unet": tmp_path}, port=0)
+
+
+def connected(client: httpx.Client) -> socket.socket:
+    return socket.create_connection((client.base_url.host, client.base_url.port), timeout=30)
+
+
+def raw(client: httpx.Client, data: bytes) -> bytes:
+    """Sends bytes over a connection of its own; returns all that comes back until it is closed."""
+    with connected(client) as connection:
+        connection.sendall(data)
+        return read_all(connection)
+
+
+@pytest.mark.parametrize("data", [b"\0\1\2\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"])
+def test_what_is_no_request_is_refused_like_all_else(tmp_path, data):
+    with running(create_app(write_models(tmp_path))) as client:
+        header, _, body = raw(client, data).partition(b"\r\n\r\n")
+    assert header.startswith(b"HTTP/1.1 400")
+    assert json.loads(body)["code"] == "malformed_request"
+
+
+@pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\nX: y\r\n"])
+def test_who_does_not_say_what_he_wants_is_not_waited_for(tmp_path, monkeypatch, data):
+    monkeypatch.setattr(server, "HEADER_SECONDS", 0.2)
+    with running(create_app(write_models(tmp_path))) as client:
+        assert raw(client, data) == b""
+
+
+def test_a_second_request_that_is_not_finished_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "HEADER_SECONDS", 0.2)
+    with running(create_app(write_models(tmp_path))) as client, connected(client) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b""
+        while not answer.endswith(b'{"status":"alive"}'):
+            answer += connection.recv(1024)
+        connection.sendall(b"GET / HTTP/1.1\r\nX: y\r\n")
+        assert connection.recv(1024) == b""
+
+
+def test_a_connection_beyond_the_most_is_closed(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
+    with running(create_app(write_models(tmp_path))) as client:  # the first one
+        with connected(client), connected(client) as third:
+            assert third.recv(1) == b""
+        assert client.get("/health").status_code == 200
