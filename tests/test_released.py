@@ -22,12 +22,16 @@ MANIFEST = {
 }
 
 
+SERVED = {"validation_dice": 0.9, "validation_dice_single_slices": 0.8, "validation_patients": 3}
+SERVED |= {"seen": ["A", "B", "C", "D", "E"]}
+
+
 @pytest.fixture
 def model_dir(tmp_path) -> Path:
     """A finished, exported and scored training: Dice 1 and 0.5."""
     folder = write_evaluated(tmp_path / "run", "unet", {"TEST_0001_a": WHOLE, "TEST_0002_a": HALF})
     write_bright_model(folder)
-    description = read_json(folder / "model.json") | {"validation_dice": 0.9, "validation_patients": 3}
+    description = read_json(folder / "model.json") | SERVED
     write_json(folder / "model.json", description)
     write_json(folder / "manifest.json", MANIFEST)
     scored = {key: description[key] for key in ("sha256", "postprocessing", "flip_average")}
@@ -48,9 +52,9 @@ def test_the_card(model_dir, tmp_path):
     rows = dict(line.strip("| ").split(" | ") for line in card.splitlines() if line.startswith("| m"))
     assert rows["mean volume Dice"].startswith("0.750 (0.500–1.000)")
     assert rows["mean volume Dice of the validation patients"] == "0.900"
-    assert rows["mask"].startswith("probability of 0.5 or more") and rows["mask"].endswith(
-        "on 3 validation patients"
-    )
+    assert rows["mask"].startswith("probability of 0.5 or more; lesions all kept; holes left open")
+    assert "the same, every slice uploaded by itself | 0.800" in card
+    assert "test scans: 2 patients to learn from, 3 for validation" in card
     for text in ("# U-Net", "not a medical device", "2 cores of abacus", "4 min", "filters 4, 8", "abc123"):
         assert text in card
 

@@ -56,6 +56,26 @@ def test_the_speck_goes(model_dir, tmp_path):
     assert record["postprocessing"] == {"threshold": 0.5, "min_lesion_px": 10, "fill_holes": False}
     assert record["flip_average"] is False
     assert record["validation_dice"] == 1.0 and record["validation_patients"] == 1
+    assert record["validation_dice_single_slices"] == 1.0
+
+
+def test_slices_by_themselves(model_dir, tmp_path):
+    """With its volume's percentiles a dim slice stays dark; by itself all of its tissue lights up.
+
+    Volume: 64 px found of 64. Alone: 64 + 100 px marked, 64 of them right; Dice 128 / 228.
+    """
+    description = chosen(model_dir)
+    description["preprocessing"]["intensity"] = "volume"
+    (model_dir / "model.json").write_text(json.dumps(description))
+    bright, mask = scan(8, 0)
+    bright[0, :2, :2] = 10
+    dim = np.zeros_like(bright)
+    dim[0, :10, :10] = 60
+    dim[0, 20, 20:23] = 10
+    volume = np.concatenate([bright, dim]), np.concatenate([mask, np.zeros_like(mask)])
+    choose_postprocessing(model_dir, cases_of(tmp_path / "scans", TEST_0002=volume))
+    assert chosen(model_dir)["validation_dice"] == 1.0
+    assert chosen(model_dir)["validation_dice_single_slices"] == pytest.approx(128 / 228)
 
 
 def test_a_small_lesion_is_not_given_up_for_dice(model_dir, tmp_path):

@@ -22,8 +22,8 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
         _table(_figures(description, scores)),
         "## Limits",
         "One data set, one split, one seed. Scans of other scanners, sequences or diseases than the data "
-        "set's are untried. A slice by itself is segmented without its neighbours. `model.json` lists the "
-        "patients it has seen; a figure of theirs would say nothing.",
+        "set's are untried. A slice by itself is rescaled by its own percentiles, for its volume is not "
+        "there. `model.json` lists the patients it has seen; a figure of theirs would say nothing.",
     ]
     return "\n\n".join(lines) + "\n"
 
@@ -33,6 +33,8 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
     settings, chosen = description["preprocessing"], description["postprocessing"]
     channels, filters = ", ".join(description["input"]["channels"]), ", ".join(map(str, config["filters"]))
     size, tiles = settings["image_size"], settings["tile_grid"]
+    seen, chosen_on = len(description["seen"]), description["validation_patients"]
+    dropped = f"of fewer than {chosen['min_lesion_px']} px dropped" if chosen["min_lesion_px"] else "all kept"
     machine = hardware["gpus"][0] if hardware["gpus"] else f"{hardware['cores']} cores of {hardware['cpu']}"
     return {
         "input": f"one slice of {channels}, brought to {size} × {size} px; "
@@ -40,11 +42,11 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
         f"on {tiles} × {tiles} tiles",
         "output": "the probability that a pixel is lesion, on the slice's own grid"
         + (", averaged with the mirrored slice's" if description["flip_average"] else ""),
-        "mask": f"probability of {chosen['threshold']:g} or more; lesions below {chosen['min_lesion_px']} px "
-        f"dropped; holes {'filled' if chosen['fill_holes'] else 'left open'}; chosen on "
-        f"{description['validation_patients']} validation patients",
+        "mask": f"probability of {chosen['threshold']:g} or more; lesions {dropped}; holes "
+        f"{'filled' if chosen['fill_holes'] else 'left open'}; chosen on the validation patients",
         "network": f"filters {filters}; {description['parameters']:,} parameters",
-        "trained on": f"{data['name']}, {data['patients']} patients, those held out included; "
+        "trained on": f"{data['name']}: {seen - chosen_on} patients to learn from, "
+        f"{chosen_on} for validation; "
         f"{manifest['epochs_trained']} epochs, {manifest['train_seconds'] / 60:.0f} min on {machine}",
         "licence": f"{data['licence']}, as the data; the code is MIT",
         "revision": f"{manifest['git_revision']}, finished {manifest['finished'][:10]}",
@@ -60,6 +62,7 @@ def _figures(description: dict, scores: dict) -> dict[str, str]:
         "lesion sensitivity": f"{scores['lesion_sensitivity']:.3f}",
         "false positives a patient": f"{scores['false_positives_per_patient']:.1f}",
         "mean volume Dice of the validation patients": f"{description['validation_dice']:.3f}",
+        "the same, every slice uploaded by itself": f"{description['validation_dice_single_slices']:.3f}",
     }
 
 

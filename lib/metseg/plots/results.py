@@ -101,7 +101,7 @@ def plot_summary(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def plot_postprocessing(table: pd.DataFrame, *, model: str, ax: Axes | None = None) -> Axes:
-    """Shows validation Dice against threshold, one line a smallest lesion; takes `choose_postprocessing`'s."""
+    """Shows validation Dice by threshold, a line a smallest lesion; takes `choose_postprocessing`'s table."""
     ax = axes_or_new(ax, (5.5, 3.2))
     chosen = table[table.chosen].iloc[0]
     alike = table[(table.flip_average == chosen.flip_average) & (table.fill_holes == chosen.fill_holes)]

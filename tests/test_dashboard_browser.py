@@ -1,0 +1,323 @@
+"""The dashboard as a visitor meets it: headless Chromium, the released networks, files and a dying kernel."""
+
+import io
+import os
+import re
+import shutil
+import signal
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from dashboard_process import process_of, running_dashboard
+from fastapi.testclient import TestClient
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from metseg.encode import mask_png
+from metseg.paths import released_dir
+from metseg.postprocess import Postprocessing, postprocess
+from metseg.predict import Predictor
+from metseg.released import released_models
+from metseg.serve.api import create_app
+from metseg.serve.examples import FOLDER
+from metseg.serve.upload import MAX_UPLOAD_BYTES, read_upload
+
+pytestmark = pytest.mark.slow
+
+SLICE, MASK = FOLDER / "ring.png", FOLDER / "ring_mask.png"
+BEST = next(iter(released_models(released_dir())))
+BY_NAME = {"name": re.compile("Drop a slice")}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    log = tmp_path_factory.mktemp("dashboard") / "log"
+    with running_dashboard(log, max_kernels=4, preheat=2) as running:
+        yield running
+    assert log.read_text() == ""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        own = Path(playwright.chromium.executable_path)  # where `playwright install chromium` puts it
+        found = str(own) if own.is_file() else shutil.which("chromium") or shutil.which("google-chrome")
+        if found is None:
+            pytest.skip("no Chromium; install one: apt-get install chromium, or: playwright install chromium")
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, server) -> Iterator[Page]:
+    """The dashboard, just opened; in the end nothing may have gone wrong in its scripts or come from elsewhere."""
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, accept_downloads=True)
+    page, complaints = context.new_page(), []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+    page.on("request", lambda request: complaints.append(request.url) if is_foreign(request.url) else None)
+
+    def is_foreign(url: str) -> bool:
+        return not url.startswith((server.origin, f"blob:{server.origin}", "data:"))
+
+    page.goto(server.address)
+    expect(page.get_by_role("button", name="One ring")).to_be_visible(timeout=20_000)
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def choose(page: Page, path: Path | dict, *, role: str = "slice") -> None:
+    page.locator("input[type=file]").nth(0 if role == "slice" else 1).set_input_files(path)
+
+
+def picture(page: Page) -> np.ndarray:
+    """The pixels of the large picture, as the page draws them."""
+    image = page.locator(".ms-frame img").first
+    expect(image).to_be_visible()
+    script = """async (image) => {
+      await image.decode();
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+      const context = canvas.getContext("2d");
+      context.drawImage(image, 0, 0);
+      return [canvas.height, canvas.width, [...context.getImageData(0, 0, canvas.width, canvas.height).data]];
+    }"""
+    height, width, values = image.evaluate(script)
+    return np.reshape(values, (height, width, 4))[..., :3].astype(np.uint8)
+
+
+def areas(page: Page) -> list[str]:
+    return page.locator(".ms-table tbody td:nth-child(2) b").all_inner_texts()
+
+
+def opened(page: Page, path: Path = SLICE) -> Page:
+    choose(page, path)
+    expect(page.locator(".ms-chip").first).to_contain_text(path.name)
+    expect(page.locator(".ms-frame img").first).to_be_visible()
+    return page
+
+
+# ---- a slice ----
+
+
+def test_an_uploaded_slice_is_segmented(page):
+    expect(page.get_by_text("Research use only · not a medical device")).to_be_visible()
+    expect(page.get_by_text("Lower-grade glioma (FLAIR abnormality), not metastasis.")).to_be_visible()
+    opened(page)
+    shown = picture(page).astype(int)
+    slice_, predictor = read_upload(SLICE.read_bytes()).image, Predictor(released_dir() / BEST)
+    mask = predictor.mask(slice_)
+    tinted = np.abs(shown - shown[..., :1]).max(axis=-1) > 8
+    assert mask.any() and np.array_equal(tinted, mask)  # grey outside, tinted inside
+    assert areas(page)[0] == f"{max(lesion_sizes(mask))} px"
+
+
+def lesion_sizes(mask: np.ndarray) -> list[int]:
+    from metseg.postprocess import label_lesions
+
+    return label_lesions(mask)[1][1:].tolist()
+
+
+def test_an_example_comes_with_its_reference(page):
+    page.get_by_role("button", name="One ring").click()
+    expect(page.get_by_role("heading", name="Slice Dice")).to_be_visible()
+    expect(page.get_by_text("Reference: as drawn")).to_be_visible()
+    page.get_by_role("tab", name="Reference").click()
+    expect(page.get_by_text("network alone", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Remove").click()
+    expect(page.get_by_role("heading", name="Slice Dice")).to_be_hidden()
+    expect(page.get_by_text("Add a reference mask, at the left")).to_be_visible()
+
+
+def test_moving_the_threshold_by_keyboard_changes_the_mask(page):
+    opened(page)
+    before, sizes = picture(page), areas(page)
+    slider = page.get_by_label("Threshold")
+    slider.focus()
+    slider.press("Home")
+    expect(page.locator("output").first).to_have_text("0.01")
+    expect(page.locator(".ms-table tbody td:nth-child(2) b").first).not_to_have_text(sizes[0])
+    assert not np.array_equal(picture(page), before)
+    page.get_by_role("button", name="Reset").click()
+    expect(page.locator("output").first).to_have_text("0.50")
+    expect(page.locator(".ms-table tbody td:nth-child(2) b").first).to_have_text(sizes[0])
+    assert np.array_equal(picture(page), before)
+
+
+def test_a_row_picks_its_lesion_by_mouse_and_by_keyboard(page):
+    page.get_by_role("button", name="Several").click()
+    rows, picked = page.locator(".ms-table tbody tr"), page.locator("path.ms-picked")
+    expect(rows.first).to_be_visible()
+    expect(picked).to_have_count(0)
+    rows.first.hover()
+    expect(picked).to_have_count(1)  # pointing is enough to see which one it is
+    page.get_by_role("heading", name="Lesions").hover()
+    expect(picked).to_have_count(0)
+    rows.first.click()
+    expect(rows.first).to_have_attribute("aria-selected", "true")
+    expect(picked).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(picked).to_have_count(0)
+    page.keyboard.press("Enter")
+    expect(picked).to_have_count(1)
+
+
+def test_the_download_is_byte_for_byte_what_the_service_answers(page):
+    opened(page)
+    slider = page.get_by_label("Threshold")
+    slider.fill("0.2")
+    page.get_by_label("Smallest lesion, px").fill("30")
+    page.get_by_label("Fill holes").check()
+    expect(page.locator("output").first).to_have_text("0.20")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download ZIP").click()
+    assert download.value.suggested_filename == "ring_metseg.zip"
+    with zipfile.ZipFile(download.value.path()) as zipped:
+        names, mask = zipped.namelist(), zipped.read("mask.png")
+    assert names == ["mask.png", "mask.tif", "overlay.png", "lesions.csv", "settings.json"]
+    settings = {"threshold": 0.2, "min_lesion_px": 30, "fill_holes": True}
+    prob_map = Predictor(released_dir() / BEST).prob_map(read_upload(SLICE.read_bytes()).image)
+    assert mask == mask_png(postprocess(prob_map, Postprocessing(**settings)))
+    models = {name: released_dir() / name for name in released_models(released_dir())}
+    with TestClient(create_app(models)) as service:
+        while service.get("/health/ready").status_code != 200:
+            pass
+        fields = {name: str(value).lower() for name, value in settings.items()}
+        answer = service.post(
+            "/predict", files={"file": SLICE.read_bytes()}, data=fields, headers={"Accept": "image/png"}
+        )
+    assert answer.status_code == 200 and answer.content == mask
+
+
+def test_both_networks_and_what_the_gates_look_at(page):
+    opened(page)
+    page.get_by_label("Both side by side").check()
+    expect(page.locator("figcaption")).to_have_text(["Nested U-Net", "Attention U-Net"], timeout=10_000)
+    expect(page.locator(".ms-footer li")).to_have_count(2)
+    page.get_by_role("tab", name="Gates").click()
+    expect(page.locator("figcaption").first).to_have_text("Attention U-Net, gate 1 (coarsest)")
+    expect(page.get_by_text("Nested U-Net has no attention gates.")).to_be_visible()
+
+
+def test_every_picture_and_channel_can_be_shown(page):
+    opened(page)
+    slice_ = read_upload(SLICE.read_bytes()).image
+    page.get_by_role("tab", name="Original").click()
+    assert np.array_equal(picture(page)[..., 0], slice_[..., 1])
+    page.get_by_text("colour", exact=True).click()
+    expect(page.get_by_role("radio", name="colour")).to_be_checked()
+    expect(page.get_by_role("img", name="The slice, colour")).to_be_visible()
+    assert np.array_equal(picture(page), slice_)
+    page.get_by_role("tab", name="Original").press("ArrowRight")
+    expect(page.get_by_role("tab", name="CLAHE")).to_be_focused()
+    expect(page.get_by_role("img", name="The slice after CLAHE, colour")).to_be_visible()
+
+
+# ---- what can go wrong ----
+
+
+def test_a_text_file_called_png_and_a_truncated_tiff_are_told_in_a_sentence(page, tmp_path):
+    alert = page.get_by_role("alert")
+    choose(page, {"name": "notes.png", "mimeType": "image/png", "buffer": b"hello " * 99})
+    expect(alert).to_contain_text("notes.png is no image or is truncated; expected TIFF, PNG or JPEG")
+    whole = io.BytesIO()
+    tifffile.imwrite(whole, read_upload(SLICE.read_bytes()).image, photometric="rgb")
+    choose(page, {"name": "cut.tif", "mimeType": "image/tiff", "buffer": whole.getvalue()[:9999]})
+    expect(alert).to_contain_text("cut.tif is truncated; copy it again from its source")
+    assert "Traceback" not in page.inner_text("body")
+    opened(page)
+    expect(alert).to_be_hidden()
+
+
+def test_a_file_that_is_too_large_is_not_even_sent(page, tmp_path):
+    sent = []
+    page.on("websocket", lambda socket: sent.append(socket))
+    large = tmp_path / "large.tif"
+    large.write_bytes(b"II*\0" + bytes(MAX_UPLOAD_BYTES))
+    choose(page, large)
+    expect(page.get_by_role("alert")).to_contain_text("large.tif has 16 MB; the most is 16 MB.")
+    expect(page.get_by_role("progressbar")).to_be_hidden()
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page.get_by_role("alert")).to_be_hidden()
+    opened(page)
+
+
+def test_the_largest_file_that_is_allowed_arrives(page, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), dtype=np.uint8)
+    large = tmp_path / "large.tif"
+    tifffile.imwrite(large, pixels, photometric="rgb")  # 12 MB, more than a websocket takes at once by default
+    choose(page, large)
+    expect(page.locator(".ms-chip").first).to_contain_text("2000 × 2000 px", timeout=30_000)
+    expect(page.locator(".ms-frame img").first).to_be_visible()
+
+
+def test_a_reference_of_another_size_is_told_in_a_sentence(page, tmp_path):
+    opened(page)
+    small = tmp_path / "small.png"
+    Image.fromarray(np.zeros((50, 40), np.uint8)).save(small)
+    choose(page, small, role="reference")
+    expect(page.get_by_role("alert")).to_contain_text("small.png is 40 × 50 px but the slice is 160 × 160")
+    choose(page, MASK, role="reference")
+    expect(page.get_by_role("heading", name="Slice Dice")).to_be_visible()
+
+
+def test_a_file_dropped_beside_the_zone_is_taken_as_the_slice(page):
+    script = """async (element, bytes) => {
+      const file = new File([new Uint8Array(bytes)], "dropped.png");
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(file);
+      for (const type of ["dragover", "drop"]) {
+        element.dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer }));
+      }
+    }"""
+    page.locator(".ms-centre").evaluate(script, list(SLICE.read_bytes()))
+    expect(page.locator(".ms-chip").first).to_contain_text("dropped.png")
+    expect(page.locator(".ms-frame img").first).to_be_visible()
+
+
+def test_a_lost_kernel_is_told_with_what_to_do(page):
+    opened(page)
+    kernel = page.evaluate("JSON.parse(document.getElementById('dashboard-page').textContent).kernelId")
+    os.kill(process_of(kernel), signal.SIGKILL)
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("This session has ended", timeout=15_000)
+    expect(alert).to_contain_text("Reload the page to start anew; the slice and the settings are not kept.")
+    page.get_by_role("button", name="Reload").click()
+    expect(page.get_by_role("button", name="One ring")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_lost_connection_is_told_and_mended(page):
+    opened(page)
+    page.context.set_offline(True)
+    page.evaluate("window.dispatchEvent(new Event('offline'))")
+    # Chromium keeps open websockets while "offline", so it is closed as a network that fails would.
+    page.evaluate("performance.now()")
+
+
+# ---- looks ----
+
+
+def test_it_fits_a_small_laptop_and_a_telephone(page):
+    opened(page)
+    for width, height in ((1280, 720), (1024, 768), (400, 800)):
+        page.set_viewport_size({"width": width, "height": height})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.set_viewport_size({"width": 1280, "height": 720})
+    for control in (page.get_by_label("Opacity of the mask"), page.get_by_role("tab", name="Mask")):
+        box = control.bounding_box()
+        assert box["y"] + box["height"] <= 720  # all of it can be used without scrolling
+
+
+def test_every_control_has_a_name(page):
+    opened(page)
+    script = """() => [...document.querySelectorAll("input, select, button")].filter((each) =>
+      !each.labels?.length && !each.getAttribute("aria-label") && !each.textContent.trim() && !each.title
+    ).map((each) => each.outerHTML)"""
+    assert page.evaluate(script) == []
