@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import time
+from collections.abc import Callable
 
 import pytest
 from dashboard_process import Running, kernel_id, running_dashboard
@@ -122,22 +123,34 @@ def test_a_page_of_another_site_gets_nothing_without_a_token(tmp_path):
 # ---- the websocket ----
 
 
-async def talk(server: Running, client, kernel: str, messages: list[dict], *, until: str) -> list[dict]:
-    """Sends messages over a page's websocket; returns what comes back up to a message of a type."""
+async def talk(
+    server: Running, client, kernel: str, steps: list[tuple[dict | None, Callable[[dict], bool]]]
+) -> list[dict]:
+    """Sends each message over a page's websocket and waits for the answer to it; returns all that came."""
     cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
     address = f"{server.origin.replace('http', 'ws')}/api/kernels/{kernel}/channels?session_id=test"
     connection = await websocket_connect(HTTPRequest(address, headers={"Cookie": cookies}))
-    for message in messages:
-        await connection.write_message(json.dumps(message))
     received = []
-    while not received or received[-1]["header"]["msg_type"] != until:
-        text = await asyncio.wait_for(connection.read_message(), 20)
-        assert text is not None, "the websocket was closed"
-        if isinstance(text, bytes):
-            text = text[int.from_bytes(text[4:8], "big") : int.from_bytes(text[8:12], "big")]
-        received.append(json.loads(text))
+    for sent, is_answer in steps:
+        if sent is not None:
+            await connection.write_message(json.dumps(sent))
+        while not received or not is_answer(received[-1]):
+            text = await asyncio.wait_for(connection.read_message(), 20)
+            assert text is not None, "the websocket was closed"
+            if isinstance(text, bytes):
+                text = text[int.from_bytes(text[4:8], "big") : int.from_bytes(text[8:12], "big")]
+            received.append(json.loads(text))
     connection.close()
     return received
+
+
+def is_kind(kind: str) -> Callable[[dict], bool]:
+    return lambda answer: answer["header"]["msg_type"] == kind
+
+
+def is_open(answer: dict) -> bool:
+    idle = answer["content"].get("execution_state") == "idle"
+    return idle and answer["parent_header"].get("msg_id") == "comm_open"
 
 
 def message(kind: str, content: dict, metadata: dict | None = None) -> dict:
@@ -157,7 +170,8 @@ def test_a_visitor_runs_no_code_and_sees_no_output(visitor, server):
     control = {"comm_id": "control", "target_name": "jupyter.widget.control", "data": {}}
     opened = message("comm_open", control, {"version": "1.0.0"})
     ask = message("comm_msg", {"comm_id": "control", "data": {"method": "request_states"}})
-    answers = asyncio.run(talk(server, client, kernel_id(page.text), [run, opened, ask], until="comm_msg"))
+    steps = [(run, lambda answer: True), (opened, is_open), (ask, is_kind("comm_msg"))]
+    answers = asyncio.run(talk(server, client, kernel_id(page.text), steps))
     assert {answer["header"]["msg_type"] for answer in answers} <= {"status", "comm_msg"}
     assert "mine" not in json.dumps(answers)
     states = answers[-1]["content"]["data"]["states"].values()
@@ -167,7 +181,7 @@ def test_a_visitor_runs_no_code_and_sees_no_output(visitor, server):
 def test_a_websocket_needs_the_token(visitor, server):
     _, page = visitor
     with server.client() as stranger, pytest.raises(HTTPClientError, match="403"):
-        asyncio.run(talk(server, stranger, kernel_id(page.text), [], until="status"))
+        asyncio.run(talk(server, stranger, kernel_id(page.text), []))
 
 
 # ---- seats ----
@@ -191,7 +205,7 @@ def test_an_idle_kernel_is_ended_though_its_page_is_open(tmp_path):
         running.client() as client,
     ):
         kernel = kernel_id(client.get("/").text)
-        answers = asyncio.run(talk(running, client, kernel, [], until="shutdown_reply"))
+        answers = asyncio.run(talk(running, client, kernel, [(None, is_kind("shutdown_reply"))]))
         assert answers[-1]["content"]["restart"] is False
         deadline = time.monotonic() + 20
         while client.get(f"/api/kernels/{kernel}").status_code == 200 and time.monotonic() < deadline:

@@ -84,9 +84,12 @@ class PageConnection(ZMQChannelsWebsocketConnection):
     """
 
     def handle_outgoing_message(self, stream: str, outgoing_msg: list) -> None:
-        _, parts = self.session.feed_identities(outgoing_msg)
-        if self.session.unpack(parts[1])["msg_type"] in _FOR_WIDGETS:
+        _, (_, header, _, _, content, *_) = self.session.feed_identities(outgoing_msg)
+        kind = self.session.unpack(header)["msg_type"]
+        if kind in _FOR_WIDGETS:
             super().handle_outgoing_message(stream, outgoing_msg)
+        elif kind == "stream":
+            self.log.error("A page's kernel says: %s", self.session.unpack(content)["text"].rstrip())
 
     def on_restart_failed(self) -> None:
         """Kernels are not restarted: a page cannot go on with one that has forgotten it."""
@@ -95,6 +98,12 @@ class PageConnection(ZMQChannelsWebsocketConnection):
 
 class ChannelsHandler(KernelWebsocketHandler):
     """The page's websocket."""
+
+    def write_message(self, message: bytes | str, binary: bool = False):
+        written = super().write_message(message, binary)
+        # A page may close while a message is on its way to it; nobody has to hear of that.
+        written.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return written
 
     def write_error(self, status_code: int, **_) -> None:
         self.finish()  # jupyter_server's page for it has parts that are not served here

@@ -3,6 +3,7 @@
 import sys
 import time
 from asyncio import Task
+from subprocess import DEVNULL
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 from jupyter_server._tz import utcnow
@@ -58,7 +59,8 @@ class Seats(AsyncMappingKernelManager):
     async def start_kernel(self, **kwargs) -> str:
         if self.taken >= self.seats:
             raise HTTPError(503)
-        return await super().start_kernel(**kwargs)
+        # What a kernel has to tell comes as messages; on its way out it only complains of being stopped.
+        return await super().start_kernel(stderr=DEVNULL, **kwargs)
 
     async def shutdown_kernel(self, kernel_id: str, *args, **kwargs) -> None:
         if kernel_id not in self or kernel_id in self._ending:

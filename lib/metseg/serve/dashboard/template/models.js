@@ -80,6 +80,7 @@ function withBuffers(state, paths, buffers) {
 class Manager {
   #models = new Map();
   #control = randomId();
+  #opening = null;
 
   constructor(kernel) {
     this.kernel = kernel;
@@ -91,13 +92,16 @@ class Manager {
   // At the start, and again after a lost connection, when updates may have been missed.
   #askForAll() {
     const version = { metadata: { version: "1.0.0" } };
-    this.kernel.send("comm_open", { comm_id: this.#control, target_name: "jupyter.widget.control", data: {} }, version);
-    this.kernel.send("comm_msg", { comm_id: this.#control, data: { method: "request_states" } });
+    const control = { comm_id: this.#control, target_name: "jupyter.widget.control", data: {} };
+    this.#opening = this.kernel.send("comm_open", control, version);
   }
 
   #receive({ header, parent_header, content, buffers = [] }) {
     if (header.msg_type === "status" && content.execution_state === "idle") {
       for (const model of this.#models.values()) model.idle(parent_header.msg_id);
+      if (parent_header.msg_id !== this.#opening) return;
+      // ipykernel looks ahead, and warns of a message to what is not open yet.
+      this.kernel.send("comm_msg", { comm_id: this.#control, data: { method: "request_states" } });
     } else if (header.msg_type === "comm_msg" && content.data.method === "update_states") {
       const states = withBuffers(content.data.states, content.data.buffer_paths, buffers);
       for (const [id, { state }] of Object.entries(states)) {

@@ -1,0 +1,46 @@
+"""Whether an exported network gives the numbers of the one that was trained."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from metseg.backend import keras
+from metseg.errors import MetsegError
+from metseg.files import shown
+from metseg.models.inspect import inference_model
+from metseg.predict import Predictor
+from metseg.preprocess import Preprocessing, intensity_limits, preprocess, restore
+
+TOLERANCE = 1e-3  # of a probability; float32 in another order of sums gives some 1e-5
+
+
+def check_agreement(model_dir: Path, images: Sequence[np.ndarray]) -> float:
+    """Compares `model.onnx` with `model.keras` on slices, each by itself.
+
+    Args:
+        model_dir: Folder of an exported training, all heads averaged.
+        images: Slices, (H, W, 3) uint8.
+
+    Returns:
+        The largest difference of a pixel's probability.
+
+    Raises:
+        MetsegError: It is above `TOLERANCE`.
+    """
+    predictor = Predictor(model_dir)
+    network = inference_model(keras.saving.load_model(Path(model_dir) / "model.keras", compile=False))
+    config = Preprocessing(**predictor.description["preprocessing"])
+    largest = 0.0
+    for image in images:
+        limits = intensity_limits(image) if config.intensity == "volume" else None
+        small = preprocess(image, config, limits=limits)[None]
+        expected = restore(network.predict_on_batch(small)[0, ..., 0], image.shape[:2])
+        difference = np.abs(predictor.prob_map(image, flip_average=False) - expected)
+        largest = max(largest, float(difference.max()))
+    if largest > TOLERANCE:
+        raise MetsegError(
+            f"{shown(Path(model_dir) / 'model.onnx')} differs from the trained network by {largest:.1e}; "
+            "export it again, and do not use it if this stays"
+        )
+    return largest
