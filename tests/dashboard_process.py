@@ -1,7 +1,6 @@
 """The dashboard's server in a process of its own, as `metseg dashboard` runs it."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -12,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 _CODE = (
     "import json, sys; from metseg.serve.dashboard.voila_server import serve_dashboard;"
-    "serve_dashboard(**json.loads(sys.argv[1]), report=lambda line: print(line, flush=True))"
+    "serve_dashboard(**json.loads(sys.argv[1]))"
 )
 
 
@@ -74,11 +74,7 @@ def kernel_id(page: str) -> str:
 
 def process_of(kernel: str) -> int:
     """The process of a kernel, found by its connection file."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            arguments = (folder / "cmdline").read_bytes()
-        except OSError:
-            continue  # it ended meanwhile
-        if f"kernel-{kernel}.json".encode() in arguments and int(folder.name) != os.getpid():
-            return int(folder.name)
+    for process in psutil.process_iter(["cmdline"]):
+        if any(f"kernel-{kernel}.json" in argument for argument in process.info["cmdline"] or ()):
+            return process.pid
     raise LookupError(kernel)

@@ -419,18 +419,6 @@ def test_nothing_of_an_upload_touches_the_disk(client):
         _watching.clear()
 
 
-def test_the_log_tells_kind_and_size_alone(models, caplog):
-    caplog.set_level("INFO")
-    with running(create_app(models)) as client:
-        client.post("/predict", files={"file": ("JANE_DOE.png", PNG)})
-        client.post("/predict", files={"file": ("JANE_DOE.png", b"JANE DOE")})
-        client.post("/predict", files={"JANE": ("JANE_DOE.png", PNG)}, data={"DOE": "DOE"})
-        client.get("/JANE_DOE")
-    lines = [record.getMessage() for record in caplog.records if record.name.startswith("metseg")]
-    assert f"PNG of {len(PNG)} bytes" in lines
-    assert "JANE" not in caplog.text and "DOE" not in "".join(lines)
-
-
 def test_requests_are_counted_by_address_and_status(models):
     with running(create_app(models)) as client:
         segment(client)

@@ -6,6 +6,7 @@ import re
 import socket
 import time
 from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 from dashboard_process import Running, kernel_id, running_dashboard
@@ -15,7 +16,7 @@ from tornado.websocket import websocket_connect
 from metseg.errors import MetsegError
 from metseg.serve.dashboard.voila_server import serve_dashboard
 
-TOKEN = "open-sesame"
+TOKEN = "open & sesame"
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ ELSEWHERE = [
 @pytest.mark.parametrize("path", ELSEWHERE)
 def test_there_is_nothing_else_to_fetch(visitor, server, path):
     client, _ = visitor
-    for url in (path, f"{path}?token={TOKEN}"):
+    for url in (path, f"{path}?token={quote(TOKEN)}"):
         answer = client.get(server.origin + url)
         assert answer.status_code in (400, 403, 404, 405), answer.text
         assert "root:" not in answer.text and "cells" not in answer.text

@@ -71,10 +71,18 @@ def pixels(file: bytes) -> np.ndarray:
 def test_the_page_is_there_before_any_network(dashboard):
     assert CountingPredictor.loaded == [] and dashboard.stage.original == b""
     (about,) = dashboard.about
-    assert about["label"] == "Nested U-Net" and about["score"] == "validation Dice 0.900"
+    assert about["label"] == "Nested U-Net" and about["score"] == "validation Dice 0.90"
     assert about["caution"].startswith("Test scans")
     assert [each["label"] for each in dashboard.controls.networks] == ["Nested U-Net", "Attention U-Net"]
     assert dashboard.sources.limit_bytes == MAX_UPLOAD_BYTES
+
+
+def test_a_network_that_needs_whole_volumes_says_what_it_is_worth_without(tmp_path, sent):
+    folder = write_released(tmp_path / "released")
+    description = folder / "nested_unet" / "model.json"
+    record = json.loads(description.read_text()) | {"validation_dice_single_slices": 0.71}
+    description.write_text(json.dumps(record))
+    assert Dashboard(folder).about[0]["score"] == "validation Dice 0.71 (single slices)"
 
 
 def test_once_it_is_seen_it_shows_examples_and_loads_the_network(dashboard):

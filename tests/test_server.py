@@ -117,7 +117,13 @@ def test_the_figures_are_those_of_all_processes(start, tmp_path):
 def test_the_log_tells_kind_and_size_alone(start):
     service = start(1)
     assert service.segment().status_code == 200
-    assert httpx.get(f"{service.address}/JANE_DOE_1970?q=JANE_DOE_1970").status_code == 404
+    for name, content in (("file", b"JANE DOE"), ("JANE", PNG)):
+        refused = httpx.post(f"{service.address}/predict?threshold=JANE", files={name: ("JANE_DOE", content)})
+        assert refused.status_code == 422
+    letter = {"file": ("JANE_DOE.png", b"JANE DOE")}
+    assert httpx.post(f"{service.address}/predict", files=letter, data={"JANE": "JANE"}).status_code == 422
+    assert httpx.post(f"{service.address}/predict", files=letter).status_code == 415
+    assert httpx.get(f"{service.address}/JANE_DOE?q=JANE_DOE").status_code == 404
     service.process.terminate()
     service.process.wait(30)
     log = service.log.read_text()

@@ -333,10 +333,10 @@ def wait_until(condition, seconds: float) -> bool:
 def test_no_process_outlives_the_parent(tmp_path, folder, ending):
     begin = """import os, subprocess, time
 from pathlib import Path
-worker = subprocess.Popen(["sleep", "60"])
+worker = subprocess.Popen(["sleep", "300"])
 Path("pids.partial").write_text(f"{os.getpid()} {os.getppid()} {worker.pid}")
 Path("pids.partial").rename("pids")
-time.sleep(60)"""
+time.sleep(300)"""
     notebook = write_notebook(folder / "03_train.ipynb", RUN, begin)
     program = (
         "import sys\nfrom metseg.workbook import run_notebooks\n"
@@ -345,12 +345,12 @@ time.sleep(60)"""
     arguments = [sys.executable, "-c", program, str(notebook), str(tmp_path / "quick")]
     parent = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
     try:
-        assert wait_until((folder / "pids").exists, 30)
+        assert wait_until((folder / "pids").exists, 60)
         kernel, child, worker = (int(pid) for pid in (folder / "pids").read_text().split())
         assert is_running(kernel) and is_running(child) and is_running(worker)
         parent.send_signal(ending)
-        parent.wait(15)
-        assert wait_until(lambda: not any(is_running(pid) for pid in (kernel, child, worker)), 5)
+        parent.wait(60)
+        assert wait_until(lambda: not any(is_running(pid) for pid in (kernel, child, worker)), 20)
         nbformat.read(tmp_path / "quick" / "notebooks" / "03_train.unfinished.ipynb", as_version=4)  # whole
         with FileLock(tmp_path / "quick" / ".lock", timeout=0):
             pass  # free again

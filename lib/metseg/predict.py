@@ -59,7 +59,7 @@ class Predictor:
                 f"{onnx} is not the file that {description.name} describes; export the model again"
             )
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or _cores()
+        options.intra_op_num_threads = threads or cores()
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has a kind of its own for each fault
@@ -138,6 +138,6 @@ class Predictor:
         return postprocess(self.prob_map(image), self.postprocessing)
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use, which in a container are fewer than the machine's."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -17,7 +17,7 @@ PLAIN = {256: 16, 257: 8, 258: 8, 259: 1, 262: 1, 273: ..., 277: 1, 278: 8, 279:
 
 
 def handmade(content: bytes = ROWS, following: int = 0, **changes) -> bytes:
-    """Writes a TIFF of one strip by hand: `content` as stored, `changes` as t<tag>=value or (type, values)."""
+    """Writes a TIFF of one strip by hand; `changes` are t<tag>=value, or (type, values), or None."""
     entries = {**PLAIN, **{int(name[1:]): value for name, value in changes.items()}}
     entries = {tag: value for tag, value in sorted(entries.items()) if value is not None}
     start = 8 + 2 + 12 * len(entries) + 4
@@ -67,6 +67,7 @@ def test_a_handmade_file_is_read():
         ({"t258": 0}, "holds numbers of an unusual kind"),
         ({"t258": 65_535}, "holds numbers of an unusual kind"),
         ({"t258": 64, "t339": 6}, "holds numbers of an unusual kind"),
+        ({"t256": 1000, "t257": 1000, "t277": 4, "t258": 64}, "holds 32 MB of numbers; save it with 8"),
         ({"t262": 0}, "is stored as MINISWHITE"),
         ({"t262": 3}, "is stored as PALETTE"),
         ({"t262": 5}, "is stored as SEPARATED"),
@@ -124,7 +125,9 @@ def inflating(megabytes: int) -> bytes:
         handmade(inflating(100), t259=8),  # 100 kB that become 100 MB
         handmade(b"\x81\0" * 50_000, t259=32_773),
         handmade(t322=2**15, t323=2**15),
-        handmade(inflating(100), t256=1, t257=999, t278=1, t259=8, t273=(4, [300] * 999), t279=(4, [90_000] * 999)),
+        handmade(
+            inflating(100), t256=1, t257=999, t278=1, t259=8, t273=(4, [300] * 999), t279=(4, [90_000] * 999)
+        ),
         handmade(bytes(10**6), t273=(4, [200] * 250_000)),  # a place for each of strips that cannot be
     ],
     ids=["size", "deflate", "packbits", "tile", "strips", "places"],
@@ -139,10 +142,17 @@ def test_a_bomb_costs_no_memory(data):
 
 def test_private_tags_are_not_looked_at():
     # ImageJ, LSM, NIH, STK and OME: each makes tifffile do more than read pixels.
-    tags = [(code, 4, 200_000, tuple(range(200_000)), True) for code in (33_628, 33_629, 34_412, 50_838, 50_839)]
+    tags = [
+        (code, 4, 200_000, tuple(range(200_000)), True) for code in (33_628, 33_629, 34_412, 50_838, 50_839)
+    ]
     buffer = io.BytesIO()
     image = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
-    options = {"photometric": "rgb", "description": "<OME><Image/></OME>", "software": "NIH", "metadata": None}
+    options = {
+        "photometric": "rgb",
+        "description": "<OME><Image/></OME>",
+        "software": "NIH",
+        "metadata": None,
+    }
     tifffile.imwrite(buffer, image, extratags=tags, **options)
     data = buffer.getvalue()
     assert (read(data) == image).all()

@@ -1,40 +1,24 @@
 """Image files become pixels, or one sentence on what is wrong with them."""
 
-import struct
-import warnings
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from metseg.data import tiff
-from metseg.data.image_errors import (
-    DAMAGED,
-    DamagedImage,
-    ImageError,
-    NotAnImage,
-    UnusablePixels,
-    check_size,
-)
+from metseg.data import pictures, tiff
+from metseg.data.image_errors import NotAnImage, UnusablePixels
 from metseg.errors import MetsegError
 
-# Pillow warns of sizes that are refused here, in words of our own.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 CHANNELS = ("pre-contrast", "FLAIR", "post-contrast")
 TIFF_SUFFIXES = (".tif", ".tiff")
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg")
 _MAX_PIXELS = 2**26  # of a file on the user's own disk; a service sets a limit of its own
-_MAX_SCANS = 64  # of a progressive JPEG; each one costs as much time as a whole picture
 
 
 def kind_of(data: bytes) -> str | None:
     """Returns "TIFF", "PNG" or "JPEG" by a file's first bytes, or None."""
     if data[:4] in tiff.SIGNATURES:
         return "TIFF"
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return "PNG"
-    return "JPEG" if data[:3] == b"\xff\xd8\xff" else None
+    return next((kind for kind, start in pictures.SIGNATURES.items() if data.startswith(start)), None)
 
 
 def decode(
@@ -64,42 +48,7 @@ def decode(
         raise NotAnImage(f"{name} is a DICOM file; export the slice as TIFF or PNG")
     if kind is None:
         raise NotAnImage(f"{name} is no image or is truncated; expected TIFF, PNG or JPEG")
-    return _decode_picture(data, kind, name, max_pixels), None
-
-
-def _decode_picture(data: bytes, kind: str, name: str, max_pixels: int) -> np.ndarray:
-    """Decodes a PNG or JPEG file."""
-    try:
-        if kind == "PNG":
-            width, height, bits, colours = struct.unpack_from(">IIBB", data, 16)
-            check_size(name, width=width, height=height, max_pixels=max_pixels)
-            if bits == 16 and colours != 0:  # Pillow would keep the upper 8 bits and say nothing
-                raise UnusablePixels(f"{name} has 16 bits a channel; rescale it to 8 bits and save it again")
-            with _opened(data, kind) as picture:
-                picture.verify()  # of its checksums; reading the pixels does not look at them
-        elif data.count(b"\xff\xda") > _MAX_SCANS:
-            raise UnusablePixels(f"{name} is a JPEG of very many scans; save it again as PNG")
-        with _opened(data, kind) as picture:
-            check_size(name, width=picture.width, height=picture.height, max_pixels=max_pixels)
-            if getattr(picture, "n_frames", 1) > 1:
-                raise UnusablePixels(f"{name} has several pages; save each slice as a file of its own")
-            if picture.mode not in _STORED_AS:
-                raise UnusablePixels(f"{name} is stored as {picture.mode}; save it as grey or RGB")
-            picture.load()
-            return np.array(picture.convert(_STORED_AS[picture.mode]))
-    except ImageError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise UnusablePixels(f"{name} has far too many pixels; crop or shrink it") from error
-    except Exception as error:  # Pillow raises many kinds on damaged files
-        raise DamagedImage(f"{name} {DAMAGED}") from error
-
-
-_STORED_AS = {"1": "L", "L": "L", "I;16": "I;16", "LA": "RGBA", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA"}
-
-
-def _opened(data: bytes, kind: str) -> Image.Image:
-    return Image.open(BytesIO(data), formats=[kind])
+    return pictures.read_picture(data, kind, name, max_pixels=max_pixels), None
 
 
 def checked_image(pixels: np.ndarray, name: str) -> np.ndarray:

@@ -133,6 +133,9 @@ def _check(directory: _Directory, data: bytes, name: str, max_pixels: int) -> No
     bits = values.get(_BITS, (1,))
     if not 1 <= min(bits) <= max(bits) <= 64 or not set(values.get(_FORMAT, (1,))) <= {1, 2, 3, 4}:
         raise UnusablePixels(f"{name} holds numbers of an unusual kind; save it with 8 or 16 bits")
+    size = width * height * samples * max(bits) // 8
+    if size > 16 * max_pixels:
+        raise UnusablePixels(f"{name} holds {size // 10**6} MB of numbers; save it with 8 or 16 bits")
     if _TILE_WIDTH in values:
         tile_width, tile_height = values[_TILE_WIDTH][0], values[_TILE_HEIGHT][0]
         padded = math.ceil(width / tile_width) * math.ceil(height / tile_height) * tile_width * tile_height

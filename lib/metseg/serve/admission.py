@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from metseg.predict import _cores
+from metseg.predict import cores
 from metseg.serve.metrics import Metrics
 from metseg.serve.refusals import RequestError, try_again
 
@@ -26,7 +26,7 @@ class Limits:
         upload_seconds: The longest that sending one may take.
     """
 
-    at_once: int = field(default_factory=lambda: _cores())
+    at_once: int = field(default_factory=cores)
     waiting: int = 32
     uploads: int = 128
     upload_bytes: int = 128 * 2**20

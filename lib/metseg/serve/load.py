@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,10 +24,14 @@ from metseg.serve.admission import Limits
 _READY_SECONDS = 120.0
 _SERVE = """
 import json, sys
+from metseg.errors import MetsegError
 from metseg.serve.admission import Limits
 from metseg.serve.server import serve
 settings = json.loads(sys.argv[1])
-serve(**settings | {"limits": Limits(**settings["limits"]), "log_level": "WARNING"})
+try:
+    serve(**settings | {"limits": Limits(**settings["limits"]), "log_level": "WARNING"})
+except MetsegError as error:
+    sys.exit(str(error))
 """
 
 
@@ -117,13 +122,13 @@ def phantom_slices(*, size: int = 256, count: int = 16) -> list[bytes]:
 @contextmanager
 def _running(
     models: Mapping[str, Path], *, workers: int, limits: Limits | None, threads: int
-) -> Iterator[tuple[str, psutil.Popen]]:
+) -> Iterator[tuple[str, subprocess.Popen]]:
     """Runs the service in a process of its own; yields its address and the process, when it is ready."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     settings = {"port": port, "workers": workers, "threads": threads, "limits": asdict(limits or Limits())}
     settings |= {"models": {name: str(Path(folder).absolute()) for name, folder in models.items()}}
-    process = psutil.Popen([sys.executable, "-c", _SERVE, json.dumps(settings)])
+    process = subprocess.Popen([sys.executable, "-c", _SERVE, json.dumps(settings)])
     address = f"http://127.0.0.1:{port}"
     try:
         _wait_until_ready(address, process)
@@ -133,7 +138,7 @@ def _running(
         process.wait()
 
 
-def _wait_until_ready(address: str, process: psutil.Popen) -> None:
+def _wait_until_ready(address: str, process: subprocess.Popen) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -142,7 +147,7 @@ def _wait_until_ready(address: str, process: psutil.Popen) -> None:
         except httpx.TransportError:
             pass
         time.sleep(0.05)
-    raise MetsegError("the service did not start; start it by itself to see why: metseg serve")
+    raise MetsegError("the service did not start; what it said stands above, or call: metseg serve")
 
 
 async def _send(
@@ -194,6 +199,7 @@ def _percentile_ms(seconds: Sequence[float], share: int) -> float | None:
     return 1000 * float(np.percentile(seconds, share)) if seconds else None
 
 
-def _rss_mb(process: psutil.Popen) -> float:
-    family = [process, *process.children(recursive=True)]
+def _rss_mb(process: subprocess.Popen) -> float:
+    parent = psutil.Process(process.pid)
+    family = [parent, *parent.children(recursive=True)]
     return sum(each.memory_info().rss for each in family) / 1e6

@@ -108,13 +108,13 @@ def about(state: DashboardState) -> dict:
     facts = []
     for network in state.networks:
         model = state.models[network]
-        data, score = model["data"], model.get("validation_dice")
+        data = model["data"]
         facts.append(
             {
                 "label": label_of(network),
                 "data": data["name"],
                 "licence": data["licence"],
-                "score": "validation Dice unknown" if score is None else f"validation Dice {score:.3f}",
+                "score": _score(model),
                 "caution": data["caution"],
             }
         )
@@ -129,3 +129,11 @@ def example_buttons() -> list[dict]:
         small = cv2.resize(flair, (_THUMB_PX, _THUMB_PX), interpolation=cv2.INTER_AREA)
         buttons.append({"name": example.name, "title": example.title, "picture": pictures.for_page(small)})
     return buttons
+
+
+def _score(model: dict) -> str:
+    """What a network is worth on slices that come one by one, which some are not made for."""
+    alone, whole = model.get("validation_dice_single_slices"), model.get("validation_dice")
+    if alone is not None:
+        return f"validation Dice {alone:.2f} (single slices)"
+    return "validation Dice unknown" if whole is None else f"validation Dice {whole:.2f}"

@@ -4,8 +4,8 @@ import ipaddress
 import logging
 import secrets
 import socket
-from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from jupyter_server.utils import url_path_join
 from tornado.httpserver import HTTPServer
@@ -25,7 +25,7 @@ _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline'; img-src blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
-_WEBSOCKET_BYTES = 64 * 2**20  # uploads come in small pieces; this is a bound, not their size
+_WEBSOCKET_BYTES = 4 * 2**20  # of one message; an upload comes in pieces of half a megabyte
 
 
 class DashboardServer(Voila):
@@ -42,7 +42,7 @@ class DashboardServer(Voila):
 
     def listen(self) -> None:
         HTTPServer(self.app, xheaders=True).add_sockets(self.sockets)
-        self.report(f"The dashboard is at {self.address} (Ctrl-C ends it)")
+        print(f"The dashboard is at {self.address} (Ctrl-C ends it)", flush=True)
         self.ioloop = IOLoop.current()
         try:
             self.ioloop.start()
@@ -61,10 +61,8 @@ def serve_dashboard(
     preheat: int = 1,
     idle_minutes: float = 30,
     base_url: str = "/",
-    notebook: Path | None = None,
-    report: Callable[[str], None] = print,
 ) -> None:
-    """Serves the dashboard until it is interrupted.
+    """Serves the dashboard until it is interrupted, and prints where it is.
 
     Args:
         host: Address to listen on; "0.0.0.0" for all.
@@ -75,8 +73,6 @@ def serve_dashboard(
         preheat: Kernels that wait for a visitor, so that the page is there at once; at most `max_kernels`.
         idle_minutes: A kernel whose visitor does nothing for so long is ended.
         base_url: Path before all addresses, for a reverse proxy that forwards it.
-        notebook: The notebook to show; `notebooks/dashboard.ipynb` if left out.
-        report: Called with the sentence that tells the address.
 
     Raises:
         MetsegError: There is no released model, the port is taken, the host is none of this machine's, or
@@ -86,7 +82,7 @@ def serve_dashboard(
         logging.getLogger(name).setLevel(logging.ERROR)  # strangers at the door are no news
     released_models(released_dir())  # a server without any would only show errors
     token = _token(host, token)
-    notebook = Path(notebook or project_root() / "notebooks" / "dashboard.ipynb").resolve()
+    notebook = project_root() / "notebooks" / "dashboard.ipynb"
     base_url = url_path_join("/", base_url, "/")
     sockets = _listen(host, port)
     port = sockets[0].getsockname()[1]
@@ -130,8 +126,8 @@ def serve_dashboard(
         "KernelRestarter": {"restart_limit": 0},
     }
     server = DashboardServer(config=Config(config))
-    server.sockets, server.report = sockets, report
-    query = f"?token={token}" if token else ""
+    server.sockets = sockets
+    query = f"?token={quote(token, safe='')}" if token else ""
     server.address = f"http://{_shown_host(host)}:{port}{base_url}{query}"
     server.initialize([])
     server.start()

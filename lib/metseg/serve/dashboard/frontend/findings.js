@@ -29,7 +29,7 @@ function agreement({ network, dice, hit, extra, missed }) {
   const score = dice == null ? "not defined: mask and reference are both empty" : dice.toFixed(3);
   return h("div", { class: "ms-agreement" },
     h("p", {}, h("span", {}, network), h("b", {}, score)),
-    h("small", {}, `${hit} px in both · ${extra} px network alone · ${missed} px reference alone`));
+    h("small", {}, `${hit} px in both · ${extra} px extra · ${missed} px missed`));
 }
 
 function download(name, bytes) {

@@ -60,6 +60,7 @@ function render({ model, el }) {
     progress: (upload) => {
       bar.hidden = !upload;
       if (upload) bar.value = upload.sent / upload.file.size;
+      allowReference();
     },
   });
   bar.hidden = true;
@@ -80,6 +81,10 @@ function render({ model, el }) {
   const adding = choose("reference");
   const add = h("label", { class: "ms-link" }, adding, "Add a reference mask …");
   const reference = h("div", { class: "ms-chip" });
+  const allowReference = () => { // to a slice that is there, and not while another one is on its way
+    adding.disabled = !model.get("slice").name || !bar.hidden;
+    add.classList.toggle("ms-disabled", adding.disabled);
+  };
   el.append(h("section", { class: "ms-panel" },
     h("h2", {}, "Slice"), zone, bar, chip, notes,
     h("div", { class: "ms-examples-row" }, h("p", { class: "ms-hint" }, "Examples"), examples), add, reference));
@@ -95,7 +100,7 @@ function render({ model, el }) {
     const files = [...(dataTransfer?.files ?? [])];
     if (!files.length) return;
     if (files.length > 1) return fail("One slice at a time: drop a single file.");
-    start(files[0], target.closest?.(".ms-reference") && !adding.disabled ? "reference" : "slice");
+    start(files[0], add.contains(target) && !adding.disabled ? "reference" : "slice");
   });
 
   follow(model, ["slice", "reference", "examples"], () => {
@@ -103,8 +108,7 @@ function render({ model, el }) {
     chip.replaceChildren(...(slice.name ? [h("b", {}, slice.name), h("span", {}, slice.details)] : []));
     notes.replaceChildren(...(slice.notes ?? []).map((note) => h("li", {}, note)));
     zone.classList.toggle("ms-loaded", Boolean(slice.name));
-    adding.disabled = !slice.name;
-    add.classList.toggle("ms-disabled", !slice.name);
+    allowReference();
     add.hidden = Boolean(mask.name);
     reference.replaceChildren(...(mask.name ? [
       h("span", {}, "Reference:"), h("b", {}, mask.name),

@@ -19,7 +19,7 @@ const LEGENDS = {
   original: () => [], contrast: () => [h("span", {}, "the contrast that the network gets")],
   heat: () => [ramp("probability 0", "1")],
   gates: () => [ramp("least open", "most")],
-  comparison: () => [swatch("hit", "both"), swatch("extra", "network alone"), swatch("missed", "reference alone")],
+  comparison: () => [swatch("hit", "in both"), swatch("extra", "extra"), swatch("missed", "missed")],
 };
 
 // The borders of the lesions over a picture: invisible, but for the one that is picked or pointed at.
@@ -66,7 +66,7 @@ function figures(model, view) {
 }
 
 function missing(model, view) {
-  if (view === "comparison") return "Add a reference mask, at the left, to see what was found, invented and missed.";
+  if (view === "comparison") return "Add a reference mask, at the left, to see what is in both masks, extra, or missed.";
   const without = model.get("networks").filter((_, index) => !model.get("gates")[index]?.length);
   if (view === "gates" && without.length) {
     const other = without.length < model.get("networks").length ? "." : "; choose Attention U-Net to see what its gates look at.";

@@ -133,6 +133,10 @@ class Manager {
 const page = JSON.parse(document.getElementById("dashboard-page").textContent);
 const kernel = new Kernel(page.kernelId, page.baseUrl);
 const root = document.getElementById("dashboard");
+kernel.statusChanged.connect(() => { // later, the dashboard itself tells
+  const progress = document.getElementById("progress");
+  if (progress) progress.textContent = "The session ended before it began. Reload the page.";
+});
 kernel.open();
 new Manager(kernel).render(page.modelId, root).then(() => document.getElementById("starting").remove());
 // A closed tab gives its seat back at once.

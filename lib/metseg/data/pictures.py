@@ -1,0 +1,52 @@
+"""PNG and JPEG files become pixels. Sizes are judged before a pixel is decoded."""
+
+import struct
+import warnings
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from metseg.data.image_errors import DAMAGED, TRUNCATED, DamagedImage, ImageError, UnusablePixels, check_size
+
+# Pillow warns of sizes that are refused here, in words of our own.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+SIGNATURES = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff"}
+_PNG_END = b"IEND\xaeB`\x82"
+_MAX_SCANS = 64  # of a progressive JPEG; each one costs as much time as a whole picture
+# Pillow's modes, and the ones that their pixels are given in.
+_MODES = {"1": "L", "L": "L", "I;16": "I;16", "LA": "RGBA", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA"}
+
+
+def read_picture(data: bytes, kind: str, name: str, *, max_pixels: int) -> np.ndarray:
+    """Decodes a PNG or JPEG file; `kind` is a key of `SIGNATURES`, the rest as in `images.decode`."""
+    try:
+        if kind == "PNG":
+            width, height, bits, colours = struct.unpack_from(">IIBB", data, 16)
+            check_size(name, width=width, height=height, max_pixels=max_pixels)
+            if bits == 16 and colours != 0:  # Pillow would keep the upper 8 bits and say nothing
+                raise UnusablePixels(f"{name} has 16 bits a channel; rescale it to 8 bits and save it again")
+            if _PNG_END not in data:
+                raise DamagedImage(f"{name} {TRUNCATED}")
+            with _opened(data, kind) as picture:
+                picture.verify()  # its checksums, which are not looked at when the pixels are read
+        elif data.count(b"\xff\xda") > _MAX_SCANS:
+            raise UnusablePixels(f"{name} is a JPEG of very many scans; save it again as PNG")
+        with _opened(data, kind) as picture:
+            check_size(name, width=picture.width, height=picture.height, max_pixels=max_pixels)
+            if getattr(picture, "n_frames", 1) > 1:
+                raise UnusablePixels(f"{name} has several pages; save each slice as a file of its own")
+            if picture.mode not in _MODES:
+                raise UnusablePixels(f"{name} is stored as {picture.mode}; save it as grey or RGB")
+            picture.load()
+            return np.array(picture.convert(_MODES[picture.mode]))
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UnusablePixels(f"{name} has far too many pixels; crop or shrink it") from error
+    except Exception as error:  # Pillow raises many kinds on damaged files
+        raise DamagedImage(f"{name} {DAMAGED}") from error
+
+
+def _opened(data: bytes, kind: str) -> Image.Image:
+    return Image.open(BytesIO(data), formats=[kind])

@@ -1,0 +1,171 @@
+"""PNG and JPEG files: what is kept, what is refused, and that a bomb costs nothing."""
+
+import io
+import struct
+import tracemalloc
+import zlib
+from contextlib import suppress
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from metseg.data.image_errors import DamagedImage, NotAnImage, UnusablePixels
+from metseg.data.images import decode, kind_of
+
+RGB = np.arange(768, dtype=np.uint8).reshape(16, 16, 3)
+
+
+def saved(image: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(
+    width: int, height: int, *, bits: int = 8, colours: int = 2, pixels: bytes = b"", extra: bytes = b""
+) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, 0)
+    parts = chunk(b"IHDR", header), extra, chunk(b"IDAT", zlib.compress(pixels)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("options", [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_QUALITY, 50]])
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("grey", [True, False])
+def test_pixels_are_those_that_opencv_reads(suffix, options, grey, noise):
+    image = noise(3, (40, 56))
+    data = cv2.imencode(suffix, image[..., 0] if grey else image, options)[1].tobytes()
+    expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels, spacing = decode(data, "a")
+    assert spacing is None
+    assert (pixels == (expected if grey else expected[..., ::-1])).all()
+
+
+@pytest.mark.parametrize(
+    ("mode", "shape", "dtype"),
+    [
+        ("1", (16, 16), np.uint8),
+        ("L", (16, 16), np.uint8),
+        ("P", (16, 16, 3), np.uint8),
+        ("LA", (16, 16, 4), np.uint8),
+        ("RGB", (16, 16, 3), np.uint8),
+        ("RGBA", (16, 16, 4), np.uint8),
+    ],
+)
+def test_a_png_of_every_kind_keeps_its_channels(mode, shape, dtype):
+    pixels, _ = decode(saved(Image.fromarray(RGB).convert(mode), "PNG"), "a")
+    assert (pixels.shape, pixels.dtype) == (shape, dtype)
+
+
+def test_the_colours_of_a_palette_are_looked_up():
+    picture = Image.fromarray(np.array([[0, 1, 1]], np.uint8), "P")
+    picture.putpalette([10, 20, 30, 40, 50, 60])
+    assert decode(saved(picture, "PNG"), "a")[0].tolist() == [[[10, 20, 30], [40, 50, 60], [40, 50, 60]]]
+
+
+def test_a_bilevel_png_is_black_and_white():
+    picture = Image.fromarray(np.array([[0, 255, 255]], np.uint8)).convert("1")
+    assert decode(saved(picture, "PNG"), "a")[0].tolist() == [[0, 255, 255]]
+
+
+def test_sixteen_bits_of_grey_are_kept():
+    grey = np.array([[0, 1, 256, 65_535]], np.uint16)
+    pixels, _ = decode(saved(Image.fromarray(grey), "PNG"), "a")
+    assert pixels.dtype == np.uint16
+    assert (pixels == grey).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (png(0, 4), "is 0 × 4 px, so it has no pixel"),
+        (png(100_000, 100_000), "is 100000 × 100000 px; the most is"),
+        (png(2**32 - 1, 1), "is 4294967295 × 1 px; the most is"),
+        (png(2, 2, bits=16, pixels=bytes(26)), "has 16 bits a channel; rescale it to 8 bits"),
+        (saved(Image.fromarray(RGB).convert("CMYK"), "JPEG"), "is stored as CMYK; save it as grey or RGB"),
+        *[
+            (
+                saved(Image.fromarray(RGB), kind, save_all=True, append_images=[Image.fromarray(RGB[::-1])]),
+                "several pages",
+            )
+            for kind in ("PNG", "MPO")
+        ],
+    ],
+)
+def test_what_no_slice_would_be_stored_as_is_refused(data, sentence):
+    with pytest.raises(UnusablePixels, match=f"^a .*{sentence}"):
+        decode(data, "a")
+
+
+def test_the_limit_is_the_callers():
+    for data in (saved(Image.fromarray(RGB), "PNG"), saved(Image.fromarray(RGB), "JPEG")):
+        assert decode(data, "a", max_pixels=256)[0].shape == RGB.shape
+        with pytest.raises(UnusablePixels, match="is 16 × 16 px; the most is"):
+            decode(data, "a", max_pixels=255)
+
+
+def test_a_jpeg_that_claims_more_pixels_than_any_is_refused():
+    data = bytearray(saved(Image.fromarray(RGB), "JPEG"))
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = b"\xff\xff\xff\xff"
+    with pytest.raises(UnusablePixels, match="^a has far too many pixels"):
+        decode(bytes(data), "a")
+
+
+def test_a_jpeg_that_repeats_its_scans_is_refused():
+    data = saved(Image.fromarray(RGB), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    with pytest.raises(UnusablePixels, match="^a is a JPEG of very many scans"):
+        decode(data[:last] + data[last:-2] * 60 + data[-2:], "a")
+
+
+@pytest.mark.parametrize(("text", "between"), [(b"zTXt", b"\0"), (b"iTXt", b"\1\0\0\0"), (b"iCCP", b"\0")])
+def test_text_that_inflates_costs_no_memory(text, between):
+    bomb = chunk(text, b"a\0" + between + zlib.compress(bytes(10**8)))
+    data = png(4, 4, pixels=bytes(52), extra=bomb)
+    tracemalloc.start()
+    with suppress(DamagedImage):
+        assert decode(data, "a")[0].shape == (4, 4, 3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10**7
+
+
+def test_a_wrong_checksum_is_noticed():
+    data = bytearray(saved(Image.fromarray(RGB), "PNG"))
+    at = data.index(b"IEND") - 8  # the last four bytes of the pixels' chunk
+    data[at] ^= 1
+    with pytest.raises(DamagedImage, match="^a is truncated or damaged; copy it again"):
+        decode(bytes(data), "a")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_cut_is_noticed_wherever_it_is(kind):
+    data = saved(Image.fromarray(RGB), kind)
+    for end in range(8, len(data) - 1):
+        with pytest.raises(DamagedImage, match="^a is truncated.*; copy it again"):
+            decode(data[:end], "a")
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "WEBP", "PPM"])
+def test_pictures_of_other_kinds_are_no_image_here(kind):
+    with pytest.raises(NotAnImage, match="^a is no image or is truncated; expected TIFF, PNG or JPEG"):
+        decode(saved(Image.fromarray(RGB), kind), "a")
+
+
+def test_dicom_is_told_by_name():
+    with pytest.raises(NotAnImage, match="^a is a DICOM file; export the slice as TIFF or PNG"):
+        decode(bytes(128) + b"DICM" + bytes(64), "a")
+
+
+def test_the_kind_is_told_by_content():
+    assert kind_of(saved(Image.fromarray(RGB), "PNG")) == "PNG"
+    assert kind_of(saved(Image.fromarray(RGB), "JPEG")) == "JPEG"
+    assert [kind_of(start + bytes(9)) for start in (b"II*\0", b"MM\0+")] == ["TIFF", "TIFF"]
+    assert kind_of(b"") is None
