@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tiny_runs import DATA, SIZE
 
 from metseg.data.image_errors import MAX_SIDE
 from metseg.encode import mask_png
-from metseg.serve.admission import Limits
+from metseg.serve.admission import Admission, Limits
 from metseg.serve.api import create_app
 from metseg.serve.segmentation import Models
 from metseg.serve.segmentation import segment as segment_slice
@@ -46,6 +47,14 @@ def client(models):
 
 def segment(client: httpx.Client, file: bytes = PNG, /, **kwargs) -> httpx.Response:
     return client.post("/predict", files={"file": file}, **kwargs)
+
+
+def wait_for(condition: Callable[[], object], *, seconds: float = 30) -> None:
+    """Waits until a condition holds; fails where it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
+        time.sleep(0.01)
 
 
 def mask_of(answer: httpx.Response) -> np.ndarray:
@@ -302,15 +311,38 @@ def test_it_lives_at_once_and_segments_when_the_models_are_loaded(models, monkey
             assert refused(answer) == (503, "not_ready")
             assert answer.headers["retry-after"] == "1"
         may_load.set()
-        while client.get("/health/ready").status_code != 200:
-            time.sleep(0.01)
+        wait_for(lambda: client.get("/health/ready").status_code == 200)
         assert segment(client).status_code == 200
 
 
 def test_a_model_that_cannot_be_loaded_is_told_in_the_log(tmp_path, caplog):
     with running(create_app({"unet": tmp_path}), ready=False) as client:
-        assert client.get("/health/ready").status_code == 503
+        wait_for(lambda: client.get("/health/ready").status_code == 500)
     assert "model.onnx is missing" in caplog.text
+
+
+def test_a_fault_while_loading_is_told_in_the_log_and_to_all_who_ask(models, monkeypatch, caplog):
+    secret, closed, close = "JANE" + " DOE", threading.Event(), Admission.close
+
+    def fail(self):
+        raise RuntimeError(secret)
+
+    def close_and_tell(self):
+        close(self)
+        closed.set()
+
+    monkeypatch.setattr(Models, "load", fail)
+    monkeypatch.setattr(Admission, "close", close_and_tell)
+    with running(create_app(models), ready=False) as client:
+        wait_for(lambda: client.get("/health/ready").status_code != 503)
+        for answer in (client.get("/health/ready"), client.get("/models"), segment(client)):
+            assert refused(answer) == (500, "internal_error")
+            assert "could not be loaded" in answer.json()["message"]
+        assert client.get("/health").status_code == 200
+    (told,) = [record for record in caplog.records if record.levelname == "CRITICAL"]
+    assert "RuntimeError" in told.getMessage() and "test_api.py" in told.getMessage()
+    assert "JANE" not in caplog.text
+    assert closed.is_set()
 
 
 @pytest.fixture
@@ -331,8 +363,7 @@ def gate(monkeypatch):
 
 def until(client: httpx.Client, figure: str) -> None:
     """Waits until a line is among the service's figures."""
-    while figure not in client.get("/metrics").text.splitlines():
-        time.sleep(0.01)
+    wait_for(lambda: figure in client.get("/metrics").text.splitlines())
 
 
 def test_who_finds_no_room_is_told_when_to_come_again(models, gate):
@@ -356,8 +387,7 @@ def test_who_finds_no_room_is_told_when_to_come_again(models, gate):
 def test_who_went_away_while_waiting_is_not_segmented(models, gate):
     with running(create_app(models, limits=Limits(at_once=1))) as client, ThreadPoolExecutor() as pool:
         first = pool.submit(segment, client)
-        while not gate.begun:
-            time.sleep(0.01)
+        wait_for(lambda: gate.begun)
         with pytest.raises(httpx.ReadTimeout):
             segment(client, timeout=0.5)
         until(client, "metseg_waiting 1.0")
@@ -378,9 +408,8 @@ def test_uploads_are_bounded_in_number_and_in_memory(models, limits):
     with running(create_app(models, limits=limits)) as client, ThreadPoolExecutor() as pool:
         header = {"content-type": "multipart/form-data; boundary=B"}
         first = pool.submit(client.post, "/predict", content=held(), headers=header)
-        while (answer := segment(client)).status_code == 200:  # until the first one is being read
-            time.sleep(0.01)
-        assert refused(answer) == (503, "busy")
+        wait_for(lambda: segment(client).status_code != 200)  # until the first one is being read
+        assert refused(segment(client)) == (503, "busy")
         release.set()
         assert refused(first.result()) == (400, "malformed_form")
         assert segment(client).status_code == 200

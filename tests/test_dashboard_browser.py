@@ -26,7 +26,7 @@ from playwright.sync_api import Error as PlaywrightError
 from metseg.encode import mask_png
 from metseg.paths import project_root, released_dir
 from metseg.plots.labels import label_of
-from metseg.postprocess import Postprocessing, label_lesions, postprocess
+from metseg.postprocess import Postprocessing, number_lesions, postprocess
 from metseg.predict import Predictor
 from metseg.released import released_models
 from metseg.serve.api import create_app
@@ -121,7 +121,7 @@ def test_an_uploaded_slice_is_segmented(page):
     mask = predictor.mask(slice_)
     tinted = np.abs(shown - shown[..., :1]).max(axis=-1) > 8
     assert mask.any() and np.array_equal(tinted, mask)  # grey outside, tinted inside
-    assert areas(page)[0] == f"{label_lesions(mask)[1][1:].max()} px"
+    assert areas(page)[0] == f"{number_lesions(mask)[1][1:].max()} px"
 
 
 def test_an_example_comes_with_its_reference(page):

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from metseg.preprocess import Preprocessing, clahe
+from metseg.preprocess import Preprocessing, clahe, intensity_limits, preprocess
 from metseg.serve.dashboard.pictures import (
     EXTRA,
     HIT,
@@ -29,9 +29,18 @@ def test_channels(noise):
 
 
 def test_the_clahe_view_has_the_size_of_the_slice(noise):
-    image, config = noise(0, (60, 80)), Preprocessing(image_size=16, clip_limit=3.0, tile_grid=4)
+    image = noise(0, (60, 80)) // 2
+    config = Preprocessing(image_size=16, clip_limit=3.0, tile_grid=4, intensity="stored")
     expected = clahe(image, clip_limit=3.0, tile_grid=4)[..., 1]
     assert np.array_equal(clahe_picture(image, "FLAIR", config), expected)
+
+
+@pytest.mark.parametrize("intensity", ["slice", "volume", "stored"])
+def test_the_clahe_view_is_the_input_of_a_network_that_takes_the_slice_at_its_own_size(noise, intensity):
+    image, config = noise(0, (64, 64)) // 3 + 20, Preprocessing(image_size=64, intensity=intensity)
+    limits = intensity_limits(image) if intensity == "volume" else None
+    expected = np.rint(preprocess(image, config, limits=limits) * 255)
+    assert np.array_equal(clahe_picture(image, "colour", config), expected)
 
 
 def test_heat_is_brighter_where_the_probability_is_higher():
@@ -78,6 +87,18 @@ def test_outlines_are_in_the_order_of_the_lesions():
     assert (first.min(axis=0).tolist(), first.max(axis=0).tolist()) == ([1, 15], [2, 16])
     assert (second.min(axis=0).tolist(), second.max(axis=0).tolist()) == ([3, 2], [6, 4])
     assert third.tolist() == [[10, 10]]
+
+
+def test_a_lesion_in_the_hole_of_another_has_an_outline_and_the_hole_has_none():
+    numbers = np.zeros((20, 20), np.int32)
+    numbers[2:18, 2:18] = 1
+    numbers[5:15, 5:15] = 0
+    numbers[8:11, 8:11] = 2
+    ring, core = outlines(numbers, 100)
+    assert len(ring) == len(core) == 1
+    for (border,), (low, high) in ((ring, (2, 17)), (core, (8, 10))):
+        points = np.reshape(border, (-1, 2))
+        assert points.min(axis=0).tolist() == [low, low] and points.max(axis=0).tolist() == [high, high]
 
 
 def test_outlines_stop_at_the_most_that_is_asked_for():

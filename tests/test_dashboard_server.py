@@ -2,18 +2,24 @@
 
 import asyncio
 import json
+import logging
 import re
 import socket
 import time
+import traceback
 from collections.abc import Callable
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
 from dashboard_process import Running, kernel_id, running_dashboard
+from jupyter_client.session import Session
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
 from metseg.errors import MetsegError
+from metseg.serve.dashboard.faults import where
+from metseg.serve.dashboard.handlers import PageConnection, PageHandler
 from metseg.serve.dashboard.voila_server import serve_dashboard
 
 TOKEN = "open & sesame"
@@ -183,6 +189,82 @@ def test_a_websocket_needs_the_token(visitor, server):
     _, page = visitor
     with server.client() as stranger, pytest.raises(HTTPClientError, match="403"):
         asyncio.run(talk(server, stranger, kernel_id(page.text), []))
+
+
+# ---- the log ----
+
+
+def raised(text: str) -> ValueError:
+    try:
+        raise ValueError(text)
+    except ValueError as error:
+        return error
+
+
+def relayed(text: str, caplog) -> str:
+    """What the server's log says when a kernel writes a text."""
+    session = Session(key=b"test")
+    _, parts = session.feed_identities(
+        session.serialize(session.msg("stream", {"name": "stderr", "text": text}))
+    )
+    connection = SimpleNamespace(session=session, log=logging.getLogger("test"))
+    PageConnection.handle_outgoing_message(connection, "iopub", [b"<IDS|MSG>", *parts])
+    return caplog.text
+
+
+def test_what_a_kernel_reports_reaches_the_log(caplog):
+    report = f"the dashboard failed: {where(raised('Jane Doe.png'))}"
+    logged = relayed(report + "\n", caplog)
+    assert report in logged and "ValueError at" in logged and "in raised" in logged
+    assert "Jane" not in logged
+
+
+def test_what_else_a_kernel_writes_reaches_the_log_without_its_text(caplog):
+    error = raised("Jane Doe.png\nholds 417")
+    text = "opening Jane Doe.png\n" + "".join(traceback.format_exception(error))
+    logged = relayed(text, caplog)
+    assert "in raised" in logged and "ValueError" in logged
+    assert "Jane" not in logged and "417" not in logged
+
+
+def test_a_kernel_that_only_chatters_leaves_a_line_that_quotes_nothing(caplog):
+    logged = relayed("Jane Doe.png", caplog)
+    assert "A page's kernel says: something" in logged and "Jane" not in logged
+
+
+def test_a_request_that_fails_is_logged_without_its_text(caplog):
+    error = raised("Jane Doe.png")
+    handler = SimpleNamespace(log=logging.getLogger("test"))
+    PageHandler.log_exception(handler, type(error), error, error.__traceback__)
+    assert "a request failed: ValueError at" in caplog.text and "Jane" not in caplog.text
+
+
+def test_a_page_that_cannot_be_made_is_logged_without_the_reason_s_text(caplog):
+    def generator():
+        raise ValueError("".join(["Jane", " Doe"]))
+
+    async def flushed():
+        pass
+
+    handler = SimpleNamespace(
+        current_user="somebody",
+        kernel_manager=SimpleNamespace(has_room=lambda: True),
+        set_header=lambda name, value: None,
+        write=lambda text: None,
+        flush=flushed,
+        get_generator=generator,
+        log=logging.getLogger("test"),
+        _sentence=lambda status: "",
+    )
+    asyncio.run(PageHandler.get(handler))
+    assert "could not be made: ValueError at" in caplog.text and "Jane Doe" not in caplog.text
+
+
+def test_the_page_asks_for_the_token_itself_whatever_the_settings_are():
+    asked = SimpleNamespace(current_user=None, request=SimpleNamespace(method="GET"))
+    asked.get_login_url = lambda: (_ for _ in ()).throw(PermissionError)
+    with pytest.raises(PermissionError):  # tornado's way of asking who it is, before anything else is done
+        PageHandler.get(asked)
 
 
 # ---- seats ----

@@ -188,6 +188,19 @@ def test_what_nobody_foresaw_is_a_sentence_too(opened, monkeypatch, caplog):
     assert "ZeroDivisionError" in caplog.text  # for whoever runs the server
 
 
+def test_the_log_says_where_a_fault_was_but_quotes_nothing(opened, monkeypatch, caplog):
+    def fail(self, image):
+        raise ValueError("Jane Doe's scan.png holds 417")
+
+    monkeypatch.setattr(CountingPredictor, "prob_map", fail)
+    upload(opened, SLICE, "Jane Doe.png", number=2)
+    assert "the dashboard failed: ValueError at" in caplog.text and "in fail" in caplog.text
+    # The source of the frame above holds the text of this test alone, not what was raised.
+    assert all(record.exc_info is None for record in caplog.records)
+    opened.controls.set_state({"network": "Jane Roe"})
+    assert "TraitError at" in caplog.text and "Jane Roe" not in caplog.text
+
+
 def test_a_network_that_is_damaged_is_a_sentence(opened, tmp_path):
     (tmp_path / "released" / "attention_unet" / "model.onnx").write_bytes(b"damaged")
     opened.controls.set_state({"network": "attention_unet"})

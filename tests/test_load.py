@@ -1,14 +1,21 @@
 """The load benchmark counts what happened; how long it took is no matter of a test."""
 
+import os
+import threading
+from contextlib import contextmanager
 from io import BytesIO
+from types import SimpleNamespace
 
 import pytest
 import tifffile
-from running_service import BRIGHT_CORNER, as_png, write_models
+from running_service import BRIGHT_CORNER, as_png, running, write_models
 
 from metseg.errors import MetsegError
+from metseg.serve import admission, load
 from metseg.serve.admission import Limits
+from metseg.serve.api import create_app
 from metseg.serve.load import measure_load, phantom_slices
+from metseg.serve.segmentation import segment
 
 SLICES = [as_png(BRIGHT_CORNER), as_png(BRIGHT_CORNER[::-1])]
 
@@ -33,17 +40,45 @@ def test_every_request_is_answered(tmp_path, workers):
     assert all(result[f"rss_mb_{when}"] > 10 for when in ("start", "middle", "end"))
 
 
-def test_who_found_no_room_comes_again_and_is_counted(tmp_path):
-    result = measure_load(
-        write_models(tmp_path),
-        clients=3,
-        requests=6,
-        alone=1,
-        slices=SLICES,
-        limits=Limits(at_once=1, waiting=0, uploads=1),
-    )
+@pytest.mark.parametrize("requests", [1, 3])
+def test_memory_is_measured_midway_through_few_requests_too(tmp_path, requests):
+    result = measure_load(write_models(tmp_path), clients=1, requests=requests, alone=0, slices=SLICES)
+    assert (result["requests"], result["errors"]) == (requests, 0)
+    assert all(result[f"rss_mb_{when}"] > 10 for when in ("start", "middle", "end"))
+
+
+def test_who_found_no_room_comes_again_and_is_counted(tmp_path, monkeypatch):
+    one_was_refused, full = threading.Event(), admission._full
+
+    def refuse():
+        one_was_refused.set()
+        return full()
+
+    def wait_and_segment(*args, **kwargs):
+        assert one_was_refused.wait(30)
+        return segment(*args, **kwargs)
+
+    @contextmanager
+    def running_here(models, *, limits, **kwargs):
+        with running(create_app(models, limits=limits)) as client:
+            yield str(client.base_url), SimpleNamespace(pid=os.getpid())
+
+    monkeypatch.setattr(admission, "_full", refuse)
+    monkeypatch.setattr("metseg.serve.api.segment", wait_and_segment)
+    monkeypatch.setattr(load, "_running", running_here)
+    limits = Limits(at_once=1, waiting=0, uploads=1)
+    models = write_models(tmp_path)
+    result = measure_load(models, clients=3, requests=6, alone=0, slices=SLICES, limits=limits)
     assert result["errors"] == 0
     assert result["retries"] > 0
+
+
+def test_who_never_finds_room_gives_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(load, "_BUSY_SECONDS", 0.5)
+    full = Limits(uploads=0)
+    result = measure_load(write_models(tmp_path), clients=2, requests=2, alone=0, slices=SLICES, limits=full)
+    assert (result["errors"], result["retries"]) == (2, 2)
+    assert result["first_error"].startswith('503: {"code":"busy"')
 
 
 def test_a_refusal_is_an_error(tmp_path):

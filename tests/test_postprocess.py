@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from metseg.postprocess import Postprocessing, label_lesions, postprocess
+from metseg.postprocess import Postprocessing, number_lesions, postprocess
 
 
 def drawn(*rows: str) -> np.ndarray:
@@ -81,7 +81,7 @@ def test_pixels_that_touch_by_a_corner_are_one_lesion():
         "..#..",
     )
     assert mask_of(mask, min_lesion_px=3).tolist() == drawn("#....", ".#...", "..#..").tolist()
-    labels, areas = label_lesions(mask)
+    labels, areas = number_lesions(mask)
     assert labels.dtype == np.int32 and labels.shape == mask.shape
     assert sorted(areas[1:].tolist()) == [1, 3] and areas[0] == 11
     assert [np.count_nonzero(labels == number) for number in range(3)] == areas.tolist()

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from metseg.preprocess import Preprocessing, clahe, intensity_limits, preprocess, preprocess_mask, restore
+from metseg.preprocess import (
+    Preprocessing,
+    clahe,
+    intensity_limits,
+    preprocess,
+    preprocess_mask,
+    restore,
+    stretch,
+)
 
 INTENSITIES = ["slice", "volume", "stored"]
 ODD_SHAPES = [(1, 1), (1, 40), (40, 1), (2, 3), (17, 301), (301, 17), (16, 16), (15, 16), (33, 32), (2000, 3)]
@@ -57,6 +65,12 @@ def test_grey_values_are_stretched_between_the_limits():
     assert prepared[12, 4].tolist() == [1, 1, 1]
     assert (np.rint(prepared[0, 0] * 255) == 102).all()  # (90 - 50) * 255 / 100
     assert prepared[15, 15].tolist() == [0, 0, 0]  # below the lowest limit
+
+
+def test_stretch_keeps_the_size_and_clips_beyond_the_limits():
+    image = np.uint8([[[10, 0], [20, 50], [30, 255]]])
+    stretched = stretch(image, np.float32([[20, 30], [0, 255]]))
+    assert stretched.dtype == np.uint8 and stretched.tolist() == [[[0, 0], [0, 50], [255, 255]]]
 
 
 def test_limits_of_the_volume_are_used_channel_by_channel():

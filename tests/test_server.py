@@ -35,11 +35,12 @@ class Service:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", START, arguments], stderr=log, env={"TMPDIR": str(tmp)}
             )
+        deadline = time.monotonic() + 60
         while not (found := re.search(r"listens on (http://127.0.0.1:(\d+))", self.log.read_text())):
-            assert self.process.poll() is None, self.log.read_text()
+            assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
         self.address, self.port = found[1], int(found[2])
-        while True:
+        while time.monotonic() < deadline:
             try:
                 if httpx.get(f"{self.address}/health/ready").status_code == 200:
                     break
@@ -47,6 +48,8 @@ class Service:
                 pass
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.02)
+        else:
+            raise AssertionError(f"not ready in time: {self.log.read_text()}")
 
     def segment(self) -> httpx.Response:
         return httpx.post(f"{self.address}/predict", files={"file": ("JANE_DOE_1970.png", PNG)})
@@ -89,7 +92,9 @@ def test_what_is_in_flight_is_finished_when_the_service_is_told_to_end(start, wo
     service = start(workers)
     connection, rest = half_sent(service.port)
     service.process.terminate()
+    deadline = time.monotonic() + 30
     while service.log.read_text().count("Shutting down") < workers:
+        assert time.monotonic() < deadline, service.log.read_text()
         time.sleep(0.02)
     connection.sendall(rest)
     assert read_all(connection).startswith(b"HTTP/1.1 200 OK")

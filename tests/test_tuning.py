@@ -101,7 +101,7 @@ def test_other_patients_have_no_say(model_dir, tmp_path):
 
 def test_without_validation_patients(model_dir, tmp_path):
     before = chosen(model_dir)
-    with pytest.raises(MetsegError, match="no scan of .* validation patients"):
+    with pytest.raises(MetsegError, match="no scan of TEST_0002, on whom .* was validated; give the scans"):
         choose_postprocessing(model_dir, cases_of(tmp_path / "scans", TEST_0001=scan(8, 2)))
     assert chosen(model_dir) == before
 

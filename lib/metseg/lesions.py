@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metseg.postprocess import label_lesions
+from metseg.postprocess import number_lesions
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def measure_lesions(
     """
     if mask.ndim != 2 or mask.shape != prob_map.shape:
         raise ValueError(f"mask is {mask.shape}, prob_map {prob_map.shape}; give both of one (H, W)")
-    labels, areas = label_lesions(mask)
+    labels, areas = number_lesions(mask)
     first = np.unique(labels[mask], return_index=True)[1]  # OpenCV numbers blocks of 2 × 2, not pixels
     order = np.lexsort((first, -areas[1:])) + 1
     rank = np.zeros(len(areas), np.int32)

@@ -43,7 +43,7 @@ def postprocess(prob_map: np.ndarray, config: Postprocessing) -> np.ndarray:
     return mask
 
 
-def label_lesions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def number_lesions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Numbers the lesions of an (H, W) bool mask: pixels that touch, corners included, are one lesion.
 
     Returns:
@@ -54,7 +54,7 @@ def label_lesions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _drop_small(mask: np.ndarray, min_px: int) -> None:
-    labels, areas = label_lesions(mask)
+    labels, areas = number_lesions(mask)
     mask &= (areas >= min_px)[labels]
 
 

@@ -50,6 +50,18 @@ def intensity_limits(image: np.ndarray) -> np.ndarray:
     return limits
 
 
+def stretch(image: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Makes each channel's lower limit 0 and its upper limit 255; what lies beyond them is clipped.
+
+    Args:
+        image: (…, C) uint8.
+        limits: (C, 2), as `intensity_limits` returns them.
+    """
+    low, high = limits.T
+    scale = 255 / np.maximum(high - low, 1)
+    return np.clip(np.rint((image - low) * scale), 0, 255).astype(np.uint8)
+
+
 def clahe(image: np.ndarray, *, clip_limit: float, tile_grid: int) -> np.ndarray:
     """Equalises each channel's histogram tile by tile, with limited contrast.
 
@@ -104,9 +116,7 @@ def preprocess(image: np.ndarray, config: Preprocessing, *, limits: np.ndarray |
     shrinks = max(image.shape[:2]) > config.image_size
     fitted = _fit(image, config.image_size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     if config.intensity != "stored":
-        low, high = (intensity_limits(image) if limits is None else limits).T
-        scale = 255 / np.maximum(high - low, 1)
-        fitted = np.clip(np.rint((fitted - low) * scale), 0, 255).astype(np.uint8)
+        fitted = stretch(fitted, intensity_limits(image) if limits is None else limits)
     equalised = clahe(fitted, clip_limit=config.clip_limit, tile_grid=config.tile_grid)
     return equalised.astype(np.float32) / 255
 

@@ -10,7 +10,9 @@ MAX_MB = 10  # a released model is part of the repository
 
 
 def released_models(folder: Path) -> dict[str, dict]:
-    """Returns {model name: its `model.json`}, best validation Dice first: the first one is the default.
+    """Returns {model name: its `model.json`}, the default first.
+
+    That is the one with the best validation Dice on single slices, which is what is served.
 
     Raises:
         MetsegError: There is none.
@@ -18,8 +20,8 @@ def released_models(folder: Path) -> dict[str, dict]:
     found = {path.parent.name: read_json(path) for path in sorted(Path(folder).glob("*/model.json"))}
     if not found:
         raise MetsegError(f"no released model in {shown(folder)}; train one and call: metseg release RUN")
-    best_first = sorted(found.items(), key=lambda item: item[1].get("validation_dice") or 0, reverse=True)
-    return dict(best_first)
+    key = "validation_dice_single_slices"
+    return dict(sorted(found.items(), key=lambda item: item[1].get(key) or 0, reverse=True))
 
 
 def release(model_dir: Path, folder: Path) -> Path:

@@ -10,7 +10,7 @@ import pandas as pd
 from metseg.data.cases import CaseFiles, load_case
 from metseg.data.split import read_split
 from metseg.errors import MetsegError
-from metseg.files import read_json, write_json
+from metseg.files import read_json, shown, write_json
 from metseg.metrics import dice_from_counts, label_lesions
 from metseg.postprocess import Postprocessing, postprocess
 from metseg.predict import Predictor
@@ -30,14 +30,15 @@ def choose_postprocessing(
 ) -> pd.DataFrame:
     """Chooses threshold, smallest lesion, hole filling and flip averaging, and writes them to `model.json`.
 
-    The best mean volume Dice of the validation patients wins, among settings that find at least as many of
-    their lesions as the bare threshold of 1/2 does: Dice alone would drop small metastases, which hardly
-    weigh in a volume. The mirrored look is taken only if it gains `FLIP_GAIN`. What the choice is worth on
-    slices uploaded one by one is measured and written as well.
+    Of the settings whose mean volume Dice of the validation patients is within 0.003 of the best, the one
+    that does least is taken: holes left open, small lesions kept, the threshold near 1/2. Only those count
+    that find at least as many lesions as the bare threshold of 1/2 does: Dice alone would drop small
+    metastases, which hardly weigh in a volume. The mirrored look is taken only if it gains `FLIP_GAIN`. What
+    the choice is worth on slices uploaded one by one is measured and written as well.
 
     Args:
         model_dir: Folder of an exported model.
-        cases: Cases, of which those of the model's validation patients are used.
+        cases: Cases, those of all the model's validation patients among them; no others are used.
         on_case: Called with (finished, of) after each case.
 
     Returns:
@@ -46,13 +47,16 @@ def choose_postprocessing(
         lesions_found, chosen.
 
     Raises:
-        MetsegError: None of the cases is of a validation patient.
+        MetsegError: A validation patient is not among the cases.
     """
     model_dir = Path(model_dir)
     validation = set(read_split(model_dir / "split.json").validation)
     files = [each for each in cases if each.patient_id in validation]
-    if not files:
-        raise MetsegError(f"no scan of {model_dir}'s validation patients; give the scans it was trained on")
+    if missing := sorted(validation - {each.patient_id for each in files}):
+        raise MetsegError(
+            f"no scan of {', '.join(missing)}, on whom {shown(model_dir)} was validated; "
+            "give the scans it was trained on"
+        )
     predictor, rows = Predictor(model_dir), []
     for k, each in enumerate(files):
         case = load_case(each)

@@ -53,26 +53,54 @@ def test_alpha_is_left_out(noise, alpha):
         ([0, 0, 0, 0], np.float32, [0, 0, 0, 0]),
     ],
 )
-def test_other_numbers_are_stretched_from_the_lowest_to_the_highest(values, dtype, expected):
+def test_other_numbers_are_stretched_to_eight_bits(values, dtype, expected):
     image, notes = as_slice(np.array(values, dtype).reshape(2, 2), "a")
     assert image[..., 1].ravel().tolist() == expected
     assert f"{np.dtype(dtype)} values" in notes[0] and "rescaled" in notes[0]
 
 
-def test_channels_keep_their_proportion_to_each_other():
-    pixels = np.array([[[0, 100, 510], [10, 20, 30]]], np.uint16)
-    assert as_slice(pixels, "a")[0].tolist() == [[[0, 50, 255], [5, 10, 15]]]
+def test_each_channel_is_stretched_by_itself():
+    ramp = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    image, (note,) = as_slice(np.dstack([ramp, 7 + 2 * ramp, 200 * ramp]), "a")
+    assert (image == ramp[..., None]).all()  # none is darker for another that is bright
+    assert note.startswith("Its uint16 values were rescaled to 0 … 255, each channel by itself")
+    assert note.endswith("99.9th percentile: 0 to 255; 7 to 517; 0 to 51000.")
+
+
+def test_a_hot_pixel_does_not_darken_the_rest():
+    grey = np.arange(2000, dtype=np.uint16).reshape(40, 50) % 256
+    expected = as_slice(grey, "a")[0]
+    grey[0, 0] = 65_535
+    image, notes = as_slice(grey, "a")
+    assert image[0, 0].tolist() == [255] * 3
+    assert (image[0, 1:] == expected[0, 1:]).all() and (image[1:] == expected[1:]).all()
+    assert "0 to 255." in notes[0]
+
+
+def test_a_channel_that_is_nearly_all_background_goes_up_to_its_highest_value():
+    grey = np.zeros((100, 100), np.uint16)
+    grey[3, 3:5] = 150, 300
+    assert as_slice(grey, "a")[0][3, 2:6, 0].tolist() == [0, 128, 255, 0]
+
+
+def test_a_channel_without_a_finite_number_is_black():
+    pixels = np.dstack([np.full((2, 2), NAN), [[0, 1], [2, 2]], [[5, 5], [5, 5]]])
+    image, notes = as_slice(pixels, "a")
+    assert image[1, 1].tolist() == [0, 255, 0]
+    assert "nothing finite; 0 to 2; 5 to 5" in notes[0] and notes[1].startswith("4 values")
 
 
 def test_alpha_has_no_part_in_the_stretch():
-    pixels = np.array([[[0, 100, 255, 65_535]]], np.uint16)
-    assert as_slice(pixels, "a")[0].tolist() == [[[0, 100, 255]]]
+    pixels = np.array([[[0, 0, 0, 9], [255, 510, 5, 65_535]]], np.uint16)
+    image, (_, note) = as_slice(pixels, "a")
+    assert image.shape == (1, 2, 3) and "65" not in note
 
 
 def test_values_that_are_no_number_become_the_lowest_and_are_counted():
     image, notes = as_slice(np.float32([[NAN, INF, -INF], [10, 60, 265]]), "a")
     assert image[..., 0].tolist() == [[0, 0, 0], [0, 50, 255]]
-    assert notes[0] == "Its float32 values, 10 to 265, were rescaled to 0 … 255."
+    told = "Its float32 values were rescaled to 0 … 255, from the lowest to the 99.9th percentile: 10 to 265."
+    assert notes[0] == told
     assert notes[1].startswith("3 values are no finite number")
 
 

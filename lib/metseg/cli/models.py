@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from metseg.cli.app import Model, OutputDir, app, named_model, progress_bars, runs_folder
+from metseg.errors import MetsegError
 from metseg.files import shown
 
 
@@ -47,8 +48,10 @@ def export(
 ) -> None:
     """Write a run's networks as ONNX again, choose their postprocessing, and score them again."""
     from metseg.agreement import check_agreement
+    from metseg.data.cache import fingerprint
     from metseg.data.cases import find_cases
     from metseg.data.images import read_image
+    from metseg.data.split import read_split
     from metseg.evaluate import evaluate as evaluate_model
     from metseg.evaluate import unseen_cases
     from metseg.export import export_onnx
@@ -57,6 +60,12 @@ def export(
 
     folders = trained_folders(run, runs_folder(output_dir))
     cases = find_cases(data_dir)
+    found = fingerprint(cases)
+    for folder in folders:
+        if read_split(folder / "split.json").fingerprint != found:
+            raise MetsegError(
+                f"{data_dir} does not hold the scans that {shown(folder)} was trained on; give those"
+            )
     paths = [files.image for case in cases for files in case.slices if files.image]
     slices = [read_image(path) for path in paths[:: max(1, len(paths) // 50)][:50]]  # from all over the set
     with progress_bars() as bars:
@@ -67,7 +76,11 @@ def export(
 
         for folder in folders:
             export_onnx(folder)
-            largest = check_agreement(folder, slices)
+            try:
+                largest = check_agreement(folder, slices)
+            except MetsegError:
+                (folder / "model.json").unlink()  # so that nobody uses it
+                raise
             choose_postprocessing(folder, cases, on_case=watch(f"{folder.name}: validation patients"))
             unseen, scores = unseen_cases(cases, folder), folder / "evaluation"
             evaluate_model(folder, unseen, scores, on_case=watch(f"{folder.name}: held-out patients"))
@@ -91,4 +104,7 @@ def release(
     for folder in trained_folders(run, runs_folder(output_dir)):
         print(f"released: {shown(release_model(folder, released_dir()))}")
     for name, description in released_models(released_dir()).items():
-        print(f"{name}: validation Dice {description['validation_dice']:.3f}, {description['data']['name']}")
+        whole, alone = (description[f"validation_dice{end}"] for end in ("", "_single_slices"))
+        print(
+            f"{name}: validation Dice {whole:.3f}, slice by slice {alone:.3f}; {description['data']['name']}"
+        )

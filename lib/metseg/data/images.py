@@ -105,24 +105,38 @@ def as_slice(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
 
 
 def _rescaled(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
-    """Stretches all channels alike, from the lowest to the highest finite value, to 0…255."""
-    channels = [pixels[..., k] for k in range(pixels.shape[2])]  # one at a time, for they may be large
-    finite = [np.isfinite(channel) for channel in channels]
-    inside = [channel[where] for channel, where in zip(channels, finite, strict=True)]
-    count = sum(values.size for values in inside)
-    if count == 0:
-        raise UnusablePixels(f"{name} holds no finite number; export the slice again")
-    low = float(min(values.min() for values in inside if values.size))
-    high = float(max(values.max() for values in inside if values.size))
-    notes = [f"Its {pixels.dtype} values, {low:g} to {high:g}, were rescaled to 0 … 255."]
-    if count < pixels.size:
-        notes.append(f"{pixels.size - count} values are no finite number and were taken as the lowest.")
-    scaled = np.zeros(pixels.shape, np.uint8)
-    if high > low:
-        largest = max(abs(low), abs(high))  # divided by it, no difference overflows
-        for k, values in enumerate(inside):
+    """Stretches each channel by itself to 0…255, for the contrasts of MRI share no scale.
+
+    A channel goes from its lowest finite value to the 99.9th percentile of its finite values, so that one hot
+    pixel does not darken the rest; where that is the lowest value too, to the highest.
+    """
+    scaled, ranges, strange = np.zeros(pixels.shape, np.uint8), [], 0
+    for k in range(pixels.shape[2]):  # one at a time, for they may be large
+        channel = pixels[..., k]
+        finite = np.isfinite(channel)
+        values = channel[finite].astype(np.float64)
+        strange += channel.size - values.size
+        if values.size == 0:
+            ranges.append("nothing finite")
+            continue
+        low, high = float(values.min()), float(np.percentile(values, 99.9, method="higher"))
+        if high == low:
+            high = float(values.max())
+        ranges.append(f"{low:.5g} to {high:.5g}")
+        if high > low:
+            largest = max(abs(low), abs(high))  # divided by it, no difference overflows
+            values = np.minimum(values, high)
             share = (values / largest - low / largest) / (high / largest - low / largest)
-            scaled[..., k][finite[k]] = np.rint(255 * share)
+            scaled[finite, k] = np.rint(255 * share)
+    if strange == pixels.size:
+        raise UnusablePixels(f"{name} holds no finite number; export the slice again")
+    each = "" if len(ranges) == 1 else ", each channel by itself"
+    notes = [
+        f"Its {pixels.dtype} values were rescaled to 0 … 255{each}, "
+        f"from the lowest to the 99.9th percentile: {'; '.join(ranges)}."
+    ]
+    if strange:
+        notes.append(f"{strange} values are no finite number and were taken as the lowest.")
     return scaled, notes
 
 

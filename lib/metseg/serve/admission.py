@@ -22,7 +22,7 @@ class Limits:
         at_once: Slices segmented at once, each in a thread.
         waiting: Slices that may wait for one of these threads.
         uploads: Uploads read, waiting or segmented at once.
-        upload_bytes: Memory that these may hold, all together.
+        upload_bytes: Bytes received that these may hold, all together; what is made of them takes more.
         upload_seconds: The longest that sending one may take.
     """
 

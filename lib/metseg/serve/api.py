@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -64,14 +65,26 @@ def create_app(
     """
     limits = limits or Limits()
     metrics, offered = Metrics(metrics_folder), Models(models, threads=threads)
+    failed = False
+
+    async def load() -> None:
+        nonlocal failed
+        failed = not await asyncio.to_thread(_load, offered)
+
+    def refuse_if_failed() -> None:
+        if failed:
+            message = "The models could not be loaded; the service's log says why, so tell who runs it"
+            raise RequestError(500, "internal_error", message)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.admission = admission = Admission(limits, metrics)
-        loading = asyncio.create_task(asyncio.to_thread(_load, offered))
-        yield
-        await loading
-        admission.close()
+        loading = asyncio.create_task(load())
+        try:
+            yield
+            await loading
+        finally:
+            admission.close()
 
     app = FastAPI(
         title="metseg",
@@ -97,6 +110,7 @@ def create_app(
         if media_type is None:
             message = f"The answer is {JSON} or {PNG}; accept one of them"
             raise RequestError(406, "not_acceptable", message)
+        refuse_if_failed()
         offered.named(settings.model)  # before anything is read
         started, content_type = request.scope["started"], request.headers.get("content-type", "")
         admission: Admission = request.app.state.admission
@@ -118,16 +132,18 @@ def create_app(
             raise ClientDisconnect
         return Response(result, media_type=media_type, headers={"Vary": "Accept"})
 
-    @app.get("/models", responses=documented(503), summary="The models, the default first")
+    @app.get("/models", responses=documented(500, 503), summary="The models, the default first")
     async def list_models() -> list[ModelCard]:
+        refuse_if_failed()
         return offered.cards()
 
     @app.get("/health", summary="Whether the service lives")
     async def health() -> Alive:
         return Alive()
 
-    @app.get("/health/ready", responses=documented(503), summary="Whether the service can segment")
+    @app.get("/health/ready", responses=documented(500, 503), summary="Whether the service can segment")
     async def ready() -> Ready:
+        refuse_if_failed()
         if not offered.ready:
             raise try_again("not_ready", "The models are still loading; try again in a second")
         return Ready()
@@ -145,11 +161,18 @@ def create_app(
     return app
 
 
-def _load(models: Models) -> None:
+def _load(models: Models) -> bool:
+    """Loads the models; returns whether that went well, and logs what did not."""
     try:
         models.load()
     except MetsegError as error:
         _log.critical("%s", error)
+        return False
+    except Exception as error:  # such as ONNX Runtime's; nobody else would hear of it
+        where = "".join(traceback.format_tb(error.__traceback__))
+        _log.critical("The models cannot be loaded: %s at\n%s", type(error).__name__, where)
+        return False
+    return True
 
 
 def _answer_all_errors(app: FastAPI, metrics: Metrics) -> None:

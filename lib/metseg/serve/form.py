@@ -20,7 +20,9 @@ logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it quotes wh
 _EXAMPLE = "send it as the field 'file' of a multipart form, as in: curl -F file=@slice.tif"
 _MAX_PARTS = 16
 _MAX_FIELD_BYTES = 1024
-MAX_BODY_BYTES = MAX_UPLOAD_BYTES + 2**16  # the file, the other fields and what separates them
+MAX_BODY_BYTES = (
+    MAX_UPLOAD_BYTES + 2**16
+)  # bytes received: the file, the other fields and what separates them
 
 
 async def read_body(request: Request, *, seconds: float, hold: Callable[[int], None]) -> bytearray:
@@ -32,7 +34,7 @@ async def read_body(request: Request, *, seconds: float, hold: Callable[[int], N
         hold: Told the size of each piece that arrives; it may raise.
 
     Raises:
-        UploadError: It is too large; the rest is not read.
+        UploadError: More than `MAX_BODY_BYTES` are announced or received; the rest is not read.
         RequestError: It takes too long.
         ClientDisconnect: The sender went away.
     """
@@ -85,15 +87,15 @@ def parse_form(content_type: str, body: bytearray) -> tuple[bytes, dict[str, str
             message = f"The field {part.name!r:.60} {fault}; give it once, as a short text"
             raise RequestError(422, "invalid_setting", message)
         fields[part.name] = part.content.decode("utf-8", "replace")
-    return bytes(files[0]), fields
+    return files[0], fields
 
 
 class _Part:
     """One field of a form, as the parser tells of it."""
 
     def __init__(self) -> None:
-        self.header, self.value, self.content = bytearray(), bytearray(), bytearray()
-        self.name = ""
+        self.header, self.value = bytearray(), bytearray()
+        self.name, self.content = "", b""
 
     def end_header(self) -> None:
         if self.header.lower() == b"content-disposition":
@@ -114,12 +116,16 @@ def _parts(boundary: bytes, body: bytearray) -> list[_Part]:
             raise RequestError(422, "invalid_setting", message)
         parts.append(_Part())
 
+    def take(data: bytearray, start: int, end: int) -> None:
+        # The whole body is parsed at once, so this is called once a part, and nothing is copied twice.
+        parts[-1].content += bytes(memoryview(data)[start:end])
+
     callbacks = {
         "on_part_begin": begin,
         "on_header_field": lambda data, start, end: parts[-1].header.extend(data[start:end]),
         "on_header_value": lambda data, start, end: parts[-1].value.extend(data[start:end]),
         "on_header_end": lambda: parts[-1].end_header(),
-        "on_part_data": lambda data, start, end: parts[-1].content.extend(memoryview(data)[start:end]),
+        "on_part_data": take,
         "on_end": lambda: complete.append(True),
     }
     try:

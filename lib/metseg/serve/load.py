@@ -22,6 +22,7 @@ from metseg.errors import MetsegError
 from metseg.serve.admission import Limits
 
 _READY_SECONDS = 120.0
+_BUSY_SECONDS = 60.0  # a client that found no room for so long gives up
 _SERVE = """
 import json, sys
 from metseg.errors import MetsegError
@@ -82,7 +83,7 @@ def measure_load(
         memory = [_rss_mb(process)]
 
         def answered(count: int) -> None:
-            if count == requests // 2:
+            if count == max(1, requests // 2):
                 memory.append(_rss_mb(process))
             if on_answer:
                 on_answer(count, requests)
@@ -177,7 +178,7 @@ async def _send(
 
 
 async def _segment(client: httpx.AsyncClient, content: bytes, tally: _Tally) -> None:
-    """Sends one slice until the service has room for it."""
+    """Sends one slice until the service has room for it; gives up after `_BUSY_SECONDS`."""
     start = time.perf_counter()
     while True:
         try:
@@ -185,7 +186,7 @@ async def _segment(client: httpx.AsyncClient, content: bytes, tally: _Tally) -> 
         except httpx.HTTPError as error:
             tally.errors.append(repr(error))
             return
-        if answer.status_code != 503:
+        if answer.status_code != 503 or time.perf_counter() - start > _BUSY_SECONDS:
             break
         tally.retries += 1
         await asyncio.sleep(float(answer.headers["Retry-After"]))

@@ -33,7 +33,12 @@ class ModelCard(BaseModel):
     channels: list[str] = Field(examples=[["pre-contrast", "FLAIR", "post-contrast"]])
     postprocessing: Postprocessing = Field(description="Taken where a request says nothing else.")
     flip_average: bool = Field(description="Likewise.")
-    validation_dice: float | None = Field(description="Mean volume Dice of its validation patients.")
+    validation_dice: float | None = Field(
+        description="Mean volume Dice of its validation patients, whole scans at once."
+    )
+    validation_dice_single_slices: float | None = Field(
+        description="The same, every slice by itself, as the service sees them."
+    )
     data: str = Field(description="What it was trained on.")
     licence: str = Field(description="Of that data, and so of the model.")
     caution: str
@@ -140,6 +145,7 @@ class Models:
             postprocessing=predictor.postprocessing,
             flip_average=predictor.flip_average,
             validation_dice=known.get("validation_dice"),
+            validation_dice_single_slices=known.get("validation_dice_single_slices"),
             data=known["data"]["name"],
             licence=known["data"]["licence"],
             caution=known["data"]["caution"],

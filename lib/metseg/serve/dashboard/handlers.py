@@ -11,6 +11,8 @@ from jupyter_server.utils import url_path_join
 from tornado.web import HTTPError, authenticated
 from voila.tornado.handler import TornadoVoilaHandler
 
+from metseg.serve.dashboard.faults import where, without_text
+
 TEMPLATE = Path(__file__).with_name("template")
 _KERNEL = r"/api/kernels/(?P<kernel_id>\w+-\w+-\w+-\w+-\w+)"
 _RETRY_SECONDS = 60
@@ -36,12 +38,21 @@ _SENTENCES = {
 _pages = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True)
 
 
-class PageHandler(TornadoVoilaHandler):
+class _Discreet:
+    """Logs where a fault of a handler was; tornado would add its text and the request, token included."""
+
+    def log_exception(self, kind, error, trace) -> None:
+        if not isinstance(error, HTTPError):
+            self.log.error("a request failed: %s", where(error))
+
+
+class PageHandler(_Discreet, TornadoVoilaHandler):
     """The dashboard's page. Its head is sent before a kernel is there, so that something is seen at once."""
 
     async def prepare(self) -> None:
         await super().prepare(_redirect_to_login=False)
 
+    @authenticated
     async def get(self, path: str = "") -> None:
         if path:
             raise HTTPError(404)
@@ -61,7 +72,7 @@ class PageHandler(TornadoVoilaHandler):
         except Exception as error:  # half a page is out, so the sentence has to follow on it
             full = isinstance(error, HTTPError) and error.status_code == 503
             if not full:
-                self.log.error("the dashboard's page could not be made", exc_info=error)
+                self.log.error("the dashboard's page could not be made: %s", where(error))
             self.write(self._sentence(503 if full else 500))
 
     def write_error(self, status_code: int, **_) -> None:
@@ -89,14 +100,15 @@ class PageConnection(ZMQChannelsWebsocketConnection):
         if kind in _FOR_WIDGETS:
             super().handle_outgoing_message(stream, outgoing_msg)
         elif kind == "stream":
-            self.log.error("A page's kernel says: %s", self.session.unpack(content)["text"].rstrip())
+            told = without_text(self.session.unpack(content)["text"])
+            self.log.error("A page's kernel says: %s", told or "something that may quote an upload")
 
     def on_restart_failed(self) -> None:
         """Kernels are not restarted: a page cannot go on with one that has forgotten it."""
         self._send_status_message("dead")
 
 
-class ChannelsHandler(KernelWebsocketHandler):
+class ChannelsHandler(_Discreet, KernelWebsocketHandler):
     """The page's websocket."""
 
     def write_message(self, message: bytes | str, binary: bool = False):
@@ -109,7 +121,7 @@ class ChannelsHandler(KernelWebsocketHandler):
         self.finish()  # jupyter_server's page for it has parts that are not served here
 
 
-class KernelHandler(APIHandler):
+class KernelHandler(_Discreet, APIHandler):
     """Tells a page that lost its connection whether its kernel is still there."""
 
     @authenticated
@@ -119,7 +131,7 @@ class KernelHandler(APIHandler):
         self.finish({"id": kernel_id})
 
 
-class EndHandler(APIHandler):
+class EndHandler(_Discreet, APIHandler):
     """A page that is closed gives its kernel up."""
 
     def check_xsrf_cookie(self) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 
 from metseg.data.images import CHANNELS
 from metseg.encode import encode_png, overlay
-from metseg.preprocess import Preprocessing, clahe
+from metseg.preprocess import Preprocessing, clahe, intensity_limits, stretch
 
 ALL_CHANNELS = "colour"
 # Okabe & Ito's; the page's legend has the same. Stripes tell them apart where colour does not.
@@ -21,8 +21,12 @@ def channel_picture(image: np.ndarray, channel: str) -> np.ndarray:
 
 
 def clahe_picture(image: np.ndarray, channel: str, config: Preprocessing) -> np.ndarray:
-    """Returns a channel with the contrast that a network's input gets, at the slice's own size."""
-    equalised = clahe(image, clip_limit=config.clip_limit, tile_grid=config.tile_grid)
+    """Returns a channel with the contrast that a network's input gets, at the slice's own size.
+
+    The limits of a volume are unknown here, so the slice's own stand in for them.
+    """
+    stretched = image if config.intensity == "stored" else stretch(image, intensity_limits(image))
+    equalised = clahe(stretched, clip_limit=config.clip_limit, tile_grid=config.tile_grid)
     return channel_picture(equalised, channel)
 
 
@@ -74,9 +78,12 @@ def outlines(numbers: np.ndarray, most: int) -> list[list[list[int]]]:
     count = min(most, int(numbers.max()))
     found: list[list[list[int]]] = [[] for _ in range(count)]
     listed = ((numbers > 0) & (numbers <= count)).astype(np.uint8)
-    for border in cv2.findContours(listed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]:
-        x, y = border[0, 0]
-        found[numbers[y, x] - 1].append(border.ravel().tolist())
+    # Two levels: borders of parts, which have no parent, and of holes. A lesion in a hole is a part as well.
+    borders, hierarchy = cv2.findContours(listed, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    for k, border in enumerate(borders):
+        if hierarchy[0, k, 3] == -1:
+            x, y = border[0, 0]
+            found[numbers[y, x] - 1].append(border.ravel().tolist())
     return found
 
 

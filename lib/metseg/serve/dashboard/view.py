@@ -13,6 +13,7 @@ from metseg.paths import released_dir
 from metseg.plots.labels import label_of
 from metseg.predict import Predictor
 from metseg.serve.dashboard import drawing
+from metseg.serve.dashboard.faults import where
 from metseg.serve.dashboard.files import archive_name, result_archive
 from metseg.serve.dashboard.pictures import ALL_CHANNELS
 from metseg.serve.dashboard.state import DashboardState
@@ -85,7 +86,7 @@ class Dashboard(Page):
     def _tell(self, error: Exception) -> None:
         """Says in the page what went wrong."""
         if not isinstance(error, MetsegError):
-            _log.error("the dashboard failed", exc_info=error)
+            _log.error("the dashboard failed: %s", where(error))
         self.message = str(error) if isinstance(error, MetsegError) else _UNEXPECTED
 
     def _handle(self, message: dict, buffers: list) -> None:

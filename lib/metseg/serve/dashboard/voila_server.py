@@ -90,6 +90,7 @@ def serve_dashboard(
         "headers": {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"},
         # Without a token, a page of another site must not reach this one under a name of its own making.
         "allow_remote_access": bool(token),
+        "allow_unauthenticated_access": False,
         "websocket_max_message_size": _WEBSOCKET_BYTES,
         "ws_ping_timeout": 30_000,  # ms; jupyter_server's own exceeds what tornado takes
         "log_function": lambda handler: None,
