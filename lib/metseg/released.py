@@ -20,8 +20,12 @@ def released_models(folder: Path) -> dict[str, dict]:
     found = {path.parent.name: read_json(path) for path in sorted(Path(folder).glob("*/model.json"))}
     if not found:
         raise MetsegError(f"no released model in {shown(folder)}; train one and call: metseg release RUN")
-    key = "validation_dice_single_slices"
-    return dict(sorted(found.items(), key=lambda item: item[1].get(key) or 0, reverse=True))
+
+    def served_dice(name: str) -> float:
+        whole = found[name].get("validation_dice")
+        return found[name].get("validation_dice_single_slices", whole) or 0
+
+    return {name: found[name] for name in sorted(found, key=served_dice, reverse=True)}
 
 
 def release(model_dir: Path, folder: Path) -> Path:
