@@ -206,8 +206,11 @@ def test_interrupted(metseg, monkeypatch):
 
     monkeypatch.setattr("metseg.data.phantom.write_phantom", interrupt)
     status, _, err = metseg("phantom", "x")
+    assert (status, err) == (130, "metseg: interrupted\n")
+    monkeypatch.setattr("metseg.workbook.run_notebooks", interrupt)
+    status, _, err = metseg("train", "--model", "unet", "--output-dir", "runs")
     assert status == 130
-    assert err.startswith("metseg: interrupted; ") and err.count("\n") == 1
+    assert err == "metseg: interrupted; the same command with --run-name goes on with a training\n"
 
 
 # ---- run and train ----

@@ -69,9 +69,28 @@ def test_a_release_replaces_the_one_before(model_dir, tmp_path):
 
 def test_best_first(tmp_path):
     for name, dice in (("a", 0.7), ("b", 0.9), ("c", None)):
-        record = {"name": name, "validation_dice": 0.5, "validation_dice_single_slices": dice}
-        write_json(tmp_path / name / "model.json", record)
+        folder = write_bright_model(tmp_path / name, validation_dice_single_slices=dice)
+        assert read_json(folder / "model.json")["validation_dice"] == 0.5
     assert list(released_models(tmp_path)) == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": {"name": "test scans"}},
+        {"validation_dice": "high"},
+        {"validation_dice_single_slices": "high"},
+        {"postprocessing": {"threshold": 2}},
+        {"preprocessing": None},
+        {"parameters": None},
+        {"input": {}},
+    ],
+    ids=str,
+)
+def test_damaged_description(tmp_path, change):
+    write_bright_model(tmp_path / "unet", **change)
+    with pytest.raises(MetsegError, match="model.json is damaged; release the model again"):
+        released_models(tmp_path)
 
 
 def test_none_released(tmp_path):

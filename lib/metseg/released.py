@@ -5,6 +5,8 @@ from pathlib import Path
 
 from metseg.errors import MetsegError
 from metseg.files import read_json, replacing, shown, write_json, write_text
+from metseg.postprocess import Postprocessing
+from metseg.preprocess import Preprocessing
 
 MAX_MB = 10  # a released model is part of the repository
 
@@ -17,7 +19,7 @@ def released_models(folder: Path) -> dict[str, dict]:
     Raises:
         MetsegError: There is none.
     """
-    found = {path.parent.name: read_json(path) for path in sorted(Path(folder).glob("*/model.json"))}
+    found = {path.parent.name: _described(path) for path in sorted(Path(folder).glob("*/model.json"))}
     if not found:
         raise MetsegError(f"no released model in {shown(folder)}; train one and call: metseg release RUN")
 
@@ -26,6 +28,24 @@ def released_models(folder: Path) -> dict[str, dict]:
         return found[name].get("validation_dice_single_slices", whole) or 0
 
     return {name: found[name] for name in sorted(found, key=served_dice, reverse=True)}
+
+
+def _described(path: Path) -> dict:
+    """Returns a `model.json` in which all is found that the pages and answers quote."""
+    description = read_json(path)
+    try:
+        quoted = [description["data"][name] for name in ("name", "licence", "caution")]
+        whole = all(isinstance(text, str) for text in [*quoted, description["sha256"]])
+        Postprocessing(**description["postprocessing"])
+        Preprocessing(**description["preprocessing"])
+        figures = [description.get(f"validation_dice{end}") for end in ("", "_single_slices")]
+        whole &= all(figure is None or isinstance(figure, float | int) for figure in figures)
+        whole &= isinstance(description["parameters"], int) and bool(description["input"]["channels"])
+    except (KeyError, TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise MetsegError(f"{shown(path)} is damaged; release the model again")
+    return description
 
 
 def release(model_dir: Path, folder: Path) -> Path:

@@ -24,6 +24,7 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as leaving:
         if leaving.code == 130:  # how Typer passes on Ctrl-C
-            text = "interrupted; the same command with --run-name goes on with a training"
-            print(f"metseg: {text}", file=sys.stderr)
+            trains = sys.argv[1:2] in (["run"], ["train"])
+            more = "; the same command with --run-name goes on with a training" if trains else ""
+            print(f"metseg: interrupted{more}", file=sys.stderr)
         raise
