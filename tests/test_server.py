@@ -144,10 +144,27 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path):
             server.serve(models, port=port)
 
 
-@pytest.mark.parametrize(("host", "port"), [("256.1.1.1", 0), ("127.0.0.1", 70_000)])
+@pytest.mark.parametrize(("host", "port"), [("256.1.1.1", 0), ("127.0.0.1", 70_000), ("ü..", 0)])
 def test_an_address_that_is_none_is_one_sentence(tmp_path, host, port):
     with pytest.raises(MetsegError, match="cannot listen on .*choose another"):
         server.serve(write_models(tmp_path), host=host, port=port)
+
+
+def test_an_empty_host_is_not_all_the_world(tmp_path):
+    with pytest.raises(MetsegError, match="the host is empty; name an address"):
+        server.serve(write_models(tmp_path), host="")
+
+
+@pytest.mark.slow
+def test_workers_end_with_the_process_that_started_them(start):
+    service = start(2)
+    service.process.kill()
+    service.process.wait()
+    deadline = time.monotonic() + 30
+    with pytest.raises(httpx.TransportError):
+        while time.monotonic() < deadline:
+            httpx.get(f"{service.address}/health")
+            time.sleep(0.1)
 
 
 def test_a_model_that_is_missing_is_told_before_anything_listens(tmp_path):

@@ -2,16 +2,20 @@
 
 import asyncio
 import logging
+import multiprocessing
+import os
 import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
 import h11
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
@@ -54,10 +58,12 @@ def serve(
     for folder in models.values():
         Predictor(folder, threads=1)  # a sentence now, where somebody reads it
     listener = listen(host, port)
-    with tempfile.TemporaryDirectory(prefix="metseg-figures-") as folder:
-        figures = Path(folder) if workers > 1 else None
+    with ExitStack() as stack:
+        shared = tempfile.TemporaryDirectory(prefix="metseg-figures-") if workers > 1 else nullcontext()
+        folder = stack.enter_context(shared)
+        figures = Path(folder) if folder else None
         config = uvicorn.Config(
-            partial(create_app, dict(models), limits=limits, threads=threads, metrics_folder=figures),
+            partial(_create_app, dict(models), limits=limits, threads=threads, metrics_folder=figures),
             factory=True,
             workers=workers,
             http=Connection,
@@ -81,6 +87,18 @@ def serve(
                 uvicorn.Server(config).run(sockets=[listener])
 
 
+def _create_app(models: Mapping[str, Path], **options) -> FastAPI:
+    """Makes the app; a worker ends with the process that started it, however that ends."""
+    if parent := multiprocessing.parent_process():
+
+        def end_with_it() -> None:
+            parent.join()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=end_with_it, daemon=True).start()
+    return create_app(models, **options)
+
+
 def _log_config(level: str) -> dict:
     logger = {"handlers": ["stderr"], "level": level, "propagate": False}
     return {
@@ -94,11 +112,16 @@ def _log_config(level: str) -> dict:
 
 def listen(host: str, port: int) -> socket.socket:
     """Returns a socket that listens on an address; raises `MetsegError` where that cannot be."""
+    if not host:
+        raise MetsegError("the host is empty; name an address, such as 127.0.0.1, or 0.0.0.0 for all")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except (OSError, OverflowError, UnicodeError, TypeError) as error:
+        # create_server names the address in the error's own text a second time.
+        number = getattr(error, "errno", None)
+        known = number is not None and not isinstance(error, socket.gaierror)
+        reason = os.strerror(number) if known else getattr(error, "strerror", None) or "it is no address"
         raise MetsegError(
             f"cannot listen on {host}:{port} ({reason}); choose another host or port"
         ) from error

@@ -24,7 +24,16 @@ _SENTENCES = {
         "This dashboard opens by its link",
         "Use the whole address that the server printed, with the token at its end; whoever runs it has it.",
     ),
+    # without a token, only a strange name of this machine is refused
+    "no token": (
+        "This dashboard opens at its local address",
+        "Use the whole address that the server printed, in a browser on the same machine.",
+    ),
     404: ("There is nothing here", "The dashboard is the only page of this server."),
+    405: (
+        "This page can only be opened",
+        "The server does not take this kind of request; open the dashboard in a browser.",
+    ),
     500: (
         "Something went wrong on the server",
         "Reload the page; if it stays, tell whoever runs the server, whose log says more.",
@@ -82,7 +91,8 @@ class PageHandler(_Discreet, TornadoVoilaHandler):
         self.finish(_pages.get_template("head.html").render() + self._sentence(status_code))
 
     def _sentence(self, status_code: int) -> str:
-        heading, text = _SENTENCES.get(status_code, _SENTENCES[500])
+        kind = "no token" if status_code == 403 and not self.identity_provider.token else status_code
+        heading, text = _SENTENCES.get(kind, _SENTENCES[500])
         retry = _RETRY_SECONDS if status_code == 503 else None
         page = _pages.get_template("sentence.html")
         return page.render(heading=heading, text=text, retry=retry, home=self.base_url)

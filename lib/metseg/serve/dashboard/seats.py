@@ -76,7 +76,9 @@ class Seats(AsyncMappingKernelManager):
         await super().shutdown_all(*args, **kwargs)
 
     def remove_kernel(self, kernel_id: str) -> None:
-        super().remove_kernel(kernel_id)
+        kernel = super().remove_kernel(kernel_id)
+        if kernel is not None:
+            kernel.cleanup_connection_file()  # of one that died by itself, nobody else takes it away
         self._away_since.pop(kernel_id, None)
         if self.waiting:
             self._plan_pool(arriving=0)

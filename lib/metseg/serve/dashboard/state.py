@@ -31,6 +31,7 @@ from metseg.serve.examples import load_example
 from metseg.serve.upload import Upload, read_upload
 
 OPACITY = 0.35
+_NOT_LOADED = "This network cannot be loaded; tell whoever runs the server."
 
 
 class DashboardState(HasTraits):
@@ -199,5 +200,8 @@ class DashboardState(HasTraits):
 
     def _predictor(self, network: str) -> Predictor:
         if network not in self._predictors:
-            self._predictors[network] = self._load(self._released / network)
+            try:
+                self._predictors[network] = self._load(self._released / network)
+            except (MetsegError, OSError) as error:  # its text names a path of the server
+                raise MetsegError(_NOT_LOADED) from error
         return self._predictors[network]

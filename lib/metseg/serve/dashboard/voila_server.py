@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import math
 import secrets
 import socket
 from pathlib import Path
@@ -16,6 +17,7 @@ from voila.app import Voila
 
 from metseg.errors import MetsegError
 from metseg.paths import project_root, released_dir
+from metseg.predict import Predictor
 from metseg.released import released_models
 from metseg.serve.dashboard.handlers import TEMPLATE, PageConnection, dashboard_handlers
 from metseg.serve.dashboard.seats import OwnKernelSpec, Seats
@@ -75,15 +77,18 @@ def serve_dashboard(
         base_url: Path before all addresses, for a reverse proxy that forwards it.
 
     Raises:
-        MetsegError: There is no released model, the port is taken, the host is none of this machine's, or
-            the token is empty though others can reach the host.
+        MetsegError: There is no released model or one cannot be loaded, the port is taken, the host is none of
+            this machine's, the token is empty though others can reach the host, `base_url` is no path, or
+            `idle_minutes` is no number of minutes.
     """
     for name in ("tornado.application", "tornado.general"):
         logging.getLogger(name).setLevel(logging.ERROR)  # strangers at the door are no news
-    released_models(released_dir())  # a server without any would only show errors
+    for name in released_models(released_dir()):  # a server without any would only show errors
+        Predictor(released_dir() / name, threads=1)  # a sentence now, where somebody reads it
+    seconds = _seconds(idle_minutes)
+    base_url = _base_path(base_url)
     token = _token(host, token)
     notebook = project_root() / "notebooks" / "dashboard.ipynb"
-    base_url = url_path_join("/", base_url, "/")
     sockets = _listen(host, port)
     port = sockets[0].getsockname()[1]
     settings = {
@@ -95,7 +100,6 @@ def serve_dashboard(
         "ws_ping_timeout": 30_000,  # ms; jupyter_server's own exceeds what tornado takes
         "log_function": lambda handler: None,
     }
-    seconds = max(1, int(60 * idle_minutes))
     config = {
         "Voila": {
             "notebook_path": str(notebook),
@@ -134,6 +138,18 @@ def serve_dashboard(
     server.start()
 
 
+def _seconds(minutes: float) -> int:
+    if not (math.isfinite(minutes) and minutes > 0):
+        raise MetsegError(f"a kernel cannot be idle for {minutes} minutes; choose a number above 0, such as 30")
+    return max(1, int(60 * minutes))
+
+
+def _base_path(base_url: str) -> str:
+    if "://" in base_url or any(each.isspace() or each in "?#" for each in base_url):
+        raise MetsegError(f"the base URL {base_url!r} is no path; give one such as /seg/, without http:// or space")
+    return url_path_join("/", base_url, "/")
+
+
 def _token(host: str, token: str | None) -> str:
     if _is_this_machine(host):
         return token or ""
@@ -160,10 +176,12 @@ def _shown_host(host: str) -> str:
 def _listen(host: str, port: int) -> list[socket.socket]:
     if not 0 <= port <= 65535:
         raise MetsegError(f"there is no port {port}; choose one up to 65535, or 0 for any that is free")
+    if not host:
+        raise MetsegError("the host is empty; choose one, such as 127.0.0.1, or 0.0.0.0 for all")
     try:
         return bind_sockets(port, host)
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "no name of a host"
         raise MetsegError(
             f"cannot listen on {host}:{port} ({reason}); choose another port or host"
         ) from error

@@ -22,11 +22,16 @@ function checkbox(model, name, label) {
   return h("label", { class: "ms-check" }, input, label);
 }
 
+// What is no whole number in the range becomes the nearest one that is, in the field too.
 function number(model, name, label) {
   const id = `ms-${name}-${(fields += 1)}`;
-  const input = h("input", { id, type: "number", min: 0, max: 100000, step: 1, inputmode: "numeric" });
+  const min = 0, max = 100000;
+  const input = h("input", { id, type: "number", min, max, step: 1, inputmode: "numeric" });
   input.addEventListener("input", () => {
-    if (input.value !== "" && input.checkValidity()) save(model, { [name]: Number(input.value) });
+    if (input.value === "") return; // nothing yet, or no number yet
+    const value = Math.min(max, Math.max(min, Math.round(Number(input.value))));
+    if (value !== Number(input.value)) input.value = value;
+    save(model, { [name]: value });
   });
   input.addEventListener("blur", () => { input.value = model.get(name); });
   follow(model, [name], () => {

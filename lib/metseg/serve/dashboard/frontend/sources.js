@@ -3,8 +3,10 @@
 const CHUNK = 512 * 1024; // small enough for any server's websocket
 const SILENCE = 20000; // ms without an answer before the visitor is told
 
-function megabytes(bytes) {
-  return `${(bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20 ? 1 : 0)} MB`;
+// Of a file and of the most there may be: never the same figure for both.
+function megabytes(bytes, limit) {
+  const size = bytes / 2 ** 20;
+  return `${(bytes > limit ? Math.ceil(10 * size) / 10 : size).toFixed(bytes > limit ? 1 : 0)} MB`;
 }
 
 // Sends one file in pieces, the next when the last has arrived; a newer file takes the place of an older one.
@@ -40,7 +42,7 @@ function uploader(model, { progress, fail }) {
   return (file, role) => {
     const limit = model.get("limit_bytes");
     if (file.size > limit) {
-      return fail(`${file.name} has ${megabytes(file.size)}; the most is ${megabytes(limit)}. `
+      return fail(`${file.name} has ${megabytes(file.size, limit)}; the most is ${megabytes(limit, limit)}. `
         + "Export a single slice, or shrink it.");
     }
     if (file.size === 0) return fail(`${file.name} is empty. Export the slice again.`);
@@ -103,17 +105,28 @@ function render({ model, el }) {
     start(files[0], add.contains(target) && !adding.disabled ? "reference" : "slice");
   });
 
-  follow(model, ["slice", "reference", "examples"], () => {
+  let removing = false;
+  const remove = () => {
+    removing = true;
+    model.send({ kind: "drop_reference" });
+  };
+  follow(model, ["slice", "reference"], () => {
     const slice = model.get("slice"), mask = model.get("reference");
-    chip.replaceChildren(...(slice.name ? [h("b", {}, slice.name), h("span", {}, slice.details)] : []));
+    chip.replaceChildren(...(slice.name ? [h("b", { title: slice.name }, slice.name), h("span", {}, slice.details)] : []));
     notes.replaceChildren(...(slice.notes ?? []).map((note) => h("li", {}, note)));
     zone.classList.toggle("ms-loaded", Boolean(slice.name));
     allowReference();
     add.hidden = Boolean(mask.name);
     reference.replaceChildren(...(mask.name ? [
-      h("span", {}, "Reference:"), h("b", {}, mask.name),
-      h("button", { type: "button", class: "ms-link", onclick: () => model.send({ kind: "drop_reference" }) }, "Remove"),
+      h("span", {}, "Reference:"), h("b", { title: mask.name }, mask.name),
+      h("button", { type: "button", class: "ms-link", onclick: remove }, "Remove"),
     ] : []));
+    if (removing && !mask.name) { // the button that had the focus is gone
+      removing = false;
+      adding.focus();
+    }
+  });
+  follow(model, ["examples"], () => {
     examples.replaceChildren(...model.get("examples").map(({ name, title, picture }) => {
       const thumb = h("img", { alt: title, width: 72, height: 72 });
       showPng(thumb, picture);
