@@ -133,6 +133,23 @@ def test_an_example_comes_with_its_reference(page):
     page.get_by_role("button", name="Remove").click()
     expect(page.get_by_role("heading", name="Slice Dice")).to_be_hidden()
     expect(page.get_by_text("Add a reference mask, at the left")).to_be_visible()
+    expect(page.get_by_label("Add a reference mask …")).to_be_focused()
+
+
+def test_an_example_chosen_by_keyboard_keeps_the_focus(page):
+    example = page.get_by_role("button", name="One ring")
+    example.press("Enter")
+    expect(page.get_by_role("heading", name="Slice Dice")).to_be_visible()
+    expect(example).to_be_focused()
+
+
+@pytest.mark.parametrize(("typed", "taken"), [("200000", "100000"), ("-3", "0"), ("1.5", "2")])
+def test_a_smallest_lesion_that_cannot_be_becomes_the_nearest_that_can(page, typed, taken):
+    field = page.get_by_label("Smallest lesion, px")
+    field.fill(typed)
+    expect(field).to_have_value(taken)
+    field.blur()
+    expect(field).to_have_value(taken)
 
 
 def test_moving_the_threshold_by_keyboard_changes_the_mask(page):
@@ -246,7 +263,7 @@ def test_a_file_that_is_too_large_is_not_even_sent(page, tmp_path):
     large = tmp_path / "large.tif"
     large.write_bytes(b"II*\0" + bytes(MAX_UPLOAD_BYTES))
     choose(page, large)
-    expect(page.get_by_role("alert")).to_contain_text("large.tif has 16 MB; the most is 16 MB.")
+    expect(page.get_by_role("alert")).to_contain_text("large.tif has 16.1 MB; the most is 16 MB.")
     expect(page.get_by_role("progressbar")).to_be_hidden()
     page.get_by_role("button", name="Dismiss").click()
     expect(page.get_by_role("alert")).to_be_hidden()

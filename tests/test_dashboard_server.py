@@ -8,16 +8,22 @@ import socket
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote
 
+import dashboard_process
+import nbformat
+import psutil
 import pytest
-from dashboard_process import Running, kernel_id, running_dashboard
+from dashboard_models import write_released
+from dashboard_process import Running, kernel_id, process_of, running_dashboard
 from jupyter_client.session import Session
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
 from metseg.errors import MetsegError
+from metseg.serve.dashboard import voila_server
 from metseg.serve.dashboard.faults import where
 from metseg.serve.dashboard.handlers import PageConnection, PageHandler
 from metseg.serve.dashboard.voila_server import serve_dashboard
@@ -121,9 +127,16 @@ def test_nothing_can_be_changed(visitor, method):
     assert client.get(f"/api/kernels/{kernel_id(page.text)}").status_code == 200
 
 
+def test_another_kind_of_request_is_a_sentence(visitor):
+    client, _ = visitor
+    answer = client.request("OPTIONS", "/")
+    assert answer.status_code == 405 and "This page can only be opened" in answer.text
+
+
 def test_a_page_of_another_site_gets_nothing_without_a_token(tmp_path):
     with running_dashboard(tmp_path / "log", preheat=0) as running, running.client() as client:
-        assert client.get("/", headers={"Host": "evil.example"}).status_code == 403
+        refused = client.get("/", headers={"Host": "evil.example"})
+        assert refused.status_code == 403 and "opens at its local address" in refused.text
         assert client.get("/").status_code == 200
 
 
@@ -282,6 +295,18 @@ def test_seats_are_bounded_and_given_back(server, visitor):
     client.post(f"/api/kernels/{kernel_id(fourth.text)}/end")
 
 
+def test_a_kernel_that_dies_leaves_no_connection_file(tmp_path):
+    with running_dashboard(tmp_path / "log", preheat=0) as running, running.client() as client:
+        process = psutil.Process(process_of(kernel_id(client.get("/").text)))
+        connection = next(Path(each) for each in process.cmdline() if each.endswith(".json"))
+        assert connection.is_file()
+        process.kill()
+        deadline = time.monotonic() + 20
+        while connection.is_file() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not connection.is_file()
+
+
 def test_an_idle_kernel_is_ended_though_its_page_is_open(tmp_path):
     with (
         running_dashboard(tmp_path / "log", preheat=0, idle_minutes=0.03) as running,
@@ -325,7 +350,7 @@ def test_a_port_that_is_taken_is_a_sentence():
             serve_dashboard(port=taken.getsockname()[1])
 
 
-@pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid"])
+@pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid", "a" * 80, "a..b"])
 def test_a_host_of_another_machine_is_a_sentence(host):
     with pytest.raises(MetsegError, match="choose another port or host"):
         serve_dashboard(host=host, port=0)
@@ -340,3 +365,44 @@ def test_a_port_that_is_none_is_a_sentence():
 def test_no_empty_token_where_others_can_reach_it(host):
     with pytest.raises(MetsegError, match="the token must not be empty"):
         serve_dashboard(host=host, port=0, token="")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"host": "", "token": "x"}, "the host is empty"),
+        ({"idle_minutes": float("inf")}, "cannot be idle for inf minutes"),
+        ({"idle_minutes": float("nan")}, "cannot be idle for nan minutes"),
+        ({"base_url": "http://x/y"}, "is no path"),
+        ({"base_url": "/y z"}, "is no path"),
+    ],
+)
+def test_an_option_that_cannot_be_is_a_sentence(options, sentence):
+    with pytest.raises(MetsegError, match=sentence):
+        serve_dashboard(port=0, **options)
+
+
+def test_a_damaged_model_is_a_sentence_before_anybody_visits(tmp_path, monkeypatch):
+    folder = write_released(tmp_path / "released")
+    (folder / "attention_unet" / "model.onnx").write_bytes(b"damaged")
+    monkeypatch.setattr(voila_server, "released_dir", lambda: folder)
+    with pytest.raises(MetsegError, match=r"model\.onnx is not the file that model\.json describes"):
+        serve_dashboard(port=0)
+
+
+def test_a_page_that_fails_says_so_and_the_log_says_why(tmp_path, monkeypatch):
+    log = tmp_path / "log"
+    notebook = tmp_path / "notebooks" / "dashboard.ipynb"
+    notebook.parent.mkdir()
+    broken = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("raise LookupError('Jane Doe')")])
+    broken.metadata["kernelspec"] = {"name": "python3", "language": "python", "display_name": "metseg"}
+    nbformat.write(broken, notebook)
+    patch = "from metseg.serve.dashboard import voila_server; from pathlib import Path;"
+    patch += f"voila_server.project_root = lambda: Path({str(tmp_path)!r});"
+    monkeypatch.setattr(dashboard_process, "_CODE", patch + dashboard_process._CODE)
+    with running_dashboard(log, preheat=0) as running, running.client() as client:
+        page = client.get("/").text
+    assert "The dashboard could not be started" in page and page.count("#starting { display: none; }") == 1
+    assert "Jane" not in page and "LookupError" not in page
+    told = log.read_text()
+    assert "could not be started: LookupError" in told and "Jane" not in told

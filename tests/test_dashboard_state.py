@@ -111,7 +111,7 @@ def test_side_by_side_both_have_the_settings_of_the_first(opened):
 
 def test_a_network_that_cannot_run_shows_nothing_of_the_other(opened, tmp_path):
     (tmp_path / "released" / "attention_unet" / "model.onnx").write_bytes(b"damaged")
-    with pytest.raises(MetsegError, match="export the model again"):
+    with pytest.raises(MetsegError, match="This network cannot be loaded"):
         opened.network = "attention_unet"
     assert opened.results == ()
 

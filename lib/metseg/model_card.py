@@ -1,5 +1,6 @@
 """What a released model is, what it was made from and how far to trust it, as its README."""
 
+from metseg.data.provenance import RESEARCH_USE
 from metseg.plots.labels import label_of
 
 
@@ -14,7 +15,7 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
     data = description["data"]
     lines = [
         f"# {label_of(description['name'])}",
-        f"Research use only; not a medical device. {data['caution']}",
+        f"{RESEARCH_USE} {data['caution']}",
         _table(_facts(description, manifest)),
         "## Measured",
         f"{scores['n_patients']} patients that it neither learned from nor was chosen on, all slices, on the "

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 _LGG_CASE = re.compile(r"TCGA_(CS|DU|EZ|FG|HT)_")  # the five institutions of the set
 
 
+RESEARCH_USE = "Research use only; not a medical device."
+
+
 @dataclass(frozen=True)
 class Provenance:
     """A data set's name, its licence and the caution that stands beside every figure of it."""

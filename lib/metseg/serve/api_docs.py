@@ -5,7 +5,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from metseg.serve.segmentation import JSON, PNG, RESEARCH_USE
+from metseg.data.provenance import RESEARCH_USE
+from metseg.serve.segmentation import JSON, PNG
 from metseg.serve.settings import Settings
 from metseg.serve.upload import MAX_PIXELS, MAX_UPLOAD_BYTES
 

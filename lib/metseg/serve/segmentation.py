@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, Field
 
+from metseg.data.provenance import RESEARCH_USE
 from metseg.encode import mask_png
 from metseg.lesions import Lesion, measure_lesions
 from metseg.plots.labels import label_of
@@ -17,7 +18,6 @@ from metseg.serve.refusals import RequestError, try_again
 from metseg.serve.settings import Settings
 from metseg.serve.upload import Upload
 
-RESEARCH_USE = "Research use only; not a medical device."
 JSON, PNG = "application/json", "image/png"
 
 

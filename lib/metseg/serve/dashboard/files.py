@@ -4,12 +4,11 @@ import json
 from pathlib import PurePosixPath
 
 from metseg import __version__
+from metseg.data.provenance import RESEARCH_USE
 from metseg.encode import archive, encode_png, lesions_csv, mask_png, mask_tiff, overlay
 from metseg.serve.dashboard.pictures import channel_picture
 from metseg.serve.dashboard.results import NetworkResult
 from metseg.serve.dashboard.state import DashboardState
-
-_NOTE = "Research use only; not a medical device."
 
 
 def result_archive(state: DashboardState) -> bytes:
@@ -45,7 +44,7 @@ def _result(state: DashboardState, result: NetworkResult) -> dict[str, bytes]:
         "trained_on": model["data"]["name"],
         "licence": model["data"]["licence"],
         "caution": model["data"]["caution"],
-        "note": _NOTE,
+        "note": RESEARCH_USE,
         "metseg": __version__,
     }
     return {

@@ -1,5 +1,6 @@
 """What the dashboard's server answers: one page, its kernel's websocket, and a plain sentence to all else."""
 
+import logging
 from asyncio import sleep
 from pathlib import Path
 
@@ -44,7 +45,14 @@ _SENTENCES = {
         "Try again in a few minutes; this page does so by itself.",
     ),
 }
+_log = logging.getLogger(__name__)
 _pages = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True)
+
+
+def log_failure(kind: str) -> str:
+    """Logs what kind of error kept the page from being made; for its template, where it leaves nothing."""
+    _log.error("the dashboard could not be started: %s", kind)
+    return ""
 
 
 class _Discreet:

@@ -1,5 +1,6 @@
 """What the dashboard knows: a slice, the choices made, and what follows from them. No widget, no browser."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from metseg.postprocess import Postprocessing
 from metseg.predict import Predictor
 from metseg.preprocess import Preprocessing
 from metseg.released import released_models
+from metseg.serve.dashboard.faults import where
 from metseg.serve.dashboard.pictures import ALL_CHANNELS
 from metseg.serve.dashboard.reference import Comparison, compare, read_reference
 from metseg.serve.dashboard.results import NetworkResult, result_of
@@ -31,6 +33,7 @@ from metseg.serve.examples import load_example
 from metseg.serve.upload import Upload, read_upload
 
 OPACITY = 0.35
+_log = logging.getLogger(__name__)
 _NOT_LOADED = "This network cannot be loaded; tell whoever runs the server."
 
 
@@ -203,5 +206,6 @@ class DashboardState(HasTraits):
             try:
                 self._predictors[network] = self._load(self._released / network)
             except (MetsegError, OSError) as error:  # its text names a path of the server
+                _log.error("the dashboard failed: %s", where(error))
                 raise MetsegError(_NOT_LOADED) from error
         return self._predictors[network]

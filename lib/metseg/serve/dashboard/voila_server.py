@@ -19,7 +19,7 @@ from metseg.errors import MetsegError
 from metseg.paths import project_root, released_dir
 from metseg.predict import Predictor
 from metseg.released import released_models
-from metseg.serve.dashboard.handlers import TEMPLATE, PageConnection, dashboard_handlers
+from metseg.serve.dashboard.handlers import TEMPLATE, PageConnection, dashboard_handlers, log_failure
 from metseg.serve.dashboard.seats import OwnKernelSpec, Seats
 
 # The page may load nothing and talk to nobody but its server; widgets' scripts come as blobs.
@@ -77,8 +77,8 @@ def serve_dashboard(
         base_url: Path before all addresses, for a reverse proxy that forwards it.
 
     Raises:
-        MetsegError: There is no released model or one cannot be loaded, the port is taken, the host is none of
-            this machine's, the token is empty though others can reach the host, `base_url` is no path, or
+        MetsegError: There is no released model or one cannot be loaded, the port is taken, the host is none
+            of this machine's, the token is empty though others can reach the host, `base_url` is no path, or
             `idle_minutes` is no number of minutes.
     """
     for name in ("tornado.application", "tornado.general"):
@@ -119,7 +119,8 @@ def serve_dashboard(
             "default_pool_size": min(preheat, max_kernels),
             "allow_template_override": "NO",
             "allow_theme_override": "NO",
-            "show_tracebacks": False,
+            "show_tracebacks": True,  # else Voilà hides an error's name, which is all that the template uses
+            "resources": {"log_failure": log_failure},
         },
         "Seats": {
             "seats": max_kernels,
@@ -140,13 +141,17 @@ def serve_dashboard(
 
 def _seconds(minutes: float) -> int:
     if not (math.isfinite(minutes) and minutes > 0):
-        raise MetsegError(f"a kernel cannot be idle for {minutes} minutes; choose a number above 0, such as 30")
-    return max(1, int(60 * minutes))
+        raise MetsegError(
+            f"a kernel cannot be idle for {minutes} minutes; choose a number above 0, such as 30"
+        )
+    return max(1, int(60 * min(minutes, 10**7)))  # what a timedelta can hold, whatever is asked for
 
 
 def _base_path(base_url: str) -> str:
     if "://" in base_url or any(each.isspace() or each in "?#" for each in base_url):
-        raise MetsegError(f"the base URL {base_url!r} is no path; give one such as /seg/, without http:// or space")
+        raise MetsegError(
+            f"the base URL {base_url!r} is no path; give one such as /seg/, without http:// or space"
+        )
     return url_path_join("/", base_url, "/")
 
 
