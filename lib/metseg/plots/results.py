@@ -113,7 +113,12 @@ def plot_postprocessing(table: pd.DataFrame, *, model: str, ax: Axes | None = No
     once = dict(zip(names, handles, strict=True))
     kept = f"lesions ≥ {chosen.min_lesion_px} px" if chosen.min_lesion_px else "all lesions"
     once = {kept: once["chosen"], "other sizes": once.get("others")}
-    ax.legend([h for h in once.values() if h], [n for n, h in once.items() if h], loc="lower left")
+    ax.legend(
+        [h for h in once.values() if h],
+        [n for n, h in once.items() if h],
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+    )
     ax.plot(chosen.threshold, chosen.dice, "o", color=colour_of(model), zorder=4)
     ax.set(
         xlabel="probability threshold",
