@@ -1,12 +1,19 @@
 """Every slice once an epoch, in an order and with changes that follow from seed and epoch alone."""
 
+import gc
+import tracemalloc
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from metseg.augment import Augmentation
 from metseg.batches import EpochBatches, epoch_rows
-from metseg.data.cache import SliceCache
+from metseg.data import cache as caches
+from metseg.data.cache import SliceCache, open_cache
+from metseg.data.cases import CaseFiles, SliceFiles
+from metseg.preprocess import Preprocessing
 
 SLICES, SIZE = 11, 16
 
@@ -135,3 +142,39 @@ def test_a_set_with_few_or_no_empty_or_lesion_slices_is_taken_whole():
     assert rows_of(cache, 0) == {0, 1, 2}
     without = SliceCache(cache.images, cache.masks, slices.assign(lesion_px=0), "")
     assert rows_of(without, 0) == {0, 1, 2}
+
+
+def memory_of(slices: int, folder: Path) -> np.ndarray:
+    """Bytes that stay allocated, and the most there were, from opening a cache to its third batch."""
+    file = folder / "any.tif"
+    file.touch()
+    files = tuple(SliceFiles(z, file, file) for z in range(50))
+    cases = [CaseFiles(f"TCGA_CS_{k}_19990101", f"TCGA_CS_{k}", files) for k in range(slices // 50)]
+    config = Preprocessing(image_size=SIZE)
+    open_cache(cases, config, folder=folder)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        cache = open_cache(cases, config, folder=folder)
+        chosen = {"exclude_empty": False, "balance_empty": False, "seed": 0, "epoch": 0}
+        rows = epoch_rows(cache, tuple(case.patient_id for case in cases), **chosen)
+        batches = epoch_of(cache, rows=rows, augmentation=Augmentation())
+        assert [len(batches[k][0]) for k in range(3)] == [4, 4, 4] and len(rows) == slices
+        gc.collect()
+        return np.array(tracemalloc.get_traced_memory())
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_hardly_grows_with_the_data_set(tmp_path, monkeypatch):
+    def blank(case: CaseFiles, config: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
+        shape = (len(case.slices), config.image_size, config.image_size)
+        return np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool)
+
+    monkeypatch.setattr(caches, "network_slices", blank)
+    monkeypatch.setattr(caches, "fingerprint", lambda cases: "none")
+    memory_of(100, tmp_path)  # what is made once, such as pandas's own tables
+    few, many = memory_of(1_000, tmp_path), memory_of(11_000, tmp_path)
+    stay, most = (many - few) / 10_000
+    assert stay < 40  # 16 of the table, its row number twice; the 1024 of its pixels stay on the disk
+    assert most < 128  # while the table is read

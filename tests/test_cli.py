@@ -157,10 +157,11 @@ def test_help_lists_all_commands(metseg):
     [
         ("run", "--profile --data-dir --run-name --set --output-dir"),
         ("train", "--model --epochs --data-dir --image-size --profile --run-name --set --output-dir"),
+        ("train", "--start-from"),
         ("predict", "--model --input --output --output-dir"),
         ("evaluate", "--model --data-dir --output --output-dir"),
         ("compare", "RUN... --output --output-dir"),
-        ("export", "RUN --data-dir --output-dir"),
+        ("export", "RUN --data-dir --precision --prune --output-dir"),
         ("release", "RUN --output-dir"),
         ("check-data", "DIR"),
         ("phantom", "DIR --patients --seed"),
@@ -256,6 +257,20 @@ def test_what_is_typed_beats_the_profile(metseg, asked, checkout, tmp_path):
     assert asked[-1][1] == {"epochs": 30}
 
 
+def test_training_starts_from_the_same_network_of_a_run(metseg, refused, asked, checkout, tmp_path):
+    runs = tmp_path / "runs"
+    for folder in ("several/unet", "several/attention_unet", "other"):
+        write_json(runs / folder / "manifest.json", {})
+    where, wanted = ["--output-dir", runs], runs / "several" / "unet"
+    for named in ("several", wanted):
+        metseg("train", "--model", "unet", "--start-from", named, *where)
+        assert asked[-1][1]["start_from"] == str(wanted)
+    metseg("train", "--model", "unet", "--start-from", runs / "other", *where)  # whatever it is called
+    assert asked[-1][1]["start_from"] == str(runs / "other")
+    line = refused("train", "--model", "nested_unet", "--start-from", "several", *where)
+    assert line == "several holds no nested_unet to start from; it has attention_unet, unet"
+
+
 def test_training_names_itself_after_its_network(metseg, asked, checkout):
     metseg("train", "--model", "nested_unet")
     assert asked[0][2].name.startswith("nested_unet-2")
@@ -268,7 +283,9 @@ def test_training_names_itself_after_its_network(metseg, asked, checkout):
         (["run", "--set", "epoch=3"], ["no parameter 'epoch'", "did you mean epochs?", "gallery", "filters"]),
         (["run", "--set", "epochs"], ["'epochs' is not NAME=VALUE", "epochs=3"]),
         (["run", "--set", "epochs=many"], ["epochs is 'many'", "whole number", "12"]),
-        (["run", "--set", "model=unet"], ["model is no parameter to set", "--model"]),
+        (["run", "--set", "model=unet"], ["model is no parameter to set", "--model of metseg train"]),
+        (["train", "--model", "unet", "--set", "start_from=x"], ["start_from is no", "--start-from"]),
+        (["train", "--model", "unet", "--start-from", "absent"], ["no finished training in absent"]),
         (["run", "--set", "run_name=x"], ["run_name is no parameter to set", "--run-name"]),
         (["run", "--set", "output_dir=x"], ["output_dir is no parameter to set", "--output-dir"]),
         (["run", "--data-dir", "absent"], ["absent is not a folder"]),
@@ -617,16 +634,20 @@ def test_export_then_release(metseg, refused, trained, tmp_path):
     (trained / "model.json").unlink()
     status, out, err = metseg("export", "first", "--data-dir", "scans")
     assert (status, err) == (0, "")
-    assert out.startswith("exported and scored: outputs/runs/first/nested_unet; probabilities differ")
-    assert out.endswith(" on 21 slices\n")
+    assert out.startswith(
+        "exported and scored: outputs/runs/first/nested_unet; probabilities in float32 differ"
+    )
     description = json.loads((trained / "model.json").read_text())
+    assert f" on 21 slices; serves in {description['precision']}, validation Dice " in out
+    assert " against float32, slice by slice " in out and "head" not in out
     assert description["validation_patients"] == 1 and 0 <= description["validation_dice"] <= 1
 
     status, out, err = metseg("release", trained)
     assert (status, err) == (0, "")
     assert out.startswith("released: outputs/released/nested_unet\nnested_unet: validation Dice 0.")
     released = tmp_path / "outputs" / "released" / "nested_unet"
-    assert (released / "model.onnx").read_bytes() == (trained / "model.onnx").read_bytes()
+    served = {path.name: path.read_bytes() for path in trained.glob("model*.onnx")}
+    assert served == {path.name: path.read_bytes() for path in released.glob("*.onnx")}
     assert (released / "README.md").read_text().startswith("# Nested U-Net\n")
     # who has trained nothing is served the released one
     shutil.rmtree(tmp_path / "outputs" / "runs")
@@ -639,3 +660,7 @@ def test_export_and_release_refuse(refused, trained, tmp_path):
     for command in (["export", "second", "--data-dir", "scans"], ["release", "second"]):
         assert "no finished training in second; runs here: first" in refused(*command)
     assert "absent is not a folder" in refused("export", "first", "--data-dir", "absent")
+    export = ["export", "first", "--data-dir", "scans"]
+    assert "unknown precision 'fp16'; valid are fp32, bf16, int8" in refused(*export, "--precision", "fp16")
+    assert "unknown head 'three'; valid are L1" in refused(*export, "--prune", "three")
+    assert "prune=3; nested_unet has the heads [1, 2]" in refused(*export, "--prune", "L3")

@@ -24,7 +24,8 @@ class StubPredictor:
     """Marks the pixels that are bright in the image's second channel."""
 
     name, postprocessing, flip_average = "stub", Postprocessing(threshold=0.4, min_lesion_px=3), True
-    description = {"parameters": 7, "sha256": "1234abcd"}
+    description, sha256 = {"parameters": 7}, "1234abcd"
+    library, precision = "abacus", "fp32"
 
     def __init__(self, model_dir):
         pass

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from metseg.errors import MetsegError
-from metseg.files import replacing, shown, write_json, write_text
+from metseg.files import files_below, replacing, shown, write_json, write_text
 
 
 def test_a_file_appears_only_when_all_went_well(tmp_path):
@@ -77,3 +77,16 @@ def test_paths_below_the_working_directory_are_shown_relative(tmp_path, monkeypa
     assert shown(tmp_path / "runs" / "a") == "runs/a"
     assert shown(Path("runs")) == "runs"
     assert shown(tmp_path.parent / "elsewhere") == str(tmp_path.parent / "elsewhere")
+
+
+def test_files_below_a_folder_come_in_order_and_each_once(tmp_path):
+    for name in ("b/2.tif", "b/10.tif", "b.tif", "a/deep/1.tif", ".hidden.tif", "a/.hidden/1.tif"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "round").symlink_to(tmp_path)  # back to where it is seen from
+    (tmp_path / "c").symlink_to(tmp_path / "b")
+    (tmp_path / "gone.tif").symlink_to(tmp_path / "nothing.tif")
+    (tmp_path / "itself.tif").symlink_to(tmp_path / "itself.tif")
+    (tmp_path / "linked.tif").symlink_to(tmp_path / "b.tif")
+    found = ["a/deep/1.tif", "b/10.tif", "b/2.tif", "b.tif", "linked.tif"]
+    assert files_below(tmp_path) == [tmp_path / name for name in found] == sorted(files_below(tmp_path))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tiny_runs import write_bright_model
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "lib" / "metseg"
@@ -19,6 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 DISTRIBUTION = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "PIL": "pillow"}
 DISTRIBUTION |= {"IPython": "ipython", "jupyter_client": "jupyter-client"}
 OTHER_BACKENDS = {"jax", "torch"}  # a user's own choice, imported only where Keras already runs on one
+PEERS = {"torch", "monai"}  # an optional extra, which one process of the benchmark imports
 PIN = re.compile(r"[a-z0-9_-]+(\[[a-z-]+\])?==\d[\w.]*")
 
 
@@ -94,14 +96,24 @@ def test_python_of_the_environment_is_the_oldest_allowed(project, environment):
 def test_what_is_imported_is_declared(project):
     declared = {pin.partition("==")[0] for pin in project["dependencies"]}
     imported = {name.split(".")[0] for path in MODULES for name in imported_by(path)}
-    foreign = imported - set(sys.stdlib_module_names) - {"metseg"} - OTHER_BACKENDS
+    foreign = imported - set(sys.stdlib_module_names) - {"metseg"} - OTHER_BACKENDS - PEERS
     assert len(foreign) > 10
     assert {DISTRIBUTION.get(name, name.replace("_", "-")) for name in foreign} - declared == set()
 
 
 def test_other_backends_are_imported_in_one_place():
     users = [p.name for p in MODULES if OTHER_BACKENDS & {n.split(".")[0] for n in imported_by(p)}]
-    assert users in ([], ["hardware.py"])
+    assert set(users) - {"hardware.py"} == {"with_torch.py"}
+
+
+def test_peers_are_an_extra_that_one_module_imports(project):
+    extra = {pin.partition("==")[0] for pin in project["optional-dependencies"]["benchmark"]}
+    assert extra == PEERS
+    assert [p.name for p in MODULES if any(n.startswith("monai") for n in imported_by(p))] == [
+        "with_torch.py"
+    ]
+    users = [name_of(p) for p in MODULES if "metseg.benchmark.with_torch" in imported_by(p)]
+    assert users == ["metseg.benchmark.worker"]
 
 
 # ---- arrows ----
@@ -141,11 +153,11 @@ def test_only_the_models_know_keras_unet_collection():
 
 def test_scores_and_figures_need_no_tensorflow():
     names = ["predict", "segment", "evaluate", "runs", "compare", "report", "thresholds", "contrast"]
-    names += ["workbook", "released", "tuning"]
+    names += ["workbook", "released", "tuning", "pareto", "benchmark.run", "benchmark.report"]
     names += [f"plots.{path.stem}" for path in (PACKAGE / "plots").glob("[!_]*.py")]
-    assert len(names) == 16
+    assert len(names) > 16
     loaded = loaded_by("".join(f"import metseg.{name}\n" for name in names))
-    assert {"onnxruntime", "matplotlib", "metseg"} <= loaded
+    assert {"cv2", "matplotlib", "metseg"} <= loaded
     assert loaded & {"tensorflow", "keras", "tf2onnx", "torch", "jax"} == set()
 
 
@@ -154,16 +166,38 @@ def test_serving_starts_without_what_it_never_uses():
     names = [f"metseg.{name}" for name in [*names, "plots.labels", "plots.colours"]]
     names += [name_of(path) for path in MODULES if path.is_relative_to(PACKAGE / "serve")]
     loaded = loaded_by("".join(f"import {name}\n" for name in names))
-    assert {"onnxruntime", "cv2", "tifffile", "metseg"} <= loaded
+    assert {"cv2", "tifffile", "metseg"} <= loaded
     heavy = {"tensorflow", "keras", "tf2onnx", "torch", "jax", "matplotlib", "pandas", "scipy"}
+    heavy |= {"onnxruntime", "openvino"}  # a model takes one of the two
     assert loaded & heavy == set()
 
 
-def test_help_comes_without_the_heavy_libraries():
+# What a command may load of all that is declared: more would be felt at every start.
+OF_HELP = {"typer", "rich", "filelock"}
+OF_PREDICT = OF_HELP | {"numpy", "cv2", "PIL", "tifffile", "imagecodecs", "pydantic", "onnxruntime"}
+
+
+def declared_and_loaded_by(project: dict, *arguments: str) -> set[str]:
+    """Of the packages that the project names, those that a successful command has loaded."""
     loaded = loaded_by(
-        "import sys\nfrom metseg.cli import main\nsys.argv = ['metseg', '--help']\n"
+        f"import sys\nfrom metseg.cli import main\nsys.argv = {['metseg', *arguments]}\n"
         "try:\n    main()\nexcept SystemExit as leaving:\n    assert not leaving.code"
     )
-    assert "typer" in loaded
-    heavy = {"tensorflow", "keras", "matplotlib", "pandas", "numpy", "onnxruntime", "cv2", "papermill"}
-    assert loaded & heavy == set()
+    assert "metseg" in loaded
+    module_of = {distribution: module for module, distribution in DISTRIBUTION.items()}
+    names = [pin.partition("==")[0] for pin in project["dependencies"]]
+    return loaded & {module_of.get(name, name.replace("-", "_")) for name in names}
+
+
+def test_help_loads_next_to_nothing(project):
+    assert declared_and_loaded_by(project, "--help") <= OF_HELP
+
+
+def test_predict_loads_what_it_needs_and_no_more(project, tmp_path, write_slice, noise):
+    model = write_bright_model(tmp_path / "unet")
+    image = write_slice(tmp_path, "scan_1", noise(1))
+    options = {"--model": model, "--input": image, "--output": tmp_path / "masks"}
+    arguments = [str(word) for option in options.items() for word in option]
+    loaded = declared_and_loaded_by(project, "predict", *arguments)
+    assert (tmp_path / "masks" / "scan_1_mask.tif").is_file()
+    assert {"numpy", "onnxruntime"} <= loaded <= OF_PREDICT

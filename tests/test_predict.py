@@ -1,11 +1,14 @@
 """The Predictor: without TensorFlow, on any size, and only on the file that was exported."""
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from pathlib import Path
 
 import keras
@@ -172,13 +175,88 @@ def test_flip_average_is_the_models_own_choice(copy, predictor):
     np.testing.assert_array_equal(flipping.mask(image), flipping.prob_map(image) >= 0.5)
 
 
-def test_threads(exported, predictor):
+class CountingEngine:
+    """Stands in for an engine, and notes how many of its runs overlap."""
+
+    def __init__(self):
+        self.now, self.most, self._lock = 0, 0, threading.Lock()
+
+    def run(self, outputs, image):
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        time.sleep(0.01)
+        with self._lock:
+            self.now -= 1
+        return [image[..., :1]]
+
+
+def test_threads(exported, predictor, monkeypatch):
+    image = scan(9, 40, 33)
     one = Predictor(exported, threads=1)
-    assert one._session.get_session_options().intra_op_num_threads == 1
-    all_of_them = predictor._session.get_session_options().intra_op_num_threads
-    assert 1 <= all_of_them <= os.cpu_count()
-    image = scan(2, 40, 33)
-    np.testing.assert_allclose(one.prob_map(image), predictor.prob_map(image), atol=1e-6)
+    np.testing.assert_array_equal(one.prob_map(image), predictor.prob_map(image))
+    for threads in (1, 3):
+        several, engine = Predictor(exported, threads=threads), CountingEngine()
+        monkeypatch.setattr(several, "_engine", engine)
+        several.prob_map(image)
+        assert 1 <= engine.most <= threads
+
+
+def test_precision_is_what_it_is_computed_in(copy, predictor, monkeypatch):
+    image = scan(2, 32, 32)
+    assert (predictor.precision, predictor.library) == ("fp32", "ONNX Runtime")
+    change_description(copy, precision="bf16")
+    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: False)
+    elsewhere = Predictor(copy)
+    assert (elsewhere.precision, elsewhere.library) == ("fp32", "ONNX Runtime")
+    np.testing.assert_array_equal(elsewhere.prob_map(image), predictor.prob_map(image))
+    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: True)
+    native = Predictor(copy)
+    assert (native.precision, native.library) == ("bf16", "OpenVINO")
+    np.testing.assert_allclose(native.prob_map(image), predictor.prob_map(image), atol=0.03)
+    np.testing.assert_array_equal(native.prob_map(image[1]), native.prob_map(image)[1])
+
+
+def add_int8(folder: Path) -> Path:
+    """Puts a network that sees nothing beside a model, as its int8 file, so that one can tell them apart."""
+    other = write_bright_model(folder / "blind", channels=(0.0, 0.0, 0.0)) / "model.onnx"
+    digest = hashlib.sha256(other.read_bytes()).hexdigest()
+    change_description(folder, precision="int8", quantised={"sha256": digest})
+    return other.rename(folder / "model.int8.onnx")
+
+
+def test_int8_has_a_file_of_its_own_and_float32_takes_its_place(copy, predictor, monkeypatch):
+    add_int8(copy)
+    image = np.full((32, 32, 3), 255, np.uint8)
+    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: True)
+    native = Predictor(copy)
+    assert (native.precision, native.onnx.name) == ("int8", "model.int8.onnx")
+    assert native.sha256 == native.description["quantised"]["sha256"] and not native.mask(image).any()
+    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: number_format == "bf16")
+    elsewhere = Predictor(copy)
+    assert (elsewhere.precision, elsewhere.onnx.name) == ("fp32", "model.onnx")
+    assert elsewhere.sha256 == predictor.sha256
+    np.testing.assert_array_equal(elsewhere.prob_map(image), predictor.prob_map(image))
+
+
+def test_an_int8_file_that_is_missing_changed_or_not_described(copy, monkeypatch):
+    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: True)
+    onnx = add_int8(copy)
+    onnx.write_bytes(onnx.read_bytes()[:-1])
+    with pytest.raises(MetsegError, match=r"model\.int8\.onnx is not the file that model\.json describes"):
+        Predictor(copy)
+    onnx.unlink()
+    with pytest.raises(MetsegError, match=r"model\.int8\.onnx is missing"):
+        Predictor(copy)
+    change_description(copy, quantised=None)
+    with pytest.raises(MetsegError, match=r"model\.json is damaged"):
+        Predictor(copy)
+
+
+def test_an_unknown_precision_is_damage(copy):
+    change_description(copy, precision="fp7")
+    with pytest.raises(MetsegError, match=r"model\.json is damaged .*fp7.*; export the model again"):
+        Predictor(copy)
 
 
 # what the gates let pass

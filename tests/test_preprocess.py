@@ -12,6 +12,7 @@ from metseg.preprocess import (
     preprocess_mask,
     restore,
     stretch,
+    volume_limits,
 )
 
 INTENSITIES = ["slice", "volume", "stored"]
@@ -23,11 +24,14 @@ def plain(size: int = 16, **changes) -> Preprocessing:
     return Preprocessing(image_size=size, **{"clip_limit": 0, "intensity": "stored", **changes})
 
 
-def limits_for(image: np.ndarray, config: Preprocessing) -> np.ndarray | None:
-    return intensity_limits(image) if config.intensity == "volume" else None
-
-
 # Intensity limits
+
+
+def test_only_a_volume_shares_its_limits():
+    volume = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(volume_limits(volume, plain(intensity="volume")), intensity_limits(volume))
+    assert volume_limits(volume, plain(intensity="slice")) is None
+    assert volume_limits(volume, plain(intensity="stored")) is None
 
 
 def test_limits_are_percentiles_of_what_is_not_black():
@@ -89,7 +93,7 @@ def test_a_black_image_stays_black_and_finite():
     for intensity in INTENSITIES:
         config = Preprocessing(image_size=32, intensity=intensity, clip_limit=0)
         image = np.zeros((40, 20, 3), np.uint8)
-        prepared = preprocess(image, config, limits=limits_for(image, config))
+        prepared = preprocess(image, config, limits=volume_limits(image, config))
         assert (prepared == 0).all()
 
 
@@ -99,7 +103,7 @@ def test_a_black_image_stays_black_and_finite():
 def test_any_size_gives_a_square_in_steps_of_1_255_and_comes_back(shape, clip_limit, intensity):
     config = Preprocessing(image_size=32, clip_limit=clip_limit, intensity=intensity)
     image = np.random.default_rng(2).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    prepared = preprocess(image, config, limits=limits_for(image, config))
+    prepared = preprocess(image, config, limits=volume_limits(image, config))
     assert prepared.shape == (32, 32, 3) and prepared.dtype == np.float32
     assert prepared.min() >= 0 and prepared.max() <= 1
     steps = np.rint(prepared * 255)

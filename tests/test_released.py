@@ -1,5 +1,6 @@
 """What a release takes, writes and refuses."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -47,6 +48,42 @@ def test_what_lies_there_then(model_dir, tmp_path):
     assert released_models(tmp_path / "released")["unet"]["held_out"]["n_patients"] == 2
 
 
+def add_int8(model_dir: Path) -> Path:
+    """Makes a scored training one that serves in int8."""
+    onnx = model_dir / "model.int8.onnx"
+    onnx.write_bytes(b"eight bits")
+    served = {"precision": "int8", "sha256": hashlib.sha256(b"eight bits").hexdigest()}
+    path = model_dir / "model.json"
+    description = {**read_json(path), "precision": "int8", "quantised": {"sha256": served["sha256"]}}
+    write_json(path, description)
+    path = model_dir / "evaluation" / "evaluation.json"
+    write_json(path, {**read_json(path), **served})
+    return onnx
+
+
+def test_int8_lies_beside_float32(model_dir, tmp_path):
+    add_int8(model_dir)
+    target = release(model_dir, tmp_path / "released")
+    for name in ("model.onnx", "model.int8.onnx"):
+        assert (target / name).read_bytes() == (model_dir / name).read_bytes()
+    path = model_dir / "model.json"
+    write_json(path, {**read_json(path), "precision": "fp32"})
+    scored = {"precision": "fp32", "sha256": read_json(path)["sha256"]}
+    path = model_dir / "evaluation" / "evaluation.json"
+    write_json(path, {**read_json(path), **scored})
+    release(model_dir, tmp_path / "released")
+    assert not (target / "model.int8.onnx").exists()
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.int8.onnx"])
+def test_another_file_than_described(model_dir, tmp_path, name):
+    add_int8(model_dir)
+    (model_dir / name).write_bytes(b"other")
+    with pytest.raises(MetsegError, match=f"{name} is missing, or not the file that model.json describes"):
+        release(model_dir, tmp_path / "released")
+    assert not (tmp_path / "released").exists()
+
+
 def test_the_card(model_dir, tmp_path):
     card = (release(model_dir, tmp_path) / "README.md").read_text()
     rows = dict(line.strip("| ").split(" | ") for line in card.splitlines() if line.startswith("| m"))
@@ -57,6 +94,12 @@ def test_the_card(model_dir, tmp_path):
     assert "test scans: 2 patients to learn from, 3 for validation" in card
     for text in ("# U-Net", "not a medical device", "2 cores of abacus", "4 min", "filters 4, 8", "abc123"):
         assert text in card
+
+
+def test_the_card_of_a_network_that_started_from_another(model_dir, tmp_path):
+    write_json(model_dir / "manifest.json", {**MANIFEST, "start": {"filters": [8, 16]}})
+    card = (release(model_dir, tmp_path / "released") / "README.md").read_text()
+    assert "4 min on 2 cores of abacus, from a trained network with filters 8, 16 |" in card
 
 
 def test_a_release_replaces_the_one_before(model_dir, tmp_path):

@@ -1,5 +1,6 @@
 """Training: what it leaves behind, what it refuses, and that an interruption changes nothing."""
 
+import hashlib
 import json
 import math
 import os
@@ -24,6 +25,7 @@ from metseg.config import TrainConfig
 from metseg.data.cache import SliceCache
 from metseg.data.split import read_split
 from metseg.errors import MetsegError
+from metseg.models.channel_pruning import prune_channels
 from metseg.train import prepare_data, train, validate
 
 COMPARED = ["epoch", "loss", "val_loss", "val_dice", "learning_rate"]  # all columns but seconds
@@ -144,6 +146,18 @@ def test_another_configuration_is_refused_by_name(finished, config, cache_dir):
         train(changed, finished, cache_dir=cache_dir)
     assert "epochs" not in str(error.value)
     assert json.loads((finished / "config.json").read_text())["loss"] == "bce_dice"
+
+
+def test_a_training_older_than_a_parameter_goes_on(copy, config, cache_dir):
+    """What its config.json does not name had its default then."""
+    older = json.loads((copy / "config.json").read_text())
+    del older["devices"], older["start_from"]
+    (copy / "config.json").write_text(json.dumps(older))
+    before = (copy / "history.csv").read_bytes()
+    assert train(config, copy, cache_dir=cache_dir).name == "unet"
+    assert (copy / "history.csv").read_bytes() == before
+    with pytest.raises(MetsegError, match=r"other settings \(devices 1 → 2\)"):
+        train(config.model_copy(update={"devices": 2}), copy, cache_dir=cache_dir)
 
 
 @pytest.mark.parametrize("was_finished", [True, False])
@@ -380,6 +394,32 @@ def test_kill_9_changes_nothing(scans, cache_dir, tmp_path):
     same_result(killed, undisturbed)
     # Two epochs were not trained again: the seconds that the killed process took still stand there.
     pd.testing.assert_frame_equal(history_of(killed)[:2], before)
+
+
+@pytest.mark.slow
+def test_an_interruption_after_starting_from_another_network(scans, cache_dir, copy, tmp_path, monkeypatch):
+    """The start is needed once: after the first epoch the checkpoint holds all that came of it."""
+    narrow = prune_channels(keras.saving.load_model(copy / "model.keras"), (3, 6))
+    config = tiny_config(scans, filters=(3, 6), start_from=str(copy), learning_rate=1e-9)
+    epochs = []
+
+    def validate_once(*arguments):
+        epochs.append(1)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return validate(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train_module, "validate", validate_once)
+        train(config, tmp_path / "narrow", cache_dir=cache_dir)
+    sha256 = hashlib.sha256((copy / "model.keras").read_bytes()).hexdigest()
+    shutil.rmtree(copy)
+    model = train(config, tmp_path / "narrow", cache_dir=cache_dir)
+    for learned, start in zip(model.trainable_variables, narrow.trainable_variables, strict=True):
+        np.testing.assert_allclose(learned, start, atol=1e-6)
+    manifest = json.loads((tmp_path / "narrow" / "manifest.json").read_text())
+    assert manifest["epochs_trained"] == 2 and manifest["config"]["filters"] == [3, 6]
+    assert manifest["start"]["filters"] == [4, 8] and manifest["start"]["sha256"] == sha256
 
 
 @pytest.mark.slow

@@ -5,22 +5,23 @@ from pathlib import Path
 
 import numpy as np
 
-from metseg.backend import keras
 from metseg.errors import MetsegError
 from metseg.files import shown
 from metseg.models.inspect import inference_model
 from metseg.predict import Predictor
-from metseg.preprocess import Preprocessing, intensity_limits, preprocess, restore
+from metseg.preprocess import Preprocessing, preprocess, restore, volume_limits
+from metseg.trained import load_network
 
 TOLERANCE = 1e-3  # of a probability; float32 in another order of sums gives some 1e-5
 
 
-def check_agreement(model_dir: Path, images: Sequence[np.ndarray]) -> float:
-    """Compares `model.onnx` with `model.keras` on slices, each by itself.
+def check_agreement(model_dir: Path, images: Sequence[np.ndarray], *, exported: Path | None = None) -> float:
+    """Compares `model.onnx`, in float32, with `model.keras` on slices, each by itself.
 
     Args:
-        model_dir: Folder of an exported training, all heads averaged.
+        model_dir: Folder of a finished training.
         images: Slices, (H, W, 3) uint8.
+        exported: Folder of its exported model; `model_dir` if left out.
 
     Returns:
         The largest difference of a pixel's probability.
@@ -28,19 +29,22 @@ def check_agreement(model_dir: Path, images: Sequence[np.ndarray]) -> float:
     Raises:
         MetsegError: It is above `TOLERANCE`.
     """
-    predictor = Predictor(model_dir)
-    network = inference_model(keras.saving.load_model(Path(model_dir) / "model.keras", compile=False))
+    exported = Path(model_dir if exported is None else exported)
+    predictor = Predictor(exported)
+    network = inference_model(
+        load_network(Path(model_dir) / "model.keras"), prune=predictor.description["prune"]
+    )
     config = Preprocessing(**predictor.description["preprocessing"])
     largest = 0.0
     for image in images:
-        limits = intensity_limits(image) if config.intensity == "volume" else None
+        limits = volume_limits(image, config)
         small = preprocess(image, config, limits=limits)[None]
         expected = restore(network.predict_on_batch(small)[0, ..., 0], image.shape[:2])
         difference = np.abs(predictor.prob_map(image, flip_average=False) - expected)
         largest = max(largest, float(difference.max()))
     if largest > TOLERANCE:
         raise MetsegError(
-            f"{shown(Path(model_dir) / 'model.onnx')} differs from the trained network by {largest:.1e}; "
+            f"{shown(exported / 'model.onnx')} differs from the trained network by {largest:.1e}; "
             "export it again, and do not use it if this stays"
         )
     return largest

@@ -58,7 +58,8 @@ def _displacement(size: int, config: Augmentation, rng: np.random.Generator) -> 
     dx, dy = rng.uniform(-1, 1, 2) * config.shift * size
     mirror = -1 if rng.random() < 0.5 and config.flip else 1
     centre = (size - 1) / 2
-    v, u = np.mgrid[:size, :size].astype(np.float32) - centre
+    u = np.arange(size) - centre
+    v = u[:, None]
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
     x = (mirror * (cos * u - sin * v) + centre + dx).astype(np.float32)
     y = (sin * u + cos * v + centre + dy).astype(np.float32)
@@ -73,11 +74,13 @@ def _displacement(size: int, config: Augmentation, rng: np.random.Generator) -> 
 def _jitter(image: np.ndarray, config: Augmentation, rng: np.random.Generator) -> np.ndarray:
     channels = image.shape[2]
     gamma = 2 ** (rng.uniform(-1, 1, channels) * config.gamma)
-    offset = rng.uniform(-1, 1, channels) * config.brightness
+    offset = (rng.uniform(-1, 1, channels) * config.brightness).astype(np.float32)
+    noise = rng.normal(0, config.noise, image.shape).astype(np.float32) if config.noise > 0 else 0
     if config.gamma > 0:
         # Images come in 256 steps: a table of powers costs a tenth of a power for each pixel.
         table = (np.linspace(0, 1, 256)[:, None] ** gamma).astype(np.float32)
-        image = table[np.rint(image * 255).astype(np.uint8), np.arange(channels)]
-    if config.noise > 0:
-        image = image + rng.normal(0, config.noise, image.shape).astype(np.float32)
-    return np.clip(image + offset.astype(np.float32), 0, 1)
+        image = np.rint(image * 255).astype(np.uint8)
+        if config.noise == 0:
+            return cv2.LUT(image, np.clip(table + offset, 0, 1)[None])
+        image = cv2.LUT(image, table[None])
+    return np.clip(image + noise + offset, 0, 1)

@@ -33,7 +33,8 @@ class EpochBatches(keras.utils.PyDataset):
     """One epoch over some slices of a cache.
 
     Order and augmentation follow from (seed, epoch, slice) alone, so an epoch is the same whether or not
-    the training was interrupted before it.
+    the training was interrupted before it. On TensorFlow, Keras asks for the next batch in a thread of its
+    own while a step runs.
     """
 
     def __init__(
@@ -45,10 +46,12 @@ class EpochBatches(keras.utils.PyDataset):
         augmentation: Augmentation | None,
         seed: int,
         epoch: int,
+        devices: int = 1,
     ):
         super().__init__()
         self._cache = cache
-        self._order = np.random.default_rng([seed, epoch]).permutation(rows)
+        order = np.random.default_rng([seed, epoch]).permutation(rows)
+        self._order = order[: len(order) - len(order) % devices]  # a device without a slice has no loss
         self._batch_size = batch_size
         self._augmentation = augmentation
         self._seed = (seed, epoch)

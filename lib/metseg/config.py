@@ -38,7 +38,10 @@ class TrainConfig(BaseModel):
         folds, fold: k-fold cross-validation instead of a hold-out; 0 folds is the hold-out.
         threshold: Probability from which a pixel is lesion.
         precision: Keras dtype policy; `auto` is picked by the hardware.
+        devices: GPUs that share every batch; see `data_parallel`.
         seed: Of split, initial weights, order and augmentation.
+        start_from: Folder of a finished training of the same network, whose weights are the initial ones;
+            where it has more filters, the strongest channels are taken. None starts from random weights.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,7 +77,9 @@ class TrainConfig(BaseModel):
     fold: int = Field(0, ge=0)
     threshold: float = Field(0.5, gt=0, lt=1)
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    devices: int = Field(1, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)
+    start_from: str | None = None
 
     @field_validator("filters")
     @classmethod
@@ -91,6 +96,8 @@ class TrainConfig(BaseModel):
             )
         if self.deep_supervision and self.model != "nested_unet":
             raise ValueError(f"deep_supervision needs model='nested_unet', not {self.model!r}")
+        if self.batch_size % self.devices:
+            raise ValueError(f"batch_size={self.batch_size} cannot be shared by devices={self.devices}")
         if self.folds == 1:
             raise ValueError("folds=1 tests on all patients; choose 0 for a hold-out, or 2 or more")
         if self.folds == 0 and self.test_fraction + self.validation_fraction >= 1:

@@ -7,7 +7,7 @@ import numpy as np
 
 from metseg.data.cases import Case
 from metseg.errors import MetsegError
-from metseg.preprocess import Preprocessing, intensity_limits, preprocess, preprocess_mask
+from metseg.preprocess import Preprocessing, preprocess, preprocess_mask, volume_limits
 
 _RIM = np.ones((9, 9), np.uint8)
 
@@ -49,7 +49,7 @@ def _measure(
     lesion = preprocess_mask(case.mask[z], config)
     if not lesion.any():
         return []
-    volume = intensity_limits(case.image) if config.intensity == "volume" else None
+    volume = volume_limits(case.image, config)
     images = [
         preprocess(case.image[z], config.model_copy(update={"clip_limit": limit}), limits=volume)[
             ..., channel

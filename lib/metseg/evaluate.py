@@ -83,14 +83,16 @@ def evaluate(
         np.savez_compressed(partial, **arrays)
     summary = {
         "model": predictor.name,
-        "sha256": predictor.description["sha256"],
+        "sha256": predictor.sha256,
+        "precision": predictor.precision,
         "parameters": predictor.description["parameters"],
         "postprocessing": predictor.postprocessing.model_dump(),
         "flip_average": predictor.flip_average,
         "cases": len(cases),
         "slices": slices,
         "seconds_per_slice": seconds / slices,
-        "timed": f"preprocessing, network and resampling, batches of 8, ONNX Runtime on {cpu_name()}",
+        "timed": f"preprocessing, network and resampling, {predictor.library} in {predictor.precision} "
+        f"on {cpu_name()}",
         "data": provenance_of(files.case_id for files in cases).name,
     }
     write_json(output / "evaluation.json", summary)

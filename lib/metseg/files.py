@@ -37,15 +37,26 @@ def replacing(path: Path) -> Iterator[Path]:
 def files_below(folder: Path) -> list[Path]:
     """Returns all files below a folder, hidden ones left out, linked folders followed once each."""
     found, seen = [], set()
-    for root, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(root)
+
+    def look_in(folder: Path) -> None:
+        real = os.path.realpath(folder)
         if real in seen:
-            folders.clear()
-            continue
+            return
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(root, name) for name in names if not name.startswith(".")]
-    return sorted(path for path in found if path.is_file())
+        entries = []
+        with suppress(OSError), os.scandir(folder) as listing:  # a folder that may not be read holds nothing
+            entries = sorted(listing, key=lambda entry: entry.name)
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            with suppress(OSError):  # a link that leads to itself
+                if entry.is_dir():
+                    look_in(folder / entry.name)
+                elif entry.is_file():  # as the listing said: no system call for each
+                    found.append(folder / entry.name)
+
+    look_in(Path(folder))
+    return found
 
 
 def make_folder(folder: Path) -> None:

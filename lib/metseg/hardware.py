@@ -4,6 +4,11 @@ import os
 import platform
 from pathlib import Path
 
+_FLAGS = {
+    "bf16": {"avx512_bf16", "amx_bf16"},
+    "int8": {"avx512_vnni", "avx_vnni", "amx_int8"},
+}
+
 
 def gpu_names() -> list[str]:
     """Returns the GPUs that the Keras backend sees."""
@@ -42,8 +47,17 @@ def best_precision() -> str:
     """
     if gpu_names():
         return "mixed_bfloat16" if _gpu_has_bfloat16() else "mixed_float16"
-    native = {"avx512_bf16", "amx_bf16"} & set(_cpuinfo("flags").split())
-    return "mixed_bfloat16" if native else "float32"
+    return "mixed_bfloat16" if multiplies("bf16") else "float32"
+
+
+def multiplies(number_format: str) -> bool:
+    """Returns whether the CPU multiplies `bf16` or `int8` natively, as far as the system tells."""
+    return not _FLAGS[number_format].isdisjoint(_cpuinfo("flags").split())
+
+
+def cores() -> int:
+    """Returns the cores that this process may use, which in a container are fewer than the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _gpu_has_bfloat16() -> bool:

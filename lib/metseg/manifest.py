@@ -1,7 +1,6 @@
 """What a trained model came from, so that its figures can be traced and repeated."""
 
 import importlib.metadata
-import subprocess
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,23 +10,11 @@ from metseg.backend import keras
 from metseg.config import TrainConfig
 from metseg.data.cache import SliceCache
 from metseg.data.provenance import provenance_of
-from metseg.files import write_json
+from metseg.files import read_json, write_json
 from metseg.hardware import describe_hardware
+from metseg.revision import git_revision
 
 _PACKAGES = ("keras", "tensorflow", "keras-unet-collection", "numpy", "opencv-python-headless")
-
-
-def git_revision() -> str | None:
-    """Returns the checkout's commit, with `+changes` if files differ from it; None outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        revision = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+changes"],
-            cwd=here, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return revision.stdout.strip()
 
 
 def _versions() -> dict[str, str]:
@@ -61,6 +48,7 @@ def write_manifest(
             **asdict(provenance_of(cache.slices.case_id)),
         },
         "config": config.model_dump(mode="json"),
+        "start": read_json(model_dir / "start.json") if config.start_from else None,
         "hardware": describe_hardware(),
         "versions": {"metseg": __version__, "backend": keras.backend.backend(), **_versions()},
         "git_revision": git_revision(),

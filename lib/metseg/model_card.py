@@ -4,6 +4,13 @@ from metseg.data.provenance import RESEARCH_USE
 from metseg.plots.labels import label_of
 
 
+_SERVED = {
+    "fp32": "float32",
+    "bf16": "bf16 where the CPU multiplies that natively; elsewhere float32",
+    "int8": "int8 where the CPU multiplies that natively; elsewhere float32, from a file of its own",
+}
+
+
 def model_card(description: dict, manifest: dict, scores: dict) -> str:
     """Returns the card in Markdown.
 
@@ -39,6 +46,8 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
     size, tiles = settings["image_size"], settings["tile_grid"]
     seen, chosen_on = len(description["seen"]), description["validation_patients"]
     dropped = f"of fewer than {chosen['min_lesion_px']} px dropped" if chosen["min_lesion_px"] else "all kept"
+    start = manifest.get("start")
+    before = f", from a trained network with filters {', '.join(map(str, start['filters']))}" if start else ""
     machine = hardware["gpus"][0] if hardware["gpus"] else f"{hardware['cores']} cores of {hardware['cpu']}"
     return {
         "input": f"one slice of {channels}, brought to {size} × {size} px; "
@@ -49,9 +58,10 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
         "mask": f"probability of {chosen['threshold']:g} or more; lesions {dropped}; holes "
         f"{'filled' if chosen['fill_holes'] else 'left open'}; chosen on the validation patients",
         "network": f"filters {filters}; {description['parameters']:,} parameters",
+        "served in": _SERVED[description.get("precision", "fp32")],
         "trained on": f"{data['name']}: {seen - chosen_on} patients to learn from, "
         f"{chosen_on} for validation; "
-        f"{manifest['epochs_trained']} epochs, {manifest['train_seconds'] / 60:.0f} min on {machine}",
+        f"{manifest['epochs_trained']} epochs, {manifest['train_seconds'] / 60:.0f} min on {machine}{before}",
         "licence": f"{data['licence']}, as the data; the code is MIT",
         "training": f"revision {manifest['git_revision']}, finished {manifest['finished'][:10]}",
     }

@@ -1,22 +1,23 @@
-"""A scan in, a probability map and a mask out, on ONNX Runtime: no TensorFlow, no Keras."""
+"""A scan in, a probability map and a mask out: no TensorFlow, no Keras."""
 
 import hashlib
 import json
-import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from pydantic import ValidationError
 
 from metseg.data.images import checked_image
+from metseg.engines import PRECISIONS, Precision, native, open_engine
 from metseg.errors import MetsegError
+from metseg.hardware import cores
 from metseg.postprocess import Postprocessing, postprocess
-from metseg.preprocess import Preprocessing, intensity_limits, preprocess, restore
+from metseg.preprocess import Preprocessing, preprocess, restore, volume_limits
 
-_SLICES_A_CALL = 8
+ONNX_FILES: dict[Precision, str] = {"fp32": "model.onnx", "bf16": "model.onnx", "int8": "model.int8.onnx"}
 
 
 class Predictor:
@@ -24,48 +25,58 @@ class Predictor:
 
     Attributes:
         name: The network's name.
+        precision: What the network computes in: the model's own choice where the CPU multiplies that
+            natively, else `fp32`.
+        library: What computes it.
+        onnx: The file that runs: `model.int8.onnx` in int8, else `model.onnx`.
+        sha256: Its hash.
         postprocessing: How `mask` makes a mask of a probability map.
         flip_average: Whether `prob_map` averages a slice and its mirror image unless told.
         description: The whole of `model.json`.
     """
 
     def __init__(self, model_dir: Path, *, threads: int | None = None):
-        """Loads `model.onnx`, after its hash was found to be the one in `model.json`.
+        """Loads the file that runs here, after its hash was found to be the one in `model.json`.
 
         Args:
             model_dir: Folder of an exported model.
-            threads: Cores that one call may use; all that this process may use if left out.
+            threads: Slices of a volume that one call segments at once, each on a core of its own; as many as
+                this process has cores if left out.
 
         Raises:
             MetsegError: A file is missing, or is not the one that was exported.
         """
-        onnx, description = Path(model_dir) / "model.onnx", Path(model_dir) / "model.json"
-        for path in (onnx, description):
-            if not path.is_file():
-                raise MetsegError(f"{path} is missing; train the model again or name another one")
+        description = Path(model_dir) / "model.json"
+        for path in (Path(model_dir) / "model.onnx", description):
+            _complain_if_missing(path)
         try:
             self.description = json.loads(description.read_text(encoding="utf-8"))
             self.name = self.description["name"]
             self.postprocessing = Postprocessing(**self.description["postprocessing"])
             self.flip_average = bool(self.description["flip_average"])
             self._preprocessing = Preprocessing(**self.description["preprocessing"])
-            expected = self.description["sha256"]
+            wanted = self.description.get("precision", "fp32")  # what there was before it was said
+            if wanted not in PRECISIONS:
+                raise ValueError(f"precision {wanted!r}")
+            precision = native(wanted)
+            self.onnx = Path(model_dir) / ONNX_FILES[precision]
+            self.sha256 = served_sha256({**self.description, "precision": precision})
         except (ValueError, KeyError, TypeError, ValidationError) as error:
             reason = " ".join(repr(error).split())  # pydantic's takes several lines
             raise MetsegError(f"{description} is damaged ({reason:.80}); export the model again") from error
-        content = onnx.read_bytes()
-        if hashlib.sha256(content).hexdigest() != expected:
+        _complain_if_missing(self.onnx)
+        content = self.onnx.read_bytes()
+        if hashlib.sha256(content).hexdigest() != self.sha256:
             raise MetsegError(
-                f"{onnx} is not the file that {description.name} describes; export the model again"
+                f"{self.onnx} is not the file that {description.name} describes; export the model again"
             )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or cores()
+        self._threads = threads or cores()
         try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime has a kind of its own for each fault
-            raise MetsegError(f"{onnx} is no model; export it again") from error
-        self._input = self._session.get_inputs()[0].name
-        self._output, *self._gates = [output.name for output in self._session.get_outputs()]
+            self._engine = open_engine(content, precision)
+        except Exception as error:  # each library has kinds of its own
+            raise MetsegError(f"{self.onnx} is no model; export it again") from error
+        self.library, self.precision = self._engine.library, self._engine.precision
+        self._output, *self._gates = self._engine.outputs
 
     def prob_map(self, image: np.ndarray, *, flip_average: bool | None = None) -> np.ndarray:
         """Returns the lesion probability of each pixel.
@@ -84,15 +95,24 @@ class Predictor:
         """
         if image.ndim != 4:
             return self.prob_map(checked_image(image, "the image")[None], flip_average=flip_average)[0]
+        if len(image) == 0:
+            raise MetsegError("the image has no slice; give one or more")
+        checked_image(image[0], "the image")
         flip_average = self.flip_average if flip_average is None else flip_average
-        parts = []
-        for batch in self._batches(image):
-            small = self._run([self._output], batch)[0]
+        limits = self._limits(image)
+
+        def segment(part: np.ndarray) -> np.ndarray:
+            small = preprocess(part, self._preprocessing, limits=limits)
+            (prob_map,) = self._engine.run([self._output], small)
             if flip_average:
-                mirrored = self._run([self._output], np.ascontiguousarray(batch[:, :, ::-1]))[0]
-                small = (small + mirrored[:, :, ::-1]) / 2
-            parts += [np.clip(restore(each, image.shape[1:3]), 0, 1) for each in small[..., 0]]
-        return np.stack(parts)
+                (mirrored,) = self._engine.run([self._output], small[:, ::-1])
+                prob_map = (prob_map + mirrored[:, ::-1]) / 2
+            return np.clip(restore(prob_map[..., 0], part.shape[:2]), 0, 1)
+
+        if min(self._threads, len(image)) == 1:
+            return np.stack([segment(part) for part in image])
+        with ThreadPoolExecutor(self._threads) as pool:
+            return np.stack(list(pool.map(segment, image)))
 
     def gate_maps(self, image: np.ndarray) -> list[np.ndarray]:
         """Returns where the attention gates let features pass, coarsest gate first.
@@ -105,23 +125,14 @@ class Predictor:
         """
         if not self._gates:
             return []
-        batch = next(self._batches(checked_image(image, "the image")[None]))
+        image = checked_image(image, "the image")
+        small = preprocess(image, self._preprocessing, limits=self._limits(image))
         # On the network's own grid first: a coarse gate has no pixel just where a slice's margin ends.
-        gates = [restore(gate[0, ..., 0], batch.shape[1:3]) for gate in self._run(self._gates, batch)]
+        gates = [restore(gate[..., 0], small.shape[:2]) for gate in self._engine.run(self._gates, small)]
         return [np.clip(restore(gate, image.shape[:2]), 0, 1) for gate in gates]
 
-    def _run(self, outputs: list[str], batch: np.ndarray) -> list[np.ndarray]:
-        return self._session.run(outputs, {self._input: batch})
-
-    def _batches(self, image: np.ndarray) -> Iterator[np.ndarray]:
-        """Yields the network input of a volume, some slices at a time."""
-        if len(image) == 0:
-            raise MetsegError("the image has no slice; give one or more")
-        checked_image(image[0], "the image")
-        limits = intensity_limits(image) if self._preprocessing.intensity == "volume" else None
-        for start in range(0, len(image), _SLICES_A_CALL):
-            some = image[start : start + _SLICES_A_CALL]
-            yield np.stack([preprocess(each, self._preprocessing, limits=limits) for each in some])
+    def _limits(self, image: np.ndarray) -> np.ndarray | None:
+        return volume_limits(image, self._preprocessing)
 
     def masks(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Returns the masks of one scan's slices, (H, W, 3) uint8 each; those of one size are a volume."""
@@ -138,6 +149,16 @@ class Predictor:
         return postprocess(self.prob_map(image), self.postprocessing)
 
 
-def cores() -> int:
-    """The cores that this process may use, which in a container are fewer than the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def served_sha256(description: dict) -> str:
+    """Returns the hash of the file that a `model.json` serves where its precision is native.
+
+    Raises:
+        KeyError: It does not say.
+        TypeError: What it says is of another kind.
+    """
+    return (description["quantised"] if description.get("precision") == "int8" else description)["sha256"]
+
+
+def _complain_if_missing(path: Path) -> None:
+    if not path.is_file():
+        raise MetsegError(f"{path} is missing; train the model again or name another one")

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 Intensity = Literal["slice", "volume", "stored"]
+_EXACT = 2**24  # pixels that OpenCV counts exactly, for it counts in float32
 
 
 class Preprocessing(BaseModel):
@@ -41,10 +42,16 @@ def intensity_limits(image: np.ndarray) -> np.ndarray:
     Returns:
         (C, 2) float32; (0, 255) for a channel that is black.
     """
+    pixels = np.ascontiguousarray(image).reshape(-1, 1, image.shape[-1])
+    histograms = np.zeros((image.shape[-1], 256))
+    for start in range(0, len(pixels), _EXACT):
+        part = pixels[start : start + _EXACT]
+        for channel, histogram in enumerate(histograms):
+            histogram += cv2.calcHist([part], [channel], None, [256], [0, 256]).ravel()
     limits = np.tile(np.float32([0, 255]), (image.shape[-1], 1))
     for channel, row in enumerate(limits):
         # A histogram of 256 bins gives exact percentiles of 8-bit pixels without sorting a volume.
-        counts = np.bincount(image[..., channel].ravel(), minlength=256)[1:].cumsum()
+        counts = histograms[channel, 1:].cumsum()
         if counts[-1] > 0:
             row[:] = 1 + np.searchsorted(counts, counts[-1] * np.array([0.01, 0.995]))
     return limits
@@ -59,7 +66,9 @@ def stretch(image: np.ndarray, limits: np.ndarray) -> np.ndarray:
     """
     low, high = limits.T
     scale = 255 / np.maximum(high - low, 1)
-    return np.clip(np.rint((image - low) * scale), 0, 255).astype(np.uint8)
+    grey = np.arange(256, dtype=np.uint8)[:, None]
+    table = np.clip(np.rint((grey - low) * scale), 0, 255).astype(np.uint8)
+    return cv2.LUT(image.reshape(-1, 1, image.shape[-1]), table[None]).reshape(image.shape)
 
 
 def clahe(image: np.ndarray, *, clip_limit: float, tile_grid: int) -> np.ndarray:
@@ -95,13 +104,23 @@ def _fit(image: np.ndarray, size: int, interpolation: int) -> np.ndarray:
     return square
 
 
+def volume_limits(volume: np.ndarray, config: Preprocessing) -> np.ndarray | None:
+    """Returns the limits that all slices of a volume share, (C, 2), or None where each has its own or none.
+
+    Args:
+        volume: (Z, H, W, C) uint8; a slice (H, W, C) that comes without its volume stands for it.
+        config: Says by `intensity` whose percentiles count.
+    """
+    return intensity_limits(volume) if config.intensity == "volume" else None
+
+
 def preprocess(image: np.ndarray, config: Preprocessing, *, limits: np.ndarray | None = None) -> np.ndarray:
     """Resizes, rescales and equalises one slice.
 
     Args:
         image: (H, W, 3) uint8.
         config: The parameters.
-        limits: (3, 2), `intensity_limits` of the volume, for `intensity="volume"` only.
+        limits: (3, 2), `volume_limits` of the volume.
 
     Returns:
         (S, S, 3) float32 in [0, 1], in steps of 1/255, so that an 8-bit cache loses nothing. A slice that

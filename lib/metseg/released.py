@@ -1,5 +1,6 @@
 """The models that come with the checkout, and how a trained one becomes one of them."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from metseg.files import read_json, replacing, shown, write_json, write_text
 from metseg.postprocess import Postprocessing
 from metseg.preprocess import Preprocessing
 
-MAX_MB = 10  # a released model is part of the repository
+MAX_MB = 10  # of a file; a released model is part of the repository
 
 
 def released_models(folder: Path) -> dict[str, dict]:
@@ -51,6 +52,8 @@ def _described(path: Path) -> dict:
 def release(model_dir: Path, folder: Path) -> Path:
     """Copies an exported and scored model to the released ones, with a card that says what it is.
 
+    The float32 network is always copied; the one in int8 beside it if that serves.
+
     Args:
         model_dir: Folder of a finished training.
         folder: Where the released models are; one of the same name is replaced.
@@ -59,28 +62,48 @@ def release(model_dir: Path, folder: Path) -> Path:
         The model's folder there.
 
     Raises:
-        MetsegError: The model was not exported, not scored since, or is too large to be part of a repository.
+        MetsegError: The model was not exported, not scored since, has another file than it describes, or one
+            too large to be part of a repository.
     """
     from metseg.compare import summarise
     from metseg.model_card import model_card
+    from metseg.predict import ONNX_FILES, served_sha256
     from metseg.runs import read_tables
 
     model_dir = Path(model_dir)
     description, manifest = (read_json(model_dir / name) for name in ("model.json", "manifest.json"))
     evaluation = read_json(model_dir / "evaluation" / "evaluation.json")
-    if any(evaluation.get(key) != description[key] for key in ("sha256", "postprocessing", "flip_average")):
+    precision = description.get("precision", "fp32")
+    same = all(evaluation.get(key) == description[key] for key in ("postprocessing", "flip_average"))
+    same &= evaluation.get("sha256") == served_sha256(description)
+    same &= evaluation.get("precision", "fp32") == precision
+    if not same:
         where = shown(model_dir)
         raise MetsegError(f"{where} changed after it was scored; call: metseg export {where}")
-    onnx = model_dir / "model.onnx"
-    if (size := onnx.stat().st_size / 1e6) > MAX_MB:
-        raise MetsegError(f"{shown(onnx)} has {size:.1f} MB, more than {MAX_MB}; train with fewer filters")
+    hashes = {"model.onnx": description["sha256"], ONNX_FILES[precision]: served_sha256(description)}
+    for name, expected in hashes.items():
+        _complain_if_unfit(model_dir / name, expected)
     scores = summarise(*read_tables(model_dir))
     names = ("n_patients", "dice_mean", "dice_mean_low", "dice_mean_high", "dice_median")
     description["held_out"] = {name: scores[name] for name in names}
     target = Path(folder) / description["name"]
     # The description last: while it does not fit the network, the Predictor refuses the pair.
-    with replacing(target / "model.onnx") as partial:
-        shutil.copyfile(onnx, partial)
+    for name in hashes:
+        with replacing(target / name) as partial:
+            shutil.copyfile(model_dir / name, partial)
     write_text(target / "README.md", model_card(description, manifest, scores))
     write_json(target / "model.json", description)
+    for name in set(ONNX_FILES.values()) - hashes.keys():
+        (target / name).unlink(missing_ok=True)  # the former release's
     return target
+
+
+def _complain_if_unfit(onnx: Path, sha256: str) -> None:
+    where = shown(onnx.parent)
+    if not onnx.is_file() or hashlib.sha256(onnx.read_bytes()).hexdigest() != sha256:
+        raise MetsegError(
+            f"{shown(onnx)} is missing, or not the file that model.json describes; "
+            f"call: metseg export {where}"
+        )
+    if (size := onnx.stat().st_size / 1e6) > MAX_MB:
+        raise MetsegError(f"{shown(onnx)} has {size:.1f} MB, more than {MAX_MB}; train with fewer filters")

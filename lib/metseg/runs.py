@@ -1,13 +1,14 @@
 """Where a run's files lie, and how a model is found again by name."""
 
 from pathlib import Path
-from typing import get_args
-
-import pandas as pd
+from typing import TYPE_CHECKING, get_args
 
 from metseg.config import ModelName
 from metseg.errors import MetsegError
 from metseg.files import read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MODELS = get_args(ModelName)
 
@@ -51,8 +52,10 @@ def trained_folders(run: str, runs_dir: Path) -> list[Path]:
     raise MetsegError(f"no finished training in {run}; runs here: {', '.join(run_names(runs_dir)) or 'none'}")
 
 
-def read_tables(model_dir: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_tables(model_dir: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """Returns a model's `per_patient` and `per_slice` tables as `metseg.compare` takes them."""
+    import pandas as pd  # here: `metseg predict` only finds a model, and starts a fifth sooner without it
+
     folder = Path(model_dir) / "evaluation"
     # A patient may be called NA; what is undefined is written as nothing.
     names = {"patient_id": str, "case_id": str}

@@ -16,6 +16,7 @@ from metseg.config import TrainConfig
 from metseg.data.cache import SliceCache, open_cache
 from metseg.data.cases import find_cases
 from metseg.data.split import Split, kfold_by_patient, read_split, split_by_patient, write_split
+from metseg.devices import data_parallel, shared_out
 from metseg.errors import MetsegError
 from metseg.files import read_json, replacing, sole_writer, write_text
 from metseg.hardware import best_precision
@@ -23,9 +24,10 @@ from metseg.losses import LOSSES
 from metseg.manifest import write_manifest
 from metseg.metrics import dice_from_counts
 from metseg.models import build_model
-from metseg.models.fused import fuse_batch_normalization
+from metseg.models.fused import training_copy
 from metseg.progress import Progress, ProgressReporter
 from metseg.schedule import learning_rate_of, out_of_patience
+from metseg.start import start_weights
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,14 @@ def train(config: TrainConfig, model_dir: Path, *, cache_dir: Path) -> keras.Mod
 def _complain_if_other_config(config: TrainConfig, model_dir: Path) -> None:
     if not (model_dir / "history.csv").exists():
         return  # nothing has been learned yet that could be mixed up
-    before, now = read_json(model_dir / "config.json"), config.model_dump(mode="json")
+    # What a training older than a parameter did not write was the parameter's default.
+    default = TrainConfig(model=config.model, data_dir=config.data_dir).model_dump(mode="json")
+    before = {**default, **read_json(model_dir / "config.json")}
+    now = config.model_dump(mode="json")
     changed = [
-        f"{name} {before.get(name)} → {value}"
+        f"{name} {before[name]} → {value}"
         for name, value in now.items()
-        if before.get(name) != value and name != "data_dir"  # wherever the data lies, its split tells
+        if before[name] != value and name != "data_dir"  # wherever the data lies, its split tells
     ]
     if changed:
         raise MetsegError(f"{model_dir} holds other settings ({', '.join(changed)}); choose another run name")
@@ -96,10 +101,13 @@ def _complain_if_other_data(data: Dataset, model_dir: Path) -> None:
 def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
     precision = best_precision() if config.precision == "auto" else config.precision
     keras.utils.set_random_seed(config.seed)
-    model = fuse_batch_normalization(_build(config, precision))
-    model.compile(keras.optimizers.Adam(config.learning_rate), LOSSES[config.loss])
+    with data_parallel(config.devices):
+        model = training_copy(_build(config, precision), image_size=config.image_size)
+        model.compile(keras.optimizers.Adam(config.learning_rate), shared_out(LOSSES[config.loss]))
     checkpoint = Checkpoint(model_dir / "checkpoint", model)
     history = checkpoint.restore()
+    if config.start_from and not history:
+        model.set_weights(start_weights(config, data.split, model_dir))
     chosen = partial(
         epoch_rows,
         data.cache,
@@ -116,7 +124,7 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
     while len(history) < config.epochs and not out_of_patience(history, config.patience):
         epoch = len(history)
         started = time.perf_counter()
-        model.optimizer.learning_rate = learning_rate_of(epoch, history, config)
+        model.optimizer.learning_rate = rate = learning_rate_of(epoch, history, config)
         batches = EpochBatches(
             data.cache,
             chosen(epoch=epoch),
@@ -124,6 +132,7 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
             augmentation=config.augmentation,
             seed=config.seed,
             epoch=epoch,
+            devices=config.devices,
         )
         fitted = model.fit(
             batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=[reporter]
@@ -136,7 +145,7 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
             "loss": fitted.history["loss"][-1],
             "val_loss": val_loss,
             "val_dice": val_dice,
-            "learning_rate": float(model.optimizer.learning_rate),
+            "learning_rate": rate,
             "seconds": time.perf_counter() - started,
         }
         history.append(row)
@@ -186,6 +195,7 @@ def validate(
             part = group[start : start + config.batch_size]
             mask_ref = np.asarray(cache.masks[part])
             prob_map = np.asarray(model.predict_on_batch(cache.images[part].astype(np.float32) / 255))
+            prob_map = prob_map[: len(part)]  # several devices predict the batch each, one behind the other
             loss = float(LOSSES[config.loss](mask_ref[..., None].astype(np.float32), prob_map))
             losses += [loss] * len(part)
             mask_pred = prob_map.mean(axis=-1) >= config.threshold

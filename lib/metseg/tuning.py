@@ -1,7 +1,7 @@
 """How a model's probabilities become masks: chosen on its validation patients, never on others."""
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from metseg.predict import Predictor
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 MIN_LESIONS_PX = (0, 10, 25, 50, 100)
+DICE_TOLERANCE = 0.002  # of the mean volume Dice, by which a faster form may differ
 FLIP_GAIN = 0.005  # a mirrored second look doubles the time; it must be worth that
 _SAME = 0.003  # of what scores alike, the setting that does least is taken
 CANDIDATES = [
@@ -50,13 +51,7 @@ def choose_postprocessing(
         MetsegError: A validation patient is not among the cases.
     """
     model_dir = Path(model_dir)
-    validation = set(read_split(model_dir / "split.json").validation)
-    files = [each for each in cases if each.patient_id in validation]
-    if missing := sorted(validation - {each.patient_id for each in files}):
-        raise MetsegError(
-            f"no scan of {', '.join(missing)}, on whom {shown(model_dir)} was validated; "
-            "give the scans it was trained on"
-        )
+    files = validation_cases(model_dir, cases)
     predictor, rows = Predictor(model_dir), []
     for k, each in enumerate(files):
         case = load_case(each)
@@ -80,17 +75,52 @@ def choose_postprocessing(
     table["chosen"] = table.index == _best(table)
     _write_choice(model_dir, table, volumes.patient_id.nunique())
     path = model_dir / "model.json"
-    alone = _dice_of_single_slices(Predictor(model_dir), files)
+    alone = mean_volume_dice(Predictor(model_dir), files, single_slices=True)
     write_json(path, {**read_json(path), "validation_dice_single_slices": alone})
     return table
 
 
-def _dice_of_single_slices(predictor: Predictor, files: Iterable[CaseFiles]) -> float:
-    """Returns the mean volume Dice when every slice is segmented as if it were uploaded by itself."""
+def validation_cases(model_dir: Path, cases: Iterable[CaseFiles]) -> list[CaseFiles]:
+    """Returns the cases of the patients that a training was validated on.
+
+    Raises:
+        MetsegError: There is none of one of them.
+    """
+    validation = set(read_split(Path(model_dir) / "split.json").validation)
+    files = [each for each in cases if each.patient_id in validation]
+    if missing := sorted(validation - {each.patient_id for each in files}):
+        raise MetsegError(
+            f"no scan of {', '.join(missing)}, on whom {shown(model_dir)} was validated; "
+            "give the scans it was trained on"
+        )
+    return files
+
+
+def mean_volume_dice(
+    predictor: Predictor,
+    cases: Sequence[CaseFiles],
+    *,
+    single_slices: bool = False,
+    on_case: Callable[[int, int], None] | None = None,
+) -> float:
+    """Returns the mean volume Dice of some patients; one rightly left empty counts 1.
+
+    Args:
+        predictor: What segments them.
+        cases: Their cases.
+        single_slices: Segment every slice as if it were uploaded by itself.
+        on_case: Called with (finished, of) after each case.
+    """
     rows = []
-    for case in map(load_case, files):
-        mask = np.stack([predictor.mask(image) for image in case.image])
+    for k, case in enumerate(map(load_case, cases)):
+        mask = (
+            np.stack([predictor.mask(image) for image in case.image])
+            if single_slices
+            else predictor.mask(case.image)
+        )
         rows.append((case.patient_id, case.mask.sum(), mask.sum(), (case.mask & mask).sum()))
+        if on_case:
+            on_case(k + 1, len(cases))
     volumes = pd.DataFrame(rows, columns=["patient_id", "ref", "pred", "tp"]).groupby("patient_id").sum()
     return float(dice_from_counts(volumes.ref, volumes.pred, volumes.tp, empty=1.0).mean())
 

@@ -113,6 +113,14 @@ def test_a_file_touched_later_is_read_again(tmp_path, scans):
     assert before.fingerprint == after.fingerprint  # the content is the same
 
 
+def test_a_data_set_reached_through_a_link_has_the_same_cache(tmp_path, scans):
+    first = open_cache(scans, CONFIG, folder=tmp_path / "cache")
+    (tmp_path / "link").symlink_to(scans[0].slices[0].image.parents[1])
+    second = open_cache(find_cases(tmp_path / "link"), CONFIG, folder=tmp_path / "cache")
+    assert len(homes(tmp_path / "cache")) == 1
+    assert first.slices.equals(second.slices)
+
+
 def test_the_fingerprint_does_not_depend_on_where_the_files_lie(tmp_path, write_set):
     one = write_set(tmp_path / "one")
     flat = write_set(tmp_path / "flat", flat=True)

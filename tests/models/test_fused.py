@@ -1,4 +1,6 @@
-"""The fused layer against Keras's own."""
+"""The network as it is trained, against the network of Keras's own layers."""
+
+from functools import partial
 
 import keras
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 
 from metseg.losses import bce_dice
 from metseg.models import build_model
-from metseg.models.fused import FusedBatchNormalization, fuse_batch_normalization
+from metseg.models.fused import FusedBatchNormalization, MatmulUpsampling, doubling_matrix, training_copy
 
 # n/(n−1) on the smallest maps here: 4 slices of 4×4 px.
 BESSEL = 64 / 63
@@ -18,11 +20,12 @@ def plain(request, randomised) -> keras.Model:
 
 
 def test_same_network_before_training(plain, batch):
-    fused = fuse_batch_normalization(plain)
+    fused = training_copy(plain, image_size=16)
     kinds = [type(layer) for layer in fused.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert set(kinds) == {FusedBatchNormalization}
     assert len(kinds) == sum(type(layer) is keras.layers.BatchNormalization for layer in plain.layers) > 0
-    np.testing.assert_array_equal(fused.predict_on_batch(batch[0]), plain.predict_on_batch(batch[0]))
+    np.testing.assert_allclose(fused.predict_on_batch(batch[0]), plain.predict_on_batch(batch[0]), atol=1e-5)
+    assert not any(type(layer) is keras.layers.UpSampling2D for layer in fused.layers)
     assert [weight.path.split("/")[-2:] for weight in fused.weights] == [
         weight.path.split("/")[-2:] for weight in plain.weights
     ]
@@ -31,7 +34,7 @@ def test_same_network_before_training(plain, batch):
 
 
 def test_the_copy_shares_no_weight(plain):
-    fused = fuse_batch_normalization(plain)
+    fused = training_copy(plain, image_size=16)
     before = plain.get_weights()
     fused.set_weights([weight + 1 for weight in fused.get_weights()])
     for a, b in zip(plain.get_weights(), before, strict=True):
@@ -39,7 +42,7 @@ def test_the_copy_shares_no_weight(plain):
 
 
 def test_one_step_is_the_same(plain, batch):
-    fused = fuse_batch_normalization(plain, momentum=0.99)  # Keras's own
+    fused = training_copy(plain, image_size=16, momentum=0.99)  # Keras's own
     losses = []
     for model in (plain, fused):
         model.compile(keras.optimizers.SGD(0.01), bce_dice, run_eagerly=True)
@@ -50,8 +53,43 @@ def test_one_step_is_the_same(plain, batch):
         np.testing.assert_allclose(np.asarray(b), np.asarray(a), rtol=tolerance, atol=1e-4, err_msg=a.path)
 
 
+@pytest.mark.parametrize(("policy", "tolerance"), [("float32", 0.01), ("mixed_bfloat16", 0.03)])
+def test_the_same_curve(policy, tolerance, batch):
+    """Forty steps of Adam from one seed: what is learned does not depend on the kernels."""
+    before, curves = keras.config.dtype_policy(), []
+    for copy in (lambda model: model, partial(training_copy, image_size=16, momentum=0.99)):
+        keras.utils.set_random_seed(1)
+        keras.config.set_dtype_policy(policy)
+        try:
+            model = copy(build_model("nested_unet", filters=(4, 8, 16)))
+        finally:
+            keras.config.set_dtype_policy(before)
+        model.compile(keras.optimizers.Adam(0.03), bce_dice)
+        fitted = model.fit(*batch, batch_size=4, epochs=40, shuffle=False, verbose=0)
+        curves.append(fitted.history["loss"])
+    plain, fused = curves
+    assert plain[-1] < 0.85 * plain[0]
+    np.testing.assert_allclose(fused, plain, atol=tolerance)
+
+
+def test_doubling_by_hand():
+    np.testing.assert_array_equal(doubling_matrix(2), [[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]])
+    np.testing.assert_array_equal(doubling_matrix(1), [[1], [1]])
+
+
+@pytest.mark.parametrize("width", [10, 70])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 2**-8)])
+def test_upsampling_is_keras_own(rng, dtype, tolerance, width):
+    image = rng.uniform(0, 1, (2, 6, width, 3)).astype(np.float32)
+    ours = MatmulUpsampling(2, interpolation="bilinear", dtype=dtype)(image)
+    theirs = keras.layers.UpSampling2D(2, interpolation="bilinear", dtype=dtype)(image)
+    assert ours.dtype == theirs.dtype and ours.shape == (2, 12, 2 * width, 3)
+    ours, theirs = (keras.ops.cast(x, "float32") for x in (ours, theirs))
+    np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), atol=tolerance)
+
+
 def test_weights_go_back_into_the_plain_network(plain, batch):
-    fused = fuse_batch_normalization(plain)
+    fused = training_copy(plain, image_size=16)
     fused.compile(keras.optimizers.Adam(0.01), bce_dice, run_eagerly=True)
     before = fused.predict_on_batch(batch[0])
     fused.train_on_batch(*batch)
@@ -93,7 +131,7 @@ def test_statistics_stay_float32_in_bfloat16(batch):
 def test_momentum_of_the_copy():
     plain = build_model("unet", filters=(4, 8))
     for options, momentum in (({}, 0.9), ({"momentum": 0.5}, 0.5)):
-        fused = fuse_batch_normalization(plain, **options)
+        fused = training_copy(plain, image_size=16, **options)
         layers = [layer for layer in fused.layers if isinstance(layer, FusedBatchNormalization)]
         assert {layer.momentum for layer in layers} == {momentum}
     assert plain.get_layer("unet_down0_0_bn").momentum == 0.99
@@ -107,7 +145,7 @@ def test_the_copy_keeps_the_precision(policy, scaled):
         plain = build_model("unet", filters=(4, 8))
     finally:
         keras.config.set_dtype_policy(before)
-    fused = fuse_batch_normalization(plain)
+    fused = training_copy(plain, image_size=16)
     for a, b in zip(fused.layers[1:], plain.layers[1:], strict=True):  # the first is the image
         assert a.dtype_policy.name == b.dtype_policy.name
     assert fused.dtype_policy.name == policy
@@ -117,7 +155,7 @@ def test_the_copy_keeps_the_precision(policy, scaled):
 
 
 def test_a_fused_network_can_be_saved(batch, tmp_path):
-    fused = fuse_batch_normalization(build_model("unet", filters=(4, 8)))
+    fused = training_copy(build_model("unet", filters=(4, 8)), image_size=16)
     fused.save(tmp_path / "fused.keras")
     loaded = keras.saving.load_model(tmp_path / "fused.keras")
     np.testing.assert_array_equal(loaded.predict_on_batch(batch[0]), fused.predict_on_batch(batch[0]))

@@ -10,7 +10,8 @@ from metseg.errors import MetsegError
 import metseg.cli.workbook
 import metseg.cli.scans
 import metseg.cli.models
-import metseg.cli.serving  # noqa: F401
+import metseg.cli.serving
+import metseg.cli.benchmark  # noqa: F401
 # isort: on
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from metseg.errors import MetsegError
 
@@ -48,6 +47,7 @@ def existing_folder(data_dir: Path | None) -> dict:
 
 def progress_bars() -> "Progress":
     """Returns progress on stderr: bars on a terminal, nothing in a log."""
+    from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)

@@ -1,14 +1,12 @@
-"""Commands that serve the released models: the dashboard, the service, and how much it bears."""
+"""Commands that serve the released models: the dashboard and the service."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from metseg.cli.app import app, progress_bars
+from metseg.cli.app import app
 
-benchmark = typer.Typer(help="Measure this machine.", no_args_is_help=True)
-app.add_typer(benchmark, name="benchmark")
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine's.")]
 
 
@@ -49,29 +47,6 @@ def serve(
     from metseg.serve.server import serve as serve_models
 
     serve_models(_released(), host=host, port=port, workers=workers)
-
-
-@benchmark.command()
-def service(
-    clients: Annotated[int, typer.Option(min=1, help="That send at once.")] = 16,
-    requests: Annotated[int, typer.Option(min=1, help="All together.")] = 2000,
-    workers: Annotated[int, typer.Option(min=1, help="Processes of the service.")] = 1,
-) -> None:
-    """Start the service, send it phantom slices, and report latencies, errors and memory."""
-    import json
-
-    from metseg.serve.load import measure_load
-
-    with progress_bars() as bars:
-        bar = bars.add_task("Segmenting", total=requests)
-        figures = measure_load(
-            _released(),
-            clients=clients,
-            requests=requests,
-            workers=workers,
-            on_answer=lambda k, n: bars.update(bar, completed=k, total=n),
-        )
-    print(json.dumps(figures, indent=1))
 
 
 def _released() -> dict[str, Path]:

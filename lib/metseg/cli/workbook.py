@@ -27,7 +27,7 @@ def run(
     settings: Settings = None,
     output_dir: OutputDir = None,
 ) -> None:
-    """Run the whole workbook: notebooks 01 to 05, unattended."""
+    """Run the whole workbook: notebooks 01 to 07, unattended."""
     from metseg.parameters import read_profile
     from metseg.paths import project_root
     from metseg.workbook import numbered_notebooks
@@ -48,6 +48,10 @@ def train(
     data_dir: DataDir = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the network input, px.")] = None,
     profile: Annotated[str, typer.Option(help="quick, cpu or gpu.")] = "quick",
+    start_from: Annotated[
+        str | None,
+        typer.Option(help="A run, or a model's folder, to start from; wider filters are pruned to these."),
+    ] = None,
     run_name: RunName = None,
     settings: Settings = None,
     output_dir: OutputDir = None,
@@ -63,7 +67,7 @@ def train(
     values = {k: v for k, v in read_profile(profile, notebook.parent).items() if k in known}
     given = {"epochs": epochs, "image_size": image_size}
     values |= {k: v for k, v in given.items() if v is not None} | existing_folder(data_dir)
-    values |= _parse(settings)
+    values |= _started_from(start_from, model, output_dir) | _parse(settings)
     name = f"{model}-{datetime.now():%Y%m%d-%H%M%S}" if run_name is None else run_name
     run_folder = _run_notebooks([notebook], values, name, output_dir)
     print(f"Model: {shown(run_folder / model)}")
@@ -87,13 +91,29 @@ def compare(
     print(f"Tables and figures: {shown(folder)}")
 
 
+def _started_from(run: str | None, model: str, output_dir: Path | None) -> dict:
+    """Returns `--start-from` as a notebook's parameter: the folder of the run's network of this kind."""
+    from metseg.runs import trained_folders
+
+    if run is None:
+        return {}
+    found = trained_folders(run, runs_folder(output_dir))
+    same = [folder for folder in found if folder.name == model]
+    if len(found) > 1 and not same:
+        raise MetsegError(f"{run} holds no {model} to start from; it has {', '.join(f.name for f in found)}")
+    return {"start_from": str((same or found)[0].resolve())}
+
+
 def _parse(settings: list[str] | None) -> dict:
     from metseg.parameters import parse_assignments
 
     values = parse_assignments(settings or [])
-    for option in ("model", "data_dir", "run_name", "output_dir"):
+    for option in ("model", "start_from", "data_dir", "run_name", "output_dir"):
         if option in values:
-            raise MetsegError(f"{option} is no parameter to set; use the option --{option.replace('_', '-')}")
+            command = " of metseg train" if option in ("model", "start_from") else ""
+            raise MetsegError(
+                f"{option} is no parameter to set; use the option --{option.replace('_', '-')}{command}"
+            )
     return values
 
 

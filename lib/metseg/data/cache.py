@@ -1,5 +1,6 @@
 """Slices decoded and preprocessed once, then read as memory-mapped arrays."""
 
+import functools
 import hashlib
 import os
 import shutil
@@ -16,8 +17,9 @@ from filelock import FileLock
 from metseg.data.cases import CaseFiles, load_case
 from metseg.errors import MetsegError
 from metseg.files import read_json, write_json
-from metseg.preprocess import Preprocessing, intensity_limits, preprocess, preprocess_mask
+from metseg.preprocess import Preprocessing, preprocess, preprocess_mask, volume_limits
 
+_COLUMNS = {"case_id": str, "patient_id": str, "slice_index": "int32", "lesion_px": "int32"}
 CACHE_VERSION = 1  # part of every key: raise it when decoding or preprocessing changes
 
 
@@ -59,7 +61,7 @@ def open_cache(cases: list[CaseFiles], config: Preprocessing, *, folder: Path) -
     Raises:
         MetsegError: A file is wrong, or the folder cannot be written to.
     """
-    home = Path(folder) / _key(cases, config)
+    home = cache_home(cases, config, folder=folder)
     if not home.exists():
         work = home.with_name(f".{home.name}.part")
         try:
@@ -89,18 +91,25 @@ def _load(home: Path) -> SliceCache:
     return SliceCache(
         images=np.load(home / "images.npy", mmap_mode="r"),
         masks=np.load(home / "masks.npy", mmap_mode="r"),
-        slices=pd.read_csv(
-            home / "slices.csv", dtype={"case_id": str, "patient_id": str}, keep_default_na=False
+        slices=pd.read_csv(home / "slices.csv", dtype=_COLUMNS, keep_default_na=False).astype(
+            {"case_id": "category", "patient_id": "category"}  # a name is kept once, not once a slice
         ),
         fingerprint=meta["fingerprint"],
     )
 
 
+def cache_home(cases: list[CaseFiles], config: Preprocessing, *, folder: Path) -> Path:
+    """Returns where `open_cache` keeps a data set under these parameters, made already or not."""
+    return Path(folder) / _key(cases, config)
+
+
 def _key(cases: list[CaseFiles], config: Preprocessing) -> str:
     digest = hashlib.sha256(f"{CACHE_VERSION} {config.model_dump_json()}".encode())
+    real = functools.cache(os.path.realpath)  # looks at every part of a path: once a folder, not once a file
     for path in _paths(cases):
-        stat = path.stat()
-        digest.update(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+        folder, name = os.path.split(path)
+        stat = os.stat(path)  # of what a link leads to
+        digest.update(f"{os.path.join(real(folder), name)}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -119,7 +128,7 @@ def fingerprint(cases: list[CaseFiles]) -> str:
 def network_slices(files: CaseFiles, config: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
     """Returns one case as network input: (Z, S, S, 3) uint8 and (Z, S, S) bool."""
     case = load_case(files)
-    limits = intensity_limits(case.image) if config.intensity == "volume" else None
+    limits = volume_limits(case.image, config)
     images = np.stack([preprocess(image, config, limits=limits) for image in case.image])
     masks = np.stack([preprocess_mask(mask, config) for mask in case.mask])
     return np.rint(images * 255).astype(np.uint8), masks
@@ -153,6 +162,5 @@ def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
                     (case.case_id, case.patient_id, files.slice_index, int(m.sum()))
                     for files, m in zip(case.slices, mask, strict=True)
                 ]
-    columns = ["case_id", "patient_id", "slice_index", "lesion_px"]
-    pd.DataFrame(rows, columns=columns).to_csv(work / "slices.csv", index=False)
+    pd.DataFrame(rows, columns=list(_COLUMNS)).to_csv(work / "slices.csv", index=False)
     write_json(work / "meta.json", {"fingerprint": fingerprint(cases), **config.model_dump()})

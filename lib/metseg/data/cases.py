@@ -1,5 +1,6 @@
 """Scans and masks on disk, in the layout of the Kaggle LGG set, become cases."""
 
+import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ _SLICE_NAME = re.compile(r"(?P<case>.+)_(?P<slice>\d+)(?P<mask>_mask)?", re.IGNO
 _SCAN_DATE = re.compile(r"_(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SliceFiles:
     """One slice's files; a file that is missing is None."""
 
@@ -77,13 +78,14 @@ def list_cases(folder: Path) -> list[CaseFiles]:
     found: dict[str, dict[int, dict[str, Path]]] = defaultdict(lambda: defaultdict(dict))
     home: dict[str, Path] = {}
     for path in files_below(folder):
-        name = _SLICE_NAME.fullmatch(path.stem)
-        if path.suffix.lower() not in TIFF_SUFFIXES or name is None:
+        stem, suffix = os.path.splitext(path.name)
+        name = _SLICE_NAME.fullmatch(stem)
+        if suffix.lower() not in TIFF_SUFFIXES or name is None:
             continue
-        case_id = name["case"]
-        if home.setdefault(case_id, path.parent) != path.parent:
+        case_id, lies_in = name["case"], path.parent
+        if home.setdefault(case_id, lies_in) != lies_in:
             raise MetsegError(
-                f"scan {case_id} lies in {home[case_id]} and in {path.parent}; name the folder of one copy"
+                f"scan {case_id} lies in {home[case_id]} and in {lies_in}; name the folder of one copy"
             )
         kind = "mask" if name["mask"] else "image"
         slices = found[case_id][int(name["slice"])]

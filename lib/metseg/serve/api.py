@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 import metseg
 from metseg.errors import MetsegError
+from metseg.predict import Predictor
 from metseg.serve.accept import preferred
 from metseg.serve.admission import Admission, Limits
 from metseg.serve.api_docs import DESCRIPTION, PREDICT_DOCS, PREDICT_REQUEST, name_models
@@ -48,23 +49,21 @@ class Ready(BaseModel):
 
 
 def create_app(
-    models: Mapping[str, Path],
+    models: Mapping[str, Path | Predictor],
     *,
     limits: Limits | None = None,
-    threads: int = 1,
     metrics_folder: Path | None = None,
 ) -> FastAPI:
     """Builds the service.
 
     Args:
-        models: {name: folder of an exported model}, the default first. They are loaded while the service
-            starts; until then it answers that it is not ready.
+        models: {name: folder of an exported model, or its Predictor}, the default first. Those in folders
+            are loaded while the service starts, and all run once; until then it is not ready, and says so.
         limits: What it takes on.
-        threads: Cores that one inference may use.
         metrics_folder: Where several processes of one service keep their figures; None for one alone.
     """
     limits = limits or Limits()
-    metrics, offered = Metrics(metrics_folder), Models(models, threads=threads)
+    metrics, offered = Metrics(metrics_folder), Models(models)
     failed = False
 
     async def load() -> None:

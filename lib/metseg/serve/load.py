@@ -53,7 +53,6 @@ def measure_load(
     alone: int = 100,
     workers: int = 1,
     limits: Limits | None = None,
-    threads: int = 1,
     slices: Sequence[bytes] | None = None,
     on_answer: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def measure_load(
         clients: Clients that send at once, each one slice after the other.
         requests: Slices that they send, all together.
         alone: Slices that a single client sends before, for the latency without company.
-        workers, limits, threads: As in `serve`.
+        workers, limits: As in `serve`.
         slices: Files to send in turn; slices of the phantom if left out.
         on_answer: Called with (answered, of) after each answer to one of many clients.
 
@@ -78,7 +77,7 @@ def measure_load(
         MetsegError: The service does not start.
     """
     slices = slices or phantom_slices()
-    with _running(models, workers=workers, limits=limits, threads=threads) as (address, process):
+    with _running(models, workers=workers, limits=limits) as (address, process):
         alone_tally, _ = asyncio.run(_send(address, slices, clients=1, requests=alone))
         memory = [_rss_mb(process)]
 
@@ -122,12 +121,12 @@ def phantom_slices(*, size: int = 256, count: int = 16) -> list[bytes]:
 
 @contextmanager
 def _running(
-    models: Mapping[str, Path], *, workers: int, limits: Limits | None, threads: int
+    models: Mapping[str, Path], *, workers: int, limits: Limits | None
 ) -> Iterator[tuple[str, subprocess.Popen]]:
     """Runs the service in a process of its own; yields its address and the process, when it is ready."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    settings = {"port": port, "workers": workers, "threads": threads, "limits": asdict(limits or Limits())}
+    settings = {"port": port, "workers": workers, "limits": asdict(limits or Limits())}
     settings |= {"models": {name: str(Path(folder).absolute()) for name, folder in models.items()}}
     process = subprocess.Popen([sys.executable, "-c", _SERVE, json.dumps(settings)])
     address = f"http://127.0.0.1:{port}"

@@ -87,23 +87,25 @@ class Segmentation(BaseModel):
 class Models:
     """The models that a service offers, the default first."""
 
-    def __init__(self, folders: Mapping[str, Path], *, threads: int):
+    def __init__(self, models: Mapping[str, Path | Predictor]):
         """Takes note of them; `load` loads them.
 
         Args:
-            folders: {name: folder of an exported model}, the default first.
-            threads: Cores that one inference may use.
+            models: {name: folder of an exported model, or its Predictor}, the default first.
         """
-        self._folders, self._threads = dict(folders), threads
+        self._given = dict(models)
         self._predictors: dict[str, Predictor] = {}
 
     def load(self) -> None:
-        """Loads each and runs it once, so that the first visitor does not wait for it.
+        """Loads each that is not, and runs it once, so that the first visitor does not wait for it.
 
         Raises:
             MetsegError: One cannot be loaded.
         """
-        loaded = {name: Predictor(path, threads=self._threads) for name, path in self._folders.items()}
+        loaded = {
+            name: given if isinstance(given, Predictor) else Predictor(given)
+            for name, given in self._given.items()
+        }
         for predictor in loaded.values():
             predictor.prob_map(np.zeros((32, 32, 3), np.uint8))
         self._predictors = loaded
@@ -119,17 +121,17 @@ class Models:
         Raises:
             RequestError: There is none of that name, or they are not loaded yet.
         """
-        if name is not None and name not in self._folders:
-            message = f"There is no model {name!r:.60}; the models are {', '.join(self._folders)}"
+        if name is not None and name not in self._given:
+            message = f"There is no model {name!r:.60}; the models are {', '.join(self._given)}"
             raise RequestError(422, "unknown_model", message)
         if not self.ready:
             raise try_again("not_ready", "The models are still loading; try again in a second")
-        name = name or next(iter(self._folders))
+        name = name or next(iter(self._given))
         return name, self._predictors[name]
 
     def cards(self) -> list[ModelCard]:
         """Returns what is known of each."""
-        return [self._card(name) for name in self._folders]
+        return [self._card(name) for name in self._given]
 
     def _card(self, name: str) -> ModelCard:
         _, predictor = self.named(name)
@@ -137,8 +139,8 @@ class Models:
         return ModelCard(
             name=name,
             label=label_of(name),
-            default=name == next(iter(self._folders)),
-            sha256=known["sha256"],
+            default=name == next(iter(self._given)),
+            sha256=predictor.sha256,
             parameters=known["parameters"],
             input_size=known["preprocessing"]["image_size"],
             channels=known["input"]["channels"],

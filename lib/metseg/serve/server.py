@@ -38,7 +38,6 @@ def serve(
     port: int = 8000,
     workers: int = 1,
     limits: Limits | None = None,
-    threads: int = 1,
     log_level: str = "INFO",
 ) -> None:
     """Answers requests until the process is told to end (SIGTERM, Ctrl-C); what is in flight is finished.
@@ -49,21 +48,22 @@ def serve(
         port: Port to listen on; 0 for any free one.
         workers: Processes.
         limits: What each of them takes on.
-        threads: Cores that one inference may use.
         log_level: The least that is worth a line on stderr.
 
     Raises:
         MetsegError: A model cannot be loaded, or the address cannot be listened on.
     """
-    for folder in models.values():
-        Predictor(folder, threads=1)  # a sentence now, where somebody reads it
+    # Now, so that a damaged one is a sentence that somebody reads.
+    offered = {name: Predictor(folder) for name, folder in models.items()}
+    if workers > 1:
+        offered = dict(models)  # each process loads its own
     listener = listen(host, port)
     with ExitStack() as stack:
         shared = tempfile.TemporaryDirectory(prefix="metseg-figures-") if workers > 1 else nullcontext()
         folder = stack.enter_context(shared)
         figures = Path(folder) if folder else None
         config = uvicorn.Config(
-            partial(_create_app, dict(models), limits=limits, threads=threads, metrics_folder=figures),
+            partial(_create_app, offered, limits=limits, metrics_folder=figures),
             factory=True,
             workers=workers,
             http=Connection,
@@ -87,7 +87,7 @@ def serve(
                 uvicorn.Server(config).run(sockets=[listener])
 
 
-def _create_app(models: Mapping[str, Path], **options) -> FastAPI:
+def _create_app(models: Mapping[str, Path | Predictor], **options) -> FastAPI:
     """Makes the app; a worker ends with the process that started it, however that ends."""
     if parent := multiprocessing.parent_process():
 

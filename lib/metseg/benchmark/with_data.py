@@ -1,0 +1,68 @@
+"""How opening and reading grow with a data set, on one whose files are names and whose pixels are zero."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from metseg.benchmark.contestant import Contestant, repeated
+from metseg.benchmark.plan import Measurement
+from metseg.config import TrainConfig
+from metseg.data.cache import cache_home
+from metseg.data.cases import find_cases
+from metseg.files import write_json
+
+_SLICES_A_PATIENT = 20
+_LESION_PX = 50  # in every second slice, so that both kinds are drawn
+
+
+def write_data_set(folder: Path, slices: int) -> None:
+    """Writes a data set that was opened before: empty files where scans lie, and its cache.
+
+    The cache's arrays have the shape of real ones, (N, 128, 128, 3) uint8 and (N, 128, 128) bool, and are
+    sparse where the file system can: they take no disk and are read from memory.
+    """
+    for number in range(slices):
+        patient, z = divmod(number, _SLICES_A_PATIENT)
+        home = folder / "scans" / f"P_{patient:05d}"
+        if z == 0:
+            home.mkdir(parents=True)
+        for name in (f"{home.name}_{z}.tif", f"{home.name}_{z}_mask.tif"):
+            (home / name).touch()
+    config = _config(folder)
+    cases = find_cases(folder / "scans")
+    home = cache_home(cases, config.preprocessing, folder=folder / "cache")
+    home.mkdir(parents=True)
+    side = config.image_size
+    for name, dtype, shape in (("images", np.uint8, (side, side, 3)), ("masks", np.bool_, (side, side))):
+        np.lib.format.open_memmap(home / f"{name}.npy", "w+", dtype, (slices, *shape)).flush()
+    rows = [
+        (case.case_id, case.patient_id, files.slice_index, _LESION_PX * (files.slice_index % 2))
+        for case in cases
+        for files in case.slices
+    ]
+    columns = ["case_id", "patient_id", "slice_index", "lesion_px"]
+    pd.DataFrame(rows, columns=columns).to_csv(home / "slices.csv", index=False)
+    write_json(home / "meta.json", {"fingerprint": "none"})
+
+
+def prepare(measurement: Measurement) -> Contestant:
+    """Builds what opens the data set as a training does, or what draws augmented batches from it."""
+    from metseg.batches import EpochBatches, epoch_rows  # Keras stands behind both
+    from metseg.train import prepare_data
+
+    config, folder = _config(Path(measurement.path)), Path(measurement.path)
+    if measurement.task == "open":
+        return Contestant(repeated(lambda: prepare_data(config, cache_dir=folder / "cache")))
+    data = prepare_data(config, cache_dir=folder / "cache")
+    rows = epoch_rows(
+        data.cache, data.split.train, exclude_empty=False, balance_empty=True, seed=config.seed, epoch=0
+    )
+    options = {"augmentation": config.augmentation, "seed": config.seed, "epoch": 0}
+    batches = EpochBatches(data.cache, rows, batch_size=measurement.batch, **options)
+    rng = np.random.default_rng(0)
+    return Contestant(repeated(lambda: batches[int(rng.integers(len(batches)))]))
+
+
+def _config(folder: Path) -> TrainConfig:
+    return TrainConfig(model="unet", data_dir=str(folder / "scans"), image_size=128)

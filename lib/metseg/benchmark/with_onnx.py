@@ -1,0 +1,50 @@
+"""Contestants that run an exported network, without TensorFlow."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from metseg.benchmark.contestant import COST, Contestant, random_pairs, repeated
+from metseg.benchmark.flops import Cost
+from metseg.benchmark.plan import DTYPES, Measurement, onnx_path
+from metseg.engines import native, open_engine
+from metseg.files import read_json
+from metseg.hardware import cores
+
+
+def prepare(measurement: Measurement) -> Contestant:
+    """Opens an exported network as `Predictor` does (metseg), or in ONNX Runtime on all cores."""
+    cost = Cost(**read_json(Path(measurement.path).with_name(COST)))
+    images = random_pairs(measurement)[0][: measurement.batch]
+    if measurement.library == "metseg":
+        return _as_predictor(measurement, images, cost)
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cores()
+    session = onnxruntime.InferenceSession(measurement.path, options, providers=["CPUExecutionProvider"])
+    name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
+    return Contestant(repeated(lambda: session.run([output], {name: images})), "float32", cost, cores())
+
+
+def _as_predictor(measurement: Measurement, images: np.ndarray, cost: Cost) -> Contestant:
+    """One slice alone on one thread, as it is served; more are spread over the cores, as a volume's are.
+
+    What the CPU does not multiply natively is done in float32, and said.
+    """
+    short = {name: short for short, name in DTYPES.items()}[measurement.precision]
+    folder, precision = Path(measurement.path).parents[2], native(short)
+    path = onnx_path(folder, measurement.network, measurement.size, DTYPES[precision])
+    engine = open_engine(path.read_bytes(), precision)
+    names = engine.outputs[:1]
+    threads = min(cores(), len(images))
+    pool = ThreadPoolExecutor(threads)
+
+    def step() -> None:
+        if len(images) == 1:
+            engine.run(names, images[0])
+        else:
+            list(pool.map(lambda image: engine.run(names, image), images))
+
+    return Contestant(repeated(step), DTYPES[engine.precision], cost, threads)

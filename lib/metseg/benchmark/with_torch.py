@@ -1,0 +1,116 @@
+"""MONAI's networks on PyTorch; both are the optional extra `benchmark` and are imported here alone."""
+
+import monai.networks.nets as nets
+import torch
+
+from metseg.benchmark.contestant import Contestant, random_pairs, repeated
+from metseg.benchmark.flops import Cost, convolution_cost
+from metseg.benchmark.plan import Measurement
+from metseg.hardware import cores
+
+
+def prepare(measurement: Measurement) -> Contestant:
+    """Builds MONAI's network of the same name and widths, in the measurement's precision and memory format.
+
+    bfloat16 is autocast in training, and weights that were cast once in inference.
+    """
+    torch.set_num_threads(cores())
+    torch.manual_seed(0)
+    network = build_monai(measurement.network, measurement.filters)
+    layout = torch.channels_last if measurement.layout else torch.contiguous_format
+    network = network.to(memory_format=layout)
+    images, masks = (
+        torch.from_numpy(array.transpose(0, 3, 1, 2).copy()).contiguous(memory_format=layout)
+        for array in random_pairs(measurement)
+    )
+    cost = convolutions(network, images[:1])
+    if measurement.task == "training":
+        reduced = torch.autocast("cpu", torch.bfloat16, enabled=measurement.precision == "bfloat16")
+        step = _training_step(network, images, masks, measurement.batch, reduced)
+    else:
+        step = _inference_step(network, images[: measurement.batch], getattr(torch, measurement.precision))
+    return Contestant(repeated(step), measurement.precision, cost, torch.get_num_threads())
+
+
+def build_monai(network: str, filters: tuple[int, ...]) -> torch.nn.Module:
+    """Returns MONAI's network for (B, 3, H, W) images and one class; it gives logits.
+
+    Its widths are metseg's, all else is MONAI's default, so that equal widths are not equal operations.
+
+    Raises:
+        ValueError: MONAI has no such network.
+    """
+    if network == "attention_unet":
+        strides = (2,) * (len(filters) - 1)
+        return nets.AttentionUnet(2, in_channels=3, out_channels=1, channels=filters, strides=strides)
+    if network == "nested_unet":
+        features = (*filters, filters[0])  # the last is the width behind the last upsampling
+        return nets.BasicUNetPlusPlus(2, in_channels=3, out_channels=1, features=features)
+    raise ValueError(f"MONAI has no {network!r}; valid are attention_unet, nested_unet")
+
+
+def convolutions(network: torch.nn.Module, image: torch.Tensor) -> Cost:
+    """Returns the cost of a network's convolutions on one image, (1, 3, H, W), seen as it goes forward."""
+    costs = []
+
+    def count(layer, inputs, output):
+        transposed = isinstance(layer, torch.nn.ConvTranspose2d)
+        c_in = inputs[0]
+        where = c_in if transposed else output
+        costs.append(
+            convolution_cost(
+                positions=where.shape[2] * where.shape[3],
+                inputs=c_in.numel(),
+                outputs=output.numel(),
+                weights=layer.weight.numel(),
+            )
+        )
+
+    kinds = torch.nn.Conv2d | torch.nn.ConvTranspose2d
+    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, kinds)]
+    with torch.inference_mode():
+        network(image)
+    for hook in hooks:
+        hook.remove()
+    return sum(costs, Cost())
+
+
+def _first(output) -> torch.Tensor:
+    """BasicUNetPlusPlus gives a list of heads, AttentionUnet a tensor."""
+    return output[0] if isinstance(output, list) else output
+
+
+def bce_dice(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """Returns the loss of `metseg.losses.bce_dice`, of (B, 1, H, W) logits."""
+    cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, masks)
+    prob_map = torch.sigmoid(logits)
+    overlap = 2 * (prob_map * masks).sum() + 1
+    return cross_entropy + 1 - overlap / (prob_map.sum() + masks.sum() + 1)
+
+
+def _inference_step(network, images, dtype):
+    network.eval().to(dtype)
+
+    def step() -> None:
+        with torch.inference_mode():
+            torch.sigmoid(_first(network(images.to(dtype))).float()).numpy()
+
+    return step
+
+
+def _training_step(network, images, masks, batch, reduced):
+    optimiser = torch.optim.Adam(network.parameters(), 1e-3)
+    starts = [k for k in range(0, len(images), batch)]
+    taken = 0
+
+    def step() -> None:
+        nonlocal taken
+        some = slice(start := starts[taken % len(starts)], start + batch)
+        taken += 1
+        optimiser.zero_grad(set_to_none=True)
+        with reduced:
+            logits = _first(network(images[some]))
+        bce_dice(logits.float(), masks[some]).backward()
+        optimiser.step()
+
+    return step

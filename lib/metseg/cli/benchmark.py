@@ -1,0 +1,77 @@
+"""Commands that measure this machine: how fast the networks are, and how much the service bears."""
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from metseg.cli.app import OutputDir, app, progress_bars, runs_folder
+from metseg.files import shown
+
+benchmark = typer.Typer(help="Measure this machine.", no_args_is_help=True)
+app.add_typer(benchmark, name="benchmark")
+
+
+@benchmark.command()
+def speed(
+    scope: Annotated[
+        str,
+        typer.Option(
+            help="full: all, in about half an hour; short: no scaling, a third of that; tiny: a look."
+        ),
+    ] = "full",
+    rounds: Annotated[int | None, typer.Option(min=1, help="Turns of each contestant.")] = None,
+    run_name: Annotated[
+        str | None, typer.Option(help="Name of the run; benchmark-<time>, or the one that was interrupted.")
+    ] = None,
+    output_dir: OutputDir = None,
+) -> None:
+    """Measure training, inference, memory and scaling beside Keras, ONNX Runtime and MONAI, in one run."""
+    from metseg.benchmark.report import read_benchmark, write_report
+    from metseg.benchmark.run import run_benchmark, unfinished_benchmark
+    from metseg.benchmark.settings import settings_of
+
+    settings = settings_of(scope, rounds=rounds)
+    runs_dir = runs_folder(output_dir)
+    new = runs_dir / (run_name or f"benchmark-{datetime.now():%Y%m%d-%H%M%S}")
+    folder = new if run_name else unfinished_benchmark(runs_dir, settings) or new
+    with progress_bars() as bars:
+        bar = bars.add_task("Measuring", total=None)
+        run_benchmark(
+            settings,
+            folder,
+            on_progress=lambda text, k, n: bars.update(bar, description=text, completed=k, total=n),
+        )
+    finished = read_benchmark(folder)
+    print(finished.headline().round(3).to_string(index=False))
+    if len(finished.scaling):
+        print(finished.scaling.round(2).to_string(index=False))
+    print(*finished.verdicts, *finished.notes, sep="\n")
+    write_report(finished, folder)
+    print(f"Tables and figures: {shown(folder)}")
+
+
+@benchmark.command()
+def service(
+    clients: Annotated[int, typer.Option(min=1, help="That send at once.")] = 16,
+    requests: Annotated[int, typer.Option(min=1, help="All together.")] = 2000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of the service.")] = 1,
+) -> None:
+    """Start the service, send it phantom slices, and report latencies, errors and memory."""
+    import json
+
+    from metseg.paths import released_dir
+    from metseg.released import released_models
+    from metseg.serve.load import measure_load
+
+    models = {name: released_dir() / name for name in released_models(released_dir())}
+    with progress_bars() as bars:
+        bar = bars.add_task("Segmenting", total=requests)
+        figures = measure_load(
+            models,
+            clients=clients,
+            requests=requests,
+            workers=workers,
+            on_answer=lambda k, n: bars.update(bar, completed=k, total=n),
+        )
+    print(json.dumps(figures, indent=1))

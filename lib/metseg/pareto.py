@@ -1,0 +1,108 @@
+"""What a smaller or faster form of a network costs in Dice, and which forms are worth having."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from metseg.data.cases import CaseFiles, load_case
+from metseg.engines import open_engine
+from metseg.errors import MetsegError
+from metseg.predict import Predictor
+from metseg.preprocess import Preprocessing, preprocess, volume_limits
+from metseg.tuning import DICE_TOLERANCE, mean_volume_dice
+
+
+def measure_variants(
+    folders: Mapping[str, Path],
+    cases: Sequence[CaseFiles],
+    *,
+    reference: str,
+    rounds: int = 15,
+    on_variant: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Measures time, size and Dice of exported models.
+
+    The time is that of the network alone, on one core and one slice. In every round each variant runs once,
+    so that what else the machine does slows them alike; the median of the rounds counts.
+
+    Args:
+        folders: {variant: folder of an exported model}.
+        cases: Cases of patients to choose by: validation, never held-out ones.
+        reference: The variant that the others are held against, by ONNX Runtime in float32.
+        rounds: How often each runs.
+        on_variant: Called with (finished, of) after each variant's Dice.
+
+    Returns:
+        A row a variant: variant, precision (what it ran in), ms_per_slice, times_as_fast (as the reference),
+        mb (of the file that runs), dice (mean volume Dice), dice_single_slices (the same, every slice
+        segmented by itself), dice_change and dice_change_single_slices (against the reference), on_front (no
+        other is as fast and as good for volumes, and better in one of the two), default (the fastest where
+        neither Dice changed by more than 0.002).
+
+    Raises:
+        MetsegError: The reference is not among the variants, does not run in float32, or there is no case.
+    """
+    if reference not in folders or not cases:
+        raise MetsegError(f"no case, or no variant {reference!r} among {', '.join(folders)}; give both")
+    predictors = {name: Predictor(folder) for name, folder in folders.items()}
+    if predictors[reference].precision != "fp32":
+        raise MetsegError(f"{reference} runs in {predictors[reference].precision}; give one in float32")
+    seconds = _alternating(predictors, load_case(cases[0]).image, rounds)
+    rows = []
+    for k, (name, predictor) in enumerate(predictors.items()):
+        size = predictor.onnx.stat().st_size / 1e6
+        ms = 1000 * float(np.median(seconds[name]))
+        dice = [mean_volume_dice(predictor, cases, single_slices=alone) for alone in (False, True)]
+        rows.append((name, predictor.precision, ms, size, *dice))
+        if on_variant:
+            on_variant(k + 1, len(folders))
+    columns = ["variant", "precision", "ms_per_slice", "mb", "dice", "dice_single_slices"]
+    table = pd.DataFrame(rows, columns=columns)
+    by_name = table.set_index("variant").loc[reference]
+    table.insert(3, "times_as_fast", by_name.ms_per_slice / table.ms_per_slice)
+    table["dice_change"] = table.dice - by_name.dice
+    table["dice_change_single_slices"] = table.dice_single_slices - by_name.dice_single_slices
+    table["on_front"] = on_front(table.ms_per_slice, table.dice)
+    changes = table[["dice_change", "dice_change_single_slices"]]
+    same = table[(changes.abs() <= DICE_TOLERANCE).all(axis=1)]
+    table["default"] = table.index == same.ms_per_slice.idxmin()
+    return table
+
+
+def _alternating(
+    predictors: Mapping[str, Predictor], image: np.ndarray, rounds: int
+) -> dict[str, list[float]]:
+    """Returns each network's seconds for one slice, round by round."""
+    runs = {}
+    middle = image[len(image) // 2]
+    for name, predictor in predictors.items():
+        config = Preprocessing(**predictor.description["preprocessing"])
+        limits = volume_limits(image, config)
+        engine = open_engine(predictor.onnx.read_bytes(), predictor.precision)
+        runs[name] = engine, preprocess(middle, config, limits=limits)
+    seconds = {name: [] for name in predictors}
+    for _ in range(rounds):
+        for name, (engine, small) in runs.items():
+            started = time.perf_counter()
+            engine.run(engine.outputs[:1], small)
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def on_front(cost: Sequence[float], gain: Sequence[float]) -> np.ndarray:
+    """Returns which of some choices are Pareto-optimal.
+
+    Args:
+        cost: (N,), less is better.
+        gain: (N,), more is better.
+
+    Returns:
+        (N,) bool: no other choice is at least as good in both and better in one.
+    """
+    cost, gain = np.asarray(cost), np.asarray(gain)
+    as_good = (cost[:, None] <= cost) & (gain[:, None] >= gain)
+    better = as_good & ((cost[:, None] < cost) | (gain[:, None] > gain))
+    return ~better.any(axis=0)

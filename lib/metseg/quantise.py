@@ -1,0 +1,140 @@
+"""A float32 ONNX network becomes one of 8-bit integers, with scales from training slices."""
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import (
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    create_calibrator,
+    quantize_static,
+)
+from onnxruntime.quantization.calibrate import HistogramCollector, TensorsData, save_tensors_data
+
+from metseg.data.cases import CaseFiles, load_case
+from metseg.files import replacing
+from metseg.preprocess import Preprocessing, preprocess, volume_limits
+
+SLICES = 40
+
+
+def calibration_slices(
+    cases: Iterable[CaseFiles], config: Preprocessing, *, slices: int = SLICES
+) -> list[np.ndarray]:
+    """Returns network input, evenly spaced over all slices of some cases: (S, S, 3) float32 each.
+
+    Args:
+        cases: Cases of training patients.
+        config: Preprocessing of the network.
+        slices: How many at most.
+    """
+    rows = [(case, z) for case in cases for z in range(len(case.slices))]
+    chosen: dict[str, tuple[CaseFiles, list[int]]] = {}
+    for k in range(min(slices, len(rows))):
+        case, z = rows[k * len(rows) // min(slices, len(rows))]
+        chosen.setdefault(case.case_id, (case, []))[1].append(z)
+    found = []
+    for files, places in chosen.values():
+        image = load_case(files).image
+        limits = volume_limits(image, config)
+        found += [preprocess(image[z], config, limits=limits) for z in places]
+    return found
+
+
+def quantise(source: Path, target: Path, slices: Iterable[np.ndarray]) -> None:
+    """Writes a network whose large convolutions take and multiply 8-bit integers.
+
+    The 3 × 3 convolutions are quantised, weights by output channel, inputs by the range that loses least
+    information on the slices (Kullback–Leibler divergence). Those before the first pooling stay as they are:
+    there few channels carry the whole image, rounding them cost most of the Dice that int8 lost, and they
+    take little time. So do 1 × 1 convolutions, the attention gates and the head.
+
+    Args:
+        source: ONNX file in float32, with an input of (B, S, S, 3).
+        target: The file to write: float32 outside, QuantizeLinear and DequantizeLinear around what was
+            quantised.
+        slices: (S, S, 3) float32 in [0, 1], of training patients.
+
+    Reference:
+        Jacob et al. 2018, arXiv:1712.05877, equations 1 and 3. Migacz 2017, "8-bit inference with TensorRT".
+    """
+    # It prints each step of the calibration.
+    with (
+        replacing(target) as partial,
+        TemporaryDirectory(prefix="metseg-ranges-") as folder,
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
+        ranges = Path(folder) / "ranges.json"
+        save_tensors_data(_ranges(source, list(slices), Path(folder)), ranges)
+        level = logging.root.level
+        logging.root.setLevel(logging.ERROR)  # it asks for shapes to be inferred first, which nothing gains
+        try:
+            quantize_static(
+                source,
+                partial,
+                None,
+                calibration_cache_path=ranges,
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=["Conv"],
+                nodes_to_quantize=_large_convolutions(source),
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.Entropy,
+            )
+        finally:
+            logging.root.setLevel(level)
+
+
+def _large_convolutions(path: Path) -> list[str]:
+    graph = onnx.load(path).graph
+    kernels = {tensor.name: tensor.dims[2:] for tensor in graph.initializer}
+    pooled, names = False, []
+    for node in graph.node:
+        pooled |= node.op_type == "MaxPool"
+        if pooled and node.op_type == "Conv" and min(kernels[node.input[1]]) > 1:
+            names.append(node.name)
+    return names
+
+
+def _ranges(source: Path, slices: Sequence[np.ndarray], folder: Path) -> TensorsData:
+    """Returns the range to quantise for each input of a convolution.
+
+    `collect_data` would keep the features of all slices until the last has run, gigabytes for 40 of them.
+    A histogram takes them slice by slice, but has its bins from the first one it sees. So that it is the
+    same as that of all at once, the slice with a feature's largest value comes first.
+    """
+    calibrater = create_calibrator(
+        Path(source),
+        ["Conv"],
+        augmented_model_path=str(folder / "augmented.onnx"),
+        calibrate_method=CalibrationMethod.Entropy,
+    )
+    session = calibrater.infer_session
+    image_name, wanted = session.get_inputs()[0].name, sorted(calibrater.tensors_to_calibrate)
+
+    def features(image: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(wanted, session.run(wanted, {image_name: image[None]}), strict=True))
+
+    largest = [{name: np.abs(each).max() for name, each in features(image).items()} for image in slices]
+    first = {name: int(np.argmax([each[name] for each in largest])) for name in wanted}
+    histograms = HistogramCollector(
+        calibrater.method,
+        calibrater.symmetric,
+        calibrater.num_bins,
+        calibrater.num_quantized_bins,
+        calibrater.percentile,
+        calibrater.scenario,
+    )
+    for is_turn_of_first in (True, False):
+        for k, image in enumerate(slices):
+            found = features(image).items()
+            histograms.collect({name: each for name, each in found if (first[name] == k) == is_turn_of_first})
+    return TensorsData(CalibrationMethod.Entropy, histograms.compute_collection_result())

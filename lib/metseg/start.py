@@ -1,0 +1,80 @@
+"""The trained network that a training starts from, instead of random weights."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from metseg.config import TrainConfig
+from metseg.data.split import Split
+from metseg.errors import MetsegError
+from metseg.files import read_json, shown, write_json
+from metseg.models.channel_pruning import prune_channels
+from metseg.trained import SeenPatients, load_network, seen_patients
+
+
+def start_weights(config: TrainConfig, split: Split, model_dir: Path) -> list[np.ndarray]:
+    """Returns the weights to start from, and writes what they came from into `model_dir` as `start.json`.
+
+    Args:
+        config: Of the new training; `start_from` is the folder of a finished one. Where that has more
+            filters, the network is narrowed by `prune_channels`.
+        split: Of the new training.
+        model_dir: Folder of the new training.
+
+    Returns:
+        The weights in the order of `build_model(config.model, **config.model_options)`.
+
+    Raises:
+        MetsegError: There is no finished training, it is of a network that cannot be narrowed to this one,
+            or it has seen patients that this training tests or chooses on.
+    """
+    folder = Path(config.start_from)
+    if not (folder / "manifest.json").is_file():
+        raise MetsegError(
+            f"start_from={shown(folder)} holds no finished training; "
+            "give the folder with its manifest.json and model.keras"
+        )
+    before = TrainConfig(**read_json(folder / "manifest.json")["config"])
+    _complain_if_other_network(config, before)
+    seen = seen_patients(folder)
+    _complain_if_seen(config, split, seen)
+    network = load_network(folder / "model.keras")
+    record = {
+        "folder": config.start_from,
+        "sha256": hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest(),
+        "filters": before.filters,
+        "learned_from": sorted(seen.learned_from),
+        "chosen_on": sorted(seen.chosen_on),
+    }
+    write_json(model_dir / "start.json", record)
+    return prune_channels(network, config.filters).get_weights()
+
+
+def _complain_if_other_network(config: TrainConfig, before: TrainConfig) -> None:
+    for name in ("model", "deep_supervision"):
+        there, here = getattr(before, name), getattr(config, name)
+        if there != here:
+            raise MetsegError(
+                f"start_from={shown(config.start_from)} was trained with {name}={there}, not {here}; "
+                "start from a training with the same"
+            )
+    same_levels = len(before.filters) == len(config.filters)
+    if not same_levels or any(f > most for f, most in zip(config.filters, before.filters, strict=True)):
+        raise MetsegError(
+            f"filters={list(config.filters)} cannot be taken from start_from={shown(config.start_from)} with "
+            f"{list(before.filters)}; choose as many levels and no more filters in any"
+        )
+
+
+def _complain_if_seen(config: TrainConfig, split: Split, seen: SeenPatients) -> None:
+    """No patient crosses into the test, nor from those learned from to those chosen on."""
+    tested = set(split.test) & (seen.learned_from | seen.chosen_on)
+    validated = set(split.validation) & seen.learned_from
+    for role, crossing in (("test", tested), ("validation", validated)):
+        if crossing:
+            raise MetsegError(
+                f"start_from={shown(config.start_from)} has seen {len(crossing)} of this training's {role} "
+                f"patients, {min(crossing)} among them; keep the data, seed, fractions and fold it was "
+                "trained with"
+            )

@@ -1,0 +1,38 @@
+"""A finished training read again: its network, and the patients that went into it."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from metseg.backend import keras
+from metseg.data.split import read_split
+from metseg.errors import MetsegError
+from metseg.files import read_json
+
+
+class SeenPatients(NamedTuple):
+    """Patients of a training and of all trainings that it started from."""
+
+    learned_from: set[str]
+    chosen_on: set[str]
+
+
+def seen_patients(model_dir: Path) -> SeenPatients:
+    """Returns whom a network has seen, from the `split.json` and `manifest.json` of its folder."""
+    split, manifest = read_split(Path(model_dir) / "split.json"), read_json(Path(model_dir) / "manifest.json")
+    earlier = manifest.get("start") or {"learned_from": (), "chosen_on": ()}
+    return SeenPatients({*split.train, *earlier["learned_from"]}, {*split.validation, *earlier["chosen_on"]})
+
+
+def load_network(path: Path) -> keras.Model:
+    """Loads a `model.keras`.
+
+    Raises:
+        MetsegError: It is missing or damaged, or carries code.
+    """
+    try:
+        # Safe mode: a .keras file may carry code, and none of it is run.
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras and the readers of ZIP, JSON and HDF5 have kinds of their own
+        raise MetsegError(
+            f"{path} is missing, is damaged, or carries code, which is never run; train the network again"
+        ) from error

@@ -1,0 +1,234 @@
+"""A trained network in smaller and faster forms, and which of them may serve."""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+
+from metseg.agreement import check_agreement
+from metseg.data.cases import CaseFiles
+from metseg.data.split import read_split
+from metseg.engines import PRECISIONS, Precision
+from metseg.errors import MetsegError
+from metseg.export import export_onnx
+from metseg.files import read_json, replacing, shown, sole_writer, write_json
+from metseg.hardware import multiplies
+from metseg.predict import ONNX_FILES, Predictor
+from metseg.preprocess import Preprocessing
+from metseg.quantise import calibration_slices, quantise
+from metseg.tuning import DICE_TOLERANCE, mean_volume_dice, validation_cases
+
+_DRAFTS = ".export-"
+FASTEST_FIRST: tuple[Precision, ...] = ("int8", "bf16", "fp32")
+
+
+class Exported(NamedTuple):
+    """What an export was checked to be.
+
+    Attributes:
+        precision: What it serves in.
+        largest_difference: From the trained network, of a pixel's probability, in float32.
+        dice_change: Of the validation patients' mean volume Dice, against float32.
+        dice_change_single_slices: The same, where every slice is segmented by itself.
+        dice_change_of_head: Of the head that was kept, in float32, against the heads' average; None where
+            nothing was pruned.
+    """
+
+    precision: Precision
+    largest_difference: float
+    dice_change: float = 0.0
+    dice_change_single_slices: float = 0.0
+    dice_change_of_head: float | None = None
+
+
+def precision_of(text: str | None) -> Precision | None:
+    """Returns a precision by its name; None stays None.
+
+    Raises:
+        MetsegError: There is none of that name.
+    """
+    if text is not None and text not in PRECISIONS:
+        raise MetsegError(f"unknown precision {text!r}; valid are {', '.join(PRECISIONS)}")
+    return text
+
+
+def head_of(text: str | None) -> int | None:
+    """Returns k of `Lk`, as U-Net++ names a network that ends with the head on X(0,k); None stays None.
+
+    Raises:
+        MetsegError: It is no such name.
+    """
+    if text is None:
+        return None
+    if not (found := re.fullmatch(r"[Ll]([1-9])", text)):
+        raise MetsegError(f"unknown head {text!r}; valid are L1, L2 and so on, L4 with five levels")
+    return int(found[1])
+
+
+def native_precisions() -> tuple[Precision, ...]:
+    """Returns what this CPU multiplies natively, the fastest first; a network can be checked in no other."""
+    return tuple(each for each in FASTEST_FIRST if each == "fp32" or multiplies(each))
+
+
+def export_serving(
+    model_dir: Path,
+    images: Sequence[np.ndarray],
+    cases: Iterable[CaseFiles],
+    *,
+    precision: Precision | None = None,
+    prune: int | None = None,
+    on_case: Callable[[int, int], None] | None = None,
+) -> Exported:
+    """Writes the files that serve, once they were found to be as good.
+
+    They are `model.onnx` in float32, `model.int8.onnx` beside it if it serves in int8, and `model.json`.
+    The float32 graph must give the trained network's probabilities. Another precision is then held against
+    that graph: the mean volume Dice of the validation patients may change by `DICE_TOLERANCE` at most, for
+    whole volumes and for every slice by itself, as it is uploaded. If one of them fails, the files that were
+    there before stay. What a pruned head changes is measured and told; it is never refused.
+
+    Args:
+        model_dir: Folder of a finished training.
+        images: Slices for the first comparison, (H, W, 3) uint8.
+        cases: Cases, those of all the training's patients among them.
+        precision: What it shall serve in; the fastest that passes if left out.
+        prune: Head to keep, as for `export_onnx`.
+        on_case: Called with (finished, of) after each validation case, anew for each Dice.
+
+    Raises:
+        MetsegError: A comparison failed, the CPU cannot make it, there is no such head, or another process
+            writes to the folder.
+    """
+    model_dir, cases = Path(model_dir), list(cases)
+    able = native_precisions()
+    if precision is not None and precision not in able:
+        raise MetsegError(
+            f"this CPU does not multiply {precision} natively, so that it can be neither checked nor faster; "
+            f"export in {' or '.join(able)}"
+        )
+    tried = able if precision is None else (precision,)
+    with _drafts_in(model_dir) as drafts:
+        whole = Path(drafts) / "fp32"
+        export_onnx(model_dir, prune=prune, output=whole)
+        done = Exported("fp32", check_agreement(model_dir, images, exported=whole))
+        files = validation_cases(model_dir, cases)
+
+        def dice_of(folder: Path, *, single_slices: bool = False) -> float:
+            return mean_volume_dice(Predictor(folder), files, single_slices=single_slices, on_case=on_case)
+
+        if prune is not None:
+            averaged = export_onnx(model_dir, output=Path(drafts) / "averaged").parent
+            done = done._replace(dice_change_of_head=dice_of(whole) - dice_of(averaged))
+        before = None
+        for each in tried:
+            if each == "fp32":
+                return _keep(whole, model_dir, done)
+            before = before or [dice_of(whole, single_slices=alone) for alone in (False, True)]
+            draft = reduce_precision(whole, Path(drafts) / each, each, cases=training_cases(model_dir, cases))
+            after = [dice_of(draft, single_slices=alone) for alone in (False, True)]
+            change, change_alone = np.subtract(after, before).tolist()
+            if max(abs(change), abs(change_alone)) <= DICE_TOLERANCE:
+                done = done._replace(
+                    precision=each, dice_change=change, dice_change_single_slices=change_alone
+                )
+                return _keep(draft, model_dir, done)
+    raise MetsegError(
+        f"{precision} changes the validation patients' mean Dice of {shown(model_dir)} by {change:+.4f}, "
+        f"slice by slice by {change_alone:+.4f}; {DICE_TOLERANCE} is allowed, so that the former files stay; "
+        f"export it in {' or '.join(other for other in able if other != precision)}"
+    )
+
+
+def reduce_precision(source: Path, target: Path, precision: Precision, *, cases: Iterable[CaseFiles]) -> Path:
+    """Writes an exported float32 model in another precision.
+
+    Args:
+        source: Folder of the exported model.
+        target: Folder to write `model.onnx`, `model.json` and, for int8, `model.int8.onnx` into.
+        precision: `int8` rounds the weights, in a file of its own; the others only say how the float32 file
+            is computed.
+        cases: Cases of the training's own patients, by whom int8 scales its integers.
+
+    Returns:
+        `target`.
+    """
+    source, target = Path(source), Path(target)
+    description = {**read_json(source / "model.json"), "precision": precision}
+    with replacing(target / "model.onnx") as partial:
+        shutil.copyfile(source / "model.onnx", partial)
+    if precision == "int8":
+        slices = calibration_slices(cases, Preprocessing(**description["preprocessing"]))
+        onnx = target / ONNX_FILES["int8"]
+        quantise(source / "model.onnx", onnx, slices)
+        digest = hashlib.sha256(onnx.read_bytes()).hexdigest()
+        description["quantised"] = {"sha256": digest, "patients": "training", "slices": len(slices)}
+    write_json(target / "model.json", description)
+    return target
+
+
+def write_variants(model_dir: Path, folder: Path, cases: Iterable[CaseFiles]) -> dict[str, Path]:
+    """Writes the forms of a network with deep supervision, to be measured by `measure_variants`.
+
+    Args:
+        model_dir: Folder of its finished training.
+        folder: Folder for the forms, each a folder by its name.
+        cases: Cases of the training's patients.
+
+    Returns:
+        {name: folder}: `fp32`, all heads averaged; the same in the other precisions that this CPU multiplies
+        natively; and the heads one by one, `L1` first, each with as much of the graph as it needs.
+    """
+    cases, folder = training_cases(model_dir, cases), Path(folder)
+    variants = {"fp32": export_onnx(model_dir, output=folder / "fp32").parent}
+    for precision in native_precisions()[::-1][1:]:
+        target = folder / precision
+        variants[precision] = reduce_precision(variants["fp32"], target, precision, cases=cases)
+    config = read_json(Path(model_dir) / "manifest.json")["config"]
+    for head in range(1, len(config["filters"])):
+        name = f"L{head}"
+        variants[name] = export_onnx(model_dir, prune=head, output=folder / name).parent
+    return variants
+
+
+def has_heads(model_dir: Path) -> bool:
+    """Returns whether a folder holds a finished training with deep supervision."""
+    manifest = Path(model_dir) / "manifest.json"
+    return manifest.is_file() and bool(read_json(manifest)["config"].get("deep_supervision"))
+
+
+def training_cases(model_dir: Path, cases: Iterable[CaseFiles]) -> list[CaseFiles]:
+    """Returns the cases of the patients that a training learned from."""
+    learned_from = set(read_split(Path(model_dir) / "split.json").train)
+    return [case for case in cases if case.patient_id in learned_from]
+
+
+@contextmanager
+def _drafts_in(folder: Path) -> Iterator[str]:
+    """Yields an empty folder below one that nobody else writes to; what a killed export left there goes."""
+    with sole_writer(folder):
+        for leftover in folder.glob(f"{_DRAFTS}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        try:
+            drafts = TemporaryDirectory(prefix=_DRAFTS, dir=folder)
+        except OSError as error:
+            reason = error.strerror or error
+            raise MetsegError(f"cannot write to {shown(folder)} ({reason}); make it writable") from error
+        with drafts as path:
+            yield path
+
+
+def _keep(draft: Path, model_dir: Path, exported: Exported) -> Exported:
+    # The description last: while it does not fit the network, the Predictor refuses the pair.
+    for name in (*dict.fromkeys(ONNX_FILES.values()), "model.json"):
+        if (draft / name).exists():
+            os.replace(draft / name, model_dir / name)
+    if exported.precision != "int8":
+        (model_dir / ONNX_FILES["int8"]).unlink(missing_ok=True)
+    return exported

@@ -1,0 +1,52 @@
+"""MONAI's side. It is an optional extra: without it, this file is skipped, and only this one."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the optional extra 'benchmark' is not installed")
+pytest.importorskip("monai", reason="the optional extra 'benchmark' is not installed")
+
+from metseg.benchmark.flops import Cost  # noqa: E402
+from metseg.benchmark.plan import Measurement  # noqa: E402
+from metseg.benchmark.with_torch import bce_dice, build_monai, convolutions, prepare  # noqa: E402
+
+NETWORKS = ("attention_unet", "nested_unet")
+
+
+def test_convolutions_by_hand():
+    # as in test_flops.py, on 8×8 px; the bias is left out
+    first = torch.nn.Conv2d(3, 2, 3, padding=1)
+    network = torch.nn.Sequential(first, torch.nn.MaxPool2d(2), torch.nn.ConvTranspose2d(2, 4, 2, stride=2))
+    counted = convolutions(network, torch.zeros(1, 3, 8, 8))
+    assert counted == Cost(6912 + 1024, 320 + 288, 86)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_widths_are_those_that_were_asked_for(network):
+    filters = (4, 8, 16, 32, 64)
+    model = build_monai(network, filters)
+    widths = {m.out_channels for m in model.modules() if isinstance(m, torch.nn.Conv2d)}
+    assert set(filters) <= widths and max(widths) == 64
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("task", ["training", "inference"])
+@pytest.mark.parametrize(("precision", "layout"), [("float32", ""), ("bfloat16", "channels_last")])
+def test_steps(network, task, precision, layout):
+    filters = (4, 8, 16, 32, 64)
+    measurement = Measurement(
+        "monai", task, network, 32, 2, precision=precision, layout=layout, filters=filters
+    )
+    contestant = prepare(measurement)
+    assert contestant.precision == precision and contestant.cost.flop > 0
+    assert len(contestant.run(0.0)) == 1
+
+
+def test_the_loss_is_metsegs():
+    from metseg.losses import bce_dice as of_metseg
+
+    rng = np.random.default_rng(0)
+    logits, masks = rng.normal(size=(2, 1, 4, 4)), rng.random((2, 1, 4, 4)) < 0.3
+    ours = bce_dice(torch.from_numpy(logits), torch.from_numpy(masks.astype(float)))
+    prob_map = (1 / (1 + np.exp(-logits))).transpose(0, 2, 3, 1)
+    assert float(ours) == pytest.approx(float(of_metseg(masks.transpose(0, 2, 3, 1), prob_map)), abs=1e-5)

@@ -1,0 +1,58 @@
+"""The libraries that run a network: the same numbers, from several threads, and float32 where they must."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from tiny_runs import write_bright_model
+
+from metseg.engines import PRECISIONS, OnnxRuntimeEngine, OpenVinoEngine, open_engine
+
+
+@pytest.fixture
+def content(tmp_path) -> bytes:
+    return (write_bright_model(tmp_path, gates=(16, 4)) / "model.onnx").read_bytes()
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    """The left half white, the right half black."""
+    image = np.zeros((32, 32, 3), np.float32)
+    image[:, :16] = 1
+    return image
+
+
+@pytest.mark.parametrize("make", [OnnxRuntimeEngine, lambda content: OpenVinoEngine(content, "bf16")])
+def test_outputs_by_name(make, content, image):
+    engine = make(content)
+    assert engine.outputs == ("prob", "gate_0", "gate_1")
+    coarse, prob = engine.run(["gate_0", "prob"], image)
+    assert prob.shape == (32, 32, 1) and prob.dtype == np.float32
+    np.testing.assert_allclose(prob[:, :, 0], image[:, :, 0], atol=1e-6)
+    np.testing.assert_allclose(coarse[:, :, 0], [[1, 0], [1, 0]], atol=0.01)
+    mirrored = engine.run(["prob"], image[:, ::-1])[0]  # a view, not in the order of memory
+    np.testing.assert_array_equal(mirrored, prob[:, ::-1])
+
+
+@pytest.mark.parametrize("make", [OnnxRuntimeEngine, lambda content: OpenVinoEngine(content, "bf16")])
+def test_threads_do_not_mix_their_slices(make, content):
+    engine = make(content)
+    images = [np.full((32, 32, 3), k % 2, np.float32) for k in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        prob_maps = list(pool.map(lambda each: engine.run(["prob"], each)[0], images))
+    assert [round(float(each.mean())) for each in prob_maps] == [0, 1] * 20
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("native", [True, False])
+def test_float32_takes_the_place_of_what_is_not_native(precision, native, content, monkeypatch):
+    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: native)
+    engine = open_engine(content, precision)
+    assert engine.precision == (precision if native else "fp32")
+    assert engine.library == ("ONNX Runtime" if engine.precision == "fp32" else "OpenVINO")
+
+
+@pytest.mark.parametrize("make", [OnnxRuntimeEngine, lambda content: OpenVinoEngine(content, "int8")])
+def test_what_is_no_network(make):
+    with pytest.raises(Exception):  # noqa: B017 - each library's own
+        make(b"no network")

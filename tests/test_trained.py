@@ -1,0 +1,37 @@
+"""What is read from a finished training."""
+
+import keras
+import numpy as np
+import pytest
+
+from metseg.data.split import Split, write_split
+from metseg.errors import MetsegError
+from metseg.files import write_json
+from metseg.trained import load_network, seen_patients
+
+
+@pytest.mark.parametrize(
+    ("manifest", "learned_from", "chosen_on"),
+    [
+        ({}, {"a", "b"}, {"c"}),  # of a release from before there were starts
+        ({"start": None}, {"a", "b"}, {"c"}),
+        ({"start": {"learned_from": ["b", "e"], "chosen_on": ["f"]}}, {"a", "b", "e"}, {"c", "f"}),
+    ],
+)
+def test_patients_seen(tmp_path, manifest, learned_from, chosen_on):
+    split = Split(train=("a", "b"), validation=("c",), test=("d",), seed=0, fingerprint="0")
+    write_split(split, tmp_path / "split.json")
+    write_json(tmp_path / "manifest.json", manifest)
+    seen = seen_patients(tmp_path)
+    assert (seen.learned_from, seen.chosen_on) == (learned_from, chosen_on)
+
+
+def test_network(tmp_path):
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    network.save(tmp_path / "model.keras")
+    loaded = load_network(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.get_weights()[0], network.get_weights()[0])
+    for damage in (b"", b"no model"):
+        (tmp_path / "model.keras").write_bytes(damage)
+        with pytest.raises(MetsegError, match="is missing, is damaged, or carries code"):
+            load_network(tmp_path / "model.keras")

@@ -1,0 +1,150 @@
+"""Exports in several precisions: checked before they replace anything."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_scans import finished_training
+
+from metseg.data.cases import find_cases
+from metseg.data.split import read_split
+from metseg.errors import MetsegError
+from metseg.files import sole_writer
+from metseg.predict import Predictor
+from metseg.variants import export_serving, head_of, precision_of, training_cases
+
+
+@pytest.fixture
+def model_dir(tmp_path_factory, tmp_path) -> Path:
+    """A copy of a finished and exported training, to change."""
+    return Path(shutil.copytree(finished_training(tmp_path_factory), tmp_path / "nested_unet"))
+
+
+@pytest.fixture
+def cases(tmp_path_factory) -> list:
+    return find_cases(finished_training(tmp_path_factory).parent.parent / "scans")
+
+
+@pytest.fixture
+def images() -> list[np.ndarray]:
+    return [np.random.default_rng(5).integers(0, 256, (32, 32, 3), dtype=np.uint8)]
+
+
+@pytest.fixture(autouse=True)
+def everything_is_native(monkeypatch):
+    """As the slowest machine that runs these tests may not have it."""
+    for module in ("variants", "engines"):
+        monkeypatch.setattr(f"metseg.{module}.multiplies", lambda number_format: True)
+
+
+def description_of(folder: Path) -> dict:
+    return json.loads((folder / "model.json").read_text(encoding="utf-8"))
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    return {path.name: path.read_bytes() for path in files}
+
+
+@pytest.mark.slow
+def test_int8(model_dir, cases, images, monkeypatch):
+    monkeypatch.setattr("metseg.variants.DICE_TOLERANCE", 1.0)
+    before, done = description_of(model_dir), export_serving(model_dir, images, cases)
+    after = description_of(model_dir)
+    assert done.precision == after["precision"] == Predictor(model_dir).precision == "int8"
+    assert done.largest_difference < 1e-3 and done.dice_change_of_head is None
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files_of(model_dir).items()}
+    # 7 patients of 3 slices: 1 to test, 1 to validate, 5 to learn from
+    expected = {"sha256": digests["model.int8.onnx"], "patients": "training", "slices": 15}
+    assert after["quantised"] == expected and after["sha256"] == digests["model.onnx"]
+    assert before["seen"] == after["seen"]
+
+    monkeypatch.setattr("metseg.variants.multiplies", lambda number_format: False)
+    assert export_serving(model_dir, images, cases).precision == "fp32"
+    assert "model.int8.onnx" not in files_of(model_dir) and "quantised" not in description_of(model_dir)
+
+
+@pytest.mark.slow
+def test_what_changes_the_dice_is_refused_and_replaces_nothing(model_dir, cases, images, monkeypatch):
+    monkeypatch.setattr("metseg.variants.DICE_TOLERANCE", -1.0)
+    before = files_of(model_dir)
+    says = (
+        r"bf16 changes the validation patients' mean Dice of .*nested_unet by [+-]0\.\d{4}, "
+        r"slice by slice by [+-]0\.\d{4}; .*export it in int8 or fp32"
+    )
+    with pytest.raises(MetsegError, match=says):
+        export_serving(model_dir, images, cases, precision="bf16")
+    assert files_of(model_dir) == before
+    assert not list(model_dir.glob(".export-*"))
+    # Left to choose, it takes what is never refused.
+    assert export_serving(model_dir, images, cases).precision == "fp32"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("worse_alone", [True, False])
+def test_whole_volumes_and_single_slices_must_both_keep_the_dice(
+    worse_alone, model_dir, cases, images, monkeypatch
+):
+    def dice(predictor, files, *, single_slices, on_case):
+        return 0.7 if predictor.precision == "bf16" and single_slices == worse_alone else 0.703
+
+    monkeypatch.setattr("metseg.variants.mean_volume_dice", dice)
+    with pytest.raises(MetsegError, match=r"-0\.0030.*0\.002 is allowed"):
+        export_serving(model_dir, images, cases, precision="bf16")
+
+
+@pytest.mark.slow
+def test_the_float32_graph_is_checked_whatever_serves(model_dir, cases, images, monkeypatch):
+    monkeypatch.setattr("metseg.agreement.TOLERANCE", 0.0)
+    before = files_of(model_dir)
+    with pytest.raises(MetsegError, match="differs from the trained network by"):
+        export_serving(model_dir, images, cases, precision="bf16")
+    assert files_of(model_dir) == before
+
+
+@pytest.mark.slow
+def test_one_head_serves(model_dir, cases, images):
+    leftover = model_dir / ".export-of-a-killed-process" / "fp32"
+    leftover.mkdir(parents=True)
+    done = export_serving(model_dir, images, cases, precision="fp32", prune=1)
+    assert done.largest_difference < 1e-3 and description_of(model_dir)["prune"] == 1
+    assert -1 <= done.dice_change_of_head <= 1
+    assert not list(model_dir.glob(".export-*"))
+
+
+def test_another_process_writes_there(model_dir, cases, images):
+    with sole_writer(model_dir), pytest.raises(MetsegError, match="is being written by another process"):
+        export_serving(model_dir, images, cases)
+
+
+def test_a_head_that_is_not_there(model_dir, cases, images):
+    before = files_of(model_dir)
+    with pytest.raises(
+        MetsegError, match=r"no head to prune to: prune=4; nested_unet has the heads \[1, 2\]"
+    ):
+        export_serving(model_dir, images, cases, prune=4)
+    assert files_of(model_dir) == before
+
+
+def test_what_the_cpu_does_not_multiply_is_not_exported(model_dir, cases, images, monkeypatch):
+    monkeypatch.setattr("metseg.variants.multiplies", lambda number_format: number_format == "bf16")
+    with pytest.raises(MetsegError, match="this CPU does not multiply int8 natively.*export in bf16 or fp32"):
+        export_serving(model_dir, images, cases, precision="int8")
+
+
+def test_training_cases_are_of_training_patients(model_dir, cases):
+    split = read_split(model_dir / "split.json")
+    assert {case.patient_id for case in training_cases(model_dir, cases)} == set(split.train)
+
+
+def test_names():
+    assert [precision_of(name) for name in (None, "bf16")] == [None, "bf16"]
+    assert [head_of(name) for name in (None, "L3", "l1")] == [None, 3, 1]
+    with pytest.raises(MetsegError, match="unknown precision 'fp16'; valid are fp32, bf16, int8"):
+        precision_of("fp16")
+    for wrong in ("3", "L0", "L12", ""):
+        with pytest.raises(MetsegError, match="unknown head .*; valid are L1"):
+            head_of(wrong)
