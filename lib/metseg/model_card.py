@@ -3,7 +3,6 @@
 from metseg.data.provenance import RESEARCH_USE
 from metseg.plots.labels import label_of
 
-
 _SERVED = {
     "fp32": "float32",
     "bf16": "bf16 where the CPU multiplies that natively; elsewhere float32",
