@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from metseg import files
+from metseg.averaging import AveragedWeights
 from metseg.checkpoint import Checkpoint
+from metseg.errors import MetsegError
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((8, 3), np.float32), RNG.random((8, 1), np.float32)
@@ -19,6 +21,13 @@ def compiled(seed: int = 0) -> keras.Model:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(1)])
     model.compile(keras.optimizers.Adam(0.05), "mse", run_eagerly=True)
     return model
+
+
+def checkpoint_of(folder, model: keras.Model) -> Checkpoint:
+    """A checkpoint whose serving weights are the model's own, as without averaging."""
+    averaged = AveragedWeights(model, 0)
+    averaged.on_epoch_end(0)
+    return Checkpoint(folder, model, averaged)
 
 
 def train_steps(model: keras.Model, steps: int) -> keras.Model:
@@ -46,29 +55,29 @@ def history(*dice: float) -> list[dict]:
 def test_nothing_to_restore(tmp_path):
     model = compiled()
     before = model.get_weights()
-    assert Checkpoint(tmp_path / "checkpoint", model).restore() == []
+    assert checkpoint_of(tmp_path / "checkpoint", model).restore() == []
     for a, b in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_weights_and_optimizer_come_back(tmp_path):
     model = train_steps(compiled(), 5)
-    Checkpoint(tmp_path, model).save(history(0.1))
+    checkpoint_of(tmp_path, model).save(history(0.1))
     saved = state_of(model)
     assert int(model.optimizer.iterations) == 5
     moments = [path for path in saved if "momentum" in path or "velocity" in path]
     assert len(moments) == 2 * 4 and all(saved[path].any() for path in moments)
 
     other = compiled(seed=1)
-    assert Checkpoint(tmp_path, other).restore() == history(0.1)
+    assert checkpoint_of(tmp_path, other).restore() == history(0.1)
     assert_same(state_of(other), saved)
 
 
 def test_steps_after_restoring_are_those_of_an_undisturbed_training(tmp_path):
     model = train_steps(compiled(), 5)
-    Checkpoint(tmp_path, model).save(history(0.1))
+    checkpoint_of(tmp_path, model).save(history(0.1))
     other = compiled(seed=1)
-    Checkpoint(tmp_path, other).restore()
+    checkpoint_of(tmp_path, other).restore()
     assert_same(state_of(train_steps(other, 3)), state_of(train_steps(model, 3)))
 
     # The optimizer's state matters: weights alone lead elsewhere.
@@ -80,22 +89,22 @@ def test_steps_after_restoring_are_those_of_an_undisturbed_training(tmp_path):
 
 def test_only_the_last_and_the_best_epoch_are_kept(tmp_path):
     model = compiled()
-    checkpoint, weights, dice = Checkpoint(tmp_path, model), [], []
+    checkpoint, dice = checkpoint_of(tmp_path, model), []
     for value, kept in ((0.1, {1}), (0.5, {2}), (0.4, {2, 3}), (0.5, {2, 4}), (0.6, {5})):
         train_steps(model, 1)
-        weights.append(model.get_weights())
         dice.append(value)
         checkpoint.save(history(*dice))
-        assert {path.name for path in tmp_path.glob("*.h5")} == {f"epoch-{k}.weights.h5" for k in kept}
-    for a, b in zip(checkpoint.best_weights(), weights[4], strict=True):
-        np.testing.assert_array_equal(a, b)
+        assert [path.name for path in tmp_path.glob("*.h5")] == [f"epoch-{len(dice)}.weights.h5"]
+        assert {path.name for path in tmp_path.glob("*.npz")} == {f"epoch-{k}.npz" for k in kept}
 
 
 def test_best_weights_are_not_the_last(tmp_path):
     model = compiled()
-    checkpoint, weights = Checkpoint(tmp_path, model), []
+    averaged = AveragedWeights(model, 0)
+    checkpoint, weights = Checkpoint(tmp_path, model, averaged), []
     for k in range(1, 4):
         train_steps(model, 1)
+        averaged.on_epoch_end(k)
         weights.append(model.get_weights())
         checkpoint.save(history(0.1, 0.5, 0.4)[:k])
     for a, b, last in zip(checkpoint.best_weights(), weights[1], weights[2], strict=True):
@@ -103,16 +112,40 @@ def test_best_weights_are_not_the_last(tmp_path):
         assert not np.array_equal(a, last)
 
 
+def test_the_average_comes_back_beside_the_weights(tmp_path):
+    model = train_steps(compiled(), 1)
+    averaged = AveragedWeights(model, 0.5)
+    averaged.on_epoch_end(0)
+    train_steps(model, 1)
+    Checkpoint(tmp_path, model, averaged).save(history(0.1))
+    other = compiled(seed=1)
+    found = AveragedWeights(other, 0.5)
+    Checkpoint(tmp_path, other, found).restore()
+    for a, b, now in zip(found.weights, averaged.weights, other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert not np.array_equal(a, now)
+
+
+def test_a_state_without_serving_weights_is_one_sentence(tmp_path):
+    model = train_steps(compiled(), 1)
+    checkpoint_of(tmp_path, model).save(history(0.1))
+    state = json.loads((tmp_path / "state.json").read_text())
+    del state["last_serving"]
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    with pytest.raises(MetsegError, match="begun by an older metseg; choose another run name"):
+        checkpoint_of(tmp_path, model).restore()
+
+
 def test_history_comes_back_to_the_last_digit(tmp_path):
     rows = [{"epoch": 1, "val_dice": 1 / 3, "loss": float(np.float32(0.1)), "seconds": 2**-40}]
-    Checkpoint(tmp_path, train_steps(compiled(), 1)).save(rows)
-    assert Checkpoint(tmp_path, compiled()).restore() == rows
+    checkpoint_of(tmp_path, train_steps(compiled(), 1)).save(rows)
+    assert checkpoint_of(tmp_path, compiled()).restore() == rows
 
 
 @pytest.mark.parametrize("last_write", ["epoch-2.weights.h5", "state.json"])
 def test_a_save_that_fails_leaves_the_epoch_before(tmp_path, monkeypatch, last_write):
     model = train_steps(compiled(), 1)
-    checkpoint = Checkpoint(tmp_path, model)
+    checkpoint = checkpoint_of(tmp_path, model)
     checkpoint.save(history(0.1))
     saved = state_of(model)
     train_steps(model, 1)
@@ -129,18 +162,18 @@ def test_a_save_that_fails_leaves_the_epoch_before(tmp_path, monkeypatch, last_w
         checkpoint.save(history(0.1, 0.2))
     monkeypatch.undo()
     other = compiled(seed=1)
-    assert Checkpoint(tmp_path, other).restore() == history(0.1)
+    assert checkpoint_of(tmp_path, other).restore() == history(0.1)
     assert_same(state_of(other), saved)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_stray_files_are_not_looked_at(tmp_path):
     model = train_steps(compiled(), 1)
-    Checkpoint(tmp_path, model).save(history(0.1))
+    checkpoint_of(tmp_path, model).save(history(0.1))
     for name in ("epoch-7.weights.h5", ".12.epoch-2.weights.h5", ".12.state.json"):
         (tmp_path / name).write_bytes(b"torn")
     other = compiled(seed=1)
-    checkpoint = Checkpoint(tmp_path, other)
+    checkpoint = checkpoint_of(tmp_path, other)
     assert checkpoint.restore() == history(0.1)
     assert_same(state_of(other), state_of(model))
     train_steps(other, 1)

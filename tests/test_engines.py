@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny_runs import write_bright_model
 
-from metseg.engines import PRECISIONS, OnnxRuntimeEngine, OpenVinoEngine, open_engine
+from metseg.engines import PRECISIONS, OnnxRuntimeEngine, OpenVinoEngine, _Forms, open_engine
 
 
 @pytest.fixture
@@ -41,6 +41,26 @@ def test_threads_do_not_mix_their_slices(make, content):
     with ThreadPoolExecutor(4) as pool:
         prob_maps = list(pool.map(lambda each: engine.run(["prob"], each)[0], images))
     assert [round(float(each.mean())) for each in prob_maps] == [0, 1] * 20
+
+
+@pytest.mark.parametrize("make", [OnnxRuntimeEngine, lambda content: OpenVinoEngine(content, "bf16")])
+def test_all_cores_compute_the_same_numbers_as_one(make, content, monkeypatch):
+    monkeypatch.setattr("metseg.engines.cores", lambda: 2)
+    engine, image = make(content), np.random.default_rng(0).random((32, 32, 3), np.float32)
+    one, all_of_them = (engine.run(engine.outputs, image, all_cores=each) for each in (False, True))
+    for a, b in zip(one, all_of_them, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("cores", [1, 4])
+def test_a_form_is_made_once_and_only_when_it_is_wanted(cores, monkeypatch):
+    monkeypatch.setattr("metseg.engines.cores", lambda: cores)
+    made = []
+    forms = _Forms(lambda threads: made.append(threads) or f"on {threads}")
+    assert forms.of(all_cores=True) == f"on {cores}" and made == [cores]
+    assert forms.of(all_cores=False) == "on 1"
+    assert forms.of(all_cores=True) == f"on {cores}"
+    assert made == [cores, 1][: len({cores, 1})]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -176,16 +176,20 @@ def test_flip_average_is_the_models_own_choice(copy, predictor):
 
 
 class CountingEngine:
-    """Stands in for an engine, and notes how many of its runs overlap."""
+    """Stands in for an engine, and notes how many of its runs overlap and which shall take all cores."""
 
-    def __init__(self):
+    def __init__(self, seconds: float = 0.01):
         self.now, self.most, self._lock = 0, 0, threading.Lock()
+        self.all_cores, self._seconds = [], seconds
+        self.begun = threading.Event()
 
-    def run(self, outputs, image):
+    def run(self, outputs, image, *, all_cores=False):
         with self._lock:
             self.now += 1
             self.most = max(self.most, self.now)
-        time.sleep(0.01)
+            self.all_cores.append(all_cores)
+        self.begun.set()
+        time.sleep(self._seconds)
         with self._lock:
             self.now -= 1
         return [image[..., :1]]
@@ -200,6 +204,32 @@ def test_threads(exported, predictor, monkeypatch):
         monkeypatch.setattr(several, "_engine", engine)
         several.prob_map(image)
         assert 1 <= engine.most <= threads
+
+
+def test_a_slice_alone_takes_all_cores(exported, monkeypatch):
+    def asked_for(image, *, threads=3):
+        several, engine = Predictor(exported, threads=threads), CountingEngine()
+        monkeypatch.setattr(several, "_engine", engine)
+        several.prob_map(image)
+        return engine.all_cores
+
+    image = scan(3, 40, 33)
+    assert asked_for(image[0]) == [True]
+    assert asked_for(image[:1]) == [True]
+    assert asked_for(image[0], threads=1) == [False]
+    assert asked_for(image) == [False] * 3
+
+
+def test_a_slice_in_company_takes_one_core(exported, monkeypatch):
+    several, engine = Predictor(exported, threads=3), CountingEngine(seconds=0.3)
+    monkeypatch.setattr(several, "_engine", engine)
+    first = threading.Thread(target=several.prob_map, args=(scan(1, 40, 33),))
+    first.start()
+    assert engine.begun.wait(10)
+    several.prob_map(scan(1, 40, 33)[0])  # while the first is at work
+    first.join()
+    several.prob_map(scan(1, 40, 33)[0])
+    assert engine.all_cores == [True, False, True]
 
 
 def test_precision_is_what_it_is_computed_in(copy, predictor, monkeypatch):

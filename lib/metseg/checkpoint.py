@@ -5,51 +5,71 @@ from pathlib import Path
 
 import numpy as np
 
+from metseg.averaging import AveragedWeights
 from metseg.backend import keras
-from metseg.files import read_json, replacing, write_json
+from metseg.errors import MetsegError
+from metseg.files import read_json, replacing, shown, write_json
 
 
 class Checkpoint:
-    """Keeps a compiled model's weights, its optimizer's state, its best weights and its history.
+    """Keeps a compiled model's weights, its optimizer's state, the weights that serve, and the history.
 
     `state.json` is renamed into place last and names the files that belong to it; whatever an
     interrupted save left beside them is not looked at again.
     """
 
-    def __init__(self, folder: Path, model: keras.Model):
+    def __init__(self, folder: Path, model: keras.Model, averaged: AveragedWeights):
         self._folder = folder
         self._model = model
+        self._averaged = averaged
 
     def restore(self) -> list[dict]:
-        """Loads the last finished epoch into the model and returns the history up to it."""
+        """Loads the last finished epoch into the model and its average; returns the history up to it."""
         state = self._state()
         if state is None:
             return []
         self._model.optimizer.build(self._model.trainable_variables)
         self._model.load_weights(self._folder / state["last"])
+        self._averaged.weights = self._read(state["last_serving"])
         return state["history"]
 
     def save(self, history: list[dict]) -> None:
-        """Saves the model as it is after the last epoch of `history`."""
+        """Saves the model and its average as they are after the last epoch of `history`."""
         last = f"epoch-{len(history)}.weights.h5"
         with replacing(self._folder / last) as partial:
             self._model.save_weights(partial)
+        serving = f"epoch-{len(history)}.npz"
+        with replacing(self._folder / serving) as partial:
+            np.savez(partial, *self._averaged.weights)
         best_epoch = 1 + int(np.argmax([row["val_dice"] for row in history]))
-        state = {"last": last, "best": f"epoch-{best_epoch}.weights.h5", "history": history}
+        state = {
+            "last": last,
+            "last_serving": serving,
+            "best_serving": f"epoch-{best_epoch}.npz",
+            "history": history,
+        }
         write_json(self._folder / "state.json", state)
-        for path in self._folder.glob("epoch-*.weights.h5"):
-            if path.name not in (state["last"], state["best"]):
+        for path in self._folder.glob("epoch-*"):
+            if path.name not in state.values():
                 path.unlink()
 
     def best_weights(self) -> list[np.ndarray]:
-        """Returns the weights of the epoch with the best validation Dice, as `model.get_weights()` would."""
-        self._model.load_weights(self._folder / self._state()["best"])
-        return self._model.get_weights()
+        """Returns the weights that scored the best validation Dice, as `model.get_weights()` would."""
+        return self._read(self._state()["best_serving"])
 
     def delete(self) -> None:
         """Removes the state of a training that is finished."""
         shutil.rmtree(self._folder)
 
+    def _read(self, name: str) -> list[np.ndarray]:
+        with np.load(self._folder / name) as stored:
+            return [stored[f"arr_{k}"] for k in range(len(stored.files))]
+
     def _state(self) -> dict | None:
         path = self._folder / "state.json"
-        return read_json(path) if path.exists() else None
+        state = read_json(path) if path.exists() else None
+        if state is not None and "last_serving" not in state:
+            raise MetsegError(
+                f"{shown(self._folder.parent)} was begun by an older metseg; choose another run name"
+            )
+        return state

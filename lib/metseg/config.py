@@ -29,6 +29,8 @@ class TrainConfig(BaseModel):
         learning_rate: Adam's at the start.
         schedule: `cosine` falls to zero over all epochs; `plateau` halves after 5 epochs without a better
             validation Dice; `constant` stays.
+        ema_momentum: What a moving average of the weights keeps in each step (`AveragedWeights`); the average
+            is what is validated and served. 0 takes the weights as they are after an epoch.
         patience: Epochs without a better validation Dice after which training stops; 0 never stops.
         exclude_empty: Leave slices without lesion out of training (never out of evaluation).
         balance_empty: Else, draw in each epoch only as many of them as there are slices with lesion.
@@ -59,6 +61,7 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(8, ge=1)
     learning_rate: float = Field(2e-3, gt=0, allow_inf_nan=False)
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    ema_momentum: float = Field(0.0, ge=0, lt=1)
     patience: int = Field(0, ge=0)
     exclude_empty: bool = True
     balance_empty: bool = True

@@ -1,7 +1,8 @@
 """What runs an exported network: ONNX Runtime in float32, OpenVINO in bfloat16 and in int8."""
 
-from collections.abc import Sequence
-from typing import Literal, Protocol, get_args
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -14,8 +15,8 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 class Engine(Protocol):
     """A network that is ready to run, from as many threads at once as there are cores.
 
-    A run takes one slice and one thread. That keeps the slice in one core's cache, is faster than a batch,
-    and makes a result independent of the slices around it.
+    A run takes one slice. That keeps the slice in a core's cache, is faster than a batch, and makes a result
+    independent of the slices around it.
 
     Attributes:
         library: What runs it.
@@ -27,8 +28,15 @@ class Engine(Protocol):
     precision: Precision
     outputs: tuple[str, ...]
 
-    def run(self, outputs: Sequence[str], image: np.ndarray) -> list[np.ndarray]:
-        """Returns for each name, which is one of `outputs`, float32 for an (S, S, 3) float32 image."""
+    def run(self, outputs: Sequence[str], image: np.ndarray, *, all_cores: bool = False) -> list[np.ndarray]:
+        """Returns for each name, which is one of `outputs`, float32 for an (S, S, 3) float32 image.
+
+        Args:
+            outputs: What to return.
+            image: The slice.
+            all_cores: Compute it with all cores, as suits a slice that comes alone, and not with one, as
+                suits one of many. The numbers are the same.
+        """
         ...
 
 
@@ -54,25 +62,46 @@ def open_engine(content: bytes, precision: Precision) -> Engine:
     return OpenVinoEngine(content, precision)
 
 
+class _Forms:
+    """A network made ready for one core and for all, each when it is first asked for."""
+
+    def __init__(self, make: Callable[[int], Any]):
+        """Takes note of how: `make` gets the number of threads."""
+        self._make, self._made, self._lock = make, dict[int, Any](), threading.Lock()
+
+    def of(self, *, all_cores: bool) -> Any:
+        threads = cores() if all_cores else 1
+        with self._lock:
+            if threads not in self._made:
+                self._made[threads] = self._make(threads)
+            return self._made[threads]
+
+
 class OnnxRuntimeEngine:
     """ONNX Runtime, in float32."""
 
     library, precision = "ONNX Runtime", "fp32"
 
     def __init__(self, content: bytes):
-        import onnxruntime  # here, for a process needs one of the two libraries at most
+        self._forms = _Forms(lambda threads: _onnx_session(content, threads))
+        session = self._forms.of(all_cores=True)
+        self._input = session.get_inputs()[0].name
+        self.outputs = tuple(output.name for output in session.get_outputs())
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        # Without VNNI its integer kernels sum products in 16 bits, which overflow.
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
-        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        self._input = self._session.get_inputs()[0].name
-        self.outputs = tuple(output.name for output in self._session.get_outputs())
-
-    def run(self, outputs: Sequence[str], image: np.ndarray) -> list[np.ndarray]:
+    def run(self, outputs: Sequence[str], image: np.ndarray, *, all_cores: bool = False) -> list[np.ndarray]:
         """See `Engine`."""
-        return [output[0] for output in self._session.run(list(outputs), {self._input: image[None]})]
+        session = self._forms.of(all_cores=all_cores)
+        return [output[0] for output in session.run(list(outputs), {self._input: image[None]})]
+
+
+def _onnx_session(content: bytes, threads: int):
+    import onnxruntime  # here, for a process needs one of the two libraries at most
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Without VNNI its integer kernels sum products in 16 bits, which overflow.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 class OpenVinoEngine:
@@ -87,18 +116,23 @@ class OpenVinoEngine:
         network = core.read_model(content, b"")
         # With the batch left open its code was slower by 12 % in bfloat16 and by 39 % in int8.
         network.reshape([1, *(side.get_length() for side in network.input().partial_shape[1:])])
-        settings = {
-            "INFERENCE_PRECISION_HINT": "bf16" if multiplies("bf16") else "f32",
-            "INFERENCE_NUM_THREADS": cores(),
-            "NUM_STREAMS": cores(),  # a thread each
-            "ENABLE_CPU_PINNING": False,  # several processes would be pinned to the same core
-        }
-        self._network = core.compile_model(network, "CPU", settings)
+        self._forms = _Forms(lambda threads: _compiled(core, network, threads))
         self.precision = precision
         self.outputs = tuple(output.any_name for output in network.outputs)
 
-    def run(self, outputs: Sequence[str], image: np.ndarray) -> list[np.ndarray]:
+    def run(self, outputs: Sequence[str], image: np.ndarray, *, all_cores: bool = False) -> list[np.ndarray]:
         """See `Engine`."""
-        request = self._network.create_infer_request()  # a request serves one thread; to make one is cheap
+        # A request serves one thread; to make one is cheap.
+        request = self._forms.of(all_cores=all_cores).create_infer_request()
         request.infer([np.ascontiguousarray(image[None])], share_inputs=True)
         return [request.get_tensor(name).data[0].copy() for name in outputs]
+
+
+def _compiled(core, network, threads: int):
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16" if multiplies("bf16") else "f32",
+        "INFERENCE_NUM_THREADS": cores(),
+        "NUM_STREAMS": cores() // threads,
+        "ENABLE_CPU_PINNING": False,  # several processes would be pinned to the same core
+    }
+    return core.compile_model(network, "CPU", settings)

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +43,8 @@ class Predictor:
         Args:
             model_dir: Folder of an exported model.
             threads: Slices of a volume that one call segments at once, each on a core of its own; as many as
-                this process has cores if left out.
+                this process has cores if left out. With 1, a slice that comes alone takes one core as well;
+                else it takes all of them, unless another call is at work.
 
         Raises:
             MetsegError: A file is missing, or is not the one that was exported.
@@ -71,6 +74,7 @@ class Predictor:
                 f"{self.onnx} is not the file that {description.name} describes; export the model again"
             )
         self._threads = threads or cores()
+        self._at_work, self._lock = 0, threading.Lock()
         try:
             self._engine = open_engine(content, precision)
         except Exception as error:  # each library has kinds of its own
@@ -101,18 +105,20 @@ class Predictor:
         flip_average = self.flip_average if flip_average is None else flip_average
         limits = self._limits(image)
 
-        def segment(part: np.ndarray) -> np.ndarray:
+        def segment(part: np.ndarray, *, all_cores: bool = False) -> np.ndarray:
             small = preprocess(part, self._preprocessing, limits=limits)
-            (prob_map,) = self._engine.run([self._output], small)
+            (prob_map,) = self._engine.run([self._output], small, all_cores=all_cores)
             if flip_average:
-                (mirrored,) = self._engine.run([self._output], small[:, ::-1])
+                (mirrored,) = self._engine.run([self._output], small[:, ::-1], all_cores=all_cores)
                 prob_map = (prob_map + mirrored[:, ::-1]) / 2
             return np.clip(restore(prob_map[..., 0], part.shape[:2]), 0, 1)
 
-        if min(self._threads, len(image)) == 1:
-            return np.stack([segment(part) for part in image])
-        with ThreadPoolExecutor(self._threads) as pool:
-            return np.stack(list(pool.map(segment, image)))
+        with self._working() as alone:
+            if min(self._threads, len(image)) == 1:
+                all_cores = alone and self._threads > 1
+                return np.stack([segment(part, all_cores=all_cores) for part in image])
+            with ThreadPoolExecutor(self._threads) as pool:
+                return np.stack(list(pool.map(segment, image)))
 
     def gate_maps(self, image: np.ndarray) -> list[np.ndarray]:
         """Returns where the attention gates let features pass, coarsest gate first.
@@ -128,8 +134,22 @@ class Predictor:
         image = checked_image(image, "the image")
         small = preprocess(image, self._preprocessing, limits=self._limits(image))
         # On the network's own grid first: a coarse gate has no pixel just where a slice's margin ends.
-        gates = [restore(gate[..., 0], small.shape[:2]) for gate in self._engine.run(self._gates, small)]
+        with self._working() as alone:
+            found = self._engine.run(self._gates, small, all_cores=alone and self._threads > 1)
+        gates = [restore(gate[..., 0], small.shape[:2]) for gate in found]
         return [np.clip(restore(gate, image.shape[:2]), 0, 1) for gate in gates]
+
+    @contextmanager
+    def _working(self) -> Iterator[bool]:
+        """Yields whether no other call is at work as this one begins."""
+        with self._lock:
+            alone = self._at_work == 0
+            self._at_work += 1
+        try:
+            yield alone
+        finally:
+            with self._lock:
+                self._at_work -= 1
 
     def _limits(self, image: np.ndarray) -> np.ndarray | None:
         return volume_limits(image, self._preprocessing)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from metseg.averaging import AveragedWeights
 from metseg.backend import keras
 from metseg.batches import EpochBatches, epoch_rows
 from metseg.checkpoint import Checkpoint
@@ -104,7 +105,8 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
     with data_parallel(config.devices):
         model = training_copy(_build(config, precision), image_size=config.image_size)
         model.compile(keras.optimizers.Adam(config.learning_rate), shared_out(LOSSES[config.loss]))
-    checkpoint = Checkpoint(model_dir / "checkpoint", model)
+    averaged = AveragedWeights(model, config.ema_momentum)
+    checkpoint = Checkpoint(model_dir / "checkpoint", model, averaged)
     history = checkpoint.restore()
     if config.start_from and not history:
         model.set_weights(start_weights(config, data.split, model_dir))
@@ -135,11 +137,17 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
             devices=config.devices,
         )
         fitted = model.fit(
-            batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=[reporter]
+            batches,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            shuffle=False,
+            verbose=0,
+            callbacks=[averaged, reporter],
         )
         if not math.isfinite(fitted.history["loss"][-1]):
             raise MetsegError(f"the loss is no number in epoch {epoch + 1}; choose a lower learning_rate")
-        val_loss, val_dice = validate(model, data.cache, data.cache.rows(data.split.validation), config)
+        with averaged.in_place():
+            val_loss, val_dice = validate(model, data.cache, data.cache.rows(data.split.validation), config)
         row = {
             "epoch": epoch + 1,
             "loss": fitted.history["loss"][-1],

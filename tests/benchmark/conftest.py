@@ -34,6 +34,17 @@ def training_group() -> tuple[Group, dict[str, Any]]:
 
 
 @pytest.fixture
+def profile_group() -> tuple[Group, dict[str, Any]]:
+    """A step of 8 images takes 1 s; of its operations' 2 s convolutions take 3/4, then 1/2 and 5/8."""
+    measurement = Measurement("metseg", "profile", network="nested_unet", size=128, batch=8, filters=(4, 8))
+    group = Group("profile", (measurement,))
+    found = measured(group, [[1.0, 1.0, 1.0]], {"profile": (1_000_000_000, 10_000_000, 1_000_000)})
+    for turns, share in zip(found["rounds"], (0.75, 0.5, 0.625), strict=True):
+        turns[measurement.key]["parts"] = {"copies": 2 * (1 - share), "convolution": 2 * share}
+    return group, found
+
+
+@pytest.fixture
 def scaling_group() -> tuple[Group, dict[str, Any]]:
     """A training step that takes as many seconds as there are millions of pixels: its exponent is 1."""
     shared = {"task": "training", "network": "nested_unet", "batch": 2, "filters": (4, 8)}

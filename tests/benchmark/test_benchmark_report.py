@@ -13,11 +13,10 @@ from metseg.files import write_json
 
 
 @pytest.fixture
-def finished(monkeypatch, tmp_path, limits_group, training_group, scaling_group):
-    """A function that writes a benchmark of three groups, finished or not; returns its folder."""
-    found = dict(
-        (group.name, (group, measured)) for group, measured in (limits_group, training_group, scaling_group)
-    )
+def finished(monkeypatch, tmp_path, limits_group, training_group, profile_group, scaling_group):
+    """A function that writes a benchmark of four groups, finished or not; returns its folder."""
+    groups = (limits_group, training_group, profile_group, scaling_group)
+    found = {group.name: (group, measured) for group, measured in groups}
     monkeypatch.setattr(report, "planned", lambda *_: [group for group, _ in found.values()])
 
     def write(*, end: str | None = "2026-01-01", left_out: tuple[str, ...] = (), other_cores: float = 0.0):
@@ -37,12 +36,23 @@ def test_what_is_read(finished):
     benchmark = read_benchmark(finished())
     assert benchmark.limits.gflops == pytest.approx({"float32": 100, "bfloat16": 200})
     assert benchmark.headline().contestant.tolist() == ["metseg", "keras", "monai bfloat16 channels_last"]
+    assert benchmark.profile.kind.tolist() == ["convolution", "copies"]
     assert benchmark.scaling.exponent.tolist() == pytest.approx([1])
     assert benchmark.notes == []
     assert benchmark.verdicts == [
         "Nested U-Net, training, 128², batch 8: metseg (float32) is 0.50 times as fast as MONAI's fastest "
         "(bfloat16, channels_last); quartiles over rounds 0.50–0.50"
     ]
+
+
+def test_a_benchmark_without_a_profile(finished, monkeypatch):
+    folder = finished()
+    (folder / "measurements" / "profile.json").unlink()
+    groups = [group for group in report.planned(folder) if group.name != "profile"]
+    monkeypatch.setattr(report, "planned", lambda *_: groups)
+    benchmark = read_benchmark(folder)
+    assert benchmark.profile.empty
+    assert folder / "profile.png" not in write_report(benchmark, folder)
 
 
 def test_verdict_on_inference(finished):
@@ -70,7 +80,8 @@ def test_notes(finished):
 def test_files(finished):
     folder = finished()
     files = write_report(read_benchmark(folder), folder)
-    names = ["results.csv", "scaling.csv", "benchmark.json", "speed.png", "roofline.png", "scaling.png"]
+    names = ["results.csv", "profile.csv", "scaling.csv", "benchmark.json"]
+    names += ["speed.png", "roofline.png", "profile.png", "scaling.png"]
     assert files == [folder / name for name in names]
     assert all(path.stat().st_size > 0 for path in files)
     assert len(pd.read_csv(folder / "results.csv")) == 5

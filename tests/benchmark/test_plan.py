@@ -17,7 +17,7 @@ SERVING = {"attention_unet": "bfloat16", "nested_unet": "int8"}
 def test_the_full_plan(tmp_path):
     groups = plan(Settings(), tmp_path, peers=True, serving=SERVING)
     kinds = Counter(group.name.split("-")[0] for group in groups)
-    assert kinds == {"limits": 1, "training": 2, "inference": 2 * 2 * 2, "scaling": 2 * 2 + 1}
+    assert kinds == {"limits": 1, "training": 2, "profile": 1, "inference": 2 * 2 * 2, "scaling": 2 * 2 + 1}
     assert len({group.name for group in groups}) == len(groups)
     for group in groups:
         assert len({measurement.key for measurement in group.measurements}) == len(group.measurements)
@@ -38,7 +38,7 @@ def test_keras_itself_is_measured_in_metsegs_precision(tmp_path):
 
 def test_the_short_plan_is_training_and_inference(tmp_path):
     groups = plan(SCOPES["short"], tmp_path, peers=True, serving=SERVING)
-    assert {group.name.split("-")[0] for group in groups} == {"limits", "training", "inference"}
+    assert {group.name.split("-")[0] for group in groups} == {"limits", "training", "profile", "inference"}
 
 
 def test_ratios_are_to_what_is_released(tmp_path):

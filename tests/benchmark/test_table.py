@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from metseg.benchmark.plan import Group, Measurement
-from metseg.benchmark.table import Limits, measured_limits, results_table
+from metseg.benchmark.table import Limits, measured_limits, profile_table, results_table
 
 
 def test_limits_are_the_best_that_was_seen(limits_group):
@@ -31,6 +31,18 @@ def test_training_by_hand(training_group):
     assert table.fraction_of_limit.tolist() == pytest.approx([0.24, 0.08, 0.24])
     assert table.peak_memory_mb.tolist() == [101, 101, 101]
     assert table["rounds"].tolist() == table.steps.tolist() == [2, 2, 2]
+
+
+def test_profile_by_hand(profile_group):
+    table = profile_table(*profile_group, Limits({"float32": 100}, 12)).set_index("kind")
+    assert table.index.tolist() == ["convolution", "copies"]
+    assert table.share.tolist() == pytest.approx([0.625, 0.375])
+    assert table.ms.tolist() == pytest.approx([625, 375])
+    convolution = table.loc["convolution"]
+    assert convolution.gflops == pytest.approx(24 / 0.625)  # three times 1 GFLOP, 8 images
+    assert convolution.fraction_of_limit == pytest.approx(0.384)
+    assert convolution.faster_alone == pytest.approx(1.6)
+    assert np.isnan(table.loc["copies", "gflops"])
 
 
 @pytest.mark.parametrize(

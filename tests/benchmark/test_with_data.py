@@ -2,7 +2,7 @@
 
 from metseg.benchmark import with_data
 from metseg.benchmark.plan import Measurement
-from metseg.benchmark.with_data import prepare, write_data_set
+from metseg.benchmark.with_data import epoch_batches, prepare, write_data_set
 
 
 def test_opening_reads_no_scan(tmp_path):
@@ -23,3 +23,11 @@ def test_batches_are_drawn(tmp_path, monkeypatch):
     prepare(Measurement("metseg", "read", size=60, batch=4, path=str(tmp_path))).run(0.0)
     ((images, masks),) = taken
     assert images.shape == (4, 128, 128, 3) and masks.shape == (4, 128, 128, 1)
+
+
+def test_a_training_reads_batches_of_its_own_size(tmp_path):
+    write_data_set(tmp_path, 60, side=32)
+    batches = epoch_batches(tmp_path, 4, side=32)
+    images, masks = batches[0]
+    assert images.shape == (4, 32, 32, 3) and masks.shape == (4, 32, 32, 1)
+    assert len(batches) > 4

@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from metseg.plots.speed import milliseconds, plot_roofline, plot_scaling, plot_speed
+from metseg.plots.speed import milliseconds, plot_profile, plot_roofline, plot_scaling, plot_speed
 from metseg.plots.style import PALE, colour_of, use_style
 
 pytestmark = pytest.mark.usefixtures("never_saved")
@@ -74,6 +74,26 @@ def test_roofs_and_points(results):
     filled = [line.get_markerfacecolor() != "white" for line in points]
     assert filled == [True, False, False]
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    ax.figure.canvas.draw()
+
+
+def test_kinds_of_operations_largest_on_top():
+    profile = pd.DataFrame(
+        [
+            ("attention_unet", "convolution", 0.8), ("attention_unet", "copies", 0.2),
+            ("nested_unet", "convolution", 0.6), ("nested_unet", "copies", 0.1),
+            ("nested_unet", "upsampling", 0.3),
+        ],
+        columns=["network", "kind", "share"],
+    )  # fmt: skip
+    ax = plot_profile(profile)
+    # by the networks' mean: copies and upsampling 0.15 each, an attention U-Net without upsampling
+    assert ax.get_yticklabels()[-1].get_text() == "convolution"
+    attention, nested = ax.containers
+    assert [bars[-1].get_width() for bars in (attention, nested)] == [0.8, 0.6]
+    assert sorted(bar.get_width() for bar in attention) == [0, 0.2, 0.8]
+    assert "60.0%" in [text.get_text() for text in ax.texts]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["Attention U-Net", "Nested U-Net"]
     ax.figure.canvas.draw()
 
 

@@ -23,12 +23,15 @@ class Contestant:
         precision: What it multiplies in; "" where that means nothing.
         cost: Of the network's convolutions, one image forward; empty for other tasks.
         threads: With which the library computes a step.
+        parts: Returns the seconds that a step of the last turn spent in each kind of operation; None where
+            no profiler watches.
     """
 
     run: Callable[[float], list[float]]
     precision: str = ""
     cost: Cost = Cost()
     threads: int = 1
+    parts: Callable[[], dict[str, float]] | None = None
 
 
 def repeated(step: Callable[[], object]) -> Callable[[float], list[float]]:

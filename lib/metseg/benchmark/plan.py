@@ -12,6 +12,7 @@ from metseg.errors import MetsegError
 from metseg.files import read_json
 from metseg.paths import released_dir
 
+TRAINING_SLICES = 1000  # of the data set that a training reads and augments
 PEERS = ("torch", "monai")
 DTYPES = {
     "int8": "int8",
@@ -26,7 +27,7 @@ class Measurement:
 
     Attributes:
         library: Who does it: metseg, keras, tensorflow, onnxruntime, monai, or the machine itself.
-        task: training, inference, matmul, bandwidth, open or read.
+        task: training, inference, profile (of a training step), matmul, bandwidth, open or read.
         network: Which network, where there is one.
         size: Side of an image or of a matrix, px; of a data set, its slices.
         batch: Images a step.
@@ -34,7 +35,7 @@ class Measurement:
         serves: Whether metseg's released network computes in this precision.
         layout: PyTorch's memory format, where it is not its default.
         filters: Convolution filters of each level.
-        path: The network as ONNX, or the folder of a data set.
+        path: The network as ONNX, or the folder of a data set, from which a training takes its batches.
     """
 
     library: str
@@ -52,7 +53,8 @@ class Measurement:
     def contestant(self) -> str:
         """Its name in tables: metseg as it trains and serves, others with the precision they were told."""
         precision = "" if self.serves else self.precision
-        return " ".join(part for part in (self.library, precision, self.layout) if part)
+        source = "from files" if self.task == "training" and self.path else ""
+        return " ".join(part for part in (self.library, precision, self.layout, source) if part)
 
     @property
     def key(self) -> str:
@@ -99,7 +101,8 @@ def plan(settings: Settings, folder: Path, *, peers: bool, serving: Mapping[str,
         serving: As `released_precisions` returns it.
     """
     groups = [_limits(settings)]
-    groups += [_training(settings, network, peers) for network in settings.networks]
+    groups += [_training(settings, folder, network, peers) for network in settings.networks]
+    groups += [_profile(settings)] if settings.networks else []
     sizes, batches = settings.inference_sizes, settings.inference_batches
     groups += [
         _inference(settings, folder, network, size, batch, peers, serving[network])
@@ -143,7 +146,13 @@ def _monai(**shared) -> list[Measurement]:
     return [Measurement("monai", precision=precision, layout=layout, **shared) for precision, layout in ways]
 
 
-def _training(settings: Settings, network: str, peers: bool) -> Group:
+def _profile(settings: Settings) -> Group:
+    shared = {"size": settings.train_size, "batch": settings.train_batch, "filters": settings.filters}
+    each = (Measurement("metseg", "profile", network=network, **shared) for network in settings.networks)
+    return Group("profile", tuple(each))
+
+
+def _training(settings: Settings, folder: Path, network: str, peers: bool) -> Group:
     shared = {
         "task": "training",
         "network": network,
@@ -153,6 +162,7 @@ def _training(settings: Settings, network: str, peers: bool) -> Group:
     }
     measurements = [
         Measurement("metseg", **shared),
+        Measurement("metseg", path=str(data_path(folder, TRAINING_SLICES)), **shared),
         Measurement("metseg", precision="float32", **shared),
         *_in_both("keras", **shared),
         *(_monai(**shared) if peers else ()),

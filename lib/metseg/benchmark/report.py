@@ -1,4 +1,4 @@
-"""The files of a benchmark: one table, one record, three figures."""
+"""The files of a benchmark: its tables, its record, its figures."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,13 +7,14 @@ from typing import Any
 
 import pandas as pd
 
+from metseg.benchmark.plan import Group
 from metseg.benchmark.run import planned, read_measurements
 from metseg.benchmark.scaling import scaling_table
-from metseg.benchmark.table import BASELINE, Limits, measured_limits, results_table
+from metseg.benchmark.table import BASELINE, Limits, measured_limits, profile_table, results_table
 from metseg.errors import MetsegError
 from metseg.files import read_json, replacing, shown, write_json
 from metseg.plots.labels import label_of
-from metseg.plots.speed import plot_roofline, plot_scaling, plot_speed
+from metseg.plots.speed import plot_profile, plot_roofline, plot_scaling, plot_speed
 from metseg.plots.style import save_figure, use_style
 
 # What the rest of the machine may use before figures become doubtful; ratios too, for threads that wait for
@@ -29,12 +30,14 @@ class Benchmark:
         record: Settings, hardware, versions, what was left out, when it was finished.
         limits: What the machine bears.
         results: See `results_table`.
+        profile: See `profile_table`.
         scaling: See `scaling_table`.
     """
 
     record: dict[str, Any]
     limits: Limits
     results: pd.DataFrame
+    profile: pd.DataFrame
     scaling: pd.DataFrame
 
     @property
@@ -99,18 +102,19 @@ def read_benchmark(folder: Path) -> Benchmark:
     record = read_json(folder / "benchmark.json")
     if not record.get("finished"):
         raise MetsegError(f"the benchmark {shown(folder)} is not finished; the command that began it goes on")
-    measured = [(group, read_measurements(group, folder)) for group in planned(folder)]
-    limits = measured_limits(*measured[0])
-    results = results_table(measured[1:], limits)
-    return Benchmark(record, limits, results, scaling_table(results))
+    measured = {group.name: (group, read_measurements(group, folder)) for group in planned(folder)}
+    limits = measured_limits(*measured.pop("limits"))
+    profile = profile_table(*measured.pop("profile", (Group("profile", ()), {})), limits)
+    results = results_table(measured.values(), limits)
+    return Benchmark(record, limits, results, profile, scaling_table(results))
 
 
 def write_report(benchmark: Benchmark, folder: Path) -> list[Path]:
-    """Writes `results.csv`, `scaling.csv`, the figures, and the limits into `benchmark.json`; returns all."""
+    """Writes three tables, the figures, and the limits into `benchmark.json`; returns all files."""
     folder = Path(folder)
     use_style()
     files = []
-    for name in ("results", "scaling"):
+    for name in ("results", "profile", "scaling"):
         with replacing(folder / f"{name}.csv") as unfinished:
             getattr(benchmark, name).to_csv(unfinished, index=False)
         files.append(folder / f"{name}.csv")
@@ -119,6 +123,8 @@ def write_report(benchmark: Benchmark, folder: Path) -> list[Path]:
     limits = benchmark.limits
     roofline = plot_roofline(benchmark.results, limits.gflops, limits.gb_per_s)
     files.append(save_figure(roofline, folder / "roofline.png"))
+    if len(benchmark.profile):
+        files.append(save_figure(plot_profile(benchmark.profile), folder / "profile.png"))
     if len(benchmark.scaling):
         scaling = plot_scaling(benchmark.results, benchmark.scaling)
         files.append(save_figure(scaling, folder / "scaling.png"))

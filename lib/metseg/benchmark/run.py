@@ -13,7 +13,14 @@ from typing import Any
 import psutil
 
 from metseg import __version__
-from metseg.benchmark.plan import Group, Measurement, missing_peers, plan, released_precisions
+from metseg.benchmark.plan import (
+    TRAINING_SLICES,
+    Group,
+    Measurement,
+    missing_peers,
+    plan,
+    released_precisions,
+)
 from metseg.benchmark.process import working
 from metseg.benchmark.settings import Settings
 from metseg.errors import MetsegError
@@ -158,10 +165,12 @@ def _prepared(group: Group, folder: Path) -> Iterator[None]:
             if measurement.task == "inference" and measurement.path and not Path(measurement.path).exists():
                 with working([replace(measurement, library="keras", task="export")]) as (export,):
                     export.ready()
-            elif measurement.task in ("open", "read") and not Path(measurement.path).exists():
-                from metseg.benchmark.with_data import write_data_set
+            elif measurement.path and not Path(measurement.path).exists():
+                from metseg.benchmark.with_data import SIDE, write_data_set
 
-                write_data_set(Path(measurement.path), measurement.size)
+                trains = measurement.task == "training"
+                slices, side = (TRAINING_SLICES, measurement.size) if trains else (measurement.size, SIDE)
+                write_data_set(Path(measurement.path), slices, side=side)
         yield
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -136,3 +136,32 @@ def _ratio(measurement: Measurement, group: Group, found: Mapping[str, Any]) -> 
     ]
     low, middle, high = np.quantile(rounds, [0.25, 0.5, 0.75])
     return dict(zip(names, (middle, low, high), strict=True))
+
+
+def profile_table(group: Group, found: Mapping[str, Any], limits: Limits) -> pd.DataFrame:
+    """Returns where the time of metseg's training step goes, a row for each network and kind of operation.
+
+    Columns:
+        network, kind: See `with_profile.kind_of`; the largest first.
+        share: Of the time of all operations, median of the rounds. Operations that run beside each other
+            count with all of their time, so that it is no share of the step to the last percent.
+        ms: That share of the median step.
+        gflops, fraction_of_limit: Of the convolutions in that time.
+        faster_alone: How many times as fast a step would be if all but the convolutions cost nothing.
+    """
+    rows = []
+    for measurement in group.measurements:
+        turns = [turns[measurement.key] for turns in found["rounds"]]
+        shares = pd.DataFrame([turn["parts"] for turn in turns]).fillna(0.0)
+        share = shares.div(shares.sum(axis=1), axis=0).median().sort_values(ascending=False)
+        step, ready = float(np.median(_times(measurement, found))), found["ready"][measurement.key]
+        for kind, part in share.items():
+            row = {"network": measurement.network, "kind": kind, "share": part, "ms": 1000 * part * step}
+            if kind == "convolution":
+                flop = TRAINING_PASSES * measurement.batch * ready["flop"]
+                gflops = flop / 1e9 / (part * step)
+                limit = limits.gflops.get(ready["precision"], np.nan)
+                row |= {"gflops": gflops, "fraction_of_limit": gflops / limit, "faster_alone": 1 / part}
+            rows.append(row)
+    columns = ["network", "kind", "share", "ms", "gflops", "fraction_of_limit", "faster_alone"]
+    return pd.DataFrame(rows, columns=columns)

@@ -12,14 +12,15 @@ from metseg.data.cache import cache_home
 from metseg.data.cases import find_cases
 from metseg.files import write_json
 
+SIDE = 128  # of its network input, px
 _SLICES_A_PATIENT = 20
 _LESION_PX = 50  # in every second slice, so that both kinds are drawn
 
 
-def write_data_set(folder: Path, slices: int) -> None:
+def write_data_set(folder: Path, slices: int, *, side: int = SIDE) -> None:
     """Writes a data set that was opened before: empty files where scans lie, and its cache.
 
-    The cache's arrays have the shape of real ones, (N, 128, 128, 3) uint8 and (N, 128, 128) bool, and are
+    The cache's arrays have the shape of real ones, (N, side, side, 3) uint8 and (N, side, side) bool, and are
     sparse where the file system can: they take no disk and are read from memory.
     """
     for number in range(slices):
@@ -29,11 +30,10 @@ def write_data_set(folder: Path, slices: int) -> None:
             home.mkdir(parents=True)
         for name in (f"{home.name}_{z}.tif", f"{home.name}_{z}_mask.tif"):
             (home / name).touch()
-    config = _config(folder)
+    config = _config(folder, side)
     cases = find_cases(folder / "scans")
     home = cache_home(cases, config.preprocessing, folder=folder / "cache")
     home.mkdir(parents=True)
-    side = config.image_size
     for name, dtype, shape in (("images", np.uint8, (side, side, 3)), ("masks", np.bool_, (side, side))):
         np.lib.format.open_memmap(home / f"{name}.npy", "w+", dtype, (slices, *shape)).flush()
     rows = [
@@ -48,21 +48,29 @@ def write_data_set(folder: Path, slices: int) -> None:
 
 def prepare(measurement: Measurement) -> Contestant:
     """Builds what opens the data set as a training does, or what draws augmented batches from it."""
-    from metseg.batches import EpochBatches, epoch_rows  # Keras stands behind both
+    if measurement.task == "open":
+        from metseg.train import prepare_data  # Keras stands behind it
+
+        config, folder = _config(Path(measurement.path), SIDE), Path(measurement.path)
+        return Contestant(repeated(lambda: prepare_data(config, cache_dir=folder / "cache")))
+    batches = epoch_batches(Path(measurement.path), measurement.batch)
+    rng = np.random.default_rng(0)
+    return Contestant(repeated(lambda: batches[int(rng.integers(len(batches)))]))
+
+
+def epoch_batches(folder: Path, batch: int, *, side: int = SIDE):
+    """Returns the `EpochBatches` of an epoch over a data set that `write_data_set` wrote."""
+    from metseg.batches import EpochBatches, epoch_rows
     from metseg.train import prepare_data
 
-    config, folder = _config(Path(measurement.path)), Path(measurement.path)
-    if measurement.task == "open":
-        return Contestant(repeated(lambda: prepare_data(config, cache_dir=folder / "cache")))
+    config = _config(folder, side)
     data = prepare_data(config, cache_dir=folder / "cache")
     rows = epoch_rows(
         data.cache, data.split.train, exclude_empty=False, balance_empty=True, seed=config.seed, epoch=0
     )
     options = {"augmentation": config.augmentation, "seed": config.seed, "epoch": 0}
-    batches = EpochBatches(data.cache, rows, batch_size=measurement.batch, **options)
-    rng = np.random.default_rng(0)
-    return Contestant(repeated(lambda: batches[int(rng.integers(len(batches)))]))
+    return EpochBatches(data.cache, rows, batch_size=batch, **options)
 
 
-def _config(folder: Path) -> TrainConfig:
-    return TrainConfig(model="unet", data_dir=str(folder / "scans"), image_size=128)
+def _config(folder: Path, side: int) -> TrainConfig:
+    return TrainConfig(model="unet", data_dir=str(folder / "scans"), image_size=side)

@@ -8,6 +8,7 @@ from metseg.backend import keras
 from metseg.benchmark.contestant import COST, Contestant, random_pairs, repeated
 from metseg.benchmark.flops import Cost, convolution_cost
 from metseg.benchmark.plan import Measurement, onnx_path
+from metseg.benchmark.with_data import epoch_batches
 from metseg.devices import shared_out
 from metseg.export import save_onnx
 from metseg.files import write_json
@@ -44,7 +45,8 @@ def convolutions(network: keras.Model, size: int) -> Cost:
     return total
 
 
-def _training(measurement: Measurement) -> Contestant:
+def compiled_network(measurement: Measurement) -> tuple[keras.Model, str, Cost, int]:
+    """Returns a network ready to `fit`, its precision, its cost and its threads."""
     precision = measurement.precision or best_precision().removeprefix("mixed_")
     network = _network(measurement, precision)
     cost = convolutions(network, measurement.size)
@@ -52,15 +54,24 @@ def _training(measurement: Measurement) -> Contestant:
     if measurement.library == "metseg":  # as `metseg.train` does
         network, loss = training_copy(network, image_size=measurement.size), shared_out(bce_dice)
     network.compile(keras.optimizers.Adam(1e-3), loss)
-    images, masks = random_pairs(measurement)
+    return network, precision, cost, cores()
+
+
+def _training(measurement: Measurement) -> Contestant:
+    """Trains on pairs in memory, or on those that it reads and augments as a training does."""
+    network, *told = compiled_network(measurement)
+    if measurement.path:
+        source = {"x": epoch_batches(Path(measurement.path), measurement.batch, side=measurement.size)}
+    else:
+        images, masks = random_pairs(measurement)
+        source = {"x": images, "y": masks, "batch_size": measurement.batch}
 
     def run(seconds: float) -> list[float]:
         clock = _StepClock(seconds)
-        options = {"batch_size": measurement.batch, "shuffle": False, "verbose": 0, "callbacks": [clock]}
-        network.fit(images, masks, epochs=1_000_000, **options)
+        network.fit(**source, epochs=1_000_000, shuffle=False, verbose=0, callbacks=[clock])
         return clock.times
 
-    return Contestant(run, precision, cost, cores())
+    return Contestant(run, *told)
 
 
 def _network(measurement: Measurement, precision: str) -> keras.Model:

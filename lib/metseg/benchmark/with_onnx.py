@@ -29,7 +29,7 @@ def prepare(measurement: Measurement) -> Contestant:
 
 
 def _as_predictor(measurement: Measurement, images: np.ndarray, cost: Cost) -> Contestant:
-    """One slice alone on one thread, as it is served; more are spread over the cores, as a volume's are.
+    """One slice alone on all cores, as it is served; more are spread over the cores, as a volume's are.
 
     What the CPU does not multiply natively is done in float32, and said.
     """
@@ -38,13 +38,12 @@ def _as_predictor(measurement: Measurement, images: np.ndarray, cost: Cost) -> C
     path = onnx_path(folder, measurement.network, measurement.size, DTYPES[precision])
     engine = open_engine(path.read_bytes(), precision)
     names = engine.outputs[:1]
-    threads = min(cores(), len(images))
-    pool = ThreadPoolExecutor(threads)
+    pool = ThreadPoolExecutor(min(cores(), len(images)))
 
     def step() -> None:
         if len(images) == 1:
-            engine.run(names, images[0])
+            engine.run(names, images[0], all_cores=True)
         else:
             list(pool.map(lambda image: engine.run(names, image), images))
 
-    return Contestant(repeated(step), DTYPES[engine.precision], cost, threads)
+    return Contestant(repeated(step), DTYPES[engine.precision], cost, cores())

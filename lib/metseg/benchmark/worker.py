@@ -32,7 +32,8 @@ def main() -> None:
         began = time.perf_counter()
         times = contestant.run(json.loads(line)["seconds"])
         others = (_others_seconds() - idle) / (time.perf_counter() - began)
-        tell(seconds=times, other_cores=max(0.0, others), peak_mb=peak_memory_mb())
+        parts = {"parts": contestant.parts()} if contestant.parts else {}
+        tell(seconds=times, other_cores=max(0.0, others), peak_mb=peak_memory_mb(), **parts)
 
 
 def prepare(measurement: Measurement) -> Contestant:
@@ -41,6 +42,8 @@ def prepare(measurement: Measurement) -> Contestant:
         from metseg.benchmark.with_machine import prepare as build
     elif measurement.task in ("open", "read"):
         from metseg.benchmark.with_data import prepare as build
+    elif measurement.task == "profile":
+        from metseg.benchmark.with_profile import prepare as build
     elif measurement.library == "monai":
         from metseg.benchmark.with_torch import prepare as build
     elif measurement.task == "inference" and measurement.path:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from metseg.plots.labels import label_of
 from metseg.plots.style import INK, PALE, axes_or_new, colour_of
@@ -64,10 +64,11 @@ def _bars(ax: Axes, rows: pd.DataFrame, network: str) -> None:
 
 
 def contestant_label(row) -> str:
-    """Returns a contestant as a reader knows it: library, precision, memory format."""
+    """Returns a contestant as a reader knows it: library, precision, memory format, where its data lie."""
     precision = {"bfloat16": "bf16", "float32": "f32"}.get(row.precision, row.precision)
     layout = "NHWC" if row.layout else ""
-    return " ".join(part for part in (_LIBRARIES[row.library][0], precision, layout) if part)
+    source = "from files" if row.contestant.endswith("from files") else ""
+    return " ".join(part for part in (_LIBRARIES[row.library][0], precision, layout, source) if part)
 
 
 def plot_roofline(
@@ -113,6 +114,32 @@ def plot_roofline(
     _plain_numbers(ax)
     title = "filled: bfloat16\nhollow: float32\n"
     ax.legend(handles=_roofline_keys(rows), title=title, loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
+def plot_profile(profile: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Shows where a training step's time goes: a bar for each network and kind of operation.
+
+    Args:
+        profile: `profile_table` of a benchmark.
+        ax: Where to draw.
+    """
+    shares = profile.set_index(["kind", "network"]).share.unstack(fill_value=0.0)  # noqa: PD010
+    shares = shares.loc[shares.mean(axis=1).sort_values().index]
+    networks = list(dict.fromkeys(profile.network))
+    ax = axes_or_new(ax, (5.6, 0.9 + 0.19 * shares.size))
+    height = 0.8 / len(networks)
+    for k, network in enumerate(networks):
+        places = np.arange(len(shares)) + height * ((len(networks) - 1) / 2 - k)
+        bars = ax.barh(places, shares[network], height=height, color=colour_of(network))
+        bars.set_label(label_of(network))
+        ax.bar_label(bars, [f"{share:.1%}" for share in shares[network]], padding=4, fontsize=8)
+    ax.set_yticks(range(len(shares)), shares.index)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.set(xlim=(0, 1.12 * shares.max().max()), xlabel="share of the time of all operations")
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.legend(loc="lower right")
     return ax
 
 

@@ -107,7 +107,8 @@ class Models:
             for name, given in self._given.items()
         }
         for predictor in loaded.values():
-            predictor.prob_map(np.zeros((32, 32, 3), np.uint8))
+            predictor.prob_map(np.zeros((32, 32, 3), np.uint8))  # alone, on all cores
+            predictor.prob_map(np.zeros((2, 32, 32, 3), np.uint8))  # in company, on one each
         self._predictors = loaded
 
     @property
