@@ -55,6 +55,13 @@ class Service:
         return httpx.post(f"{self.address}/predict", files={"file": ("JANE_DOE_1970.png", PNG)})
 
 
+def test_an_answer_does_not_wait_for_confirmations():
+    with server.listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 @pytest.fixture
 def start(tmp_path):
     started = []
