@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 
@@ -101,6 +102,7 @@ def _complain_if_other_data(data: Dataset, model_dir: Path) -> None:
 
 def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
     precision = best_precision() if config.precision == "auto" else config.precision
+    cv2.setNumThreads(1)  # its own threads double the CPU time of a batch, and take it from the network's
     keras.utils.set_random_seed(config.seed)
     with data_parallel(config.devices):
         model = training_copy(_build(config, precision), image_size=config.image_size)

@@ -170,7 +170,7 @@ def _prepared(group: Group, folder: Path) -> Iterator[None]:
 
                 trains = measurement.task == "training"
                 slices, side = (TRAINING_SLICES, measurement.size) if trains else (measurement.size, SIDE)
-                write_data_set(Path(measurement.path), slices, side=side)
+                write_data_set(Path(measurement.path), slices, side=side, noise=trains)
         yield
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -17,11 +17,12 @@ _SLICES_A_PATIENT = 20
 _LESION_PX = 50  # in every second slice, so that both kinds are drawn
 
 
-def write_data_set(folder: Path, slices: int, *, side: int = SIDE) -> None:
+def write_data_set(folder: Path, slices: int, *, side: int = SIDE, noise: bool = False) -> None:
     """Writes a data set that was opened before: empty files where scans lie, and its cache.
 
     The cache's arrays have the shape of real ones, (N, side, side, 3) uint8 and (N, side, side) bool, and are
-    sparse where the file system can: they take no disk and are read from memory.
+    sparse where the file system can: they take no disk and are read from memory. With `noise` they hold it
+    instead of zeros: a network that trains on zeros is slowed by numbers too small for float32's usual form.
     """
     for number in range(slices):
         patient, z = divmod(number, _SLICES_A_PATIENT)
@@ -34,8 +35,14 @@ def write_data_set(folder: Path, slices: int, *, side: int = SIDE) -> None:
     cases = find_cases(folder / "scans")
     home = cache_home(cases, config.preprocessing, folder=folder / "cache")
     home.mkdir(parents=True)
-    for name, dtype, shape in (("images", np.uint8, (side, side, 3)), ("masks", np.bool_, (side, side))):
-        np.lib.format.open_memmap(home / f"{name}.npy", "w+", dtype, (slices, *shape)).flush()
+    images = np.lib.format.open_memmap(home / "images.npy", "w+", np.uint8, (slices, side, side, 3))
+    masks = np.lib.format.open_memmap(home / "masks.npy", "w+", np.bool_, (slices, side, side))
+    if noise:
+        rng = np.random.default_rng(0)
+        images[:] = rng.integers(0, 256, images.shape, np.uint8)
+        masks[:] = rng.random(masks.shape) < 0.02
+    for array in (images, masks):
+        array.flush()
     rows = [
         (case.case_id, case.patient_id, files.slice_index, _LESION_PX * (files.slice_index % 2))
         for case in cases
@@ -60,9 +67,12 @@ def prepare(measurement: Measurement) -> Contestant:
 
 def epoch_batches(folder: Path, batch: int, *, side: int = SIDE):
     """Returns the `EpochBatches` of an epoch over a data set that `write_data_set` wrote."""
+    import cv2
+
     from metseg.batches import EpochBatches, epoch_rows
     from metseg.train import prepare_data
 
+    cv2.setNumThreads(1)  # as `metseg.train` does
     config = _config(folder, side)
     data = prepare_data(config, cache_dir=folder / "cache")
     rows = epoch_rows(

@@ -19,6 +19,8 @@ from metseg.models.fused import training_copy
 from metseg.models.inspect import gate_names
 from metseg.quantise import quantise
 
+_FILLING = 10  # steps until batches come as fast as they are taken
+
 
 def prepare(measurement: Measurement) -> Contestant:
     """Builds a contestant of the library metseg (training), keras or tensorflow."""
@@ -67,7 +69,7 @@ def _training(measurement: Measurement) -> Contestant:
         source = {"x": images, "y": masks, "batch_size": measurement.batch}
 
     def run(seconds: float) -> list[float]:
-        clock = _StepClock(seconds)
+        clock = _StepClock(seconds, skip=_FILLING if measurement.path else 0)
         network.fit(**source, epochs=1_000_000, shuffle=False, verbose=0, callbacks=[clock])
         return clock.times
 
@@ -82,18 +84,26 @@ def _network(measurement: Measurement, precision: str) -> keras.Model:
 
 
 class _StepClock(keras.callbacks.Callback):
-    """Times each training step, fetching its batch included, and ends the training after some seconds."""
+    """Times each training step, fetching its batch included, and ends the training after some seconds.
 
-    def __init__(self, seconds: float):
+    The first `skip` steps are left out: meanwhile batches are prepared for later ones too.
+    """
+
+    def __init__(self, seconds: float, *, skip: int = 0):
         super().__init__()
         self.times: list[float] = []
-        self._end = time.perf_counter() + seconds
+        self._seconds, self._skip, self._end = seconds, skip, None
 
     def on_train_batch_begin(self, batch, logs=None):
         self._began = time.perf_counter()
+        if self._end is None and self._skip == 0:
+            self._end = self._began + self._seconds
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.perf_counter()
+        if self._end is None:
+            self._skip -= 1
+            return
         self.times.append(now - self._began)
         self.model.stop_training = now >= self._end
 
