@@ -12,7 +12,7 @@ class OneWeight:
 
     def __init__(self):
         self.optimizer, self.value = self, np.float32(0)
-        self.iterations = 0
+        self.iterations = np.int64(0)
 
     def get_weights(self):
         return [np.array([self.value])]
@@ -20,7 +20,12 @@ class OneWeight:
     def set_weights(self, weights):
         (self.value,) = weights[0]
 
+    def jax_state_sync(self):
+        pass
+
     def steps(self, count: int, averaged: AveragedWeights) -> None:
+        averaged.set_model(self)
+        averaged.on_epoch_begin(0)
         for batch in range(count):
             self.iterations += 1
             self.value = np.float32(self.iterations**2)

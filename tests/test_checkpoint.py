@@ -26,6 +26,7 @@ def compiled(seed: int = 0) -> keras.Model:
 def checkpoint_of(folder, model: keras.Model) -> Checkpoint:
     """A checkpoint whose serving weights are the model's own, as without averaging."""
     averaged = AveragedWeights(model, 0)
+    averaged.set_model(model)
     averaged.on_epoch_end(0)
     return Checkpoint(folder, model, averaged)
 
@@ -101,6 +102,7 @@ def test_only_the_last_and_the_best_epoch_are_kept(tmp_path):
 def test_best_weights_are_not_the_last(tmp_path):
     model = compiled()
     averaged = AveragedWeights(model, 0)
+    averaged.set_model(model)
     checkpoint, weights = Checkpoint(tmp_path, model, averaged), []
     for k in range(1, 4):
         train_steps(model, 1)
@@ -115,6 +117,7 @@ def test_best_weights_are_not_the_last(tmp_path):
 def test_the_average_comes_back_beside_the_weights(tmp_path):
     model = train_steps(compiled(), 1)
     averaged = AveragedWeights(model, 0.5)
+    averaged.set_model(model)
     averaged.on_epoch_end(0)
     train_steps(model, 1)
     Checkpoint(tmp_path, model, averaged).save(history(0.1))

@@ -18,6 +18,7 @@ from tiny_runs import HALF, MISSED, WHOLE, write_bright_model, write_evaluated
 from tiny_scans import finished_training, write_scans
 
 from metseg import cli
+from metseg.data.split import Split, write_split
 from metseg.files import write_json
 from metseg.report import read_comparison, write_comparison
 
@@ -161,6 +162,8 @@ def test_help_lists_all_commands(metseg):
         ("predict", "--model --input --output --output-dir"),
         ("evaluate", "--model --data-dir --output --output-dir"),
         ("compare", "RUN... --output --output-dir"),
+        ("crossval", "--model --folds --data-dir --profile --run-name --set --output-dir"),
+        ("ablation", "BASELINE --data-dir --output --output-dir"),
         ("export", "RUN --data-dir --precision --prune --output-dir"),
         ("release", "RUN --output-dir"),
         ("check-data", "DIR"),
@@ -185,6 +188,9 @@ def test_options(metseg, monkeypatch, command, options):
         ["predict", "--model", "unet"],
         ["evaluate", "--model", "unet"],
         ["compare"],
+        ["crossval"],
+        ["crossval", "--model", "unet", "--folds", "1"],
+        ["ablation", "a"],
         ["export"],
         ["export", "first"],
         ["release"],
@@ -562,6 +568,55 @@ def test_compare_refuses(refused, tmp_path):
     assert "holds no evaluated model" in refused("compare", "c", *where)
     (tmp_path / "a_file").touch()
     assert "cannot write" in refused("compare", "a", "--output", "a_file/x", *where)
+
+
+# ---- cross-validation and ablation ----
+
+
+def test_crossval(metseg, checkout, tmp_path, monkeypatch):
+    asked = []
+
+    def sweep(notebook, grid, values, *, run_folder, on_event):
+        asked.append((notebook.stem, grid, values, run_folder))
+        for fold, patients in enumerate(({"P_20000101": WHOLE, "Q_20000101": HALF}, {"R_20000101": MISSED})):
+            folder = write_evaluated(run_folder / f"unet-{fold + 1}", "unet", patients)
+            write_json(folder / "config.json", {"fold": fold, "folds": 2})
+            write_split(Split((), (), tuple(patients), 0, ""), folder / "split.json")
+
+    monkeypatch.setattr("metseg.crossval.sweep", sweep)
+    options = ["--folds", "2", "--profile", "cpu", "--set", "image_size=64", "--run-name", "cv"]
+    status, out, err = metseg("crossval", "--model", "unet", *options, "--output-dir", "runs")
+    assert (status, err) == (0, "")
+    values = {"epochs": 30, "image_size": 64, "folds": 2}  # the profile's gallery is no training's parameter
+    target = tmp_path / "runs" / "cv" / "unet"
+    assert asked == [("04b_train_unet", {"fold": [0, 1]}, values, target)]
+    assert "0.500 (0.000–1.000)" in out and "runs/cv/comparison" in out
+    assert (tmp_path / "runs" / "cv" / "comparison" / "out_of_fold.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "resnet"], "no notebook trains 'resnet'"),
+        (["--model", "unet", "--set", "epochs=0"], "epochs=0: Input should be greater than or equal to 1"),
+        (["--model", "unet", "--set", "fold=1"], "fold is no parameter to set here"),
+        (["--model", "unet", "--set", "epoch=1"], "no parameter 'epoch' (did you mean epochs?)"),
+        (["--model", "unet", "--data-dir", "absent"], "absent is not a folder"),
+        (["--model", "unet", "--run-name", "../up"], "run name '../up' is no folder name"),
+    ],
+)
+def test_crossval_refuses(refused, tmp_path, arguments, words):
+    assert words in refused("crossval", *arguments, "--output-dir", tmp_path / "runs")
+
+
+@pytest.mark.slow
+def test_ablation(metseg, refused, trained, tmp_path):
+    status, out, err = metseg("ablation", "first", trained, "--data-dir", "scans")
+    assert (status, err) == (0, "") and out.endswith("Table and figure: ablation\n")
+    table = pd.read_csv(tmp_path / "ablation" / "ablation.csv")
+    assert table.run.tolist() == ["first", "first"] and table.difference.tolist()[1:] == [0]
+    assert (tmp_path / "ablation" / "ablation.png").stat().st_size > 0
+    assert "no finished training in second" in refused("ablation", "first", "second", "--data-dir", "scans")
 
 
 # ---- check-data and phantom ----

@@ -50,7 +50,7 @@ NEEDED = {"model": "unet", "data_dir": "data/phantom"}
         ({"threshold": 1}, "threshold=1: Input should be less than 1"),
         ({"precision": "int8"}, "precision='int8': Input should be 'auto', 'float32', 'mixed_bfloat16'"),
         ({"seed": -1}, "seed=-1: Input should be greater than or equal to 0"),
-        ({"intensity": "window"}, "intensity='window': Input should be 'slice', 'volume' or 'stored'"),
+        ({"intensity": "window"}, "intensity='window': Input should be 'slice', 'volume', 'tissue' or 'stored'"),
         ({"data_dir": 3}, "data_dir=3: Input should be a valid string"),
         ({"clip_limit": -1.0}, "clip_limit=-1.0: Input should be greater than or equal to 0"),
         ({"tile_grid": 0}, "tile_grid=0: Input should be greater than or equal to 1"),
@@ -93,8 +93,10 @@ def test_augment_false_turns_all_of_it_off():
 
 def test_only_the_nested_unet_is_told_of_deep_supervision():
     nested = train_config(model="nested_unet", data_dir="x", filters=(4, 8), deep_supervision=True)
-    assert nested.model_options == {"filters": (4, 8), "deep_supervision": True}
-    assert train_config(**NEEDED, filters=(4, 8)).model_options == {"filters": (4, 8)}
+    assert nested.model_options == {"filters": (4, 8), "channels": 3, "deep_supervision": True}
+    plain = {"filters": (4, 8), "channels": 3}
+    assert train_config(**NEEDED, filters=(4, 8)).model_options == plain
+    assert train_config(**NEEDED, filters=(4, 8), neighbours=1).model_options == {**plain, "channels": 9}
 
 
 def test_every_loss_has_a_name_that_a_config_takes():

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from metseg.preprocess import Preprocessing, clahe, intensity_limits, preprocess
+from metseg.preprocess import Preprocessing, clahe, preprocess, view_of
 from metseg.serve.dashboard.pictures import (
     EXTRA,
     HIT,
@@ -35,11 +35,10 @@ def test_the_clahe_view_has_the_size_of_the_slice(noise):
     assert np.array_equal(clahe_picture(image, "FLAIR", config), expected)
 
 
-@pytest.mark.parametrize("intensity", ["slice", "volume", "stored"])
+@pytest.mark.parametrize("intensity", ["slice", "volume", "tissue", "stored"])
 def test_the_clahe_view_is_the_input_of_a_network_that_takes_the_slice_at_its_own_size(noise, intensity):
     image, config = noise(0, (64, 64)) // 3 + 20, Preprocessing(image_size=64, intensity=intensity)
-    limits = intensity_limits(image) if intensity == "volume" else None
-    expected = np.rint(preprocess(image, config, limits=limits) * 255)
+    expected = np.rint(preprocess(image, config, view_of(image, config)) * 255)
     assert np.array_equal(clahe_picture(image, "colour", config), expected)
 
 

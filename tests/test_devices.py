@@ -61,7 +61,7 @@ def test_a_loss_that_can_be_averaged():
 
 @pytest.mark.slow
 def test_two_devices_learn_as_one(tmp_path):
-    config = tiny_config(write_scans(tmp_path / "scans"), devices=2)
+    config = tiny_config(write_scans(tmp_path / "scans"), devices=2, epochs=3, ema_momentum=0.5)
     command = [sys.executable, "-c", TRAIN, str(tmp_path / "model"), config.model_dump_json()]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -10,9 +10,12 @@ import keras
 import numpy as np
 import onnxruntime
 import pytest
-from tiny_scans import finished_training
+from tiny_scans import finished_training, tiny_config, write_scans
 
+from metseg.agreement import check_agreement
+from metseg.data.cases import find_cases, load_case
 from metseg.data.phantom import draw_phantom
+from metseg.engines import open_engine
 from metseg.errors import MetsegError
 from metseg.export import export_onnx
 from metseg.losses import LOSSES
@@ -20,7 +23,16 @@ from metseg.models import build_model
 from metseg.models.fused import training_copy
 from metseg.models.inspect import gate_model, gate_names, inference_model
 from metseg.predict import Predictor
-from metseg.preprocess import Preprocessing, preprocess, preprocess_mask, restore
+from metseg.preprocess import (
+    Preprocessing,
+    network_input,
+    preprocess,
+    preprocess_mask,
+    restore,
+    view_of,
+)
+from metseg.train import train
+from metseg.variants import native_precisions
 
 PREPROCESSING = Preprocessing(image_size=96)  # of the phantom's 160 px
 
@@ -153,6 +165,35 @@ def test_predictor_equals_keras_on_50_slices(name, model_dir, phantom_slices):
     expected = np.stack([restore(each, volume.shape[1:3]) for each in expected])
     assert prob_map.shape == (50, 160, 160) and np.ptp(expected) > 0.1
     assert np.abs(prob_map - expected).max() < 1e-3
+
+    for precision in native_precisions():  # a slice alone is computed by all cores at once
+        if precision != "int8":
+            engine = open_engine((model_dir / "model.onnx").read_bytes(), precision)
+            runs = (engine.run(engine.outputs[:1], small[7], all_cores=each)[0] for each in (True, False))
+            np.testing.assert_allclose(*runs, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_predictor_equals_keras_with_all_that_a_volume_shares(tmp_path):
+    """From training through export to a volume: tissue's median, the head's box, the slices beside."""
+    shared = {"intensity": "tissue", "crop": True, "neighbours": 1, "clip_limit": 2.0}
+    scans = write_scans(tmp_path / "scans")
+    network = train(tiny_config(scans, epochs=1, **shared), tmp_path / "unet", cache_dir=tmp_path / "cache")
+    export_onnx(tmp_path / "unet")
+    case = load_case(find_cases(scans)[0])
+    config = Preprocessing(image_size=32, **shared)
+    small = network_input(case.image, config)
+    view = view_of(case.image, config)
+    expected = network.predict_on_batch(small)[..., 0]
+    expected = np.stack([restore(each, case.image.shape[1:3], view) for each in expected])
+    predictor = Predictor(tmp_path / "unet")
+    np.testing.assert_allclose(predictor.prob_map(case.image), expected, atol=1e-4)
+    assert check_agreement(tmp_path / "unet", case.image) < 1e-4
+    # A slice alone is its own neighbour; and its own volume.
+    alone = predictor.prob_map(case.image[1])
+    repeated = network.predict_on_batch(network_input(case.image[1:2], config))[0, ..., 0]
+    expected = restore(repeated, alone.shape, view_of(case.image[1], config))
+    np.testing.assert_allclose(alone, expected, atol=1e-4)
 
 
 def test_description(model_dir):

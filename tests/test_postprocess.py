@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from metseg.postprocess import Postprocessing, number_lesions, postprocess
+from metseg.postprocess import (
+    Postprocessing,
+    drop_minor,
+    number_in_volume,
+    number_lesions,
+    postprocess,
+)
 
 
 def drawn(*rows: str) -> np.ndarray:
@@ -31,6 +37,35 @@ DISK = drawn(
     ".###...",
     ".......",
 )
+
+
+# within a volume
+
+
+def test_lesions_of_a_volume_are_connected_over_slices_and_corners():
+    volume = np.zeros((4, 3, 5), bool)
+    volume[0, 0, 0] = volume[1, 1, 1] = volume[2, 2, 2] = True  # by corners alone
+    volume[0, 0, 4] = True
+    numbers, voxels = number_in_volume(volume)
+    assert sorted(voxels[1:]) == [1, 3] and voxels.sum() == 60
+    assert numbers[0, 0, 0] == numbers[1, 1, 1] == numbers[2, 2, 2] != numbers[0, 0, 4] != 0
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0, 14), (0.3, 14), (0.4, 14), (0.41, 10), (1, 10)])
+def test_lesions_small_beside_the_largest_go(share, kept):
+    volume = np.zeros((3, 8, 8), bool)
+    volume[0, 0, :5] = volume[1, 0, :5] = True  # 10
+    volume[2, 6, :4] = True  # 4, beyond an empty row
+    before = volume.copy()
+    assert drop_minor(volume, share).sum() == kept
+    np.testing.assert_array_equal(volume, before)
+
+
+def test_of_two_as_large_both_are_kept_and_of_none_none():
+    volume = np.zeros((1, 8, 8), bool)
+    assert not drop_minor(volume, 1).any()
+    volume[0, 0, :3] = volume[0, 7, :3] = True
+    assert drop_minor(volume, 1).sum() == 6
 
 
 # threshold

@@ -21,7 +21,7 @@ from metseg.errors import MetsegError
 from metseg.models.inspect import inference_model
 from metseg.postprocess import Postprocessing
 from metseg.predict import Predictor
-from metseg.preprocess import Preprocessing, intensity_limits, preprocess
+from metseg.preprocess import Preprocessing, network_input, preprocess
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_intensities_of_the_volume_if_trained_so(copy, exported):
     image[2] //= 3
     model = inference_model(keras.saving.load_model(exported / "model.keras"))
     config = Preprocessing(image_size=32, clip_limit=0, intensity="volume")
-    small = np.stack([preprocess(each, config, limits=intensity_limits(image)) for each in image])
+    small = network_input(image, config)
     volume = predictor.prob_map(image)
     np.testing.assert_allclose(volume, model.predict_on_batch(small)[..., 0], atol=1e-4)
     assert np.abs(predictor.prob_map(image[2]) - volume[2]).max() > 1e-3  # the docstring's exception

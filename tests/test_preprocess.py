@@ -4,18 +4,19 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from metseg.intensity import percentile_limits, tissue_limits
 from metseg.preprocess import (
     Preprocessing,
+    View,
     clahe,
-    intensity_limits,
+    network_input,
     preprocess,
     preprocess_mask,
     restore,
-    stretch,
-    volume_limits,
+    view_of,
 )
 
-INTENSITIES = ["slice", "volume", "stored"]
+INTENSITIES = ["slice", "volume", "tissue", "stored"]
 ODD_SHAPES = [(1, 1), (1, 40), (40, 1), (2, 3), (17, 301), (301, 17), (16, 16), (15, 16), (33, 32), (2000, 3)]
 
 
@@ -24,36 +25,31 @@ def plain(size: int = 16, **changes) -> Preprocessing:
     return Preprocessing(image_size=size, **{"clip_limit": 0, "intensity": "stored", **changes})
 
 
-# Intensity limits
+# What the slices of a volume share
 
 
 def test_only_a_volume_shares_its_limits():
     volume = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(volume_limits(volume, plain(intensity="volume")), intensity_limits(volume))
-    assert volume_limits(volume, plain(intensity="slice")) is None
-    assert volume_limits(volume, plain(intensity="stored")) is None
+    for intensity, limits in (("volume", percentile_limits), ("tissue", tissue_limits)):
+        view = view_of(volume, plain(intensity=intensity))
+        np.testing.assert_array_equal(view.limits, limits(volume))
+        assert view.box is None
+    for intensity in ("slice", "stored"):
+        assert view_of(volume, plain(intensity=intensity)) == (None, None)
 
 
-def test_limits_are_percentiles_of_what_is_not_black():
-    image = np.zeros((20, 20, 3), np.uint8)
-    image[:10, :, 0] = np.arange(1, 201).reshape(10, 20)  # 200 pixels: 1 % are 2 of them, 99.5 % are 199
-    image[0, 0, 1] = 7
-    assert intensity_limits(image).tolist() == [[2, 199], [7, 7], [0, 255]]
-
-
-def test_limits_of_a_volume_are_those_of_all_its_pixels():
-    rng = np.random.default_rng(0)
-    volume = rng.integers(0, 256, (4, 30, 30, 3), dtype=np.uint8)
-    for channel, (low, high) in enumerate(intensity_limits(volume)):
-        seen = volume[..., channel][volume[..., channel] > 0]
-        expected = np.percentile(seen, [1, 99.5], method="inverted_cdf")
-        assert [low, high] == expected.tolist()
-
-
-@pytest.mark.parametrize(("intensity", "limits"), [("volume", None), ("slice", np.zeros((3, 2)))])
-def test_limits_are_wanted_for_a_volume_and_for_nothing_else(intensity, limits):
+@pytest.mark.parametrize(
+    ("config", "view"),
+    [
+        (plain(intensity="volume"), View()),
+        (plain(intensity="slice"), View(limits=np.zeros((3, 2)))),
+        (plain(crop=True), View()),
+        (plain(), View(box=(slice(0, 8), slice(0, 8)))),
+    ],
+)
+def test_a_view_of_other_parameters_is_refused(config, view):
     with pytest.raises(ValueError, match="does not go with intensity"):
-        preprocess(np.zeros((16, 16, 3), np.uint8), plain(intensity=intensity), limits=limits)
+        preprocess(np.zeros((16, 16, 3), np.uint8), config, view)
 
 
 # Grey values
@@ -71,16 +67,10 @@ def test_grey_values_are_stretched_between_the_limits():
     assert prepared[15, 15].tolist() == [0, 0, 0]  # below the lowest limit
 
 
-def test_stretch_keeps_the_size_and_clips_beyond_the_limits():
-    image = np.uint8([[[10, 0], [20, 50], [30, 255]]])
-    stretched = stretch(image, np.float32([[20, 30], [0, 255]]))
-    assert stretched.dtype == np.uint8 and stretched.tolist() == [[[0, 0], [0, 50], [255, 255]]]
-
-
 def test_limits_of_the_volume_are_used_channel_by_channel():
     image = np.full((16, 16, 3), 100, np.uint8)
     limits = np.float32([[0, 255], [50, 150], [0, 100]])
-    prepared = preprocess(image, plain(intensity="volume"), limits=limits)
+    prepared = preprocess(image, plain(intensity="volume"), View(limits))
     assert (np.rint(prepared[3, 3] * 255) == [100, 128, 255]).all()  # 50 * 2.55 = 127.5, to even
 
 
@@ -93,27 +83,30 @@ def test_a_black_image_stays_black_and_finite():
     for intensity in INTENSITIES:
         config = Preprocessing(image_size=32, intensity=intensity, clip_limit=0)
         image = np.zeros((40, 20, 3), np.uint8)
-        prepared = preprocess(image, config, limits=volume_limits(image, config))
+        prepared = preprocess(image, config, view_of(image, config))
         assert (prepared == 0).all()
 
 
+@pytest.mark.parametrize("crop", [False, True])
 @pytest.mark.parametrize("intensity", INTENSITIES)
 @pytest.mark.parametrize("clip_limit", [0, 2])
 @pytest.mark.parametrize("shape", ODD_SHAPES)
-def test_any_size_gives_a_square_in_steps_of_1_255_and_comes_back(shape, clip_limit, intensity):
-    config = Preprocessing(image_size=32, clip_limit=clip_limit, intensity=intensity)
+def test_any_size_gives_a_square_in_steps_of_1_255_and_comes_back(shape, clip_limit, intensity, crop):
+    config = Preprocessing(image_size=32, clip_limit=clip_limit, intensity=intensity, crop=crop)
     image = np.random.default_rng(2).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    prepared = preprocess(image, config, limits=volume_limits(image, config))
+    view = view_of(image, config)
+    prepared = preprocess(image, config, view)
     assert prepared.shape == (32, 32, 3) and prepared.dtype == np.float32
     assert prepared.min() >= 0 and prepared.max() <= 1
     steps = np.rint(prepared * 255)
     assert (steps.astype(np.float32) / 255 == prepared).all()
-    prob_map = restore(prepared[..., 0], shape)
+    prob_map = restore(prepared[..., 0], shape, view)
     assert prob_map.shape == shape and prob_map.dtype == np.float32
     assert np.isfinite(prob_map).all() and prob_map.min() >= 0 and prob_map.max() <= 1
-    mask = preprocess_mask(np.ones(shape, bool), config)
+    mask = preprocess_mask(np.ones(shape, bool), config, view)
     assert mask.shape == (32, 32) and mask.dtype == bool and mask.any()
-    assert (restore(mask.astype(np.float32), shape) == 1).all()
+    back = restore(mask.astype(np.float32), shape, view)
+    assert (back[view.box or ...] == 1).all() and back.sum() == back[view.box or ...].sum()
 
 
 def test_the_image_given_is_not_changed():
@@ -197,6 +190,36 @@ def test_image_and_mask_lie_on_each_other(size):
     assert (prepared == preprocess_mask(mask, plain(size))).all()
 
 
+def test_a_crop_fills_the_input_with_the_head_and_comes_back_in_its_place():
+    volume = np.zeros((2, 100, 100, 3), np.uint8)
+    volume[:, 10:90, 20:70] = 100
+    config = plain(32, crop=True)
+    view = view_of(volume, config)
+    rows, columns = view.box
+    sides = rows.stop - rows.start, columns.stop - columns.start
+    assert sides == pytest.approx((84, 54), abs=2)  # smoothing widens it by a pixel on each side
+    prepared = preprocess(volume[0], config, view)
+    assert (prepared[..., 0] > 0.2).mean() > 1.3 * (preprocess(volume[0], plain(32))[..., 0] > 0.2).mean()
+    mask = np.zeros((100, 100), bool)
+    mask[40:60, 30:50] = True
+    back = restore(preprocess_mask(mask, config, view).astype(np.float32), (100, 100), view) >= 0.5
+    for axis, (first, last) in enumerate(((40, 59), (30, 49))):
+        found = np.flatnonzero(back.any(axis=1 - axis))
+        assert abs(found[0] - first) <= 3 and abs(found[-1] - last) <= 3
+
+
+def test_network_input_is_each_slice_with_its_neighbours():
+    volume = np.random.default_rng(8).integers(1, 256, (3, 16, 16, 3), dtype=np.uint8)
+    config = plain(neighbours=1)
+    inputs = network_input(volume, config)
+    own = volume.astype(np.float32) / 255
+    assert inputs.shape == (3, 16, 16, config.channels) == (3, 16, 16, 9)
+    np.testing.assert_array_equal(inputs[1], np.concatenate([own[1], own[0], own[2]], axis=-1))
+    np.testing.assert_array_equal(inputs[2], np.concatenate([own[2], own[1], own[2]], axis=-1))
+    alone = network_input(volume[:1], config)
+    np.testing.assert_array_equal(alone[0], np.concatenate([own[0]] * 3, axis=-1))
+
+
 def test_a_map_of_the_slice_own_size_comes_back_unchanged():
     prob_map = np.random.default_rng(7).random((24, 24), dtype=np.float32)
     assert (restore(prob_map, (24, 24)) == prob_map).all()
@@ -214,6 +237,7 @@ def test_a_map_of_the_slice_own_size_comes_back_unchanged():
         {"clip_limit": float("nan")},
         {"tile_grid": 0},
         {"intensity": "window"},
+        {"neighbours": -1},
         {"size": 128},
     ],
 )

@@ -142,7 +142,13 @@ def test_none_released(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"sha256": "other"}, {"postprocessing": {"threshold": 0.4}}, {"flip_average": True}]
+    "change",
+    [
+        {"sha256": "other"},
+        {"postprocessing": {"threshold": 0.4}},
+        {"flip_average": True},
+        {"min_volume_share": 1},
+    ],
 )
 def test_scores_of_another_export(model_dir, tmp_path, change):
     path = model_dir / "evaluation" / "evaluation.json"

@@ -63,7 +63,7 @@ def test_summary_by_hand(run):
     assert unet["n_patients"] == attention["n_patients"] == 3
     assert comparison.predict_nothing == 0.5  # every second slice is empty
     assert (comparison.data, comparison.caution) == (DATA["name"], DATA["caution"])
-    assert comparison.folders == {name: run / name for name in ("attention_unet", "unet")}
+    assert comparison.folders == {name: (run / name,) for name in ("attention_unet", "unet")}
 
 
 def test_dice_table(run):
@@ -98,7 +98,7 @@ def test_several_runs_are_told_apart(run):
     comparison = read_comparison([run, other])
     assert list(comparison.dice) == ["second/unet", "first/unet", "first/attention_unet"]
     assert comparison.best == "second/unet"
-    assert comparison.folders["first/unet"] == run / "unet"
+    assert comparison.folders["first/unet"] == (run / "unet",)
     assert len(comparison.pairs) == 3
 
 

@@ -425,7 +425,7 @@ def test_an_interruption_after_starting_from_another_network(scans, cache_dir, c
 @pytest.mark.slow
 def test_a_kill_between_any_two_writes(scans, cache_dir, tmp_path, monkeypatch):
     """A kill leaves the disk as it was between two renames, perhaps with half a file: each is resumed."""
-    config = tiny_config(scans, epochs=2, ema_momentum=0.7)
+    config = tiny_config(scans, epochs=3, ema_momentum=0.7)
     undisturbed, states = tmp_path / "undisturbed", []
     replace = os.replace
 
@@ -442,11 +442,11 @@ def test_a_kill_between_any_two_writes(scans, cache_dir, tmp_path, monkeypatch):
     assert states == [
         "config.json",
         "split.json",
-        *(name.format(k) for k in (1, 2) for name in epoch),
+        *(name.format(k) for k in (1, 2, 3) for name in epoch),
         "model.keras",
         "manifest.json",
     ]
-    for write in range(7, 13):  # from the second epoch's first write on; before it the disk is as in epoch 1
+    for write in range(7, 17):  # from the second epoch's first write on; before it the disk is as in epoch 1
         killed = tmp_path / f"before write {write}"
         for name in (".99.model.keras", "checkpoint/.99.state.json", "checkpoint/.99.epoch-2.weights.h5"):
             (killed / name).write_bytes(b"half of a file")

@@ -13,7 +13,8 @@ from metseg.data.cases import find_cases
 from metseg.data.split import Split, write_split
 from metseg.errors import MetsegError
 from metseg.postprocess import Postprocessing
-from metseg.tuning import CANDIDATES, FLIP_GAIN, _best, choose_postprocessing
+from metseg.predict import Predictor
+from metseg.tuning import CANDIDATES, FLIP_GAIN, MIN_VOLUME_SHARES, _best, choose_postprocessing
 
 
 def scan(lesion_side: int, speck_side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -47,16 +48,39 @@ def chosen(model_dir: Path) -> dict:
 def test_the_speck_goes(model_dir, tmp_path):
     """64 px of lesion and 4 px of speck: Dice 128 / 132 with it, 1 without."""
     table = choose_postprocessing(model_dir, cases_of(tmp_path / "scans", TEST_0002=scan(8, 2)))
-    assert len(table) == 2 * len(CANDIDATES) and table.chosen.sum() == 1
-    (bare,) = table[
-        ~table.flip_average & (table.threshold == 0.5) & (table.min_lesion_px == 0) & ~table.fill_holes
-    ].dice
+    assert len(table) == 2 * len(CANDIDATES) * len(MIN_VOLUME_SHARES) and table.chosen.sum() == 1
+    plain = ~table.flip_average & (table.threshold == 0.5) & (table.min_lesion_px == 0) & ~table.fill_holes
+    (bare,) = table[plain & (table.min_volume_share == 0)].dice
     assert bare == pytest.approx(128 / 132)
     record = chosen(model_dir)
     assert record["postprocessing"] == {"threshold": 0.5, "min_lesion_px": 10, "fill_holes": False}
     assert record["flip_average"] is False
     assert record["validation_dice"] == 1.0 and record["validation_patients"] == 1
     assert record["validation_dice_single_slices"] == 1.0
+
+
+def test_a_false_lesion_far_from_the_large_one_goes(model_dir, tmp_path):
+    """64 px of lesion in each of two slices; 100 px, which are none, lie in a slice behind an empty one."""
+    image, mask = (np.concatenate([each, each, 0 * each, 0 * each]) for each in scan(8, 0))
+    image[3, 20:30, 20:30] = 255
+    table = choose_postprocessing(model_dir, cases_of(tmp_path / "scans", TEST_0002=(image, mask)))
+    by_share = table[(table.threshold == 0.5) & ~table.flip_average & (table.min_lesion_px == 0)]
+    dice = by_share[~by_share.fill_holes].set_index("min_volume_share").dice
+    assert dice.to_dict() == pytest.approx({0.0: 256 / 356, 0.1: 256 / 356, 0.3: 256 / 356, 1.0: 1.0})
+    assert chosen(model_dir)["min_volume_share"] == 1.0 and chosen(model_dir)["validation_dice"] == 1.0
+    assert Predictor(model_dir).mask(image)[3].sum() == 0
+    assert Predictor(model_dir).mask(image[3]).sum() == 100  # alone it has nothing to be small beside
+
+
+def test_a_second_lesion_is_not_given_up_for_dice(model_dir, tmp_path):
+    """As before, but of the 100 px 4 are a lesion."""
+    image, mask = (np.concatenate([each, each, 0 * each, 0 * each]) for each in scan(8, 0))
+    image[3, 20:30, 20:30] = 255
+    mask[3, 20:22, 20:22] = True
+    table = choose_postprocessing(model_dir, cases_of(tmp_path / "scans", TEST_0002=(image, mask)))
+    found = table.groupby("min_volume_share").lesions_found.max()
+    assert found[0.0] == 2 and found[1.0] == 1
+    assert chosen(model_dir)["min_volume_share"] == 0
 
 
 def test_slices_by_themselves(model_dir, tmp_path):
@@ -86,6 +110,7 @@ def test_a_small_lesion_is_not_given_up_for_dice(model_dir, tmp_path):
     for k in range(4):
         image[0, 2:4, 8 + 4 * k : 10 + 4 * k] = 255
     table = choose_postprocessing(model_dir, cases_of(tmp_path / "scans", TEST_0002=(image, mask)))
+    table = table[table.min_volume_share == 0]
     found = table.set_index("min_lesion_px").lesions_found
     assert set(found[0]) == {2} and set(found[10]) == {1}
     assert table[table.min_lesion_px == 10].dice.max() > table[table.min_lesion_px == 0].dice.max()
@@ -115,7 +140,7 @@ def test_progress(model_dir, tmp_path):
 
 def table_of(*rows: tuple) -> pd.DataFrame:
     names = ["flip_average", "threshold", "min_lesion_px", "fill_holes", "dice", "lesions_found"]
-    return pd.DataFrame([(False, 0.5, 0, False, 0.70, 5), *rows], columns=names)
+    return pd.DataFrame([(False, 0.5, 0, False, 0.70, 5), *rows], columns=names).assign(min_volume_share=0.0)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def augment_pair(
     """Moves an image with its mask at random, then changes the image's intensities.
 
     Args:
-        image: (S, S, C) float32 in [0, 1].
+        image: (S, S, C) float32 in [0, 1], C a multiple of 3: a slice and its neighbours.
         mask: (S, S) bool.
         config: The ranges.
         rng: Where the randomness comes from.
@@ -46,9 +46,11 @@ def augment_pair(
         A new pair of the same shapes, types and ranges.
     """
     x, y = _displacement(image.shape[0], config, rng)
-    moved = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    # Three channels at a time, for OpenCV moves four at most.
+    planes = np.split(image, image.shape[2] // 3, axis=2)
+    moved = [cv2.remap(part, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) for part in planes]
     moved_mask = cv2.remap(mask.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
-    return _jitter(moved, config, rng), moved_mask.astype(bool)
+    return _jitter(np.concatenate(moved, axis=2), config, rng), moved_mask.astype(bool)
 
 
 def _displacement(size: int, config: Augmentation, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -72,9 +74,9 @@ def _displacement(size: int, config: Augmentation, rng: np.random.Generator) -> 
 
 
 def _jitter(image: np.ndarray, config: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    channels = image.shape[2]
-    gamma = 2 ** (rng.uniform(-1, 1, channels) * config.gamma)
-    offset = (rng.uniform(-1, 1, channels) * config.brightness).astype(np.float32)
+    slices = image.shape[2] // 3  # which a scanner changes alike
+    gamma = np.tile(2 ** (rng.uniform(-1, 1, 3) * config.gamma), slices)
+    offset = np.tile(rng.uniform(-1, 1, 3) * config.brightness, slices).astype(np.float32)
     noise = rng.normal(0, config.noise, image.shape).astype(np.float32) if config.noise > 0 else 0
     if config.gamma > 0:
         # Images come in 256 steps: a table of powers costs a tenth of a power for each pixel.

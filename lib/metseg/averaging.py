@@ -32,20 +32,26 @@ class AveragedWeights(keras.callbacks.Callback):
             momentum: What is kept of the average in each step; 0 averages nothing.
         """
         super().__init__()
-        self._network, self._kept = network, momentum**STEPS
+        self._network, self._kept, self._steps = network, momentum**STEPS, 0
         self.weights: list[np.ndarray] | None = None
 
+    # Within `fit` the network is asked for as `self.model`, which brings it up to date on JAX.
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # Of the whole training: an epoch may have fewer than STEPS, and a resumed one goes on counting.
+        self._steps = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+
     def on_train_batch_end(self, batch, logs=None):
-        # By the steps of the whole training: an epoch may have fewer, and a resumed one goes on counting.
-        if self.weights is None or self._kept == 0 or int(self._network.optimizer.iterations) % STEPS:
+        self._steps += 1
+        if self.weights is None or self._kept == 0 or self._steps % STEPS:
             return
-        for average, now in zip(self.weights, self._network.get_weights(), strict=True):
+        for average, now in zip(self.weights, self.model.get_weights(), strict=True):
             average *= self._kept
             average += (1 - self._kept) * now
 
     def on_epoch_end(self, epoch, logs=None):
         if self.weights is None or self._kept == 0:
-            self.weights = [np.array(each) for each in self._network.get_weights()]
+            self.weights = [np.array(each) for each in self.model.get_weights()]
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

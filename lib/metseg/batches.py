@@ -60,15 +60,12 @@ class EpochBatches(keras.utils.PyDataset):
         return -(-len(self._order) // self._batch_size)
 
     def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns batch k: (B, S, S, 3) float32 in [0, 1] and (B, S, S, 1) float32 in {0, 1}."""
+        """Returns batch k: (B, S, S, C) float32 in [0, 1] and (B, S, S, 1) float32 in {0, 1}."""
         rows = self._order[k * self._batch_size : (k + 1) * self._batch_size]
-        pairs = [self._pair(row) for row in rows]
-        images, masks = zip(*pairs, strict=True)
-        return np.stack(images), np.stack(masks)[..., None].astype(np.float32)
-
-    def _pair(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        image = self._cache.images[row].astype(np.float32) / 255
-        mask = np.asarray(self._cache.masks[row])
-        if self._augmentation is None:
-            return image, mask
-        return augment_pair(image, mask, self._augmentation, np.random.default_rng([*self._seed, row]))
+        images, masks = self._cache.network_input(rows), np.array(self._cache.masks[rows])
+        if self._augmentation is not None:
+            for place, row in enumerate(rows):
+                rng = np.random.default_rng([*self._seed, row])
+                pair = augment_pair(images[place], masks[place], self._augmentation, rng)
+                images[place], masks[place] = pair
+        return images, masks[..., None].astype(np.float32)

@@ -20,7 +20,7 @@ class TrainConfig(BaseModel):
         model: Which network.
         data_dir: Folder of scans.
         image_size: Side of the network input, px; divisible by 2**(len(filters) - 1).
-        clip_limit, tile_grid, intensity: See `Preprocessing`.
+        clip_limit, tile_grid, intensity, crop, neighbours: See `Preprocessing`.
         filters: Convolution filters of each level.
         deep_supervision: A head on every X(0,j); nested_unet only.
         loss: Name in `metseg.losses.LOSSES`.
@@ -54,6 +54,8 @@ class TrainConfig(BaseModel):
     clip_limit: float = 2.0
     tile_grid: int = 8
     intensity: Intensity = "slice"
+    crop: bool = False
+    neighbours: int = 0
     filters: tuple[int, ...] = Field((16, 32, 64, 128), min_length=2, max_length=7)
     deep_supervision: bool = False
     loss: LossName = "bce_dice"
@@ -126,7 +128,7 @@ class TrainConfig(BaseModel):
     def model_options(self) -> dict:
         """What the builder of this model needs."""
         nested = {"deep_supervision": self.deep_supervision} if self.model == "nested_unet" else {}
-        return {"filters": self.filters, **nested}
+        return {"filters": self.filters, "channels": self.preprocessing.channels, **nested}
 
 
 def notebook_config(names: Mapping[str, object]) -> TrainConfig:

@@ -7,7 +7,7 @@ import numpy as np
 
 from metseg.data.cases import Case
 from metseg.errors import MetsegError
-from metseg.preprocess import Preprocessing, preprocess, preprocess_mask, volume_limits
+from metseg.preprocess import Preprocessing, preprocess, preprocess_mask, view_of
 
 _RIM = np.ones((9, 9), np.uint8)
 
@@ -46,14 +46,12 @@ def _measure(
     case: Case, config: Preprocessing, limits: Sequence[float], channel: int
 ) -> list[tuple[float, float]]:
     z = int(case.mask.sum(axis=(1, 2)).argmax())
-    lesion = preprocess_mask(case.mask[z], config)
+    view = view_of(case.image, config)
+    lesion = preprocess_mask(case.mask[z], config, view)
     if not lesion.any():
         return []
-    volume = volume_limits(case.image, config)
     images = [
-        preprocess(case.image[z], config.model_copy(update={"clip_limit": limit}), limits=volume)[
-            ..., channel
-        ]
+        preprocess(case.image[z], config.model_copy(update={"clip_limit": limit}), view)[..., channel]
         for limit in limits
     ]
     rim = cv2.dilate(lesion.astype(np.uint8), _RIM).astype(bool) & ~lesion

@@ -29,13 +29,13 @@ class Engine(Protocol):
     outputs: tuple[str, ...]
 
     def run(self, outputs: Sequence[str], image: np.ndarray, *, all_cores: bool = False) -> list[np.ndarray]:
-        """Returns for each name, which is one of `outputs`, float32 for an (S, S, 3) float32 image.
+        """Returns for each name, which is one of `outputs`, float32 for an (S, S, C) float32 image.
 
         Args:
             outputs: What to return.
             image: The slice.
             all_cores: Compute it with all cores, as suits a slice that comes alone, and not with one, as
-                suits one of many. The numbers are the same.
+                suits one of many. The numbers are the same, to the rounding of sums at most.
         """
         ...
 
@@ -71,10 +71,11 @@ class _Forms:
 
     def of(self, *, all_cores: bool) -> Any:
         threads = cores() if all_cores else 1
-        with self._lock:
-            if threads not in self._made:
-                self._made[threads] = self._make(threads)
-            return self._made[threads]
+        if threads not in self._made:
+            with self._lock:  # whoever wants the other form need not wait
+                if threads not in self._made:
+                    self._made[threads] = self._make(threads)
+        return self._made[threads]
 
 
 class OnnxRuntimeEngine:

@@ -88,6 +88,7 @@ def evaluate(
         "parameters": predictor.description["parameters"],
         "postprocessing": predictor.postprocessing.model_dump(),
         "flip_average": predictor.flip_average,
+        "min_volume_share": predictor.min_volume_share,
         "cases": len(cases),
         "slices": slices,
         "seconds_per_slice": seconds / slices,

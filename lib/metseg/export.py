@@ -53,6 +53,7 @@ def export_onnx(model_dir: Path, *, prune: int | None = None, output: Path | Non
         "preprocessing": config.preprocessing.model_dump(),
         "postprocessing": Postprocessing(threshold=config.threshold).model_dump(),
         "flip_average": False,
+        "min_volume_share": 0.0,
         "parameters": model.count_params(),
         "data": {name: manifest["data"][name] for name in ("name", "licence", "caution")},
         "seen": sorted(set().union(*seen_patients(model_dir))),
@@ -65,8 +66,9 @@ def export_onnx(model_dir: Path, *, prune: int | None = None, output: Path | Non
 
 
 def save_onnx(model: keras.Model, path: Path, *, image_size: int) -> None:
-    """Writes a network as ONNX, whole or not at all, for (B, image_size, image_size, 3) float32 in [0, 1]."""
-    signature = [keras.InputSpec(dtype="float32", shape=(None, image_size, image_size, 3), name="image")]
+    """Writes a network as ONNX, whole or not at all, for (B, image_size, image_size, C) float32 in [0, 1]."""
+    shape = (None, image_size, image_size, model.input_shape[-1])
+    signature = [keras.InputSpec(dtype="float32", shape=shape, name="image")]
     # tf2onnx prints and logs every pass it makes, and asks NumPy for what NumPy 3 will have.
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     with replacing(path) as partial, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():

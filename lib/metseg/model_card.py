@@ -9,6 +9,13 @@ _SERVED = {
     "int8": "int8 where the CPU multiplies that natively; elsewhere float32, from a file of its own",
 }
 
+_GREY = {
+    "slice": "percentiles of the slice",
+    "volume": "percentiles of the volume",
+    "tissue": "the volume's tissue brought to one median",
+    "stored": "grey values as stored",
+}
+
 
 def model_card(description: dict, manifest: dict, scores: dict) -> str:
     """Returns the card in Markdown.
@@ -32,8 +39,8 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
         _table(_validation(description)),
         "## Limits",
         "One data set, one split, one seed. Scans of other scanners, sequences or diseases than the data "
-        "set's are untried. A slice by itself is rescaled by its own percentiles, for its volume is not "
-        "there. `model.json` lists the patients it has seen; a figure of theirs would say nothing.",
+        "set's are untried. What the network takes from the whole volume, a slice by itself has to stand in "
+        "for. `model.json` lists the patients it has seen; a figure of theirs would say nothing.",
     ]
     return "\n\n".join(lines) + "\n"
 
@@ -43,14 +50,19 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
     settings, chosen = description["preprocessing"], description["postprocessing"]
     channels, filters = ", ".join(description["input"]["channels"]), ", ".join(map(str, config["filters"]))
     size, tiles = settings["image_size"], settings["tile_grid"]
+    count = settings.get("neighbours", 0)
+    beside = f" with {count} below and {count} above it" if count else ""
+    cut = "cut to the head's box, " if settings.get("crop") else ""
     seen, chosen_on = len(description["seen"]), description["validation_patients"]
     dropped = f"of fewer than {chosen['min_lesion_px']} px dropped" if chosen["min_lesion_px"] else "all kept"
+    if share := description.get("min_volume_share"):
+        dropped += f", and in a whole volume those smaller than {share:.0%} of its largest"
     start = manifest.get("start")
     before = f", from a trained network with filters {', '.join(map(str, start['filters']))}" if start else ""
     machine = hardware["gpus"][0] if hardware["gpus"] else f"{hardware['cores']} cores of {hardware['cpu']}"
     return {
-        "input": f"one slice of {channels}, brought to {size} × {size} px; "
-        f"percentiles of the {settings['intensity']}; CLAHE with clip limit {settings['clip_limit']:g} "
+        "input": f"one slice of {channels}{beside}, {cut}brought to {size} × {size} px; "
+        f"{_GREY[settings['intensity']]}; CLAHE with clip limit {settings['clip_limit']:g} "
         f"on {tiles} × {tiles} tiles",
         "output": "the probability that a pixel is lesion, on the slice's own grid"
         + (", averaged with the mirrored slice's" if description["flip_average"] else ""),

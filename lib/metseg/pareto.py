@@ -11,7 +11,7 @@ from metseg.data.cases import CaseFiles, load_case
 from metseg.engines import open_engine
 from metseg.errors import MetsegError
 from metseg.predict import Predictor
-from metseg.preprocess import Preprocessing, preprocess, volume_limits
+from metseg.preprocess import Preprocessing, network_input
 from metseg.tuning import DICE_TOLERANCE, mean_volume_dice
 
 
@@ -77,12 +77,10 @@ def _alternating(
 ) -> dict[str, list[float]]:
     """Returns each network's seconds for one slice, round by round."""
     runs = {}
-    middle = image[len(image) // 2]
     for name, predictor in predictors.items():
         config = Preprocessing(**predictor.description["preprocessing"])
-        limits = volume_limits(image, config)
         engine = open_engine(predictor.onnx.read_bytes(), predictor.precision)
-        runs[name] = engine, preprocess(middle, config, limits=limits)
+        runs[name] = engine, network_input(image, config)[len(image) // 2]
     seconds = {name: [] for name in predictors}
     for _ in range(rounds):
         for name, (engine, small) in runs.items():

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from metseg.data.images import checked_image
 from metseg.engines import PRECISIONS, Precision, native, open_engine
 from metseg.errors import MetsegError
 from metseg.hardware import cores
-from metseg.postprocess import Postprocessing, postprocess
-from metseg.preprocess import Preprocessing, preprocess, restore, volume_limits
+from metseg.neighbours import neighbour_rows, stacked
+from metseg.postprocess import Postprocessing, drop_minor, postprocess
+from metseg.preprocess import Preprocessing, network_input, preprocess_volume, restore, view_of
 
 ONNX_FILES: dict[Precision, str] = {"fp32": "model.onnx", "bf16": "model.onnx", "int8": "model.int8.onnx"}
 
@@ -34,6 +36,7 @@ class Predictor:
         sha256: Its hash.
         postprocessing: How `mask` makes a mask of a probability map.
         flip_average: Whether `prob_map` averages a slice and its mirror image unless told.
+        min_volume_share: Of a volume, `mask` drops lesions smaller than this share of the largest one.
         description: The whole of `model.json`.
     """
 
@@ -44,7 +47,7 @@ class Predictor:
             model_dir: Folder of an exported model.
             threads: Slices of a volume that one call segments at once, each on a core of its own; as many as
                 this process has cores if left out. With 1, a slice that comes alone takes one core as well;
-                else it takes all of them, unless another call is at work.
+                else it takes all of them, unless another call of this object is at work.
 
         Raises:
             MetsegError: A file is missing, or is not the one that was exported.
@@ -57,6 +60,7 @@ class Predictor:
             self.name = self.description["name"]
             self.postprocessing = Postprocessing(**self.description["postprocessing"])
             self.flip_average = bool(self.description["flip_average"])
+            self.min_volume_share = float(self.description.get("min_volume_share", 0))
             self._preprocessing = Preprocessing(**self.description["preprocessing"])
             wanted = self.description.get("precision", "fp32")  # what there was before it was said
             if wanted not in PRECISIONS:
@@ -92,7 +96,8 @@ class Predictor:
 
         Returns:
             (H, W) or (Z, H, W) float32 in [0, 1], on the grid of the image. A slice alone gets the same
-            result as within its volume, unless the model was trained with `intensity="volume"`.
+            result as within its volume, unless the model looks at the volume as well (`Preprocessing`: what
+            becomes of grey values, the head's box, neighbours).
 
         Raises:
             MetsegError: The image is of another type, has other channels, or no slice.
@@ -103,22 +108,26 @@ class Predictor:
             raise MetsegError("the image has no slice; give one or more")
         checked_image(image[0], "the image")
         flip_average = self.flip_average if flip_average is None else flip_average
-        limits = self._limits(image)
+        view = view_of(image, self._preprocessing)
 
-        def segment(part: np.ndarray, *, all_cores: bool = False) -> np.ndarray:
-            small = preprocess(part, self._preprocessing, limits=limits)
+        rows = neighbour_rows([len(image)], self._preprocessing.neighbours)
+
+        def segment(slices: np.ndarray, z: int, *, all_cores: bool = False) -> np.ndarray:
+            (small,) = stacked(slices, rows[z : z + 1])
             (prob_map,) = self._engine.run([self._output], small, all_cores=all_cores)
             if flip_average:
                 (mirrored,) = self._engine.run([self._output], small[:, ::-1], all_cores=all_cores)
                 prob_map = (prob_map + mirrored[:, ::-1]) / 2
-            return np.clip(restore(prob_map[..., 0], part.shape[:2]), 0, 1)
+            return np.clip(restore(prob_map[..., 0], image.shape[1:3], view), 0, 1)
 
         with self._working() as alone:
             if min(self._threads, len(image)) == 1:
                 all_cores = alone and self._threads > 1
-                return np.stack([segment(part, all_cores=all_cores) for part in image])
+                slices = preprocess_volume(image, self._preprocessing, view)
+                return np.stack([segment(slices, z, all_cores=all_cores) for z in range(len(image))])
             with ThreadPoolExecutor(self._threads) as pool:
-                return np.stack(list(pool.map(segment, image)))
+                slices = preprocess_volume(image, self._preprocessing, view, over=pool.map)
+                return np.stack(list(pool.map(partial(segment, slices), range(len(image)))))
 
     def gate_maps(self, image: np.ndarray) -> list[np.ndarray]:
         """Returns where the attention gates let features pass, coarsest gate first.
@@ -132,12 +141,13 @@ class Predictor:
         if not self._gates:
             return []
         image = checked_image(image, "the image")
-        small = preprocess(image, self._preprocessing, limits=self._limits(image))
+        view = view_of(image, self._preprocessing)
+        (small,) = network_input(image[None], self._preprocessing)
         # On the network's own grid first: a coarse gate has no pixel just where a slice's margin ends.
         with self._working() as alone:
             found = self._engine.run(self._gates, small, all_cores=alone and self._threads > 1)
         gates = [restore(gate[..., 0], small.shape[:2]) for gate in found]
-        return [np.clip(restore(gate, image.shape[:2]), 0, 1) for gate in gates]
+        return [np.clip(restore(gate, image.shape[:2], view), 0, 1) for gate in gates]
 
     @contextmanager
     def _working(self) -> Iterator[bool]:
@@ -151,9 +161,6 @@ class Predictor:
             with self._lock:
                 self._at_work -= 1
 
-    def _limits(self, image: np.ndarray) -> np.ndarray | None:
-        return volume_limits(image, self._preprocessing)
-
     def masks(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Returns the masks of one scan's slices, (H, W, 3) uint8 each; those of one size are a volume."""
         sizes: dict[tuple, list[int]] = defaultdict(list)
@@ -161,12 +168,16 @@ class Predictor:
             sizes[image.shape].append(k)
         masks = dict[int, np.ndarray]()
         for alike in sizes.values():
-            masks |= zip(alike, self.mask(np.stack([images[k] for k in alike])), strict=True)
+            if len(alike) == 1:  # no volume
+                masks[alike[0]] = self.mask(images[alike[0]])
+            else:
+                masks |= zip(alike, self.mask(np.stack([images[k] for k in alike])), strict=True)
         return [masks[k] for k in range(len(images))]
 
     def mask(self, image: np.ndarray) -> np.ndarray:
         """Returns which pixels are lesion by the model's own postprocessing, bool, shaped as `prob_map`."""
-        return postprocess(self.prob_map(image), self.postprocessing)
+        mask = postprocess(self.prob_map(image), self.postprocessing)
+        return drop_minor(mask, self.min_volume_share) if mask.ndim == 3 else mask
 
 
 def served_sha256(description: dict) -> str:

@@ -20,7 +20,7 @@ from onnxruntime.quantization.calibrate import HistogramCollector, TensorsData, 
 
 from metseg.data.cases import CaseFiles, load_case
 from metseg.files import replacing
-from metseg.preprocess import Preprocessing, preprocess, volume_limits
+from metseg.preprocess import Preprocessing, network_input
 
 SLICES = 40
 
@@ -28,7 +28,7 @@ SLICES = 40
 def calibration_slices(
     cases: Iterable[CaseFiles], config: Preprocessing, *, slices: int = SLICES
 ) -> list[np.ndarray]:
-    """Returns network input, evenly spaced over all slices of some cases: (S, S, 3) float32 each.
+    """Returns network input, evenly spaced over all slices of some cases: (S, S, C) float32 each.
 
     Args:
         cases: Cases of training patients.
@@ -42,9 +42,7 @@ def calibration_slices(
         chosen.setdefault(case.case_id, (case, []))[1].append(z)
     found = []
     for files, places in chosen.values():
-        image = load_case(files).image
-        limits = volume_limits(image, config)
-        found += [preprocess(image[z], config, limits=limits) for z in places]
+        found += list(network_input(load_case(files).image, config)[places])
     return found
 
 
@@ -57,10 +55,10 @@ def quantise(source: Path, target: Path, slices: Iterable[np.ndarray]) -> None:
     take little time. So do 1 × 1 convolutions, the attention gates and the head.
 
     Args:
-        source: ONNX file in float32, with an input of (B, S, S, 3).
+        source: ONNX file in float32, with an input of (B, S, S, C).
         target: The file to write: float32 outside, QuantizeLinear and DequantizeLinear around what was
             quantised.
-        slices: (S, S, 3) float32 in [0, 1], of training patients.
+        slices: (S, S, C) float32 in [0, 1], of training patients.
 
     Reference:
         Jacob et al. 2018, arXiv:1712.05877, equations 1 and 3. Migacz 2017, "8-bit inference with TensorRT".

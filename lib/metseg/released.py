@@ -75,6 +75,7 @@ def release(model_dir: Path, folder: Path) -> Path:
     evaluation = read_json(model_dir / "evaluation" / "evaluation.json")
     precision = description.get("precision", "fp32")
     same = all(evaluation.get(key) == description[key] for key in ("postprocessing", "flip_average"))
+    same &= evaluation.get("min_volume_share", 0) == description.get("min_volume_share", 0)
     same &= evaluation.get("sha256") == served_sha256(description)
     same &= evaluation.get("precision", "fp32") == precision
     if not same:

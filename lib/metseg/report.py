@@ -2,7 +2,9 @@
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +33,7 @@ class Comparison:
         pairs: One row a pair of networks; see `compare.paired_test`.
         dice: Volume Dice, one row a patient and one column a network.
         tables: {network: one row a patient}.
-        folders: {network: its folder}.
+        folders: {network: its folder, or one for each fold of a cross-validation}.
         predict_nothing: Slice Dice with "empty = 1" of predicting nothing at all.
         data: What the patients are.
         caution: What may not be concluded.
@@ -41,7 +43,7 @@ class Comparison:
     pairs: pd.DataFrame
     dice: pd.DataFrame
     tables: dict[str, pd.DataFrame]
-    folders: dict[str, Path]
+    folders: dict[str, tuple[Path, ...]]
     predict_nothing: float
     data: str
     caution: str
@@ -65,35 +67,56 @@ def read_comparison(run_folders: Sequence[Path]) -> Comparison:
             if name in folders:
                 raise MetsegError(f"{folders[name]} and {folder} are both {name}; rename one run's folder")
             folders[name] = folder
-    tables = {name: read_tables(folder) for name, folder in folders.items()}
+    return compared({name: (folder,) for name, folder in folders.items()})
+
+
+def compared(folders: Mapping[str, Sequence[Path]]) -> Comparison:
+    """Compares networks, each by the scores in one or more folders.
+
+    Args:
+        folders: {name: folders of trainings}; those of several hold out different patients.
+
+    Raises:
+        MetsegError: The networks were evaluated on different patients, or one on a patient twice.
+    """
+    tables = {name: _joined(paths) for name, paths in folders.items()}
     try:
         summary, pairs = compare_models(tables)
     except ValueError as error:
         raise MetsegError(f"{error}; compare runs with the same data, seed and split") from error
-    cost = pd.DataFrame([_cost(name, folder) for name, folder in folders.items()])
+    cost = pd.DataFrame([_cost(name, paths) for name, paths in folders.items()])
     combined = {name: combine_cases(per_patient) for name, (per_patient, _) in tables.items()}
-    provenance = read_json(next(iter(folders.values())) / "model.json")["data"]
+    provenance = read_json(next(iter(folders.values()))[0] / "model.json")["data"]
     return Comparison(
         summary=summary.merge(cost, on="model"),
         pairs=pairs,
         dice=pd.DataFrame({name: combined[name].dice for name in summary.model}),
         tables={name: combined[name] for name in summary.model},
-        folders=folders,
+        folders={name: tuple(paths) for name, paths in folders.items()},
         predict_nothing=predict_nothing_score(next(iter(tables.values()))[1]),
         data=provenance["name"],
         caution=provenance["caution"],
     )
 
 
-def _cost(name: str, folder: Path) -> dict:
-    evaluation, manifest = read_json(folder / "evaluation" / "evaluation.json"), folder / "manifest.json"
-    seconds = read_json(manifest)["train_seconds"] if manifest.exists() else np.nan
+def _joined(folders: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns the tables of one or more trainings as one of each kind."""
+    per_patient, per_slice = zip(*map(read_tables, folders), strict=True)
+    return pd.concat(per_patient, ignore_index=True), pd.concat(per_slice, ignore_index=True)
+
+
+def _cost(name: str, folders: Sequence[Path]) -> dict:
+    """Returns what a network's trainings took: minutes all together, the rest in the mean."""
+    evaluations = [read_json(folder / "evaluation" / "evaluation.json") for folder in folders]
+    manifests = [folder / "manifest.json" for folder in folders]
+    seconds = [read_json(path)["train_seconds"] if path.exists() else np.nan for path in manifests]
+    validation = [read_json(folder / "model.json").get("validation_dice") for folder in folders]
     return {
         "model": name,
-        "parameters": evaluation["parameters"],
-        "seconds_per_slice": evaluation["seconds_per_slice"],
-        "train_minutes": seconds / 60,
-        "validation_dice": read_json(folder / "model.json").get("validation_dice"),
+        "parameters": evaluations[0]["parameters"],
+        "seconds_per_slice": float(np.mean([each["seconds_per_slice"] for each in evaluations])),
+        "train_minutes": sum(seconds) / 60,
+        "validation_dice": None if None in validation else float(np.mean(validation)),
     }
 
 
@@ -106,17 +129,23 @@ def read_examples(comparison: Comparison, model: str) -> dict[str, Example]:
     ranked = comparison.dice[model].dropna().sort_values()
     if ranked.empty:
         raise MetsegError(f"no held-out patient of {model} has a Dice: no lesion, no prediction")
-    with np.load(comparison.folders[model] / "evaluation" / "examples.npz") as arrays:
-        cases = {name.rpartition("/")[0] for name in arrays.files}
-        places = {"worst": 0, "median": len(ranked) // 2, "best": len(ranked) - 1}
-        examples = {}
-        for place, k in places.items():
-            patient = ranked.index[k]
-            # Of a patient's scans the one whose slice holds most lesion.
-            own = sorted(case for case in cases if patient_of(case) == patient)
-            case = max(own, key=lambda case: arrays[f"{case}/mask_ref"].sum())
-            title = f"{place}: {patient}\nvolume Dice {ranked.iloc[k]:.2f}"
-            examples[title] = tuple(arrays[f"{case}/{part}"] for part in ("image", "mask_ref", "mask_pred"))
+    paths = [folder / "evaluation" / "examples.npz" for folder in comparison.folders[model]]
+    with ExitStack() as stack:
+        arrays = ChainMap(*(stack.enter_context(np.load(path)) for path in paths))
+        return _places(arrays, ranked)
+
+
+def _places(arrays: Mapping[str, np.ndarray], ranked: pd.Series) -> dict[str, Example]:
+    cases = {name.rpartition("/")[0] for name in arrays}
+    places = {"worst": 0, "median": len(ranked) // 2, "best": len(ranked) - 1}
+    examples = {}
+    for place, k in places.items():
+        patient = ranked.index[k]
+        # Of a patient's scans the one whose slice holds most lesion.
+        own = sorted(case for case in cases if patient_of(case) == patient)
+        case = max(own, key=lambda case: arrays[f"{case}/mask_ref"].sum())
+        title = f"{place}: {patient}\nvolume Dice {ranked.iloc[k]:.2f}"
+        examples[title] = tuple(arrays[f"{case}/{part}"] for part in ("image", "mask_ref", "mask_pred"))
     return examples
 
 

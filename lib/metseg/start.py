@@ -52,7 +52,7 @@ def start_weights(config: TrainConfig, split: Split, model_dir: Path) -> list[np
 
 
 def _complain_if_other_network(config: TrainConfig, before: TrainConfig) -> None:
-    for name in ("model", "deep_supervision"):
+    for name in ("model", "deep_supervision", "neighbours"):
         there, here = getattr(before, name), getattr(config, name)
         if there != here:
             raise MetsegError(

@@ -204,7 +204,7 @@ def validate(
         for start in range(0, len(group), config.batch_size):
             part = group[start : start + config.batch_size]
             mask_ref = np.asarray(cache.masks[part])
-            prob_map = np.asarray(model.predict_on_batch(cache.images[part].astype(np.float32) / 255))
+            prob_map = np.asarray(model.predict_on_batch(cache.network_input(part)))
             prob_map = prob_map[: len(part)]  # several devices predict the batch each, one behind the other
             loss = float(LOSSES[config.loss](mask_ref[..., None].astype(np.float32), prob_map))
             losses += [loss] * len(part)

@@ -1,7 +1,7 @@
 """How a model's probabilities become masks: chosen on its validation patients, never on others."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,12 @@ from metseg.data.split import read_split
 from metseg.errors import MetsegError
 from metseg.files import read_json, shown, write_json
 from metseg.metrics import dice_from_counts, label_lesions
-from metseg.postprocess import Postprocessing, postprocess
+from metseg.postprocess import Postprocessing, is_major, number_in_volume, postprocess
 from metseg.predict import Predictor
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 MIN_LESIONS_PX = (0, 10, 25, 50, 100)
+MIN_VOLUME_SHARES = (0.0, 0.1, 0.3, 1.0)
 DICE_TOLERANCE = 0.002  # of the mean volume Dice, by which a faster form may differ
 FLIP_GAIN = 0.005  # a mirrored second look doubles the time; it must be worth that
 _SAME = 0.003  # of what scores alike, the setting that does least is taken
@@ -29,10 +30,13 @@ CANDIDATES = [
 def choose_postprocessing(
     model_dir: Path, cases: Iterable[CaseFiles], *, on_case: Callable[[int, int], None] | None = None
 ) -> pd.DataFrame:
-    """Chooses threshold, smallest lesion, hole filling and flip averaging, and writes them to `model.json`.
+    """Chooses how masks are made of a model's probabilities, and writes it to `model.json`.
+
+    To choose are threshold, smallest lesion, hole filling, the share of the largest lesion of a volume that
+    another must have, and flip averaging.
 
     Of the settings whose mean volume Dice of the validation patients is within 0.003 of the best, the one
-    that does least is taken: holes left open, small lesions kept, the threshold near 1/2. Only those count
+    that does least is taken: lesions kept, holes left open, the threshold near 1/2. Only those count
     that find at least as many lesions as the bare threshold of 1/2 does: Dice alone would drop small
     metastases, which hardly weigh in a volume. The mirrored look is taken only if it gains `FLIP_GAIN`. What
     the choice is worth on slices uploaded one by one is measured and written as well.
@@ -43,8 +47,8 @@ def choose_postprocessing(
         on_case: Called with (finished, of) after each case.
 
     Returns:
-        A row for each setting: flip_average, threshold, min_lesion_px, fill_holes, dice (mean over
-        patients of the volume Dice on the scan's own grid; a patient rightly left empty counts 1),
+        A row for each setting: flip_average, threshold, min_lesion_px, fill_holes, min_volume_share, dice
+        (mean over patients of the volume Dice on the scan's own grid; a patient rightly left empty counts 1),
         lesions_found, chosen.
 
     Raises:
@@ -59,13 +63,11 @@ def choose_postprocessing(
         for flip in (False, True):
             prob_map = predictor.prob_map(case.image, flip_average=flip)
             for setting in CANDIDATES:
-                mask = postprocess(prob_map, setting)
-                counts = case.mask.sum(), mask.sum(), (case.mask & mask).sum()
-                found = np.count_nonzero(np.bincount(lesions[mask])[1:])
-                rows.append((case.patient_id, flip, *setting.model_dump().values(), *counts, found))
+                known = (case.patient_id, flip, *setting.model_dump().values())
+                rows += [(*known, *counts) for counts in _counts(lesions, postprocess(prob_map, setting))]
         if on_case:
             on_case(k + 1, len(files))
-    keys = ["flip_average", *Postprocessing.model_fields]
+    keys = ["flip_average", *Postprocessing.model_fields, "min_volume_share"]
     columns = ["patient_id", *keys, "ref", "pred", "tp", "lesions_found"]
     volumes = pd.DataFrame(rows, columns=columns).groupby(["patient_id", *keys], as_index=False).sum()
     volumes["dice"] = dice_from_counts(volumes.ref, volumes.pred, volumes.tp, empty=1.0)
@@ -78,6 +80,24 @@ def choose_postprocessing(
     alone = mean_volume_dice(Predictor(model_dir), files, single_slices=True)
     write_json(path, {**read_json(path), "validation_dice_single_slices": alone})
     return table
+
+
+def _counts(lesions: np.ndarray, mask: np.ndarray) -> Iterator[tuple[float, int, int, int, int]]:
+    """Yields (share, ref, pred, tp, lesions found) for each of `MIN_VOLUME_SHARES`.
+
+    Args:
+        lesions: The reference's, as `label_lesions` numbers them.
+        mask: Of the model, bool of the same shape.
+    """
+    numbers, voxels = number_in_volume(mask)
+    tp = np.bincount(numbers[lesions > 0], minlength=len(voxels))
+    # Which lesion by which of the mask's: pairs of numbers, each as one.
+    pairs = np.unique(lesions[mask].astype(np.int64) * len(voxels) + numbers[mask])
+    lesion, number = np.divmod(pairs, len(voxels))
+    for share in MIN_VOLUME_SHARES:
+        kept = is_major(voxels, share)
+        found = np.count_nonzero(np.unique(lesion[kept[number]]))
+        yield share, np.count_nonzero(lesions), voxels[kept].sum(), tp[kept].sum(), found
 
 
 def validation_cases(model_dir: Path, cases: Iterable[CaseFiles]) -> list[CaseFiles]:
@@ -96,14 +116,19 @@ def validation_cases(model_dir: Path, cases: Iterable[CaseFiles]) -> list[CaseFi
     return files
 
 
-def mean_volume_dice(
+def mean_volume_dice(predictor: Predictor, cases: Sequence[CaseFiles], **options) -> float:
+    """Returns the mean over patients of their `volume_dice`, whose arguments it takes."""
+    return float(volume_dice(predictor, cases, **options).mean())
+
+
+def volume_dice(
     predictor: Predictor,
     cases: Sequence[CaseFiles],
     *,
     single_slices: bool = False,
     on_case: Callable[[int, int], None] | None = None,
-) -> float:
-    """Returns the mean volume Dice of some patients; one rightly left empty counts 1.
+) -> pd.Series:
+    """Returns the volume Dice of some patients by patient_id; one rightly left empty counts 1.
 
     Args:
         predictor: What segments them.
@@ -122,19 +147,20 @@ def mean_volume_dice(
         if on_case:
             on_case(k + 1, len(cases))
     volumes = pd.DataFrame(rows, columns=["patient_id", "ref", "pred", "tp"]).groupby("patient_id").sum()
-    return float(dice_from_counts(volumes.ref, volumes.pred, volumes.tp, empty=1.0).mean())
+    return pd.Series(dice_from_counts(volumes.ref, volumes.pred, volumes.tp, empty=1.0), volumes.index)
 
 
 def _best(table: pd.DataFrame) -> int:
     """Returns the index of the setting to take."""
-    bare = {"flip_average": False, **Postprocessing().model_dump()}
+    bare = {"flip_average": False, **Postprocessing().model_dump(), "min_volume_share": 0.0}
     is_bare = (table[[*bare]] == pd.Series(bare)).all(axis=1)
     able = table[table.lesions_found >= table.lesions_found[is_bare].item()]
     alone, both = able[~able.flip_average], able[able.flip_average]
     group = both if len(both) and both.dice.max() >= alone.dice.max() + FLIP_GAIN else alone
     close = group[group.dice >= group.dice.max() - _SAME]
     effort = close.assign(off=np.round((close.threshold - bare["threshold"]).abs(), 3))
-    return int(effort.sort_values(["fill_holes", "min_lesion_px", "off", "threshold"]).index[0])
+    order = ["min_volume_share", "fill_holes", "min_lesion_px", "off", "threshold"]
+    return int(effort.sort_values(order).index[0])
 
 
 def _write_choice(model_dir: Path, table: pd.DataFrame, patients: int) -> None:
@@ -145,6 +171,7 @@ def _write_choice(model_dir: Path, table: pd.DataFrame, patients: int) -> None:
         **{name: chosen[name].item() for name in Postprocessing.model_fields}
     ).model_dump()
     description["flip_average"] = bool(chosen.flip_average)
+    description["min_volume_share"] = float(chosen.min_volume_share)
     description["validation_dice"] = float(chosen.dice)
     description["validation_patients"] = patients
     write_json(path, description)

@@ -122,6 +122,7 @@ def sweep(
     rows = []
     for k, combination in enumerate(combinations, start=1):
         check_parameters(combination, [notebook])
+        _check_trainings([notebook], combination)
         cells = {name: json.dumps(value, default=str) for name, value in combination.items()}
         rows.append({"run": f"{run_folder.name}-{k}", "status": "waiting"} | cells)
     table = run_folder / "sweep.csv"

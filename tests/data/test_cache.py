@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from metseg.data import cache
-from metseg.data.cache import fingerprint, network_slices, open_cache
+from metseg.data.cache import cache_home, fingerprint, network_slices, open_cache
 from metseg.data.cases import find_cases, load_case
 from metseg.errors import MetsegError
-from metseg.preprocess import Preprocessing, intensity_limits, preprocess, preprocess_mask
+from metseg.preprocess import Preprocessing, network_input, preprocess, preprocess_mask, view_of
 
 CONFIG = Preprocessing(image_size=16)
 
@@ -28,23 +28,41 @@ def scans(tmp_path, write_set):
     return find_cases(write_set(tmp_path / "scans"))
 
 
-@pytest.mark.parametrize("intensity", ["slice", "volume", "stored"])
-def test_the_cache_holds_what_preprocess_returns_bit_for_bit(tmp_path, scans, intensity):
-    config = Preprocessing(image_size=16, intensity=intensity)
+@pytest.mark.parametrize("crop", [False, True])
+@pytest.mark.parametrize("intensity", ["slice", "volume", "tissue", "stored"])
+def test_the_cache_holds_what_preprocess_returns_bit_for_bit(tmp_path, scans, intensity, crop):
+    config = Preprocessing(image_size=16, intensity=intensity, crop=crop)
     opened = open_cache(scans, config, folder=tmp_path / "cache")
     row = 0
     for files in scans:
         case = load_case(files)
-        limits = intensity_limits(case.image) if intensity == "volume" else None
+        view = view_of(case.image, config)
         for image, mask in zip(case.image, case.mask, strict=True):
-            expected = preprocess(image, config, limits=limits)
+            expected = preprocess(image, config, view)
             assert (opened.images[row].astype(np.float32) / 255 == expected).all()
-            assert (opened.masks[row] == preprocess_mask(mask, config)).all()
+            assert (opened.masks[row] == preprocess_mask(mask, config, view)).all()
             row += 1
     assert opened.images.shape == (5, 16, 16, 3) and opened.images.dtype == np.uint8
     assert opened.masks.shape == (5, 16, 16) and opened.masks.dtype == bool
     assert isinstance(opened.images, np.memmap) and not opened.images.flags.writeable
     assert row == 5 and opened.masks.any()
+
+
+@pytest.mark.parametrize("neighbours", [0, 1, 2])
+def test_network_input_is_that_of_prediction(tmp_path, scans, neighbours):
+    config = Preprocessing(image_size=16, neighbours=neighbours)
+    opened = open_cache(scans, config, folder=tmp_path / "cache")
+    expected = np.concatenate([network_input(load_case(files).image, config) for files in scans])
+    rows = np.array([4, 0, 2])
+    np.testing.assert_array_equal(opened.network_input(rows), expected[rows])
+    np.testing.assert_array_equal(opened.network_input(np.arange(5)), expected)
+
+
+def test_neighbours_need_no_cache_of_their_own(tmp_path, scans):
+    homes = {
+        cache_home(scans, Preprocessing(image_size=16, neighbours=count), folder=tmp_path) for count in (0, 2)
+    }
+    assert len(homes) == 1
 
 
 def test_a_slice_alone_equals_the_slice_within_its_volume(scans):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from metseg.plots.results import (
+    plot_ablation,
     plot_dice_by_size,
     plot_history,
     plot_paired,
@@ -212,6 +213,29 @@ def test_summary_of_one_network(summary):
     render(ax)
 
 
+# ---- ablation ----
+
+
+def test_ablation_shows_each_change_against_the_baseline():
+    columns = ["run", "model", "changed", "patients", "dice"]
+    columns += [f"difference{end}" for end in ("", "_low", "_high")]
+    table = pd.DataFrame(
+        [
+            ("plain", "unet", "", 13, 0.8, np.nan, np.nan, np.nan),
+            ("crop", "unet", "crop=True", 13, 0.82, 0.02, -0.01, 0.05),
+            ("again", "unet", "", 13, 0.79, -0.01, -0.02, 0.0),
+        ],
+        columns=columns,
+    )
+    ax = plot_ablation(table)
+    zero, *lines = [line.get_xydata().tolist() for line in ax.lines]
+    assert zero[0][0] == zero[1][0] == 0
+    assert lines == [[[-0.01, 0], [0.05, 0]], [[0.02, 0]], [[-0.02, 1], [0.0, 1]], [[-0.01, 1]]]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["crop=True", "again"]
+    assert ax.get_title(loc="left") == "U-Net: against 0.800"
+    render(ax)
+
+
 # ---- all of them ----
 
 
@@ -233,7 +257,7 @@ def test_axes_given_are_the_axes_used(dice, summary):
 
 def test_postprocessing_marks_the_choice():
     grid = [(t, px, 0.7 + 0.1 * (px == 10) - abs(t - 0.5)) for t in (0.4, 0.5, 0.6) for px in (0, 10)]
-    table = pd.DataFrame(grid, columns=["threshold", "min_lesion_px", "dice"])
+    table = pd.DataFrame(grid, columns=["threshold", "min_lesion_px", "dice"]).assign(min_volume_share=0.0)
     table = table.assign(flip_average=False, fill_holes=False, chosen=table.dice == table.dice.max())
     ax = plot_postprocessing(table, model="unet")
     render(ax)

@@ -178,7 +178,7 @@ def _in_both(library: str, **shared) -> list[Measurement]:
 def _served(folder: Path, precision: str, serving: str, **shared) -> Measurement:
     """metseg's way to run an exported network in one precision.
 
-    A batch of one is a slice as the service gets it: one thread. A larger one is a volume as `Predictor`
+    A batch of one is a slice that comes alone: all cores compute it. A larger one is a volume as `Predictor`
     segments it: its slices are spread over as many threads as there are cores.
     """
     path = str(onnx_path(folder, shared["network"], shared["size"], precision))

@@ -104,5 +104,6 @@ def _by_kind(folder: Path) -> Iterator[tuple[str, int]]:
             )
             for name, own in self_times(events):
                 path_in_graph, _, operation = name.partition(":")
-                if operation and "::" not in name:  # an operation, and no C++ function
-                    yield kind_of(path_in_graph, operation.strip()), own
+                # An operation of the graph, and neither a C++ function nor an event of the runtime.
+                if operation and not operation.startswith((":", " ")):
+                    yield kind_of(path_in_graph, operation), own

@@ -103,6 +103,31 @@ def export(
 
 
 @app.command()
+def ablation(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="BASELINE RUN...", help="Names of runs, or models' folders.")
+    ],
+    data_dir: Annotated[Path, typer.Option(help="The scans they were trained on.")],
+    output: Annotated[Path, typer.Option(help="Folder for table and figure.")] = Path("ablation"),
+    output_dir: OutputDir = None,
+) -> None:
+    """Hold trainings against the first one, on the validation patients that they share."""
+    from metseg.ablation import ablation_table, write_ablation
+    from metseg.data.cases import find_cases
+    from metseg.runs import trained_folders
+
+    folders = [folder for run in runs for folder in trained_folders(run, runs_folder(output_dir))]
+    with progress_bars() as bars:
+        bar = bars.add_task("Validation patients", total=len(folders))
+        table = ablation_table(
+            folders, find_cases(data_dir), on_model=lambda k, _: bars.update(bar, completed=k)
+        )
+    print(table.drop(columns=["patients", "dice_median"]).round(3).to_string(index=False))
+    write_ablation(table, output)
+    print(f"Table and figure: {shown(output)}")
+
+
+@app.command()
 def release(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, its folder, or a model's.")],
     output_dir: OutputDir = None,

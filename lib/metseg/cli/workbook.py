@@ -27,7 +27,7 @@ def run(
     settings: Settings = None,
     output_dir: OutputDir = None,
 ) -> None:
-    """Run the whole workbook: notebooks 01 to 07, unattended."""
+    """Run the whole workbook: notebooks 01 to 09, unattended."""
     from metseg.parameters import read_profile
     from metseg.paths import project_root
     from metseg.workbook import numbered_notebooks
@@ -72,6 +72,39 @@ def train(
     run_folder = _run_notebooks([notebook], values, name, output_dir)
     print(f"Model: {shown(run_folder / model)}")
     print(f"Executed notebook: {shown(run_folder / 'notebooks' / notebook.with_suffix('.html').name)}")
+
+
+@app.command()
+def crossval(
+    model: Annotated[str, typer.Option(help="nested_unet, attention_unet or unet.")],
+    folds: Annotated[int, typer.Option(min=2, help="Each patient is held out in one of them.")] = 5,
+    data_dir: DataDir = None,
+    profile: Annotated[str, typer.Option(help="quick, cpu or gpu.")] = "quick",
+    run_name: RunName = None,
+    settings: Settings = None,
+    output_dir: OutputDir = None,
+) -> None:
+    """Cross-validate a network: each patient is scored by one that has never seen them."""
+    from metseg.crossval import cross_validate, read_crossval, unfinished_networks, write_crossval
+    from metseg.parameters import notebook_parameters, read_profile
+    from metseg.paths import project_root
+    from metseg.run_display import RunDisplay
+    from metseg.workbook import training_notebook
+
+    notebooks = project_root() / "notebooks"
+    known = notebook_parameters(training_notebook(model, notebooks))
+    values = {k: v for k, v in read_profile(profile, notebooks).items() if k in known}
+    values |= existing_folder(data_dir) | _parse(settings)
+    run_folder = _run_folder(run_name or f"crossval-{datetime.now():%Y%m%d-%H%M%S}", output_dir)
+    with RunDisplay() as display:
+        cross_validate(
+            model, values, folds=folds, run_folder=run_folder, notebooks=notebooks, on_event=display
+        )
+    write_crossval(read_crossval(run_folder), run_folder / "comparison")
+    _show_comparison(run_folder / "comparison")
+    if left := unfinished_networks(run_folder):
+        print(f"not shown, for folds are missing: {', '.join(left)}")
+    print(f"Tables and figures: {shown(run_folder / 'comparison')}")
 
 
 @app.command()
@@ -121,12 +154,16 @@ def _run_notebooks(notebooks: list[Path], values: dict, run_name: str, output_di
     from metseg.run_display import RunDisplay
     from metseg.workbook import run_notebooks
 
-    if not run_name or Path(run_name).name != run_name or run_name.startswith("."):
-        raise MetsegError(f"run name {run_name!r} is no folder name; use letters, digits, - and _")
-    run_folder = runs_folder(output_dir) / run_name
+    run_folder = _run_folder(run_name, output_dir)
     with RunDisplay() as display:
         run_notebooks(notebooks, values, run_folder=run_folder, on_event=display)
     return run_folder
+
+
+def _run_folder(run_name: str, output_dir: Path | None) -> Path:
+    if not run_name or Path(run_name).name != run_name or run_name.startswith("."):
+        raise MetsegError(f"run name {run_name!r} is no folder name; use letters, digits, - and _")
+    return runs_folder(output_dir) / run_name
 
 
 def _show_comparison(folder: Path) -> None:

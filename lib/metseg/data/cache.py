@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -17,10 +17,11 @@ from filelock import FileLock
 from metseg.data.cases import CaseFiles, load_case
 from metseg.errors import MetsegError
 from metseg.files import read_json, write_json
-from metseg.preprocess import Preprocessing, preprocess, preprocess_mask, volume_limits
+from metseg.neighbours import neighbour_rows, stacked
+from metseg.preprocess import Preprocessing, preprocess, preprocess_mask, view_of
 
 _COLUMNS = {"case_id": str, "patient_id": str, "slice_index": "int32", "lesion_px": "int32"}
-CACHE_VERSION = 1  # part of every key: raise it when decoding or preprocessing changes
+CACHE_VERSION = 2  # part of every key: raise it when decoding or preprocessing changes
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,26 @@ class SliceCache:
     Attributes:
         images: (N, S, S, 3) uint8, memory-mapped; divided by 255 they are what `preprocess` returned.
         masks: (N, S, S) bool, memory-mapped.
-        slices: One row a slice: case_id, patient_id, slice_index, lesion_px (on the network's grid).
+        slices: One row a slice, a case's slices in order: case_id, patient_id, slice_index, lesion_px (on the
+            network's grid).
         fingerprint: Hash of every file's name and content.
+        neighbours: Slices on each side that belong to a slice's network input.
     """
 
     images: np.ndarray
     masks: np.ndarray
     slices: pd.DataFrame
     fingerprint: str
+    neighbours: int = 0
+
+    def network_input(self, rows: np.ndarray) -> np.ndarray:
+        """Returns slices with their neighbours as a network takes them, (B, S, S, C) float32 in [0, 1]."""
+        return stacked(self.images, self._beside[rows]).astype(np.float32) / 255
+
+    @functools.cached_property
+    def _beside(self) -> np.ndarray:
+        lengths = self.slices.groupby("case_id", observed=True, sort=False).size()
+        return neighbour_rows(lengths.to_numpy(), self.neighbours)
 
     def rows(self, patients: tuple[str, ...], *, exclude_empty: bool = False) -> np.ndarray:
         """Returns the row numbers of these patients' slices."""
@@ -81,7 +94,7 @@ def open_cache(cases: list[CaseFiles], config: Preprocessing, *, folder: Path) -
                 "free disk space or name another folder"
             ) from error
     try:
-        return _load(home)
+        return replace(_load(home), neighbours=config.neighbours)
     except (OSError, ValueError, KeyError, MetsegError) as error:
         raise MetsegError(f"the cache {home} is damaged; delete it, it will be made again") from error
 
@@ -104,7 +117,9 @@ def cache_home(cases: list[CaseFiles], config: Preprocessing, *, folder: Path) -
 
 
 def _key(cases: list[CaseFiles], config: Preprocessing) -> str:
-    digest = hashlib.sha256(f"{CACHE_VERSION} {config.model_dump_json()}".encode())
+    # Neighbours are put together when a slice is read: what is kept is the same with and without.
+    parameters = config.model_dump_json(exclude={"neighbours"})
+    digest = hashlib.sha256(f"{CACHE_VERSION} {parameters}".encode())
     real = functools.cache(os.path.realpath)  # looks at every part of a path: once a folder, not once a file
     for path in _paths(cases):
         folder, name = os.path.split(path)
@@ -126,11 +141,11 @@ def fingerprint(cases: list[CaseFiles]) -> str:
 
 
 def network_slices(files: CaseFiles, config: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
-    """Returns one case as network input: (Z, S, S, 3) uint8 and (Z, S, S) bool."""
+    """Returns one case preprocessed, slices without neighbours: (Z, S, S, 3) uint8 and (Z, S, S) bool."""
     case = load_case(files)
-    limits = volume_limits(case.image, config)
-    images = np.stack([preprocess(image, config, limits=limits) for image in case.image])
-    masks = np.stack([preprocess_mask(mask, config) for mask in case.mask])
+    view = view_of(case.image, config)
+    images = np.stack([preprocess(image, config, view) for image in case.image])
+    masks = np.stack([preprocess_mask(mask, config, view) for mask in case.mask])
     return np.rint(images * 255).astype(np.uint8), masks
 
 

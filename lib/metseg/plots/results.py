@@ -100,11 +100,31 @@ def plot_summary(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def plot_ablation(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Shows what each change gave against the baseline, with intervals; takes `ablation_table`'s table."""
+    rows = table.iloc[1:]
+    ax = axes_or_new(ax, (6.5, 0.9 + 0.34 * len(rows)))
+    ax.axvline(0, color=PALE, linewidth=1)
+    for y, row in enumerate(rows.itertuples()):
+        colour = colour_of(row.model)
+        ax.plot([row.difference_low, row.difference_high], [y, y], color=colour, linewidth=2)
+        ax.plot(row.difference, y, "o", color=colour)
+    ax.set_yticks(range(len(rows)), [row.changed or row.run for row in rows.itertuples()])
+    ax.invert_yaxis()
+    first = table.iloc[0]
+    ax.set(
+        xlabel=f"change of volume Dice, {first.patients} validation patients, 95 % bootstrap interval",
+        title=f"{label_of(first.model)}: against {first.dice:.3f}",
+    )
+    return ax
+
+
 def plot_postprocessing(table: pd.DataFrame, *, model: str, ax: Axes | None = None) -> Axes:
     """Shows validation Dice by threshold, a line a smallest lesion; takes `choose_postprocessing`'s table."""
     ax = axes_or_new(ax, (5.5, 3.2))
     chosen = table[table.chosen].iloc[0]
-    alike = table[(table.flip_average == chosen.flip_average) & (table.fill_holes == chosen.fill_holes)]
+    others = ["flip_average", "fill_holes", "min_volume_share"]
+    alike = table[(table[others] == chosen[others]).all(axis=1)]
     for min_px, line in alike.groupby("min_lesion_px"):
         taken = min_px == chosen.min_lesion_px
         style = {"color": colour_of(model), "linewidth": 2} if taken else {"color": PALE, "linewidth": 1}

@@ -84,13 +84,14 @@ def plot_roofline(
     slope where feature maps stay in the last-level cache from one convolution to the next.
 
     Args:
-        results: Rows of `results_table`; those of trainings outside the scaling groups are shown.
+        results: Rows of `results_table`; those of trainings in memory outside the scaling groups are shown.
         gflops: The fastest product by precision, GFLOP/s.
         gb_per_s: Bandwidth of the memory, GB/s.
         ax: Where to draw.
     """
     ax = axes_or_new(ax, (6.2, 3.8))
     rows = results[(results.task == "training") & ~results.group.str.startswith("scaling")]
+    rows = rows[~rows.contestant.str.endswith("from files")]
     ridge = max(gflops.values()) / gb_per_s
     x = np.geomspace(min(ridge / 4, rows.intensity.min() / 2), 2.5 * rows.intensity.max(), 300)
     for precision, limit in gflops.items():

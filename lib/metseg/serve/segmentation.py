@@ -97,7 +97,7 @@ class Models:
         self._predictors: dict[str, Predictor] = {}
 
     def load(self) -> None:
-        """Loads each that is not, and runs it once, so that the first visitor does not wait for it.
+        """Loads each that is not, and runs it in both ways, so that the first visitor does not wait for it.
 
         Raises:
             MetsegError: One cannot be loaded.

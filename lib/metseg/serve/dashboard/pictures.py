@@ -5,7 +5,8 @@ import numpy as np
 
 from metseg.data.images import CHANNELS
 from metseg.encode import encode_png, overlay
-from metseg.preprocess import Preprocessing, clahe, intensity_limits, stretch
+from metseg.intensity import stretch
+from metseg.preprocess import Preprocessing, clahe, limits_for, view_of
 
 ALL_CHANNELS = "colour"
 # Okabe & Ito's; the page's legend has the same. Stripes tell them apart where colour does not.
@@ -25,7 +26,8 @@ def clahe_picture(image: np.ndarray, channel: str, config: Preprocessing) -> np.
 
     The limits of a volume are unknown here, so the slice's own stand in for them.
     """
-    stretched = image if config.intensity == "stored" else stretch(image, intensity_limits(image))
+    limits = limits_for(image, config, view_of(image, config))
+    stretched = image if limits is None else stretch(image, limits)
     equalised = clahe(stretched, clip_limit=config.clip_limit, tile_grid=config.tile_grid)
     return channel_picture(equalised, channel)
 

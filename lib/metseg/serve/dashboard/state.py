@@ -120,9 +120,9 @@ class DashboardState(HasTraits):
                 self.set_trait(name, value)
 
     def load_models(self) -> None:
-        """Loads the networks shown, so that the first slice need not wait for them."""
+        """Loads the networks shown and runs each once, so that the first slice need not wait for them."""
         for name in self.networks:
-            self._predictor(name)
+            self._predictor(name).prob_map(np.zeros((32, 32, 3), np.uint8))
 
     def open_slice(self, data: bytes, name: str) -> None:
         """Reads and segments an uploaded slice."""

@@ -1,0 +1,114 @@
+"""What a change of parameters gave: trainings held against a baseline on their validation patients.
+
+Held-out patients have no part in it: whoever chooses by them has no figure left.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from metseg.config import TrainConfig
+from metseg.data.cases import CaseFiles
+from metseg.data.split import read_split
+from metseg.errors import MetsegError
+from metseg.files import read_json, replacing, shown
+from metseg.plots.results import plot_ablation
+from metseg.plots.style import save_figure, use_style
+from metseg.predict import Predictor
+from metseg.statistics import holm, paired_test
+from metseg.tuning import validation_cases, volume_dice
+
+_NOT_TOLD = {"data_dir", "start_from"}  # where things lie
+
+
+def ablation_table(
+    folders: Sequence[Path],
+    cases: Sequence[CaseFiles],
+    *,
+    on_model: Callable[[int, int], None] = lambda k, n: None,
+) -> pd.DataFrame:
+    """Scores trainings on the validation patients that they share, and holds each against the first.
+
+    Args:
+        folders: Folders of exported models whose postprocessing was chosen, the baseline first.
+        cases: Cases, those of the validation patients among them.
+        on_model: Called with (finished, of) after each model.
+
+    Returns:
+        A row a training: run, model; changed (parameters other than the baseline's); epochs, train_minutes;
+        patients; dice and dice_median (volume Dice, masks made as they are served, which was chosen on the
+        same patients, so that it flatters all of them alike); difference, difference_low, difference_high,
+        p_value (`paired_test` against the baseline; nan for itself), p_holm (corrected over the rows);
+        dice_single_slices (every slice by itself).
+
+    Raises:
+        MetsegError: There is no training, or two have another split.
+    """
+    if not folders:
+        raise MetsegError("no training to score; name the baseline first, then the others")
+    rows: list[dict[str, Any]] = []
+    for k, folder in enumerate(map(Path, folders)):
+        manifest, files = read_json(folder / "manifest.json"), validation_cases(folder, cases)
+        if read_split(folder / "split.json") != read_split(Path(folders[0]) / "split.json"):
+            raise MetsegError(
+                f"{shown(folder)} has another split than {shown(folders[0])}; compare trainings of one"
+            )
+        predictor = Predictor(folder)
+        dice = volume_dice(predictor, files)
+        if k == 0:
+            baseline, config = dice, manifest["config"]
+        test = paired_test(dice, baseline) if k else {}
+        rows.append(
+            {
+                "run": folder.parent.name,
+                "model": predictor.name,
+                "changed": _changes(config, manifest["config"]),
+                "epochs": manifest["epochs_trained"],
+                "train_minutes": manifest["train_seconds"] / 60,
+                "patients": len(dice),
+                "dice": dice.mean(),
+                "dice_median": dice.median(),
+                "difference": test.get("mean_difference"),
+                "difference_low": test.get("mean_difference_low"),
+                "difference_high": test.get("mean_difference_high"),
+                "p_value": test.get("p_value"),
+                "dice_single_slices": volume_dice(predictor, files, single_slices=True).mean(),
+            }
+        )
+        on_model(k + 1, len(folders))
+    table = pd.DataFrame(rows)
+    table.insert(len(table.columns) - 1, "p_holm", [np.nan, *holm(table.p_value.astype(float)[1:])])
+    return table
+
+
+def write_ablation(table: pd.DataFrame, folder: Path) -> list[Path]:
+    """Writes `ablation.csv` and `ablation.png`; returns both."""
+    use_style()
+    with replacing(Path(folder) / "ablation.csv") as partial:
+        table.to_csv(partial, index=False)
+    return [Path(folder) / "ablation.csv", save_figure(plot_ablation(table), Path(folder) / "ablation.png")]
+
+
+def read_ablation(folder: Path) -> pd.DataFrame:
+    """Returns the table that `write_ablation` wrote.
+
+    Raises:
+        MetsegError: There is none, or it is damaged.
+    """
+    path = Path(folder) / "ablation.csv"
+    try:
+        table = pd.read_csv(path)
+        return table.assign(changed=table.changed.fillna(""))
+    except (OSError, ValueError, AttributeError) as error:
+        raise MetsegError(f"{shown(path)} is missing or damaged; call: metseg ablation") from error
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Returns `name=value` of all parameters that differ; what a training did not know was the default."""
+    default = TrainConfig(model=after["model"], data_dir="").model_dump(mode="json")
+    before, after = {**default, **before}, {**default, **after}
+    names = [name for name in default if name not in _NOT_TOLD and after[name] != before[name]]
+    return ", ".join(f"{name}={after[name]}" for name in names)

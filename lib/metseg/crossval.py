@@ -1,0 +1,134 @@
+"""Cross-validation: every patient is held out once, and scored by a network that has never seen them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from metseg.data.split import read_split
+from metseg.errors import MetsegError
+from metseg.files import read_json, replacing, shown
+from metseg.report import Comparison, compared, write_comparison
+from metseg.run_display import Event
+from metseg.runs import MODELS, read_tables
+from metseg.workbook import sweep, training_notebook
+
+
+def cross_validate(
+    model: str,
+    values: Mapping[str, Any],
+    *,
+    folds: int,
+    run_folder: Path,
+    notebooks: Path,
+    on_event: Callable[[Event], None] = lambda event: None,
+) -> Sequence[Path]:
+    """Trains and scores a network once a fold, each time with its notebook.
+
+    Interrupted, the same call goes on: finished folds are skipped, and a fold's training resumes after its
+    last finished epoch.
+
+    Args:
+        model: Which network.
+        values: Parameters of its notebook, but for `folds` and `fold`.
+        folds: How many; every patient is held out in one of them.
+        run_folder: The folds lie in <run folder>/<model>/<model>-1, -2 and so on.
+        notebooks: Folder of the notebooks.
+        on_event: Called with every `Event`; position and number are of the folds.
+
+    Returns:
+        The folder of each fold's network.
+
+    Raises:
+        MetsegError: A parameter does not fit, or a fold failed; the others are finished then.
+    """
+    if folds < 2:
+        raise MetsegError(f"folds={folds} holds nobody out in turn; choose 2 or more")
+    if wrong := sorted({"folds", "fold"} & values.keys()):
+        raise MetsegError(f"{wrong[0]} is no parameter to set here; the number of folds is an argument")
+    notebook, target = training_notebook(model, notebooks), Path(run_folder) / model
+    sweep(
+        notebook,
+        {"fold": list(range(folds))},
+        {**values, "folds": folds},
+        run_folder=target,
+        on_event=on_event,
+    )
+    found = fold_folders(run_folder, model)
+    if len(found) < folds:
+        raise MetsegError(
+            f"folds of {model} are missing in {shown(target)} that its sweep.csv calls finished; "
+            "remove that file and call again: trainings that are there are not repeated"
+        )
+    return found
+
+
+def fold_folders(run_folder: Path, model: str) -> list[Path]:
+    """Returns the folders of a network's scored folds, in order of the folds; none where it has none."""
+    scored = (Path(run_folder) / model).glob(f"{model}-*/{model}/evaluation/evaluation.json")
+    return sorted((path.parents[1] for path in scored), key=lambda folder: _config(folder)["fold"])
+
+
+def read_crossval(run_folder: Path) -> Comparison:
+    """Compares the networks of a cross-validation, those that have all folds, by their out-of-fold scores.
+
+    Raises:
+        MetsegError: No network has all folds, the folds of one were trained with different parameters, or
+            two have different folds.
+    """
+    run_folder, complete, splits = Path(run_folder), {}, {}
+    for model in MODELS:
+        folders = fold_folders(run_folder, model)
+        configs = [_config(folder) for folder in folders]
+        if not folders or [each["fold"] for each in configs] != list(range(configs[0]["folds"])):
+            continue
+        recipes = [{**each, "fold": 0, "data_dir": ""} for each in configs]
+        if any(recipe != recipes[0] for recipe in recipes):
+            raise MetsegError(
+                f"the folds of {model} in {shown(run_folder)} were trained with different parameters; "
+                "cross-validate under another run name"
+            )
+        complete[model], splits[model] = folders, [read_split(folder / "split.json") for folder in folders]
+    if not complete:
+        raise MetsegError(
+            f"no network has all its folds in {shown(run_folder)}; call, or call again: metseg crossval"
+        )
+    first = next(iter(complete))
+    for model in complete:
+        if splits[model] != splits[first]:
+            raise MetsegError(
+                f"{first} and {model} have different folds in {shown(run_folder)}; "
+                "cross-validate both with the same data, seed, fractions and number of folds"
+            )
+    return compared(complete)
+
+
+def unfinished_networks(run_folder: Path) -> list[str]:
+    """Returns the networks of a cross-validation of which folds are missing."""
+    found = {model: fold_folders(run_folder, model) for model in MODELS}
+    return [
+        model
+        for model, folders in found.items()
+        if (Path(run_folder) / model / "sweep.csv").exists()
+        and (not folders or len(folders) < _config(folders[0])["folds"])
+    ]
+
+
+def write_crossval(comparison: Comparison, folder: Path, *, channel: int = 1) -> list[Path]:
+    """Writes `out_of_fold.csv`, a row a network and scan with the fold it was held out in, and what
+    `write_comparison` writes; returns the paths."""
+    rows = [
+        read_tables(path)[0].assign(model=model, fold=fold)
+        for model, folders in comparison.folders.items()
+        for fold, path in enumerate(folders)
+    ]
+    table = pd.concat(rows, ignore_index=True)
+    first = ["model", "fold"]
+    with replacing(Path(folder) / "out_of_fold.csv") as partial:
+        table[first + [name for name in table if name not in first]].to_csv(partial, index=False)
+    return [Path(folder) / "out_of_fold.csv", *write_comparison(comparison, folder, channel=channel)]
+
+
+def _config(folder: Path) -> dict:
+    return read_json(folder / "config.json")

@@ -1,0 +1,38 @@
+"""A slice with those below and above it: 2.5 dimensions for a network of two."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def neighbour_rows(lengths: Sequence[int], count: int) -> np.ndarray:
+    """Returns for each slice the rows of itself and of the slices beside it.
+
+    Args:
+        lengths: Slices of each volume; the volumes lie one behind the other.
+        count: Slices on each side.
+
+    Returns:
+        (N, 1 + 2 · count) int32: the slice itself, then one below, one above, two below, two above, … Beyond
+        a volume's first and last slice these stand in, so that a slice alone is its own neighbour.
+    """
+    lengths = np.asarray(lengths)
+    rows = np.arange(lengths.sum())
+    last = np.repeat(lengths.cumsum() - 1, lengths)
+    first = last + 1 - np.repeat(lengths, lengths)
+    steps = [0, *(step for k in range(1, count + 1) for step in (-k, k))]
+    beside = [np.clip(rows + step, first, last) for step in steps]
+    return np.stack(beside, axis=1).astype(np.int32)  # a data set may have many slices
+
+
+def stacked(slices: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Joins the channels of slices.
+
+    Args:
+        slices: (N, S, S, C).
+        rows: (M, K), which slices go together.
+
+    Returns:
+        (M, S, S, K · C).
+    """
+    return np.concatenate([slices[column] for column in rows.T], axis=-1)

@@ -1,0 +1,139 @@
+"""Folds of trainings that never ran: who is in which, and what is refused."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tiny_runs import DICE_OF, HALF, MISSED, WHOLE, write_evaluated
+
+from metseg import crossval
+from metseg.crossval import (
+    cross_validate,
+    fold_folders,
+    read_crossval,
+    unfinished_networks,
+    write_crossval,
+)
+from metseg.data.split import Split, write_split
+from metseg.errors import MetsegError
+from metseg.files import write_json
+
+FOLDS = ({"A_20000101": WHOLE, "B_20000101": HALF}, {"C_20000101": MISSED})
+
+
+def write_fold(
+    run: Path, model: str, fold: int, predictions: dict, *, folds: int = 2, seed: int = 0, epochs: int = 3
+) -> Path:
+    # Numbered from 1, and by the tenth fold text is no longer in order.
+    folder = write_evaluated(run / model / f"{model}-{fold + 1}", model, predictions, seconds=60.0)
+    config = {"model": model, "fold": fold, "folds": folds, "epochs": epochs, "data_dir": f"from {fold}"}
+    write_json(folder / "config.json", config)
+    write_split(Split(("Z",), ("Y",), tuple(predictions), seed, ""), folder / "split.json")
+    (run / model / "sweep.csv").touch()
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    """Two networks with two folds of three patients: Dice 1, 0.5, 0, and for the U-Net 0 throughout."""
+    for fold, predictions in enumerate(FOLDS):
+        write_fold(tmp_path, "attention_unet", fold, predictions)
+        write_fold(tmp_path, "unet", fold, dict.fromkeys(predictions, MISSED))
+    return tmp_path
+
+
+def test_every_patient_counts_once(run):
+    found = read_crossval(run)
+    assert found.best == "attention_unet"
+    dice = found.dice.attention_unet
+    assert dice.to_dict() == {"A": DICE_OF["WHOLE"], "B": DICE_OF["HALF"], "C": DICE_OF["MISSED"]}
+    summary = found.summary.set_index("model")
+    assert summary.loc["attention_unet", "dice_mean"] == pytest.approx(0.5)
+    assert summary.loc["attention_unet", "n_patients"] == 3
+    assert summary.loc["attention_unet", "train_minutes"] == pytest.approx(2)  # both folds'
+    assert found.pairs.mean_difference.tolist() == pytest.approx([0.5])
+
+
+def test_folds_are_in_their_order(tmp_path):
+    folders = [write_fold(tmp_path, "unet", fold, {f"P{fold}_20000101": WHOLE}, folds=11) for fold in (10, 0, 9, 1)]
+    assert fold_folders(tmp_path, "unet") == [folders[1], folders[3], folders[2], folders[0]]
+
+
+def test_files(run, tmp_path):
+    target = tmp_path / "out"
+    files = write_crossval(read_crossval(run), target)
+    assert all(path.stat().st_size > 0 for path in files)
+    table = pd.read_csv(target / "out_of_fold.csv")
+    assert table.columns[:4].tolist() == ["model", "fold", "patient_id", "case_id"]
+    own = table[table.model == "attention_unet"].set_index("patient_id")
+    assert own.fold.to_dict() == {"A": 0, "B": 0, "C": 1}
+    assert own.dice.to_dict() == {"A": 1, "B": 0.5, "C": 0}
+
+
+def test_an_unfinished_network_waits(run):
+    write_fold(run, "nested_unet", 0, FOLDS[0])
+    assert set(read_crossval(run).dice) == {"attention_unet", "unet"}
+    assert unfinished_networks(run) == ["nested_unet"]
+
+
+@pytest.mark.parametrize("folds", [0, 1])
+def test_no_finished_network_is_one_sentence(tmp_path, folds):
+    for fold in range(folds):
+        write_fold(tmp_path, "unet", fold, FOLDS[0])
+    with pytest.raises(MetsegError, match="no network has all its folds in .*; call, or call again: metseg"):
+        read_crossval(tmp_path)
+
+
+def test_folds_of_different_recipes_are_refused(tmp_path):
+    for fold, predictions in enumerate(FOLDS):
+        write_fold(tmp_path, "unet", fold, predictions, epochs=20 + fold)
+    with pytest.raises(MetsegError, match="folds of unet in .* were trained with different parameters"):
+        read_crossval(tmp_path)
+
+
+def test_networks_with_other_folds_are_refused(tmp_path):
+    for fold, predictions in enumerate(FOLDS):
+        write_fold(tmp_path, "unet", fold, predictions)
+        write_fold(tmp_path, "attention_unet", fold, FOLDS[1 - fold])
+    with pytest.raises(MetsegError, match="attention_unet and unet have different folds"):
+        read_crossval(tmp_path)
+
+
+def test_a_patient_in_two_folds_is_refused(tmp_path):
+    for fold in range(2):
+        write_fold(tmp_path, "unet", fold, FOLDS[0])
+    with pytest.raises(MetsegError, match="holds a scan twice"):
+        read_crossval(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folds", "values", "message"),
+    [
+        (1, {}, "folds=1 holds nobody out in turn; choose 2 or more"),
+        (2, {"fold": 1}, "fold is no parameter to set here"),
+        (2, {"folds": 3}, "folds is no parameter to set here"),
+    ],
+)
+def test_what_cannot_be_begun(tmp_path, folds, values, message):
+    with pytest.raises(MetsegError, match=message):
+        cross_validate("unet", values, folds=folds, run_folder=tmp_path, notebooks=tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_each_fold_is_a_run_of_the_networks_notebook(tmp_path, monkeypatch):
+    told = {}
+    monkeypatch.setattr(crossval, "training_notebook", lambda model, folder: folder / f"{model}.ipynb")
+
+    def sweep(notebook, grid, values, *, run_folder, on_event):
+        told.update(notebook=notebook.name, grid=grid, values=values, run_folder=run_folder)
+
+    monkeypatch.setattr(crossval, "sweep", sweep)
+    options = {"folds": 3, "run_folder": tmp_path, "notebooks": tmp_path}
+    with pytest.raises(MetsegError, match="folds of unet are missing in .*; remove that file and call again"):
+        cross_validate("unet", {"epochs": 2}, **options)
+    assert told == {
+        "notebook": "unet.ipynb",
+        "grid": {"fold": [0, 1, 2]},
+        "values": {"epochs": 2, "folds": 3},
+        "run_folder": tmp_path / "unet",
+    }

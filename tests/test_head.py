@@ -1,0 +1,53 @@
+"""The head's box on drawn heads."""
+
+import numpy as np
+import pytest
+
+from metseg.head import head_box
+
+
+def head(shape=(100, 80), rows=slice(10, 90), columns=slice(15, 65), grey=100) -> np.ndarray:
+    image = np.zeros((*shape, 3), np.uint8)
+    image[rows, columns] = grey
+    return image
+
+
+def edges(box) -> list[int]:
+    return [box[0].start, box[0].stop, box[1].start, box[1].stop]
+
+
+def test_box_with_its_margin():
+    # 2 % of 100 px on each side
+    assert edges(head_box(head())) == pytest.approx([8, 92, 13, 67], abs=1)
+
+
+def test_noise_and_a_small_bright_thing_beside_the_head_are_left_out():
+    rng = np.random.default_rng(0)
+    image = head() + rng.integers(0, 12, (100, 80, 3)).astype(np.uint8)
+    image[2:6, 74:78] = 255
+    assert edges(head_box(image)) == pytest.approx([8, 92, 13, 67], abs=2)
+
+
+def test_a_volume_has_one_box_for_all():
+    volume = np.stack([head(), head(rows=slice(30, 60), columns=slice(30, 50)), head()])
+    assert edges(head_box(volume)) == pytest.approx([8, 92, 13, 67], abs=1)
+
+
+def test_a_small_section_is_not_blown_up():
+    rows, columns = head_box(head(rows=slice(40, 60), columns=slice(30, 50)))
+    assert rows.stop - rows.start == pytest.approx(70, abs=1)  # 0.7 of 100
+    assert (rows.start + rows.stop) / 2 == pytest.approx(50, abs=1)
+    assert (columns.start + columns.stop) / 2 == pytest.approx(40, abs=1)
+
+
+def test_a_small_section_in_a_corner_is_not_blown_up_either():
+    rows, columns = head_box(head(shape=(100, 100), rows=slice(2, 22), columns=slice(75, 95)))
+    assert (rows.start, columns.stop) == (0, 100)
+    assert rows.stop - rows.start == columns.stop - columns.start == pytest.approx(70, abs=1)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (17, 301), (2000, 3)])
+@pytest.mark.parametrize("grey", [0, 1, 255])
+def test_any_size_and_any_grey_has_a_box_within(shape, grey):
+    rows, columns = head_box(np.full((*shape, 3), grey, np.uint8))
+    assert 0 <= rows.start < rows.stop <= shape[0] and 0 <= columns.start < columns.stop <= shape[1]
