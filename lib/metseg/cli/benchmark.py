@@ -17,7 +17,7 @@ def speed(
     scope: Annotated[
         str,
         typer.Option(
-            help="full: all, in about half an hour; short: no scaling, a third of that; tiny: a look."
+            help="full: all, in about an hour; short: no scaling, a quarter of that; tiny: a look."
         ),
     ] = "full",
     rounds: Annotated[int | None, typer.Option(min=1, help="Turns of each contestant.")] = None,
