@@ -210,6 +210,8 @@ def test_description(model_dir):
         "clip_limit": 0.0,
         "tile_grid": 8,
         "intensity": "slice",
+        "crop": False,
+        "neighbours": 0,
     }
     assert description["parameters"] == manifest["parameters"]
     assert description["validation_dice"] == manifest["validation_dice"]

@@ -287,7 +287,8 @@ class FakeModel:
 
 
 def fake_cache(masks: list, probabilities: list, patients: list[str]) -> SliceCache:
-    slices = pd.DataFrame({"patient_id": patients, "lesion_px": [np.sum(mask) for mask in masks]})
+    who = {"case_id": patients, "patient_id": patients}
+    slices = pd.DataFrame({**who, "lesion_px": [np.sum(mask) for mask in masks]})
     images = np.rint(np.array(probabilities, float) * 255).astype(np.uint8)
     return SliceCache(images, np.array(masks, bool), slices, "0")
 
