@@ -56,7 +56,8 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
     seen, chosen_on = len(description["seen"]), description["validation_patients"]
     dropped = f"of fewer than {chosen['min_lesion_px']} px dropped" if chosen["min_lesion_px"] else "all kept"
     if share := description.get("min_volume_share"):
-        dropped += f", and in a whole volume those smaller than {share:.0%} of its largest"
+        least = "its largest one alone" if share == 1 else f"those of {share:.0%} of its largest or more"
+        dropped += f", but of a whole volume {least}"
     start = manifest.get("start")
     before = f", from a trained network with filters {', '.join(map(str, start['filters']))}" if start else ""
     machine = hardware["gpus"][0] if hardware["gpus"] else f"{hardware['cores']} cores of {hardware['cpu']}"
