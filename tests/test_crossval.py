@@ -55,7 +55,9 @@ def test_every_patient_counts_once(run):
 
 
 def test_folds_are_in_their_order(tmp_path):
-    folders = [write_fold(tmp_path, "unet", fold, {f"P{fold}_20000101": WHOLE}, folds=11) for fold in (10, 0, 9, 1)]
+    folders = [
+        write_fold(tmp_path, "unet", fold, {f"P{fold}_20000101": WHOLE}, folds=11) for fold in (10, 0, 9, 1)
+    ]
     assert fold_folders(tmp_path, "unet") == [folders[1], folders[3], folders[2], folders[0]]
 
 
@@ -118,6 +120,13 @@ def test_what_cannot_be_begun(tmp_path, folds, values, message):
     with pytest.raises(MetsegError, match=message):
         cross_validate("unet", values, folds=folds, run_folder=tmp_path, notebooks=tmp_path)
     assert not any(tmp_path.iterdir())
+
+
+def test_another_number_of_folds_is_refused_before_anything_is_trained(run, monkeypatch):
+    monkeypatch.setattr(crossval, "training_notebook", lambda model, folder: folder / f"{model}.ipynb")
+    monkeypatch.setattr(crossval, "sweep", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(MetsegError, match="unet was begun with 2 folds, not 3; choose another run name"):
+        cross_validate("unet", {}, folds=3, run_folder=run, notebooks=run)
 
 
 def test_each_fold_is_a_run_of_the_networks_notebook(tmp_path, monkeypatch):

@@ -41,13 +41,20 @@ def cross_validate(
         The folder of each fold's network.
 
     Raises:
-        MetsegError: A parameter does not fit, or a fold failed; the others are finished then.
+        MetsegError: A parameter does not fit, the run was begun with another number of folds, or a fold
+            failed; the others are finished then.
     """
     if folds < 2:
         raise MetsegError(f"folds={folds} holds nobody out in turn; choose 2 or more")
     if wrong := sorted({"folds", "fold"} & values.keys()):
         raise MetsegError(f"{wrong[0]} is no parameter to set here; the number of folds is an argument")
     notebook, target = training_notebook(model, notebooks), Path(run_folder) / model
+    begun = {_config(path.parent)["folds"] for path in target.glob(f"{model}-*/{model}/config.json")}
+    if begun - {folds}:
+        raise MetsegError(
+            f"{shown(target)} was begun with {min(begun - {folds})} folds, not {folds}; "
+            "choose another run name"
+        )
     sweep(
         notebook,
         {"fold": list(range(folds))},
