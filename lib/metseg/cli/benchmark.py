@@ -16,9 +16,7 @@ app.add_typer(benchmark, name="benchmark")
 def speed(
     scope: Annotated[
         str,
-        typer.Option(
-            help="full: all, in about an hour; short: no scaling, a quarter of that; tiny: a look."
-        ),
+        typer.Option(help="full: all, in about an hour; short: no scaling, a quarter of that; tiny: a look."),
     ] = "full",
     rounds: Annotated[int | None, typer.Option(min=1, help="Turns of each contestant.")] = None,
     run_name: Annotated[
