@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -87,9 +89,16 @@ def test_a_network_that_needs_whole_volumes_says_what_it_is_worth_without(tmp_pa
 
 def test_once_it_is_seen_it_shows_examples_and_loads_the_network(dashboard):
     tell(dashboard, "ready")
-    assert CountingPredictor.loaded == ["nested_unet"] and CountingPredictor.runs == []
+    assert CountingPredictor.loaded == CountingPredictor.runs == ["nested_unet"]  # its first run is slow
     assert [each["name"] for each in dashboard.sources.examples] == ["ring", "frontal", "several"]
     assert all(pixels(each["picture"]).shape == (96, 96) for each in dashboard.sources.examples)
+
+
+def test_an_interrupt_while_the_network_loads_is_let_pass(dashboard, monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(dashboard.state, "load_models", lambda: os.kill(os.getpid(), signal.SIGINT))
+    tell(dashboard, "ready")
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_network_that_cannot_be_loaded_is_a_sentence_without_a_path(dashboard, tmp_path):

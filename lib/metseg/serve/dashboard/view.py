@@ -1,6 +1,8 @@
 """The dashboard as a widget: links the parts of the page to the state, and draws what has changed."""
 
 import logging
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,7 +96,8 @@ class Dashboard(Page):
         match message["kind"]:
             case "ready":
                 self.sources.examples = drawing.example_buttons()
-                self.state.load_models()
+                with _uninterrupted():
+                    self.state.load_models()
             case "piece":
                 self._take_piece(message, bytes(buffers[0]))
             case "example":
@@ -124,3 +127,16 @@ class Dashboard(Page):
         with self.stage.hold_sync(), self.findings.hold_sync(), self.sources.hold_sync():
             yield
         self.message = ""
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Lets no SIGINT in: a kernel whose visitor has left gets one, and would log where it was interrupted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # which no signal reaches
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
