@@ -7,10 +7,10 @@ BIN := .venv/bin
 run: .venv/ready
 	$(BIN)/metseg run
 
-# nbval runs a copy, so that it trains anew and leaves your own runs alone.
+# nbval runs a copy, so that it trains anew and leaves your own runs alone; 09 shows reference tables.
 test: .venv/ready
 	$(BIN)/pytest -rs
-	copy=$$(mktemp -d) && cp -r notebooks $$copy && \
+	copy=$$(mktemp -d) && mkdir $$copy/outputs && cp -r outputs/reference $$copy/outputs && cp -r notebooks $$copy && \
 	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 -p no:cacheprovider $$copy/notebooks; \
 	status=$$?; rm -rf $$copy; exit $$status
 
