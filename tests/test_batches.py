@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from metseg.augment import Augmentation
-from metseg.batches import EpochBatches, epoch_rows
+from metseg.batches import EpochBatches, epoch_rows, resized
 from metseg.data import cache as caches
 from metseg.data.cache import SliceCache, open_cache
 from metseg.data.cases import CaseFiles, SliceFiles
@@ -62,6 +62,34 @@ def test_shapes_types_and_values_are_those_of_the_network(cache):
     assert set(np.unique(masks)) == {0, 1}
     row = order_of(epoch_of(cache))[0]
     assert (images[0] == cache.images[row].astype(np.float32) / 255).all()
+
+
+def test_shrinking_by_hand():
+    images = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
+    masks = np.array([[[0, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 1, 1]]], bool)
+    small, small_masks = resized(images, masks, 2)
+    assert small.dtype == np.float32 and small[0, ..., 0].tolist() == [[2.5, 4.5], [10.5, 12.5]]
+    assert small_masks.tolist() == [[[False, False], [True, True]]]  # a quarter, none, half, all
+    assert resized(images, masks, 1)[0].tolist() == [[[[7.5]]]]
+    same = resized(images, masks, 4)
+    assert same[0] is images and same[1] is masks
+
+
+def test_a_coarse_epoch_is_the_same_epoch_but_smaller(cache):
+    whole, coarse = epoch_of(cache), epoch_of(cache, size=SIZE // 2)
+    assert order_of(coarse) == order_of(whole)
+    images, masks = everything(coarse)
+    assert images.shape == (SLICES, SIZE // 2, SIZE // 2, 3) and masks.shape == (
+        SLICES,
+        SIZE // 2,
+        SIZE // 2,
+        1,
+    )
+    # A square of side n + 2 ends within a pixel of 2 × 2 where n is odd: half of it, a quarter at the corner.
+    sides = [(n + 2) / 2 for n in order_of(whole)]
+    assert [int(mask.sum()) for mask in masks] == [
+        round(s * s) if s % 1 == 0 else int((s + 0.5) ** 2) - 1 for s in sides
+    ]
 
 
 @pytest.mark.parametrize("rows", [[2, 5, 7], [4]])

@@ -63,7 +63,7 @@ def test_nothing_to_restore(tmp_path):
 
 def test_weights_and_optimizer_come_back(tmp_path):
     model = train_steps(compiled(), 5)
-    checkpoint_of(tmp_path, model).save(history(0.1))
+    checkpoint_of(tmp_path, model).save(history(0.1), best=0)
     saved = state_of(model)
     assert int(model.optimizer.iterations) == 5
     moments = [path for path in saved if "momentum" in path or "velocity" in path]
@@ -76,7 +76,7 @@ def test_weights_and_optimizer_come_back(tmp_path):
 
 def test_steps_after_restoring_are_those_of_an_undisturbed_training(tmp_path):
     model = train_steps(compiled(), 5)
-    checkpoint_of(tmp_path, model).save(history(0.1))
+    checkpoint_of(tmp_path, model).save(history(0.1), best=0)
     other = compiled(seed=1)
     checkpoint_of(tmp_path, other).restore()
     assert_same(state_of(train_steps(other, 3)), state_of(train_steps(model, 3)))
@@ -94,7 +94,7 @@ def test_only_the_last_and_the_best_epoch_are_kept(tmp_path):
     for value, kept in ((0.1, {1}), (0.5, {2}), (0.4, {2, 3}), (0.5, {2, 4}), (0.6, {5})):
         train_steps(model, 1)
         dice.append(value)
-        checkpoint.save(history(*dice))
+        checkpoint.save(history(*dice), best=int(np.argmax(dice)))
         assert [path.name for path in tmp_path.glob("*.h5")] == [f"epoch-{len(dice)}.weights.h5"]
         assert {path.name for path in tmp_path.glob("*.npz")} == {f"epoch-{k}.npz" for k in kept}
 
@@ -108,7 +108,7 @@ def test_best_weights_are_not_the_last(tmp_path):
         train_steps(model, 1)
         averaged.on_epoch_end(k)
         weights.append(model.get_weights())
-        checkpoint.save(history(0.1, 0.5, 0.4)[:k])
+        checkpoint.save(history(0.1, 0.5, 0.4)[:k], best=min(k, 2) - 1)
     for a, b, last in zip(checkpoint.best_weights(), weights[1], weights[2], strict=True):
         np.testing.assert_array_equal(a, b)
         assert not np.array_equal(a, last)
@@ -120,7 +120,7 @@ def test_the_average_comes_back_beside_the_weights(tmp_path):
     averaged.set_model(model)
     averaged.on_epoch_end(0)
     train_steps(model, 1)
-    Checkpoint(tmp_path, model, averaged).save(history(0.1))
+    Checkpoint(tmp_path, model, averaged).save(history(0.1), best=0)
     other = compiled(seed=1)
     found = AveragedWeights(other, 0.5)
     Checkpoint(tmp_path, other, found).restore()
@@ -131,7 +131,7 @@ def test_the_average_comes_back_beside_the_weights(tmp_path):
 
 def test_a_state_without_serving_weights_is_one_sentence(tmp_path):
     model = train_steps(compiled(), 1)
-    checkpoint_of(tmp_path, model).save(history(0.1))
+    checkpoint_of(tmp_path, model).save(history(0.1), best=0)
     state = json.loads((tmp_path / "state.json").read_text())
     del state["last_serving"]
     (tmp_path / "state.json").write_text(json.dumps(state))
@@ -141,7 +141,7 @@ def test_a_state_without_serving_weights_is_one_sentence(tmp_path):
 
 def test_history_comes_back_to_the_last_digit(tmp_path):
     rows = [{"epoch": 1, "val_dice": 1 / 3, "loss": float(np.float32(0.1)), "seconds": 2**-40}]
-    checkpoint_of(tmp_path, train_steps(compiled(), 1)).save(rows)
+    checkpoint_of(tmp_path, train_steps(compiled(), 1)).save(rows, best=0)
     assert checkpoint_of(tmp_path, compiled()).restore() == rows
 
 
@@ -149,7 +149,7 @@ def test_history_comes_back_to_the_last_digit(tmp_path):
 def test_a_save_that_fails_leaves_the_epoch_before(tmp_path, monkeypatch, last_write):
     model = train_steps(compiled(), 1)
     checkpoint = checkpoint_of(tmp_path, model)
-    checkpoint.save(history(0.1))
+    checkpoint.save(history(0.1), best=0)
     saved = state_of(model)
     train_steps(model, 1)
 
@@ -162,7 +162,7 @@ def test_a_save_that_fails_leaves_the_epoch_before(tmp_path, monkeypatch, last_w
 
     monkeypatch.setattr(files.os, "replace", die)
     with pytest.raises(KeyboardInterrupt):
-        checkpoint.save(history(0.1, 0.2))
+        checkpoint.save(history(0.1, 0.2), best=1)
     monkeypatch.undo()
     other = compiled(seed=1)
     assert checkpoint_of(tmp_path, other).restore() == history(0.1)
@@ -172,7 +172,7 @@ def test_a_save_that_fails_leaves_the_epoch_before(tmp_path, monkeypatch, last_w
 
 def test_stray_files_are_not_looked_at(tmp_path):
     model = train_steps(compiled(), 1)
-    checkpoint_of(tmp_path, model).save(history(0.1))
+    checkpoint_of(tmp_path, model).save(history(0.1), best=0)
     for name in ("epoch-7.weights.h5", ".12.epoch-2.weights.h5", ".12.state.json"):
         (tmp_path / name).write_bytes(b"torn")
     other = compiled(seed=1)
@@ -180,7 +180,7 @@ def test_stray_files_are_not_looked_at(tmp_path):
     assert checkpoint.restore() == history(0.1)
     assert_same(state_of(other), state_of(model))
     train_steps(other, 1)
-    checkpoint.save(history(0.1, 0.2))
+    checkpoint.save(history(0.1, 0.2), best=1)
     assert json.loads((tmp_path / "state.json").read_text())["last"] == "epoch-2.weights.h5"
     assert not (tmp_path / "epoch-7.weights.h5").exists()
     checkpoint.delete()

@@ -26,6 +26,8 @@ NEEDED = {"model": "unet", "data_dir": "data/phantom"}
         ({"image_size": 8}, "image_size=8: Input should be greater than or equal to 16"),
         ({"image_size": 128.5}, "image_size=128.5: Input should be a valid integer"),
         ({"image_size": 100}, "image_size=100 is not divisible by 8, which these filters need"),
+        ({"image_size": 24, "coarse_epochs": 1}, "half of image_size=24 is not divisible by 8"),
+        ({"coarse_epochs": 12}, "coarse_epochs=12 leaves none of epochs=12 to the whole size"),
         ({"filters": (16,)}, "filters=(16,): Tuple should have at least 2 items"),
         ({"filters": (16, 0)}, "filters=(16, 0): every level needs at least one filter"),
         ({"filters": (16, "x")}, "filters.1='x': Input should be a valid integer"),

@@ -151,7 +151,7 @@ def test_predictor_equals_keras_on_50_slices(name, model_dir, phantom_slices):
     keras.utils.set_random_seed(0)
     supervised = {"deep_supervision": True} if name == "nested_unet" else {}
     model = build_model(name, filters=(8, 16, 32, 64), **supervised)
-    trained = training_copy(model, image_size=small.shape[1], momentum=0.5)  # few steps, to know means by
+    trained = training_copy(model, momentum=0.5)  # few steps, to know means by
     trained.compile(keras.optimizers.Adam(0.01), LOSSES["bce_dice"])
     full = np.argsort(-truth.sum(axis=(1, 2, 3)))[:8]
     for _ in range(8):

@@ -5,19 +5,44 @@ import math
 import pytest
 from tiny_scans import tiny_config
 
-from metseg.schedule import epochs_without_gain, learning_rate_of
+from metseg.schedule import best_epoch, epochs_without_gain, learning_rate_of, out_of_patience, size_of
 
 
 def history(*dice: float) -> list[dict]:
     return [{"val_dice": value} for value in dice]
 
 
+CONFIG = tiny_config("x", epochs=9, patience=2)
+COARSE = tiny_config("x", epochs=9, patience=2, image_size=32, coarse_epochs=3)
+
+
 def test_epochs_without_gain():
-    assert epochs_without_gain([]) == 0
-    assert epochs_without_gain(history(0.5)) == 0
-    assert epochs_without_gain(history(0.5, 0.5, 0.4)) == 2
-    assert epochs_without_gain(history(0.5, 0.4, 0.6)) == 0
-    assert epochs_without_gain(history(0.5, 0.4, 0.6, 0.1)) == 1
+    assert epochs_without_gain([], CONFIG) == 0
+    assert epochs_without_gain(history(0.5), CONFIG) == 0
+    assert epochs_without_gain(history(0.5, 0.5, 0.4), CONFIG) == 2
+    assert epochs_without_gain(history(0.5, 0.4, 0.6), CONFIG) == 0
+    assert epochs_without_gain(history(0.5, 0.4, 0.6, 0.1), CONFIG) == 1
+
+
+def test_the_first_epochs_are_coarse():
+    assert [size_of(epoch, COARSE) for epoch in range(5)] == [16, 16, 16, 32, 32]
+    assert size_of(0, CONFIG) == CONFIG.image_size
+
+
+@pytest.mark.parametrize(
+    ("dice", "best", "stops"),
+    [
+        ((0.9,), 0, False),
+        ((0.9, 0.1, 0.1), 0, False),  # coarse epochs are all gone through
+        ((0.9, 0.1, 0.1, 0.2), 3, False),  # on another size a Dice says nothing
+        ((0.9, 0.1, 0.1, 0.2, 0.1), 3, False),
+        ((0.9, 0.1, 0.1, 0.2, 0.1, 0.1), 3, True),
+        ((0.9, 0.1, 0.1, 0.2, 0.1, 0.3), 5, False),
+    ],
+)
+def test_the_best_epoch_is_one_of_the_whole_size(dice, best, stops):
+    assert best_epoch(history(*dice), COARSE) == best
+    assert out_of_patience(history(*dice), COARSE) == stops
 
 
 def test_learning_rates_by_hand():

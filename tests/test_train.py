@@ -28,7 +28,7 @@ from metseg.errors import MetsegError
 from metseg.models.channel_pruning import prune_channels
 from metseg.train import prepare_data, train, validate
 
-COMPARED = ["epoch", "loss", "val_loss", "val_dice", "learning_rate"]  # all columns but seconds
+COMPARED = ["epoch", "image_size", "loss", "val_loss", "val_dice", "learning_rate"]  # all columns but seconds
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def fake_validation(monkeypatch, *dice: float) -> list[list[np.ndarray]]:
     """Replaces the validation Dice of each epoch; returns the list that will hold each epoch's weights."""
     weights = []
 
-    def validate(model, cache, rows, config):
+    def validate(model, cache, rows, config, **options):
         weights.append(model.get_weights())
         return 0.0, dice[len(weights) - 1]
 
@@ -234,7 +234,7 @@ def test_no_test_patient_is_learned_from_or_validated_on(scans, cache_dir, tmp_p
             trained.update(rows.tolist())
             super().__init__(cache, rows, **options)
 
-    def validate(model, cache, rows, config):
+    def validate(model, cache, rows, config, **options):
         validated.update(rows.tolist())
         return 0.0, 0.0
 
@@ -267,6 +267,29 @@ def test_stops_when_patience_is_over_and_keeps_the_best_epoch(scans, cache_dir, 
     for kept, best, last in zip(model.get_weights(), weights[1], weights[3], strict=True):
         np.testing.assert_array_equal(kept, best)
         assert not np.array_equal(kept, last)
+
+
+def test_coarse_epochs_learn_on_half_the_side_and_are_never_kept(scans, cache_dir, tmp_path, monkeypatch):
+    weights, seen = fake_validation(monkeypatch, 0.9, 0.4, 0.5, 0.3), []
+
+    class Recorded(EpochBatches):
+        def __getitem__(self, k):
+            images, masks = super().__getitem__(k)
+            seen.append((self._seed[1], images.shape[1:3], masks.shape[1:3]))
+            return images, masks
+
+    monkeypatch.setattr(train_module, "EpochBatches", Recorded)
+    model = train(tiny_config(scans, epochs=4, coarse_epochs=1), tmp_path, cache_dir=cache_dir)
+    assert set(seen) == {(0, (16, 16), (16, 16)), *((k, (32, 32), (32, 32)) for k in (1, 2, 3))}
+    table = history_of(tmp_path)
+    assert list(table.image_size) == [16, 32, 32, 32]
+    assert list(table.learning_rate) == pytest.approx(
+        [0.005 * (1 + math.cos(k * math.pi / 4)) for k in range(4)]
+    )
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert (manifest["best_epoch"], manifest["validation_dice"]) == (3, 0.5)
+    for kept, best in zip(model.get_weights(), weights[2], strict=True):
+        np.testing.assert_array_equal(kept, best)
 
 
 def test_the_schedule_reaches_the_optimizer(finished):
@@ -317,6 +340,19 @@ def test_validation_by_hand():
     assert validate(FakeModel(1), cache, np.array([0]), config)[1] == pytest.approx(2 * 2 / 5)
 
 
+def test_validation_on_half_the_side():
+    # 2 × 2 px become one: a half and more of lesion is lesion, and the mean of the grey values is seen.
+    masks = np.zeros((1, 4, 4), bool)
+    masks[0, :2, 1:] = True  # half of the first, all of the second
+    said = np.zeros((4, 4, 3))
+    said[:2, :2] = [[1.0], [0.4]]  # 0.7 in the mean, and nothing elsewhere
+    cache = fake_cache(masks, [said], ["a"])
+    assert validate(FakeModel(1), cache, np.array([0]), tiny_config("x"), size=2)[1] == pytest.approx(2 / 3)
+    assert (
+        validate(FakeModel(1), cache, np.array([0]), tiny_config("x"))[1] == 0
+    )  # 1 beside the mask, 0.4 in it
+
+
 def test_validation_threshold_and_heads():
     # Heads say 0.2, 0.4 and 0.9 of each pixel: 0.5 on average.
     said = np.tile(np.array([51, 102, 230]) / 255, (1, 4, 1))
@@ -349,9 +385,16 @@ def same_result(resumed: Path, undisturbed: Path) -> None:
 
 @pytest.mark.slow
 def test_kill_9_changes_nothing(scans, cache_dir, tmp_path):
-    """Killed when epoch 3's steps are done but not saved: as far from the checkpoint as can be."""
+    """Killed when epoch 3's steps are done but not saved: as far from the checkpoint as can be, and the first
+    on slices of the whole size."""
     config = tiny_config(
-        scans, model="nested_unet", deep_supervision=True, epochs=4, noise=0.02, precision="mixed_bfloat16"
+        scans,
+        model="nested_unet",
+        deep_supervision=True,
+        epochs=4,
+        coarse_epochs=2,
+        noise=0.02,
+        precision="mixed_bfloat16",
     )
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     train(config, undisturbed, cache_dir=cache_dir)
@@ -363,12 +406,12 @@ def test_kill_9_changes_nothing(scans, cache_dir, tmp_path):
 
         validate, epochs = train.validate, []
 
-        def validate_two_epochs(*arguments):
+        def validate_two_epochs(*arguments, **options):
             epochs.append(1)
             if len(epochs) == 3:
                 Path(sys.argv[2], "in epoch 3").touch()
                 time.sleep(600)
-            return validate(*arguments)
+            return validate(*arguments, **options)
 
         train.validate = validate_two_epochs
         config = TrainConfig.model_validate_json(sys.argv[1])
@@ -404,11 +447,11 @@ def test_an_interruption_after_starting_from_another_network(scans, cache_dir, c
     config = tiny_config(scans, filters=(3, 6), start_from=str(copy), learning_rate=1e-9)
     epochs = []
 
-    def validate_once(*arguments):
+    def validate_once(*arguments, **options):
         epochs.append(1)
         if len(epochs) == 2:
             raise KeyboardInterrupt
-        return validate(*arguments)
+        return validate(*arguments, **options)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(train_module, "validate", validate_once)
@@ -426,7 +469,7 @@ def test_an_interruption_after_starting_from_another_network(scans, cache_dir, c
 @pytest.mark.slow
 def test_a_kill_between_any_two_writes(scans, cache_dir, tmp_path, monkeypatch):
     """A kill leaves the disk as it was between two renames, perhaps with half a file: each is resumed."""
-    config = tiny_config(scans, epochs=3, ema_momentum=0.7)
+    config = tiny_config(scans, epochs=3, coarse_epochs=1, ema_momentum=0.7)
     undisturbed, states = tmp_path / "undisturbed", []
     replace = os.replace
 

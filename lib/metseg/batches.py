@@ -29,6 +29,27 @@ def epoch_rows(
     return np.concatenate([lesion, empty])
 
 
+def resized(images: np.ndarray, masks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Shrinks slices with their masks by a whole factor; as they are for their own size.
+
+    Args:
+        images: (B, S, S, C) float32.
+        masks: (B, S, S) bool.
+        size: The new side, a divisor of S.
+
+    Returns:
+        (B, size, size, C), means over the pixels that become one; and (B, size, size) bool, where at least
+        half of them are lesion.
+    """
+    factor = images.shape[1] // size
+    if factor == 1:
+        return images, masks
+    places = [(y, x) for y in range(factor) for x in range(factor)]
+    mean = sum(images[:, y::factor, x::factor] for y, x in places) / np.float32(len(places))
+    count = sum(masks[:, y::factor, x::factor].astype(np.uint8) for y, x in places)
+    return mean, 2 * count >= len(places)
+
+
 class EpochBatches(keras.utils.PyDataset):
     """One epoch over some slices of a cache.
 
@@ -42,6 +63,7 @@ class EpochBatches(keras.utils.PyDataset):
         cache: SliceCache,
         rows: np.ndarray,
         *,
+        size: int | None = None,
         batch_size: int,
         augmentation: Augmentation | None,
         seed: int,
@@ -52,6 +74,7 @@ class EpochBatches(keras.utils.PyDataset):
         self._cache = cache
         order = np.random.default_rng([seed, epoch]).permutation(rows)
         self._order = order[: len(order) - len(order) % devices]  # a device without a slice has no loss
+        self._size = cache.masks.shape[1] if size is None else size
         self._batch_size = batch_size
         self._augmentation = augmentation
         self._seed = (seed, epoch)
@@ -60,7 +83,7 @@ class EpochBatches(keras.utils.PyDataset):
         return -(-len(self._order) // self._batch_size)
 
     def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns batch k: (B, S, S, C) float32 in [0, 1] and (B, S, S, 1) float32 in {0, 1}."""
+        """Returns batch k: (B, S, S, C) float32 in [0, 1] and (B, S, S, 1) float32 in {0, 1}; S is `size`."""
         rows = self._order[k * self._batch_size : (k + 1) * self._batch_size]
         images, masks = self._cache.network_input(rows), np.array(self._cache.masks[rows])
         if self._augmentation is not None:
@@ -68,4 +91,5 @@ class EpochBatches(keras.utils.PyDataset):
                 rng = np.random.default_rng([*self._seed, row])
                 pair = augment_pair(images[place], masks[place], self._augmentation, rng)
                 images[place], masks[place] = pair
+        images, masks = resized(images, masks, self._size)
         return images, masks[..., None].astype(np.float32)

@@ -33,19 +33,23 @@ class Checkpoint:
         self._averaged.weights = self._read(state["last_serving"])
         return state["history"]
 
-    def save(self, history: list[dict]) -> None:
-        """Saves the model and its average as they are after the last epoch of `history`."""
+    def save(self, history: list[dict], *, best: int) -> None:
+        """Saves the model and its average as they are after the last epoch of `history`.
+
+        Args:
+            history: A row for each finished epoch.
+            best: Place in it of the epoch whose weights shall serve: one saved as best before, or the last.
+        """
         last = f"epoch-{len(history)}.weights.h5"
         with replacing(self._folder / last) as partial:
             self._model.save_weights(partial)
         serving = f"epoch-{len(history)}.npz"
         with replacing(self._folder / serving) as partial:
             np.savez(partial, *self._averaged.weights)
-        best_epoch = 1 + int(np.argmax([row["val_dice"] for row in history]))
         state = {
             "last": last,
             "last_serving": serving,
-            "best_serving": f"epoch-{best_epoch}.npz",
+            "best_serving": f"epoch-{best + 1}.npz",
             "history": history,
         }
         write_json(self._folder / "state.json", state)
@@ -54,7 +58,7 @@ class Checkpoint:
                 path.unlink()
 
     def best_weights(self) -> list[np.ndarray]:
-        """Returns the weights that scored the best validation Dice, as `model.get_weights()` would."""
+        """Returns the weights of the best epoch, as `model.get_weights()` would."""
         return self._read(self._state()["best_serving"])
 
     def delete(self) -> None:

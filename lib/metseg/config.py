@@ -25,13 +25,15 @@ class TrainConfig(BaseModel):
         deep_supervision: A head on every X(0,j); nested_unet only.
         loss: Name in `metseg.losses.LOSSES`.
         epochs: Passes over the training slices at most.
+        coarse_epochs: So many of them, the first, see slices of half the side: a step costs a quarter there.
         batch_size: Slices a step.
         learning_rate: Adam's at the start.
         schedule: `cosine` falls to zero over all epochs; `plateau` halves after 5 epochs without a better
             validation Dice; `constant` stays.
         ema_momentum: What a moving average of the weights keeps in each step (`AveragedWeights`); the average
             is what is validated and served. 0 takes the weights as they are after an epoch.
-        patience: Epochs without a better validation Dice after which training stops; 0 never stops.
+        patience: Epochs without a better validation Dice after which training stops, coarse ones aside;
+            0 never stops.
         exclude_empty: Leave slices without lesion out of training (never out of evaluation).
         balance_empty: Else, draw in each epoch only as many of them as there are slices with lesion.
         augment: See `Augmentation`; False turns all of it off.
@@ -60,6 +62,7 @@ class TrainConfig(BaseModel):
     deep_supervision: bool = False
     loss: LossName = "bce_dice"
     epochs: int = Field(12, ge=1)
+    coarse_epochs: int = Field(0, ge=0)
     batch_size: int = Field(8, ge=1)
     learning_rate: float = Field(2e-3, gt=0, allow_inf_nan=False)
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
@@ -98,6 +101,15 @@ class TrainConfig(BaseModel):
         if self.image_size % multiple:
             raise ValueError(
                 f"image_size={self.image_size} is not divisible by {multiple}, which these filters need"
+            )
+        if self.coarse_epochs and self.image_size % (2 * multiple):
+            raise ValueError(
+                f"half of image_size={self.image_size} is not divisible by {multiple}, which these filters "
+                "need; set coarse_epochs to 0, or choose another size"
+            )
+        if self.coarse_epochs >= self.epochs:
+            raise ValueError(
+                f"coarse_epochs={self.coarse_epochs} leaves none of epochs={self.epochs} to the whole size"
             )
         if self.deep_supervision and self.model != "nested_unet":
             raise ValueError(f"deep_supervision needs model='nested_unet', not {self.model!r}")

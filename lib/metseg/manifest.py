@@ -13,6 +13,7 @@ from metseg.data.provenance import provenance_of
 from metseg.files import read_json, write_json
 from metseg.hardware import describe_hardware
 from metseg.revision import git_revision
+from metseg.schedule import best_epoch
 
 _PACKAGES = ("keras", "tensorflow", "keras-unet-collection", "numpy", "opencv-python-headless")
 
@@ -32,7 +33,7 @@ def write_manifest(
     parameters: int,
 ) -> None:
     """Writes `manifest.json`; its presence says that the training is finished."""
-    best = max(history, key=lambda row: row["val_dice"])
+    best = history[best_epoch(history, config)]
     manifest = {
         "model": config.model,
         "parameters": parameters,

@@ -12,7 +12,7 @@ import pandas as pd
 
 from metseg.averaging import AveragedWeights
 from metseg.backend import keras
-from metseg.batches import EpochBatches, epoch_rows
+from metseg.batches import EpochBatches, epoch_rows, resized
 from metseg.checkpoint import Checkpoint
 from metseg.config import TrainConfig
 from metseg.data.cache import SliceCache, open_cache
@@ -28,7 +28,7 @@ from metseg.metrics import dice_from_counts
 from metseg.models import build_model
 from metseg.models.fused import training_copy
 from metseg.progress import Progress, ProgressReporter
-from metseg.schedule import learning_rate_of, out_of_patience
+from metseg.schedule import best_epoch, learning_rate_of, out_of_patience, size_of
 from metseg.start import start_weights
 
 
@@ -58,9 +58,10 @@ def train(config: TrainConfig, model_dir: Path, *, cache_dir: Path) -> keras.Mod
     """Trains one network, or goes on with it, or returns it when it was finished before.
 
     Writes into `model_dir`, each file whole or not at all: `config.json`, `split.json`, `history.csv` and
-    `checkpoint/` after every epoch, and at the end `model.keras` (the epoch with the best validation Dice,
-    in float32) and `manifest.json`. The same folder and configuration after an interruption, even a
-    `kill -9`, resume at the last finished epoch with the same result as an undisturbed run.
+    `checkpoint/` after every epoch, and at the end `model.keras` (in float32, the epoch with the best
+    validation Dice among those on slices of the whole size) and `manifest.json`. The same folder and
+    configuration after an interruption, even a `kill -9`, resume at the last finished epoch with the same
+    result as an undisturbed run.
 
     Raises:
         MetsegError: The folder holds a training with another configuration or other data, another process
@@ -105,11 +106,14 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
     cv2.setNumThreads(1)  # its own threads double the CPU time of a batch, and take it from the network's
     keras.utils.set_random_seed(config.seed)
     with data_parallel(config.devices):
-        model = training_copy(_build(config, precision), image_size=config.image_size)
+        model = training_copy(_build(config, precision))
         model.compile(keras.optimizers.Adam(config.learning_rate), shared_out(LOSSES[config.loss]))
     averaged = AveragedWeights(model, config.ema_momentum)
     checkpoint = Checkpoint(model_dir / "checkpoint", model, averaged)
-    history = checkpoint.restore()
+    # A row older than coarse epochs does not tell its size.
+    history = [
+        {**row, "image_size": row.get("image_size", config.image_size)} for row in checkpoint.restore()
+    ]
     if config.start_from and not history:
         model.set_weights(start_weights(config, data.split, model_dir))
     chosen = partial(
@@ -125,13 +129,19 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
         raise MetsegError(f"no training slice in {config.data_dir} has a lesion; set exclude_empty to False")
     reporter = _EpochReporter(config, model_dir / "progress.json", -(-slices // config.batch_size), history)
 
-    while len(history) < config.epochs and not out_of_patience(history, config.patience):
+    while len(history) < config.epochs and not out_of_patience(history, config):
         epoch = len(history)
         started = time.perf_counter()
+        size = size_of(epoch, config)
+        if epoch == config.coarse_epochs:
+            model.train_function = model.predict_function = (
+                None  # traced anew, as kernels for this size alone
+            )
         model.optimizer.learning_rate = rate = learning_rate_of(epoch, history, config)
         batches = EpochBatches(
             data.cache,
             chosen(epoch=epoch),
+            size=size,
             batch_size=config.batch_size,
             augmentation=config.augmentation,
             seed=config.seed,
@@ -149,9 +159,11 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
         if not math.isfinite(fitted.history["loss"][-1]):
             raise MetsegError(f"the loss is no number in epoch {epoch + 1}; choose a lower learning_rate")
         with averaged.in_place():
-            val_loss, val_dice = validate(model, data.cache, data.cache.rows(data.split.validation), config)
+            rows = data.cache.rows(data.split.validation)
+            val_loss, val_dice = validate(model, data.cache, rows, config, size=size)
         row = {
             "epoch": epoch + 1,
+            "image_size": size,
             "loss": fitted.history["loss"][-1],
             "val_loss": val_loss,
             "val_dice": val_dice,
@@ -162,7 +174,7 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
         # Before the checkpoint: a kill between the two repeats this epoch, and its row is not lost.
         with replacing(model_dir / "history.csv") as unfinished:
             pd.DataFrame(history).to_csv(unfinished, index=False)
-        checkpoint.save(history)
+        checkpoint.save(history, best=best_epoch(history, config))
         reporter.epoch_done(history)
 
     best = _build(config, "float32")
@@ -186,9 +198,11 @@ def _build(config: TrainConfig, precision: str) -> keras.Model:
 
 
 def validate(
-    model: keras.Model, cache: SliceCache, rows: np.ndarray, config: TrainConfig
+    model: keras.Model, cache: SliceCache, rows: np.ndarray, config: TrainConfig, *, size: int | None = None
 ) -> tuple[float, float]:
     """Returns the mean loss and the mean per-patient volume Dice of some slices, on the network's grid.
+
+    The grid has `size` × `size` px; that of the cache if left out.
 
     The loss is over slices of the kind that training draws, in mixed batches, so that it can be held against
     the training loss; the Dice is over all slices. Heads of deep supervision are averaged, as in
@@ -203,8 +217,10 @@ def validate(
     for group in (rows[drawn], rows[~drawn]):
         for start in range(0, len(group), config.batch_size):
             part = group[start : start + config.batch_size]
-            mask_ref = np.asarray(cache.masks[part])
-            prob_map = np.asarray(model.predict_on_batch(cache.network_input(part)))
+            images, mask_ref = cache.network_input(part), np.asarray(cache.masks[part])
+            if size is not None:
+                images, mask_ref = resized(images, mask_ref, size)
+            prob_map = np.asarray(model.predict_on_batch(images))
             prob_map = prob_map[: len(part)]  # several devices predict the batch each, one behind the other
             loss = float(LOSSES[config.loss](mask_ref[..., None].astype(np.float32), prob_map))
             losses += [loss] * len(part)
@@ -232,8 +248,7 @@ class _EpochReporter(keras.callbacks.Callback):
     def epoch_done(self, history: list[dict]) -> None:
         """Tells of a finished epoch, its validation included."""
         self._history = list(history)
-        patience = self._config.patience
-        done = len(history) == self._config.epochs or out_of_patience(history, patience)
+        done = len(history) == self._config.epochs or out_of_patience(history, self._config)
         self._report(len(history) - 1, self._steps, history[-1]["loss"], done=done, at_once=True)
 
     def _report(

@@ -20,7 +20,7 @@ def plain(request, randomised) -> keras.Model:
 
 
 def test_same_network_before_training(plain, batch):
-    fused = training_copy(plain, image_size=16)
+    fused = training_copy(plain)
     kinds = [type(layer) for layer in fused.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert set(kinds) == {FusedBatchNormalization}
     assert len(kinds) == sum(type(layer) is keras.layers.BatchNormalization for layer in plain.layers) > 0
@@ -34,7 +34,7 @@ def test_same_network_before_training(plain, batch):
 
 
 def test_the_copy_shares_no_weight(plain):
-    fused = training_copy(plain, image_size=16)
+    fused = training_copy(plain)
     before = plain.get_weights()
     fused.set_weights([weight + 1 for weight in fused.get_weights()])
     for a, b in zip(plain.get_weights(), before, strict=True):
@@ -42,7 +42,7 @@ def test_the_copy_shares_no_weight(plain):
 
 
 def test_one_step_is_the_same(plain, batch):
-    fused = training_copy(plain, image_size=16, momentum=0.99)  # Keras's own
+    fused = training_copy(plain, momentum=0.99)  # Keras's own
     losses = []
     for model in (plain, fused):
         model.compile(keras.optimizers.SGD(0.01), bce_dice, run_eagerly=True)
@@ -57,7 +57,7 @@ def test_one_step_is_the_same(plain, batch):
 def test_the_same_curve(policy, tolerance, batch):
     """Forty steps of Adam from one seed: what is learned does not depend on the kernels."""
     before, curves = keras.config.dtype_policy(), []
-    for copy in (lambda model: model, partial(training_copy, image_size=16, momentum=0.99)):
+    for copy in (lambda model: model, partial(training_copy, momentum=0.99)):
         keras.utils.set_random_seed(1)
         keras.config.set_dtype_policy(policy)
         try:
@@ -89,7 +89,7 @@ def test_upsampling_is_keras_own(rng, dtype, tolerance, width):
 
 
 def test_weights_go_back_into_the_plain_network(plain, batch):
-    fused = training_copy(plain, image_size=16)
+    fused = training_copy(plain)
     fused.compile(keras.optimizers.Adam(0.01), bce_dice, run_eagerly=True)
     before = fused.predict_on_batch(batch[0])
     fused.train_on_batch(*batch)
@@ -131,7 +131,7 @@ def test_statistics_stay_float32_in_bfloat16(batch):
 def test_momentum_of_the_copy():
     plain = build_model("unet", filters=(4, 8))
     for options, momentum in (({}, 0.9), ({"momentum": 0.5}, 0.5)):
-        fused = training_copy(plain, image_size=16, **options)
+        fused = training_copy(plain, **options)
         layers = [layer for layer in fused.layers if isinstance(layer, FusedBatchNormalization)]
         assert {layer.momentum for layer in layers} == {momentum}
     assert plain.get_layer("unet_down0_0_bn").momentum == 0.99
@@ -145,7 +145,7 @@ def test_the_copy_keeps_the_precision(policy, scaled):
         plain = build_model("unet", filters=(4, 8))
     finally:
         keras.config.set_dtype_policy(before)
-    fused = training_copy(plain, image_size=16)
+    fused = training_copy(plain)
     for a, b in zip(fused.layers[1:], plain.layers[1:], strict=True):  # the first is the image
         assert a.dtype_policy.name == b.dtype_policy.name
     assert fused.dtype_policy.name == policy
@@ -155,7 +155,7 @@ def test_the_copy_keeps_the_precision(policy, scaled):
 
 
 def test_a_fused_network_can_be_saved(batch, tmp_path):
-    fused = training_copy(build_model("unet", filters=(4, 8)), image_size=16)
+    fused = training_copy(build_model("unet", filters=(4, 8)))
     fused.save(tmp_path / "fused.keras")
     loaded = keras.saving.load_model(tmp_path / "fused.keras")
     np.testing.assert_array_equal(loaded.predict_on_batch(batch[0]), fused.predict_on_batch(batch[0]))

@@ -59,9 +59,10 @@ def render(ax) -> None:
 # ---- history ----
 
 
-def history(val_dice) -> pd.DataFrame:
+def history(val_dice, *, coarse: int = 0) -> pd.DataFrame:
     epochs = np.arange(1, len(val_dice) + 1)
-    return pd.DataFrame({"epoch": epochs, "loss": 1 / epochs, "val_loss": 2 / epochs, "val_dice": val_dice})
+    table = pd.DataFrame({"epoch": epochs, "loss": 1 / epochs, "val_loss": 2 / epochs, "val_dice": val_dice})
+    return table.assign(image_size=np.where(epochs <= coarse, 64, 128))
 
 
 def test_history():
@@ -89,6 +90,17 @@ def test_history_of_one_epoch():
 def test_history_keeps_the_first_of_equals():
     axes = plot_history(history([0.5, 0.5, 0.5]), model="unet")
     assert axes[1].lines[1].get_xydata().tolist() == [[1, 0.5]]
+
+
+def test_history_of_two_sizes():
+    axes = plot_history(history([0.2, 0.9, 0.4, 0.5], coarse=2), model="unet")
+    assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["training", "validation"]
+    coarse, whole, border, kept = axes[1].lines
+    assert coarse.get_ydata().tolist() == [0.2, 0.9] and whole.get_ydata().tolist() == [0.4, 0.5]
+    assert border.get_xdata() == [2.5, 2.5]
+    assert kept.get_xydata().tolist() == [[4, 0.5]]  # 0.9 is of another size
+    assert [text.get_text() for text in axes[1].texts] == ["64 px", "kept: 0.500"]
+    render(axes)
 
 
 def test_history_without_any_dice():

@@ -54,7 +54,7 @@ def compiled_network(measurement: Measurement) -> tuple[keras.Model, str, Cost, 
     cost = convolutions(network, measurement.size)
     loss = bce_dice
     if measurement.library == "metseg":  # as `metseg.train` does
-        network, loss = training_copy(network, image_size=measurement.size), shared_out(bce_dice)
+        network, loss = training_copy(network), shared_out(bce_dice)
     network.compile(keras.optimizers.Adam(1e-3), loss)
     return network, precision, cost, cores()
 

@@ -40,14 +40,15 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 class MatmulUpsampling(keras.layers.UpSampling2D):
     """Keras's bilinear upsampling by two, as a product with a matrix for each axis.
 
-    The weights 1/4, 3/4 and 1 are exact in bfloat16; the sums are rounded to it once for each axis. For
-    inputs (B, H, W, C) whose H and W are fixed. Most of the matrix is zeros: on two AVX512 cores the product
-    took 0.7 of the time of Keras's way from 64 px, as much from 128 px, and twice as much from 256 px.
+    The weights 1/4, 3/4 and 1 are exact in bfloat16; the sums are rounded to it once for each axis. Where
+    H and W of the inputs (B, H, W, C) are unknown as the call is traced, it is Keras's way. Most of the
+    matrix is zeros: on two AVX512 cores the product took 0.7 of the time of Keras's way from 64 px, as much
+    from 128 px, and twice as much from 256 px.
     """
 
     def call(self, inputs):
         height, width, channels = inputs.shape[1:]
-        if max(height, width) > _LARGEST:
+        if height is None or width is None or max(height, width) > _LARGEST:
             return super().call(inputs)
         x = keras.ops.reshape(inputs, (-1, width, channels))
         x = keras.ops.matmul(self._weights(width), x)
@@ -66,12 +67,11 @@ def doubling_matrix(n: int) -> np.ndarray:
     return 0.75 * pixel[near] + 0.25 * pixel[far]
 
 
-def training_copy(model: keras.Model, *, image_size: int, momentum: float = 0.9) -> keras.Model:
+def training_copy(model: keras.Model, *, momentum: float = 0.9) -> keras.Model:
     """Returns a copy of a network to train; the weights, in order and shape, are the same.
 
     Args:
         model: A network of Keras's own layers.
-        image_size: Side of its input, px: kernels are chosen better for a size that is known.
         momentum: Of the running mean and variance. Keras's 0.99 needs some 500 steps until they are worth
             validating with, which is longer than a small set's first epochs.
     """
@@ -85,8 +85,7 @@ def training_copy(model: keras.Model, *, image_size: int, momentum: float = 0.9)
             return MatmulUpsampling.from_config(config)
         return type(layer).from_config(config)
 
-    image = keras.Input((image_size, image_size, model.input_shape[-1]), name="image")
-    copy = keras.models.clone_model(model, input_tensors=image, clone_function=swap)
+    copy = keras.models.clone_model(model, clone_function=swap)
     copy.set_weights(model.get_weights())
     copy.dtype_policy = model.dtype_policy  # by it `compile` decides whether to scale a float16 loss
     return copy

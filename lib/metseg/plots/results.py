@@ -1,7 +1,7 @@
 """Figures of numbers: training curves and comparisons."""
 
 from collections.abc import Mapping
-from itertools import cycle
+from itertools import cycle, pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,16 +14,28 @@ from metseg.plots.style import INK, PALE, axes_or_new, colour_of
 
 
 def plot_history(history: pd.DataFrame, *, model: str) -> np.ndarray:
-    """Shows losses and validation Dice against epochs; columns as in `history.csv`."""
+    """Shows losses and validation Dice against epochs; columns as in `history.csv`.
+
+    Where the slices' size changes there is a gap, for a Dice on another size is another figure.
+    """
     axes = plt.subplots(1, 2, figsize=(8, 2.8))[1]
     colour = colour_of(model)
-    axes[0].plot(history.epoch, history.loss, color=colour, label="training")
-    axes[0].plot(history.epoch, history.val_loss, "--", color=colour, label="validation")
+    sizes = list(history.groupby("image_size", sort=False))
+    for k, (_, part) in enumerate(sizes):
+        names = ("training", "validation") if k == 0 else (None, None)
+        axes[0].plot(part.epoch, part.loss, color=colour, label=names[0])
+        axes[0].plot(part.epoch, part.val_loss, "--", color=colour, label=names[1])
+        axes[1].plot(part.epoch, part.val_dice, color=colour)
     axes[0].set(xlabel="epoch", ylabel="loss", title=label_of(model))
     axes[0].legend()
-    axes[1].plot(history.epoch, history.val_dice, color=colour)
-    if history.val_dice.notna().any():
-        best = history.loc[history.val_dice.idxmax()]
+    for (size, _), (_, after) in pairwise(sizes):
+        for ax in axes:
+            ax.axvline(after.epoch.iloc[0] - 0.5, color=INK, linewidth=0.8, linestyle=":")
+        where = (after.epoch.iloc[0] - 0.5, 0.03)
+        axes[1].annotate(f"{size} px", where, (-4, 0), textcoords="offset points", ha="right")
+    last = sizes[-1][1]
+    if last.val_dice.notna().any():
+        best = last.loc[last.val_dice.idxmax()]
         axes[1].plot(best.epoch, best.val_dice, "o", color=colour)
         text, place = f"kept: {best.val_dice:.3f}", (best.epoch, best.val_dice)
         side = "left" if best.epoch < history.epoch.mean() else "right"  # stays within the axes
