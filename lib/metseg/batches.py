@@ -85,11 +85,13 @@ class EpochBatches(keras.utils.PyDataset):
     def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns batch k: (B, S, S, C) float32 in [0, 1] and (B, S, S, 1) float32 in {0, 1}; S is `size`."""
         rows = self._order[k * self._batch_size : (k + 1) * self._batch_size]
-        images, masks = self._cache.network_input(rows), np.array(self._cache.masks[rows])
+        # Shrunk before they are augmented, which costs less the smaller they are.
+        images, masks = resized(
+            self._cache.network_input(rows), np.array(self._cache.masks[rows]), self._size
+        )
         if self._augmentation is not None:
             for place, row in enumerate(rows):
                 rng = np.random.default_rng([*self._seed, row])
                 pair = augment_pair(images[place], masks[place], self._augmentation, rng)
                 images[place], masks[place] = pair
-        images, masks = resized(images, masks, self._size)
         return images, masks[..., None].astype(np.float32)

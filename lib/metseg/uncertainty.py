@@ -1,0 +1,61 @@
+"""How unsure a network is of each pixel, and whether that points at the pixels it gets wrong."""
+
+import numpy as np
+import pandas as pd
+
+_FINE = 1000  # classes of uncertainty that pixels are counted in
+
+
+def entropy(prob_map: np.ndarray) -> np.ndarray:
+    """Returns the entropy of each pixel's probability in bits: 0 where it is sure, 1 where it is 1/2."""
+    p = np.clip(np.asarray(prob_map, np.float32), 1e-6, 1 - 1e-6)
+    return -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+
+
+def count_errors(uncertainty: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Counts pixels, and wrong ones, by their uncertainty; the counts of several scans add up.
+
+    Args:
+        uncertainty: float in [0, 1], any shape.
+        wrong: bool, the same shape: where mask and reference differ.
+
+    Returns:
+        (2, K): all pixels and wrong ones, in K classes of equal width, the most certain first.
+    """
+    place = np.minimum((uncertainty.ravel() * _FINE).astype(int), _FINE - 1)
+    return np.stack([np.bincount(place, weights, _FINE) for weights in (None, wrong.ravel())])
+
+
+def retention(counts: np.ndarray) -> pd.DataFrame:
+    """Returns what is left of the errors if a reader corrects the most uncertain pixels.
+
+    Args:
+        counts: Of `count_errors`, for one scan or summed over several.
+
+    Returns:
+        A row a class, the most uncertain first, and one before them in which nothing is corrected: referred
+        (share of all pixels that the reader sees), errors_left (share of all errors that stay), ideal (the
+        same if every wrong pixel came before every right one). Where uncertainty says nothing, errors_left
+        is 1 − referred.
+
+    Raises:
+        ValueError: There is no wrong pixel.
+
+    Reference:
+        Malinin et al. 2021, "Shifts", arXiv:2107.07455, section 2 (error-retention curves).
+    """
+    pixels, wrong = (np.r_[0, each[::-1].cumsum()] for each in counts)
+    if wrong[-1] == 0:
+        raise ValueError("no pixel is wrong; give scans with errors")
+    table = pd.DataFrame({"referred": pixels / pixels[-1], "errors_left": 1 - wrong / wrong[-1]})
+    return table.assign(ideal=np.maximum(0, 1 - pixels / wrong[-1]))
+
+
+def retention_gain(counts: np.ndarray) -> float:
+    """Returns how far uncertainty comes from saying nothing, 0, to pointing at every error first, 1.
+
+    It is the area between the curve of `retention` and that of chance, as a share of the area for the ideal.
+    """
+    table, (pixels, wrong) = retention(counts), counts.sum(axis=1)
+    won = 0.5 - np.trapezoid(table.errors_left, table.referred)
+    return float(won / (0.5 - wrong / pixels / 2))

@@ -1,0 +1,51 @@
+"""Uncertainty: what it is, and how much it says of errors, by hand."""
+
+import numpy as np
+import pytest
+
+from metseg.uncertainty import count_errors, entropy, retention, retention_gain
+
+
+def test_entropy_by_hand():
+    found = entropy(np.float32([0, 0.25, 0.5, 0.75, 1]))
+    quarter = 0.25 * 2 + 0.75 * np.log2(4 / 3)
+    assert found.dtype == np.float32
+    assert found.tolist() == pytest.approx([0, quarter, 1, quarter, 0], abs=1e-4)
+
+
+def counts_of(uncertainty: list[float], wrong: list[int]) -> np.ndarray:
+    return count_errors(np.float32(uncertainty), np.array(wrong, bool))
+
+
+def at(table, referred: float):
+    (row,) = table[np.isclose(table.referred, referred)].drop_duplicates().itertuples()
+    return row
+
+
+def test_retention_by_hand():
+    counts = counts_of([0.9, 0.7, 0.5, 0.1], [1, 0, 1, 0])
+    table = retention(counts)
+    assert [at(table, share).errors_left for share in (0, 0.25, 0.5, 0.75, 1)] == [1, 0.5, 0.5, 0, 0]
+    assert [at(table, share).ideal for share in (0, 0.25, 0.5, 1)] == [1, 0.5, 0, 0]
+    # By the trapezoid rule; below the ideal lies a triangle of 1/4.
+    ours = 0.5 - 0.25 * ((1 + 0.5) / 2 + (0.5 + 0.5) / 2 + (0.5 + 0) / 2 + 0)
+    assert retention_gain(counts) == pytest.approx(ours / (0.5 - 0.25))
+
+
+def test_scans_add_up():
+    u, wrong = np.float32([0.9, 0.2, 0.4, 1.0]), np.array([1, 0, 0, 1], bool)
+    parts = count_errors(u[:2], wrong[:2]) + count_errors(u[2:], wrong[2:])
+    np.testing.assert_array_equal(parts, count_errors(u, wrong))
+    assert parts.sum(axis=1).tolist() == [4, 2]
+
+
+@pytest.mark.parametrize(
+    ("uncertainty", "gain"), [([0.9, 0.8, 0.2, 0.1], 1), ([0.5] * 4, 0), ([0.1, 0.2, 0.8, 0.9], -1)]
+)
+def test_gain_from_the_worst_to_the_best(uncertainty, gain):
+    assert retention_gain(counts_of(uncertainty, [1, 1, 0, 0])) == pytest.approx(gain)
+
+
+def test_nothing_wrong():
+    with pytest.raises(ValueError, match="no pixel is wrong"):
+        retention(counts_of([0.1], [0]))
