@@ -45,6 +45,13 @@ def test_the_best_epoch_is_one_of_the_whole_size(dice, best, stops):
     assert out_of_patience(history(*dice), COARSE) == stops
 
 
+def test_the_cosine_begins_anew_on_the_whole_size():
+    config = tiny_config("x", epochs=6, coarse_epochs=2, image_size=32, learning_rate=0.8)
+    assert [learning_rate_of(epoch, [], config) for epoch in range(6)] == pytest.approx(
+        [0.8, 0.4, 0.4, 0.2 * (1 + math.sqrt(0.5)), 0.2, 0.2 * (1 - math.sqrt(0.5))]
+    )
+
+
 def test_learning_rates_by_hand():
     cosine = tiny_config("x", epochs=4, learning_rate=0.8, schedule="cosine")
     assert [learning_rate_of(epoch, [], cosine) for epoch in range(5)] == pytest.approx(

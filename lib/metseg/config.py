@@ -28,8 +28,8 @@ class TrainConfig(BaseModel):
         coarse_epochs: So many of them, the first, see slices of half the side: a step costs a quarter there.
         batch_size: Slices a step.
         learning_rate: Adam's at the start.
-        schedule: `cosine` falls to zero over all epochs; `plateau` halves after 5 epochs without a better
-            validation Dice; `constant` stays.
+        schedule: `cosine` falls to zero, after coarse epochs once more from half the rate; `plateau` halves
+            after 5 epochs without a better validation Dice; `constant` stays.
         ema_momentum: What a moving average of the weights keeps in each step (`AveragedWeights`); the average
             is what is validated and served. 0 takes the weights as they are after an epoch.
         patience: Epochs without a better validation Dice after which training stops, coarse ones aside;
