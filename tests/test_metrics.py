@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from metseg.metrics import LesionCounts, detect_lesions, dice, evaluate_case, hd95, precision, recall
+from metseg.metrics import (
+    LesionCounts,
+    detect_lesions,
+    dice,
+    evaluate_case,
+    hd95,
+    match_lesions,
+    precision,
+    recall,
+)
 
 NAN = float("nan")
 
@@ -171,6 +180,30 @@ def test_lesions_found_missed_and_invented():
     mask_ref = mask("##....", "......", "....#.", "......")
     mask_pred = mask(".#....", "......", "......", "..#..#")
     assert detect_lesions(mask_ref, mask_pred) == LesionCounts(reference=2, detected=1, false_positive=2)
+
+
+def test_lesions_matched_by_hand():
+    mask_ref = mask("##....", "......", "###.#.", "......")
+    mask_pred = mask(".#....", "......", "#.#.#.", "..#..#")
+    # The row of three is touched twice, by one pixel and by two; the last one grows over its border.
+    table = match_lesions(mask_ref, mask_pred)
+    assert table.false_positive.tolist() == [False] * 3
+    assert table.voxels.tolist() == [2, 3, 1] and table.found.all()
+    assert table.dice.tolist() == pytest.approx([2 * 1 / (2 + 1), 2 * 2 / (3 + 3), 2 * 1 / (1 + 2)])
+
+
+def test_lesions_missed_and_invented_are_listed():
+    table = match_lesions(mask("##..", "....", "...."), mask("....", "....", ".###"))
+    assert table.to_numpy().tolist() == [
+        [False, 2, False, 0.0],
+        [True, 3, False, pytest.approx(NAN, nan_ok=True)],
+    ]
+    assert match_lesions(EMPTY, EMPTY).empty
+
+
+def test_one_prediction_over_two_lesions_counts_for_both():
+    table = match_lesions(mask("#.#"), mask("###"))
+    assert table.dice.tolist() == pytest.approx([2 / 4, 2 / 4])
 
 
 def test_lesions_touching_at_corners_are_one():

@@ -175,6 +175,19 @@ def test_flip_average_is_the_models_own_choice(copy, predictor):
     np.testing.assert_array_equal(flipping.mask(image), flipping.prob_map(image) >= 0.5)
 
 
+@pytest.mark.parametrize("flips", [False, True])
+def test_doubt_is_what_the_mirrored_slice_says_against_it(copy, flips):
+    image = scan(2, 32, 32)
+    change_description(copy, flip_average=flips)
+    predictor = Predictor(copy)
+    plain = predictor.prob_map(image, flip_average=False)
+    mirrored = predictor.prob_map(image[:, :, ::-1], flip_average=False)[:, :, ::-1]
+    prob_map, doubt = predictor.doubted(image)
+    np.testing.assert_array_equal(prob_map, predictor.prob_map(image))
+    assert doubt.dtype == np.float32 and doubt.max() > 0.01
+    np.testing.assert_allclose(doubt, np.abs(plain - mirrored), atol=1e-5)
+
+
 class CountingEngine:
     """Stands in for an engine, and notes how many of its runs overlap and which shall take all cores."""
 

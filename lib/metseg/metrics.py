@@ -193,6 +193,37 @@ def detect_lesions(mask_ref: np.ndarray, mask_pred: np.ndarray, *, min_overlap: 
     return LesionCounts(n_ref, int((found >= min_overlap).sum()), int((touching == 0).sum()))
 
 
+def match_lesions(mask_ref: np.ndarray, mask_pred: np.ndarray) -> pd.DataFrame:
+    """Sets each reference lesion against the predicted ones that it touches, and lists those that touch none.
+
+    Args:
+        mask_ref: reference, bool, any shape; lesions as in `detect_lesions`.
+        mask_pred: prediction, bool, same shape.
+
+    Returns:
+        A row a lesion: false_positive (predicted, and touching no reference lesion), voxels (its own), found
+        (whether a reference lesion is predicted in a voxel or more), dice (of a reference lesion and all
+        predicted lesions that touch it, taken together; 0 for a missed one, nan for a false positive).
+
+    Reference:
+        Maier-Hein, Reinke et al. (2024), Metrics Reloaded: object detection by overlap.
+    """
+    mask_ref, mask_pred = _checked(mask_ref, mask_pred)
+    labels_ref, labels_pred = label_lesions(mask_ref), label_lesions(mask_pred)
+    sizes_ref, sizes_pred = np.bincount(labels_ref.ravel()), np.bincount(labels_pred.ravel())
+    both = mask_ref & mask_pred
+    pairs, overlaps = np.unique(np.stack([labels_ref[both], labels_pred[both]]), axis=1, return_counts=True)
+    rows = []
+    for k in range(1, len(sizes_ref)):
+        touched = pairs[0] == k
+        tp, pred = overlaps[touched].sum(), sizes_pred[pairs[1][touched]].sum()
+        score = float(dice_from_counts(sizes_ref[k], pred, tp, empty=np.nan))
+        rows.append((False, int(sizes_ref[k]), bool(tp > 0), score))
+    for k in set(range(1, len(sizes_pred))) - set(pairs[1].tolist()):
+        rows.append((True, int(sizes_pred[k]), False, np.nan))
+    return pd.DataFrame(rows, columns=["false_positive", "voxels", "found", "dice"])
+
+
 def evaluate_case(
     mask_ref: np.ndarray, mask_pred: np.ndarray, *, spacing_mm: tuple[float, float, float] | None
 ) -> tuple[dict, pd.DataFrame]:

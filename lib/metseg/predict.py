@@ -129,6 +129,20 @@ class Predictor:
                 slices = preprocess_volume(image, self._preprocessing, view, over=pool.map)
                 return np.stack(list(pool.map(partial(segment, slices), range(len(image)))))
 
+    def doubted(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the lesion probability of each pixel, and how far the mirrored slice speaks against it.
+
+        Args:
+            image: As for `prob_map`.
+
+        Returns:
+            `prob_map`, and float32 in [0, 1] of the same shape: the distance between the probabilities of the
+            slice and of its mirror image, left and right exchanged.
+        """
+        plain = self.prob_map(image, flip_average=False)
+        both = self.prob_map(image, flip_average=True)
+        return both if self.flip_average else plain, np.minimum(2 * np.abs(both - plain), 1)
+
     def gate_maps(self, image: np.ndarray) -> list[np.ndarray]:
         """Returns where the attention gates let features pass, coarsest gate first.
 

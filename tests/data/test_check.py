@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from metseg.data.check import check_data
-from metseg.data.provenance import LGG, OWN, PHANTOM, provenance_of
+from metseg.data.provenance import LGG, OWN, PHANTOM, institution_of, provenance_of
 from metseg.errors import MetsegError
 
 CASE = "TCGA_CS_0001_19990101"
@@ -204,3 +204,8 @@ def test_a_tiff_of_another_name_is_noted_for_it_will_not_be_used(tmp_path, write
     tifffile.imwrite(tmp_path / "brain.tif", np.zeros((4, 4), np.uint8))
     (note,) = check_data(tmp_path).notes
     assert note.startswith("1 TIFF files are not named <case>_<slice>.tif") and note.endswith("brain.tif")
+
+
+def test_an_institution_is_told_by_the_name():
+    assert institution_of("TCGA_DU_1234_20000101") == "DU"
+    assert institution_of("PHANTOM_0001_20000101") == institution_of("TCGA_XX_1") == "unknown"

@@ -36,6 +36,12 @@ OWN = Provenance(
 )
 
 
+def institution_of(case_id: str) -> str:
+    """Returns where an LGG scan comes from, by the code in its name; "unknown" for other scans."""
+    found = _LGG_CASE.match(case_id)
+    return found[1] if found else "unknown"
+
+
 def provenance_of(case_ids: Iterable[str]) -> Provenance:
     """Tells a data set by the names of its scans; one LGG scan is enough to carry its caution and licence."""
     case_ids = list(case_ids)

@@ -1,0 +1,152 @@
+"""Where a network fails: held-out patients by group, lesions by size, its probabilities and its doubts."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from metseg.calibration import LEAST, count_pixels
+from metseg.data.cases import Case, CaseFiles, load_case
+from metseg.data.images import CHANNELS
+from metseg.data.provenance import institution_of
+from metseg.evaluate import unseen_cases
+from metseg.metrics import dice, match_lesions
+from metseg.postprocess import drop_minor, postprocess
+from metseg.predict import Predictor
+from metseg.statistics import bootstrap_interval
+from metseg.uncertainty import count_errors, entropy
+
+SIZES = (100, 1_000, 10_000)  # voxels, between classes of lesions
+
+
+class ErrorAnalysis(NamedTuple):
+    """What one pass over a network's held-out scans shows.
+
+    Attributes:
+        scans: A row a scan: patient_id, case_id, dice, ref_voxels, institution, missing (channels that only
+            repeat another one, for the sequence was not taken; "none" if there is none).
+        lesions: Rows of `match_lesions` with patient_id.
+        pixels: `count_pixels` of all scans.
+        doubts: {measure of uncertainty: `count_errors` of all scans}; counted are the pixels that
+            `calibration` counts.
+    """
+
+    scans: pd.DataFrame
+    lesions: pd.DataFrame
+    pixels: np.ndarray
+    doubts: dict[str, np.ndarray]
+
+
+def analyse_errors(
+    folders: Sequence[Path],
+    cases: Iterable[CaseFiles],
+    *,
+    on_case: Callable[[int, int], None] = lambda k, n: None,
+) -> ErrorAnalysis:
+    """Segments the scans that networks have not seen, and looks at what went wrong.
+
+    Args:
+        folders: Folders of exported models: of one, or of the folds of a cross-validation.
+        cases: Cases, those of their held-out patients among them.
+        on_case: Called with (finished, of) after each scan.
+
+    Raises:
+        MetsegError: A model has seen all of these patients.
+    """
+    cases = list(cases)
+    unseen = [(folder, files) for folder in folders for files in unseen_cases(cases, folder)]
+    predictors = {folder: Predictor(folder) for folder in folders}
+    scans, lesions, pixels, doubts = [], [], [], []
+    for k, (folder, files) in enumerate(unseen):
+        case, predictor = load_case(files), predictors[folder]
+        prob_map, disagreement = predictor.doubted(case.image)
+        mask = drop_minor(postprocess(prob_map, predictor.postprocessing), predictor.min_volume_share)
+        scans.append(
+            {
+                "patient_id": case.patient_id,
+                "case_id": case.case_id,
+                "dice": dice(case.mask, mask, empty=np.nan),
+                "ref_voxels": int(case.mask.sum()),
+                "institution": institution_of(case.case_id),
+                "missing": ", ".join(missing_channels(case)) or "none",
+            }
+        )
+        lesions.append(match_lesions(case.mask, mask).assign(patient_id=case.patient_id))
+        pixels.append(count_pixels(prob_map, case.mask))
+        counted = case.mask | mask | (prob_map >= LEAST)
+        wrong = (case.mask != mask)[counted]
+        measures = {"entropy": entropy(prob_map), "disagreement of mirrored slices": disagreement}
+        doubts.append({name: count_errors(each[counted], wrong) for name, each in measures.items()})
+        on_case(k + 1, len(unseen))
+    return ErrorAnalysis(
+        pd.DataFrame(scans),
+        pd.concat(lesions, ignore_index=True),
+        sum(pixels),
+        {name: sum(each[name] for each in doubts) for name in doubts[0]},
+    )
+
+
+def missing_channels(case: Case) -> list[str]:
+    """Returns the channels in which another one stands in, as the LGG set does for a missing sequence."""
+    flair = case.image[..., CHANNELS.index("FLAIR")]
+    return [
+        name
+        for channel, name in enumerate(CHANNELS)
+        if name != "FLAIR" and np.array_equal(case.image[..., channel], flair)
+    ]
+
+
+def dice_by(scans: pd.DataFrame, group: str) -> pd.DataFrame:
+    """Returns a row a group, indexed by it: patients, dice_mean with its bootstrap interval, dice_median.
+
+    Args:
+        scans: `ErrorAnalysis.scans`; scans without a Dice are left out.
+        group: The column to group by.
+    """
+    rows = {}
+    for name, part in scans.dropna(subset="dice").groupby(group, observed=True):
+        by_patient = part.groupby("patient_id").dice.mean()
+        low, high = bootstrap_interval(by_patient)
+        rows[name] = {
+            "patients": len(by_patient),
+            "dice_mean": by_patient.mean(),
+            "dice_mean_low": low,
+            "dice_mean_high": high,
+            "dice_median": by_patient.median(),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(group)
+
+
+def by_lesion_size(lesions: pd.DataFrame, sizes: Sequence[int] = SIZES) -> pd.DataFrame:
+    """Returns a row a class of lesions by size in voxels, and one for all of them.
+
+    Args:
+        lesions: Rows of `match_lesions`.
+        sizes: Voxels between the classes; a lesion of just as many is of the larger class.
+
+    Returns:
+        Indexed by class: lesions, sensitivity, dice (mean over the lesions, a missed one counting 0),
+        false_positives (by the size of what was predicted), f1 = 2·found / (2·found + missed + false
+        positives); nan where a class has none to tell by.
+    """
+    edges = [0, *sizes, np.inf]
+    names = [f"< {sizes[0]:,}", *(f"{a:,} to {b:,}" for a, b in zip(sizes, sizes[1:], strict=False))]
+    names.append(f"≥ {sizes[-1]:,}")
+    place = np.digitize(lesions.voxels, edges) - 1
+    parts = {name: lesions[place == k] for k, name in enumerate(names)} | {"all": lesions}
+    return pd.DataFrame({name: _row(part) for name, part in parts.items()}).T.rename_axis("voxels")
+
+
+def _row(lesions: pd.DataFrame) -> dict[str, float]:
+    reference = lesions[~lesions.false_positive]
+    found, invented = int(reference.found.sum()), int(lesions.false_positive.sum())
+    of = len(reference) + found + invented  # 2·found + missed + invented
+    return {
+        "lesions": len(reference),
+        "sensitivity": reference.found.mean() if len(reference) else np.nan,
+        "dice": reference.dice.mean() if len(reference) else np.nan,
+        "false_positives": invented,
+        "f1": 2 * found / of if of else np.nan,
+    }

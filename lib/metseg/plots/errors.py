@@ -1,0 +1,89 @@
+"""Figures of where a network fails, and of how much its probabilities can be trusted."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from metseg.plots.style import FLAIR, INK, PALE, PREDICTION, REFERENCE, axes_or_new, outline, picture
+
+_LINES = ("-", "--", ":", "-.")
+
+
+def plot_dice_by_group(scans: pd.DataFrame, group: str, ax: Axes | None = None) -> Axes:
+    """Shows the volume Dice of each scan by group, and each group's median and size."""
+    scans = scans.dropna(subset="dice")
+    order = sorted(scans[group].unique())
+    ax = axes_or_new(ax, (1.5 + 0.9 * len(order), 2.8))
+    sns.stripplot(scans, x=group, y="dice", order=order, color=INK, size=4, jitter=0.15, alpha=0.7, ax=ax)
+    for x, name in enumerate(order):
+        median = scans.dice[scans[group] == name].median()
+        ax.plot([x - 0.25, x + 0.25], [median] * 2, color=INK, linewidth=1.8)
+    counts = scans[group].value_counts()
+    ax.set_xticks(range(len(order)), [f"{name}\nn = {counts[name]}" for name in order])
+    ax.set(xlabel=group, ylabel="volume Dice", ylim=(-0.02, 1.02))
+    return ax
+
+
+def plot_reliability(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+    """Shows the share of lesion against probability; {label: table of `calibration.reliability`}."""
+    ax = axes_or_new(ax, (3.4, 3.4))
+    ax.plot([0, 1], [0, 1], color=PALE, linewidth=1)
+    for (label, table), line in zip(tables.items(), _LINES, strict=False):
+        ax.plot(table.probability, table.lesion_share, line, marker="o", markersize=4, color=INK, label=label)
+    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="probability", ylabel="share that is lesion")
+    ax.legend(loc="upper left")
+    return ax
+
+
+def plot_retention(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+    """Shows which errors stay when the most uncertain pixels are corrected; {label: table of `retention`}."""
+    ax = axes_or_new(ax, (4.2, 3.2))
+    ax.plot([0, 1], [1, 0], color=PALE, linewidth=1, label="chance")
+    ideal = next(iter(tables.values()))
+    ax.fill_between(ideal.referred, ideal.ideal, color=PALE, alpha=0.4, linewidth=0, label="ideal")
+    for (label, table), line in zip(tables.items(), _LINES, strict=False):
+        ax.plot(table.referred, table.errors_left, line, color=INK, label=label)
+    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of pixels that a reader corrects")
+    ax.set_ylabel("share of errors left")
+    ax.legend()
+    return ax
+
+
+class CasePicture(NamedTuple):
+    """A slice and what a network makes of it, all (H, W) but the image.
+
+    Attributes:
+        title: Stands over the slice.
+        image: (H, W, 3) uint8.
+        mask_ref, mask_pred: bool.
+        maps: {title: float in [0, 1]}, shown as heat maps.
+    """
+
+    title: str
+    image: np.ndarray
+    mask_ref: np.ndarray
+    mask_pred: np.ndarray
+    maps: Mapping[str, np.ndarray]
+
+
+def plot_case_pictures(cases: Sequence[CasePicture], *, channel: int = FLAIR) -> np.ndarray:
+    """Shows a row a case: the slice with both contours, then its maps on one scale from 0 to 1."""
+    columns = 1 + max(len(case.maps) for case in cases)
+    axes = plt.subplots(len(cases), columns, figsize=(1.75 * columns, 1.95 * len(cases)), squeeze=False)[1]
+    for row, case in zip(axes, cases, strict=True):
+        for ax in row:
+            ax.set_axis_off()
+        picture(row[0], case.image[..., channel], case.title)
+        row[0].title.set_fontsize(7)
+        outline(row[0], case.mask_ref, REFERENCE)
+        outline(row[0], case.mask_pred, PREDICTION)
+        for ax, (name, values) in zip(row[1:], case.maps.items(), strict=False):
+            shown = ax.imshow(values, cmap="cividis", vmin=0, vmax=1)
+            ax.set_title(name, fontsize=7)
+    axes[0, 0].figure.colorbar(shown, ax=axes, shrink=0.6)
+    return axes

@@ -1,0 +1,65 @@
+"""Figures of errors: what they show, and that they can be drawn."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from metseg.plots.errors import (
+    CasePicture,
+    plot_case_pictures,
+    plot_dice_by_group,
+    plot_reliability,
+    plot_retention,
+)
+
+pytestmark = pytest.mark.usefixtures("never_saved")
+
+
+def draw(axes) -> None:
+    np.ravel(axes)[0].figure.canvas.draw()
+
+
+def test_dice_by_group():
+    scans = pd.DataFrame({"dice": [0.2, 0.4, 0.9, np.nan], "institution": ["HT", "HT", "CS", "FG"]})
+    ax = plot_dice_by_group(scans, "institution")
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["CS\nn = 1", "HT\nn = 2"]
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[0.9, 0.9], [pytest.approx(0.3)] * 2]
+    draw(ax)
+
+
+def test_reliability():
+    tables = {
+        name: pd.DataFrame({"probability": [0.1, 0.9], "lesion_share": shares})
+        for name, shares in (("as trained", [0.3, 0.8]), ("temperature 1.5", [0.1, 0.9]))
+    }
+    ax = plot_reliability(tables)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == list(tables)
+    assert ax.lines[1].get_xydata().tolist() == [[0.1, 0.3], [0.9, 0.8]]
+    assert ax.lines[1].get_linestyle() != ax.lines[2].get_linestyle()
+    draw(ax)
+
+
+def test_retention():
+    table = pd.DataFrame({"referred": [0, 0.5, 1], "errors_left": [1, 0.2, 0], "ideal": [1, 0, 0]})
+    ax = plot_retention({"entropy": table})
+    assert ax.lines[1].get_xydata().tolist() == [[0, 1], [0.5, 0.2], [1, 0]]
+    assert {text.get_text() for text in ax.get_legend().get_texts()} == {"chance", "ideal", "entropy"}
+    draw(ax)
+
+
+def test_case_pictures():
+    mask = np.zeros((8, 8), bool)
+    mask[2:4, 2:4] = True
+    image, prob_map = np.full((8, 8, 3), 90, np.uint8), np.full((8, 8), 0.3)
+    cases = [
+        CasePicture("worst", image, mask, ~mask, {"probability": prob_map, "gate": prob_map}),
+        CasePicture("best", image, mask, mask, {"probability": prob_map}),
+    ]
+    axes = plot_case_pictures(cases)
+    assert axes.shape == (2, 3)
+    assert [ax.get_title() for ax in axes[:, 0]] == ["worst", "best"] or axes[0, 0].get_title(
+        "left"
+    ) == "worst"
+    assert [len(ax.images) for ax in axes.flat] == [1, 1, 1, 1, 1, 0]
+    assert axes[0, 1].images[0].get_clim() == (0, 1)
+    draw(axes)

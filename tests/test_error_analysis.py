@@ -1,0 +1,123 @@
+"""Error analysis: on a network that marks bright pixels, so that every mask is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_runs import write_bright_model
+from tiny_scans import write_case
+
+from metseg.data.cases import Case, find_cases
+from metseg.error_analysis import analyse_errors, by_lesion_size, dice_by, missing_channels
+from metseg.errors import MetsegError
+
+SHAPE = (2, 32, 32)
+
+
+def image_of(*regions: tuple) -> np.ndarray:
+    """Grey 40 in all channels but the post-contrast one, 255 in the regions."""
+    image = np.full((*SHAPE, 3), 40, np.uint8)
+    image[..., 2] = 41
+    for region in regions:
+        image[region] = 255
+    return image
+
+
+def mask_of(region: tuple) -> np.ndarray:
+    mask = np.zeros(SHAPE, bool)
+    mask[region] = True
+    return mask
+
+
+LEFT, RIGHT = (0, slice(4, 8), slice(4, 8)), (1, slice(10, 12), slice(20, 22))
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory) -> Path:
+    """One lesion found and a false positive, one lesion missed, and a patient whom the network has seen."""
+    folder = tmp_path_factory.mktemp("scans")
+    write_case(folder, "TCGA_CS_0001_20000101", image_of(LEFT, RIGHT), mask_of(LEFT))
+    write_case(folder, "TCGA_HT_0002_20000101", image_of(), mask_of(RIGHT))
+    write_case(folder, "TCGA_HT_0003_20000101", image_of(LEFT), mask_of(LEFT))
+    return folder
+
+
+def test_scans_lesions_and_counts_by_hand(scans, tmp_path):
+    model, calls = write_bright_model(tmp_path, seen=("TCGA_HT_0003",)), []
+    found = analyse_errors([model], find_cases(scans), on_case=lambda k, n: calls.append((k, n)))
+    assert calls == [(1, 2), (2, 2)]
+    assert found.scans.case_id.tolist() == ["TCGA_CS_0001_20000101", "TCGA_HT_0002_20000101"]
+    assert found.scans.dice.tolist() == [pytest.approx(2 * 16 / (16 + 20)), 0]
+    assert found.scans.ref_voxels.tolist() == [16, 4]
+    assert found.scans.institution.tolist() == ["CS", "HT"]
+    assert found.scans.missing.tolist() == ["pre-contrast"] * 2
+    lesions = found.lesions[["patient_id", "false_positive", "voxels", "found"]]
+    assert lesions.to_numpy().tolist() == [
+        ["TCGA_CS_0001", False, 16, True],
+        ["TCGA_CS_0001", True, 4, False],
+        ["TCGA_HT_0002", False, 4, False],
+    ]
+    # 16 pixels rightly sure, 4 wrongly, 4 missed for sure; all else is surely no lesion and not counted.
+    assert found.pixels.sum(axis=1).tolist() == pytest.approx([24, 20, 20], abs=1e-3)
+    assert {name: counts.sum(axis=1).tolist() for name, counts in found.doubts.items()} == {
+        "entropy": [24, 8],
+        "disagreement of mirrored slices": [24, 8],
+    }
+
+
+def test_folds_score_whom_they_held_out(scans, tmp_path):
+    patients = ["TCGA_CS_0001", "TCGA_HT_0002", "TCGA_HT_0003"]
+    folders = [
+        write_bright_model(tmp_path / str(k), seen=tuple(p for p in patients if p != held_out))
+        for k, held_out in enumerate(patients)
+    ]
+    found = analyse_errors(folders, find_cases(scans))
+    assert found.scans.patient_id.tolist() == patients
+    assert found.scans.dice.tolist()[2] == 1
+
+
+def test_all_seen_is_refused(scans, tmp_path):
+    seen = ("TCGA_CS_0001", "TCGA_HT_0002", "TCGA_HT_0003")
+    with pytest.raises(MetsegError, match="was trained or chosen on all of these patients"):
+        analyse_errors([write_bright_model(tmp_path, seen=seen)], find_cases(scans))
+
+
+@pytest.mark.parametrize(
+    ("channels", "missing"),
+    [((1, 2, 3), []), ((2, 2, 3), ["pre-contrast"]), ((2, 2, 2), ["pre-contrast", "post-contrast"])],
+)
+def test_a_channel_that_repeats_flair_is_missing(channels, missing):
+    image = np.tile(np.uint8(channels), (1, 4, 4, 1))
+    case = Case(image, np.zeros((1, 4, 4), bool), (1,), None, "p", "p_1")
+    assert missing_channels(case) == missing
+
+
+def test_dice_by_group_by_hand():
+    scans = pd.DataFrame(
+        {
+            "patient_id": ["a", "b", "b", "c", "d"],
+            "dice": [0.5, 0.6, 1.0, 0.2, np.nan],  # b has two scans: 0.8
+            "institution": ["CS", "CS", "CS", "HT", "FG"],
+        }
+    )
+    table = dice_by(scans, "institution")
+    assert table.index.tolist() == ["CS", "HT"] and table.patients.tolist() == [2, 1]
+    assert table.dice_mean.tolist() == pytest.approx([0.65, 0.2])
+    assert table.dice_median.tolist() == pytest.approx([0.65, 0.2])
+    assert table.dice_mean_low["CS"] == pytest.approx(0.5) and np.isnan(table.dice_mean_low["HT"])
+
+
+def test_lesion_sizes_by_hand():
+    lesions = pd.DataFrame(
+        [(False, 9, False, 0.0), (False, 10, True, 0.5), (False, 99, True, 0.9), (True, 3, False, np.nan)],
+        columns=["false_positive", "voxels", "found", "dice"],
+    )
+    table = by_lesion_size(lesions, sizes=(10, 100))
+    assert table.index.tolist() == ["< 10", "10 to 100", "≥ 100", "all"]
+    assert table.lesions.tolist() == [1, 2, 0, 3]
+    assert table.false_positives.tolist() == [1, 0, 0, 1]
+    assert table.sensitivity.tolist() == pytest.approx([0, 1, np.nan, 2 / 3], nan_ok=True)
+    assert table.dice.tolist() == pytest.approx([0, 0.7, np.nan, 1.4 / 3], nan_ok=True)
+    # 2·found / (2·found + missed + false positives)
+    assert table.f1.tolist() == pytest.approx([0, 1, np.nan, 4 / (4 + 1 + 1)], nan_ok=True)
