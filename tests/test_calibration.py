@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from metseg.calibration import (
+    at_temperature,
     count_pixels,
     expected_calibration_error,
     fit_temperature,
@@ -47,6 +48,13 @@ def test_temperature_by_hand(p, temperature, expected):
     assert with_temperature(p, temperature) == pytest.approx(expected)
 
 
+def test_counts_at_another_temperature_by_hand():
+    counts = at_temperature(counts_of([0.8, 0.8, 0.5], [1, 0, 1]), 2)
+    assert counts.sum(axis=1).tolist() == pytest.approx([3, 2 * 2 / 3 + 0.5, 2])
+    table = reliability(counts)
+    assert table.probability.tolist() == pytest.approx([0.5, 2 / 3]) and table.pixels.tolist() == [1, 2]
+
+
 def test_temperature_leaves_a_half_and_the_order():
     p = np.linspace(0, 1, 101)
     for temperature in (0.2, 3):
@@ -64,5 +72,6 @@ def test_a_temperature_is_found_again(temperature):
     said = with_temperature(truth, 1 / temperature)
     counts = count_pixels(said, lesion)
     assert fit_temperature(counts) == pytest.approx(temperature, rel=0.05)
+    assert expected_calibration_error(at_temperature(counts, temperature)) < 0.01
     cooled = count_pixels(with_temperature(said, temperature), lesion)
     assert expected_calibration_error(cooled) < 0.01

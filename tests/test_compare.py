@@ -56,7 +56,7 @@ def test_summarise_by_hand():
     assert summary["recall"] == pytest.approx((1 + 1 / 2) / 2)
     # small: distances 0 and 1 from the reference, position 0.95; big: 0
     assert (summary["hd95_median"], summary["hd95_unit"]) == (pytest.approx(0.95 / 2), "px")
-    assert (summary["n_hd95_infinite"], summary["lesion_sensitivity"]) == (0, 1.0)
+    assert (summary["n_hd95_infinite"], summary["lesion_sensitivity"], summary["lesion_f1"]) == (0, 1.0, 1.0)
     assert summary["false_positives_per_patient"] == 0.0
 
 
@@ -69,6 +69,7 @@ def test_summarise_complete_miss_and_false_alarm():
     assert summary["recall"] == pytest.approx((1 + 0) / 2)  # the healthy patient has no recall
     assert (summary["n_hd95_infinite"], summary["hd95_median"]) == (2, math.inf)
     assert summary["lesion_sensitivity"] == 0.5
+    assert summary["lesion_f1"] == 2 * 1 / (2 * 1 + 1 + 2)  # one found, one missed, two invented
     assert summary["false_positives_per_patient"] == pytest.approx(2 / 3)
 
 
@@ -83,6 +84,7 @@ def test_a_miss_improves_no_column():
         "precision",
         "recall",
         "lesion_sensitivity",
+        "lesion_f1",
     ]:
         assert missed[key] < found[key], key
     assert missed["hd95_median"] > found["hd95_median"]
@@ -97,7 +99,8 @@ def test_healthy_patient_left_alone_is_dropped_and_counted():
 
 def test_no_lesion_anywhere():
     summary = summarise(*model_tables(("healthy", "scan1", ["........"], ["........"])), **FEW)
-    for key in ("dice_mean", "pooled_dice", "tumour_slice_dice", "precision", "recall", "lesion_sensitivity"):
+    undefined = ["dice_mean", "pooled_dice", "tumour_slice_dice", "precision", "recall"]
+    for key in (*undefined, "lesion_sensitivity", "lesion_f1"):
         assert math.isnan(summary[key]), key
     assert summary["slice_dice_empty1"] == 1.0
 

@@ -34,6 +34,7 @@ DEFINITIONS: dict[str, str] = {
     "hd95_unit": "Unit of hd95_median: mm, px (voxels, spacing unknown), or mixed (then it is left out).",
     "n_hd95_infinite": "Patients with a scan in which exactly one of reference and prediction is empty.",
     "lesion_sensitivity": "Share of all reference lesions that the prediction overlaps in a voxel or more.",
+    "lesion_f1": "2·found / (2·found + missed + false positives), over all lesions of all patients.",
     "false_positives_per_patient": "Predicted lesions that overlap no reference lesion, per patient.",
 }
 
@@ -140,8 +141,14 @@ def summarise(
         "hd95_unit": str(units[0]) if len(units) == 1 else "mixed",
         "n_hd95_infinite": int(np.isinf(patients["hd95"]).sum()),
         "lesion_sensitivity": float(total.lesions_detected / (total.lesions_ref or np.nan)),
+        "lesion_f1": float(2 * total.lesions_detected / (_twice_found_and_wrong(total) or np.nan)),
         "false_positives_per_patient": float(total.lesions_false_positive / len(patients)),
     }
+
+
+def _twice_found_and_wrong(total: pd.Series) -> int:
+    """Returns 2·found + missed + false positives."""
+    return int(total.lesions_ref + total.lesions_detected + total.lesions_false_positive)
 
 
 def predict_nothing_score(per_slice: pd.DataFrame) -> float:

@@ -12,10 +12,12 @@ from metseg.data.cases import Case, CaseFiles, load_case
 from metseg.data.images import CHANNELS
 from metseg.data.provenance import institution_of
 from metseg.evaluate import unseen_cases
+from metseg.files import replacing
 from metseg.metrics import dice, match_lesions
 from metseg.postprocess import drop_minor, postprocess
 from metseg.predict import Predictor
 from metseg.statistics import bootstrap_interval
+from metseg.tuning import validation_cases
 from metseg.uncertainty import count_errors, entropy
 
 SIZES = (100, 1_000, 10_000)  # voxels, between classes of lesions
@@ -25,8 +27,9 @@ class ErrorAnalysis(NamedTuple):
     """What one pass over a network's held-out scans shows.
 
     Attributes:
-        scans: A row a scan: patient_id, case_id, dice, ref_voxels, institution, missing (channels that only
-            repeat another one, for the sequence was not taken; "none" if there is none).
+        scans: A row a scan: patient_id, case_id, fold (place of the network that segmented it), dice,
+            ref_voxels, institution, missing (channels that only repeat FLAIR, for the sequence was not taken;
+            "none" if there is none).
         lesions: Rows of `match_lesions` with patient_id.
         pixels: `count_pixels` of all scans.
         doubts: {measure of uncertainty: `count_errors` of all scans}; counted are the pixels that
@@ -56,17 +59,18 @@ def analyse_errors(
         MetsegError: A model has seen all of these patients.
     """
     cases = list(cases)
-    unseen = [(folder, files) for folder in folders for files in unseen_cases(cases, folder)]
-    predictors = {folder: Predictor(folder) for folder in folders}
+    unseen = [(fold, files) for fold, folder in enumerate(folders) for files in unseen_cases(cases, folder)]
+    predictors = [Predictor(folder) for folder in folders]
     scans, lesions, pixels, doubts = [], [], [], []
-    for k, (folder, files) in enumerate(unseen):
-        case, predictor = load_case(files), predictors[folder]
+    for k, (fold, files) in enumerate(unseen):
+        case, predictor = load_case(files), predictors[fold]
         prob_map, disagreement = predictor.doubted(case.image)
         mask = drop_minor(postprocess(prob_map, predictor.postprocessing), predictor.min_volume_share)
         scans.append(
             {
                 "patient_id": case.patient_id,
                 "case_id": case.case_id,
+                "fold": fold,
                 "dice": dice(case.mask, mask, empty=np.nan),
                 "ref_voxels": int(case.mask.sum()),
                 "institution": institution_of(case.case_id),
@@ -86,6 +90,25 @@ def analyse_errors(
         sum(pixels),
         {name: sum(each[name] for each in doubts) for name in doubts[0]},
     )
+
+
+def count_validation_pixels(folders: Sequence[Path], cases: Iterable[CaseFiles]) -> np.ndarray:
+    """Returns `count_pixels` of the validation patients of one network, or of each fold's, summed."""
+    cases, counts = list(cases), []
+    for folder in folders:
+        predictor = Predictor(folder)
+        for case in map(load_case, validation_cases(folder, cases)):
+            counts.append(count_pixels(predictor.prob_map(case.image), case.mask))
+    return sum(counts)
+
+
+def write_errors(found: ErrorAnalysis, folder: Path) -> list[Path]:
+    """Writes `scans.csv` and `lesion_sizes.csv` (of `by_lesion_size`); returns both."""
+    tables = {"scans.csv": found.scans, "lesion_sizes.csv": by_lesion_size(found.lesions).reset_index()}
+    for name, table in tables.items():
+        with replacing(Path(folder) / name) as partial:
+            table.to_csv(partial, index=False)
+    return [Path(folder) / name for name in tables]
 
 
 def missing_channels(case: Case) -> list[str]:
