@@ -165,6 +165,7 @@ def test_help_lists_all_commands(metseg):
         ("crossval", "--model --folds --data-dir --profile --run-name --set --output-dir"),
         ("ablation", "BASELINE --data-dir --output --output-dir"),
         ("export", "RUN --data-dir --precision --prune --output-dir"),
+        ("ensemble", "RUN... --data-dir --output-dir"),
         ("release", "RUN --output-dir"),
         ("check-data", "DIR"),
         ("phantom", "DIR --patients --seed"),
@@ -193,6 +194,8 @@ def test_options(metseg, monkeypatch, command, options):
         ["ablation", "a"],
         ["export"],
         ["export", "first"],
+        ["ensemble"],
+        ["ensemble", "first"],
         ["release"],
         ["check-data"],
         ["phantom", "x", "--patients", "0"],
@@ -709,6 +712,20 @@ def test_export_then_release(metseg, refused, trained, tmp_path):
     tifffile.imwrite(tmp_path / "slice.tif", grey(32, 32), photometric="rgb")
     status, out, _ = metseg("predict", "--model", "nested_unet", "--input", "slice.tif")
     assert status == 0 and "outputs/released/nested_unet" in out
+
+
+@pytest.mark.slow
+def test_an_ensemble_is_scored_and_released(metseg, refused, trained, tmp_path):
+    assert "an ensemble needs two trained networks" in refused("ensemble", "first", "--data-dir", "scans")
+    shutil.copytree(trained.parent, tmp_path / "outputs" / "runs" / "second")
+    for _ in range(2):  # the second time over a former one, which is no member
+        status, out, err = metseg("ensemble", "first", "second", "--data-dir", "scans")
+        assert (status, err) == (0, "")
+        assert out.startswith("exported and scored: outputs/runs/first/ensemble; probabilities in float32")
+    manifest = json.loads((trained.parent / "ensemble" / "manifest.json").read_text())
+    assert [member["run"] for member in manifest["members"]] == ["first", "second"]
+    status, out, err = metseg("release", trained.parent / "ensemble")
+    assert (status, err) == (0, "") and out.startswith("released: outputs/released/ensemble\n")
 
 
 def test_export_and_release_refuse(refused, trained, tmp_path):

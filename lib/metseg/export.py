@@ -47,7 +47,7 @@ def export_onnx(model_dir: Path, *, prune: int | None = None, output: Path | Non
     onnx = output / "model.onnx"
     save_onnx(model, onnx, image_size=size)
     description = {
-        "name": config.model,
+        "name": manifest["model"],
         "input": {"size": size, "channels": list(CHANNELS)},
         "sha256": hashlib.sha256(onnx.read_bytes()).hexdigest(),
         "preprocessing": config.preprocessing.model_dump(),

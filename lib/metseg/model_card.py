@@ -1,5 +1,7 @@
 """What a released model is, what it was made from and how far to trust it, as its README."""
 
+from collections.abc import Sequence
+
 from metseg.data.provenance import RESEARCH_USE
 from metseg.plots.labels import label_of
 
@@ -48,7 +50,9 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
 def _facts(description: dict, manifest: dict) -> dict[str, str]:
     data, hardware, config = manifest["data"], manifest["hardware"], manifest["config"]
     settings, chosen = description["preprocessing"], description["postprocessing"]
-    channels, filters = ", ".join(description["input"]["channels"]), ", ".join(map(str, config["filters"]))
+    channels = ", ".join(description["input"]["channels"])
+    of = manifest.get("members")
+    network = f"the mean of {' and '.join(map(_kind, of))}" if of else f"filters {_joined(config['filters'])}"
     size, tiles = settings["image_size"], settings["tile_grid"]
     count = settings.get("neighbours", 0)
     beside = f" with {count} below and {count} above it" if count else ""
@@ -59,7 +63,9 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
         least = "its largest one alone" if share == 1 else f"those of {share:.0%} of its largest or more"
         dropped += f", but of a whole volume {least}"
     start = manifest.get("start")
-    before = f", from a trained network with filters {', '.join(map(str, start['filters']))}" if start else ""
+    before = ", from trained networks" if start else ""
+    if start and not of:
+        before = f", from a trained network with filters {_joined(start['filters'])}"
     machine = hardware["gpus"][0] if hardware["gpus"] else f"{hardware['cores']} cores of {hardware['cpu']}"
     return {
         "input": f"one slice of {channels}{beside}, {cut}brought to {size} × {size} px; "
@@ -69,7 +75,7 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
         + (", averaged with the mirrored slice's" if description["flip_average"] else ""),
         "mask": f"probability of {chosen['threshold']:g} or more; lesions {dropped}; holes "
         f"{'filled' if chosen['fill_holes'] else 'left open'}; chosen on the validation patients",
-        "network": f"filters {filters}; {description['parameters']:,} parameters",
+        "network": f"{network}; {description['parameters']:,} parameters",
         "served in": _SERVED[description.get("precision", "fp32")],
         "trained on": f"{data['name']}: {seen - chosen_on} patients to learn from, "
         f"{chosen_on} for validation; "
@@ -77,6 +83,14 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
         "licence": f"{data['licence']}, as the data; the code is MIT",
         "training": f"revision {manifest['git_revision']}, finished {manifest['finished'][:10]}",
     }
+
+
+def _kind(member: dict) -> str:
+    return f"{label_of(member['model'])} (filters {_joined(member['filters'])})"
+
+
+def _joined(filters: Sequence[int]) -> str:
+    return ", ".join(map(str, filters))
 
 
 def _held_out(scores: dict) -> dict[str, str]:

@@ -94,11 +94,12 @@ def quantise(source: Path, target: Path, slices: Iterable[np.ndarray]) -> None:
 def _large_convolutions(path: Path) -> list[str]:
     graph = onnx.load(path).graph
     kernels = {tensor.name: tensor.dims[2:] for tensor in graph.initializer}
-    pooled, names = False, []
+    pooled, names = set[str](), []  # what a pooling came before
     for node in graph.node:
-        pooled |= node.op_type == "MaxPool"
-        if pooled and node.op_type == "Conv" and min(kernels[node.input[1]]) > 1:
-            names.append(node.name)
+        if node.op_type == "MaxPool" or not pooled.isdisjoint(node.input):
+            pooled.update(node.output)
+            if node.op_type == "Conv" and min(kernels[node.input[1]]) > 1:
+                names.append(node.name)
     return names
 
 

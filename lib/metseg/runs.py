@@ -10,7 +10,8 @@ from metseg.files import read_json
 if TYPE_CHECKING:
     import pandas as pd
 
-MODELS = get_args(ModelName)
+ENSEMBLE = "ensemble"  # of trained networks, served as one of them
+MODELS = (*get_args(ModelName), ENSEMBLE)
 
 
 def model_folders(run_folder: Path) -> dict[str, Path]:
@@ -103,7 +104,7 @@ def find_model(model: str, runs_dir: Path, released_dir: Path | None = None) -> 
     if model in MODELS:
         raise MetsegError(
             f"no finished run of {model} in {runs_dir} (trained: {trained}); "
-            f"run: metseg train --model {model}"
+            f"run: metseg {'ensemble RUN' if model == ENSEMBLE else f'train --model {model}'}"
         )
     raise MetsegError(
         f"unknown model {model!r}; valid are {', '.join(MODELS)} (trained: {trained}) or a model's folder"

@@ -53,18 +53,41 @@ def export(
     output_dir: OutputDir = None,
 ) -> None:
     """Write a run's networks as ONNX again, choose their postprocessing, and score them again."""
+    from metseg.runs import trained_folders
+
+    _export_and_score(trained_folders(run, runs_folder(output_dir)), data_dir, precision, prune)
+
+
+@app.command()
+def ensemble(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names of runs, or models' folders.")],
+    data_dir: Annotated[Path, typer.Option(help="The scans they were trained on.")],
+    output_dir: OutputDir = None,
+) -> None:
+    """Make one model of trained networks, whose probability is the mean of theirs, and score it.
+
+    It lies beside the first network, as `ensemble`.
+    """
+    from metseg.ensemble import build_ensemble
+    from metseg.runs import ENSEMBLE, trained_folders
+
+    found = [folder for run in runs for folder in trained_folders(run, runs_folder(output_dir))]
+    members = [folder for folder in found if folder.name != ENSEMBLE]  # a former one of the same run
+    folder = build_ensemble(members, members[0].parent / ENSEMBLE)
+    _export_and_score([folder], data_dir, None, None)
+
+
+def _export_and_score(folders: list[Path], data_dir: Path, precision: str | None, prune: str | None) -> None:
     from metseg.data.cache import fingerprint
     from metseg.data.cases import find_cases
     from metseg.data.images import read_image
     from metseg.data.split import read_split
     from metseg.evaluate import evaluate as evaluate_model
     from metseg.evaluate import unseen_cases
-    from metseg.runs import trained_folders
     from metseg.tuning import choose_postprocessing
     from metseg.variants import export_serving, head_of, precision_of
 
     wanted, head = precision_of(precision), head_of(prune)
-    folders = trained_folders(run, runs_folder(output_dir))
     cases = find_cases(data_dir)
     found = fingerprint(cases)
     for folder in folders:

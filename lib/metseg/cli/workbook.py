@@ -27,7 +27,7 @@ def run(
     settings: Settings = None,
     output_dir: OutputDir = None,
 ) -> None:
-    """Run the whole workbook: notebooks 01 to 09, unattended."""
+    """Run the whole workbook: notebooks 01 to 10, unattended."""
     from metseg.parameters import read_profile
     from metseg.paths import project_root
     from metseg.workbook import numbered_notebooks

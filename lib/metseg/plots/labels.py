@@ -1,6 +1,11 @@
 """Networks as papers write them."""
 
-_LABELS = {"nested_unet": "Nested U-Net", "attention_unet": "Attention U-Net", "unet": "U-Net"}
+_LABELS = {
+    "nested_unet": "Nested U-Net",
+    "attention_unet": "Attention U-Net",
+    "unet": "U-Net",
+    "ensemble": "Ensemble",
+}
 
 
 def label_of(label: str) -> str:

@@ -10,8 +10,13 @@ from matplotlib.patheffects import Normal, Stroke
 from metseg.files import replacing
 from metseg.plots.colours import PREDICTION_COLOUR, REFERENCE_COLOUR
 
-# Okabe & Ito's palette: distinct for the colour-blind; the three also differ in lightness.
-MODEL_COLOURS = {"nested_unet": "#0072B2", "attention_unet": "#D55E00", "unet": "#7F7F7F"}
+# Okabe & Ito's palette: distinct for the colour-blind; the networks' also differ in lightness.
+MODEL_COLOURS = {
+    "nested_unet": "#0072B2",
+    "attention_unet": "#D55E00",
+    "unet": "#7F7F7F",
+    "ensemble": "#009E73",
+}
 REFERENCE = {"colors": REFERENCE_COLOUR, "linestyles": "solid", "linewidths": 1.3}
 PREDICTION = {"colors": PREDICTION_COLOUR, "linestyles": "dashed", "linewidths": 1.3}
 FLAIR = 1

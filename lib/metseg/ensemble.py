@@ -1,0 +1,100 @@
+"""Several trained networks become one, whose probability is the mean of theirs."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from metseg.backend import keras
+from metseg.config import TrainConfig
+from metseg.data.split import read_split, write_split
+from metseg.errors import MetsegError
+from metseg.files import read_json, replacing, shown, write_json, write_text
+from metseg.models.inspect import inference_model
+from metseg.runs import ENSEMBLE
+from metseg.trained import load_network, seen_patients
+
+
+def build_ensemble(members: Sequence[Path], model_dir: Path) -> Path:
+    """Writes a model that averages the probabilities of several trained networks.
+
+    It leaves behind what a training does, so that it is exported, scored and released as any network:
+    `config.json` (that of the first member), `split.json`, `model.keras` and, last, `manifest.json`.
+
+    Args:
+        members: Folders of finished trainings on one split, with one preprocessing.
+        model_dir: Folder to write to.
+
+    Returns:
+        `model_dir`.
+
+    Raises:
+        MetsegError: There are fewer than two members, or two differ in their split or preprocessing.
+    """
+    members, model_dir = list(map(Path, members)), Path(model_dir)
+    if len(members) < 2:
+        raise MetsegError("an ensemble needs two trained networks or more; name their runs or folders")
+    manifests = [read_json(folder / "manifest.json") for folder in members]
+    configs = [TrainConfig(**manifest["config"]) for manifest in manifests]
+    split = read_split(members[0] / "split.json")
+    for folder, config in zip(members, configs, strict=True):
+        if read_split(folder / "split.json") != split:
+            raise MetsegError(f"{_pair(members[0], folder)} have different splits; train both with one")
+        if config.preprocessing != configs[0].preprocessing:
+            raise MetsegError(
+                f"{_pair(members[0], folder)} have different preprocessing; train both with the same"
+            )
+    network = mean_network([load_network(folder / "model.keras") for folder in members])
+    (model_dir / "manifest.json").unlink(missing_ok=True)  # of a former one, while this is half-written
+    write_split(split, model_dir / "split.json")
+    write_text(model_dir / "config.json", configs[0].model_dump_json(indent=1))
+    with replacing(model_dir / "model.keras") as partial:
+        network.save(partial)
+    seen = [seen_patients(folder) for folder in members]
+    started = any(manifest.get("start") for manifest in manifests)
+    manifest = {
+        **manifests[0],
+        "model": ENSEMBLE,
+        "members": [_described(folder, each) for folder, each in zip(members, manifests, strict=True)],
+        "parameters": network.count_params(),
+        "epochs_trained": sum(each["epochs_trained"] for each in manifests),
+        "train_seconds": sum(each["train_seconds"] for each in manifests),
+        "best_epoch": None,
+        "validation_dice": None,
+        "start": started
+        and {
+            "learned_from": sorted(set().union(*(each.learned_from for each in seen))),
+            "chosen_on": sorted(set().union(*(each.chosen_on for each in seen))),
+        },
+    }
+    write_json(model_dir / "manifest.json", manifest)
+    return model_dir
+
+
+def mean_network(networks: Sequence[keras.Model]) -> keras.Model:
+    """Returns a model from the same image to the mean of the networks' probabilities, (B, H, W, 1).
+
+    The heads of a network with deep supervision are averaged first, as where it is served alone.
+    """
+    image = keras.Input(networks[0].input_shape[1:], name="image")
+    outputs = []
+    for k, network in enumerate(networks):
+        single = inference_model(network)
+        # Two members may be of one kind; as layers they need names of their own.
+        outputs.append(keras.Model(single.input, single.output, name=f"member_{k}_{network.name}")(image))
+    return keras.Model(
+        image, keras.layers.Average(name="mean_of_members", dtype="float32")(outputs), name=ENSEMBLE
+    )
+
+
+def _described(folder: Path, manifest: dict) -> dict:
+    return {
+        "model": manifest["model"],
+        "run": folder.resolve().parent.name,
+        "filters": manifest["config"]["filters"],
+        "sha256": hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest(),
+        "git_revision": manifest["git_revision"],
+    }
+
+
+def _pair(a: Path, b: Path) -> str:
+    return f"{shown(a)} and {shown(b)}"

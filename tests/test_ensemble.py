@@ -1,0 +1,131 @@
+"""Ensembles: the mean of what their members say, served as any network."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from tiny_scans import tiny_config
+
+from metseg.data.split import Split, write_split
+from metseg.ensemble import build_ensemble, mean_network
+from metseg.errors import MetsegError
+from metseg.export import export_onnx
+from metseg.files import read_json, write_json
+from metseg.model_card import model_card
+from metseg.models import build_model
+from metseg.predict import Predictor
+from metseg.runs import find_model
+from metseg.trained import seen_patients
+
+SPLIT = Split(("a", "b"), ("c",), ("d",), 0, "f")
+DATA = {"name": "test scans", "licence": "none", "caution": "Test scans.", "fingerprint": "f"}
+HARDWARE = {"gpus": [], "cores": 2, "cpu": "a CPU"}
+
+
+def member(
+    run: Path, model: str, *, seed: int = 0, split: Split = SPLIT, start: dict | None = None, **changes
+) -> Path:
+    """What a training of random weights leaves behind."""
+    folder, config = run / model, tiny_config("x", model=model, **changes)
+    keras.utils.set_random_seed(seed)
+    network = build_model(model, **config.model_options)
+    folder.mkdir(parents=True)
+    network.save(folder / "model.keras")
+    write_split(split, folder / "split.json")
+    manifest = {
+        "model": model,
+        "config": config.model_dump(mode="json"),
+        "parameters": network.count_params(),
+        "epochs_trained": 3,
+        "train_seconds": 60.0,
+        "best_epoch": 2,
+        "validation_dice": 0.5,
+        "data": DATA,
+        "hardware": HARDWARE,
+        "git_revision": "0123abc",
+        "finished": "2026-01-01T00:00:00+00:00",
+        "start": start,
+    }
+    write_json(folder / "manifest.json", manifest)
+    return folder
+
+
+@pytest.fixture
+def members(tmp_path) -> list[Path]:
+    deep = member(tmp_path / "one", "nested_unet", deep_supervision=True, filters=(4, 8, 8))
+    return [
+        deep,
+        member(tmp_path / "one", "attention_unet"),
+        member(tmp_path / "two", "attention_unet", seed=1),
+    ]
+
+
+def test_the_mean_by_hand():
+    def constant(value: float) -> keras.Model:
+        image = keras.Input((None, None, 3))
+        return keras.Model(image, image[..., :1] * 0 + value, name="unet")
+
+    network = mean_network([constant(0.25), constant(0.5), constant(0.9)])
+    found = network.predict_on_batch(np.ones((2, 4, 4, 3), np.float32))
+    assert found.shape == (2, 4, 4, 1) and found == pytest.approx(0.55)
+
+
+def test_it_is_exported_and_found_as_any_network(members, tmp_path):
+    folder = build_ensemble(members, tmp_path / "one" / "ensemble")
+    export_onnx(folder)
+    image = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), dtype=np.uint8)
+    for each in members:
+        export_onnx(each)
+    mean = np.mean([Predictor(each).prob_map(image) for each in members], axis=0)
+    predictor = Predictor(folder)
+    assert predictor.name == "ensemble"
+    np.testing.assert_allclose(predictor.prob_map(image), mean, atol=1e-5)
+    assert predictor.description["seen"] == ["a", "b", "c"]
+    assert find_model("ensemble", tmp_path) == folder
+    manifest = read_json(folder / "manifest.json")
+    assert (manifest["epochs_trained"], manifest["train_seconds"]) == (9, 180)
+    assert [each["run"] for each in manifest["members"]] == ["one", "one", "two"]
+    assert manifest["parameters"] == sum(read_json(each / "manifest.json")["parameters"] for each in members)
+
+
+def test_whom_a_member_started_from_counts_as_seen(tmp_path):
+    start = {"learned_from": ["x"], "chosen_on": ["y"], "filters": [4, 8]}
+    folders = [member(tmp_path / "1", "unet", start=start), member(tmp_path / "2", "unet", seed=1)]
+    assert seen_patients(build_ensemble(folders, tmp_path / "ensemble")) == ({"a", "b", "x"}, {"c", "y"})
+
+
+def test_the_card_names_the_members(members, tmp_path):
+    folder = build_ensemble(members, tmp_path / "one" / "ensemble")
+    description = read_json(export_onnx(folder).parent / "model.json")
+    description |= {"validation_patients": 1, "validation_dice": 0.5, "validation_dice_single_slices": 0.5}
+    names = [
+        "dice_mean",
+        "dice_mean_low",
+        "dice_mean_high",
+        "dice_median",
+        "dice_median_low",
+        "dice_median_high",
+    ]
+    names += ["pooled_dice", "precision", "recall", "lesion_sensitivity", "false_positives_per_patient"]
+    card = model_card(
+        description, read_json(folder / "manifest.json"), {"n_patients": 1} | dict.fromkeys(names, 0.5)
+    )
+    assert card.startswith("# Ensemble")
+    assert "the mean of Nested U-Net (filters 4, 8, 8) and Attention U-Net (filters 4, 8) and" in card
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"split": Split(("a",), ("c",), ("d",), 0, "f")}, "have different splits"),
+        ({"clip_limit": 3.0}, "have different preprocessing"),
+    ],
+)
+def test_members_that_do_not_go_together(tmp_path, other, says):
+    folders = [member(tmp_path / "1", "unet"), member(tmp_path / "2", "unet", **other)]
+    with pytest.raises(MetsegError, match=says):
+        build_ensemble(folders, tmp_path / "ensemble")
+    assert not (tmp_path / "ensemble").exists()
+    with pytest.raises(MetsegError, match="needs two trained networks or more"):
+        build_ensemble(folders[:1], tmp_path / "ensemble")
