@@ -18,16 +18,15 @@ def counts_of(p: list[float], lesion: list[int]) -> np.ndarray:
 
 
 def test_reliability_by_hand():
-    # 0.001 is passed over, but for the pixel that is lesion; 1.0 belongs to the last class.
+    # 0.001 is passed over, lesion or not; 1.0 belongs to the last class.
     counts = counts_of([0.001, 0.001, 0.12, 0.18, 0.18, 1.0], [0, 1, 0, 1, 0, 1])
     table = reliability(counts)
-    assert table.pixels.tolist() == [1, 3, 1]
-    assert table.probability.tolist() == pytest.approx([0.001, 0.16, 1.0])
-    assert table.lesion_share.tolist() == pytest.approx([1, 1 / 3, 1])
-    error = (0.999 * 1 + 3 * (1 / 3 - 0.16) + 0) / 5
-    assert expected_calibration_error(counts) == pytest.approx(error)
+    assert table.pixels.tolist() == [3, 1]
+    assert table.probability.tolist() == pytest.approx([0.16, 1.0])
+    assert table.lesion_share.tolist() == pytest.approx([1 / 3, 1])
+    assert expected_calibration_error(counts) == pytest.approx((3 * (1 / 3 - 0.16) + 0) / 4)
     (one,) = reliability(counts, classes=1).itertuples()
-    assert one.pixels == 5 and one.lesion_share == pytest.approx(3 / 5)
+    assert one.pixels == 4 and one.lesion_share == pytest.approx(1 / 2)
 
 
 def test_scans_add_up():

@@ -13,6 +13,12 @@ def test_entropy_by_hand():
     assert found.tolist() == pytest.approx([0, quarter, 1, quarter, 0], abs=1e-4)
 
 
+def test_the_decision_is_most_uncertain_at_its_threshold():
+    # Odds of 1/4 at the threshold: 0.5 has the odds 1, four times as many, and so the entropy of 4/5.
+    found = entropy(np.float32([0.2, 0.5]), threshold=0.2)
+    assert found.tolist() == pytest.approx([1, -0.8 * np.log2(0.8) - 0.2 * np.log2(0.2)], abs=1e-4)
+
+
 def counts_of(uncertainty: list[float], wrong: list[int]) -> np.ndarray:
     return count_errors(np.float32(uncertainty), np.array(wrong, bool))
 

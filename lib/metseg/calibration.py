@@ -1,8 +1,7 @@
 """Whether probabilities mean what they say: of all pixels that are given 0.7, seven in ten should be lesion.
 
-Counted are the pixels that the network or the reference has something to say of: those of a probability of
-0.01 or more, and those of the reference lesion. Of the others, nearly all of a scan, everything is right, and
-any network would look calibrated.
+Counted are the pixels that a network gives a probability of 0.01 or more. Of the others, nearly all of a
+scan, nearly everything is right, and with them any network would look calibrated.
 """
 
 import numpy as np
@@ -24,7 +23,7 @@ def count_pixels(prob_map: np.ndarray, mask_ref: np.ndarray) -> np.ndarray:
         (3, K): pixels, the sum of their probabilities, and those that are lesion in the reference, in K
         classes of equal width.
     """
-    counted = mask_ref | (prob_map >= LEAST)
+    counted = prob_map >= LEAST
     p, lesion = prob_map[counted].astype(np.float64), mask_ref[counted]
     place = np.minimum((p * _FINE).astype(int), _FINE - 1)
     return np.stack([np.bincount(place, weights, _FINE) for weights in (None, p, lesion)])
@@ -92,4 +91,4 @@ def at_temperature(counts: np.ndarray, temperature: float) -> np.ndarray:
 def with_temperature(prob_map: np.ndarray, temperature: float) -> np.ndarray:
     """Returns probabilities whose logits are divided by a temperature: above 1 they are less sure."""
     p = np.clip(np.asarray(prob_map, np.float64), 1e-7, 1 - 1e-7)
-    return 1 / (1 + ((1 - p) / p) ** (1 / temperature))
+    return 1 / (1 + np.clip(((1 - p) / p) ** (1 / temperature), 1e-12, 1e12))

@@ -34,12 +34,14 @@ class ErrorAnalysis(NamedTuple):
         pixels: `count_pixels` of all scans.
         doubts: {measure of uncertainty: `count_errors` of all scans}; counted are the pixels that
             `calibration` counts.
+        errors_unasked: Share of all wrong pixels that are not counted: the network is sure of them.
     """
 
     scans: pd.DataFrame
     lesions: pd.DataFrame
     pixels: np.ndarray
     doubts: dict[str, np.ndarray]
+    errors_unasked: float
 
 
 def analyse_errors(
@@ -61,7 +63,7 @@ def analyse_errors(
     cases = list(cases)
     unseen = [(fold, files) for fold, folder in enumerate(folders) for files in unseen_cases(cases, folder)]
     predictors = [Predictor(folder) for folder in folders]
-    scans, lesions, pixels, doubts = [], [], [], []
+    scans, lesions, pixels, doubts, wrong_pixels = [], [], [], [], 0
     for k, (fold, files) in enumerate(unseen):
         case, predictor = load_case(files), predictors[fold]
         prob_map, disagreement = predictor.doubted(case.image)
@@ -79,16 +81,20 @@ def analyse_errors(
         )
         lesions.append(match_lesions(case.mask, mask).assign(patient_id=case.patient_id))
         pixels.append(count_pixels(prob_map, case.mask))
-        counted = case.mask | mask | (prob_map >= LEAST)
-        wrong = (case.mask != mask)[counted]
-        measures = {"entropy": entropy(prob_map), "disagreement of mirrored slices": disagreement}
-        doubts.append({name: count_errors(each[counted], wrong) for name, each in measures.items()})
+        counted, wrong = prob_map >= LEAST, case.mask != mask
+        wrong_pixels += int(wrong.sum())
+        measures = {
+            "entropy of the decision": entropy(prob_map, threshold=predictor.postprocessing.threshold),
+            "disagreement of mirrored slices": disagreement,
+        }
+        doubts.append({name: count_errors(each[counted], wrong[counted]) for name, each in measures.items()})
         on_case(k + 1, len(unseen))
     return ErrorAnalysis(
         pd.DataFrame(scans),
         pd.concat(lesions, ignore_index=True),
         sum(pixels),
-        {name: sum(each[name] for each in doubts) for name in doubts[0]},
+        totals := {name: sum(each[name] for each in doubts) for name in doubts[0]},
+        1 - next(iter(totals.values()))[1].sum() / max(wrong_pixels, 1),
     )
 
 

@@ -42,7 +42,8 @@ def case_picture(model_dir: Path, files: CaseFiles, title: str) -> CasePicture:
     prob_map, z = predictor.prob_map(case.image), fullest_slice(case.mask)
     mask = drop_minor(postprocess(prob_map, predictor.postprocessing), predictor.min_volume_share)
     gates = predictor.gate_maps(case.image[z])
-    maps = {"probability": prob_map[z], "entropy": entropy(prob_map[z])}
+    doubt = entropy(prob_map[z], threshold=predictor.postprocessing.threshold)
+    maps = {"probability": prob_map[z], "entropy": doubt}
     maps |= {f"gate {k + 1}": gate for k, gate in enumerate(gates)}
     maps |= head_maps(model_dir, case.image, z) if has_heads(model_dir) else {}
     return CasePicture(title, case.image[z], case.mask[z], mask[z], maps)

@@ -6,9 +6,18 @@ import pandas as pd
 _FINE = 1000  # classes of uncertainty that pixels are counted in
 
 
-def entropy(prob_map: np.ndarray) -> np.ndarray:
-    """Returns the entropy of each pixel's probability in bits: 0 where it is sure, 1 where it is 1/2."""
+def entropy(prob_map: np.ndarray, *, threshold: float = 0.5) -> np.ndarray:
+    """Returns the entropy of each pixel's decision in bits: 0 where it is sure, 1 at the threshold.
+
+    Args:
+        prob_map: float in [0, 1].
+        threshold: Where a mask begins; the odds are divided by those of the threshold.
+
+    Returns:
+        float32 of the same shape.
+    """
     p = np.clip(np.asarray(prob_map, np.float32), 1e-6, 1 - 1e-6)
+    p = p * (1 - threshold) / (p * (1 - threshold) + (1 - p) * threshold)
     return -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
 
 
