@@ -57,9 +57,8 @@ def test_case_pictures():
     ]
     axes = plot_case_pictures(cases)
     assert axes.shape == (2, 3)
-    assert [ax.get_title() for ax in axes[:, 0]] == ["worst", "best"] or axes[0, 0].get_title(
-        "left"
-    ) == "worst"
+    titles = [[ax.get_title(loc="left") or ax.get_title() for ax in row] for row in axes]
+    assert titles == [["worst", "probability", "gate"], ["best", "probability", ""]]
     assert [len(ax.images) for ax in axes.flat] == [1, 1, 1, 1, 1, 0]
     assert axes[0, 1].images[0].get_clim() == (0, 1)
     draw(axes)

@@ -42,7 +42,7 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None)
 
 def plot_retention(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
     """Shows which errors stay when the most uncertain pixels are corrected; {label: table of `retention`}."""
-    ax = axes_or_new(ax, (4.2, 3.2))
+    ax = axes_or_new(ax, (6.4, 3.0))
     ax.plot([0, 1], [1, 0], color=PALE, linewidth=1, label="chance")
     ideal = next(iter(tables.values()))
     ax.fill_between(ideal.referred, ideal.ideal, color=PALE, alpha=0.4, linewidth=0, label="ideal")
@@ -50,7 +50,7 @@ def plot_retention(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None) -
         ax.plot(table.referred, table.errors_left, line, color=INK, label=label)
     ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of pixels that a reader corrects")
     ax.set_ylabel("share of errors left")
-    ax.legend()
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 
@@ -78,8 +78,7 @@ def plot_case_pictures(cases: Sequence[CasePicture], *, channel: int = FLAIR) ->
     for row, case in zip(axes, cases, strict=True):
         for ax in row:
             ax.set_axis_off()
-        picture(row[0], case.image[..., channel], case.title)
-        row[0].title.set_fontsize(7)
+        picture(row[0], case.image[..., channel]).set_title(case.title, fontsize=7)
         outline(row[0], case.mask_ref, REFERENCE)
         outline(row[0], case.mask_pred, PREDICTION)
         for ax, (name, values) in zip(row[1:], case.maps.items(), strict=False):
