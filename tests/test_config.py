@@ -21,7 +21,8 @@ NEEDED = {"model": "unet", "data_dir": "data/phantom"}
         ({"model": "resnet"}, "model='resnet': Input should be 'nested_unet', 'attention_unet' or 'unet'"),
         (
             {"loss": "mse"},
-            "loss='mse': Input should be 'bce', 'focal', 'dice', 'bce_dice' or 'focal_tversky'",
+            "loss='mse': Input should be 'bce', 'focal', 'dice', 'bce_dice', 'bce_slice_dice' or "
+            "'focal_tversky'",
         ),
         ({"image_size": 8}, "image_size=8: Input should be greater than or equal to 16"),
         ({"image_size": 128.5}, "image_size=128.5: Input should be a valid integer"),

@@ -10,7 +10,7 @@ from metseg.errors import MetsegError
 from metseg.preprocess import Intensity, Preprocessing
 
 ModelName = Literal["nested_unet", "attention_unet", "unet"]
-LossName = Literal["bce", "focal", "dice", "bce_dice", "focal_tversky"]
+LossName = Literal["bce", "focal", "dice", "bce_dice", "bce_slice_dice", "focal_tversky"]
 
 
 class TrainConfig(BaseModel):
