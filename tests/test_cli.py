@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 import cv2
+import keras
 import nbformat
 import numpy as np
 import pandas as pd
@@ -718,6 +719,12 @@ def test_export_then_release(metseg, refused, trained, tmp_path):
 def test_an_ensemble_is_scored_and_released(metseg, refused, trained, tmp_path):
     assert "an ensemble needs two trained networks" in refused("ensemble", "first", "--data-dir", "scans")
     shutil.copytree(trained.parent, tmp_path / "outputs" / "runs" / "second")
+    network = keras.saving.load_model(trained / "model.keras")
+    network.set_weights([0.9 * weights for weights in network.get_weights()])
+    network.save(tmp_path / "outputs" / "runs" / "second" / "nested_unet" / "model.keras")
+    write_scans(tmp_path / "other", seed=1)
+    assert "does not hold the scans" in refused("ensemble", "first", "second", "--data-dir", "other")
+    assert not (trained.parent / "ensemble").exists()
     for _ in range(2):  # the second time over a former one, which is no member
         status, out, err = metseg("ensemble", "first", "second", "--data-dir", "scans")
         assert (status, err) == (0, "")

@@ -1,8 +1,10 @@
 """The libraries that run a network: the same numbers, from several threads, and float32 where they must."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import openvino
 import pytest
 from tiny_runs import write_bright_model
 
@@ -41,6 +43,20 @@ def test_threads_do_not_mix_their_slices(make, content):
     with ThreadPoolExecutor(4) as pool:
         prob_maps = list(pool.map(lambda each: engine.run(["prob"], each)[0], images))
     assert [round(float(each.mean())) for each in prob_maps] == [0, 1] * 20
+
+
+def test_no_tensor_is_made_before_the_constructor_has_made_one(content, monkeypatch):
+    """Two threads that made the first at once waited for each other for ever."""
+    made = []
+
+    class Noted(openvino.Tensor):
+        def __init__(self, *arguments, **options):
+            made.append(threading.current_thread())
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(openvino, "Tensor", Noted)
+    OpenVinoEngine(content, "bf16")
+    assert made == [threading.current_thread()]
 
 
 @pytest.mark.parametrize("make", [OnnxRuntimeEngine, lambda content: OpenVinoEngine(content, "bf16")])

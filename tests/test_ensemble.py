@@ -16,7 +16,9 @@ from metseg.model_card import model_card
 from metseg.models import build_model
 from metseg.predict import Predictor
 from metseg.runs import find_model
+from metseg.start import start_weights
 from metseg.trained import seen_patients
+from metseg.variants import has_heads
 
 SPLIT = Split(("a", "b"), ("c",), ("d",), 0, "f")
 DATA = {"name": "test scans", "licence": "none", "caution": "Test scans.", "fingerprint": "f"}
@@ -123,9 +125,27 @@ def test_the_card_names_the_members(members, tmp_path):
     ],
 )
 def test_members_that_do_not_go_together(tmp_path, other, says):
-    folders = [member(tmp_path / "1", "unet"), member(tmp_path / "2", "unet", **other)]
+    folders = [member(tmp_path / "1", "unet"), member(tmp_path / "2", "unet", seed=1, **other)]
     with pytest.raises(MetsegError, match=says):
         build_ensemble(folders, tmp_path / "ensemble")
     assert not (tmp_path / "ensemble").exists()
     with pytest.raises(MetsegError, match="needs two trained networks or more"):
         build_ensemble(folders[:1], tmp_path / "ensemble")
+    with pytest.raises(MetsegError, match="each network once"):
+        build_ensemble([folders[0], folders[0]], tmp_path / "ensemble")
+
+
+def test_nothing_of_a_former_one_stays_and_it_has_one_output(members, tmp_path):
+    folder = tmp_path / "one" / "ensemble"
+    for name in ("model.json", "evaluation/evaluation.json"):
+        write_json(folder / name, {})
+    build_ensemble(members, folder)
+    assert {path.name for path in folder.iterdir() if path.is_file()} == {
+        "config.json",
+        "split.json",
+        "model.keras",
+        "manifest.json",
+    }
+    assert not has_heads(folder)
+    with pytest.raises(MetsegError, match="is an ensemble; start from one of its networks"):
+        start_weights(tiny_config("x", start_from=str(folder)), SPLIT, tmp_path)

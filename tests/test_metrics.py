@@ -198,7 +198,8 @@ def test_lesions_missed_and_invented_are_listed():
         [False, 2, False, 0.0],
         [True, 3, False, pytest.approx(NAN, nan_ok=True)],
     ]
-    assert match_lesions(EMPTY, EMPTY).empty
+    nothing = match_lesions(EMPTY, EMPTY)
+    assert nothing.empty and nothing.dtypes.tolist() == table.dtypes.tolist()
 
 
 def test_one_prediction_over_two_lesions_counts_for_both():

@@ -183,7 +183,7 @@ def test_doubt_is_what_the_mirrored_slice_says_against_it(copy, flips):
     plain = predictor.prob_map(image, flip_average=False)
     mirrored = predictor.prob_map(image[:, :, ::-1], flip_average=False)[:, :, ::-1]
     prob_map, doubt = predictor.doubted(image)
-    np.testing.assert_array_equal(prob_map, predictor.prob_map(image))
+    np.testing.assert_allclose(prob_map, predictor.prob_map(image), atol=1e-6)
     assert doubt.dtype == np.float32 and doubt.max() > 0.01
     np.testing.assert_allclose(doubt, np.abs(plain - mirrored), atol=1e-5)
 
@@ -339,12 +339,20 @@ def test_gates_are_on_the_grid_of_the_image(tmp_path, size):
     assert all(gate.min() >= 0 and gate.max() <= 1 for gate in gates)
 
 
+def test_gates_of_a_slice_within_its_volume(tmp_path):
+    shared = {"preprocessing": {"image_size": 32, "clip_limit": 0.0, "tile_grid": 8, "intensity": "volume"}}
+    predictor, volume = Predictor(write_bright_model(tmp_path, gates=(8,), **shared)), scan(3, 32, 32)
+    volume[2] //= 4  # dark beside the others, not by itself
+    (alone,), (within,) = predictor.gate_maps(volume[2]), predictor.gate_maps(volume, 2)
+    assert within.shape == (32, 32) and within.mean() < alone.mean() - 0.1
+
+
 def test_a_network_without_gates_shows_none(predictor):
     assert predictor.gate_maps(scan(1, 32, 32)[0]) == []
 
 
-@pytest.mark.parametrize("shape", [(2, 32, 32, 3), (32, 32), (32, 32, 4)])
-def test_gates_of_one_slice_alone(tmp_path, shape):
+@pytest.mark.parametrize("shape", [(2, 32, 32, 4), (32, 32), (32, 32, 4)])
+def test_gates_of_other_arrays(tmp_path, shape):
     predictor = Predictor(write_bright_model(tmp_path, gates=(8,)))
     with pytest.raises(MetsegError, match="expected 3 channels|4 channels"):
         predictor.gate_maps(np.zeros(shape, np.uint8))

@@ -65,7 +65,9 @@ def ablation_table(
             {
                 "run": folder.parent.name,
                 "model": predictor.name,
-                "changed": _changes(config, manifest["config"]),
+                "changed": _changes(config, manifest["config"])
+                if "members" not in manifest
+                else _mean_of(manifest),
                 "epochs": manifest["epochs_trained"],
                 "train_minutes": manifest["train_seconds"] / 60,
                 "patients": len(dice),
@@ -104,6 +106,10 @@ def read_ablation(folder: Path) -> pd.DataFrame:
         return table.assign(changed=table.changed.fillna(""))
     except (OSError, ValueError, AttributeError) as error:
         raise MetsegError(f"{shown(path)} is missing or damaged; call: metseg ablation") from error
+
+
+def _mean_of(manifest: dict[str, Any]) -> str:
+    return "mean of " + ", ".join(f"{each['run']}/{each['model']}" for each in manifest["members"])
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> str:

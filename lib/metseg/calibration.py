@@ -72,6 +72,8 @@ def fit_temperature(counts: np.ndarray) -> float:
         Guo et al. 2017, arXiv:1706.04599, section 4.2, for one class.
     """
     pixels, probability, lesion = counts[:, counts[0] > 0]
+    if len(pixels) == 0:
+        return 1.0  # nothing speaks for another one
 
     def loss(log_t: float) -> float:
         p = with_temperature(probability / pixels, np.exp(log_t))
@@ -81,7 +83,7 @@ def fit_temperature(counts: np.ndarray) -> float:
 
 
 def at_temperature(counts: np.ndarray, temperature: float) -> np.ndarray:
-    """Returns what `count_pixels` would have counted of `with_temperature`, but for the width of a class."""
+    """Returns the counts of the same pixels after `with_temperature`, to the width of a class."""
     pixels, probability, lesion = counts
     p = with_temperature(probability / np.maximum(pixels, 1), temperature)
     place = np.minimum((p * _FINE).astype(int), _FINE - 1)

@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from metseg.metrics import dice_from_counts
+from metseg.metrics import dice_from_counts, lesion_f1
 from metseg.statistics import bootstrap_interval, holm, paired_test, refuse_different
 
 # one sentence a column of the summary, shown wherever the number is shown
@@ -141,14 +141,13 @@ def summarise(
         "hd95_unit": str(units[0]) if len(units) == 1 else "mixed",
         "n_hd95_infinite": int(np.isinf(patients["hd95"]).sum()),
         "lesion_sensitivity": float(total.lesions_detected / (total.lesions_ref or np.nan)),
-        "lesion_f1": float(2 * total.lesions_detected / (_twice_found_and_wrong(total) or np.nan)),
+        "lesion_f1": lesion_f1(
+            found=int(total.lesions_detected),
+            missed=int(total.lesions_ref - total.lesions_detected),
+            false_positives=int(total.lesions_false_positive),
+        ),
         "false_positives_per_patient": float(total.lesions_false_positive / len(patients)),
     }
-
-
-def _twice_found_and_wrong(total: pd.Series) -> int:
-    """Returns 2·found + missed + false positives."""
-    return int(total.lesions_ref + total.lesions_detected + total.lesions_false_positive)
 
 
 def predict_nothing_score(per_slice: pd.DataFrame) -> float:

@@ -105,6 +105,9 @@ def _onnx_session(content: bytes, threads: int):
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
+_first_tensor = threading.Lock()
+
+
 class OpenVinoEngine:
     """OpenVINO, in bfloat16, or in int8 with bfloat16 for what is left."""
 
@@ -113,6 +116,10 @@ class OpenVinoEngine:
     def __init__(self, content: bytes, precision: Precision):
         import openvino
 
+        # Two threads that made a process's first tensor at once were seen to wait for each other for ever:
+        # one with the interpreter's lock for what the other was about to finish with that very lock.
+        with _first_tensor:
+            openvino.Tensor(np.zeros(1, np.float32))
         core = openvino.Core()
         network = core.read_model(content, b"")
         # With the batch left open its code was slower by 12 % in bfloat16 and by 39 % in int8.

@@ -28,13 +28,17 @@ def build_ensemble(members: Sequence[Path], model_dir: Path) -> Path:
         `model_dir`.
 
     Raises:
-        MetsegError: There are fewer than two members, or two differ in their split or preprocessing.
+        MetsegError: There are fewer than two members, one is there twice, or two differ in their split or
+            preprocessing.
     """
     members, model_dir = list(map(Path, members)), Path(model_dir)
     if len(members) < 2:
         raise MetsegError("an ensemble needs two trained networks or more; name their runs or folders")
     manifests = [read_json(folder / "manifest.json") for folder in members]
     configs = [TrainConfig(**manifest["config"]) for manifest in manifests]
+    described = [_described(folder, each) for folder, each in zip(members, manifests, strict=True)]
+    if len({each["sha256"] for each in described}) < len(members):
+        raise MetsegError("an ensemble has each network once; name different ones")
     split = read_split(members[0] / "split.json")
     for folder, config in zip(members, configs, strict=True):
         if read_split(folder / "split.json") != split:
@@ -44,27 +48,32 @@ def build_ensemble(members: Sequence[Path], model_dir: Path) -> Path:
                 f"{_pair(members[0], folder)} have different preprocessing; train both with the same"
             )
     network = mean_network([load_network(folder / "model.keras") for folder in members])
-    (model_dir / "manifest.json").unlink(missing_ok=True)  # of a former one, while this is half-written
+    for name in ("manifest.json", "model.json", "evaluation/evaluation.json"):
+        (model_dir / name).unlink(missing_ok=True)  # of a former one
     write_split(split, model_dir / "split.json")
-    write_text(model_dir / "config.json", configs[0].model_dump_json(indent=1))
+    config = configs[0].model_copy(
+        update={"deep_supervision": False}
+    )  # one output, whatever the members have
+    write_text(model_dir / "config.json", config.model_dump_json(indent=1))
     with replacing(model_dir / "model.keras") as partial:
         network.save(partial)
     seen = [seen_patients(folder) for folder in members]
-    started = any(manifest.get("start") for manifest in manifests)
+    before = {
+        "learned_from": sorted(set().union(*(each.learned_from for each in seen))),
+        "chosen_on": sorted(set().union(*(each.chosen_on for each in seen))),
+    }
     manifest = {
         **manifests[0],
         "model": ENSEMBLE,
-        "members": [_described(folder, each) for folder, each in zip(members, manifests, strict=True)],
+        "members": described,
+        "config": config.model_dump(mode="json"),
+        "finished": max(each["finished"] for each in manifests),
         "parameters": network.count_params(),
         "epochs_trained": sum(each["epochs_trained"] for each in manifests),
         "train_seconds": sum(each["train_seconds"] for each in manifests),
         "best_epoch": None,
         "validation_dice": None,
-        "start": started
-        and {
-            "learned_from": sorted(set().union(*(each.learned_from for each in seen))),
-            "chosen_on": sorted(set().union(*(each.chosen_on for each in seen))),
-        },
+        "start": before if any(manifest.get("start") for manifest in manifests) else None,
     }
     write_json(model_dir / "manifest.json", manifest)
     return model_dir

@@ -7,14 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from metseg.calibration import LEAST, count_pixels
+from metseg.calibration import LEAST, count_pixels, fit_temperature
 from metseg.data.cases import Case, CaseFiles, load_case
 from metseg.data.images import CHANNELS
 from metseg.data.provenance import institution_of
 from metseg.evaluate import unseen_cases
 from metseg.files import replacing
-from metseg.metrics import dice, match_lesions
-from metseg.postprocess import drop_minor, postprocess
+from metseg.metrics import dice, lesion_f1, match_lesions
 from metseg.predict import Predictor
 from metseg.statistics import bootstrap_interval
 from metseg.tuning import validation_cases
@@ -31,15 +30,16 @@ class ErrorAnalysis(NamedTuple):
             ref_voxels, institution, missing (channels that only repeat FLAIR, for the sequence was not taken;
             "none" if there is none).
         lesions: Rows of `match_lesions` with patient_id.
-        pixels: `count_pixels` of all scans.
+        pixels: `count_pixels` of each network's scans.
         doubts: {measure of uncertainty: `count_errors` of all scans}; counted are the pixels that
             `calibration` counts.
-        errors_unasked: Share of all wrong pixels that are not counted: the network is sure of them.
+        errors_unasked: Share of all wrong pixels that are not counted: the network is sure of them; nan if
+            none is wrong.
     """
 
     scans: pd.DataFrame
     lesions: pd.DataFrame
-    pixels: np.ndarray
+    pixels: list[np.ndarray]
     doubts: dict[str, np.ndarray]
     errors_unasked: float
 
@@ -63,11 +63,12 @@ def analyse_errors(
     cases = list(cases)
     unseen = [(fold, files) for fold, folder in enumerate(folders) for files in unseen_cases(cases, folder)]
     predictors = [Predictor(folder) for folder in folders]
-    scans, lesions, pixels, doubts, wrong_pixels = [], [], [], [], 0
+    scans, lesions, doubts, wrong_pixels = [], [], [], 0
+    pixels: list = [0] * len(folders)
     for k, (fold, files) in enumerate(unseen):
         case, predictor = load_case(files), predictors[fold]
         prob_map, disagreement = predictor.doubted(case.image)
-        mask = drop_minor(postprocess(prob_map, predictor.postprocessing), predictor.min_volume_share)
+        mask = predictor.mask_of(prob_map)
         scans.append(
             {
                 "patient_id": case.patient_id,
@@ -80,7 +81,7 @@ def analyse_errors(
             }
         )
         lesions.append(match_lesions(case.mask, mask).assign(patient_id=case.patient_id))
-        pixels.append(count_pixels(prob_map, case.mask))
+        pixels[fold] = pixels[fold] + count_pixels(prob_map, case.mask)
         counted, wrong = prob_map >= LEAST, case.mask != mask
         wrong_pixels += int(wrong.sum())
         measures = {
@@ -89,23 +90,21 @@ def analyse_errors(
         }
         doubts.append({name: count_errors(each[counted], wrong[counted]) for name, each in measures.items()})
         on_case(k + 1, len(unseen))
-    return ErrorAnalysis(
-        pd.DataFrame(scans),
-        pd.concat(lesions, ignore_index=True),
-        sum(pixels),
-        totals := {name: sum(each[name] for each in doubts) for name in doubts[0]},
-        1 - next(iter(totals.values()))[1].sum() / max(wrong_pixels, 1),
-    )
+    totals = {name: sum(each[name] for each in doubts) for name in doubts[0]}
+    asked = next(iter(totals.values()))[1].sum()
+    unasked = 1 - asked / wrong_pixels if wrong_pixels else float("nan")
+    return ErrorAnalysis(pd.DataFrame(scans), pd.concat(lesions, ignore_index=True), pixels, totals, unasked)
 
 
-def count_validation_pixels(folders: Sequence[Path], cases: Iterable[CaseFiles]) -> np.ndarray:
-    """Returns `count_pixels` of the validation patients of one network, or of each fold's, summed."""
-    cases, counts = list(cases), []
+def temperatures(folders: Sequence[Path], cases: Iterable[CaseFiles]) -> list[float]:
+    """Returns each network's temperature, fitted on its own validation patients; arguments as above."""
+    cases, found = list(cases), []
     for folder in folders:
         predictor = Predictor(folder)
-        for case in map(load_case, validation_cases(folder, cases)):
-            counts.append(count_pixels(predictor.prob_map(case.image), case.mask))
-    return sum(counts)
+        validation = map(load_case, validation_cases(folder, cases))
+        counts = [count_pixels(predictor.prob_map(case.image), case.mask) for case in validation]
+        found.append(fit_temperature(sum(counts)))
+    return found
 
 
 def write_errors(found: ErrorAnalysis, folder: Path) -> list[Path]:
@@ -171,11 +170,10 @@ def by_lesion_size(lesions: pd.DataFrame, sizes: Sequence[int] = SIZES) -> pd.Da
 def _row(lesions: pd.DataFrame) -> dict[str, float]:
     reference = lesions[~lesions.false_positive]
     found, invented = int(reference.found.sum()), int(lesions.false_positive.sum())
-    of = len(reference) + found + invented  # 2·found + missed + invented
     return {
         "lesions": len(reference),
         "sensitivity": reference.found.mean() if len(reference) else np.nan,
         "dice": reference.dice.mean() if len(reference) else np.nan,
         "false_positives": invented,
-        "f1": 2 * found / of if of else np.nan,
+        "f1": lesion_f1(found=found, missed=len(reference) - found, false_positives=invented),
     }

@@ -7,10 +7,10 @@ import numpy as np
 
 from metseg.data.cases import CaseFiles, load_case
 from metseg.error_analysis import ErrorAnalysis
+from metseg.errors import MetsegError
 from metseg.files import read_json
 from metseg.plots.errors import CasePicture
 from metseg.plots.scans import fullest_slice
-from metseg.postprocess import drop_minor, postprocess
 from metseg.predict import Predictor
 from metseg.preprocess import Preprocessing, network_input, restore, view_of
 from metseg.trained import load_network
@@ -21,8 +21,14 @@ from metseg.variants import has_heads
 def example_pictures(
     found: ErrorAnalysis, folders: Sequence[Path], cases: Iterable[CaseFiles]
 ) -> list[CasePicture]:
-    """Returns the worst, the median and the best scan; folders and cases as for `analyse_errors`."""
+    """Returns the worst, the median and the best scan; folders and cases as for `analyse_errors`.
+
+    Raises:
+        MetsegError: No scan has a Dice.
+    """
     ranked = found.scans.dropna(subset="dice").sort_values("dice")
+    if ranked.empty:
+        raise MetsegError("no held-out scan has a Dice: no lesion, no prediction; give scans with lesions")
     files = {each.case_id: each for each in cases}
     pictures = []
     for place, row in {"worst": 0, "median": len(ranked) // 2, "best": len(ranked) - 1}.items():
@@ -40,8 +46,7 @@ def case_picture(model_dir: Path, files: CaseFiles, title: str) -> CasePicture:
     """
     predictor, case = Predictor(model_dir), load_case(files)
     prob_map, z = predictor.prob_map(case.image), fullest_slice(case.mask)
-    mask = drop_minor(postprocess(prob_map, predictor.postprocessing), predictor.min_volume_share)
-    gates = predictor.gate_maps(case.image[z])
+    mask, gates = predictor.mask_of(prob_map), predictor.gate_maps(case.image, z)
     doubt = entropy(prob_map[z], threshold=predictor.postprocessing.threshold)
     maps = {"probability": prob_map[z], "entropy": doubt}
     maps |= {f"gate {k + 1}": gate for k, gate in enumerate(gates)}

@@ -7,13 +7,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from metseg.data.cache import fingerprint
 from metseg.data.cases import CaseFiles, load_case
 from metseg.data.provenance import provenance_of
+from metseg.data.split import read_split
 from metseg.errors import MetsegError
-from metseg.files import make_folder, read_json, replacing, write_json
+from metseg.files import make_folder, read_json, replacing, shown, write_json
 from metseg.hardware import cpu_name
 from metseg.metrics import evaluate_case
 from metseg.predict import Predictor
+
+
+def refuse_other_scans(folders: Iterable[Path], cases: Iterable[CaseFiles], data_dir: Path) -> None:
+    """Raises `MetsegError` unless these are the scans that all these models were trained on."""
+    found = fingerprint(list(cases))
+    for folder in folders:
+        if read_split(Path(folder) / "split.json").fingerprint != found:
+            raise MetsegError(
+                f"{data_dir} does not hold the scans that {shown(folder)} was trained on; give those"
+            )
 
 
 def unseen_cases(cases: Iterable[CaseFiles], model_dir: Path) -> list[CaseFiles]:

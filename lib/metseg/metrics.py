@@ -221,7 +221,18 @@ def match_lesions(mask_ref: np.ndarray, mask_pred: np.ndarray) -> pd.DataFrame:
         rows.append((False, int(sizes_ref[k]), bool(tp > 0), score))
     for k in set(range(1, len(sizes_pred))) - set(pairs[1].tolist()):
         rows.append((True, int(sizes_pred[k]), False, np.nan))
-    return pd.DataFrame(rows, columns=["false_positive", "voxels", "found", "dice"])
+    kinds = {"false_positive": bool, "voxels": int, "found": bool, "dice": float}
+    return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)  # those of no lesion too
+
+
+def lesion_f1(*, found: int, missed: int, false_positives: int) -> float:
+    """Returns 2·found / (2·found + missed + false positives); nan where there is no lesion of either kind.
+
+    Reference:
+        Maier-Hein, Reinke et al. (2024), Metrics Reloaded: F1 score for object detection.
+    """
+    of = 2 * found + missed + false_positives
+    return 2 * found / of if of else float("nan")
 
 
 def evaluate_case(

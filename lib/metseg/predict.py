@@ -140,23 +140,26 @@ class Predictor:
             slice and of its mirror image, left and right exchanged.
         """
         plain = self.prob_map(image, flip_average=False)
-        both = self.prob_map(image, flip_average=True)
-        return both if self.flip_average else plain, np.minimum(2 * np.abs(both - plain), 1)
+        mirrored = self.prob_map(image[..., ::-1, :], flip_average=False)[..., ::-1]
+        prob_map = (plain + mirrored) / 2 if self.flip_average else plain
+        return prob_map, np.abs(plain - mirrored)
 
-    def gate_maps(self, image: np.ndarray) -> list[np.ndarray]:
+    def gate_maps(self, image: np.ndarray, z: int = 0) -> list[np.ndarray]:
         """Returns where the attention gates let features pass, coarsest gate first.
 
         Args:
-            image: (H, W, 3) uint8 slice.
+            image: (H, W, 3) uint8 slice, or (Z, H, W, 3) volume.
+            z: Which slice of the volume.
 
         Returns:
-            For each gate (H, W) float32 in [0, 1], on the grid of the image; nothing for other networks.
+            For each gate (H, W) float32 in [0, 1], on the grid of the slice; nothing for other networks.
         """
         if not self._gates:
             return []
-        image = checked_image(image, "the image")
-        view = view_of(image, self._preprocessing)
-        (small,) = network_input(image[None], self._preprocessing)
+        volume = image if image.ndim == 4 else checked_image(image, "the image")[None]
+        image = checked_image(volume[z], "the image")
+        view = view_of(volume, self._preprocessing)
+        small = network_input(volume, self._preprocessing)[z]
         # On the network's own grid first: a coarse gate has no pixel just where a slice's margin ends.
         with self._working() as alone:
             found = self._engine.run(self._gates, small, all_cores=alone and self._threads > 1)
@@ -190,7 +193,11 @@ class Predictor:
 
     def mask(self, image: np.ndarray) -> np.ndarray:
         """Returns which pixels are lesion by the model's own postprocessing, bool, shaped as `prob_map`."""
-        mask = postprocess(self.prob_map(image), self.postprocessing)
+        return self.mask_of(self.prob_map(image))
+
+    def mask_of(self, prob_map: np.ndarray) -> np.ndarray:
+        """Returns the mask that belongs to a `prob_map`."""
+        mask = postprocess(prob_map, self.postprocessing)
         return drop_minor(mask, self.min_volume_share) if mask.ndim == 3 else mask
 
 

@@ -35,7 +35,10 @@ def start_weights(config: TrainConfig, split: Split, model_dir: Path) -> list[np
             f"start_from={shown(folder)} holds no finished training; "
             "give the folder with its manifest.json and model.keras"
         )
-    before = TrainConfig(**read_json(folder / "manifest.json")["config"])
+    manifest = read_json(folder / "manifest.json")
+    if "members" in manifest:
+        raise MetsegError(f"start_from={shown(folder)} is an ensemble; start from one of its networks")
+    before = TrainConfig(**manifest["config"])
     _complain_if_other_network(config, before)
     seen = seen_patients(folder)
     _complain_if_seen(config, split, seen)

@@ -134,9 +134,8 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
         started = time.perf_counter()
         size = size_of(epoch, config)
         if epoch == config.coarse_epochs:
-            model.train_function = model.predict_function = (
-                None  # traced anew, as kernels for this size alone
-            )
+            # Traced anew: for a second size Keras would leave height and width open, and upsampling fails.
+            model.train_function = model.predict_function = None
         model.optimizer.learning_rate = rate = learning_rate_of(epoch, history, config)
         batches = EpochBatches(
             data.cache,
@@ -248,14 +247,18 @@ class _EpochReporter(keras.callbacks.Callback):
     def epoch_done(self, history: list[dict]) -> None:
         """Tells of a finished epoch, its validation included."""
         self._history = list(history)
-        done = len(history) == self._config.epochs or out_of_patience(history, self._config)
-        self._report(len(history) - 1, self._steps, history[-1]["loss"], done=done, at_once=True)
+        finished = len(history) == self._config.epochs or out_of_patience(history, self._config)
+        self._report(len(history) - 1, self._steps, history[-1]["loss"], finished=finished, at_once=True)
+
+    def _pixels(self, first: int, end: int) -> int:
+        """Returns a slice's pixels, summed over epochs: what their time grows with."""
+        return sum(size_of(epoch, self._config) ** 2 for epoch in range(first, end))
 
     def _report(
-        self, epoch: int, step: int, loss: float, *, done: bool = False, at_once: bool = False
+        self, epoch: int, step: int, loss: float, *, finished: bool = False, at_once: bool = False
     ) -> None:
-        run = epoch - self._resumed_at + step / self._steps
-        left = self._config.epochs - self._resumed_at - run
+        done = self._pixels(self._resumed_at, epoch) + self._pixels(epoch, epoch + 1) * step / self._steps
+        left = self._pixels(self._resumed_at, self._config.epochs) - done
         progress = Progress(
             model=self._config.model,
             epoch=epoch + 1,
@@ -266,7 +269,7 @@ class _EpochReporter(keras.callbacks.Callback):
             finished_epochs=len(self._history),
             last_loss=self._history[-1]["loss"] if self._history else None,
             val_dice=self._history[-1]["val_dice"] if self._history else None,
-            seconds_left=(time.monotonic() - self._started) / run * left,
-            done=done,
+            seconds_left=(time.monotonic() - self._started) / done * left,
+            done=finished,
         )
         self._reporter.report(progress, at_once=at_once)

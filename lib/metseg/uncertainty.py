@@ -43,28 +43,26 @@ def retention(counts: np.ndarray) -> pd.DataFrame:
 
     Returns:
         A row a class, the most uncertain first, and one before them in which nothing is corrected: referred
-        (share of all pixels that the reader sees), errors_left (share of all errors that stay), ideal (the
-        same if every wrong pixel came before every right one). Where uncertainty says nothing, errors_left
-        is 1 − referred.
-
-    Raises:
-        ValueError: There is no wrong pixel.
+        (share of all pixels that the reader sees) and errors_left (share of all errors that stay; nan if
+        there are none). Where uncertainty says nothing, errors_left is 1 − referred; the best it can do is to
+        fall straight to 0 at the share of pixels that are wrong.
 
     Reference:
         Malinin et al. 2021, "Shifts", arXiv:2107.07455, section 2 (error-retention curves).
     """
     pixels, wrong = (np.r_[0, each[::-1].cumsum()] for each in counts)
-    if wrong[-1] == 0:
-        raise ValueError("no pixel is wrong; give scans with errors")
-    table = pd.DataFrame({"referred": pixels / pixels[-1], "errors_left": 1 - wrong / wrong[-1]})
-    return table.assign(ideal=np.maximum(0, 1 - pixels / wrong[-1]))
+    left = 1 - wrong / (wrong[-1] or np.nan)
+    return pd.DataFrame({"referred": pixels / (pixels[-1] or np.nan), "errors_left": left})
 
 
 def retention_gain(counts: np.ndarray) -> float:
     """Returns how far uncertainty comes from saying nothing, 0, to pointing at every error first, 1.
 
-    It is the area between the curve of `retention` and that of chance, as a share of the area for the ideal.
+    It is the area between the curve of `retention` and that of chance, as a share of the area for the best;
+    nan if no pixel is wrong, or every one.
     """
     table, (pixels, wrong) = retention(counts), counts.sum(axis=1)
+    if wrong in (0, pixels):
+        return float("nan")
     won = 0.5 - np.trapezoid(table.errors_left, table.referred)
     return float(won / (0.5 - wrong / pixels / 2))

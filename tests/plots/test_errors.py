@@ -40,10 +40,11 @@ def test_reliability():
 
 
 def test_retention():
-    table = pd.DataFrame({"referred": [0, 0.5, 1], "errors_left": [1, 0.2, 0], "ideal": [1, 0, 0]})
-    ax = plot_retention({"entropy": table})
-    assert ax.lines[1].get_xydata().tolist() == [[0, 1], [0.5, 0.2], [1, 0]]
-    assert {text.get_text() for text in ax.get_legend().get_texts()} == {"chance", "ideal", "entropy"}
+    # In two classes of two pixels: one error among the uncertain ones, none among the others.
+    ax = plot_retention({"entropy": np.array([[2.0, 2.0], [0.0, 1.0]])})
+    assert ax.lines[1].get_xydata().tolist() == [[0, 1], [0.5, 0], [1, 0]]
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["chance", "best", "entropy: gain 0.67"]  # 1/4 of 3/8
     draw(ax)
 
 

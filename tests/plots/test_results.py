@@ -103,6 +103,11 @@ def test_history_of_two_sizes():
     render(axes)
 
 
+def test_a_history_older_than_coarse_epochs_is_of_one_size():
+    axes = plot_history(history([0.2, 0.6]).drop(columns="image_size"), model="unet")
+    assert len(axes[1].lines) == 2 and axes[1].lines[1].get_xydata().tolist() == [[2, 0.6]]
+
+
 def test_history_without_any_dice():
     axes = plot_history(history([nan, nan]), model="unet")
     assert len(axes[1].lines) == 1 and len(axes[1].texts) == 0

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from metseg.cli.app import Model, OutputDir, app, named_model, progress_bars, runs_folder
-from metseg.errors import MetsegError
 from metseg.files import shown
 
 
@@ -68,33 +67,29 @@ def ensemble(
 
     It lies beside the first network, as `ensemble`.
     """
+    from metseg.data.cases import find_cases
     from metseg.ensemble import build_ensemble
+    from metseg.evaluate import refuse_other_scans
     from metseg.runs import ENSEMBLE, trained_folders
 
     found = [folder for run in runs for folder in trained_folders(run, runs_folder(output_dir))]
     members = [folder for folder in found if folder.name != ENSEMBLE]  # a former one of the same run
-    folder = build_ensemble(members, members[0].parent / ENSEMBLE)
+    refuse_other_scans(members, find_cases(data_dir), data_dir)  # before anything is written
+    folder = build_ensemble(members, (members or found)[0].parent / ENSEMBLE)
     _export_and_score([folder], data_dir, None, None)
 
 
 def _export_and_score(folders: list[Path], data_dir: Path, precision: str | None, prune: str | None) -> None:
-    from metseg.data.cache import fingerprint
     from metseg.data.cases import find_cases
     from metseg.data.images import read_image
-    from metseg.data.split import read_split
     from metseg.evaluate import evaluate as evaluate_model
-    from metseg.evaluate import unseen_cases
+    from metseg.evaluate import refuse_other_scans, unseen_cases
     from metseg.tuning import choose_postprocessing
     from metseg.variants import export_serving, head_of, precision_of
 
     wanted, head = precision_of(precision), head_of(prune)
     cases = find_cases(data_dir)
-    found = fingerprint(cases)
-    for folder in folders:
-        if read_split(folder / "split.json").fingerprint != found:
-            raise MetsegError(
-                f"{data_dir} does not hold the scans that {shown(folder)} was trained on; give those"
-            )
+    refuse_other_scans(folders, cases, data_dir)
     paths = [files.image for case in cases for files in case.slices if files.image]
     slices = [read_image(path) for path in paths[:: max(1, len(paths) // 50)][:50]]  # from all over the set
     with progress_bars() as bars:

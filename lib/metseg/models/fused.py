@@ -40,15 +40,15 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 class MatmulUpsampling(keras.layers.UpSampling2D):
     """Keras's bilinear upsampling by two, as a product with a matrix for each axis.
 
-    The weights 1/4, 3/4 and 1 are exact in bfloat16; the sums are rounded to it once for each axis. Where
-    H and W of the inputs (B, H, W, C) are unknown as the call is traced, it is Keras's way. Most of the
-    matrix is zeros: on two AVX512 cores the product took 0.7 of the time of Keras's way from 64 px, as much
-    from 128 px, and twice as much from 256 px.
+    The weights 1/4, 3/4 and 1 are exact in bfloat16; the sums are rounded to it once for each axis. H and W
+    of the inputs (B, H, W, C) must be known when the call is traced. Most of the matrix is zeros: on two
+    AVX512 cores the product took 0.7 of the time of Keras's way from 64 px, as much from 128 px, and twice as
+    much from 256 px.
     """
 
     def call(self, inputs):
         height, width, channels = inputs.shape[1:]
-        if height is None or width is None or max(height, width) > _LARGEST:
+        if max(height, width) > _LARGEST:
             return super().call(inputs)
         x = keras.ops.reshape(inputs, (-1, width, channels))
         x = keras.ops.matmul(self._weights(width), x)

@@ -1,6 +1,7 @@
 """Figures of where a network fails, and of how much its probabilities can be trusted."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -10,6 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from metseg.plots.style import FLAIR, INK, PALE, PREDICTION, REFERENCE, axes_or_new, outline, picture
+from metseg.uncertainty import retention, retention_gain
 
 _LINES = ("-", "--", ":", "-.")
 
@@ -33,21 +35,22 @@ def plot_reliability(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None)
     """Shows the share of lesion against probability; {label: table of `calibration.reliability`}."""
     ax = axes_or_new(ax, (3.4, 3.4))
     ax.plot([0, 1], [0, 1], color=PALE, linewidth=1)
-    for (label, table), line in zip(tables.items(), _LINES, strict=False):
+    for (label, table), line in zip(tables.items(), cycle(_LINES), strict=False):
         ax.plot(table.probability, table.lesion_share, line, marker="o", markersize=4, color=INK, label=label)
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="probability", ylabel="share that is lesion")
     ax.legend(loc="upper left")
     return ax
 
 
-def plot_retention(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
-    """Shows which errors stay when the most uncertain pixels are corrected; {label: table of `retention`}."""
+def plot_retention(doubts: Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
+    """Shows which errors stay when the most uncertain pixels are corrected; {label: `count_errors`}."""
     ax = axes_or_new(ax, (6.4, 3.0))
     ax.plot([0, 1], [1, 0], color=PALE, linewidth=1, label="chance")
-    ideal = next(iter(tables.values()))
-    ax.fill_between(ideal.referred, ideal.ideal, color=PALE, alpha=0.4, linewidth=0, label="ideal")
-    for (label, table), line in zip(tables.items(), _LINES, strict=False):
-        ax.plot(table.referred, table.errors_left, line, color=INK, label=label)
+    pixels, wrong = next(iter(doubts.values())).sum(axis=1)
+    ax.fill_between([0, wrong / max(pixels, 1)], [1, 0], color=PALE, alpha=0.4, linewidth=0, label="best")
+    for (label, counts), line in zip(doubts.items(), cycle(_LINES), strict=False):
+        table, gain = retention(counts), retention_gain(counts)
+        ax.plot(table.referred, table.errors_left, line, color=INK, label=f"{label}: gain {gain:.2f}")
     ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of pixels that a reader corrects")
     ax.set_ylabel("share of errors left")
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))

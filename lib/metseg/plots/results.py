@@ -18,6 +18,8 @@ def plot_history(history: pd.DataFrame, *, model: str) -> np.ndarray:
 
     Where the slices' size changes there is a gap, for a Dice on another size is another figure.
     """
+    if "image_size" not in history:  # it is older than coarse epochs
+        history = history.assign(image_size=0)
     axes = plt.subplots(1, 2, figsize=(8, 2.8))[1]
     colour = colour_of(model)
     sizes = list(history.groupby("image_size", sort=False))
