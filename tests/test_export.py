@@ -79,6 +79,7 @@ def replace_model(model_dir: Path, model: keras.Model, **changes) -> None:
     """Puts another network in the place of the trained one, with changes to the training's config."""
     model.save(model_dir / "model.keras")
     manifest = json.loads((model_dir / "manifest.json").read_text())
+    manifest["model"] = model.name
     manifest["config"].update({"model": model.name, "deep_supervision": False, **changes})
     (model_dir / "manifest.json").write_text(json.dumps(manifest))
 
