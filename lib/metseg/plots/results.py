@@ -1,5 +1,6 @@
 """Figures of numbers: training curves and comparisons."""
 
+import textwrap
 from collections.abc import Mapping
 from itertools import cycle, pairwise
 
@@ -117,17 +118,19 @@ def plot_summary(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
 def plot_ablation(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Shows what each change gave against the baseline, with intervals; takes `ablation_table`'s table."""
     rows = table.iloc[1:]
-    ax = axes_or_new(ax, (6.5, 0.9 + 0.34 * len(rows)))
+    names = [textwrap.fill(row.changed or row.run, 34) for row in rows.itertuples()]
+    lines = sum(1 + name.count("\n") for name in names)
+    ax = axes_or_new(ax, (6.5, 1.1 + 0.2 * len(rows) + 0.16 * lines))
     ax.axvline(0, color=PALE, linewidth=1)
     for y, row in enumerate(rows.itertuples()):
         colour = colour_of(row.model)
         ax.plot([row.difference_low, row.difference_high], [y, y], color=colour, linewidth=2)
         ax.plot(row.difference, y, "o", color=colour)
-    ax.set_yticks(range(len(rows)), [row.changed or row.run for row in rows.itertuples()])
+    ax.set_yticks(range(len(rows)), names)
     ax.invert_yaxis()
     first = table.iloc[0]
     ax.set(
-        xlabel=f"change of volume Dice, {first.patients} validation patients, 95 % bootstrap interval",
+        xlabel=f"change of mean volume Dice,\n{first.patients} validation patients, 95 % bootstrap interval",
         title=f"{label_of(first.model)}: against {first.dice:.3f}",
     )
     return ax
