@@ -9,7 +9,7 @@ import pytest
 from tiny_runs import SIZE, write_bright_model
 from tiny_scans import write_case
 
-from metseg.ablation import ablation_table, read_ablation, write_ablation
+from metseg.ablation import _changes, ablation_table, read_ablation, write_ablation
 from metseg.data.cases import find_cases
 from metseg.data.split import Split, write_split
 from metseg.errors import MetsegError
@@ -75,3 +75,8 @@ def test_trainings_of_another_split_are_refused(tmp_path, cases):
 def test_nothing_to_score(cases):
     with pytest.raises(MetsegError, match="no training to score"):
         ablation_table([], cases)
+
+
+def test_an_ensemble_is_told_by_its_members():
+    members = [{"run": "a", "model": "nested_unet"}, {"run": "b", "model": "attention_unet"}]
+    assert _changes({}, {"members": members}) == "mean of a/nested_unet, b/attention_unet"

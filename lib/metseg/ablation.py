@@ -65,9 +65,7 @@ def ablation_table(
             {
                 "run": folder.parent.name,
                 "model": predictor.name,
-                "changed": _changes(config, manifest["config"])
-                if "members" not in manifest
-                else _mean_of(manifest),
+                "changed": _changes(config, manifest),
                 "epochs": manifest["epochs_trained"],
                 "train_minutes": manifest["train_seconds"] / 60,
                 "patients": len(dice),
@@ -108,12 +106,14 @@ def read_ablation(folder: Path) -> pd.DataFrame:
         raise MetsegError(f"{shown(path)} is missing or damaged; call: metseg ablation") from error
 
 
-def _mean_of(manifest: dict[str, Any]) -> str:
-    return "mean of " + ", ".join(f"{each['run']}/{each['model']}" for each in manifest["members"])
+def _changes(before: dict[str, Any], manifest: dict[str, Any]) -> str:
+    """Returns `name=value` of all parameters that differ, or an ensemble's members.
 
-
-def _changes(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """Returns `name=value` of all parameters that differ; what a training did not know was the default."""
+    What a training did not know was the default.
+    """
+    if members := manifest.get("members"):
+        return "mean of " + ", ".join(f"{each['run']}/{each['model']}" for each in members)
+    after = manifest["config"]
     default = TrainConfig(model=after["model"], data_dir="").model_dump(mode="json")
     before, after = {**default, **before}, {**default, **after}
     names = [name for name in default if name not in _NOT_TOLD and after[name] != before[name]]

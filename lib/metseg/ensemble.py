@@ -51,9 +51,8 @@ def build_ensemble(members: Sequence[Path], model_dir: Path) -> Path:
     for name in ("manifest.json", "model.json", "evaluation/evaluation.json"):
         (model_dir / name).unlink(missing_ok=True)  # of a former one
     write_split(split, model_dir / "split.json")
-    config = configs[0].model_copy(
-        update={"deep_supervision": False}
-    )  # one output, whatever the members have
+    # It has one output, whatever its members have.
+    config = configs[0].model_copy(update={"deep_supervision": False})
     write_text(model_dir / "config.json", config.model_dump_json(indent=1))
     with replacing(model_dir / "model.keras") as partial:
         network.save(partial)

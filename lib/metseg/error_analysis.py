@@ -97,7 +97,12 @@ def analyse_errors(
 
 
 def temperatures(folders: Sequence[Path], cases: Iterable[CaseFiles]) -> list[float]:
-    """Returns each network's temperature, fitted on its own validation patients; arguments as above."""
+    """Returns each network's temperature, fitted on its own validation patients.
+
+    Args:
+        folders: As for `analyse_errors`.
+        cases: Cases, those of the validation patients among them.
+    """
     cases, found = list(cases), []
     for folder in folders:
         predictor = Predictor(folder)

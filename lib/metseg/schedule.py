@@ -39,9 +39,8 @@ def out_of_patience(history: list[dict], config: TrainConfig) -> bool:
 def learning_rate_of(epoch: int, history: list[dict], config: TrainConfig) -> float:
     """Returns an epoch's learning rate from what came before it alone, so that resuming changes nothing.
 
-    Cosine: Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5, restarted at half
-    the rate where the size changes: with what is left at the end of one fall a network hardly learned from
-    slices of the whole size.
+    Cosine: Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5, restarted at half the rate where the size
+    changes: with what is left near the end of a single fall a network hardly learned from the whole size.
     """
     if config.schedule == "cosine":
         coarse = config.coarse_epochs
