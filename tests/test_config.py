@@ -13,6 +13,7 @@ from metseg.losses import LOSSES
 from metseg.preprocess import Preprocessing
 
 NEEDED = {"model": "unet", "data_dir": "data/phantom"}
+PLAIN = {"filters": (4, 8), "channels": 3, "encoder": "plain"}
 
 
 @pytest.mark.parametrize(
@@ -21,8 +22,20 @@ NEEDED = {"model": "unet", "data_dir": "data/phantom"}
         ({"model": "resnet"}, "model='resnet': Input should be 'nested_unet', 'attention_unet' or 'unet'"),
         (
             {"loss": "mse"},
-            "loss='mse': Input should be 'bce', 'focal', 'dice', 'bce_dice', 'bce_slice_dice' or "
-            "'focal_tversky'",
+            "loss='mse': Input should be 'bce', 'focal', 'dice', 'bce_dice' or 'focal_tversky'",
+        ),
+        ({"encoder": "resnet"}, "encoder='resnet': Input should be 'plain' or 'efficientnet_lite0'"),
+        (
+            {"encoder": "efficientnet_lite0", "neighbours": 1},
+            "encoder='efficientnet_lite0' takes the three channels of one slice; set neighbours to 0",
+        ),
+        (
+            {"encoder": "efficientnet_lite0", "filters": (8,) * 6},
+            "encoder='efficientnet_lite0' has 5 levels; filters=(8, 8, 8, 8, 8, 8) are more",
+        ),
+        (
+            {"encoder": "efficientnet_lite0", "filters": (8, 8), "image_size": 30},
+            "image_size=30 is not divisible by 4, which these filters need",
         ),
         ({"image_size": 8}, "image_size=8: Input should be greater than or equal to 16"),
         ({"image_size": 128.5}, "image_size=128.5: Input should be a valid integer"),
@@ -96,10 +109,14 @@ def test_augment_false_turns_all_of_it_off():
 
 def test_only_the_nested_unet_is_told_of_deep_supervision():
     nested = train_config(model="nested_unet", data_dir="x", filters=(4, 8), deep_supervision=True)
-    assert nested.model_options == {"filters": (4, 8), "channels": 3, "deep_supervision": True}
-    plain = {"filters": (4, 8), "channels": 3}
-    assert train_config(**NEEDED, filters=(4, 8)).model_options == plain
-    assert train_config(**NEEDED, filters=(4, 8), neighbours=1).model_options == {**plain, "channels": 9}
+    assert nested.model_options == {**PLAIN, "deep_supervision": True}
+    assert train_config(**NEEDED, filters=(4, 8)).model_options == PLAIN
+    assert train_config(**NEEDED, filters=(4, 8), neighbours=1).model_options == {**PLAIN, "channels": 9}
+
+
+def test_a_pretrained_encoder_adds_a_level_below_the_filters():
+    assert train_config(**NEEDED, filters=(4, 8)).poolings == 1
+    assert train_config(**NEEDED, filters=(4, 8), encoder="efficientnet_lite0").poolings == 2
 
 
 def test_every_loss_has_a_name_that_a_config_takes():

@@ -20,6 +20,7 @@ from metseg.errors import MetsegError
 from metseg.export import export_onnx
 from metseg.losses import LOSSES
 from metseg.models import build_model
+from metseg.models.efficientnet_lite import load_imagenet
 from metseg.models.fused import training_copy
 from metseg.models.inspect import gate_model, gate_names, inference_model
 from metseg.predict import Predictor
@@ -145,13 +146,23 @@ def test_attention_gates_come_along(model_dir, images):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["nested_unet", "attention_unet", "unet"])
-def test_predictor_equals_keras_on_50_slices(name, model_dir, phantom_slices):
+@pytest.mark.parametrize(
+    ("name", "encoder"),
+    [
+        ("nested_unet", "plain"),
+        ("attention_unet", "plain"),
+        ("unet", "plain"),
+        ("attention_unet", "efficientnet_lite0"),
+    ],
+)
+def test_predictor_equals_keras_on_50_slices(name, encoder, model_dir, phantom_slices):
     """A network of the workbook's depth after some steps of training, from raw slices to their own grid."""
     volume, small, truth = phantom_slices
     keras.utils.set_random_seed(0)
     supervised = {"deep_supervision": True} if name == "nested_unet" else {}
-    model = build_model(name, filters=(8, 16, 32, 64), **supervised)
+    model = build_model(name, filters=(8, 16, 32, 64), encoder=encoder, **supervised)
+    if encoder != "plain":
+        load_imagenet(model)
     trained = training_copy(model, momentum=0.5)  # few steps, to know means by
     trained.compile(keras.optimizers.Adam(0.01), LOSSES["bce_dice"])
     full = np.argsort(-truth.sum(axis=(1, 2, 3)))[:8]

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 from numpy import log
 
-from metseg.losses import LOSSES, bce, bce_dice, dice, focal, focal_tversky, slice_dice
+from metseg.losses import LOSSES, bce, bce_dice, dice, focal, focal_tversky
 
 # The lesion is one pixel: tp = 0.75, fp = 0.5 + 0.25 + 0.25 = 1, fn = 0.25.
 MASK_REF = np.float32([[1, 0], [0, 0]]).reshape(1, 2, 2, 1)
@@ -16,7 +16,6 @@ FOCAL = -(0.25 * 0.25**2 * log(0.75) + 0.75 * (0.5**2 * log(0.5) + 2 * 0.25**2 *
 DICE = 1 - (2 * 0.75 + 1) / (2 * 0.75 + 1 + 0.25 + 1)  # one third
 FOCAL_TVERSKY = (1 - (0.75 + 1) / (0.75 + 0.7 * 0.25 + 0.3 * 1 + 1)) ** 0.75
 BY_HAND = {"bce": BCE, "focal": FOCAL, "dice": DICE, "bce_dice": BCE + DICE, "focal_tversky": FOCAL_TVERSKY}
-BY_HAND["bce_slice_dice"] = BCE + DICE  # of one slice both kinds of Dice are the same
 
 
 def value(loss, mask_ref, prob_map, **options) -> float:
@@ -50,7 +49,6 @@ def test_the_numbers_of_the_hand_are_these():
                 "dice": 0.333333,
                 "bce_dice": 0.722382,
                 "focal_tversky": 0.314068,
-                "bce_slice_dice": 0.722382,
             },
             abs=1e-6,
         )
@@ -90,20 +88,6 @@ def test_overlap_is_summed_over_the_batch_not_averaged_over_slices():
     mask_ref = np.concatenate([np.zeros_like(MASK_REF), MASK_REF])
     prob_map = np.concatenate([alarm, PROB_MAP])
     assert value(dice, mask_ref, prob_map) == pytest.approx(1 - 2.5 / (1.5 + 1.5 + 0.25 + 1), rel=1e-5)
-
-
-def test_slice_dice_is_averaged_over_slices_with_lesion():
-    # The hand's slice, a false alarm in an empty one, and a lesion of two pixels of which one is found.
-    empty, alarm = np.zeros_like(MASK_REF), np.full_like(MASK_REF, 0.5)
-    two = np.float32([[1, 1], [0, 0]]).reshape(1, 2, 2, 1)
-    mask_ref, prob_map = np.concatenate([MASK_REF, empty, two]), np.concatenate([PROB_MAP, alarm, MASK_REF])
-    assert value(slice_dice, mask_ref, prob_map) == pytest.approx((DICE + 1 - 3 / 4) / 2, rel=1e-5)
-    assert value(slice_dice, empty, alarm) == 0
-    assert value(LOSSES["bce_slice_dice"], mask_ref, prob_map) == pytest.approx(
-        value(bce, mask_ref, prob_map)
-        + value(dice, mask_ref, prob_map) / 2
-        + value(slice_dice, mask_ref, prob_map) / 2
-    )
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -11,8 +11,10 @@ from tiny_scans import finished_training
 
 from metseg.data.cases import find_cases, load_case
 from metseg.engines import OnnxRuntimeEngine, OpenVinoEngine
+from metseg.export import save_onnx
+from metseg.models import build_model
 from metseg.preprocess import Preprocessing, preprocess
-from metseg.quantise import _ranges, calibration_slices, quantise
+from metseg.quantise import _large_convolutions, _ranges, calibration_slices, quantise
 
 CONFIG = Preprocessing(image_size=32, clip_limit=0.0)
 
@@ -76,3 +78,12 @@ def test_large_convolutions_behind_the_first_pooling_are_rounded(model_dir, slic
     assert 0 < np.abs(emulated - exact).mean() < 0.02
     np.testing.assert_allclose(native, emulated, atol=0.1)
     assert np.abs(native - emulated).mean() < 0.02
+
+
+@pytest.mark.slow
+def test_a_stride_counts_as_a_pooling(tmp_path):
+    network = build_model("unet", filters=(4, 8), encoder="efficientnet_lite0")
+    save_onnx(network, tmp_path / "model.onnx", image_size=32)
+    # Two stages of the encoder have three depthwise convolutions behind its stem, and each of two decoder
+    # blocks three convolutions; x00 and the head, which see the whole size before, and 1 × 1 stay out.
+    assert len(_large_convolutions(tmp_path / "model.onnx")) == 3 + 2 * 3

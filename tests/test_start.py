@@ -72,6 +72,18 @@ def test_another_network_is_refused(trained, tmp_path, changes, words):
     assert not (tmp_path / "start.json").exists()
 
 
+def test_a_pretrained_encoder_is_not_narrowed(tmp_path):
+    lite = {"encoder": "efficientnet_lite0", "filters": (4, 8)}
+    folder = write_trained(tmp_path / "lite", **lite)
+    weights = start_weights(started(folder, **lite), SPLIT, tmp_path)
+    for a, b in zip(weights, load_network(folder / "model.keras").get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(MetsegError, match="a network with encoder=efficientnet_lite0 is not narrowed"):
+        start_weights(started(folder, **{**lite, "filters": (4, 6)}), SPLIT, tmp_path)
+    with pytest.raises(MetsegError, match="was trained with encoder=efficientnet_lite0, not plain"):
+        start_weights(started(folder, filters=(4, 8)), SPLIT, tmp_path)
+
+
 def test_heads_are_not_dropped_or_added(tmp_path):
     folder = write_trained(tmp_path / "nested", model="nested_unet", filters=(2, 4, 6))
     config = started(folder, model="nested_unet", filters=(2, 4, 6), deep_supervision=True)

@@ -25,7 +25,9 @@ from metseg.config import TrainConfig
 from metseg.data.cache import SliceCache
 from metseg.data.split import read_split
 from metseg.errors import MetsegError
+from metseg.models import build_model
 from metseg.models.channel_pruning import prune_channels
+from metseg.models.efficientnet_lite import load_imagenet
 from metseg.train import prepare_data, train, validate
 
 COMPARED = ["epoch", "image_size", "loss", "val_loss", "val_dice", "learning_rate"]  # all columns but seconds
@@ -462,6 +464,25 @@ def test_an_interruption_after_starting_from_another_network(scans, cache_dir, c
     manifest = json.loads((tmp_path / "narrow" / "manifest.json").read_text())
     assert manifest["epochs_trained"] == 2 and manifest["config"]["filters"] == [3, 6]
     assert manifest["start"]["filters"] == [4, 8] and manifest["start"]["sha256"] == sha256
+
+
+@pytest.mark.slow
+def test_a_pretrained_encoder_is_where_a_training_starts(scans, cache_dir, tmp_path):
+    lite = {"encoder": "efficientnet_lite0", "learning_rate": 1e-9, "epochs": 1}
+    network = train(tiny_config(scans, **lite), tmp_path / "lite", cache_dir=cache_dir)
+    imagenet = build_model("unet", filters=(4, 8), encoder="efficientnet_lite0")
+    load_imagenet(imagenet)
+    for layer in imagenet.layers:
+        if layer.name.startswith("encoder_"):
+            for start, learned in zip(
+                layer.trainable_variables, network.get_layer(layer.name).trainable_variables, strict=True
+            ):
+                np.testing.assert_allclose(learned, start, atol=1e-6)
+    # Another start is kept as it is: the first training's, of other decoder weights too.
+    again = tiny_config(scans, **lite, start_from=str(tmp_path / "lite"), seed=0)
+    second = train(again, tmp_path / "second", cache_dir=cache_dir)
+    for first, after in zip(network.trainable_variables, second.trainable_variables, strict=True):
+        np.testing.assert_allclose(after, first, atol=1e-6)
 
 
 @pytest.mark.slow

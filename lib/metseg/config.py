@@ -10,7 +10,8 @@ from metseg.errors import MetsegError
 from metseg.preprocess import Intensity, Preprocessing
 
 ModelName = Literal["nested_unet", "attention_unet", "unet"]
-LossName = Literal["bce", "focal", "dice", "bce_dice", "bce_slice_dice", "focal_tversky"]
+EncoderName = Literal["plain", "efficientnet_lite0"]
+LossName = Literal["bce", "focal", "dice", "bce_dice", "focal_tversky"]
 
 
 class TrainConfig(BaseModel):
@@ -19,9 +20,11 @@ class TrainConfig(BaseModel):
     Attributes:
         model: Which network.
         data_dir: Folder of scans.
-        image_size: Side of the network input, px; divisible by 2**(len(filters) - 1).
+        image_size: Side of the network input, px; divisible by 2**poolings.
         clip_limit, tile_grid, intensity, crop, neighbours: See `Preprocessing`.
-        filters: Convolution filters of each level.
+        encoder: `plain`, the network's own, or `efficientnet_lite0` with weights from ImageNet.
+        filters: Convolution filters of each level; with another encoder than `plain` of the decoder's, below
+            which the encoder has one more.
         deep_supervision: A head on every X(0,j); nested_unet only.
         loss: Name in `metseg.losses.LOSSES`.
         epochs: Passes over the training slices at most.
@@ -58,6 +61,7 @@ class TrainConfig(BaseModel):
     intensity: Intensity = "slice"
     crop: bool = False
     neighbours: int = 0
+    encoder: EncoderName = "plain"
     filters: tuple[int, ...] = Field((16, 32, 64, 128), min_length=2, max_length=7)
     deep_supervision: bool = False
     loss: LossName = "bce_dice"
@@ -97,7 +101,13 @@ class TrainConfig(BaseModel):
         return filters
 
     def model_post_init(self, _context) -> None:
-        multiple = 2 ** (len(self.filters) - 1)
+        if self.encoder != "plain" and self.neighbours:
+            raise ValueError(
+                f"encoder={self.encoder!r} takes the three channels of one slice; set neighbours to 0"
+            )
+        if self.encoder != "plain" and len(self.filters) > 5:
+            raise ValueError(f"encoder={self.encoder!r} has 5 levels; filters={self.filters} are more")
+        multiple = 2**self.poolings
         if self.image_size % multiple:
             raise ValueError(
                 f"image_size={self.image_size} is not divisible by {multiple}, which these filters need"
@@ -126,6 +136,11 @@ class TrainConfig(BaseModel):
             raise ValueError(f"fold={self.fold} but folds={self.folds}; folds are numbered from 0")
 
     @property
+    def poolings(self) -> int:
+        """How often the network halves the side; the number of heads of deep supervision, too."""
+        return len(self.filters) - (self.encoder == "plain")
+
+    @property
     def preprocessing(self) -> Preprocessing:
         """What `preprocess` needs."""
         return Preprocessing(**{name: getattr(self, name) for name in Preprocessing.model_fields})
@@ -140,7 +155,8 @@ class TrainConfig(BaseModel):
     def model_options(self) -> dict:
         """What the builder of this model needs."""
         nested = {"deep_supervision": self.deep_supervision} if self.model == "nested_unet" else {}
-        return {"filters": self.filters, "channels": self.preprocessing.channels, **nested}
+        network = {"filters": self.filters, "channels": self.preprocessing.channels, "encoder": self.encoder}
+        return {**network, **nested}
 
 
 def notebook_config(names: Mapping[str, object]) -> TrainConfig:

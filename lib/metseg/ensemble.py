@@ -98,6 +98,7 @@ def _described(folder: Path, manifest: dict) -> dict:
     return {
         "model": manifest["model"],
         "run": folder.resolve().parent.name,
+        "encoder": manifest["config"].get("encoder", "plain"),
         "filters": manifest["config"]["filters"],
         "sha256": hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest(),
         "git_revision": manifest["git_revision"],

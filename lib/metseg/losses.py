@@ -2,7 +2,7 @@
 
 All take `mask_ref` (B, H, W, 1) in {0, 1} and `prob_map` (B, H, W, K) in [0, 1]: the loss of each of the
 K heads against the same reference, averaged (deep supervision: Zhou et al. 2018, section 3.2).
-Overlaps are summed over the whole batch, so that an empty slice is no special case, but for `slice_dice`.
+Overlaps are summed over the whole batch, so that an empty slice is no special case.
 """
 
 from collections.abc import Callable
@@ -24,9 +24,10 @@ def _pixel_cross_entropy(mask_ref, prob_map):
     return -(mask_ref * keras.ops.log(prob_map) + (1 - mask_ref) * keras.ops.log(1 - prob_map))
 
 
-def _overlap(mask_ref, prob_map, axes=(0, 1, 2)):
+def _overlap(mask_ref, prob_map):
     """Returns soft true positives, false positives and false negatives of each head, (K,) each."""
     mask_ref, prob_map = _float32(mask_ref, prob_map)
+    axes = (0, 1, 2)
     tp = keras.ops.sum(mask_ref * prob_map, axes)
     fp = keras.ops.sum((1 - mask_ref) * prob_map, axes)
     fn = keras.ops.sum(mask_ref * (1 - prob_map), axes)
@@ -57,22 +58,6 @@ def bce_dice(mask_ref, prob_map):
     return bce(mask_ref, prob_map) + dice(mask_ref, prob_map)
 
 
-def slice_dice(mask_ref, prob_map, *, smooth: float = 1.0):
-    """One minus soft Dice of each slice that has lesion, averaged over these; 0 where none has.
-
-    Summed over a batch, as in `dice`, a small cross-section hardly counts beside a large one.
-    """
-    tp, fp, fn = _overlap(mask_ref, prob_map, axes=(1, 2))  # (B, K)
-    found = (2 * tp + smooth) / (2 * tp + fp + fn + smooth)
-    lesion = keras.ops.cast(tp + fn > 0, "float32")
-    return keras.ops.sum(lesion * (1 - found)) / keras.ops.maximum(keras.ops.sum(lesion), 1)
-
-
-def bce_slice_dice(mask_ref, prob_map):
-    """`bce` with `dice` over the batch and over each slice, in equal parts."""
-    return bce(mask_ref, prob_map) + (dice(mask_ref, prob_map) + slice_dice(mask_ref, prob_map)) / 2
-
-
 def focal_tversky(
     mask_ref, prob_map, *, alpha: float = 0.7, beta: float = 0.3, gamma: float = 0.75, smooth: float = 1.0
 ):
@@ -91,6 +76,5 @@ LOSSES: dict[str, Loss] = {
     "focal": focal,
     "dice": dice,
     "bce_dice": bce_dice,
-    "bce_slice_dice": bce_slice_dice,
     "focal_tversky": focal_tversky,
 }

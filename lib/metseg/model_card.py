@@ -52,7 +52,7 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
     settings, chosen = description["preprocessing"], description["postprocessing"]
     channels = ", ".join(description["input"]["channels"])
     of = manifest.get("members")
-    network = f"the mean of {' and '.join(map(_kind, of))}" if of else f"filters {_joined(config['filters'])}"
+    network = f"the mean of {' and '.join(map(_kind, of))}" if of else _network(config)
     size, tiles = settings["image_size"], settings["tile_grid"]
     count = settings.get("neighbours", 0)
     beside = f" with {count} below and {count} above it" if count else ""
@@ -86,7 +86,14 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
 
 
 def _kind(member: dict) -> str:
-    return f"{label_of(member['model'])} (filters {_joined(member['filters'])})"
+    return f"{label_of(member['model'])} ({_network(member)})"
+
+
+def _network(config: dict) -> str:
+    filters = f"filters {_joined(config['filters'])}"
+    if config.get("encoder", "plain") == "plain":
+        return filters
+    return f"encoder EfficientNet-Lite0, before trained on ImageNet (weights under Apache-2.0), {filters}"
 
 
 def _joined(filters: Sequence[int]) -> str:

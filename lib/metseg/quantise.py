@@ -50,9 +50,9 @@ def quantise(source: Path, target: Path, slices: Iterable[np.ndarray]) -> None:
     """Writes a network whose large convolutions take and multiply 8-bit integers.
 
     The 3 × 3 convolutions are quantised, weights by output channel, inputs by the range that loses least
-    information on the slices (Kullback–Leibler divergence). Those before the first pooling stay as they are:
-    there few channels carry the whole image, rounding them cost most of the Dice that int8 lost, and they
-    take little time. So do 1 × 1 convolutions, the attention gates and the head.
+    information on the slices (Kullback–Leibler divergence). Those of the whole size before the first pooling,
+    or stride, stay as they are: there few channels carry the whole image, rounding them cost most of the Dice
+    that int8 lost, and they take little time. So do 1 × 1 convolutions, the attention gates and the head.
 
     Args:
         source: ONNX file in float32, with an input of (B, S, S, C).
@@ -96,11 +96,17 @@ def _large_convolutions(path: Path) -> list[str]:
     kernels = {tensor.name: tensor.dims[2:] for tensor in graph.initializer}
     pooled, names = set[str](), []  # what a pooling came before
     for node in graph.node:
-        if node.op_type == "MaxPool" or not pooled.isdisjoint(node.input):
+        behind = not pooled.isdisjoint(node.input)
+        if behind or _halves(node):
             pooled.update(node.output)
-            if node.op_type == "Conv" and min(kernels[node.input[1]]) > 1:
-                names.append(node.name)
+        if behind and node.op_type == "Conv" and min(kernels[node.input[1]]) > 1:
+            names.append(node.name)
     return names
+
+
+def _halves(node: onnx.NodeProto) -> bool:
+    strides = next((each.ints for each in node.attribute if each.name == "strides"), (1,))
+    return max(strides) > 1 and node.op_type in ("MaxPool", "Conv")
 
 
 def _ranges(source: Path, slices: Sequence[np.ndarray], folder: Path) -> TensorsData:

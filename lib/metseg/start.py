@@ -18,7 +18,7 @@ def start_weights(config: TrainConfig, split: Split, model_dir: Path) -> list[np
 
     Args:
         config: Of the new training; `start_from` is the folder of a finished one. Where that has more
-            filters, the network is narrowed by `prune_channels`.
+            filters, the network is narrowed by `prune_channels`, unless its encoder is pretrained.
         split: Of the new training.
         model_dir: Folder of the new training.
 
@@ -51,17 +51,24 @@ def start_weights(config: TrainConfig, split: Split, model_dir: Path) -> list[np
         "chosen_on": sorted(seen.chosen_on),
     }
     write_json(model_dir / "start.json", record)
+    if config.filters == before.filters:
+        return network.get_weights()
     return prune_channels(network, config.filters).get_weights()
 
 
 def _complain_if_other_network(config: TrainConfig, before: TrainConfig) -> None:
-    for name in ("model", "deep_supervision", "neighbours"):
+    for name in ("model", "encoder", "deep_supervision", "neighbours"):
         there, here = getattr(before, name), getattr(config, name)
         if there != here:
             raise MetsegError(
                 f"start_from={shown(config.start_from)} was trained with {name}={there}, not {here}; "
                 "start from a training with the same"
             )
+    if config.encoder != "plain" and config.filters != before.filters:
+        raise MetsegError(
+            f"filters={list(config.filters)} cannot be taken from start_from={shown(config.start_from)} with "
+            f"{list(before.filters)}: a network with encoder={config.encoder} is not narrowed; keep them"
+        )
     same_levels = len(before.filters) == len(config.filters)
     if not same_levels or any(f > most for f, most in zip(config.filters, before.filters, strict=True)):
         raise MetsegError(

@@ -26,6 +26,7 @@ from metseg.losses import LOSSES
 from metseg.manifest import write_manifest
 from metseg.metrics import dice_from_counts
 from metseg.models import build_model
+from metseg.models.efficientnet_lite import load_imagenet
 from metseg.models.fused import training_copy
 from metseg.progress import Progress, ProgressReporter
 from metseg.schedule import best_epoch, learning_rate_of, out_of_patience, size_of
@@ -106,7 +107,10 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
     cv2.setNumThreads(1)  # its own threads double the CPU time of a batch, and take it from the network's
     keras.utils.set_random_seed(config.seed)
     with data_parallel(config.devices):
-        model = training_copy(_build(config, precision))
+        network = _build(config, precision)
+        if config.encoder != "plain" and not config.start_from:
+            load_imagenet(network)
+        model = training_copy(network)
         model.compile(keras.optimizers.Adam(config.learning_rate), shared_out(LOSSES[config.loss]))
     averaged = AveragedWeights(model, config.ema_momentum)
     checkpoint = Checkpoint(model_dir / "checkpoint", model, averaged)

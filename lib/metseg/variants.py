@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from metseg.agreement import check_agreement
+from metseg.config import TrainConfig
 from metseg.data.cases import CaseFiles
 from metseg.data.split import read_split
 from metseg.engines import PRECISIONS, Precision
@@ -190,8 +191,8 @@ def write_variants(model_dir: Path, folder: Path, cases: Iterable[CaseFiles]) ->
     for precision in native_precisions()[::-1][1:]:
         target = folder / precision
         variants[precision] = reduce_precision(variants["fp32"], target, precision, cases=cases)
-    config = read_json(Path(model_dir) / "manifest.json")["config"]
-    for head in range(1, len(config["filters"])):
+    config = TrainConfig(**read_json(Path(model_dir) / "manifest.json")["config"])
+    for head in range(1, config.poolings + 1):
         name = f"L{head}"
         variants[name] = export_onnx(model_dir, prune=head, output=folder / name).parent
     return variants

