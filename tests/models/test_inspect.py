@@ -100,3 +100,15 @@ def test_concatenations_name_what_they_join():
 def test_a_head_that_is_not_there(deep, prune):
     with pytest.raises(ValueError, match=rf"prune={prune}.*\[1, 2, 3\]"):
         inference_model(deep, prune=prune)
+
+
+def test_a_pretrained_encoder_has_no_features_of_the_whole_size_to_join():
+    lite = {"filters": (4, 8, 8), "encoder": "efficientnet_lite0"}
+    joined = concatenations(build_model("nested_unet", **lite))
+    assert joined == {
+        "x11_concat": "encoder_0_project_bn, x11_up_unpool",
+        "x21_concat": "encoder_2_add, x21_up_unpool",
+        "x12_concat": "encoder_0_project_bn, x11_1_activation, x12_up_unpool",
+    }
+    assert len(gate_names(build_model("attention_unet", **lite))) == 2
+    assert len(concatenations(build_model("unet", **lite))) == 2

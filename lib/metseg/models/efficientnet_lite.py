@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from keras_unet_collection.layer_utils import CONV_stack
 
 from metseg.backend import keras
 from metseg.errors import MetsegError
@@ -40,26 +39,22 @@ _IN_FILE = {
 _NORMALISATIONS = {"expand": "_bn0", "depthwise": "_bn1", "project": "_bn2", "stem": "_bn0"}
 
 
-def encoder_features(
-    image: keras.KerasTensor, levels: int, *, finest: int, name: str
-) -> list[keras.KerasTensor]:
-    """Returns what a decoder joins, finest first.
+def encoder_features(image: keras.KerasTensor, levels: int) -> list[keras.KerasTensor]:
+    """Returns what a decoder joins.
 
     Args:
         image: (B, H, W, 3) in [0, 1]; H and W divisible by 2**levels.
         levels: How often the side is halved, 1 to `DEEPEST`.
-        finest: Channels of level 0.
-        name: Of the layers of level 0.
 
     Returns:
-        `levels` + 1 tensors: level 0, which the encoder does not have, two convolutions as in a U-Net; then
-        the encoder's last features of each size, (B, H/2ⁱ, W/2ⁱ, C) with C of 16, 24, 40, 112 and 320.
+        The encoder's last features of each size, finest first: (B, H/2ⁱ, W/2ⁱ, C) with i from 1 to `levels`
+        and C of 16, 24, 40, 112 and 320. There are none of the whole size.
 
     Reference:
         Tan & Le 2019, "EfficientNet", arXiv:1905.11946, table 1. An encoder trained on other images in a
         U-Net++: Zhou et al. 2020, "UNet++: Redesigning Skip Connections", arXiv:1912.05074, section 4.2.
     """
-    features = [CONV_stack(image, finest, stack_num=2, batch_norm=True, name=name)]
+    features = []
     # To [-1, 1], as the weights were trained.
     x = keras.layers.Rescaling(255 / 128, -127 / 128, name=f"{_PREFIX}_rescale")(image)
     x = _convolution(x, keras.layers.Conv2D(32, 3, 2, **_named(f"{_PREFIX}_stem")))
@@ -67,7 +62,7 @@ def encoder_features(
     for blocks, kernel, stride, expansion, channels in _STAGES:
         if stride == 2:
             features.append(x)
-            if len(features) > levels:
+            if len(features) == levels:
                 return features
         for k in range(blocks):
             x = _inverted_residual(

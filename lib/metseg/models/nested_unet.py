@@ -9,7 +9,7 @@ from keras_unet_collection.models import unet_plus_2d
 
 from metseg.backend import keras
 from metseg.models.efficientnet_lite import encoder_features
-from metseg.models.heads import input_tensor, probability
+from metseg.models.heads import input_tensor, probability, without_skip
 
 
 def build_nested_unet(
@@ -23,10 +23,11 @@ def build_nested_unet(
 
     Args:
         filters: Convolution filters of levels 0…L, finest first; L is the number of poolings. With another
-            encoder than `plain` of levels 0…L-1, to which the encoder adds level L.
+            encoder than `plain` of levels 0…L-1, to which the encoder adds level L; of level 0 it has no
+            features, so that X(0,j) = H(up(X(1,j−1))).
         channels: Image channels.
         deep_supervision: One head on each of X(0,1)…X(0,L) instead of one on X(0,L).
-        encoder: What computes X(0,0)…X(L,0): `plain`, or `efficientnet_lite0`, see `encoder_features`.
+        encoder: What computes X(i,0): `plain`, or `efficientnet_lite0`, see `encoder_features`.
 
     Returns:
         An uncompiled model from (B, H, W, channels) in [0, 1] to (B, H, W, 1) probabilities, H and W
@@ -37,22 +38,21 @@ def build_nested_unet(
         arXiv:1807.10165, equation 1 and figure 1a; deep supervision in section 3.2.
     """
     image = input_tensor(channels)
-    column = (
-        _plain_column(image, filters)
-        if encoder == "plain"
-        else encoder_features(image, len(filters), finest=filters[0], name="x00")
-    )
-    nodes = {(i, 0): features for i, features in enumerate(column)}
-    depth = len(column) - 1
+    plain = encoder == "plain"
+    column = _plain_column(image, filters) if plain else encoder_features(image, len(filters))
+    nodes = {(i, 0): features for i, features in enumerate(column, start=0 if plain else 1)}
+    finest, depth = min(nodes)[0], max(nodes)[0]
+    heads = range(1, depth + 1) if deep_supervision else (depth,)
 
     for j in range(1, depth + 1):
-        for i in range(depth + 1 - j):
+        for i in range(finest, depth + 1 - j):
             up = decode_layer(nodes[i + 1, j - 1], filters[i], 2, "bilinear", name=f"x{i}{j}_up")
             skips = [nodes[i, k] for k in range(j)]
             x = keras.layers.Concatenate(name=f"x{i}{j}_concat")([*skips, up])
             nodes[i, j] = CONV_stack(x, filters[i], stack_num=2, batch_norm=True, name=f"x{i}{j}")
 
-    heads = range(1, depth + 1) if deep_supervision else (depth,)
+    if not plain:
+        nodes |= {(0, j): without_skip(nodes[1, j - 1], filters[0], name=f"x0{j}") for j in heads}
     outputs = [probability(nodes[0, j], name=f"head_{j}") for j in heads]
     output = (
         keras.layers.Concatenate(name="heads", dtype="float32")(outputs) if deep_supervision else outputs[0]

@@ -8,7 +8,7 @@ from keras_unet_collection.base import att_unet_2d_base, unet_2d_base
 
 from metseg.backend import keras
 from metseg.models.efficientnet_lite import encoder_features
-from metseg.models.heads import input_tensor, probability
+from metseg.models.heads import input_tensor, probability, without_skip
 
 Filters = tuple[int, ...]
 
@@ -20,7 +20,8 @@ def build_unet(
 
     Args:
         filters: Convolution filters of each level, finest first; with another encoder than `plain` of each
-            level of the decoder, to which the encoder adds a deeper one.
+            level of the decoder, to which the encoder adds a deeper one. The finest, of which that encoder
+            has no features, then has no skip connection.
         channels: Image channels.
         encoder: `plain`, the network's own, or `efficientnet_lite0`, see `encoder_features`.
 
@@ -87,7 +88,7 @@ def build_attention_unet(
 
 def _decoded(image: keras.KerasTensor, filters: Filters, join: Callable, *, name: str) -> keras.KerasTensor:
     """Joins the features of an encoder, deepest first, into (B, H, W, filters[0])."""
-    *skips, x = encoder_features(image, len(filters), finest=filters[0], name=f"{name}_down0")
-    for k, (skip, width) in enumerate(zip(reversed(skips), reversed(filters), strict=True)):
+    *skips, x = encoder_features(image, len(filters))
+    for k, (skip, width) in enumerate(zip(reversed(skips), filters[:0:-1], strict=True)):
         x = join(x, skip, width, f"{name}_up{k}")
-    return x
+    return without_skip(x, filters[0], name=f"{name}_up{len(skips)}")
