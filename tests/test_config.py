@@ -7,9 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from metseg.augment import Augmentation
-from metseg.config import LossName, TrainConfig, train_config
+from metseg.config import EncoderName, LossName, TrainConfig, train_config
 from metseg.errors import MetsegError
 from metseg.losses import LOSSES
+from metseg.models import ENCODERS
+from metseg.models.efficientnet_lite import DEEPEST
 from metseg.preprocess import Preprocessing
 
 NEEDED = {"model": "unet", "data_dir": "data/phantom"}
@@ -31,7 +33,7 @@ PLAIN = {"filters": (4, 8), "channels": 3, "encoder": "plain"}
         ),
         (
             {"encoder": "efficientnet_lite0", "filters": (8,) * 6},
-            "encoder='efficientnet_lite0' has 5 levels; filters=(8, 8, 8, 8, 8, 8) are more",
+            "encoder='efficientnet_lite0' has 5 levels, not 6; give fewer filters",
         ),
         (
             {"encoder": "efficientnet_lite0", "filters": (8, 8), "image_size": 30},
@@ -117,6 +119,12 @@ def test_only_the_nested_unet_is_told_of_deep_supervision():
 def test_a_pretrained_encoder_adds_a_level_below_the_filters():
     assert train_config(**NEEDED, filters=(4, 8)).poolings == 1
     assert train_config(**NEEDED, filters=(4, 8), encoder="efficientnet_lite0").poolings == 2
+
+
+def test_every_encoder_has_a_name_that_a_config_takes_and_as_many_levels():
+    assert typing.get_args(EncoderName) == ENCODERS
+    lite = {"encoder": "efficientnet_lite0", "image_size": 64}
+    assert train_config(**NEEDED, **lite, filters=(8,) * DEEPEST).poolings == DEEPEST
 
 
 def test_every_loss_has_a_name_that_a_config_takes():

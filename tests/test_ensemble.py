@@ -60,6 +60,7 @@ def members(tmp_path) -> list[Path]:
         deep,
         member(tmp_path / "one", "attention_unet"),
         member(tmp_path / "two", "attention_unet", seed=1),
+        member(tmp_path / "two", "unet", encoder="efficientnet_lite0"),
     ]
 
 
@@ -86,8 +87,8 @@ def test_it_is_exported_and_found_as_any_network(members, tmp_path):
     assert predictor.description["seen"] == ["a", "b", "c"]
     assert find_model("ensemble", tmp_path) == folder
     manifest = read_json(folder / "manifest.json")
-    assert (manifest["epochs_trained"], manifest["train_seconds"]) == (9, 180)
-    assert [each["run"] for each in manifest["members"]] == ["one", "one", "two"]
+    assert (manifest["epochs_trained"], manifest["train_seconds"]) == (12, 240)
+    assert [each["run"] for each in manifest["members"]] == ["one", "one", "two", "two"]
     assert manifest["parameters"] == sum(read_json(each / "manifest.json")["parameters"] for each in members)
 
 
@@ -115,6 +116,7 @@ def test_the_card_names_the_members(members, tmp_path):
     )
     assert card.startswith("# Ensemble")
     assert "the mean of Nested U-Net (filters 4, 8, 8) and Attention U-Net (filters 4, 8) and" in card
+    assert "U-Net (encoder EfficientNet-Lite0 with weights from ImageNet, Apache-2.0; filters 4, 8)" in card
 
 
 @pytest.mark.parametrize(

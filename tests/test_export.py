@@ -152,6 +152,7 @@ def test_attention_gates_come_along(model_dir, images):
         ("nested_unet", "plain"),
         ("attention_unet", "plain"),
         ("unet", "plain"),
+        ("nested_unet", "efficientnet_lite0"),
         ("attention_unet", "efficientnet_lite0"),
     ],
 )

@@ -25,7 +25,7 @@ from metseg.config import TrainConfig
 from metseg.data.cache import SliceCache
 from metseg.data.split import read_split
 from metseg.errors import MetsegError
-from metseg.models import build_model
+from metseg.models import build_model, efficientnet_lite
 from metseg.models.channel_pruning import prune_channels
 from metseg.models.efficientnet_lite import load_imagenet
 from metseg.train import prepare_data, train, validate
@@ -483,6 +483,26 @@ def test_a_pretrained_encoder_is_where_a_training_starts(scans, cache_dir, tmp_p
     second = train(again, tmp_path / "second", cache_dir=cache_dir)
     for first, after in zip(network.trainable_variables, second.trainable_variables, strict=True):
         np.testing.assert_allclose(after, first, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_training_that_has_begun_needs_no_pretrained_weights(scans, cache_dir, tmp_path, monkeypatch):
+    config = tiny_config(scans, encoder="efficientnet_lite0")
+    train(config, tmp_path / "undisturbed", cache_dir=cache_dir)
+    epochs = []
+
+    def validate_once(*arguments, **options):
+        epochs.append(1)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return validate(*arguments, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train_module, "validate", validate_once)
+        train(config, tmp_path / "resumed", cache_dir=cache_dir)
+    monkeypatch.setattr(efficientnet_lite, "_PACKAGE", "no_such_package")
+    train(config, tmp_path / "resumed", cache_dir=cache_dir)
+    same_result(tmp_path / "resumed", tmp_path / "undisturbed")
 
 
 @pytest.mark.slow

@@ -3,11 +3,12 @@
 import keras
 import numpy as np
 import pytest
+from tiny_scans import tiny_config
 
 from metseg.data.split import Split, write_split
 from metseg.errors import MetsegError
 from metseg.files import write_json
-from metseg.trained import load_network, seen_patients
+from metseg.trained import load_network, seen_patients, trained_config
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,15 @@ def test_network(tmp_path):
         (tmp_path / "model.keras").write_bytes(damage)
         with pytest.raises(MetsegError, match="is missing, is damaged, or carries code"):
             load_network(tmp_path / "model.keras")
+
+
+def test_parameters(tmp_path):
+    config = tiny_config("scans")
+    manifest = {"config": config.model_dump(mode="json"), "git_revision": "abc123"}
+    del manifest["config"]["encoder"]  # of a training from before there was one
+    write_json(tmp_path / "manifest.json", manifest)
+    assert trained_config(tmp_path) == config
+    for changes in ({"loss": "of another time"}, {"of_another_time": 1}):
+        write_json(tmp_path / "manifest.json", {**manifest, "config": {**manifest["config"], **changes}})
+        with pytest.raises(MetsegError, match=r"trained by another metseg .*; use revision abc123, or train"):
+            trained_config(tmp_path)

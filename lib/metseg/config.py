@@ -48,7 +48,8 @@ class TrainConfig(BaseModel):
         devices: GPUs that share every batch; see `data_parallel`.
         seed: Of split, initial weights, order and augmentation.
         start_from: Folder of a finished training of the same network, whose weights are the initial ones;
-            where it has more filters, the strongest channels are taken. None starts from random weights.
+            where it has more filters, the strongest channels are taken, with the encoder `plain`. None starts
+            from random weights, another encoder from its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -106,7 +107,9 @@ class TrainConfig(BaseModel):
                 f"encoder={self.encoder!r} takes the three channels of one slice; set neighbours to 0"
             )
         if self.encoder != "plain" and len(self.filters) > 5:
-            raise ValueError(f"encoder={self.encoder!r} has 5 levels; filters={self.filters} are more")
+            raise ValueError(
+                f"encoder={self.encoder!r} has 5 levels, not {len(self.filters)}; give fewer filters"
+            )
         multiple = 2**self.poolings
         if self.image_size % multiple:
             raise ValueError(

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metseg.backend import keras
-from metseg.config import TrainConfig
 from metseg.data.split import read_split, write_split
 from metseg.errors import MetsegError
 from metseg.files import read_json, replacing, shown, write_json, write_text
 from metseg.models.inspect import inference_model
 from metseg.runs import ENSEMBLE
-from metseg.trained import load_network, seen_patients
+from metseg.trained import load_network, seen_patients, trained_config
 
 
 def build_ensemble(members: Sequence[Path], model_dir: Path) -> Path:
@@ -35,7 +34,7 @@ def build_ensemble(members: Sequence[Path], model_dir: Path) -> Path:
     if len(members) < 2:
         raise MetsegError("an ensemble needs two trained networks or more; name their runs or folders")
     manifests = [read_json(folder / "manifest.json") for folder in members]
-    configs = [TrainConfig(**manifest["config"]) for manifest in manifests]
+    configs = [trained_config(folder) for folder in members]
     described = [_described(folder, each) for folder, each in zip(members, manifests, strict=True)]
     if len({each["sha256"] for each in described}) < len(members):
         raise MetsegError("an ensemble has each network once; name different ones")

@@ -8,13 +8,12 @@ import warnings
 from pathlib import Path
 
 from metseg.backend import keras
-from metseg.config import TrainConfig
 from metseg.data.images import CHANNELS
 from metseg.errors import MetsegError
 from metseg.files import read_json, replacing, shown, write_json
 from metseg.models.inspect import gate_names, inference_model
 from metseg.postprocess import Postprocessing
-from metseg.trained import load_network, seen_patients
+from metseg.trained import load_network, seen_patients, trained_config
 
 
 def export_onnx(model_dir: Path, *, prune: int | None = None, output: Path | None = None) -> Path:
@@ -33,7 +32,7 @@ def export_onnx(model_dir: Path, *, prune: int | None = None, output: Path | Non
     """
     model_dir = Path(model_dir)
     manifest = read_json(model_dir / "manifest.json")
-    config = TrainConfig(**manifest["config"])
+    config = trained_config(model_dir)
     network = load_network(model_dir / "model.keras")
     try:
         model = inference_model(network, prune=prune)

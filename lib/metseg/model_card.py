@@ -93,7 +93,7 @@ def _network(config: dict) -> str:
     filters = f"filters {_joined(config['filters'])}"
     if config.get("encoder", "plain") == "plain":
         return filters
-    return f"encoder EfficientNet-Lite0, before trained on ImageNet (weights under Apache-2.0), {filters}"
+    return f"encoder EfficientNet-Lite0 with weights from ImageNet, Apache-2.0; {filters}"
 
 
 def _joined(filters: Sequence[int]) -> str:

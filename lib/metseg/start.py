@@ -10,7 +10,7 @@ from metseg.data.split import Split
 from metseg.errors import MetsegError
 from metseg.files import read_json, shown, write_json
 from metseg.models.channel_pruning import prune_channels
-from metseg.trained import SeenPatients, load_network, seen_patients
+from metseg.trained import SeenPatients, load_network, seen_patients, trained_config
 
 
 def start_weights(config: TrainConfig, split: Split, model_dir: Path) -> list[np.ndarray]:
@@ -38,7 +38,7 @@ def start_weights(config: TrainConfig, split: Split, model_dir: Path) -> list[np
     manifest = read_json(folder / "manifest.json")
     if "members" in manifest:
         raise MetsegError(f"start_from={shown(folder)} is an ensemble; start from one of its networks")
-    before = TrainConfig(**manifest["config"])
+    before = trained_config(folder)
     _complain_if_other_network(config, before)
     seen = seen_patients(folder)
     _complain_if_seen(config, split, seen)
@@ -66,8 +66,8 @@ def _complain_if_other_network(config: TrainConfig, before: TrainConfig) -> None
             )
     if config.encoder != "plain" and config.filters != before.filters:
         raise MetsegError(
-            f"filters={list(config.filters)} cannot be taken from start_from={shown(config.start_from)} with "
-            f"{list(before.filters)}: a network with encoder={config.encoder} is not narrowed; keep them"
+            f"filters={list(config.filters)} cannot be taken from start_from={shown(config.start_from)}: no "
+            f"network with encoder={config.encoder} is narrowed; set filters to {list(before.filters)}"
         )
     same_levels = len(before.filters) == len(config.filters)
     if not same_levels or any(f > most for f, most in zip(config.filters, before.filters, strict=True)):

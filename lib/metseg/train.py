@@ -107,10 +107,7 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
     cv2.setNumThreads(1)  # its own threads double the CPU time of a batch, and take it from the network's
     keras.utils.set_random_seed(config.seed)
     with data_parallel(config.devices):
-        network = _build(config, precision)
-        if config.encoder != "plain" and not config.start_from:
-            load_imagenet(network)
-        model = training_copy(network)
+        model = training_copy(_build(config, precision))
         model.compile(keras.optimizers.Adam(config.learning_rate), shared_out(LOSSES[config.loss]))
     averaged = AveragedWeights(model, config.ema_momentum)
     checkpoint = Checkpoint(model_dir / "checkpoint", model, averaged)
@@ -120,6 +117,8 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
     ]
     if config.start_from and not history:
         model.set_weights(start_weights(config, data.split, model_dir))
+    elif config.encoder != "plain" and not history:
+        load_imagenet(model)
     chosen = partial(
         epoch_rows,
         data.cache,

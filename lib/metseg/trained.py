@@ -1,12 +1,13 @@
-"""A finished training read again: its network, and the patients that went into it."""
+"""A finished training read again: its parameters, its network, and the patients that went into it."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 from metseg.backend import keras
+from metseg.config import TrainConfig, train_config
 from metseg.data.split import read_split
 from metseg.errors import MetsegError
-from metseg.files import read_json
+from metseg.files import read_json, shown
 
 
 class SeenPatients(NamedTuple):
@@ -21,6 +22,23 @@ def seen_patients(model_dir: Path) -> SeenPatients:
     split, manifest = read_split(Path(model_dir) / "split.json"), read_json(Path(model_dir) / "manifest.json")
     earlier = manifest.get("start") or {"learned_from": (), "chosen_on": ()}
     return SeenPatients({*split.train, *earlier["learned_from"]}, {*split.validation, *earlier["chosen_on"]})
+
+
+def trained_config(model_dir: Path) -> TrainConfig:
+    """Returns the parameters of a finished training, from its `manifest.json`.
+
+    Raises:
+        MetsegError: It has parameters that this metseg does not know.
+    """
+    manifest = read_json(Path(model_dir) / "manifest.json")
+    try:
+        return train_config(**manifest["config"])
+    except MetsegError as error:
+        revision = manifest["git_revision"]
+        raise MetsegError(
+            f"{shown(model_dir)} was trained by another metseg ({error}); "
+            f"use revision {revision}, or train again"
+        ) from error
 
 
 def load_network(path: Path) -> keras.Model:

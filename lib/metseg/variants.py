@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from metseg.agreement import check_agreement
-from metseg.config import TrainConfig
 from metseg.data.cases import CaseFiles
 from metseg.data.split import read_split
 from metseg.engines import PRECISIONS, Precision
@@ -24,6 +23,7 @@ from metseg.hardware import multiplies
 from metseg.predict import ONNX_FILES, Predictor
 from metseg.preprocess import Preprocessing
 from metseg.quantise import calibration_slices, quantise
+from metseg.trained import trained_config
 from metseg.tuning import DICE_TOLERANCE, mean_volume_dice, validation_cases
 
 _DRAFTS = ".export-"
@@ -191,8 +191,7 @@ def write_variants(model_dir: Path, folder: Path, cases: Iterable[CaseFiles]) ->
     for precision in native_precisions()[::-1][1:]:
         target = folder / precision
         variants[precision] = reduce_precision(variants["fp32"], target, precision, cases=cases)
-    config = TrainConfig(**read_json(Path(model_dir) / "manifest.json")["config"])
-    for head in range(1, config.poolings + 1):
+    for head in range(1, trained_config(model_dir).poolings + 1):
         name = f"L{head}"
         variants[name] = export_onnx(model_dir, prune=head, output=folder / name).parent
     return variants

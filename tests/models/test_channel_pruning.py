@@ -124,3 +124,9 @@ def test_a_layer_that_mixes_channels_is_named(monkeypatch):
     monkeypatch.setattr("metseg.models.channel_pruning.build_model", build)
     with pytest.raises(ValueError, match="followed through up, a Conv2DTranspose"):
         prune_channels(build("other", filters=(4,), channels=3), (2,))
+
+
+def test_a_pretrained_encoder_is_not_narrowed():
+    network = build_model("unet", filters=(4, 8), encoder="efficientnet_lite0")
+    with pytest.raises(ValueError, match="a pretrained encoder is not narrowed"):
+        prune_channels(network, (4, 8))

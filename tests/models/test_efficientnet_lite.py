@@ -2,7 +2,6 @@
 
 import pickle
 import struct
-from collections import OrderedDict
 
 import keras
 import numpy as np
@@ -66,6 +65,12 @@ def test_only_the_encoder_is_given_weights(name):
         assert same != (layer.name.startswith("encoder_") and bool(layer.weights)), layer.name
 
 
+@pytest.mark.parametrize("name", ["nested_unet", "attention_unet", "unet"])
+def test_the_deepest_decoder(name, ramp):
+    model = build_model(name, filters=(4,) * lite.DEEPEST, encoder="efficientnet_lite0")
+    assert model.predict_on_batch(ramp).shape == (1, 64, 64, 1)
+
+
 def test_without_the_package_the_remedy_is_told(monkeypatch):
     monkeypatch.setattr(lite, "_PACKAGE", "no_such_package")
     with pytest.raises(MetsegError, match="needs its weights, the package no-such-package; install"):
@@ -114,7 +119,7 @@ def test_tensors_are_read_with_offset_and_strides(tmp_path):
         "other": Tensor("1", 0, (1,), (1,)),
     }
     read = lite.read_tensors(written(tmp_path / "x.pth", tensors, {"0": range(7), "1": [0.5]}))
-    assert isinstance(read, dict | OrderedDict) and list(read) == ["rows", "columns", "other"]
+    assert list(read) == ["rows", "columns", "other"]
     np.testing.assert_array_equal(read["rows"], [[1, 2, 3], [4, 5, 6]])
     np.testing.assert_array_equal(read["columns"], [[0, 3], [1, 4], [2, 5]])
     np.testing.assert_array_equal(read["other"], [0.5])
@@ -124,3 +129,19 @@ def test_a_file_that_asks_for_code_is_refused(tmp_path):
     path = written(tmp_path / "x.pth", {"a": Tensor("0", 0, (1,), (1,))}, {"0": [1]}, rebuild=b"os system")
     with pytest.raises(pickle.UnpicklingError, match=r"os\.system is no part of a file of tensors"):
         lite.read_tensors(path)
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (8,)])
+def test_a_tensor_beyond_its_storage_is_refused(tmp_path, shape):
+    tensor = Tensor("0", 0, shape, (4, 1)[-len(shape) :])
+    with pytest.raises(ValueError, match="buffer"):
+        lite.read_tensors(written(tmp_path / "x.pth", {"a": tensor}, {"0": range(7)}))
+
+
+def test_a_damaged_file_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(lite, "_FILE", tmp_path / "weights.pth")
+    whole = written(tmp_path / "whole.pth", {"a": Tensor("0", 0, (7,), (1,))}, {"0": range(7)}).read_bytes()
+    for content in (b"", b"words", whole[:40], whole[:-10], whole[:-30]):
+        (tmp_path / "weights.pth").write_bytes(content)
+        with pytest.raises(MetsegError, match="weights.pth is missing or damaged; install its package again"):
+            lite.load_imagenet(features_of(2))

@@ -112,3 +112,14 @@ def test_a_pretrained_encoder_has_no_features_of_the_whole_size_to_join():
     }
     assert len(gate_names(build_model("attention_unet", **lite))) == 2
     assert len(concatenations(build_model("unet", **lite))) == 2
+
+
+def test_heads_of_a_network_with_a_pretrained_encoder(randomised, rng):
+    lite = {"filters": (4, 8, 8), "encoder": "efficientnet_lite0"}
+    deep = randomised(build_model("nested_unet", **lite, deep_supervision=True))
+    images = rng.random((1, 16, 16, 3), np.float32)
+    heads = deep.predict_on_batch(images)
+    assert heads.shape == (1, 16, 16, 3)
+    for k in (1, 2, 3):
+        single = inference_model(deep, prune=k).predict_on_batch(images)
+        np.testing.assert_allclose(single[..., 0], heads[..., k - 1], atol=1e-6)

@@ -39,6 +39,18 @@ def test_unknown_network_lists_those_there_are():
     assert "segnet" in str(error.value)
 
 
+def test_unknown_encoder_lists_those_there_are():
+    with pytest.raises(ValueError, match="unknown encoder 'resnet'; valid are plain, efficientnet_lite0"):
+        build_model("unet", encoder="resnet")
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("options", [{"filters": (4,) * 6}, {"filters": (4, 8), "channels": 9}])
+def test_a_pretrained_encoder_has_its_own_levels_and_channels(name, options):
+    with pytest.raises(ValueError, match="takes 3 channels and has 1 to 5 levels"):
+        build_model(name, encoder="efficientnet_lite0", **options)
+
+
 def test_every_network_is_tested_here():
     assert set(BUILDERS) == {network.values[0] for network in NETWORKS}
 

@@ -50,7 +50,7 @@ def train(
     profile: Annotated[str, typer.Option(help="quick, cpu or gpu.")] = "quick",
     start_from: Annotated[
         str | None,
-        typer.Option(help="A run, or a model's folder, to start from; wider filters are pruned to these."),
+        typer.Option(help="A run, or a model's folder, to start from; wider filters are pruned."),
     ] = None,
     run_name: RunName = None,
     settings: Settings = None,

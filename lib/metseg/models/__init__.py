@@ -11,12 +11,16 @@ BUILDERS = {
 }
 
 
-def build_model(name: str, **options) -> keras.Model:
+ENCODERS = ("plain", "efficientnet_lite0")
+
+
+def build_model(name: str, *, encoder: str = "plain", **options) -> keras.Model:
     """Builds a network by name; the options are those of its builder.
 
     Raises:
-        ValueError: There is no such network.
+        ValueError: There is no such network or encoder, or the encoder cannot have such filters or channels.
     """
-    if name not in BUILDERS:
-        raise ValueError(f"unknown model {name!r}; valid are {', '.join(BUILDERS)}")
-    return BUILDERS[name](**options)
+    for kind, given, valid in (("model", name, BUILDERS), ("encoder", encoder, ENCODERS)):
+        if given not in valid:
+            raise ValueError(f"unknown {kind} {given!r}; valid are {', '.join(valid)}")
+    return BUILDERS[name](encoder=encoder, **options)

@@ -52,6 +52,8 @@ def prune_channels(model: keras.Model, filters: Sequence[int]) -> keras.Model:
         at once as in section 3.2, "independent pruning". Liu et al. 2017, "Learning Efficient Convolutional
         Networks through Network Slimming", arXiv:1708.06519, section 3, for γ as a channel's scale.
     """
+    if any(isinstance(layer, keras.layers.DepthwiseConv2D) for layer in model.layers):
+        raise ValueError("a pretrained encoder is not narrowed: it has depthwise convolutions")
     heads = {"deep_supervision": True} if model.output_shape[-1] > 1 else {}
     narrow = build_model(model.name, filters=tuple(filters), channels=model.input_shape[-1], **heads)
     widths = {layer.name: layer.output.shape[-1] for layer in narrow.layers}

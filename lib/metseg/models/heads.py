@@ -1,4 +1,4 @@
-"""What every network begins and ends with."""
+"""What networks begin and end with."""
 
 import math
 
@@ -16,8 +16,8 @@ def input_tensor(channels: int) -> keras.KerasTensor:
 
 def without_skip(x: keras.KerasTensor, width: int, *, name: str) -> keras.KerasTensor:
     """Returns (B, 2H, 2W, width) from features alone, where an encoder has none of that size to join."""
-    x = decode_layer(x, width, 2, "bilinear", name=f"{name}_decode")
-    return CONV_stack(x, width, stack_num=2, batch_norm=True, name=f"{name}_conv")
+    x = decode_layer(x, width, 2, "bilinear", name=f"{name}_up")
+    return CONV_stack(x, width, stack_num=2, batch_norm=True, name=name)
 
 
 def probability(features: keras.KerasTensor, *, name: str) -> keras.KerasTensor:

@@ -21,13 +21,15 @@ def build_nested_unet(
 ) -> keras.Model:
     """Builds U-Net++ with X(i,j) = H([X(i,0), …, X(i,j−1), up(X(i+1,j−1))]).
 
+    Another encoder than `plain` makes X(1,0)…X(L,0), in its own widths. It has no features of the whole size,
+    so level 0 has no skip connection, X(0,j) = H(up(X(1,j−1))); heads on these are this project's own.
+
     Args:
         filters: Convolution filters of levels 0…L, finest first; L is the number of poolings. With another
-            encoder than `plain` of levels 0…L-1, to which the encoder adds level L; of level 0 it has no
-            features, so that X(0,j) = H(up(X(1,j−1))).
+            encoder than `plain` of levels 0…L−1.
         channels: Image channels.
         deep_supervision: One head on each of X(0,1)…X(0,L) instead of one on X(0,L).
-        encoder: What computes X(i,0): `plain`, or `efficientnet_lite0`, see `encoder_features`.
+        encoder: `plain`, or `efficientnet_lite0`, see `encoder_features`.
 
     Returns:
         An uncompiled model from (B, H, W, channels) in [0, 1] to (B, H, W, 1) probabilities, H and W
