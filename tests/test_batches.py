@@ -1,5 +1,6 @@
 """Every slice once an epoch, in an order and with changes that follow from seed and epoch alone."""
 
+import dataclasses
 import gc
 import tracemalloc
 from pathlib import Path
@@ -206,3 +207,15 @@ def test_memory_hardly_grows_with_the_data_set(tmp_path, monkeypatch):
     stay, most = (many - few) / 10_000
     assert stay < 40  # 16 of the table, its row number twice; the 1024 of its pixels stay on the disk
     assert most < 128  # while the table is read
+
+
+@pytest.mark.parametrize("neighbours", [0, 1])
+def test_prepared_ahead_they_are_the_same(cache, neighbours):
+    batches = epoch_of(dataclasses.replace(cache, neighbours=neighbours))
+    prepared = batches.prepared_ahead()
+    assert len(prepared) == len(batches)
+    for made, k in zip(prepared, range(len(batches)), strict=True):
+        for a, b in zip(made, batches[k], strict=True):
+            np.testing.assert_array_equal(np.asarray(a), b)
+    # Tuned by itself, it would hold each epoch up when it is thrown away.
+    assert prepared.options().autotune.enabled is False

@@ -54,8 +54,7 @@ class EpochBatches(keras.utils.PyDataset):
     """One epoch over some slices of a cache.
 
     Order and augmentation follow from (seed, epoch, slice) alone, so an epoch is the same whether or not
-    the training was interrupted before it. On TensorFlow, Keras asks for the next batch in a thread of its
-    own while a step runs.
+    the training was interrupted before it.
     """
 
     def __init__(
@@ -95,3 +94,26 @@ class EpochBatches(keras.utils.PyDataset):
                 pair = augment_pair(images[place], masks[place], self._augmentation, rng)
                 images[place], masks[place] = pair
         return images, masks[..., None].astype(np.float32)
+
+    def prepared_ahead(self):
+        """Returns what `fit` takes: the next batches are made by a thread while a step runs.
+
+        On TensorFlow a data set of its own. The one that Keras makes tunes itself, and each epoch ended with
+        a wait for the thread that tunes it, which looks up once a minute at last (TensorFlow 2.21: a third of
+        the time of an epoch of 75 s).
+        """
+        if keras.backend.backend() != "tensorflow":
+            return self
+        import tensorflow as tf
+
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        channels = self._cache.images.shape[-1] * (1 + 2 * self._cache.neighbours)
+        side = (None, self._size, self._size)
+        shapes = (tf.TensorSpec((*side, channels), tf.float32), tf.TensorSpec((*side, 1), tf.float32))
+        made = tf.data.Dataset.from_generator(
+            lambda: map(self.__getitem__, range(len(self))), output_signature=shapes
+        )
+        return (
+            made.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(2).with_options(options)
+        )

@@ -151,7 +151,7 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
             devices=config.devices,
         )
         fitted = model.fit(
-            batches,
+            batches.prepared_ahead(),
             initial_epoch=epoch,
             epochs=epoch + 1,
             shuffle=False,
