@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from urllib.parse import quote
 
 import dashboard_process
+import httpx
 import nbformat
 import psutil
 import pytest
@@ -322,6 +323,15 @@ def test_an_idle_kernel_is_ended_though_its_page_is_open(tmp_path):
 
 
 # ---- starting and ending ----
+
+
+def test_ctrl_c_while_kernels_are_ended_is_quiet(tmp_path):
+    with running_dashboard(tmp_path / "log", preheat=0) as running, running.client() as client:
+        kernels = [kernel_id(client.get("/").text) for _ in range(2)]
+        for kernel in kernels:
+            with pytest.raises(httpx.ReadTimeout):  # asked, not waited for
+                client.post(f"/api/kernels/{kernel}/end", timeout=httpx.Timeout(60, read=0.01))
+    assert running.process.returncode == 0 and (tmp_path / "log").read_text() == ""
 
 
 def test_beyond_this_machine_there_is_a_token_and_it_runs_from_anywhere(tmp_path):

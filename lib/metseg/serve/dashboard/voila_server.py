@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import math
 import secrets
+import signal
 import socket
 from pathlib import Path
 from urllib.parse import quote
@@ -46,11 +47,12 @@ class DashboardServer(Voila):
         HTTPServer(self.app, xheaders=True).add_sockets(self.sockets)
         print(f"The dashboard is at {self.address} (Ctrl-C ends it)", flush=True)
         self.ioloop = IOLoop.current()
+        # A KeyboardInterrupt in the midst of ending a kernel would come again from `stop`, which awaits that.
+        default = signal.signal(signal.SIGINT, self._handle_signal_stop)
         try:
             self.ioloop.start()
-        except KeyboardInterrupt:
-            pass
         finally:
+            signal.signal(signal.SIGINT, default)
             self.stop()
 
 
