@@ -16,6 +16,8 @@ def gate_names(model: keras.Model) -> list[str]:
 def gate_model(model: keras.Model) -> keras.Model:
     """Returns a model from the same image to {gate name: (B, H/2ⁱ, W/2ⁱ, 1) coefficients in [0, 1]}.
 
+    Gate i is of level i, finest 0; with a pretrained encoder the finest is 1.
+
     Raises:
         ValueError: The model has no attention gate.
     """
