@@ -49,10 +49,11 @@ def calibration_slices(
 def quantise(source: Path, target: Path, slices: Iterable[np.ndarray]) -> None:
     """Writes a network whose large convolutions take and multiply 8-bit integers.
 
-    The 3 × 3 convolutions are quantised, weights by output channel, inputs by the range that loses least
-    information on the slices (Kullback–Leibler divergence). Those of the whole size before the first pooling,
-    or stride, stay as they are: there few channels carry the whole image, rounding them cost most of the Dice
-    that int8 lost, and they take little time. So do 1 × 1 convolutions, the attention gates and the head.
+    Convolutions of 3 × 3 and more are quantised, weights by output channel, inputs by the range that loses
+    least information on the slices (Kullback–Leibler divergence). Those of the whole size before the first
+    pooling, or stride, stay as they are: there few channels carry the whole image, rounding them cost most of
+    the Dice that int8 lost, and they take little time. So do 1 × 1 convolutions: the attention gates, the
+    head, and those of a pretrained encoder, which are no faster in int8.
 
     Args:
         source: ONNX file in float32, with an input of (B, S, S, C).
