@@ -735,6 +735,33 @@ def test_an_ensemble_is_scored_and_released(metseg, refused, trained, tmp_path):
     assert (status, err) == (0, "") and out.startswith("released: outputs/released/ensemble\n")
 
 
+@pytest.mark.slow
+def test_ensembles_of_a_cross_validation_are_made_fold_by_fold(metseg, trained, tmp_path):
+    folds = []
+    for k, model in enumerate(("nested_unet", "attention_unet")):
+        folds.append(tmp_path / "outputs" / "runs" / "cv" / model / f"{model}-1" / model)
+        shutil.copytree(trained, folds[k])
+        manifest = json.loads((trained / "manifest.json").read_text())
+        manifest["config"] |= {"fold": 0, "folds": 2}
+        write_json(folds[k] / "manifest.json", manifest)
+        write_json(folds[k] / "config.json", manifest["config"])
+    network = keras.saving.load_model(trained / "model.keras")
+    network.set_weights([0.9 * weights for weights in network.get_weights()])
+    network.save(folds[1] / "model.keras")
+    for folder in folds:
+        assert metseg("export", folder, "--data-dir", "scans")[0] == 0
+    command = ["ensemble", "cv/nested_unet", "cv/attention_unet", "--data-dir", "scans"]
+    status, out, err = metseg(*command)
+    ensemble = tmp_path / "outputs" / "runs" / "cv" / "ensemble" / "ensemble-1" / "ensemble"
+    assert (status, err) == (0, "") and out.startswith("exported and scored: outputs/runs/cv/ensemble/")
+    assert "Tables and figures" not in out  # the second fold is missing
+    made = ensemble / "model.keras"
+    before = made.stat().st_mtime_ns
+    status, out, err = metseg(*command)
+    assert (status, out, err) == (0, "ensembles of 1 folds: outputs/runs/cv/ensemble\n", "")
+    assert made.stat().st_mtime_ns == before
+
+
 def test_export_and_release_refuse(refused, trained, tmp_path):
     for command in (["export", "second", "--data-dir", "scans"], ["release", "second"]):
         assert "no finished training in second; runs here: first" in refused(*command)

@@ -9,6 +9,7 @@ from tiny_runs import DICE_OF, HALF, MISSED, WHOLE, write_evaluated
 from metseg import crossval
 from metseg.crossval import (
     cross_validate,
+    ensembles_of_folds,
     fold_folders,
     read_crossval,
     unfinished_networks,
@@ -76,6 +77,23 @@ def test_an_unfinished_network_waits(run):
     write_fold(run, "nested_unet", 0, FOLDS[0])
     assert set(read_crossval(run).dice) == {"attention_unet", "unet"}
     assert unfinished_networks(run) == ["nested_unet"]
+
+
+def test_an_ensemble_averages_the_networks_of_a_fold(run):
+    nested = write_fold(run, "nested_unet", 1, FOLDS[1])
+    attention = run / "attention_unet" / "attention_unet-2" / "attention_unet"
+    found = ensembles_of_folds([run / "nested_unet", run / "attention_unet"])
+    assert found == {run / "ensemble" / "ensemble-2" / "ensemble": [nested, attention]}
+    write_fold(run, "ensemble", 1, FOLDS[1])
+    (run / "ensemble" / "sweep.csv").unlink()
+    assert unfinished_networks(run) == ["nested_unet", "ensemble"]
+    write_fold(run, "ensemble", 0, FOLDS[0])
+    assert set(read_crossval(run).dice) == {"attention_unet", "unet", "ensemble"}
+
+
+def test_networks_without_a_fold_in_common_are_refused(run):
+    with pytest.raises(MetsegError, match="nested_unet and .*unet have no finished fold in common; call"):
+        ensembles_of_folds([run / "nested_unet", run / "unet"])
 
 
 @pytest.mark.parametrize("folds", [0, 1])

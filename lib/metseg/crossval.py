@@ -11,7 +11,7 @@ from metseg.errors import MetsegError
 from metseg.files import read_json, replacing, shown
 from metseg.report import Comparison, compared, write_comparison
 from metseg.run_display import Event
-from metseg.runs import MODELS, read_tables
+from metseg.runs import ENSEMBLE, MODELS, read_tables
 from metseg.workbook import sweep, training_notebook
 
 
@@ -117,9 +117,39 @@ def unfinished_networks(run_folder: Path) -> list[str]:
     return [
         model
         for model, folders in found.items()
-        if (Path(run_folder) / model / "sweep.csv").exists()
+        if (folders or (Path(run_folder) / model / "sweep.csv").exists())
         and (not folders or len(folders) < _config(folders[0])["folds"])
     ]
+
+
+def ensembles_of_folds(networks: Sequence[Path]) -> dict[Path, list[Path]]:
+    """Pairs the networks of a cross-validation fold by fold, as members of ensembles.
+
+    Args:
+        networks: Two <run folder>/<model> or more.
+
+    Returns:
+        {folder for a fold's ensemble, where `read_crossval` finds it: the folders of that fold's networks},
+        for the folds that all have finished.
+
+    Raises:
+        MetsegError: There is no such fold.
+    """
+    networks = list(map(Path, networks))
+    scored = [
+        {_config(folder)["fold"]: folder for folder in fold_folders(network.parent, network.name)}
+        for network in networks
+    ]
+    target = networks[0].parent / ENSEMBLE
+    found = {
+        target / f"{ENSEMBLE}-{fold + 1}" / ENSEMBLE: [folders[fold] for folders in scored]
+        for fold in sorted(set.intersection(*map(set, scored)))
+    }
+    if not found:
+        raise MetsegError(
+            f"{' and '.join(map(shown, networks))} have no finished fold in common; call: metseg crossval"
+        )
+    return found
 
 
 def write_crossval(comparison: Comparison, folder: Path, *, channel: int = 1) -> list[Path]:

@@ -77,6 +77,15 @@ def build_ensemble(members: Sequence[Path], model_dir: Path) -> Path:
     return model_dir
 
 
+def is_scored_ensemble(model_dir: Path, members: Sequence[Path]) -> bool:
+    """Returns whether a folder holds the ensemble of just these networks, with its scores."""
+    model_dir = Path(model_dir)
+    if not (model_dir / "evaluation" / "evaluation.json").is_file():
+        return False
+    of = [member["sha256"] for member in read_json(model_dir / "manifest.json")["members"]]
+    return of == [_sha256(folder) for folder in members]
+
+
 def mean_network(networks: Sequence[keras.Model]) -> keras.Model:
     """Returns a model from the same image to the mean of the networks' probabilities, (B, H, W, 1).
 
@@ -99,9 +108,13 @@ def _described(folder: Path, manifest: dict) -> dict:
         "run": folder.resolve().parent.name,
         "encoder": manifest["config"].get("encoder", "plain"),
         "filters": manifest["config"]["filters"],
-        "sha256": hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest(),
+        "sha256": _sha256(folder),
         "git_revision": manifest["git_revision"],
     }
+
+
+def _sha256(folder: Path) -> str:
+    return hashlib.sha256((Path(folder) / "model.keras").read_bytes()).hexdigest()
 
 
 def _pair(a: Path, b: Path) -> str:

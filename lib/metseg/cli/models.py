@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from metseg.cli.app import Model, OutputDir, app, named_model, progress_bars, runs_folder
+from metseg.cli.workbook import show_crossval
 from metseg.files import shown
 
 
@@ -65,18 +66,37 @@ def ensemble(
 ) -> None:
     """Make one model of trained networks, whose probability is the mean of theirs, and score it.
 
-    It lies beside the first network, as `ensemble`.
+    It lies beside the first network, as `ensemble`. Of networks of a cross-validation, NAME/nested_unet and
+    so on, one is made for each fold.
     """
+    from metseg.crossval import ensembles_of_folds, fold_folders, unfinished_networks
     from metseg.data.cases import find_cases
-    from metseg.ensemble import build_ensemble
+    from metseg.ensemble import build_ensemble, is_scored_ensemble
     from metseg.evaluate import refuse_other_scans
     from metseg.runs import ENSEMBLE, trained_folders
 
-    found = [folder for run in runs for folder in trained_folders(run, runs_folder(output_dir))]
-    members = [folder for folder in found if folder.name != ENSEMBLE]  # a former one of the same run
-    refuse_other_scans(members, find_cases(data_dir), data_dir)  # before anything is written
-    folder = build_ensemble(members, (members or found)[0].parent / ENSEMBLE)
-    _export_and_score([folder], data_dir, None, None)
+    places = [(Path(run), runs_folder(output_dir) / run) for run in runs]
+    networks = [there if there.is_dir() else below for there, below in places]
+    by_fold = all(fold_folders(network.parent, network.name) for network in networks)
+    if by_fold:
+        ensembles = ensembles_of_folds(networks)
+    else:
+        found = [folder for run in runs for folder in trained_folders(run, runs_folder(output_dir))]
+        members = [folder for folder in found if folder.name != ENSEMBLE]  # a former one of the same run
+        ensembles = {(members or found)[0].parent / ENSEMBLE: members}
+    cases = find_cases(data_dir)
+    for members in ensembles.values():
+        refuse_other_scans(members, cases, data_dir)  # before anything is written
+    for folder, members in ensembles.items():
+        if by_fold and is_scored_ensemble(folder, members):
+            continue  # interrupted, the same command goes on
+        _export_and_score([build_ensemble(members, folder)], data_dir, None, None)
+    if not by_fold:
+        return
+    run_folder = networks[0].parent
+    print(f"ensembles of {len(ensembles)} folds: {shown(run_folder / ENSEMBLE)}")
+    if ENSEMBLE not in unfinished_networks(run_folder):
+        show_crossval(run_folder)
 
 
 def _export_and_score(folders: list[Path], data_dir: Path, precision: str | None, prune: str | None) -> None:

@@ -85,7 +85,7 @@ def crossval(
     output_dir: OutputDir = None,
 ) -> None:
     """Cross-validate a network: each patient is scored by one that has never seen them."""
-    from metseg.crossval import cross_validate, read_crossval, unfinished_networks, write_crossval
+    from metseg.crossval import cross_validate
     from metseg.parameters import notebook_parameters, read_profile
     from metseg.paths import project_root
     from metseg.run_display import RunDisplay
@@ -100,11 +100,7 @@ def crossval(
         cross_validate(
             model, values, folds=folds, run_folder=run_folder, notebooks=notebooks, on_event=display
         )
-    write_crossval(read_crossval(run_folder), run_folder / "comparison")
-    _show_comparison(run_folder / "comparison")
-    if left := unfinished_networks(run_folder):
-        print(f"not shown, for folds are missing: {', '.join(left)}")
-    print(f"Tables and figures: {shown(run_folder / 'comparison')}")
+    show_crossval(run_folder)
 
 
 @app.command()
@@ -164,6 +160,17 @@ def _run_folder(run_name: str, output_dir: Path | None) -> Path:
     if not run_name or Path(run_name).name != run_name or run_name.startswith("."):
         raise MetsegError(f"run name {run_name!r} is no folder name; use letters, digits, - and _")
     return runs_folder(output_dir) / run_name
+
+
+def show_crossval(run_folder: Path) -> None:
+    """Compares the networks of a cross-validation that have all folds: files and a table."""
+    from metseg.crossval import read_crossval, unfinished_networks, write_crossval
+
+    write_crossval(read_crossval(run_folder), run_folder / "comparison")
+    _show_comparison(run_folder / "comparison")
+    if left := unfinished_networks(run_folder):
+        print(f"not shown, for folds are missing: {', '.join(left)}")
+    print(f"Tables and figures: {shown(run_folder / 'comparison')}")
 
 
 def _show_comparison(folder: Path) -> None:
