@@ -6,7 +6,9 @@ from pydantic import ValidationError
 
 from metseg.augment import Augmentation, augment_pair
 
-OFF = dict.fromkeys(("rotation_deg", "shift", "zoom", "gamma", "brightness", "noise", "elastic"), 0.0)
+OFF = dict.fromkeys(
+    ("rotation_deg", "shift", "zoom", "gamma", "brightness", "noise", "elastic", "missing"), 0.0
+)
 OFF["flip"] = False
 SIZE = 64
 
@@ -139,6 +141,21 @@ def test_intensities_stay_between_0_and_1_and_the_mask_stays_a_mask(mask, on):
         assert not np.allclose(changed, image)
         if "rotation_deg" not in on:
             assert (changed_mask == mask).all()
+
+
+def test_flair_stands_in_for_a_missing_sequence(mask):
+    image = generator().random((SIZE, SIZE, 6), dtype=np.float32)  # with one neighbour
+    seen = set()
+    for seed in range(60):
+        changed, _ = augment_pair(image, mask, augmentation(missing=0.5), generator(seed))
+        assert (changed[..., 1::3] == image[..., 1::3]).all()
+        pattern = []
+        for channel in (0, 2):
+            own, flair = (changed[..., channel::3] == image[..., k::3] for k in (channel, 1))
+            assert own.all() or flair.all()
+            pattern.append(bool(flair.all()))
+        seen.add(tuple(pattern))
+    assert seen == {(False, False), (False, True), (True, False), (True, True)}
 
 
 def test_gamma_keeps_black_and_white_and_differs_by_channel(mask):

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from metseg.data.images import CHANNELS
+
 
 class Augmentation(BaseModel):
     """How far a training pair may be changed; 0 or False leaves a step out.
@@ -17,6 +19,8 @@ class Augmentation(BaseModel):
         brightness: Largest offset per channel, images being in [0, 1].
         noise: Standard deviation of added Gaussian noise.
         elastic: Standard deviation of an elastic displacement, as a share of the side.
+        missing: Probability of each sequence but FLAIR to be missing: FLAIR stands in for it, as in the LGG
+            set.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,6 +33,7 @@ class Augmentation(BaseModel):
     brightness: float = Field(0.05, ge=0, le=1)
     noise: float = Field(0.0, ge=0, le=1)
     elastic: float = Field(0.0, ge=0, le=0.2)
+    missing: float = Field(0.0, ge=0, le=1)
 
 
 def augment_pair(
@@ -45,12 +50,22 @@ def augment_pair(
     Returns:
         A new pair of the same shapes, types and ranges.
     """
+    image = _with_missing(image, config, rng)
     x, y = _displacement(image.shape[0], config, rng)
     # Three channels at a time, for OpenCV moves four at most.
     planes = np.split(image, image.shape[2] // 3, axis=2)
     moved = [cv2.remap(part, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) for part in planes]
     moved_mask = cv2.remap(mask.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
     return _jitter(np.concatenate(moved, axis=2), config, rng), moved_mask.astype(bool)
+
+
+def _with_missing(image: np.ndarray, config: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    if config.missing == 0:
+        return image
+    flair, image = CHANNELS.index("FLAIR"), image.copy()
+    for channel in np.flatnonzero(rng.random(len(CHANNELS)) < config.missing):
+        image[..., channel::3] = image[..., flair::3]  # in a slice and its neighbours alike
+    return image
 
 
 def _displacement(size: int, config: Augmentation, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
