@@ -142,6 +142,42 @@ def test_a_slice_is_augmented_differently_in_every_epoch_and_unlike_its_neighbou
     assert set(np.unique(masks)) == {0, 1}
 
 
+@pytest.fixture
+def heads() -> SliceCache:
+    """Six heads: rows 0 and 1 have a lesion of grey 200, rows 2 and 3 of 250, rows 4 and 5 none."""
+    y, x = np.ogrid[:64, :64]
+    images = np.zeros((6, 64, 64, 3), np.uint8)
+    images[:, (y - 32) ** 2 + (x - 32) ** 2 < 28**2] = 100
+    masks = np.zeros((6, 64, 64), bool)
+    masks[:4, 28:36, 28:36] = True
+    images[:2][masks[:2]], images[2:4][masks[2:4]] = 200, 250
+    table = pd.DataFrame({"case_id": "A", "patient_id": "A", "slice_index": range(6), "lesion_px": 0})
+    return SliceCache(images, masks, table.assign(lesion_px=masks.sum(axis=(1, 2))), "f")
+
+
+STILL = dict.fromkeys(("rotation_deg", "shift", "zoom", "gamma", "brightness"), 0.0) | {"flip": False}
+
+
+def test_lesions_are_pasted_from_slices_of_the_same_epoch(heads):
+    rows, pasting = np.array([0, 1, 4, 5]), Augmentation(paste=1.0, **STILL)
+    for epoch in range(5):
+        images, masks = everything(epoch_of(heads, epoch, rows=rows, augmentation=pasting))
+        assert (masks.sum(axis=(1, 2, 3)) >= 64).all() and images.max() <= np.float32(201 / 255)
+    again = everything(epoch_of(heads, 4, rows=rows, augmentation=pasting, batch_size=3))
+    assert (again[0] == images).all() and (again[1] == masks).all()
+    none = everything(epoch_of(heads, rows=np.array([4, 5]), augmentation=pasting))
+    assert not none[1].any()  # nobody to give
+
+
+def test_a_share_of_the_slices_gets_a_lesion(heads):
+    rare = Augmentation(paste=0.3, **STILL)
+    masks = [
+        everything(epoch_of(heads, epoch, rows=np.arange(6), augmentation=rare))[1] for epoch in range(50)
+    ]
+    empty = sum(int((each.sum(axis=(1, 2, 3)) == 0).sum()) for each in masks)
+    assert 0.6 < empty / 100 < 0.8  # of two slices without a lesion, fifty times
+
+
 def test_the_cache_is_not_changed(cache):
     before = cache.images.copy(), cache.masks.copy()
     everything(epoch_of(cache, augmentation=Augmentation(noise=0.1)))

@@ -21,6 +21,8 @@ class Augmentation(BaseModel):
         elastic: Standard deviation of an elastic displacement, as a share of the side.
         missing: Probability of each sequence but FLAIR to be missing: FLAIR stands in for it, as in the LGG
             set.
+        paste: Probability that another training slice's lesions are pasted in, see `paste_lesion`; that is
+            done before `augment_pair`, which knows one slice.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +36,14 @@ class Augmentation(BaseModel):
     noise: float = Field(0.0, ge=0, le=1)
     elastic: float = Field(0.0, ge=0, le=0.2)
     missing: float = Field(0.0, ge=0, le=1)
+    paste: float = Field(0.0, ge=0, le=1)
+
+    @property
+    def moves(self) -> "Augmentation":
+        """What it does to shapes alone, but for their place."""
+        return self.model_copy(
+            update=dict.fromkeys(("shift", "gamma", "brightness", "noise", "missing", "paste"), 0.0)
+        )
 
 
 def augment_pair(

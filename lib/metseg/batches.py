@@ -5,6 +5,7 @@ import numpy as np
 from metseg.augment import Augmentation, augment_pair
 from metseg.backend import keras
 from metseg.data.cache import SliceCache
+from metseg.paste import paste_lesion
 
 
 def epoch_rows(
@@ -77,6 +78,8 @@ class EpochBatches(keras.utils.PyDataset):
         self._batch_size = batch_size
         self._augmentation = augmentation
         self._seed = (seed, epoch)
+        has_lesion = cache.slices.lesion_px.to_numpy()[self._order] > 0
+        self._donors = self._order[has_lesion]
 
     def __len__(self) -> int:
         return -(-len(self._order) // self._batch_size)
@@ -84,16 +87,26 @@ class EpochBatches(keras.utils.PyDataset):
     def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns batch k: (B, S, S, C) float32 in [0, 1] and (B, S, S, 1) float32 in {0, 1}; S is `size`."""
         rows = self._order[k * self._batch_size : (k + 1) * self._batch_size]
-        # Shrunk before they are augmented, which costs less the smaller they are.
-        images, masks = resized(
-            self._cache.network_input(rows), np.array(self._cache.masks[rows]), self._size
-        )
+        images, masks = self._slices(rows)
         if self._augmentation is not None:
             for place, row in enumerate(rows):
                 rng = np.random.default_rng([*self._seed, row])
-                pair = augment_pair(images[place], masks[place], self._augmentation, rng)
-                images[place], masks[place] = pair
+                pair = self._pasted_into(images[place], masks[place], rng)
+                images[place], masks[place] = augment_pair(*pair, self._augmentation, rng)
         return images, masks[..., None].astype(np.float32)
+
+    def _slices(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # Shrunk before they are augmented, which costs less the smaller they are.
+        return resized(self._cache.network_input(rows), np.array(self._cache.masks[rows]), self._size)
+
+    def _pasted_into(
+        self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        # A number is drawn only where it is needed: without pasting an epoch stays what it was.
+        if self._augmentation.paste == 0 or rng.random() >= self._augmentation.paste or not len(self._donors):
+            return image, mask
+        [donor], [donor_mask] = self._slices(self._donors[[rng.integers(len(self._donors))]])
+        return paste_lesion(image, mask, *augment_pair(donor, donor_mask, self._augmentation.moves, rng), rng)
 
     def prepared_ahead(self):
         """Returns what `fit` takes: the next batches are made by a thread while a step runs.

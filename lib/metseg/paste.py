@@ -1,0 +1,63 @@
+"""Lesions pasted into other slices: a network meets them where its training patients have none."""
+
+import cv2
+import numpy as np
+
+_DEPTH = 0.11  # of the side: the middle of what is pasted lies at least so far within the head
+_RIM = 0.06  # of the side: scalp and skull, over which nothing is pasted
+_SOFTNESS = 1 / 128  # of the side: how wide the seam is
+_LEAST_HEAD = 0.1  # of a slice: below it there is hardly any brain
+_LEAST_GREY = 0.15  # in the mean: below it a slice shows noise
+
+
+def paste_lesion(
+    image: np.ndarray, mask: np.ndarray, donor: np.ndarray, donor_mask: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pastes the lesions of one slice into the head of another, at a random place.
+
+    Args:
+        image: (S, S, C) float32 in [0, 1].
+        mask: (S, S) bool.
+        donor: Slice that the lesions come from, shaped as `image` and of the same preprocessing.
+        donor_mask: Its lesions, (S, S) bool.
+        rng: Where the randomness comes from.
+
+    Returns:
+        A new pair of the same shapes, types and ranges; the given one where the slice shows no head, or the
+        donor no lesion.
+
+    Reference:
+        Yang et al. 2021, "TumorCP: A Simple but Effective Object-Level Data Augmentation for Tumor
+        Segmentation", MICCAI 2021: copies between patients, at any place. The soft seam is our own.
+    """
+    side, head = len(mask), _head(image)
+    depth = cv2.distanceTransform(head, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    places, lesion = np.argwhere(depth > _DEPTH * side), np.argwhere(donor_mask)
+    if not len(places) or not len(lesion):
+        return image, mask
+    shift = np.rint(places[rng.integers(len(places))] - lesion.mean(axis=0)).astype(int)
+    pasted = _moved(donor_mask, shift) & (depth > _RIM * side)
+    weight = cv2.GaussianBlur(pasted.astype(np.float32), (0, 0), _SOFTNESS * side)[..., None]
+    return image + weight * (_moved(donor, shift) - image), mask | pasted
+
+
+def _head(image: np.ndarray) -> np.ndarray:
+    """Returns the hull of what is bright in a slice, (S, S) uint8 in {0, 1}; nothing where that is little."""
+    grey = cv2.GaussianBlur(np.rint(255 * image[..., :3].mean(axis=2)).astype(np.uint8), (5, 5), 0)
+    threshold, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)
+    # Half of Otsu's threshold, for skin and faint tissue belong to the head.
+    bright = (grey > threshold / 2).astype(np.uint8)
+    contours, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    head = np.zeros_like(grey)
+    if contours:
+        cv2.fillConvexPoly(head, cv2.convexHull(max(contours, key=cv2.contourArea)), 1)
+    shown = head.mean() >= _LEAST_HEAD and grey[head > 0].mean() >= 255 * _LEAST_GREY
+    return head if shown else np.zeros_like(head)
+
+
+def _moved(array: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Returns an (S, S, …) array moved by (down, right) pixels, with zeros where nothing came."""
+    moved = np.zeros_like(array)
+    to, come = ([slice(max(0, k), len(array) + min(0, k)) for k in each] for each in (shift, -shift))
+    moved[*to] = array[*come]
+    return moved
