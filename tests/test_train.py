@@ -440,11 +440,8 @@ def test_kill_9_changes_nothing(scans, cache_dir, tmp_path):
     pd.testing.assert_frame_equal(history_of(killed)[:2], before)
 
 
-@pytest.mark.slow
-def test_an_interruption_after_starting_from_another_network(scans, cache_dir, copy, tmp_path, monkeypatch):
-    """The start is needed once: after the first epoch the checkpoint holds all that came of it."""
-    narrow = prune_channels(keras.saving.load_model(copy / "model.keras"), (3, 6))
-    config = tiny_config(scans, filters=(3, 6), start_from=str(copy), learning_rate=1e-9)
+def interrupt_second_epoch(config: TrainConfig, model_dir: Path, cache_dir: Path, monkeypatch) -> None:
+    """Trains until the second epoch is to be validated; one is finished then."""
     epochs = []
 
     def validate_once(*arguments, **options):
@@ -455,7 +452,15 @@ def test_an_interruption_after_starting_from_another_network(scans, cache_dir, c
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(train_module, "validate", validate_once)
-        train(config, tmp_path / "narrow", cache_dir=cache_dir)
+        train(config, model_dir, cache_dir=cache_dir)
+
+
+@pytest.mark.slow
+def test_an_interruption_after_starting_from_another_network(scans, cache_dir, copy, tmp_path, monkeypatch):
+    """The start is needed once: after the first epoch the checkpoint holds all that came of it."""
+    narrow = prune_channels(keras.saving.load_model(copy / "model.keras"), (3, 6))
+    config = tiny_config(scans, filters=(3, 6), start_from=str(copy), learning_rate=1e-9)
+    interrupt_second_epoch(config, tmp_path / "narrow", cache_dir, monkeypatch)
     sha256 = hashlib.sha256((copy / "model.keras").read_bytes()).hexdigest()
     shutil.rmtree(copy)
     model = train(config, tmp_path / "narrow", cache_dir=cache_dir)
@@ -489,17 +494,7 @@ def test_a_pretrained_encoder_is_where_a_training_starts(scans, cache_dir, tmp_p
 def test_a_training_that_has_begun_needs_no_pretrained_weights(scans, cache_dir, tmp_path, monkeypatch):
     config = tiny_config(scans, encoder="efficientnet_lite0")
     train(config, tmp_path / "undisturbed", cache_dir=cache_dir)
-    epochs = []
-
-    def validate_once(*arguments, **options):
-        epochs.append(1)
-        if len(epochs) == 2:
-            raise KeyboardInterrupt
-        return validate(*arguments, **options)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train_module, "validate", validate_once)
-        train(config, tmp_path / "resumed", cache_dir=cache_dir)
+    interrupt_second_epoch(config, tmp_path / "resumed", cache_dir, monkeypatch)
     monkeypatch.setattr(efficientnet_lite, "_PACKAGE", "no_such_package")
     train(config, tmp_path / "resumed", cache_dir=cache_dir)
     same_result(tmp_path / "resumed", tmp_path / "undisturbed")
