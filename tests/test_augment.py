@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from metseg.augment import Augmentation, augment_pair
 
 OFF = dict.fromkeys(
-    ("rotation_deg", "shift", "zoom", "gamma", "brightness", "noise", "elastic", "missing"), 0.0
+    ("rotation_deg", "shift", "zoom", "gamma", "brightness", "noise", "elastic", "missing", "alone"), 0.0
 )
 OFF["flip"] = False
 SIZE = 64
@@ -141,6 +141,18 @@ def test_intensities_stay_between_0_and_1_and_the_mask_stays_a_mask(mask, on):
         assert not np.allclose(changed, image)
         if "rotation_deg" not in on:
             assert (changed_mask == mask).all()
+
+
+def test_a_slice_stands_in_for_its_neighbours(mask):
+    image, alone = generator().random((SIZE, SIZE, 9), dtype=np.float32), 0
+    for seed in range(100):
+        changed, _ = augment_pair(image, mask, augmentation(alone=0.3), generator(seed))
+        stands_in = (changed == np.tile(image[..., :3], 3)).all()
+        assert stands_in or (changed == image).all()
+        alone += stands_in
+    assert 20 <= alone <= 40
+    single = image[..., :3]
+    assert (augment_pair(single, mask, augmentation(alone=1.0), generator())[0] == single).all()
 
 
 def test_flair_stands_in_for_a_missing_sequence(mask):

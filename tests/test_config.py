@@ -28,10 +28,6 @@ PLAIN = {"filters": (4, 8), "channels": 3, "encoder": "plain"}
         ),
         ({"encoder": "resnet"}, "encoder='resnet': Input should be 'plain' or 'efficientnet_lite0'"),
         (
-            {"encoder": "efficientnet_lite0", "neighbours": 1},
-            "encoder='efficientnet_lite0' takes the three channels of one slice; set neighbours to 0",
-        ),
-        (
             {"encoder": "efficientnet_lite0", "filters": (8,) * 6},
             "encoder='efficientnet_lite0' has 5 levels, not 6; give fewer filters",
         ),

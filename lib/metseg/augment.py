@@ -23,6 +23,7 @@ class Augmentation(BaseModel):
             set.
         paste: Probability that another training slice's lesions are pasted in, see `paste_lesion`; that is
             done before `augment_pair`, which knows one slice.
+        alone: Probability that a slice stands in for its neighbours, as one that is uploaded alone does.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,12 +38,13 @@ class Augmentation(BaseModel):
     elastic: float = Field(0.0, ge=0, le=0.2)
     missing: float = Field(0.0, ge=0, le=1)
     paste: float = Field(0.0, ge=0, le=1)
+    alone: float = Field(0.0, ge=0, le=1)
 
     @property
     def moves(self) -> "Augmentation":
         """What it does to shapes alone, but for their place."""
         return self.model_copy(
-            update=dict.fromkeys(("shift", "gamma", "brightness", "noise", "missing", "paste"), 0.0)
+            update=dict.fromkeys(("shift", "gamma", "brightness", "noise", "missing", "paste", "alone"), 0.0)
         )
 
 
@@ -60,13 +62,20 @@ def augment_pair(
     Returns:
         A new pair of the same shapes, types and ranges.
     """
-    image = _with_missing(image, config, rng)
+    image = _with_missing(_without_neighbours(image, config, rng), config, rng)
     x, y = _displacement(image.shape[0], config, rng)
     # Three channels at a time, for OpenCV moves four at most.
     planes = np.split(image, image.shape[2] // 3, axis=2)
     moved = [cv2.remap(part, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) for part in planes]
     moved_mask = cv2.remap(mask.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
     return _jitter(np.concatenate(moved, axis=2), config, rng), moved_mask.astype(bool)
+
+
+def _without_neighbours(image: np.ndarray, config: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    # A number is drawn only where it is needed, here and below: a seed keeps what it gave before.
+    if config.alone == 0 or image.shape[2] == 3 or rng.random() >= config.alone:
+        return image
+    return np.tile(image[..., :3], image.shape[2] // 3)
 
 
 def _with_missing(image: np.ndarray, config: Augmentation, rng: np.random.Generator) -> np.ndarray:

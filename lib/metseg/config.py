@@ -40,7 +40,7 @@ class TrainConfig(BaseModel):
         exclude_empty: Leave slices without lesion out of training (never out of evaluation).
         balance_empty: Else, draw in each epoch only as many of them as there are slices with lesion.
         augment: See `Augmentation`; False turns all of it off.
-        rotation_deg … paste: See `Augmentation`.
+        rotation_deg … alone: See `Augmentation`.
         test_fraction, validation_fraction: Shares of the patients.
         folds, fold: k-fold cross-validation instead of a hold-out; 0 folds is the hold-out.
         threshold: Probability from which a pixel is lesion.
@@ -86,6 +86,7 @@ class TrainConfig(BaseModel):
     elastic: float = 0.0
     missing: float = 0.0
     paste: float = 0.0
+    alone: float = 0.0
     test_fraction: float = Field(0.2, gt=0, lt=1)
     validation_fraction: float = Field(0.15, gt=0, lt=1)
     folds: int = Field(0, ge=0)
@@ -104,10 +105,6 @@ class TrainConfig(BaseModel):
         return filters
 
     def model_post_init(self, _context) -> None:
-        if self.encoder != "plain" and self.neighbours:
-            raise ValueError(
-                f"encoder={self.encoder!r} takes the three channels of one slice; set neighbours to 0"
-            )
         if self.encoder != "plain" and len(self.filters) > 5:
             raise ValueError(
                 f"encoder={self.encoder!r} has 5 levels, not {len(self.filters)}; give fewer filters"

@@ -29,8 +29,8 @@ def ramp() -> np.ndarray:
     return np.stack([y, x, 1 - y * x], axis=-1)[None]
 
 
-def features_of(levels: int) -> keras.Model:
-    image = keras.Input((None, None, 3))
+def features_of(levels: int, *, channels: int = 3) -> keras.Model:
+    image = keras.Input((None, None, channels))
     return keras.Model(image, lite.encoder_features(image, levels))
 
 
@@ -52,6 +52,15 @@ def test_fewer_levels_are_the_same_encoder_cut_short(ramp):
     for a, b in zip(short.predict_on_batch(ramp), whole.predict_on_batch(ramp)[:2], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
     assert short.count_params() < whole.count_params() / 20
+
+
+def test_neighbours_begin_without_a_say(ramp):
+    single, beside = features_of(2), features_of(2, channels=9)
+    for model in (single, beside):
+        lite.load_imagenet(model)
+    among_others = np.concatenate([ramp, 1 - ramp, ramp[:, ::-1]], axis=-1)
+    for a, b in zip(beside.predict_on_batch(among_others), single.predict_on_batch(ramp), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["nested_unet", "attention_unet", "unet"])

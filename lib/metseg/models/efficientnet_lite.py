@@ -43,7 +43,8 @@ def encoder_features(image: keras.KerasTensor, levels: int) -> list[keras.KerasT
     """Returns what a decoder joins.
 
     Args:
-        image: (B, H, W, 3) in [0, 1]; H and W divisible by 2**levels.
+        image: (B, H, W, C) in [0, 1], C a multiple of 3: a slice and its neighbours; H and W divisible by
+            2**levels.
         levels: How often the side is halved, 1 to `DEEPEST`.
 
     Returns:
@@ -51,16 +52,16 @@ def encoder_features(image: keras.KerasTensor, levels: int) -> list[keras.KerasT
         and C of 16, 24, 40, 112 and 320. There are none of the whole size.
 
     Raises:
-        ValueError: It has not so many levels, or the image has not three channels.
+        ValueError: It has not so many levels, or C is no multiple of 3.
 
     Reference:
         Tan & Le 2019, "EfficientNet", arXiv:1905.11946, table 1, in the Lite form of its authors' code: no
         squeeze-and-excitation, ReLU6 for swish. U-Net++ on encoders for classification: Zhou et al. 2020,
         arXiv:1912.05074.
     """
-    if not 1 <= levels <= DEEPEST or image.shape[-1] != 3:
+    if not 1 <= levels <= DEEPEST or image.shape[-1] % 3:
         raise ValueError(
-            f"efficientnet_lite0 takes 3 channels and has 1 to {DEEPEST} levels, "
+            f"efficientnet_lite0 takes a multiple of 3 channels and has 1 to {DEEPEST} levels, "
             f"not {image.shape[-1]} and {levels}"
         )
     features = []
@@ -121,18 +122,25 @@ def load_imagenet(model: keras.Model) -> None:
         raise MetsegError(f"{path} is missing or damaged; install its package again") from error
     for layer in model.layers:
         if layer.name.startswith(f"{_PREFIX}_") and layer.weights:
-            layer.set_weights(_weights(layer.name, in_file))
+            layer.set_weights(_weights(layer, in_file))
 
 
-def _weights(name: str, in_file: dict[str, np.ndarray]) -> list[np.ndarray]:
+def _weights(layer: keras.layers.Layer, in_file: dict[str, np.ndarray]) -> list[np.ndarray]:
     """Returns a layer's weights: those of `encoder_3_depthwise` are at `_blocks.3._depthwise_conv`."""
+    name = layer.name
     _, *block, part = name.removesuffix("_bn").split("_")
     scope = f"_blocks.{block[0]}." if block else ""
     if name.endswith("_bn"):
         scope += _NORMALISATIONS[part]
         return [in_file[f"{scope}.{each}"] for each in ("weight", "bias", "running_mean", "running_var")]
     called, axes = _IN_FILE[part]
-    return [in_file[f"{scope}{called}.weight"].transpose(axes)]
+    kernel = in_file[f"{scope}{called}.weight"].transpose(axes)
+    # Channels of neighbours, which come after the slice's own, begin without a say.
+    return [
+        np.pad(
+            kernel, [(0, more - own) for more, own in zip(layer.weights[0].shape, kernel.shape, strict=True)]
+        )
+    ]
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
