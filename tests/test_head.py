@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metseg.head import head_box
+from metseg.head import head_box, head_region
 
 
 def head(shape=(100, 80), rows=slice(10, 90), columns=slice(15, 65), grey=100) -> np.ndarray:
@@ -51,3 +51,14 @@ def test_a_small_section_in_a_corner_is_not_blown_up_either():
 def test_any_size_and_any_grey_has_a_box_within(shape, grey):
     rows, columns = head_box(np.full((*shape, 3), grey, np.uint8))
     assert 0 <= rows.start < rows.stop <= shape[0] and 0 <= columns.start < columns.stop <= shape[1]
+
+
+def test_the_region_is_the_largest_above_half_of_the_threshold():
+    mean = np.zeros((64, 64), np.float32)
+    mean[10:40, 10:40] = 100
+    mean[30:40, 10:40] = 80  # fainter, and of the head
+    mean[50:54, 50:54] = 200  # brighter, and smaller
+    expected = np.zeros((64, 64), bool)
+    expected[10:40, 10:40] = True
+    assert (head_region(mean) ^ expected).sum() <= 4  # its corners are rounded
+    assert not head_region(np.zeros((8, 8), np.float32)).any()

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from metseg.head import head_region
+
 _DEPTH = 0.11  # of the side: the middle of what is pasted lies at least so far within the head
 _RIM = 0.06  # of the side: scalp and skull, over which nothing is pasted
 _SOFTNESS = 1 / 128  # of the side: how wide the seam is
@@ -42,16 +44,12 @@ def paste_lesion(
 
 
 def _head(image: np.ndarray) -> np.ndarray:
-    """Returns the hull of what is bright in a slice, (S, S) uint8 in {0, 1}; nothing where that is little."""
-    grey = cv2.GaussianBlur(np.rint(255 * image[..., :3].mean(axis=2)).astype(np.uint8), (5, 5), 0)
-    threshold, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)
-    # Half of Otsu's threshold, for skin and faint tissue belong to the head.
-    bright = (grey > threshold / 2).astype(np.uint8)
-    contours, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    head = np.zeros_like(grey)
-    if contours:
-        cv2.fillConvexPoly(head, cv2.convexHull(max(contours, key=cv2.contourArea)), 1)
-    shown = head.mean() >= _LEAST_HEAD and grey[head > 0].mean() >= 255 * _LEAST_GREY
+    """Returns the hull of the head in a slice, (S, S) uint8 in {0, 1}; nothing where it shows hardly any."""
+    grey = image[..., :3].mean(axis=2)
+    region, head = head_region(grey), np.zeros(grey.shape, np.uint8)
+    if region.any():
+        cv2.fillConvexPoly(head, cv2.convexHull(np.argwhere(region)[:, ::-1].astype(np.int32)), 1)
+    shown = head.mean() >= _LEAST_HEAD and grey[head > 0].mean() >= _LEAST_GREY
     return head if shown else np.zeros_like(head)
 
 

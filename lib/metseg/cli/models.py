@@ -94,7 +94,7 @@ def ensemble(
     if not by_fold:
         return
     run_folder = networks[0].parent
-    print(f"ensembles of {len(ensembles)} folds: {shown(run_folder / ENSEMBLE)}")
+    print(f"ensembles, one a fold: {len(ensembles)} in {shown(run_folder / ENSEMBLE)}")
     if ENSEMBLE not in unfinished_networks(run_folder):
         show_crossval(run_folder)
 
