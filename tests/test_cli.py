@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tiny_runs import HALF, MISSED, WHOLE, write_bright_model, write_evaluated
 from tiny_scans import finished_training, write_scans
 
 from metseg import cli
-from metseg.data.split import Split, write_split
+from metseg.data.split import Split, read_split, write_split
 from metseg.files import write_json
 from metseg.report import read_comparison, write_comparison
 
@@ -167,7 +168,7 @@ def test_help_lists_all_commands(metseg):
         ("ablation", "BASELINE --data-dir --output --output-dir"),
         ("export", "RUN --data-dir --precision --prune --output-dir"),
         ("ensemble", "RUN... --data-dir --output-dir"),
-        ("release", "RUN --output-dir"),
+        ("release", "RUN --crossval --output-dir"),
         ("check-data", "DIR"),
         ("phantom", "DIR --patients --seed"),
     ],
@@ -760,6 +761,31 @@ def test_ensembles_of_a_cross_validation_are_made_fold_by_fold(metseg, trained, 
     status, out, err = metseg(*command)
     assert (status, out, err) == (0, "ensembles, one a fold: 1 in outputs/runs/cv/ensemble\n", "")
     assert made.stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_a_network_that_holds_nobody_out_is_released_with_its_recipes_scores(
+    metseg, refused, trained, tmp_path
+):
+    split = read_split(trained / "split.json")
+    write_split(replace(split, train=split.train + split.test, test=()), trained / "split.json")
+    status, out, err = metseg("export", "first", "--data-dir", "scans")
+    assert (status, err) == (0, "")
+    assert out.startswith("exported, and nobody is held out to score it: outputs/runs/first/nested_unet;")
+    assert "holds nobody out; name the cross-validation of its recipe" in refused("release", "first")
+    cv = tmp_path / "outputs" / "runs" / "cv"
+    config = json.loads((trained / "config.json").read_text())
+    for k, predictions in enumerate(({"A_1": WHOLE}, {"B_1": HALF})):
+        fold = write_evaluated(cv / "nested_unet" / f"nested_unet-{k + 1}", "nested_unet", predictions)
+        write_json(fold / "config.json", {**config, "fold": k, "folds": 2})
+        write_split(replace(split, test=("A", "B")[k : k + 1]), fold / "split.json")
+    status, out, err = metseg("release", "first", "--crossval", "cv")
+    assert (status, err) == (0, "") and out.startswith("released: outputs/released/nested_unet\n")
+    released = tmp_path / "outputs" / "released" / "nested_unet"
+    assert json.loads((released / "model.json").read_text())["out_of_fold"]["dice_mean"] == 0.75
+    assert (
+        "2 patients, each by the one of 2 networks of the same recipe" in (released / "README.md").read_text()
+    )
 
 
 def test_export_and_release_refuse(refused, trained, tmp_path):

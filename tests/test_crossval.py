@@ -11,13 +11,14 @@ from metseg.crossval import (
     cross_validate,
     ensembles_of_folds,
     fold_folders,
+    out_of_fold_scores,
     read_crossval,
     unfinished_networks,
     write_crossval,
 )
 from metseg.data.split import Split, write_split
 from metseg.errors import MetsegError
-from metseg.files import write_json
+from metseg.files import read_json, write_json
 
 FOLDS = ({"A_20000101": WHOLE, "B_20000101": HALF}, {"C_20000101": MISSED})
 
@@ -71,6 +72,45 @@ def test_files(run, tmp_path):
     own = table[table.model == "attention_unet"].set_index("patient_id")
     assert own.fold.to_dict() == {"A": 0, "B": 0, "C": 1}
     assert own.dice.to_dict() == {"A": 1, "B": 0.5, "C": 0}
+
+
+@pytest.fixture
+def refit(run, tmp_path) -> Path:
+    """An Attention U-Net trained as those of the folds were, with nobody held out."""
+    for fold in range(2):
+        path = run / "attention_unet" / f"attention_unet-{fold + 1}" / "attention_unet" / "manifest.json"
+        write_json(path, {**read_json(path), "model": "attention_unet"})
+    folder = tmp_path / "refit" / "attention_unet"
+    config = {"model": "attention_unet", "fold": 0, "folds": 0, "test_fraction": 0, "epochs": 3}
+    write_json(folder / "config.json", {**config, "data_dir": "elsewhere"})
+    write_json(folder / "manifest.json", {"model": "attention_unet"})
+    write_split(Split(("A", "B", "C"), ("Z",), (), 0, ""), folder / "split.json")
+    return folder
+
+
+def test_a_recipes_scores(run, refit):
+    scores = out_of_fold_scores(run, refit)
+    assert scores["dice_mean"] == pytest.approx(0.5)
+    assert (scores["n_patients"], scores["folds"]) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("config.json", {"epochs": 4, "seed": 1}, r"have different parameters \(epochs, seed\); train with"),
+        ("split.json", {"fingerprint": "other"}, "have different data; train both with the same"),
+        ("manifest.json", {"model": "nested_unet"}, "no finished cross-validation of nested_unet"),
+        (
+            "manifest.json",
+            {"members": [{"model": "unet", "encoder": "plain", "filters": [8]}]},
+            r"have different parameters \(members\)",
+        ),
+    ],
+)
+def test_another_recipes_scores_are_refused(run, refit, name, changes, message):
+    write_json(refit / name, {**read_json(refit / name), **changes})
+    with pytest.raises(MetsegError, match=message):
+        out_of_fold_scores(run, refit)
 
 
 def test_an_unfinished_network_waits(run):

@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from tiny_runs import HALF, WHOLE, write_bright_model, write_evaluated
 
+from metseg.compare import summarise
+from metseg.data.split import Split, write_split
 from metseg.errors import MetsegError
 from metseg.files import read_json, write_json
 from metseg.predict import Predictor
 from metseg.released import release, released_models
+from metseg.runs import read_tables
 
 MANIFEST = {
     "data": {"name": "test scans", "patients": 7, "licence": "none", "caution": "Test scans."},
@@ -46,6 +50,21 @@ def test_what_lies_there_then(model_dir, tmp_path):
     assert {path.name for path in target.iterdir()} == {"README.md", "model.json", "model.onnx"}
     assert Predictor(target).description["held_out"]["dice_mean"] == 0.75
     assert released_models(tmp_path / "released")["unet"]["held_out"]["n_patients"] == 2
+
+
+def test_the_scores_of_a_cross_validation_stand_for_its_own(model_dir, tmp_path):
+    write_split(Split(("A", "B"), ("C", "D", "E"), (), 0, "f"), model_dir / "split.json")
+    with pytest.raises(MetsegError, match="holds nobody out; name the cross-validation of its recipe"):
+        release(model_dir, tmp_path / "released")
+    scores = {**summarise(*read_tables(model_dir)), "n_patients": 5, "folds": 3}
+    shutil.rmtree(model_dir / "evaluation")
+    target = release(model_dir, tmp_path / "released", out_of_fold=scores)
+    description = Predictor(target).description
+    assert description["out_of_fold"]["folds"] == 3 and description["out_of_fold"]["dice_mean"] == 0.75
+    assert "held_out" not in description
+    card = (target / "README.md").read_text()
+    assert "5 patients, each by the one of 3 networks of the same recipe that neither learned from" in card
+    assert "| mean volume Dice | 0.750 (0.500–1.000) |" in card and "one split" not in card
 
 
 def add_int8(model_dir: Path) -> Path:

@@ -41,7 +41,8 @@ class TrainConfig(BaseModel):
         balance_empty: Else, draw in each epoch only as many of them as there are slices with lesion.
         augment: See `Augmentation`; False turns all of it off.
         rotation_deg … alone: See `Augmentation`.
-        test_fraction, validation_fraction: Shares of the patients.
+        test_fraction, validation_fraction: Shares of the patients; with a test_fraction of 0 nobody is held
+            out, and only a cross-validation can tell what the recipe is worth.
         folds, fold: k-fold cross-validation instead of a hold-out; 0 folds is the hold-out.
         threshold: Probability from which a pixel is lesion.
         precision: Keras dtype policy; `auto` is picked by the hardware.
@@ -87,7 +88,7 @@ class TrainConfig(BaseModel):
     missing: float = 0.0
     paste: float = 0.0
     alone: float = 0.0
-    test_fraction: float = Field(0.2, gt=0, lt=1)
+    test_fraction: float = Field(0.2, ge=0, lt=1)
     validation_fraction: float = Field(0.15, gt=0, lt=1)
     folds: int = Field(0, ge=0)
     fold: int = Field(0, ge=0)

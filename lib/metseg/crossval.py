@@ -152,6 +152,45 @@ def ensembles_of_folds(networks: Sequence[Path]) -> dict[Path, list[Path]]:
     return found
 
 
+def out_of_fold_scores(run_folder: Path, model_dir: Path) -> dict:
+    """Returns what a cross-validation says of the recipe that a network was trained by.
+
+    Args:
+        run_folder: Of the cross-validation.
+        model_dir: Folder of a finished training with the same data and parameters, but for who is held out.
+
+    Returns:
+        `compare.summarise` of all patients, and `folds`.
+
+    Raises:
+        MetsegError: The network is not among those cross-validated, or its data or parameters are others.
+    """
+    model_dir, crossval = Path(model_dir), read_crossval(run_folder)
+    model, where = read_json(model_dir / "manifest.json")["model"], shown(run_folder)
+    if model not in crossval.folders:
+        raise MetsegError(f"{where} has no finished cross-validation of {model}; call: metseg crossval")
+    folders = crossval.folders[model]
+    if read_split(folders[0] / "split.json").fingerprint != read_split(model_dir / "split.json").fingerprint:
+        raise MetsegError(f"{shown(model_dir)} and {where} have different data; train both with the same")
+    theirs, own = _recipe(folders[0]), _recipe(model_dir)
+    if changed := [name for name in own if own[name] != theirs.get(name)]:
+        raise MetsegError(
+            f"{shown(model_dir)} and {where} have different parameters ({', '.join(changed)}); "
+            "train with those that were cross-validated"
+        )
+    summary = crossval.summary.set_index("model").loc[model]
+    return {**summary.to_dict(), "folds": len(folders)}
+
+
+def _recipe(model_dir: Path) -> dict:
+    """Returns a network's parameters but for those that say who is held out and where the data lies; for an
+    ensemble also what its members are."""
+    but = {"fold", "folds", "test_fraction", "data_dir"}
+    members = read_json(model_dir / "manifest.json").get("members", [])
+    kinds = [{name: each[name] for name in ("model", "encoder", "filters")} for each in members]
+    return {**{k: v for k, v in _config(model_dir).items() if k not in but}, "members": kinds}
+
+
 def write_crossval(comparison: Comparison, folder: Path, *, channel: int = 1) -> list[Path]:
     """Writes `out_of_fold.csv`, a row a network and scan with the fold it was held out in, and what
     `write_comparison` writes; returns the paths."""

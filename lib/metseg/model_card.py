@@ -25,7 +25,8 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
     Args:
         description: The model's `model.json`.
         manifest: The training's `manifest.json`.
-        scores: `compare.summarise` of its scores on held-out patients.
+        scores: `compare.summarise` of its scores on held-out patients, or, with `folds`, those of its recipe
+            in a cross-validation.
     """
     data = description["data"]
     lines = [
@@ -33,18 +34,29 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
         f"{RESEARCH_USE} {data['caution']}",
         _table(_facts(description, manifest)),
         "## Measured",
-        f"{scores['n_patients']} patients that it neither learned from nor was chosen on, all slices, on the "
-        "scans' own grid, with 95 % bootstrap intervals over patients. " + data["caution"],
+        f"{_scored(scores)} All slices, on the scans' own grid, with 95 % bootstrap intervals over patients. "
+        f"{data['caution']}",
         _table(_held_out(scores)),
         f"{description['validation_patients']} validation patients, whose Dice flatters, for the epoch and "
         "how a mask is made were chosen on them:",
         _table(_validation(description)),
         "## Limits",
-        "One data set, one split, one seed. Scans of other scanners, sequences or diseases than the data "
-        "set's are untried. What the network takes from the whole volume, a slice by itself has to stand in "
-        "for. `model.json` lists the patients it has seen; a figure of theirs would say nothing.",
+        f"One data set, {'' if 'folds' in scores else 'one split, '}one seed. Scans of other scanners, "
+        "sequences or diseases than the data set's are untried. What the network takes from the whole "
+        "volume, a slice by itself has to stand in for. `model.json` lists the patients it has seen; a "
+        "figure of theirs would say nothing.",
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def _scored(scores: dict) -> str:
+    if folds := scores.get("folds"):
+        return (
+            f"{scores['n_patients']} patients, each by the one of {folds} networks of the same recipe that "
+            f"neither learned from nor was chosen on them ({folds}-fold cross-validation); this network was "
+            "trained afterwards, and may have seen them all."
+        )
+    return f"{scores['n_patients']} patients that it neither learned from nor was chosen on."
 
 
 def _facts(description: dict, manifest: dict) -> dict[str, str]:

@@ -49,7 +49,7 @@ def _described(path: Path) -> dict:
     return description
 
 
-def release(model_dir: Path, folder: Path) -> Path:
+def release(model_dir: Path, folder: Path, *, out_of_fold: dict | None = None) -> Path:
     """Copies an exported and scored model to the released ones, with a card that says what it is.
 
     The float32 network is always copied; the one in int8 beside it if that serves.
@@ -57,36 +57,29 @@ def release(model_dir: Path, folder: Path) -> Path:
     Args:
         model_dir: Folder of a finished training.
         folder: Where the released models are; one of the same name is replaced.
+        out_of_fold: Scores of its recipe in a cross-validation, see `crossval.out_of_fold_scores`; without
+            them the model's own scores on the patients it holds out count.
 
     Returns:
         The model's folder there.
 
     Raises:
-        MetsegError: The model was not exported, not scored since, has another file than it describes, or one
-            too large to be part of a repository.
+        MetsegError: The model was not exported, not scored since, holds nobody out and has no scores of a
+            cross-validation, has another file than it describes, or one too large to be part of a repository.
     """
-    from metseg.compare import summarise
     from metseg.model_card import model_card
     from metseg.predict import ONNX_FILES, served_sha256
-    from metseg.runs import read_tables
 
     model_dir = Path(model_dir)
     description, manifest = (read_json(model_dir / name) for name in ("model.json", "manifest.json"))
-    evaluation = read_json(model_dir / "evaluation" / "evaluation.json")
     precision = description.get("precision", "fp32")
-    same = all(evaluation.get(key) == description[key] for key in ("postprocessing", "flip_average"))
-    same &= evaluation.get("min_volume_share", 0) == description.get("min_volume_share", 0)
-    same &= evaluation.get("sha256") == served_sha256(description)
-    same &= evaluation.get("precision", "fp32") == precision
-    if not same:
-        where = shown(model_dir)
-        raise MetsegError(f"{where} changed after it was scored; call: metseg export {where}")
+    scores = out_of_fold or _own_scores(model_dir, description)
     hashes = {"model.onnx": description["sha256"], ONNX_FILES[precision]: served_sha256(description)}
     for name, expected in hashes.items():
         _complain_if_unfit(model_dir / name, expected)
-    scores = summarise(*read_tables(model_dir))
-    names = ("n_patients", "dice_mean", "dice_mean_low", "dice_mean_high", "dice_median")
-    description["held_out"] = {name: scores[name] for name in names}
+    names = ("n_patients", "dice_mean", "dice_mean_low", "dice_mean_high", "dice_median", "folds")
+    measured = {name: scores[name] for name in names if name in scores}
+    description["out_of_fold" if out_of_fold else "held_out"] = measured
     target = Path(folder) / description["name"]
     # The description last: while it does not fit the network, the Predictor refuses the pair.
     for name in hashes:
@@ -97,6 +90,29 @@ def release(model_dir: Path, folder: Path) -> Path:
     for name in set(ONNX_FILES.values()) - hashes.keys():
         (target / name).unlink(missing_ok=True)  # the former release's
     return target
+
+
+def _own_scores(model_dir: Path, description: dict) -> dict:
+    """Returns `compare.summarise` of the patients that a model holds out, if it is scored as it is now."""
+    from metseg.compare import summarise
+    from metseg.data.split import read_split
+    from metseg.predict import served_sha256
+    from metseg.runs import read_tables
+
+    where, split = shown(model_dir), model_dir / "split.json"
+    if split.exists() and not read_split(split).test:
+        raise MetsegError(
+            f"{where} holds nobody out; name the cross-validation of its recipe: "
+            f"metseg release {where} --crossval RUN"
+        )
+    evaluation = read_json(model_dir / "evaluation" / "evaluation.json")
+    same = all(evaluation.get(key) == description[key] for key in ("postprocessing", "flip_average"))
+    same &= evaluation.get("min_volume_share", 0) == description.get("min_volume_share", 0)
+    same &= evaluation.get("sha256") == served_sha256(description)
+    same &= evaluation.get("precision", "fp32") == description.get("precision", "fp32")
+    if not same:
+        raise MetsegError(f"{where} changed after it was scored; call: metseg export {where}")
+    return summarise(*read_tables(model_dir))
 
 
 def _complain_if_unfit(onnx: Path, sha256: str) -> None:

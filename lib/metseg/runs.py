@@ -25,7 +25,10 @@ def model_folders(run_folder: Path) -> dict[str, Path]:
         name: folder / name for name in MODELS if (folder / name / "evaluation" / "evaluation.json").exists()
     }
     if not found:
-        raise MetsegError(f"{folder} holds no evaluated model; run the training notebooks first")
+        raise MetsegError(
+            f"{folder} holds no evaluated model; run the training notebooks first, with a "
+            "test_fraction above 0"
+        )
     return found
 
 

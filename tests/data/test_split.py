@@ -20,6 +20,8 @@ def everyone(split: Split) -> list[str]:
         (10, {}, (6, 2, 2)),  # round(10 * 0.15) = 2, round(10 * 0.2) = 2
         (110, {}, (72, 16, 22)),  # the LGG set: round(16.5) = 16
         (3, {}, (1, 1, 1)),  # at least one each
+        (10, {"test_fraction": 0}, (8, 2, 0)),
+        (10, {"test_fraction": 0.01}, (7, 2, 1)),
         (10, {"test_fraction": 0.5, "validation_fraction": 0.3}, (2, 3, 5)),
     ],
 )

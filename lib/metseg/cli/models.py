@@ -102,6 +102,7 @@ def ensemble(
 def _export_and_score(folders: list[Path], data_dir: Path, precision: str | None, prune: str | None) -> None:
     from metseg.data.cases import find_cases
     from metseg.data.images import read_image
+    from metseg.data.split import read_split
     from metseg.evaluate import evaluate as evaluate_model
     from metseg.evaluate import refuse_other_scans, unseen_cases
     from metseg.tuning import choose_postprocessing
@@ -128,11 +129,15 @@ def _export_and_score(folders: list[Path], data_dir: Path, precision: str | None
                 on_case=watch(f"{folder.name}: precision"),
             )
             choose_postprocessing(folder, cases, on_case=watch(f"{folder.name}: validation patients"))
-            unseen, scores = unseen_cases(cases, folder), folder / "evaluation"
-            evaluate_model(folder, unseen, scores, on_case=watch(f"{folder.name}: held-out patients"))
+            if read_split(folder / "split.json").test:
+                unseen, scores = unseen_cases(cases, folder), folder / "evaluation"
+                evaluate_model(folder, unseen, scores, on_case=watch(f"{folder.name}: held-out patients"))
+                what = "exported and scored"
+            else:
+                what = "exported, and nobody is held out to score it"
             cut = done.dice_change_of_head
             print(
-                f"exported and scored: {shown(folder)}; probabilities in float32 differ from the trained "
+                f"{what}: {shown(folder)}; probabilities in float32 differ from the trained "
                 f"network's by at most {done.largest_difference:.0e} on {len(slices)} slices; "
                 f"serves in {done.precision}, validation Dice {done.dice_change:+.4f} against float32, "
                 f"slice by slice {done.dice_change_single_slices:+.4f}"
@@ -168,16 +173,27 @@ def ablation(
 @app.command()
 def release(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, its folder, or a model's.")],
+    crossval: Annotated[
+        str | None,
+        typer.Option(help="Cross-validation of the same recipe, whose scores count; for nobody held out."),
+    ] = None,
     output_dir: OutputDir = None,
 ) -> None:
     """Make a run's networks the ones that dashboard and service use: outputs/released."""
+    from metseg.crossval import out_of_fold_scores
     from metseg.paths import released_dir
     from metseg.released import release as release_model
     from metseg.released import released_models
     from metseg.runs import trained_folders
 
-    for folder in trained_folders(run, runs_folder(output_dir)):
-        print(f"released: {shown(release_model(folder, released_dir()))}")
+    runs_dir = runs_folder(output_dir)
+    folders = trained_folders(run, runs_dir)
+    scores = [None] * len(folders)
+    if crossval is not None:
+        found = Path(crossval) if Path(crossval).is_dir() else runs_dir / crossval
+        scores = [out_of_fold_scores(found, folder) for folder in folders]  # before anything is replaced
+    for folder, of in zip(folders, scores, strict=True):
+        print(f"released: {shown(release_model(folder, released_dir(), out_of_fold=of))}")
     for name, description in released_models(released_dir()).items():
         whole, alone = (description[f"validation_dice{end}"] for end in ("", "_single_slices"))
         print(

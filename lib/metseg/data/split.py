@@ -46,7 +46,7 @@ def split_by_patient(
     Args:
         patients: Patient ids; order and repetition do not matter.
         fingerprint: Of the data.
-        test_fraction: Share of all patients held out, at least one.
+        test_fraction: Share of all patients held out, at least one; 0 holds nobody out.
         validation_fraction: Share of all patients for validation, at least one.
         seed: Of the shuffle.
 
@@ -54,7 +54,7 @@ def split_by_patient(
         MetsegError: Fewer than three patients would be left to share out.
     """
     order = _shuffled(patients, seed)
-    n_test = max(1, round(len(order) * test_fraction))
+    n_test = max(1, round(len(order) * test_fraction)) if test_fraction else 0
     return _assign(order, order[:n_test], validation_fraction, seed, fingerprint)
 
 
