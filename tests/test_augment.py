@@ -170,6 +170,13 @@ def test_flair_stands_in_for_a_missing_sequence(mask):
     assert seen == {(False, False), (False, True), (True, False), (True, True)}
 
 
+def test_what_stands_in_is_flair_as_it_is_after_all_changes(mask):
+    image = generator().random((SIZE, SIZE, 3), dtype=np.float32)
+    config = augmentation(missing=1.0, gamma=0.6, brightness=0.1, noise=0.05)
+    changed, _ = augment_pair(image, mask, config, generator())
+    assert (changed == changed[..., 1:2]).all() and (changed[..., 1] != image[..., 1]).any()
+
+
 def test_gamma_keeps_black_and_white_and_differs_by_channel(mask):
     grey = np.linspace(0, 1, 256, dtype=np.float32).repeat(3).reshape(256, 3)
     image = np.resize(grey, (SIZE, SIZE, 3))

@@ -62,13 +62,15 @@ def augment_pair(
     Returns:
         A new pair of the same shapes, types and ranges.
     """
-    image = _with_missing(_without_neighbours(image, config, rng), config, rng)
+    image = _without_neighbours(image, config, rng)
     x, y = _displacement(image.shape[0], config, rng)
     # Three channels at a time, for OpenCV moves four at most.
     planes = np.split(image, image.shape[2] // 3, axis=2)
     moved = [cv2.remap(part, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) for part in planes]
     moved_mask = cv2.remap(mask.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
-    return _jitter(np.concatenate(moved, axis=2), config, rng), moved_mask.astype(bool)
+    # Missing last: FLAIR stands in as it is, without a jitter of its own.
+    image = _with_missing(_jitter(np.concatenate(moved, axis=2), config, rng), config, rng)
+    return image, moved_mask.astype(bool)
 
 
 def _without_neighbours(image: np.ndarray, config: Augmentation, rng: np.random.Generator) -> np.ndarray:

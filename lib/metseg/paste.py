@@ -7,7 +7,7 @@ from metseg.head import head_region
 
 _DEPTH = 0.11  # of the side: the middle of what is pasted lies at least so far within the head
 _RIM = 0.06  # of the side: scalp and skull, over which nothing is pasted
-_SOFTNESS = 1 / 128  # of the side: how wide the seam is
+_SOFTNESS = 1 / 128  # of the side: standard deviation of the seam
 _LEAST_HEAD = 0.1  # of a slice: below it there is hardly any brain
 _LEAST_GREY = 0.15  # in the mean: below it a slice shows noise
 
@@ -39,7 +39,12 @@ def paste_lesion(
         return image, mask
     shift = np.rint(places[rng.integers(len(places))] - lesion.mean(axis=0)).astype(int)
     pasted = _moved(donor_mask, shift) & (depth > _RIM * side)
-    weight = cv2.GaussianBlur(pasted.astype(np.float32), (0, 0), _SOFTNESS * side)[..., None]
+    # The seam lies around the lesion: across it a small one would hardly be seen, and yet be in the mask.
+    reach = 2 * round(2 * _SOFTNESS * side) + 1
+    near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    around = cv2.dilate(pasted.astype(np.float32), near)
+    around[mask & ~pasted] = 0  # the slice's own lesions stay to be seen
+    weight = cv2.GaussianBlur(around, (0, 0), _SOFTNESS * side)[..., None]
     return image + weight * (_moved(donor, shift) - image), mask | pasted
 
 
