@@ -299,6 +299,7 @@ def test_training_names_itself_after_its_network(metseg, asked, checkout):
         (["train", "--model", "unet", "--start-from", "absent"], ["no finished training in absent"]),
         (["run", "--set", "run_name=x"], ["run_name is no parameter to set", "--run-name"]),
         (["run", "--set", "output_dir=x"], ["output_dir is no parameter to set", "--output-dir"]),
+        (["run", "--set", "test_fraction=0"], ["test_fraction=0 holds nobody out", "metseg train"]),
         (["run", "--data-dir", "absent"], ["absent is not a folder"]),
         (["run", "--data-dir", "a_file"], ["a_file is not a folder"]),
         (["train", "--model", "resnet"], ["no notebook trains 'resnet'", "nested_unet", "unet"]),
@@ -585,8 +586,9 @@ def test_crossval(metseg, checkout, tmp_path, monkeypatch):
         asked.append((notebook.stem, grid, values, run_folder))
         for fold, patients in enumerate(({"P_20000101": WHOLE, "Q_20000101": HALF}, {"R_20000101": MISSED})):
             folder = write_evaluated(run_folder / f"unet-{fold + 1}", "unet", patients)
-            write_json(folder / "config.json", {"fold": fold, "folds": 2})
-            write_split(Split((), (), tuple(patients), 0, ""), folder / "split.json")
+            write_json(folder / "config.json", {"model": "unet", "fold": fold, "folds": 2})
+            others = [("R_20000101",), ("P_20000101", "Q_20000101")][fold]
+            write_split(Split(others, (), tuple(patients), 0, ""), folder / "split.json")
 
     monkeypatch.setattr("metseg.crossval.sweep", sweep)
     options = ["--folds", "2", "--profile", "cpu", "--set", "image_size=64", "--run-name", "cv"]
@@ -775,10 +777,13 @@ def test_a_network_that_holds_nobody_out_is_released_with_its_recipes_scores(
     assert "holds nobody out; name the cross-validation of its recipe" in refused("release", "first")
     cv = tmp_path / "outputs" / "runs" / "cv"
     config = json.loads((trained / "config.json").read_text())
+    served = {"sha256": "abc", "postprocessing": {"threshold": 0.5}, "flip_average": False}
     for k, predictions in enumerate(({"A_1": WHOLE}, {"B_1": HALF})):
         fold = write_evaluated(cv / "nested_unet" / f"nested_unet-{k + 1}", "nested_unet", predictions)
+        for name in ("model.json", "evaluation/evaluation.json"):
+            write_json(fold / name, {**json.loads((fold / name).read_text()), **served})
         write_json(fold / "config.json", {**config, "fold": k, "folds": 2})
-        write_split(replace(split, test=("A", "B")[k : k + 1]), fold / "split.json")
+        write_split(replace(split, train="BA"[k], validation=(), test="AB"[k]), fold / "split.json")
     status, out, err = metseg("release", "first", "--crossval", "cv")
     assert (status, err) == (0, "") and out.startswith("released: outputs/released/nested_unet\n")
     released = tmp_path / "outputs" / "released" / "nested_unet"

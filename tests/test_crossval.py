@@ -28,9 +28,11 @@ def write_fold(
 ) -> Path:
     # Numbered from 1, and by the tenth fold text is no longer in order.
     folder = write_evaluated(run / model / f"{model}-{fold + 1}", model, predictions, seconds=60.0)
-    config = {"model": model, "fold": fold, "folds": folds, "epochs": epochs, "data_dir": f"from {fold}"}
+    first = "unet" if model == "ensemble" else model  # an ensemble's is its first member's
+    config = {"model": first, "fold": fold, "folds": folds, "epochs": epochs, "data_dir": f"from {fold}"}
     write_json(folder / "config.json", config)
-    write_split(Split(("Z",), ("Y",), tuple(predictions), seed, ""), folder / "split.json")
+    others = tuple(case for each in FOLDS for case in each if case not in predictions)
+    write_split(Split(others, (), tuple(predictions), seed, ""), folder / "split.json")
     (run / model / "sweep.csv").touch()
     return folder
 
@@ -77,34 +79,60 @@ def test_files(run, tmp_path):
 @pytest.fixture
 def refit(run, tmp_path) -> Path:
     """An Attention U-Net trained as those of the folds were, with nobody held out."""
+    served = {"sha256": "abc", "postprocessing": {"threshold": 0.5}, "flip_average": False}
     for fold in range(2):
-        path = run / "attention_unet" / f"attention_unet-{fold + 1}" / "attention_unet" / "manifest.json"
-        write_json(path, {**read_json(path), "model": "attention_unet"})
+        folder = run / "attention_unet" / f"attention_unet-{fold + 1}" / "attention_unet"
+        for name in ("model.json", "evaluation/evaluation.json"):
+            write_json(folder / name, {**read_json(folder / name), **served})
     folder = tmp_path / "refit" / "attention_unet"
-    config = {"model": "attention_unet", "fold": 0, "folds": 0, "test_fraction": 0, "epochs": 3}
+    # One knows no `alone` yet, the other its default.
+    config = {"model": "attention_unet", "fold": 0, "folds": 0, "test_fraction": 0, "epochs": 3, "alone": 0.0}
     write_json(folder / "config.json", {**config, "data_dir": "elsewhere"})
     write_json(folder / "manifest.json", {"model": "attention_unet"})
-    write_split(Split(("A", "B", "C"), ("Z",), (), 0, ""), folder / "split.json")
+    write_json(folder / "model.json", served)
+    write_split(Split(("A", "B"), ("C",), (), 0, ""), folder / "split.json")
     return folder
 
 
 def test_a_recipes_scores(run, refit):
     scores = out_of_fold_scores(run, refit)
     assert scores["dice_mean"] == pytest.approx(0.5)
-    assert (scores["n_patients"], scores["folds"]) == (3, 2)
+    assert (scores["n_patients"], scores["folds"], scores["scored_in"]) == (3, 2, "fp32")
+
+
+def test_the_order_of_an_ensembles_members_does_not_matter(run, refit):
+    members = [
+        {"model": model, "config": {"model": model, "epochs": epochs}}
+        for model, epochs in (("unet", 3), ("nested_unet", 4))
+    ]
+    for fold in range(2):
+        manifest = run / "attention_unet" / f"attention_unet-{fold + 1}" / "attention_unet" / "manifest.json"
+        write_json(manifest, {**read_json(manifest), "members": members})
+    record = {"model": "attention_unet", "members": members[::-1]}
+    write_json(refit / "manifest.json", record)
+    assert out_of_fold_scores(run, refit)["folds"] == 2
+    members[0]["config"]["epochs"] = 5
+    write_json(refit / "manifest.json", record)
+    with pytest.raises(MetsegError, match=r"have different parameters \(members\)"):
+        out_of_fold_scores(run, refit)
+
+
+def test_scores_of_another_file_are_refused(run, refit):
+    path = run / "attention_unet" / "attention_unet-2" / "attention_unet" / "model.json"
+    write_json(path, {**read_json(path), "sha256": "another"})
+    with pytest.raises(MetsegError, match="attention_unet changed after it was scored; call: metseg export"):
+        out_of_fold_scores(run, refit)
 
 
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
         ("config.json", {"epochs": 4, "seed": 1}, r"have different parameters \(epochs, seed\); train with"),
+        ("config.json", {"paste": 0.3}, r"have different parameters \(paste\); train with"),
+        ("model.json", {"prune": 1}, r"have different parameters \(prune\); train with"),
         ("split.json", {"fingerprint": "other"}, "have different data; train both with the same"),
+        ("split.json", {"train": ["A"], "test": ["B"]}, "holds patients out; release it by their scores"),
         ("manifest.json", {"model": "nested_unet"}, "no finished cross-validation of nested_unet"),
-        (
-            "manifest.json",
-            {"members": [{"model": "unet", "encoder": "plain", "filters": [8]}]},
-            r"have different parameters \(members\)",
-        ),
     ],
 )
 def test_another_recipes_scores_are_refused(run, refit, name, changes, message):
@@ -162,8 +190,23 @@ def test_networks_with_other_folds_are_refused(tmp_path):
 def test_a_patient_in_two_folds_is_refused(tmp_path):
     for fold in range(2):
         write_fold(tmp_path, "unet", fold, FOLDS[0])
-    with pytest.raises(MetsegError, match="holds a scan twice"):
+    with pytest.raises(MetsegError, match="do not hold out each patient of one data set once"):
         read_crossval(tmp_path)
+
+
+def test_scans_that_changed_between_folds_are_refused(run):
+    path = run / "unet" / "unet-2" / "unet" / "split.json"
+    write_json(path, {**read_json(path), "fingerprint": "changed"})
+    with pytest.raises(MetsegError, match="unet in .* do not hold out each patient of one data set once"):
+        read_crossval(run)
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", 1), ("validation_fraction", 0.3)])
+def test_folds_that_could_not_be_compared_are_not_trained(run, monkeypatch, name, value):
+    monkeypatch.setattr(crossval, "sweep", lambda *args, **kwargs: pytest.fail("trained"))
+    notebooks = Path(__file__).parents[1] / "notebooks"
+    with pytest.raises(MetsegError, match=f"has attention_unet with {name}=.*, not {value}; cross-validate"):
+        cross_validate("nested_unet", {name: value}, folds=2, run_folder=run, notebooks=notebooks)
 
 
 @pytest.mark.parametrize(

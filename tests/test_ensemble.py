@@ -111,9 +111,8 @@ def test_the_card_names_the_members(members, tmp_path):
         "dice_median_high",
     ]
     names += ["pooled_dice", "precision", "recall", "lesion_sensitivity", "false_positives_per_patient"]
-    card = model_card(
-        description, read_json(folder / "manifest.json"), {"n_patients": 1} | dict.fromkeys(names, 0.5)
-    )
+    scores = {"n_patients": 1, "n_dice_undefined": 0, **dict.fromkeys(names, 0.5)}
+    card = model_card(description, read_json(folder / "manifest.json"), scores)
     assert card.startswith("# Ensemble")
     assert "the mean of Nested U-Net (filters 4, 8, 8) and Attention U-Net (filters 4, 8) and" in card
     assert "U-Net (encoder EfficientNet-Lite0 with weights from ImageNet, Apache-2.0; filters 4, 8)" in card

@@ -109,7 +109,9 @@ def test_dice_by_group_by_hand():
     scans = pd.DataFrame(
         {
             "patient_id": ["a", "b", "b", "c", "d"],
-            "dice": [0.5, 0.6, 1.0, 0.2, np.nan],  # b has two scans: 0.8
+            "ref_voxels": [10, 10, 30, 10, 0],  # b has two scans: 2 · 32 / (40 + 40)
+            "pred_voxels": [10, 10, 30, 10, 0],
+            "tp_voxels": [5, 2, 30, 2, 0],
             "institution": ["CS", "CS", "CS", "HT", "FG"],
         }
     )

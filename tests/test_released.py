@@ -56,7 +56,7 @@ def test_the_scores_of_a_cross_validation_stand_for_its_own(model_dir, tmp_path)
     write_split(Split(("A", "B"), ("C", "D", "E"), (), 0, "f"), model_dir / "split.json")
     with pytest.raises(MetsegError, match="holds nobody out; name the cross-validation of its recipe"):
         release(model_dir, tmp_path / "released")
-    scores = {**summarise(*read_tables(model_dir)), "n_patients": 5, "folds": 3}
+    scores = {**summarise(*read_tables(model_dir)), "n_patients": 5, "folds": 3, "scored_in": "fp32"}
     shutil.rmtree(model_dir / "evaluation")
     target = release(model_dir, tmp_path / "released", out_of_fold=scores)
     description = Predictor(target).description
@@ -65,6 +65,25 @@ def test_the_scores_of_a_cross_validation_stand_for_its_own(model_dir, tmp_path)
     card = (target / "README.md").read_text()
     assert "5 patients, each by the one of 3 networks of the same recipe that neither learned from" in card
     assert "| mean volume Dice | 0.750 (0.500–1.000) |" in card and "one split" not in card
+
+
+def test_a_network_whose_masks_were_never_chosen_replaces_nothing(model_dir, tmp_path):
+    before = (release(model_dir, tmp_path / "released") / "model.json").read_bytes()
+    path = model_dir / "model.json"
+    write_json(path, {k: v for k, v in read_json(path).items() if k != "validation_patients"})
+    with pytest.raises(MetsegError, match="makes masks was never chosen; call: metseg export"):
+        release(model_dir, tmp_path / "released", out_of_fold={"folds": 2})
+    assert (tmp_path / "released" / "unet" / "model.json").read_bytes() == before
+
+
+def test_the_card_of_a_network_that_started_from_other_data(model_dir, tmp_path):
+    start = {"filters": [4, 8], "data": {"name": "other scans", "licence": "CC0"}}
+    write_json(model_dir / "manifest.json", {**MANIFEST, "start": start})
+    card = (release(model_dir, tmp_path / "released") / "README.md").read_text()
+    assert "which had learned from other scans" in card and "Two data sets, one split" in card
+    assert (
+        "| none, as the data; and CC0, as the data of the network it started from; the code is MIT |" in card
+    )
 
 
 def add_int8(model_dir: Path) -> Path:

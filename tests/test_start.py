@@ -25,7 +25,9 @@ def write_trained(folder: Path, *, start: dict | None = None, **changes) -> Path
     folder.mkdir()
     build_model(config.model, **config.model_options).save(folder / "model.keras")
     write_split(SPLIT, folder / "split.json")
-    write_json(folder / "manifest.json", {"config": config.model_dump(mode="json"), "start": start})
+    data = {"name": "test scans", "licence": "none", "patients": 3}
+    record = {"config": config.model_dump(mode="json"), "start": start, "data": data}
+    write_json(folder / "manifest.json", record)
     return folder
 
 
@@ -53,6 +55,7 @@ def test_weights_and_record(trained, tmp_path, filters):
         "folder": str(trained),
         "sha256": hashlib.sha256((trained / "model.keras").read_bytes()).hexdigest(),
         "filters": [4, 8, 16],
+        "data": {"name": "test scans", "licence": "none"},
         "learned_from": ["a", "b"],
         "chosen_on": ["c"],
     }

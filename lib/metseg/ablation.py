@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metseg.config import TrainConfig
+from metseg.config import TrainConfig, with_defaults
 from metseg.data.cases import CaseFiles
 from metseg.data.split import read_split
 from metseg.errors import MetsegError
@@ -107,14 +107,9 @@ def read_ablation(folder: Path) -> pd.DataFrame:
 
 
 def _changes(before: dict[str, Any], manifest: dict[str, Any]) -> str:
-    """Returns `name=value` of all parameters that differ, or an ensemble's members.
-
-    What a training did not know was the default.
-    """
+    """Returns `name=value` of all parameters that differ, or an ensemble's members."""
     if members := manifest.get("members"):
         return "mean of " + ", ".join(f"{each['run']}/{each['model']}" for each in members)
-    after = manifest["config"]
-    default = TrainConfig(model=after["model"], data_dir="").model_dump(mode="json")
-    before, after = {**default, **before}, {**default, **after}
-    names = [name for name in default if name not in _NOT_TOLD and after[name] != before[name]]
+    before, after = with_defaults(before), with_defaults(manifest["config"])
+    names = [n for n in TrainConfig.model_fields if n not in _NOT_TOLD and after[n] != before[n]]
     return ", ".join(f"{name}={after[name]}" for name in names)

@@ -162,6 +162,11 @@ class TrainConfig(BaseModel):
         return {**network, **nested}
 
 
+def with_defaults(config: Mapping[str, object]) -> dict[str, object]:
+    """Returns a recorded configuration with what it did not know yet: that was the default."""
+    return {**TrainConfig(model=config["model"], data_dir="").model_dump(mode="json"), **config}
+
+
 def notebook_config(names: Mapping[str, object]) -> TrainConfig:
     """Returns the configuration among a notebook's names: `notebook_config(globals())`."""
     return train_config(**{name: names[name] for name in TrainConfig.model_fields if name in names})

@@ -1,14 +1,18 @@
 """Cross-validation: every patient is held out once, and scored by a network that has never seen them."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from metseg.data.split import read_split
+from metseg.config import with_defaults
+from metseg.data.split import Split, read_split
 from metseg.errors import MetsegError
+from metseg.evaluate import scored_as_served
 from metseg.files import read_json, replacing, shown
+from metseg.parameters import notebook_parameters
 from metseg.report import Comparison, compared, write_comparison
 from metseg.run_display import Event
 from metseg.runs import ENSEMBLE, MODELS, read_tables
@@ -55,6 +59,7 @@ def cross_validate(
             f"{shown(target)} was begun with {min(begun - {folds})} folds, not {folds}; "
             "choose another run name"
         )
+    _complain_if_other_folds(run_folder, {**values, "folds": folds}, notebook)
     sweep(
         notebook,
         {"fold": list(range(folds))},
@@ -69,6 +74,20 @@ def cross_validate(
             "remove that file and call again: trainings that are there are not repeated"
         )
     return found
+
+
+def _complain_if_other_folds(run_folder: Path, values: Mapping[str, Any], notebook: Path) -> None:
+    """Before hours of training: networks whose folds differ cannot be compared."""
+    begun = [with_defaults(read_json(path)) for path in sorted(Path(run_folder).glob("*/*/*/config.json"))]
+    defaults = {name: each.default for name, each in notebook_parameters(notebook).items()} if begun else {}
+    own = {**defaults, **values}
+    for other in begun:
+        for name in ("folds", "seed", "validation_fraction"):
+            if other[name] != own[name]:
+                raise MetsegError(
+                    f"{shown(run_folder)} has {other['model']} with {name}={other[name]}, not {own[name]}; "
+                    "cross-validate both with the same, or choose another run name"
+                )
 
 
 def fold_folders(run_folder: Path, model: str) -> list[Path]:
@@ -87,7 +106,7 @@ def read_crossval(run_folder: Path) -> Comparison:
     run_folder, complete, splits = Path(run_folder), {}, {}
     for model in MODELS:
         folders = fold_folders(run_folder, model)
-        configs = [_config(folder) for folder in folders]
+        configs = [with_defaults(_config(folder)) for folder in folders]
         if not folders or [each["fold"] for each in configs] != list(range(configs[0]["folds"])):
             continue
         recipes = [{**each, "fold": 0, "data_dir": ""} for each in configs]
@@ -97,6 +116,7 @@ def read_crossval(run_folder: Path) -> Comparison:
                 "cross-validate under another run name"
             )
         complete[model], splits[model] = folders, [read_split(folder / "split.json") for folder in folders]
+        _complain_if_no_partition(splits[model], f"{model} in {shown(run_folder)}")
     if not complete:
         raise MetsegError(
             f"no network has all its folds in {shown(run_folder)}; call, or call again: metseg crossval"
@@ -109,6 +129,16 @@ def read_crossval(run_folder: Path) -> Comparison:
                 "cross-validate both with the same data, seed, fractions and number of folds"
             )
     return compared(complete)
+
+
+def _complain_if_no_partition(splits: Sequence[Split], whose: str) -> None:
+    patients = {tuple(sorted((*split.train, *split.validation, *split.test))) for split in splits}
+    held_out = tuple(sorted(patient for split in splits for patient in split.test))
+    if patients != {held_out} or len({split.fingerprint for split in splits}) > 1:
+        raise MetsegError(
+            f"the folds of {whose} do not hold out each patient of one data set once: the scans changed "
+            "between them; cross-validate under another run name"
+        )
 
 
 def unfinished_networks(run_folder: Path) -> list[str]:
@@ -157,38 +187,58 @@ def out_of_fold_scores(run_folder: Path, model_dir: Path) -> dict:
 
     Args:
         run_folder: Of the cross-validation.
-        model_dir: Folder of a finished training with the same data and parameters, but for who is held out.
+        model_dir: Folder of a finished training with the same data and parameters that holds nobody out.
 
     Returns:
-        `compare.summarise` of all patients, and `folds`.
+        `compare.summarise` of all patients, `folds`, and `scored_in`, the precision that served then.
 
     Raises:
-        MetsegError: The network is not among those cross-validated, or its data or parameters are others.
+        MetsegError: The network holds patients out, is not among those cross-validated, or its data,
+            parameters or heads are others; or a fold changed after it was scored.
     """
     model_dir, crossval = Path(model_dir), read_crossval(run_folder)
     model, where = read_json(model_dir / "manifest.json")["model"], shown(run_folder)
+    if read_split(model_dir / "split.json").test:
+        raise MetsegError(
+            f"{shown(model_dir)} holds patients out; release it by their scores, without --crossval"
+        )
     if model not in crossval.folders:
         raise MetsegError(f"{where} has no finished cross-validation of {model}; call: metseg crossval")
     folders = crossval.folders[model]
     if read_split(folders[0] / "split.json").fingerprint != read_split(model_dir / "split.json").fingerprint:
         raise MetsegError(f"{shown(model_dir)} and {where} have different data; train both with the same")
     theirs, own = _recipe(folders[0]), _recipe(model_dir)
-    if changed := [name for name in own if own[name] != theirs.get(name)]:
+    if changed := [name for name in {**own, **theirs} if own.get(name) != theirs.get(name)]:
         raise MetsegError(
             f"{shown(model_dir)} and {where} have different parameters ({', '.join(changed)}); "
             "train with those that were cross-validated"
         )
+    if stale := [folder for folder in folders if not scored_as_served(folder)]:
+        where = shown(stale[0])
+        raise MetsegError(f"{where} changed after it was scored; call: metseg export {where}")
     summary = crossval.summary.set_index("model").loc[model]
-    return {**summary.to_dict(), "folds": len(folders)}
+    scored_in = {_served(folder)["precision"] for folder in folders}
+    return {**summary.to_dict(), "folds": len(folders), "scored_in": ", ".join(sorted(scored_in))}
 
 
 def _recipe(model_dir: Path) -> dict:
-    """Returns a network's parameters but for those that say who is held out and where the data lies; for an
-    ensemble also what its members are."""
+    """Returns what makes a served network, but for who is held out and where the data lies; an ensemble's are
+    its members' parameters, whatever their order."""
     but = {"fold", "folds", "test_fraction", "data_dir"}
-    members = read_json(model_dir / "manifest.json").get("members", [])
-    kinds = [{name: each[name] for name in ("model", "encoder", "filters")} for each in members]
-    return {**{k: v for k, v in _config(model_dir).items() if k not in but}, "members": kinds}
+
+    def parameters(config: Mapping[str, Any]) -> dict:
+        return {name: value for name, value in with_defaults(config).items() if name not in but}
+
+    head = {"prune": _served(model_dir)["prune"]}
+    if members := read_json(model_dir / "manifest.json").get("members"):
+        recipes = [parameters(each["config"]) for each in members]
+        return {**head, "members": sorted(recipes, key=lambda recipe: json.dumps(recipe, sort_keys=True))}
+    return {**head, **parameters(_config(model_dir))}
+
+
+def _served(model_dir: Path) -> dict:
+    """Returns what `model.json` says, or for older ones what went without saying."""
+    return {"prune": None, "precision": "fp32", **read_json(model_dir / "model.json")}
 
 
 def write_crossval(comparison: Comparison, folder: Path, *, channel: int = 1) -> list[Path]:

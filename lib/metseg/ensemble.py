@@ -108,6 +108,7 @@ def _described(folder: Path, manifest: dict) -> dict:
         "run": folder.resolve().parent.name,
         "encoder": manifest["config"].get("encoder", "plain"),
         "filters": manifest["config"]["filters"],
+        "config": manifest["config"],
         "sha256": _sha256(folder),
         "git_revision": manifest["git_revision"],
     }

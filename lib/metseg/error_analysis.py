@@ -13,7 +13,7 @@ from metseg.data.images import CHANNELS
 from metseg.data.provenance import institution_of
 from metseg.evaluate import unseen_cases
 from metseg.files import replacing
-from metseg.metrics import dice, lesion_f1, match_lesions
+from metseg.metrics import dice, dice_from_counts, lesion_f1, match_lesions
 from metseg.predict import Predictor
 from metseg.statistics import bootstrap_interval
 from metseg.tuning import validation_cases
@@ -76,6 +76,8 @@ def analyse_errors(
                 "fold": fold,
                 "dice": dice(case.mask, mask, empty=np.nan),
                 "ref_voxels": int(case.mask.sum()),
+                "pred_voxels": int(mask.sum()),
+                "tp_voxels": int((mask & case.mask).sum()),
                 "institution": institution_of(case.case_id),
                 "missing": ", ".join(missing_channels(case)) or "none",
             }
@@ -135,12 +137,17 @@ def dice_by(scans: pd.DataFrame, group: str) -> pd.DataFrame:
     """Returns a row a group, indexed by it: patients, dice_mean with its bootstrap interval, dice_median.
 
     Args:
-        scans: `ErrorAnalysis.scans`; scans without a Dice are left out.
+        scans: `ErrorAnalysis.scans`; of a patient's scans in a group the voxels are added, and patients
+            without a Dice are left out.
         group: The column to group by.
     """
     rows = {}
-    for name, part in scans.dropna(subset="dice").groupby(group, observed=True):
-        by_patient = part.groupby("patient_id").dice.mean()
+    for name, part in scans.groupby(group, observed=True):
+        counts = part.groupby("patient_id")[["ref_voxels", "pred_voxels", "tp_voxels"]].sum()
+        ratios = dice_from_counts(counts.ref_voxels, counts.pred_voxels, counts.tp_voxels, empty=np.nan)
+        by_patient = pd.Series(ratios, counts.index).dropna()
+        if by_patient.empty:
+            continue
         low, high = bootstrap_interval(by_patient)
         rows[name] = {
             "patients": len(by_patient),

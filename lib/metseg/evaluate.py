@@ -15,7 +15,7 @@ from metseg.errors import MetsegError
 from metseg.files import make_folder, read_json, replacing, shown, write_json
 from metseg.hardware import cpu_name
 from metseg.metrics import evaluate_case
-from metseg.predict import Predictor
+from metseg.predict import Predictor, served_sha256
 
 
 def refuse_other_scans(folders: Iterable[Path], cases: Iterable[CaseFiles], data_dir: Path) -> None:
@@ -42,6 +42,16 @@ def unseen_cases(cases: Iterable[CaseFiles], model_dir: Path) -> list[CaseFiles]
     if not unseen:
         raise MetsegError(f"{model_dir} was trained or chosen on all of these patients; give others")
     return unseen
+
+
+def scored_as_served(model_dir: Path) -> bool:
+    """Returns whether an exported model's scores are of the file and the settings that it serves with."""
+    description = read_json(Path(model_dir) / "model.json")
+    scored = read_json(Path(model_dir) / "evaluation" / "evaluation.json")
+    same = all(scored.get(key) == description[key] for key in ("postprocessing", "flip_average"))
+    same &= scored.get("min_volume_share", 0) == description.get("min_volume_share", 0)
+    same &= scored.get("precision", "fp32") == description.get("precision", "fp32")
+    return same and scored.get("sha256") == served_sha256(description)
 
 
 def evaluate(

@@ -41,7 +41,7 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
         "how a mask is made were chosen on them:",
         _table(_validation(description)),
         "## Limits",
-        f"One data set, {'' if 'folds' in scores else 'one split, '}one seed. Scans of other scanners, "
+        f"{_few(manifest)}, {'' if 'folds' in scores else 'one split, '}one seed. Scans of other scanners, "
         "sequences or diseases than the data set's are untried. What the network takes from the whole "
         "volume, a slice by itself has to stand in for. `model.json` lists the patients it has seen; a "
         "figure of theirs would say nothing.",
@@ -49,14 +49,25 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
     return "\n\n".join(lines) + "\n"
 
 
+def _few(manifest: dict) -> str:
+    data = manifest["data"]
+    other = (manifest.get("start") or {}).get("data", data)
+    return "One data set" if other["name"] == data["name"] else "Two data sets"
+
+
 def _scored(scores: dict) -> str:
+    undefined = ""
+    if count := scores["n_dice_undefined"]:
+        undefined = f" {count} of them, without lesion and rightly left empty, have no Dice."
     if folds := scores.get("folds"):
         return (
             f"{scores['n_patients']} patients, each by the one of {folds} networks of the same recipe that "
-            f"neither learned from nor was chosen on them ({folds}-fold cross-validation); this network was "
-            "trained afterwards, and may have seen them all."
+            f"neither learned from nor was chosen on them ({folds}-fold cross-validation, in "
+            f"{scores['scored_in']}); this network was trained afterwards and has seen them all. The recipe "
+            "may have been chosen with these patients in view, which flatters it. The intervals are over "
+            f"patients, not over trainings.{undefined}"
         )
-    return f"{scores['n_patients']} patients that it neither learned from nor was chosen on."
+    return f"{scores['n_patients']} patients that it neither learned from nor was chosen on.{undefined}"
 
 
 def _facts(description: dict, manifest: dict) -> dict[str, str]:
@@ -67,6 +78,7 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
     network = f"the mean of {' and '.join(map(_kind, of))}" if of else _network(config)
     size, tiles = settings["image_size"], settings["tile_grid"]
     count = settings.get("neighbours", 0)
+    head = f", head L{prune} alone" if (prune := description.get("prune")) else ""
     beside = f" with {count} below and {count} above it" if count else ""
     cut = "cut to the head's box, " if settings.get("crop") else ""
     seen, chosen_on = len(description["seen"]), description["validation_patients"]
@@ -78,6 +90,10 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
     before = ", from trained networks" if start else ""
     if start and not of:
         before = f", from a trained network with filters {_joined(start['filters'])}"
+    licence = f"{data['licence']}, as the data"
+    if start and (other := start.get("data", data)) and other["name"] != data["name"]:
+        before += f", which had learned from {other['name']}"
+        licence += f"; and {other['licence']}, as the data of the network it started from"
     machine = hardware["gpus"][0] if hardware["gpus"] else f"{hardware['cores']} cores of {hardware['cpu']}"
     return {
         "input": f"one slice of {channels}{beside}, {cut}brought to {size} × {size} px; "
@@ -87,12 +103,12 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
         + (", averaged with the mirrored slice's" if description["flip_average"] else ""),
         "mask": f"probability of {chosen['threshold']:g} or more; lesions {dropped}; holes "
         f"{'filled' if chosen['fill_holes'] else 'left open'}; chosen on the validation patients",
-        "network": f"{network}; {description['parameters']:,} parameters",
+        "network": f"{network}{head}; {description['parameters']:,} parameters",
         "served in": _SERVED[description.get("precision", "fp32")],
         "trained on": f"{data['name']}: {seen - chosen_on} patients to learn from, "
         f"{chosen_on} for validation; "
         f"{manifest['epochs_trained']} epochs, {manifest['train_seconds'] / 60:.0f} min on {machine}{before}",
-        "licence": f"{data['licence']}, as the data; the code is MIT",
+        "licence": f"{licence}; the code is MIT",
         "training": f"revision {manifest['git_revision']}, finished {manifest['finished'][:10]}",
     }
 

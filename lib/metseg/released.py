@@ -64,8 +64,9 @@ def release(model_dir: Path, folder: Path, *, out_of_fold: dict | None = None) -
         The model's folder there.
 
     Raises:
-        MetsegError: The model was not exported, not scored since, holds nobody out and has no scores of a
-            cross-validation, has another file than it describes, or one too large to be part of a repository.
+        MetsegError: The model was not exported, not tuned, not scored since, holds nobody out and has no
+            scores of a cross-validation, has another file than it describes, or one too large to be part of
+            a repository.
     """
     from metseg.model_card import model_card
     from metseg.predict import ONNX_FILES, served_sha256
@@ -73,30 +74,33 @@ def release(model_dir: Path, folder: Path, *, out_of_fold: dict | None = None) -
     model_dir = Path(model_dir)
     description, manifest = (read_json(model_dir / name) for name in ("model.json", "manifest.json"))
     precision = description.get("precision", "fp32")
-    scores = out_of_fold or _own_scores(model_dir, description)
+    if not {"validation_patients", "validation_dice_single_slices"} <= description.keys():
+        where = shown(model_dir)
+        raise MetsegError(f"how {where} makes masks was never chosen; call: metseg export {where}")
+    scores = out_of_fold or _own_scores(model_dir)
     hashes = {"model.onnx": description["sha256"], ONNX_FILES[precision]: served_sha256(description)}
     for name, expected in hashes.items():
         _complain_if_unfit(model_dir / name, expected)
     names = ("n_patients", "dice_mean", "dice_mean_low", "dice_mean_high", "dice_median", "folds")
     measured = {name: scores[name] for name in names if name in scores}
     description["out_of_fold" if out_of_fold else "held_out"] = measured
-    target = Path(folder) / description["name"]
+    target, card = Path(folder) / description["name"], model_card(description, manifest, scores)
     # The description last: while it does not fit the network, the Predictor refuses the pair.
     for name in hashes:
         with replacing(target / name) as partial:
             shutil.copyfile(model_dir / name, partial)
-    write_text(target / "README.md", model_card(description, manifest, scores))
+    write_text(target / "README.md", card)
     write_json(target / "model.json", description)
     for name in set(ONNX_FILES.values()) - hashes.keys():
         (target / name).unlink(missing_ok=True)  # the former release's
     return target
 
 
-def _own_scores(model_dir: Path, description: dict) -> dict:
+def _own_scores(model_dir: Path) -> dict:
     """Returns `compare.summarise` of the patients that a model holds out, if it is scored as it is now."""
     from metseg.compare import summarise
     from metseg.data.split import read_split
-    from metseg.predict import served_sha256
+    from metseg.evaluate import scored_as_served
     from metseg.runs import read_tables
 
     where, split = shown(model_dir), model_dir / "split.json"
@@ -105,12 +109,7 @@ def _own_scores(model_dir: Path, description: dict) -> dict:
             f"{where} holds nobody out; name the cross-validation of its recipe: "
             f"metseg release {where} --crossval RUN"
         )
-    evaluation = read_json(model_dir / "evaluation" / "evaluation.json")
-    same = all(evaluation.get(key) == description[key] for key in ("postprocessing", "flip_average"))
-    same &= evaluation.get("min_volume_share", 0) == description.get("min_volume_share", 0)
-    same &= evaluation.get("sha256") == served_sha256(description)
-    same &= evaluation.get("precision", "fp32") == description.get("precision", "fp32")
-    if not same:
+    if not scored_as_served(model_dir):
         raise MetsegError(f"{where} changed after it was scored; call: metseg export {where}")
     return summarise(*read_tables(model_dir))
 

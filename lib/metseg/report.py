@@ -53,6 +53,16 @@ class Comparison:
         """The network with the highest mean volume Dice."""
         return self.summary.model.iloc[0]
 
+    def folders_of(self, network: str) -> tuple[Path, ...]:
+        """Returns the folders of a network.
+
+        Raises:
+            MetsegError: It is not compared here; the text lists those that are.
+        """
+        if network not in self.folders:
+            raise MetsegError(f"no scores of {network!r} here; valid are {', '.join(self.folders)}")
+        return self.folders[network]
+
 
 def read_comparison(run_folders: Sequence[Path]) -> Comparison:
     """Compares all evaluated networks of one or more runs; of several runs each is named `run/network`.

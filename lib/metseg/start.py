@@ -47,6 +47,7 @@ def start_weights(config: TrainConfig, split: Split, model_dir: Path) -> list[np
         "folder": config.start_from,
         "sha256": hashlib.sha256((folder / "model.keras").read_bytes()).hexdigest(),
         "filters": before.filters,
+        "data": {name: manifest["data"][name] for name in ("name", "licence")},
         "learned_from": sorted(seen.learned_from),
         "chosen_on": sorted(seen.chosen_on),
     }

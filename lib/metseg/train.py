@@ -14,7 +14,7 @@ from metseg.averaging import AveragedWeights
 from metseg.backend import keras
 from metseg.batches import EpochBatches, epoch_rows, resized
 from metseg.checkpoint import Checkpoint
-from metseg.config import TrainConfig
+from metseg.config import TrainConfig, with_defaults
 from metseg.data.cache import SliceCache, open_cache
 from metseg.data.cases import find_cases
 from metseg.data.split import Split, kfold_by_patient, read_split, split_by_patient, write_split
@@ -83,9 +83,7 @@ def train(config: TrainConfig, model_dir: Path, *, cache_dir: Path) -> keras.Mod
 def _complain_if_other_config(config: TrainConfig, model_dir: Path) -> None:
     if not (model_dir / "history.csv").exists():
         return  # nothing has been learned yet that could be mixed up
-    # What a training older than a parameter did not write was the parameter's default.
-    default = TrainConfig(model=config.model, data_dir=config.data_dir).model_dump(mode="json")
-    before = {**default, **read_json(model_dir / "config.json")}
+    before = with_defaults(read_json(model_dir / "config.json"))
     now = config.model_dump(mode="json")
     changed = [
         f"{name} {before[name]} → {value}"

@@ -17,7 +17,8 @@ from metseg.predict import Predictor
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 MIN_LESIONS_PX = (0, 10, 25, 50, 100)
-MIN_VOLUME_SHARES = (0.0, 0.1, 0.3, 1.0)
+# Not 1: where the largest is no lesion at all, a patient's only one would be dropped for it.
+MIN_VOLUME_SHARES = (0.0, 0.1, 0.3)
 DICE_TOLERANCE = 0.002  # of the mean volume Dice, by which a faster form may differ
 FLIP_GAIN = 0.005  # a mirrored second look doubles the time; it must be worth that
 _SAME = 0.003  # of what scores alike, the setting that does least is taken

@@ -35,7 +35,7 @@ def evaluate(
     left_out = len(cases) - len(unseen)
     print(f"scans of patients it has not seen: {len(unseen)}; left out because it has seen them: {left_out}")
     dice = combine_cases(table).dice
-    print(f"volume Dice of {len(dice)} patients: mean {dice.mean():.3f}, median {dice.median():.3f}")
+    print(f"volume Dice of {dice.count()} patients: mean {dice.mean():.3f}, median {dice.median():.3f}")
     print(provenance_of(case.case_id for case in unseen).caution)
     print(f"Tables: {shown(output)}")
 

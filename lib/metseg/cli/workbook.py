@@ -34,6 +34,8 @@ def run(
 
     folder = project_root() / "notebooks"
     values = {**read_profile(profile, folder), **existing_folder(data_dir), **_parse(settings)}
+    if values.get("test_fraction") == 0:
+        raise MetsegError("test_fraction=0 holds nobody out to compare networks on; use metseg train")
     name = f"{profile}-{datetime.now():%Y%m%d-%H%M%S}" if run_name is None else run_name
     run_folder = _run_notebooks(numbered_notebooks(folder), values, name, output_dir)
     _show_comparison(run_folder / "comparison")
