@@ -691,7 +691,7 @@ def trained(tmp_path_factory, tmp_path, monkeypatch) -> Path:
 
 @pytest.mark.slow
 def test_export_then_release(metseg, refused, trained, tmp_path):
-    assert "evaluation.json is missing" in refused("release", "first")
+    assert "makes masks was never chosen; call: metseg export" in refused("release", "first")
     (trained / "model.onnx").unlink()
     (trained / "model.json").unlink()
     status, out, err = metseg("export", "first", "--data-dir", "scans")
