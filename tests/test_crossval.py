@@ -4,46 +4,24 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tiny_runs import DICE_OF, HALF, MISSED, WHOLE, write_evaluated
+from tiny_runs import DICE_OF, FOLDS, WHOLE, write_crossvalidated, write_fold
 
 from metseg import crossval
 from metseg.crossval import (
     cross_validate,
     ensembles_of_folds,
     fold_folders,
-    out_of_fold_scores,
     read_crossval,
     unfinished_networks,
     write_crossval,
 )
-from metseg.data.split import Split, write_split
 from metseg.errors import MetsegError
 from metseg.files import read_json, write_json
-
-FOLDS = ({"A_20000101": WHOLE, "B_20000101": HALF}, {"C_20000101": MISSED})
-
-
-def write_fold(
-    run: Path, model: str, fold: int, predictions: dict, *, folds: int = 2, seed: int = 0, epochs: int = 3
-) -> Path:
-    # Numbered from 1, and by the tenth fold text is no longer in order.
-    folder = write_evaluated(run / model / f"{model}-{fold + 1}", model, predictions, seconds=60.0)
-    first = "unet" if model == "ensemble" else model  # an ensemble's is its first member's
-    config = {"model": first, "fold": fold, "folds": folds, "epochs": epochs, "data_dir": f"from {fold}"}
-    write_json(folder / "config.json", config)
-    others = tuple(case for each in FOLDS for case in each if case not in predictions)
-    write_split(Split(others, (), tuple(predictions), seed, ""), folder / "split.json")
-    (run / model / "sweep.csv").touch()
-    return folder
 
 
 @pytest.fixture
 def run(tmp_path) -> Path:
-    """Two networks with two folds of three patients: Dice 1, 0.5, 0, and for the U-Net 0 throughout."""
-    for fold, predictions in enumerate(FOLDS):
-        write_fold(tmp_path, "attention_unet", fold, predictions)
-        write_fold(tmp_path, "unet", fold, dict.fromkeys(predictions, MISSED))
-    return tmp_path
+    return write_crossvalidated(tmp_path)
 
 
 def test_every_patient_counts_once(run):
@@ -74,71 +52,6 @@ def test_files(run, tmp_path):
     own = table[table.model == "attention_unet"].set_index("patient_id")
     assert own.fold.to_dict() == {"A": 0, "B": 0, "C": 1}
     assert own.dice.to_dict() == {"A": 1, "B": 0.5, "C": 0}
-
-
-@pytest.fixture
-def refit(run, tmp_path) -> Path:
-    """An Attention U-Net trained as those of the folds were, with nobody held out."""
-    served = {"sha256": "abc", "postprocessing": {"threshold": 0.5}, "flip_average": False}
-    for fold in range(2):
-        folder = run / "attention_unet" / f"attention_unet-{fold + 1}" / "attention_unet"
-        for name in ("model.json", "evaluation/evaluation.json"):
-            write_json(folder / name, {**read_json(folder / name), **served})
-    folder = tmp_path / "refit" / "attention_unet"
-    # One knows no `alone` yet, the other its default.
-    config = {"model": "attention_unet", "fold": 0, "folds": 0, "test_fraction": 0, "epochs": 3, "alone": 0.0}
-    write_json(folder / "config.json", {**config, "data_dir": "elsewhere"})
-    write_json(folder / "manifest.json", {"model": "attention_unet"})
-    write_json(folder / "model.json", served)
-    write_split(Split(("A", "B"), ("C",), (), 0, ""), folder / "split.json")
-    return folder
-
-
-def test_a_recipes_scores(run, refit):
-    scores = out_of_fold_scores(run, refit)
-    assert scores["dice_mean"] == pytest.approx(0.5)
-    assert (scores["n_patients"], scores["folds"], scores["scored_in"]) == (3, 2, "fp32")
-
-
-def test_the_order_of_an_ensembles_members_does_not_matter(run, refit):
-    members = [
-        {"model": model, "config": {"model": model, "epochs": epochs}}
-        for model, epochs in (("unet", 3), ("nested_unet", 4))
-    ]
-    for fold in range(2):
-        manifest = run / "attention_unet" / f"attention_unet-{fold + 1}" / "attention_unet" / "manifest.json"
-        write_json(manifest, {**read_json(manifest), "members": members})
-    record = {"model": "attention_unet", "members": members[::-1]}
-    write_json(refit / "manifest.json", record)
-    assert out_of_fold_scores(run, refit)["folds"] == 2
-    members[0]["config"]["epochs"] = 5
-    write_json(refit / "manifest.json", record)
-    with pytest.raises(MetsegError, match=r"have different parameters \(members\)"):
-        out_of_fold_scores(run, refit)
-
-
-def test_scores_of_another_file_are_refused(run, refit):
-    path = run / "attention_unet" / "attention_unet-2" / "attention_unet" / "model.json"
-    write_json(path, {**read_json(path), "sha256": "another"})
-    with pytest.raises(MetsegError, match="attention_unet changed after it was scored; call: metseg export"):
-        out_of_fold_scores(run, refit)
-
-
-@pytest.mark.parametrize(
-    ("name", "changes", "message"),
-    [
-        ("config.json", {"epochs": 4, "seed": 1}, r"have different parameters \(epochs, seed\); train with"),
-        ("config.json", {"paste": 0.3}, r"have different parameters \(paste\); train with"),
-        ("model.json", {"prune": 1}, r"have different parameters \(prune\); train with"),
-        ("split.json", {"fingerprint": "other"}, "have different data; train both with the same"),
-        ("split.json", {"train": ["A"], "test": ["B"]}, "holds patients out; release it by their scores"),
-        ("manifest.json", {"model": "nested_unet"}, "no finished cross-validation of nested_unet"),
-    ],
-)
-def test_another_recipes_scores_are_refused(run, refit, name, changes, message):
-    write_json(refit / name, {**read_json(refit / name), **changes})
-    with pytest.raises(MetsegError, match=message):
-        out_of_fold_scores(run, refit)
 
 
 def test_an_unfinished_network_waits(run):

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from metseg.memory import keep_freed_memory
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # and on a machine without an NVIDIA card, errors
 
 
@@ -23,6 +25,7 @@ def _stderr_closed() -> Iterator[None]:
         os.close(nowhere)
 
 
+keep_freed_memory()  # before TensorFlow starts its threads
 with _stderr_closed():
     import keras
 

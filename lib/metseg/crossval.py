@@ -1,6 +1,5 @@
 """Cross-validation: every patient is held out once, and scored by a network that has never seen them."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import pandas as pd
 from metseg.config import with_defaults
 from metseg.data.split import Split, read_split
 from metseg.errors import MetsegError
-from metseg.evaluate import scored_as_served
 from metseg.files import read_json, replacing, shown
 from metseg.parameters import notebook_parameters
 from metseg.report import Comparison, compared, write_comparison
@@ -180,65 +178,6 @@ def ensembles_of_folds(networks: Sequence[Path]) -> dict[Path, list[Path]]:
             f"{' and '.join(map(shown, networks))} have no finished fold in common; call: metseg crossval"
         )
     return found
-
-
-def out_of_fold_scores(run_folder: Path, model_dir: Path) -> dict:
-    """Returns what a cross-validation says of the recipe that a network was trained by.
-
-    Args:
-        run_folder: Of the cross-validation.
-        model_dir: Folder of a finished training with the same data and parameters that holds nobody out.
-
-    Returns:
-        `compare.summarise` of all patients, `folds`, and `scored_in`, the precision that served then.
-
-    Raises:
-        MetsegError: The network holds patients out, is not among those cross-validated, or its data,
-            parameters or heads are others; or a fold changed after it was scored.
-    """
-    model_dir, crossval = Path(model_dir), read_crossval(run_folder)
-    model, where = read_json(model_dir / "manifest.json")["model"], shown(run_folder)
-    if read_split(model_dir / "split.json").test:
-        raise MetsegError(
-            f"{shown(model_dir)} holds patients out; release it by their scores, without --crossval"
-        )
-    if model not in crossval.folders:
-        raise MetsegError(f"{where} has no finished cross-validation of {model}; call: metseg crossval")
-    folders = crossval.folders[model]
-    if read_split(folders[0] / "split.json").fingerprint != read_split(model_dir / "split.json").fingerprint:
-        raise MetsegError(f"{shown(model_dir)} and {where} have different data; train both with the same")
-    theirs, own = _recipe(folders[0]), _recipe(model_dir)
-    if changed := [name for name in {**own, **theirs} if own.get(name) != theirs.get(name)]:
-        raise MetsegError(
-            f"{shown(model_dir)} and {where} have different parameters ({', '.join(changed)}); "
-            "train with those that were cross-validated"
-        )
-    if stale := [folder for folder in folders if not scored_as_served(folder)]:
-        where = shown(stale[0])
-        raise MetsegError(f"{where} changed after it was scored; call: metseg export {where}")
-    summary = crossval.summary.set_index("model").loc[model]
-    scored_in = {_served(folder)["precision"] for folder in folders}
-    return {**summary.to_dict(), "folds": len(folders), "scored_in": ", ".join(sorted(scored_in))}
-
-
-def _recipe(model_dir: Path) -> dict:
-    """Returns what makes a served network, but for who is held out and where the data lies; an ensemble's are
-    its members' parameters, whatever their order."""
-    but = {"fold", "folds", "test_fraction", "data_dir"}
-
-    def parameters(config: Mapping[str, Any]) -> dict:
-        return {name: value for name, value in with_defaults(config).items() if name not in but}
-
-    head = {"prune": _served(model_dir)["prune"]}
-    if members := read_json(model_dir / "manifest.json").get("members"):
-        recipes = [parameters(each["config"]) for each in members]
-        return {**head, "members": sorted(recipes, key=lambda recipe: json.dumps(recipe, sort_keys=True))}
-    return {**head, **parameters(_config(model_dir))}
-
-
-def _served(model_dir: Path) -> dict:
-    """Returns what `model.json` says, or for older ones what went without saying."""
-    return {"prune": None, "precision": "fp32", **read_json(model_dir / "model.json")}
 
 
 def write_crossval(comparison: Comparison, folder: Path, *, channel: int = 1) -> list[Path]:

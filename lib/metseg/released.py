@@ -57,7 +57,7 @@ def release(model_dir: Path, folder: Path, *, out_of_fold: dict | None = None) -
     Args:
         model_dir: Folder of a finished training.
         folder: Where the released models are; one of the same name is replaced.
-        out_of_fold: Scores of its recipe in a cross-validation, see `crossval.out_of_fold_scores`; without
+        out_of_fold: Scores of its recipe in a cross-validation, see `out_of_fold.out_of_fold_scores`; without
             them the model's own scores on the patients it holds out count.
 
     Returns:

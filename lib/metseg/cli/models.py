@@ -180,7 +180,7 @@ def release(
     output_dir: OutputDir = None,
 ) -> None:
     """Make a run's networks the ones that dashboard and service use: outputs/released."""
-    from metseg.crossval import out_of_fold_scores
+    from metseg.out_of_fold import out_of_fold_scores
     from metseg.paths import released_dir
     from metseg.released import release as release_model
     from metseg.released import released_models

@@ -1,0 +1,81 @@
+"""Scores of folds stand for a network of the same recipe that holds nobody out, and for no other."""
+
+from pathlib import Path
+
+import pytest
+from tiny_runs import write_crossvalidated
+
+from metseg.data.split import Split, write_split
+from metseg.errors import MetsegError
+from metseg.files import read_json, write_json
+from metseg.out_of_fold import out_of_fold_scores
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    return write_crossvalidated(tmp_path)
+
+
+@pytest.fixture
+def refit(run, tmp_path) -> Path:
+    """An Attention U-Net trained as those of the folds were, with nobody held out."""
+    served = {"sha256": "abc", "postprocessing": {"threshold": 0.5}, "flip_average": False}
+    for fold in range(2):
+        folder = run / "attention_unet" / f"attention_unet-{fold + 1}" / "attention_unet"
+        for name in ("model.json", "evaluation/evaluation.json"):
+            write_json(folder / name, {**read_json(folder / name), **served})
+    folder = tmp_path / "refit" / "attention_unet"
+    # One knows no `alone` yet, the other its default.
+    config = {"model": "attention_unet", "fold": 0, "folds": 0, "test_fraction": 0, "epochs": 3, "alone": 0.0}
+    write_json(folder / "config.json", {**config, "data_dir": "elsewhere"})
+    write_json(folder / "manifest.json", {"model": "attention_unet"})
+    write_json(folder / "model.json", served)
+    write_split(Split(("A", "B"), ("C",), (), 0, ""), folder / "split.json")
+    return folder
+
+
+def test_a_recipes_scores(run, refit):
+    scores = out_of_fold_scores(run, refit)
+    assert scores["dice_mean"] == pytest.approx(0.5)
+    assert (scores["n_patients"], scores["folds"], scores["scored_in"]) == (3, 2, "fp32")
+
+
+def test_the_order_of_an_ensembles_members_does_not_matter(run, refit):
+    members = [
+        {"model": model, "config": {"model": model, "epochs": epochs}}
+        for model, epochs in (("unet", 3), ("nested_unet", 4))
+    ]
+    for fold in range(2):
+        manifest = run / "attention_unet" / f"attention_unet-{fold + 1}" / "attention_unet" / "manifest.json"
+        write_json(manifest, {**read_json(manifest), "members": members})
+    record = {"model": "attention_unet", "members": members[::-1]}
+    write_json(refit / "manifest.json", record)
+    assert out_of_fold_scores(run, refit)["folds"] == 2
+    members[0]["config"]["epochs"] = 5
+    write_json(refit / "manifest.json", record)
+    with pytest.raises(MetsegError, match=r"have different parameters \(members\)"):
+        out_of_fold_scores(run, refit)
+
+
+def test_scores_of_another_file_are_refused(run, refit):
+    path = run / "attention_unet" / "attention_unet-2" / "attention_unet" / "model.json"
+    write_json(path, {**read_json(path), "sha256": "another"})
+    with pytest.raises(MetsegError, match="attention_unet changed after it was scored; call: metseg export"):
+        out_of_fold_scores(run, refit)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("config.json", {"epochs": 4, "seed": 1}, r"have different parameters \(epochs, seed\); train with"),
+        ("config.json", {"paste": 0.3}, r"have different parameters \(paste\); train with"),
+        ("model.json", {"prune": 1}, r"have different parameters \(prune\); train with"),
+        ("split.json", {"fingerprint": "other"}, "have different data; train both with the same"),
+        ("split.json", {"train": ["A"], "test": ["B"]}, "holds patients out; release it by their scores"),
+        ("manifest.json", {"model": "nested_unet"}, "no finished cross-validation of nested_unet"),
+    ],
+)
+def test_another_recipes_scores_are_refused(run, refit, name, changes, message):
+    write_json(refit / name, {**read_json(refit / name), **changes})
+    with pytest.raises(MetsegError, match=message):
+        out_of_fold_scores(run, refit)
