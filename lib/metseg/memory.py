@@ -1,24 +1,33 @@
 """What is freed is kept for the next batch, not given back to the system.
 
 glibc gives large blocks back as soon as they are freed, and Linux fills every page with zeros when it hands
-it out again: in a training that is gigabytes a second, and a third of a core's time or more.
+it out again: in a training that is a gigabyte a second, and a third of a core's time.
 """
 
 import ctypes
+import os
 
+ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}
 # malloc.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 
 
 def keep_freed_memory() -> bool:
-    """Has glibc keep the memory that this process frees; returns False where malloc is another.
+    """Has glibc keep the memory that this process frees; the process then stays as large as it ever was.
 
-    The process then stays as large as it ever was. To be called before threads are started: one arena for all
-    of them, for those of other threads are small and are given back whatever is asked of them.
+    To be called before threads are started. Those that run already keep arenas of their own, as in a Jupyter
+    kernel, from which blocks of more than 64 MB are still given back; `ONE_ARENA` in the environment of a
+    process prevents them.
+
+    Returns:
+        Whether glibc took the settings. They are not made, and it is False, where there is no glibc, or where
+        the environment has settings of its own (MALLOC_MMAP_MAX_, GLIBC_TUNABLES and so on).
     """
+    own = {name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))} - ONE_ARENA.keys()
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # macOS; musl; Windows
         return False
-    options = {_M_ARENA_MAX: 1, _M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 2**26}
-    return all([mallopt(option, value) for option, value in options.items()])
+    # -1: nothing is too large to be kept.
+    options = {_M_ARENA_MAX: 1, _M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: -1, _M_TOP_PAD: 2**26}
+    return not own and all([mallopt(option, value) for option, value in options.items()])

@@ -22,6 +22,7 @@ from typing import Any, TextIO
 
 from metseg.errors import MetsegError
 from metseg.files import shown, write_text
+from metseg.memory import ONE_ARENA
 
 POLL_SECONDS = 0.5
 STOP_SECONDS = 10
@@ -101,7 +102,7 @@ def _unfinished(executed_copy: Path) -> Path:
 
 def _child_environment() -> dict[str, str]:
     """This environment, with figures left to the kernel's inline backend."""
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    environment = {**ONE_ARENA, **os.environ, "PYTHONIOENCODING": "utf-8"}
     environment.pop("MPLBACKEND", None)
     if "PYTHONPATH" in environment:  # a relative entry would point elsewhere from the notebooks' folder
         entries = environment["PYTHONPATH"].split(os.pathsep)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from metseg.data.cases import CaseFiles, load_case
 from metseg.data.split import read_split
@@ -15,13 +14,14 @@ from metseg.files import read_json, shown, write_json
 from metseg.metrics import dice_from_counts, label_lesions
 from metseg.postprocess import Postprocessing, is_major, number_in_volume, postprocess
 from metseg.predict import Predictor
+from metseg.statistics import max_t_test
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 MIN_LESIONS_PX = (0, 10, 25, 50, 100)
 # Not 1: where the largest is no lesion at all, a patient's only one would be dropped for it.
 MIN_VOLUME_SHARES = (0.0, 0.1, 0.3)
 DICE_TOLERANCE = 0.002  # of the mean volume Dice, by which a faster form may differ
-CONFIDENCE = 0.95  # of the interval that must show another setting to be better than the usual one
+SIGNIFICANCE = 0.05  # with which another setting must be better than the usual one
 _SAME = 0.003  # a difference of the mean that counts for nothing
 CANDIDATES = [
     Postprocessing(threshold=threshold, min_lesion_px=min_px, fill_holes=fill)
@@ -38,12 +38,14 @@ def choose_postprocessing(
     another must have, and flip averaging.
 
     The usual setting is the threshold 1/2, all holes left open, averaging with the mirrored slice, and of a
-    volume's lesions those of 30 % of its largest or more, or of 10 %, or all: the first that misses none of
-    the validation patients' lesions that bare probabilities of 1/2 find. For Dice alone would drop small
-    metastases, which hardly weigh in a volume. A dozen patients say little about the rest: another setting
-    that finds those lesions too takes its place only if its mean volume Dice is higher by 0.003, and beyond
-    chance by Student's t interval over patients, paired; of several alike the one that differs least from the
-    usual. What the choice is worth on slices uploaded one by one is measured and written as well.
+    volume's lesions those of 30 % of its largest or more, or of 10 %, or all: the first by which no
+    validation patient has fewer lesions found than by bare probabilities of 1/2; if none, the same without
+    the mirrored slice. For Dice alone would drop small metastases, which hardly weigh in a volume.
+
+    A dozen patients say little about the rest. Another setting that finds those lesions too takes its place
+    only if its mean volume Dice is higher by 0.003 and beyond chance, `statistics.max_t_test`; of several
+    alike the one that differs least from the usual. What the choice is worth on slices uploaded one by one is
+    measured and written as well.
 
     Args:
         model_dir: Folder of an exported model.
@@ -75,11 +77,13 @@ def choose_postprocessing(
     columns = ["patient_id", *keys, "ref", "pred", "tp", "lesions_found"]
     volumes = pd.DataFrame(rows, columns=columns).groupby(["patient_id", *keys], as_index=False).sum()
     volumes["dice"] = dice_from_counts(volumes.ref, volumes.pred, volumes.tp, empty=1.0)
-    table = volumes.groupby(keys, as_index=False).agg(
-        dice=("dice", "mean"), lesions_found=("lesions_found", "sum")
+    dice, found = (
+        volumes.pivot_table(index=keys, columns="patient_id", values=name)
+        for name in ("dice", "lesions_found")
     )
-    by_patient = volumes.pivot_table(index=keys, columns="patient_id", values="dice")
-    table["chosen"] = table.index == _best(table, by_patient.to_numpy())
+    table = dice.index.to_frame(index=False)
+    table["dice"], table["lesions_found"] = dice.mean(axis=1).to_numpy(), found.sum(axis=1).to_numpy(int)
+    table["chosen"] = table.index == _best(table, dice.to_numpy(), found.to_numpy())
     _write_choice(model_dir, table, volumes.patient_id.nunique())
     path = model_dir / "model.json"
     alone = mean_volume_dice(Predictor(model_dir), files, single_slices=True)
@@ -155,32 +159,39 @@ def volume_dice(
     return pd.Series(dice_from_counts(volumes.ref, volumes.pred, volumes.tp, empty=1.0), volumes.index)
 
 
-def _best(table: pd.DataFrame, dice: np.ndarray) -> int:
-    """Returns the index of the setting to take.
+def _best(settings: pd.DataFrame, dice: np.ndarray, found: np.ndarray) -> int:
+    """Returns which setting to take.
 
     Args:
-        table: As `choose_postprocessing` returns it, but for `chosen`.
-        dice: Volume Dice by setting and patient, in the order of the table.
+        settings: A row each, as `choose_postprocessing` returns it; other columns do not matter.
+        dice: Volume Dice by setting and patient.
+        found: Lesions found, likewise.
     """
+    settings = settings.reset_index(drop=True)
     plain = Postprocessing().model_dump()
-    is_plain = (table[[*plain]] == pd.Series(plain)).all(axis=1)
-    bare = is_plain & ~table.flip_average & (table.min_volume_share == 0)
-    able = table.lesions_found >= table.lesions_found[bare].item()
+    is_plain = (settings[[*plain]] == pd.Series(plain)).all(axis=1)
+    bare = is_plain & ~settings.flip_average & (settings.min_volume_share == 0)
+    able = (found >= found[bare]).all(axis=1)
     order = ["flip_average", "min_volume_share"]
-    usual = table[is_plain & able].sort_values(order, ascending=False).index[0]
-    gain = pd.DataFrame(dice, table.index) - dice[usual]
-    # Of one patient there is no standard error, and nothing is better than the usual.
-    half_width = gain.sem(axis=1) * stats.t.ppf((1 + CONFIDENCE) / 2, dice.shape[1] - 1)
-    least = half_width.clip(lower=_SAME)
-    better = table[able & (gain.mean(axis=1) > least)]
-    if better.empty:
-        return int(usual)
-    close = better[better.dice >= better.dice.max() - _SAME]
-    settings = [*plain, *order]
-    other = (close[settings] != table.loc[usual, settings]).sum(axis=1)
-    off = np.round((close.threshold - plain["threshold"]).abs(), 3)
-    nearest = close.assign(other=other, off=off).sort_values(["other", "off", "min_lesion_px", "threshold"])
-    return int(nearest.index[0])
+    usual = int(settings[is_plain & able].sort_values(order, ascending=False).index[0])
+    gains = dice - dice[usual]
+    means, p_values = gains.mean(axis=1), np.ones(len(gains))
+    p_values[able] = max_t_test(gains[able])
+    better = able & (means > _SAME) & (p_values <= SIGNIFICANCE)
+    if not better.any():
+        return usual
+    close = settings[better & (means >= means[better].max() - _SAME)]
+    was = settings.loc[usual]
+    nearness = pd.DataFrame(
+        {
+            "other": (close[[*plain, *order]] != was[[*plain, *order]]).sum(axis=1),
+            "flip": close.flip_average != was.flip_average,
+            "threshold": np.round((close.threshold - was.threshold).abs(), 3),
+            "share": np.round((close.min_volume_share - was.min_volume_share).abs(), 3),
+            "min_px": close.min_lesion_px,
+        }
+    )
+    return int(nearness.sort_values([*nearness]).index[0])
 
 
 def _write_choice(model_dir: Path, table: pd.DataFrame, patients: int) -> None:
