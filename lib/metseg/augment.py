@@ -5,6 +5,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from metseg.data.images import CHANNELS
+from metseg.fade import fade_lesions
 
 
 class Augmentation(BaseModel):
@@ -23,6 +24,7 @@ class Augmentation(BaseModel):
             set.
         paste: Probability that another training slice's lesions are pasted in, see `paste_lesion`; that is
             done before `augment_pair`, which knows one slice.
+        fade: Largest share of its contrast that a lesion may lose, each channel by itself.
         alone: Probability that a slice stands in for its neighbours, as one that is uploaded alone does.
     """
 
@@ -38,13 +40,16 @@ class Augmentation(BaseModel):
     elastic: float = Field(0.0, ge=0, le=0.2)
     missing: float = Field(0.0, ge=0, le=1)
     paste: float = Field(0.0, ge=0, le=1)
+    fade: float = Field(0.0, ge=0, le=1)
     alone: float = Field(0.0, ge=0, le=1)
 
     @property
     def moves(self) -> "Augmentation":
         """What it does to shapes alone, but for their place."""
         return self.model_copy(
-            update=dict.fromkeys(("shift", "gamma", "brightness", "noise", "missing", "paste", "alone"), 0.0)
+            update=dict.fromkeys(
+                ("shift", "gamma", "brightness", "noise", "missing", "paste", "fade", "alone"), 0.0
+            )
         )
 
 
@@ -68,8 +73,11 @@ def augment_pair(
     planes = np.split(image, image.shape[2] // 3, axis=2)
     moved = [cv2.remap(part, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) for part in planes]
     moved_mask = cv2.remap(mask.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+    image = np.concatenate(moved, axis=2)
+    if config.fade > 0:
+        image = fade_lesions(image, moved_mask > 0, rng.uniform(0, config.fade, 3))
     # Missing last: FLAIR stands in as it is, without a jitter of its own.
-    image = _with_missing(_jitter(np.concatenate(moved, axis=2), config, rng), config, rng)
+    image = _with_missing(_jitter(image, config, rng), config, rng)
     return image, moved_mask.astype(bool)
 
 

@@ -87,6 +87,7 @@ class TrainConfig(BaseModel):
     elastic: float = 0.0
     missing: float = 0.0
     paste: float = 0.0
+    fade: float = 0.0
     alone: float = 0.0
     test_fraction: float = Field(0.2, ge=0, lt=1)
     validation_fraction: float = Field(0.15, gt=0, lt=1)
