@@ -24,7 +24,8 @@ class Augmentation(BaseModel):
             set.
         paste: Probability that another training slice's lesions are pasted in, see `paste_lesion`; that is
             done before `augment_pair`, which knows one slice.
-        fade: Largest share of its contrast that a lesion may lose, each channel by itself.
+        fade: Largest share of its contrast that a lesion may lose, each channel by itself and in half of the
+            cases.
         alone: Probability that a slice stands in for its neighbours, as one that is uploaded alone does.
     """
 
@@ -75,7 +76,7 @@ def augment_pair(
     moved_mask = cv2.remap(mask.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
     image = np.concatenate(moved, axis=2)
     if config.fade > 0:
-        image = fade_lesions(image, moved_mask > 0, rng.uniform(0, config.fade, 3))
+        image = fade_lesions(image, moved_mask > 0, _shares(config, rng))
     # Missing last: FLAIR stands in as it is, without a jitter of its own.
     image = _with_missing(_jitter(image, config, rng), config, rng)
     return image, moved_mask.astype(bool)
@@ -86,6 +87,11 @@ def _without_neighbours(image: np.ndarray, config: Augmentation, rng: np.random.
     if config.alone == 0 or image.shape[2] == 3 or rng.random() >= config.alone:
         return image
     return np.tile(image[..., :3], image.shape[2] // 3)
+
+
+def _shares(config: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Returns what lesions lose of their contrast in each of three channels, nothing in half of the cases."""
+    return np.maximum(rng.uniform(-config.fade, config.fade, 3), 0)
 
 
 def _with_missing(image: np.ndarray, config: Augmentation, rng: np.random.Generator) -> np.ndarray:
