@@ -102,7 +102,7 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
         "output": "the probability that a pixel is lesion, on the slice's own grid"
         + (", averaged with the mirrored slice's" if description["flip_average"] else ""),
         "mask": f"probability of {chosen['threshold']:g} or more; lesions {dropped}; holes "
-        f"{'filled' if chosen['fill_holes'] else 'left open'}; chosen on the validation patients",
+        f"{'filled' if chosen['fill_holes'] else 'left open'}; checked on the validation patients",
         "network": f"{network}{head}; {description['parameters']:,} parameters",
         "served in": _SERVED[description.get("precision", "fp32")],
         "trained on": f"{data['name']}: {seen - chosen_on} patients to learn from, "

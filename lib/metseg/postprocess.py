@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Postprocessing(BaseModel):
-    """Parameters of `postprocess`; a model brings those that were best on its validation patients.
+    """Parameters of `postprocess`; a model brings its own, see `tuning`.
 
     Attributes:
         threshold: Probability from which a pixel is lesion.
