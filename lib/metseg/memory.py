@@ -1,7 +1,7 @@
 """What is freed is kept for the next batch, not given back to the system.
 
 glibc gives large blocks back as soon as they are freed, and Linux fills every page with zeros when it hands
-it out again: in a training that is a gigabyte a second, and a third of a core's time.
+it out again: in a training on two cores that was a gigabyte a second, and 30 % of their time.
 """
 
 import ctypes
