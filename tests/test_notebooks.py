@@ -9,10 +9,11 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from tiny_scans import write_scans
 
 from metseg.config import TrainConfig, notebook_config
 from metseg.parameters import check_parameters, notebook_parameters, read_profile
-from metseg.workbook import numbered_notebooks
+from metseg.workbook import numbered_notebooks, run_notebooks
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = numbered_notebooks(FOLDER)
@@ -221,3 +222,18 @@ def test_profiles_give_valid_configs():
             defaults = {name: p.default for name, p in notebook_parameters(path).items()}
             merged = {n: values.get(n, d) for n, d in defaults.items() if n in TrainConfig.model_fields}
             TrainConfig(**merged)
+
+
+@pytest.mark.slow
+def test_a_training_that_holds_nobody_out_runs_to_its_end(tmp_path):
+    values = {
+        "data_dir": str(write_scans(tmp_path / "scans")),
+        "cache_dir": str(tmp_path / "cache"),
+        "test_fraction": 0.0,
+        "image_size": 32,
+        "filters": [4, 8],
+        "epochs": 1,
+    }
+    run_notebooks([FOLDER / "04b_train_unet.ipynb"], values, run_folder=tmp_path / "runs" / "all")
+    model_dir = tmp_path / "runs" / "all" / "unet"
+    assert (model_dir / "model.onnx").exists() and not (model_dir / "evaluation").exists()

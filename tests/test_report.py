@@ -102,6 +102,13 @@ def test_several_runs_are_told_apart(run):
     assert len(comparison.pairs) == 3
 
 
+def test_folders_of_a_network(run):
+    comparison = read_comparison([run])
+    assert comparison.folders_of("unet") == (run / "unet",)
+    with pytest.raises(MetsegError, match="no scores of 'nested' here; valid are (unet|attention_unet), "):
+        comparison.folders_of("nested")
+
+
 def test_runs_of_one_name_are_refused(run, tmp_path):
     other = tmp_path / "elsewhere" / "first"
     write_evaluated(other, "unet", {P1: WHOLE, P2: WHOLE, P10: WHOLE})
