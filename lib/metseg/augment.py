@@ -5,7 +5,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from metseg.data.images import CHANNELS
-from metseg.fade import fade_lesions
 
 
 class Augmentation(BaseModel):
@@ -22,10 +21,9 @@ class Augmentation(BaseModel):
         elastic: Standard deviation of an elastic displacement, as a share of the side.
         missing: Probability of each sequence but FLAIR to be missing: FLAIR stands in for it, as in the LGG
             set.
-        paste: Probability that another training slice's lesions are pasted in, see `paste_lesion`; that is
-            done before `augment_pair`, which knows one slice.
+        paste: Probability that another training slice's lesions are pasted in, see `paste_lesion`.
         fade: Largest share of its contrast that a lesion may lose, each channel by itself and in half of the
-            cases.
+            slices, see `fade_lesions`. Both are done before `augment_pair`, which knows one slice's lesions.
         alone: Probability that a slice stands in for its neighbours, as one that is uploaded alone does.
     """
 
@@ -75,8 +73,6 @@ def augment_pair(
     moved = [cv2.remap(part, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) for part in planes]
     moved_mask = cv2.remap(mask.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
     image = np.concatenate(moved, axis=2)
-    if config.fade > 0:
-        image = fade_lesions(image, moved_mask > 0, _shares(config, rng))
     # Missing last: FLAIR stands in as it is, without a jitter of its own.
     image = _with_missing(_jitter(image, config, rng), config, rng)
     return image, moved_mask.astype(bool)
@@ -87,11 +83,6 @@ def _without_neighbours(image: np.ndarray, config: Augmentation, rng: np.random.
     if config.alone == 0 or image.shape[2] == 3 or rng.random() >= config.alone:
         return image
     return np.tile(image[..., :3], image.shape[2] // 3)
-
-
-def _shares(config: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Returns what lesions lose of their contrast in each of three channels, nothing in half of the cases."""
-    return np.maximum(rng.uniform(-config.fade, config.fade, 3), 0)
 
 
 def _with_missing(image: np.ndarray, config: Augmentation, rng: np.random.Generator) -> np.ndarray:

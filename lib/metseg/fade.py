@@ -9,25 +9,32 @@ _REACH = 3.0  # standard deviation there, a tenth of the side: beyond the edge o
 _AIR = 0.15  # below it there is no tissue around a lesion
 
 
-def fade_lesions(image: np.ndarray, mask: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Brings the lesions of a slice nearer to the grey of the tissue around them, their texture as it is.
+def fade_lesions(image: np.ndarray, masks: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Brings lesions nearer to the grey of the tissue around them, their texture as it is.
 
     Args:
-        image: (S, S, C) float32 in [0, 1], C a multiple of 3: a slice and its neighbours, which fade alike.
-        mask: (S, S) bool.
-        shares: (3,) in [0, 1]: what lesions lose of their contrast in each channel; at 1 all of it.
+        image: (S, S, 3 K) float32 in [0, 1], K slices: one and its neighbours.
+        masks: (K, S, S) bool, the lesions of each.
+        shares: (3,) in [0, 1]: what lesions lose of their contrast in each channel, in all slices alike; at 1
+            all of it.
 
     Returns:
-        A new image of the same range; the given one where there is no lesion, or nothing but lesion.
+        A new image of the same range. A slice without lesion, or with nothing but lesion, stays as it is.
     """
+    slices = np.split(image, len(masks), axis=2)
+    return np.concatenate(
+        [_faded(each, mask, shares) for each, mask in zip(slices, masks, strict=True)], axis=2
+    )
+
+
+def _faded(image: np.ndarray, mask: np.ndarray, shares: np.ndarray) -> np.ndarray:
     tissue = (image > _AIR) & ~mask[..., None]
     if not mask.any() or not tissue.any(axis=(0, 1)).all():
         return image
     lesion = np.broadcast_to(mask[..., None], image.shape)
     contrast = _local_mean(image, lesion) - _local_mean(image, tissue)
     seam = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), _SOFTNESS * len(mask))[..., None]
-    weight = seam * np.tile(shares, image.shape[2] // 3).astype(np.float32)
-    return np.clip(image - weight * contrast, 0, 1)
+    return np.clip(image - seam * shares.astype(np.float32) * contrast, 0, 1)
 
 
 def _local_mean(image: np.ndarray, where: np.ndarray) -> np.ndarray:
