@@ -178,34 +178,6 @@ def test_a_share_of_the_slices_gets_a_lesion(heads):
     assert 0.6 < empty / 100 < 0.8  # of two slices without a lesion, fifty times
 
 
-@pytest.mark.parametrize("size", [64, 32])
-def test_lesions_fade_in_each_channel_by_itself(heads, size):
-    """Row 1 lies between two with lesions of 200 and 250, on a head of 100."""
-    heads = dataclasses.replace(heads, neighbours=1)
-    fading, middle = Augmentation(fade=0.6, **STILL), size // 2
-    left = []
-    for epoch in range(60):
-        images, masks = epoch_of(heads, epoch, rows=np.array([1]), size=size, augmentation=fading)[0]
-        contrast = images[0, middle, middle] * 255 - 100
-        left.append(contrast[:3] / 100)
-        assert contrast == pytest.approx(np.concatenate([left[-1] * grey for grey in (100, 100, 150)]), abs=1)
-        assert masks.sum() == (size // 8) ** 2
-    left = np.array(left)
-    assert left.min() == pytest.approx(0.4, abs=0.05) and left.max() == pytest.approx(1)
-    assert np.mean(left > 0.999) == pytest.approx(0.5, abs=0.1)
-    assert np.corrcoef(left.T)[0, 1:] == pytest.approx(0, abs=0.3)
-
-
-def test_what_is_pasted_has_faded(heads):
-    fading, greys = Augmentation(paste=1.0, fade=1.0, **STILL), []
-    for epoch in range(20):
-        images, masks = everything(epoch_of(heads, epoch, rows=np.array([0, 4]), augmentation=fading))
-        for image, mask in zip(images * 255, masks[..., 0] > 0, strict=True):
-            if not mask[28:36, 28:36].all():  # else it is row 0, whose own lesion lies there
-                greys.append(image[mask].mean(axis=0))
-    assert len(greys) >= 15 and np.max(greys) == pytest.approx(200, abs=1) and np.min(greys) < 125
-
-
 def test_the_cache_is_not_changed(cache):
     before = cache.images.copy(), cache.masks.copy()
     everything(epoch_of(cache, augmentation=Augmentation(noise=0.1)))

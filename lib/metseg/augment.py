@@ -21,9 +21,8 @@ class Augmentation(BaseModel):
         elastic: Standard deviation of an elastic displacement, as a share of the side.
         missing: Probability of each sequence but FLAIR to be missing: FLAIR stands in for it, as in the LGG
             set.
-        paste: Probability that another training slice's lesions are pasted in, see `paste_lesion`.
-        fade: Largest share of its contrast that a lesion may lose, each channel by itself and in half of the
-            slices, see `fade_lesions`. Both are done before `augment_pair`, which knows one slice's lesions.
+        paste: Probability that another training slice's lesions are pasted in, see `paste_lesion`; that is
+            done before `augment_pair`, which knows one slice.
         alone: Probability that a slice stands in for its neighbours, as one that is uploaded alone does.
     """
 
@@ -39,16 +38,13 @@ class Augmentation(BaseModel):
     elastic: float = Field(0.0, ge=0, le=0.2)
     missing: float = Field(0.0, ge=0, le=1)
     paste: float = Field(0.0, ge=0, le=1)
-    fade: float = Field(0.0, ge=0, le=1)
     alone: float = Field(0.0, ge=0, le=1)
 
     @property
     def moves(self) -> "Augmentation":
         """What it does to shapes alone, but for their place."""
         return self.model_copy(
-            update=dict.fromkeys(
-                ("shift", "gamma", "brightness", "noise", "missing", "paste", "fade", "alone"), 0.0
-            )
+            update=dict.fromkeys(("shift", "gamma", "brightness", "noise", "missing", "paste", "alone"), 0.0)
         )
 
 

@@ -5,7 +5,6 @@ import numpy as np
 from metseg.augment import Augmentation, augment_pair
 from metseg.backend import keras
 from metseg.data.cache import SliceCache
-from metseg.fade import fade_lesions
 from metseg.paste import paste_lesion
 
 
@@ -46,17 +45,10 @@ def resized(images: np.ndarray, masks: np.ndarray, size: int) -> tuple[np.ndarra
     factor = images.shape[1] // size
     if factor == 1:
         return images, masks
-    return sum(_parts(images, factor)) / np.float32(factor**2), _resized_masks(masks, size)
-
-
-def _resized_masks(masks: np.ndarray, size: int) -> np.ndarray:
-    factor = masks.shape[1] // size
-    return masks if factor == 1 else 2 * sum(_parts(masks.astype(np.uint8), factor)) >= factor**2
-
-
-def _parts(slices: np.ndarray, factor: int) -> list[np.ndarray]:
-    """Returns the first, second, … of the pixels that become one."""
-    return [slices[:, y::factor, x::factor] for y in range(factor) for x in range(factor)]
+    places = [(y, x) for y in range(factor) for x in range(factor)]
+    mean = sum(images[:, y::factor, x::factor] for y, x in places) / np.float32(len(places))
+    count = sum(masks[:, y::factor, x::factor].astype(np.uint8) for y, x in places)
+    return mean, 2 * count >= len(places)
 
 
 class EpochBatches(keras.utils.PyDataset):
@@ -99,7 +91,7 @@ class EpochBatches(keras.utils.PyDataset):
         if self._augmentation is not None:
             for place, row in enumerate(rows):
                 rng = np.random.default_rng([*self._seed, row])
-                pair = self._pasted_into(self._faded(images[place], row, rng), masks[place], rng)
+                pair = self._pasted_into(images[place], masks[place], rng)
                 images[place], masks[place] = augment_pair(*pair, self._augmentation, rng)
         return images, masks[..., None].astype(np.float32)
 
@@ -113,17 +105,8 @@ class EpochBatches(keras.utils.PyDataset):
         # A number is drawn only where it is needed: without pasting an epoch stays what it was.
         if self._augmentation.paste == 0 or rng.random() >= self._augmentation.paste or not len(self._donors):
             return image, mask
-        row = self._donors[rng.integers(len(self._donors))]
-        [donor], [donor_mask] = self._slices([row])
-        donor = self._faded(donor, row, rng)
+        [donor], [donor_mask] = self._slices(self._donors[[rng.integers(len(self._donors))]])
         return paste_lesion(image, mask, *augment_pair(donor, donor_mask, self._augmentation.moves, rng), rng)
-
-    def _faded(self, image: np.ndarray, row: int, rng: np.random.Generator) -> np.ndarray:
-        largest = self._augmentation.fade
-        if largest == 0:
-            return image
-        masks = _resized_masks(self._cache.masks_beside(row), self._size)
-        return fade_lesions(image, masks, np.maximum(rng.uniform(-largest, largest, 3), 0))
 
     def prepared_ahead(self):
         """Returns what `fit` takes: the next batches are made by a thread while a step runs.

@@ -87,7 +87,6 @@ class TrainConfig(BaseModel):
     elastic: float = 0.0
     missing: float = 0.0
     paste: float = 0.0
-    fade: float = 0.0
     alone: float = 0.0
     test_fraction: float = Field(0.2, ge=0, lt=1)
     validation_fraction: float = Field(0.15, gt=0, lt=1)
@@ -151,7 +150,7 @@ class TrainConfig(BaseModel):
 
     @property
     def augmentation(self) -> Augmentation | None:
-        """What `augment_pair` needs, or None."""
+        """What `EpochBatches` needs, or None."""
         values = {name: getattr(self, name) for name in Augmentation.model_fields}
         return Augmentation(**values) if self.augment else None
 

@@ -47,10 +47,6 @@ class SliceCache:
         """Returns slices with their neighbours as a network takes them, (B, S, S, C) float32 in [0, 1]."""
         return stacked(self.images, self._beside[rows]).astype(np.float32) / 255
 
-    def masks_beside(self, row: int) -> np.ndarray:
-        """Returns the masks of a slice and of its neighbours, in the order of the input, (K, S, S) bool."""
-        return self.masks[self._beside[row]]
-
     @functools.cached_property
     def _beside(self) -> np.ndarray:
         lengths = self.slices.groupby("case_id", observed=True, sort=False).size()
