@@ -9,7 +9,14 @@ from tiny_runs import write_bright_model
 from tiny_scans import write_case
 
 from metseg.data.cases import Case, find_cases
-from metseg.error_analysis import analyse_errors, by_lesion_size, dice_by, missing_channels
+from metseg.error_analysis import (
+    CONTRASTS,
+    analyse_errors,
+    by_lesion_size,
+    dice_and_contrast,
+    dice_by,
+    missing_channels,
+)
 from metseg.errors import MetsegError
 
 SHAPE = (2, 32, 32)
@@ -52,6 +59,8 @@ def test_scans_lesions_and_counts_by_hand(scans, tmp_path):
     assert found.scans.ref_voxels.tolist() == [16, 4]
     assert found.scans.institution.tolist() == ["CS", "HT"]
     assert found.scans.missing.tolist() == ["pre-contrast"] * 2
+    # Where nothing varies there is no noise to hold a contrast against.
+    assert found.scans.cnr_flair.isna().tolist() == [True, True]
     lesions = found.lesions[["patient_id", "false_positive", "voxels", "found"]]
     assert lesions.to_numpy().tolist() == [
         ["TCGA_CS_0001", False, 16, True],
@@ -103,6 +112,25 @@ def test_a_channel_that_repeats_flair_is_missing(channels, missing):
     image = np.tile(np.uint8(channels), (1, 4, 4, 1))
     case = Case(image, np.zeros((1, 4, 4), bool), (1,), None, "p", "p_1")
     assert missing_channels(case) == missing
+
+
+def test_dice_and_contrast_by_hand():
+    scans = pd.DataFrame(
+        {
+            "dice": [0.1, 0.2, 0.3, 0.4, np.nan],
+            "cnr_pre_contrast": [-1.0, -2.0, -3.0, -4.0, 5.0],
+            "cnr_flair": [1.0, 3.0, 2.0, 4.0, 5.0],
+            "cnr_post_contrast": [np.nan, 1.0, 2.0, 3.0, 5.0],
+            "ref_voxels": [10, 30, 20, 40, 50],
+        }
+    )
+    table = dice_and_contrast(scans)
+    assert table.index.tolist() == list(CONTRASTS) and table.scans.tolist() == [4, 4, 3]
+    assert table.spearman.tolist() == pytest.approx([-1, 1 - 6 * 2 / 60, np.nan], nan_ok=True)
+    # FLAIR's contrast goes with size rank by rank: at equal size nothing is left to tell by.
+    assert np.isnan(table.spearman_at_equal_size["FLAIR"])
+    # (-1 + 0.8²) / (1 - 0.8²)
+    assert table.spearman_at_equal_size["pre-contrast"] == pytest.approx(-1)
 
 
 def test_dice_by_group_by_hand():

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from metseg.calibration import LEAST, count_pixels, fit_temperature
 from metseg.data.cases import Case, CaseFiles, load_case
@@ -13,6 +14,7 @@ from metseg.data.images import CHANNELS
 from metseg.data.provenance import institution_of
 from metseg.evaluate import unseen_cases
 from metseg.files import replacing
+from metseg.lesion_contrast import contrast_to_noise
 from metseg.metrics import dice, dice_from_counts, lesion_f1, match_lesions
 from metseg.predict import Predictor
 from metseg.statistics import bootstrap_interval
@@ -20,6 +22,7 @@ from metseg.tuning import validation_cases
 from metseg.uncertainty import count_errors, entropy
 
 SIZES = (100, 1_000, 10_000)  # voxels, between classes of lesions
+CONTRASTS = {channel: f"cnr_{channel.lower().replace('-', '_')}" for channel in CHANNELS}
 
 
 class ErrorAnalysis(NamedTuple):
@@ -28,7 +31,7 @@ class ErrorAnalysis(NamedTuple):
     Attributes:
         scans: A row a scan: patient_id, case_id, fold (place of the network that segmented it), dice,
             ref_voxels, institution, missing (channels that only repeat FLAIR, for the sequence was not taken;
-            "none" if there is none).
+            "none" if there is none), cnr_pre_contrast and so on (`contrast_to_noise` of each channel).
         lesions: Rows of `match_lesions` with patient_id.
         pixels: `count_pixels` of each network's scans.
         doubts: {measure of uncertainty: `count_errors` of all scans}; counted are the pixels that
@@ -80,6 +83,7 @@ def analyse_errors(
                 "tp_voxels": int((mask & case.mask).sum()),
                 "institution": institution_of(case.case_id),
                 "missing": ", ".join(missing_channels(case)) or "none",
+                **dict(zip(CONTRASTS.values(), contrast_to_noise(case.image, case.mask), strict=True)),
             }
         )
         lesions.append(match_lesions(case.mask, mask).assign(patient_id=case.patient_id))
@@ -131,6 +135,38 @@ def missing_channels(case: Case) -> list[str]:
         for channel, name in enumerate(CHANNELS)
         if name != "FLAIR" and np.array_equal(case.image[..., channel], flair)
     ]
+
+
+def dice_and_contrast(scans: pd.DataFrame) -> pd.DataFrame:
+    """Returns how the Dice of scans goes with the contrast of their lesions, a row a channel.
+
+    Args:
+        scans: `ErrorAnalysis.scans`; those without lesion are left out.
+
+    Returns:
+        Indexed by channel: scans, spearman (rank correlation), and the same at equal size of the lesions
+        (the partial rank correlation, given `ref_voxels`); nan of fewer than four scans.
+
+    Reference:
+        Conover 1999, Practical Nonparametric Statistics, section 5.4 (partial rank correlation).
+    """
+    rows = {}
+    for channel, column in CONTRASTS.items():
+        known = scans[["dice", column, "ref_voxels"]].dropna()
+        dice_cnr = size_dice = size_cnr = np.nan
+        if len(known) > 3:
+            rank = known.rank()
+            dice_cnr, size_dice, size_cnr = (
+                stats.pearsonr(rank[a], rank[b]).statistic
+                for a, b in (("dice", column), ("dice", "ref_voxels"), (column, "ref_voxels"))
+            )
+        left = np.sqrt((1 - size_dice**2) * (1 - size_cnr**2))  # by size unexplained
+        rows[channel] = {
+            "scans": len(known),
+            "spearman": dice_cnr,
+            "spearman_at_equal_size": (dice_cnr - size_dice * size_cnr) / left if left > 0 else np.nan,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("channel")
 
 
 def dice_by(scans: pd.DataFrame, group: str) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import pytest
 from metseg.plots.errors import (
     CasePicture,
     plot_case_pictures,
+    plot_dice_by_contrast,
     plot_dice_by_group,
     plot_reliability,
     plot_retention,
@@ -25,6 +26,14 @@ def test_dice_by_group():
     assert [label.get_text() for label in ax.get_xticklabels()] == ["CS\nn = 1", "HT\nn = 2"]
     assert [line.get_ydata().tolist() for line in ax.lines] == [[0.9, 0.9], [pytest.approx(0.3)] * 2]
     draw(ax)
+
+
+def test_dice_by_contrast():
+    scans = pd.DataFrame({"dice": [0.2, np.nan, 0.9], "a": [-1.0, 0.0, 2.0], "b": [1.0, 1.0, np.nan]})
+    axes = plot_dice_by_contrast(scans, {"pre-contrast": "a", "FLAIR": "b"})
+    assert [ax.get_xlabel() for ax in axes] == [f"contrast to noise, {x}" for x in ("pre-contrast", "FLAIR")]
+    assert axes[0].lines[1].get_xydata()[[0, 2]].tolist() == [[-1, 0.2], [2, 0.9]]
+    draw(axes)
 
 
 def test_reliability():
