@@ -135,14 +135,14 @@ def test_the_card(model_dir, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("share", "words"), [(1.0, "its largest one alone"), (0.3, "those of 30% of its largest or more")]
+    ("share", "words"), [(1.0, "the largest one"), (0.3, "those of 30% of the largest or more")]
 )
 def test_the_card_tells_what_is_kept_of_a_volume(model_dir, tmp_path, share, words):
     for name in ("model.json", "evaluation/evaluation.json"):
         path = model_dir / name
         write_json(path, {**read_json(path), "min_volume_share": share})
     card = (release(model_dir, tmp_path / "released") / "README.md").read_text()
-    assert f"lesions all kept, but of a whole volume {words}; holes left open" in card
+    assert f"lesions all kept, in a whole volume only {words}; holes left open" in card
 
 
 def test_the_card_of_a_network_that_started_from_another(model_dir, tmp_path):

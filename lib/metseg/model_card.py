@@ -84,8 +84,8 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
     seen, chosen_on = len(description["seen"]), description["validation_patients"]
     dropped = f"of fewer than {chosen['min_lesion_px']} px dropped" if chosen["min_lesion_px"] else "all kept"
     if share := description.get("min_volume_share"):
-        least = "its largest one alone" if share == 1 else f"those of {share:.0%} of its largest or more"
-        dropped += f", but of a whole volume {least}"
+        least = "the largest one" if share == 1 else f"those of {share:.0%} of the largest or more"
+        dropped += f", in a whole volume only {least}"
     start = manifest.get("start")
     before = ", from trained networks" if start else ""
     if start and not of:
