@@ -91,14 +91,31 @@ def test_a_false_lesion_far_from_the_large_one_goes(model_dir, tmp_path):
     assert Predictor(model_dir).mask(image[5]).sum() == 70  # alone it has nothing to be small beside
 
 
-def test_a_second_lesion_is_not_given_up_for_dice(model_dir, tmp_path):
-    """As before, but of the 70 px 4 are a lesion."""
+def test_a_second_lesion_is_not_given_up_for_dice(tmp_path):
+    """As before, but of the 70 px 4 are a lesion; of seven other patients each has one."""
+    model_dir = write_model(tmp_path / "model", *(f"TEST_{k}" for k in range(10, 18)))
     image, mask = large_and_far()
     mask[5, 20:22, 20:22] = True
-    table = choose_postprocessing(model_dir, cases_of(tmp_path / "scans", TEST_0002=(image, mask)))
+    others = {f"TEST_{k}": scan(8, 0) for k in range(11, 18)}
+    table = choose_postprocessing(model_dir, cases_of(tmp_path / "scans", TEST_10=(image, mask), **others))
     found = table.groupby("min_volume_share").lesions_found.max()
-    assert found[0.0] == 2 and found[0.1] == 2 and found[0.3] == 1
+    assert found.to_dict() == {0.0: 9, 0.1: 9, 0.3: 8}
     assert chosen(model_dir)["min_volume_share"] == 0.1
+
+
+@pytest.mark.parametrize(("with_one", "shares"), [(7, {0.0, 0.1, 0.3}), (6, {0.0})])
+def test_where_small_lesions_are_usual_none_is_dropped(model_dir, tmp_path, with_one, shares):
+    """A share of 0.3 would be as good as can be, but of the patients learned from one has a small lesion."""
+    image, mask = large_and_far()
+    small = np.zeros_like(mask)
+    small[0, :20, :20] = small[5, 20:22, 20:22] = True  # 400 and 4 px
+    scans = {"TEST_0002": (image, mask), "TEST_0001": (image, small)}
+    one = {f"TEST_0001_2000010{k}": scan(8, 0) for k in range(2, 1 + with_one)}
+    for name, each in one.items():
+        write_case(tmp_path / "scans", name, *each)
+    table = choose_postprocessing(model_dir, cases_of(tmp_path / "scans", **scans))
+    assert set(table.min_volume_share) == shares
+    assert chosen(model_dir)["min_volume_share"] == max(shares)
 
 
 def test_slices_by_themselves(model_dir, tmp_path):

@@ -20,6 +20,7 @@ THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 MIN_LESIONS_PX = (0, 10, 25, 50, 100)
 # Not 1: where the largest is no lesion at all, a patient's only one would be dropped for it.
 MIN_VOLUME_SHARES = (0.0, 0.1, 0.3)
+_WITH_SMALL = 1 / 8  # of the scans: where more have a lesion that small, as with metastases, it is no speck
 DICE_TOLERANCE = 0.002  # of the mean volume Dice, by which a faster form may differ
 SIGNIFICANCE = 0.05  # with which another setting must be better than the usual one
 _SAME = 0.003  # a difference of the mean that counts for nothing
@@ -39,8 +40,9 @@ def choose_postprocessing(
 
     The usual setting is the threshold 1/2, all holes left open, averaging with the mirrored slice, and of a
     volume's lesions those of 30 % of its largest or more, or of 10 %, or all: the first by which no
-    validation patient loses a lesion that is found if all are kept. For Dice alone would drop small
-    metastases, which hardly weigh in a volume.
+    validation patient loses a lesion that is found if all are kept, and that hardly a scan of those learned
+    from and validated on has a lesion to lose by. For Dice alone would drop small metastases, which hardly
+    weigh in a volume.
 
     A dozen patients say little about the rest. Another setting that finds those lesions too takes its place
     only if its mean volume Dice is higher by 0.003 and beyond chance, `statistics.max_t_test`; of several
@@ -49,8 +51,9 @@ def choose_postprocessing(
 
     Args:
         model_dir: Folder of an exported model.
-        cases: Cases, those of all the model's validation patients among them; no others are used.
-        on_case: Called with (finished, of) after each case.
+        cases: Cases, those of all the model's validation patients among them; of those it learned from the
+            masks are looked at, and others are not used.
+        on_case: Called with (finished, of) after each validation case.
 
     Returns:
         A row for each setting: flip_average, threshold, min_lesion_px, fill_holes, min_volume_share, dice
@@ -60,8 +63,10 @@ def choose_postprocessing(
     Raises:
         MetsegError: A validation patient is not among the cases.
     """
-    model_dir = Path(model_dir)
+    model_dir, cases = Path(model_dir), list(cases)
     files = validation_cases(model_dir, cases)
+    learned_from = set(read_split(model_dir / "split.json").train)
+    shares = _harmless_shares(files + [each for each in cases if each.patient_id in learned_from])
     predictor, rows = Predictor(model_dir), []
     for k, each in enumerate(files):
         case = load_case(each)
@@ -70,7 +75,8 @@ def choose_postprocessing(
             prob_map = predictor.prob_map(case.image, flip_average=flip)
             for setting in CANDIDATES:
                 known = (case.patient_id, flip, *setting.model_dump().values())
-                rows += [(*known, *counts) for counts in _counts(lesions, postprocess(prob_map, setting))]
+                mask = postprocess(prob_map, setting)
+                rows += [(*known, *counts) for counts in _counts(lesions, mask, shares)]
         if on_case:
             on_case(k + 1, len(files))
     keys = ["flip_average", *Postprocessing.model_fields, "min_volume_share"]
@@ -91,19 +97,35 @@ def choose_postprocessing(
     return table
 
 
-def _counts(lesions: np.ndarray, mask: np.ndarray) -> Iterator[tuple[float, int, int, int, int]]:
-    """Yields (share, ref, pred, tp, lesions found) for each of `MIN_VOLUME_SHARES`.
+def _harmless_shares(files: Iterable[CaseFiles]) -> list[float]:
+    """Returns those of `MIN_VOLUME_SHARES` by which few scans would lose a lesion if all were found."""
+    smallest = []
+    for each in files:
+        voxels = np.bincount(label_lesions(load_case(each).mask).ravel())[1:]
+        smallest += [voxels.min() / voxels.max()] if len(voxels) else []
+    return [
+        share
+        for share in MIN_VOLUME_SHARES
+        if np.count_nonzero(np.array(smallest) < share) <= _WITH_SMALL * len(smallest)
+    ]
+
+
+def _counts(
+    lesions: np.ndarray, mask: np.ndarray, shares: Iterable[float]
+) -> Iterator[tuple[float, int, int, int, int]]:
+    """Yields (share, ref, pred, tp, lesions found) for each share of the largest lesion.
 
     Args:
         lesions: The reference's, as `label_lesions` numbers them.
         mask: Of the model, bool of the same shape.
+        shares: That another lesion must have to be kept.
     """
     numbers, voxels = number_in_volume(mask)
     tp = np.bincount(numbers[lesions > 0], minlength=len(voxels))
     # Which lesion by which of the mask's: pairs of numbers, each as one.
     pairs = np.unique(lesions[mask].astype(np.int64) * len(voxels) + numbers[mask])
     lesion, number = np.divmod(pairs, len(voxels))
-    for share in MIN_VOLUME_SHARES:
+    for share in shares:
         kept = is_major(voxels, share)
         found = np.count_nonzero(np.unique(lesion[kept[number]]))
         yield share, np.count_nonzero(lesions), voxels[kept].sum(), tp[kept].sum(), found
