@@ -148,7 +148,8 @@ def dice_and_contrast(scans: pd.DataFrame) -> pd.DataFrame:
         (the partial rank correlation, given `ref_voxels`); nan of fewer than four scans.
 
     Reference:
-        Conover 1999, Practical Nonparametric Statistics, section 5.4 (partial rank correlation).
+        Kim 2015, ppcor: An R Package for a Fast Calculation to Semi-partial Correlation Coefficients,
+        Commun. Stat. Appl. Methods 22:665-674 (partial correlation of ranks).
     """
     rows = {}
     for channel, column in CONTRASTS.items():
