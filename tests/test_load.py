@@ -74,7 +74,7 @@ def test_who_found_no_room_comes_again_and_is_counted(tmp_path, monkeypatch):
 
 
 def test_who_never_finds_room_gives_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(load, "_BUSY_SECONDS", 0.5)
+    monkeypatch.setattr(load, "_MOST_RETRIES", 1)
     full = Limits(uploads=0)
     result = measure_load(write_models(tmp_path), clients=2, requests=2, alone=0, slices=SLICES, limits=full)
     assert (result["errors"], result["retries"]) == (2, 2)

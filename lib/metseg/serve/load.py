@@ -22,7 +22,7 @@ from metseg.errors import MetsegError
 from metseg.serve.admission import Limits
 
 _READY_SECONDS = 120.0
-_BUSY_SECONDS = 60.0  # a client that found no room for so long gives up
+_MOST_RETRIES = 60  # of a client that finds no room, one a second
 _SERVE = """
 import json, sys
 from metseg.errors import MetsegError
@@ -177,15 +177,15 @@ async def _send(
 
 
 async def _segment(client: httpx.AsyncClient, content: bytes, tally: _Tally) -> None:
-    """Sends one slice until the service has room for it; gives up after `_BUSY_SECONDS`."""
+    """Sends one slice until the service has room for it; gives up after `_MOST_RETRIES`."""
     start = time.perf_counter()
-    while True:
+    for retry in range(_MOST_RETRIES + 1):
         try:
             answer = await client.post("/predict", files={"file": content})
         except httpx.HTTPError as error:
             tally.errors.append(repr(error))
             return
-        if answer.status_code != 503 or time.perf_counter() - start > _BUSY_SECONDS:
+        if answer.status_code != 503 or retry == _MOST_RETRIES:
             break
         tally.retries += 1
         await asyncio.sleep(float(answer.headers["Retry-After"]))
