@@ -14,6 +14,7 @@ from metseg.data.split import read_split
 from metseg.errors import MetsegError
 from metseg.files import sole_writer
 from metseg.predict import Predictor
+from metseg.tuning import mean_volume_dice, validation_cases
 from metseg.variants import export_serving, head_of, precision_of, training_cases
 
 
@@ -88,12 +89,36 @@ def test_what_changes_the_dice_is_refused_and_replaces_nothing(model_dir, cases,
 def test_whole_volumes_and_single_slices_must_both_keep_the_dice(
     worse_alone, model_dir, cases, images, monkeypatch
 ):
-    def dice(predictor, files, *, single_slices, on_case):
-        return 0.7 if predictor.precision == "bf16" and single_slices == worse_alone else 0.703
+    def choose(folder, cases, *, on_case):
+        known = {"validation_dice": 0.703, "validation_dice_single_slices": 0.703}
+        (folder / "model.json").write_text(json.dumps(description_of(folder) | known))
 
+    def dice(predictor, files, *, single_slices, on_case):
+        return 0.7 if single_slices == worse_alone else 0.703
+
+    monkeypatch.setattr("metseg.variants.choose_postprocessing", choose)
     monkeypatch.setattr("metseg.variants.mean_volume_dice", dice)
     with pytest.raises(MetsegError, match=r"-0\.0030.*0\.002 is allowed"):
         export_serving(model_dir, images, cases, precision="bf16")
+
+
+@pytest.mark.slow
+def test_the_form_that_serves_is_scored_as_it_makes_masks(model_dir, cases, images, monkeypatch):
+    monkeypatch.setattr("metseg.variants.DICE_TOLERANCE", 1.0)
+    done = export_serving(model_dir, images, cases, precision="int8")
+    description, files = description_of(model_dir), validation_cases(model_dir, cases)
+    assert (description["validation_patients"], description["min_volume_share"]) == (1, 0.3)
+    whole, alone = (
+        mean_volume_dice(Predictor(model_dir), files, single_slices=each) for each in (False, True)
+    )
+    assert (description["validation_dice"], description["validation_dice_single_slices"]) == (whole, alone)
+
+    again = export_serving(model_dir, images, cases, precision="fp32")
+    description = description_of(model_dir)
+    assert again.dice_change == 0
+    assert done.dice_change == pytest.approx(whole - description["validation_dice"], abs=1e-12)
+    alone_in_float32 = description["validation_dice_single_slices"]
+    assert done.dice_change_single_slices == pytest.approx(alone - alone_in_float32, abs=1e-12)
 
 
 @pytest.mark.slow

@@ -24,14 +24,15 @@ from metseg.predict import ONNX_FILES, Predictor
 from metseg.preprocess import Preprocessing
 from metseg.quantise import calibration_slices, quantise
 from metseg.trained import trained_config
-from metseg.tuning import DICE_TOLERANCE, mean_volume_dice, validation_cases
+from metseg.tuning import DICE_TOLERANCE, choose_postprocessing, mean_volume_dice, validation_cases
 
 _DRAFTS = ".export-"
+_VALIDATION_DICE = {"validation_dice": False, "validation_dice_single_slices": True}
 FASTEST_FIRST: tuple[Precision, ...] = ("int8", "bf16", "fp32")
 
 
 class Exported(NamedTuple):
-    """What an export was checked to be.
+    """What an export was found to be.
 
     Attributes:
         precision: What it serves in.
@@ -90,10 +91,11 @@ def export_serving(
     """Writes the files that serve, once they were found to be as good.
 
     They are `model.onnx` in float32, `model.int8.onnx` beside it if it serves in int8, and `model.json`.
-    The float32 graph must give the trained network's probabilities. Another precision is then held against
-    that graph: the mean volume Dice of the validation patients may change by `DICE_TOLERANCE` at most, for
-    whole volumes and for every slice by itself, as it is uploaded. If one of them fails, the files that were
-    there before stay. What a pruned head changes is measured and told; it is never refused.
+    The float32 graph must give the trained network's probabilities, and by it is chosen how masks are made
+    of them. Another precision is then held against that graph, its masks made in the same way: the mean
+    volume Dice of the validation patients may change by `DICE_TOLERANCE` at most, for whole volumes and for
+    every slice by itself, as it is uploaded. If one of them fails, the files that were there before stay.
+    What a pruned head changes is measured, masks by the threshold 1/2 alone, and told; it is never refused.
 
     Args:
         model_dir: Folder of a finished training.
@@ -101,7 +103,7 @@ def export_serving(
         cases: Cases, those of all the training's patients among them.
         precision: What it shall serve in; the fastest that passes if left out.
         prune: Head to keep, as for `export_onnx`.
-        on_case: Called with (finished, of) after each validation case, anew for each Dice.
+        on_case: Called with (finished, of) after each validation case, anew for the choice and each Dice.
 
     Raises:
         MetsegError: A comparison failed, the CPU cannot make it, there is no such head, or another process
@@ -119,7 +121,8 @@ def export_serving(
         whole = Path(drafts) / "fp32"
         export_onnx(model_dir, prune=prune, output=whole)
         done = Exported("fp32", check_agreement(model_dir, images, exported=whole))
-        files = validation_cases(model_dir, cases)
+        shutil.copyfile(model_dir / "split.json", whole / "split.json")
+        files = validation_cases(whole, cases)
 
         def dice_of(folder: Path, *, single_slices: bool = False) -> float:
             return mean_volume_dice(Predictor(folder), files, single_slices=single_slices, on_case=on_case)
@@ -127,15 +130,16 @@ def export_serving(
         if prune is not None:
             averaged = export_onnx(model_dir, output=Path(drafts) / "averaged").parent
             done = done._replace(dice_change_of_head=dice_of(whole) - dice_of(averaged))
-        before = None
+        choose_postprocessing(whole, cases, on_case=on_case)
+        before = read_json(whole / "model.json")
         for each in tried:
             if each == "fp32":
                 return _keep(whole, model_dir, done)
-            before = before or [dice_of(whole, single_slices=alone) for alone in (False, True)]
             draft = reduce_precision(whole, Path(drafts) / each, each, cases=training_cases(model_dir, cases))
-            after = [dice_of(draft, single_slices=alone) for alone in (False, True)]
-            change, change_alone = np.subtract(after, before).tolist()
+            after = {name: dice_of(draft, single_slices=alone) for name, alone in _VALIDATION_DICE.items()}
+            change, change_alone = (after[name] - before[name] for name in _VALIDATION_DICE)
             if max(abs(change), abs(change_alone)) <= DICE_TOLERANCE:
+                write_json(draft / "model.json", {**read_json(draft / "model.json"), **after})
                 done = done._replace(
                     precision=each, dice_change=change, dice_change_single_slices=change_alone
                 )

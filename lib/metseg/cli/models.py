@@ -105,7 +105,6 @@ def _export_and_score(folders: list[Path], data_dir: Path, precision: str | None
     from metseg.data.split import read_split
     from metseg.evaluate import evaluate as evaluate_model
     from metseg.evaluate import refuse_other_scans, unseen_cases
-    from metseg.tuning import choose_postprocessing
     from metseg.variants import export_serving, head_of, precision_of
 
     wanted, head = precision_of(precision), head_of(prune)
@@ -126,9 +125,8 @@ def _export_and_score(folders: list[Path], data_dir: Path, precision: str | None
                 cases,
                 precision=wanted,
                 prune=head,
-                on_case=watch(f"{folder.name}: precision"),
+                on_case=watch(f"{folder.name}: validation patients"),
             )
-            choose_postprocessing(folder, cases, on_case=watch(f"{folder.name}: validation patients"))
             if read_split(folder / "split.json").test:
                 unseen, scores = unseen_cases(cases, folder), folder / "evaluation"
                 evaluate_model(folder, unseen, scores, on_case=watch(f"{folder.name}: held-out patients"))
