@@ -25,7 +25,7 @@ def test_reliability_by_hand():
     assert table.probability.tolist() == pytest.approx([0.16, 1.0])
     assert table.lesion_share.tolist() == pytest.approx([1 / 3, 1])
     assert expected_calibration_error(counts) == pytest.approx((3 * (1 / 3 - 0.16) + 0) / 4)
-    (one,) = reliability(counts, classes=1).itertuples()
+    (one,) = reliability(counts, bins=1).itertuples()
     assert one.pixels == 4 and one.lesion_share == pytest.approx(1 / 2)
 
 

@@ -23,10 +23,11 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
+from metseg.components import number_lesions
 from metseg.encode import mask_png
 from metseg.paths import project_root, released_dir
 from metseg.plots.labels import label_of
-from metseg.postprocess import Postprocessing, number_lesions, postprocess
+from metseg.postprocess import Postprocessing, postprocess
 from metseg.predict import Predictor
 from metseg.released import released_models
 from metseg.serve.api import create_app

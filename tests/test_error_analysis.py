@@ -59,8 +59,8 @@ def test_scans_lesions_and_counts_by_hand(scans, tmp_path):
     assert found.scans.ref_voxels.tolist() == [16, 4]
     assert found.scans.institution.tolist() == ["CS", "HT"]
     assert found.scans.missing.tolist() == ["pre-contrast"] * 2
-    # Where nothing varies there is no noise to hold a contrast against.
-    assert found.scans.cnr_flair.isna().tolist() == [True, True]
+    # Where nothing varies there is nothing to hold a contrast against.
+    assert found.scans.contrast_flair.isna().tolist() == [True, True]
     lesions = found.lesions[["patient_id", "false_positive", "voxels", "found"]]
     assert lesions.to_numpy().tolist() == [
         ["TCGA_CS_0001", False, 16, True],
@@ -118,9 +118,9 @@ def test_dice_and_contrast_by_hand():
     scans = pd.DataFrame(
         {
             "dice": [0.1, 0.2, 0.3, 0.4, np.nan],
-            "cnr_pre_contrast": [-1.0, -2.0, -3.0, -4.0, 5.0],
-            "cnr_flair": [1.0, 3.0, 2.0, 4.0, 5.0],
-            "cnr_post_contrast": [np.nan, 1.0, 2.0, 3.0, 5.0],
+            "contrast_pre_contrast": [-1.0, -2.0, -3.0, -4.0, 5.0],
+            "contrast_flair": [1.0, 3.0, 2.0, 4.0, 5.0],
+            "contrast_post_contrast": [np.nan, 1.0, 2.0, 3.0, 5.0],
             "ref_voxels": [10, 30, 20, 40, 50],
         }
     )

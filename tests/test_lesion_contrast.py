@@ -1,9 +1,9 @@
-"""Contrast to noise, worked out by hand."""
+"""Contrast in standard deviations, worked out by hand."""
 
 import numpy as np
 import pytest
 
-from metseg.lesion_contrast import contrast_to_noise
+from metseg.lesion_contrast import standardised_contrast
 
 SIZE = 64
 
@@ -23,7 +23,7 @@ def scan() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_by_hand():
-    assert contrast_to_noise(*scan()) == pytest.approx([1, 0, -2], abs=0.02)
+    assert standardised_contrast(*scan()) == pytest.approx([1, 0, -2], abs=0.02)
 
 
 def test_only_a_ring_of_the_head_counts():
@@ -31,15 +31,15 @@ def test_only_a_ring_of_the_head_counts():
     image[1] = 255  # another slice
     image[0, 14:18, 20:44] = 200  # more than 9 px away
     image[0, 26:28, 28:36] = 200  # beside the lesion, where its edge was drawn
-    assert contrast_to_noise(image, mask) == pytest.approx([1, 0, -2], abs=0.02)
+    assert standardised_contrast(image, mask) == pytest.approx([1, 0, -2], abs=0.02)
     image, mask = scan()
     image[:, :, 38:] = 0  # 3 px beside it the head ends: what lies beyond is no tissue
-    assert contrast_to_noise(image, mask) == pytest.approx([1, 0, -2], abs=0.05)
+    assert standardised_contrast(image, mask) == pytest.approx([1, 0, -2], abs=0.05)
 
 
 def test_what_has_no_contrast():
     image, mask = scan()
-    assert np.isnan(contrast_to_noise(image, np.zeros_like(mask))).all()
-    assert np.isnan(contrast_to_noise(image, np.ones_like(mask))).all()
+    assert np.isnan(standardised_contrast(image, np.zeros_like(mask))).all()
+    assert np.isnan(standardised_contrast(image, np.ones_like(mask))).all()
     image[:] = 100
-    assert np.isnan(contrast_to_noise(image, mask)).all()
+    assert np.isnan(standardised_contrast(image, mask)).all()

@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from metseg.postprocess import (
-    Postprocessing,
-    drop_minor,
-    number_in_volume,
-    number_lesions,
-    postprocess,
-)
+from metseg.postprocess import Postprocessing, drop_minor, postprocess
 
 
 def drawn(*rows: str) -> np.ndarray:
@@ -40,15 +34,6 @@ DISK = drawn(
 
 
 # within a volume
-
-
-def test_lesions_of_a_volume_are_connected_over_slices_and_corners():
-    volume = np.zeros((4, 3, 5), bool)
-    volume[0, 0, 0] = volume[1, 1, 1] = volume[2, 2, 2] = True  # by corners alone
-    volume[0, 0, 4] = True
-    numbers, voxels = number_in_volume(volume)
-    assert sorted(voxels[1:]) == [1, 3] and voxels.sum() == 60
-    assert numbers[0, 0, 0] == numbers[1, 1, 1] == numbers[2, 2, 2] != numbers[0, 0, 4] != 0
 
 
 @pytest.mark.parametrize(("share", "kept"), [(0, 14), (0.3, 14), (0.4, 14), (0.41, 10), (1, 10)])
@@ -116,10 +101,6 @@ def test_pixels_that_touch_by_a_corner_are_one_lesion():
         "..#..",
     )
     assert mask_of(mask, min_lesion_px=3).tolist() == drawn("#....", ".#...", "..#..").tolist()
-    labels, areas = number_lesions(mask)
-    assert labels.dtype == np.int32 and labels.shape == mask.shape
-    assert sorted(areas[1:].tolist()) == [1, 3] and areas[0] == 11
-    assert [np.count_nonzero(labels == number) for number in range(3)] == areas.tolist()
 
 
 # holes

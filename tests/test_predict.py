@@ -182,10 +182,21 @@ def test_doubt_is_what_the_mirrored_slice_says_against_it(copy, flips):
     predictor = Predictor(copy)
     plain = predictor.prob_map(image, flip_average=False)
     mirrored = predictor.prob_map(image[:, :, ::-1], flip_average=False)[:, :, ::-1]
-    prob_map, doubt = predictor.doubted(image)
-    np.testing.assert_allclose(prob_map, predictor.prob_map(image), atol=1e-6)
+    _, doubt = predictor.doubted(image)
     assert doubt.dtype == np.float32 and doubt.max() > 0.01
     np.testing.assert_allclose(doubt, np.abs(plain - mirrored), atol=1e-5)
+    np.testing.assert_array_equal(predictor.doubted(image[0])[1], doubt[0])
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_what_is_doubted_is_what_masks_are_made_of(copy, flips):
+    # Cut off the middle and with CLAHE, a mirrored image is no longer seen as the mirrored network input.
+    image = scan(2, 40, 56)
+    image[:, :, 41:] = image[:, :8] = 0
+    known = json.loads((copy / "model.json").read_text())["preprocessing"]
+    change_description(copy, flip_average=flips, preprocessing={**known, "crop": True, "clip_limit": 2.0})
+    predictor = Predictor(copy)
+    np.testing.assert_array_equal(predictor.doubted(image)[0], predictor.prob_map(image))
 
 
 class CountingEngine:

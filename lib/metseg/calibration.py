@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import optimize
 
 LEAST = 0.01  # the probability from which a pixel counts
-_FINE = 500  # classes that pixels are counted in; ten of them tell a curve, these a temperature
+_FINE = 500  # bins that pixels are counted in; ten of them tell a curve, these a temperature
 
 
 def count_pixels(prob_map: np.ndarray, mask_ref: np.ndarray) -> np.ndarray:
@@ -21,7 +21,7 @@ def count_pixels(prob_map: np.ndarray, mask_ref: np.ndarray) -> np.ndarray:
 
     Returns:
         (3, K): pixels, the sum of their probabilities, and those that are lesion in the reference, in K
-        classes of equal width.
+        bins of equal width.
     """
     counted = prob_map >= LEAST
     p, lesion = prob_map[counted].astype(np.float64), mask_ref[counted]
@@ -29,21 +29,21 @@ def count_pixels(prob_map: np.ndarray, mask_ref: np.ndarray) -> np.ndarray:
     return np.stack([np.bincount(place, weights, _FINE) for weights in (None, p, lesion)])
 
 
-def reliability(counts: np.ndarray, *, classes: int = 10) -> pd.DataFrame:
+def reliability(counts: np.ndarray, *, bins: int = 10) -> pd.DataFrame:
     """Returns what a reliability curve shows.
 
     Args:
         counts: Of `count_pixels`, for one scan or summed over several.
-        classes: Classes of equal width.
+        bins: Bins of equal width.
 
     Returns:
-        A row a class that has pixels: pixels, probability (their mean), lesion_share.
+        A row a bin that has pixels: pixels, probability (their mean), lesion_share.
 
     Reference:
         DeGroot & Fienberg 1983, "The comparison and evaluation of forecasters", The Statistician 32:12–22.
     """
-    place = np.arange(_FINE) * classes // _FINE
-    pixels, probability, lesion = (np.bincount(place, each, classes) for each in counts)
+    place = np.arange(_FINE) * bins // _FINE
+    pixels, probability, lesion = (np.bincount(place, each, bins) for each in counts)
     table = pd.DataFrame({"pixels": pixels.astype(int), "probability": probability, "lesion_share": lesion})
     table = table[table.pixels > 0].reset_index(drop=True)
     return table.assign(
@@ -51,13 +51,14 @@ def reliability(counts: np.ndarray, *, classes: int = 10) -> pd.DataFrame:
     )
 
 
-def expected_calibration_error(counts: np.ndarray, *, classes: int = 10) -> float:
-    """Returns the mean distance between probability and share of lesion, over classes weighed by pixels.
+def expected_calibration_error(counts: np.ndarray, *, bins: int = 10) -> float:
+    """Returns the mean distance between probability and share of lesion, over bins weighed by pixels.
 
     Reference:
-        Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599, equation 3.
+        Naeini et al. 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 29
+        (of two classes: the probability of lesion, not the confidence in whatever is predicted).
     """
-    table = reliability(counts, classes=classes)
+    table = reliability(counts, bins=bins)
     distance = (table.probability - table.lesion_share).abs()
     return float(np.average(distance, weights=table.pixels)) if len(table) else float("nan")
 
@@ -83,7 +84,7 @@ def fit_temperature(counts: np.ndarray) -> float:
 
 
 def at_temperature(counts: np.ndarray, temperature: float) -> np.ndarray:
-    """Returns the counts of the same pixels after `with_temperature`, to the width of a class."""
+    """Returns the counts of the same pixels after `with_temperature`, to the width of a bin."""
     pixels, probability, lesion = counts
     p = with_temperature(probability / np.maximum(pixels, 1), temperature)
     place = np.minimum((p * _FINE).astype(int), _FINE - 1)

@@ -14,7 +14,7 @@ from metseg.data.images import CHANNELS
 from metseg.data.provenance import institution_of
 from metseg.evaluate import unseen_cases
 from metseg.files import replacing
-from metseg.lesion_contrast import contrast_to_noise
+from metseg.lesion_contrast import standardised_contrast
 from metseg.metrics import dice, dice_from_counts, lesion_f1, match_lesions
 from metseg.predict import Predictor
 from metseg.statistics import bootstrap_interval
@@ -22,7 +22,7 @@ from metseg.tuning import validation_cases
 from metseg.uncertainty import count_errors, entropy
 
 SIZES = (100, 1_000, 10_000)  # voxels, between classes of lesions
-CONTRASTS = {channel: f"cnr_{channel.lower().replace('-', '_')}" for channel in CHANNELS}
+CONTRASTS = {channel: f"contrast_{channel.lower().replace('-', '_')}" for channel in CHANNELS}
 
 
 class ErrorAnalysis(NamedTuple):
@@ -30,8 +30,9 @@ class ErrorAnalysis(NamedTuple):
 
     Attributes:
         scans: A row a scan: patient_id, case_id, fold (place of the network that segmented it), dice,
-            ref_voxels, institution, missing (channels that only repeat FLAIR, for the sequence was not taken;
-            "none" if there is none), cnr_pre_contrast and so on (`contrast_to_noise` of each channel).
+            ref_voxels, pred_voxels, tp_voxels, institution, missing (channels that only repeat FLAIR, for the
+            sequence was not taken; "none" if there is none), contrast_flair and so on
+            (`standardised_contrast` of each channel; nan where it is missing).
         lesions: Rows of `match_lesions` with patient_id.
         pixels: `count_pixels` of each network's scans.
         doubts: {measure of uncertainty: `count_errors` of all scans}; counted are the pixels that
@@ -71,7 +72,8 @@ def analyse_errors(
     for k, (fold, files) in enumerate(unseen):
         case, predictor = load_case(files), predictors[fold]
         prob_map, disagreement = predictor.doubted(case.image)
-        mask = predictor.mask_of(prob_map)
+        mask, missing = predictor.mask_of(prob_map), missing_channels(case)
+        contrasts = zip(CONTRASTS.items(), standardised_contrast(case.image, case.mask), strict=True)
         scans.append(
             {
                 "patient_id": case.patient_id,
@@ -82,8 +84,8 @@ def analyse_errors(
                 "pred_voxels": int(mask.sum()),
                 "tp_voxels": int((mask & case.mask).sum()),
                 "institution": institution_of(case.case_id),
-                "missing": ", ".join(missing_channels(case)) or "none",
-                **dict(zip(CONTRASTS.values(), contrast_to_noise(case.image, case.mask), strict=True)),
+                "missing": ", ".join(missing) or "none",
+                **{column: np.nan if name in missing else each for (name, column), each in contrasts},
             }
         )
         lesions.append(match_lesions(case.mask, mask).assign(patient_id=case.patient_id))
@@ -154,18 +156,19 @@ def dice_and_contrast(scans: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for channel, column in CONTRASTS.items():
         known = scans[["dice", column, "ref_voxels"]].dropna()
-        dice_cnr = size_dice = size_cnr = np.nan
+        dice_contrast = size_dice = size_contrast = np.nan
         if len(known) > 3:
             rank = known.rank()
-            dice_cnr, size_dice, size_cnr = (
+            dice_contrast, size_dice, size_contrast = (
                 stats.pearsonr(rank[a], rank[b]).statistic
                 for a, b in (("dice", column), ("dice", "ref_voxels"), (column, "ref_voxels"))
             )
-        left = np.sqrt((1 - size_dice**2) * (1 - size_cnr**2))  # by size unexplained
+        left = np.sqrt((1 - size_dice**2) * (1 - size_contrast**2))  # by size unexplained
+        at_equal_size = (dice_contrast - size_dice * size_contrast) / left if left > 0 else np.nan
         rows[channel] = {
             "scans": len(known),
-            "spearman": dice_cnr,
-            "spearman_at_equal_size": (dice_cnr - size_dice * size_cnr) / left if left > 0 else np.nan,
+            "spearman": dice_contrast,
+            "spearman_at_equal_size": at_equal_size,
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("channel")
 

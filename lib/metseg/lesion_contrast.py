@@ -9,19 +9,23 @@ _RING_PX = (2, 9)  # from a lesion's edge, which is drawn by hand; the outer edg
 _DARK = 1 / 3  # of the head's median: air and bone
 
 
-def contrast_to_noise(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Returns the contrast-to-noise ratio of a scan's lesions in each channel.
+def standardised_contrast(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Returns by how many standard deviations a scan's lesions stand out in each channel.
 
     It is the mean grey value of all lesions less that of the tissue around them, over the root of the mean of
-    both variances. Around are, slice by slice, the pixels of the head, but air and bone, that lie 2 to 9 px
-    from the nearest lesion.
+    both variances, which are of anatomy more than of noise. Around are, slice by slice, the pixels of the
+    head, but air and bone, that lie 2 to 9 px from the nearest lesion.
 
     Args:
         image: (Z, H, W, C) uint8.
         mask: (Z, H, W) bool, the lesions.
 
     Returns:
-        (C,) float64; nan where there is no lesion, no tissue around it, or no noise.
+        (C,) float64; nan where there is no lesion, no tissue around it, or neither varies.
+
+    Reference:
+        Cohen 1988, Statistical Power Analysis for the Behavioral Sciences, chapter 2 (d, of unequal
+        variances).
     """
     around = np.zeros_like(mask)
     for z in np.flatnonzero(mask.any(axis=(1, 2))):
@@ -33,6 +37,6 @@ def contrast_to_noise(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     lesion, tissue = image[mask].astype(float), image[around].astype(float)
     if not len(lesion) or not len(tissue):
         return np.full(image.shape[-1], np.nan)
-    noise = np.sqrt((lesion.var(axis=0) + tissue.var(axis=0)) / 2)
+    spread = np.sqrt((lesion.var(axis=0) + tissue.var(axis=0)) / 2)
     difference = lesion.mean(axis=0) - tissue.mean(axis=0)
-    return np.divide(difference, noise, out=np.full(len(noise), np.nan), where=noise > 0)
+    return np.divide(difference, spread, out=np.full(len(spread), np.nan), where=spread > 0)

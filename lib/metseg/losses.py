@@ -54,7 +54,7 @@ def dice(mask_ref, prob_map, *, smooth: float = 1.0):
 
 
 def bce_dice(mask_ref, prob_map):
-    """The sum of `bce` and `dice` (the loss of nnU-Net, Isensee et al. 2021)."""
+    """The sum of `bce` and `dice` (for one class what Isensee et al. 2021, nnU-Net, take for several)."""
     return bce(mask_ref, prob_map) + dice(mask_ref, prob_map)
 
 

@@ -4,8 +4,8 @@ Two rules hold throughout. What an empty mask scores is an argument (`empty`), b
 disagrees and the choice moves the result. Losing a rightly predicted voxel never improves an overlap score or
 a lesion count of `evaluate_case`, and a complete miss is the worst distance there is.
 
-Every function takes boolean arrays of one shape, 2D (H, W) or 3D (Z, H, W), and raises `TypeError` for
-another dtype and `ValueError` for two shapes.
+Every function of masks takes boolean arrays of one shape, 2D (H, W) or 3D (Z, H, W), and raises `TypeError`
+for another dtype and `ValueError` for two shapes.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy import ndimage, spatial
+
+from metseg.components import label_lesions
 
 
 @dataclass(frozen=True)
@@ -151,11 +153,6 @@ def hd95(mask_ref: np.ndarray, mask_pred: np.ndarray, *, spacing: tuple[float, .
             np.percentile(_distances(surface_pred, surface_ref, spacing), 95),
         )
     )
-
-
-def label_lesions(mask: np.ndarray) -> np.ndarray:
-    """Numbers the connected components of a bool mask from 1, diagonal neighbours included; int32."""
-    return ndimage.label(mask, structure=ndimage.generate_binary_structure(mask.ndim, mask.ndim))[0]
 
 
 def detect_lesions(mask_ref: np.ndarray, mask_pred: np.ndarray, *, min_overlap: int = 1) -> LesionCounts:

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from metseg.components import label_lesions, number_lesions
+
 
 class Postprocessing(BaseModel):
     """Parameters of `postprocess`; a model brings its own, see `tuning`.
@@ -43,23 +45,11 @@ def postprocess(prob_map: np.ndarray, config: Postprocessing) -> np.ndarray:
     return mask
 
 
-def number_in_volume(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers the lesions of a (Z, H, W) bool mask: voxels that touch, corners included, are one lesion.
-
-    Returns:
-        As `number_lesions`, in voxels.
-    """
-    from scipy import ndimage  # here, for a slice alone does without it
-
-    labels, _ = ndimage.label(mask, np.ones((3, 3, 3)))
-    return labels, np.bincount(labels.ravel())
-
-
 def is_major(voxels: np.ndarray, min_share: float) -> np.ndarray:
     """Returns which lesions have at least this share of the largest one's voxels.
 
     Args:
-        voxels: (n + 1,), as `number_in_volume` returns it; number 0, what is outside, is none.
+        voxels: (n + 1,), of each number of `label_lesions`; number 0, what is outside, is none.
         min_share: 0 keeps all lesions, 1 the largest alone.
     """
     major = voxels >= min_share * voxels[1:].max(initial=0)
@@ -71,18 +61,8 @@ def drop_minor(mask: np.ndarray, min_share: float) -> np.ndarray:
     """Returns a volume's mask, (Z, H, W) bool, without the lesions that are no `is_major`."""
     if min_share == 0:
         return mask
-    labels, voxels = number_in_volume(mask)
-    return is_major(voxels, min_share)[labels]
-
-
-def number_lesions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers the lesions of an (H, W) bool mask: pixels that touch, corners included, are one lesion.
-
-    Returns:
-        (H, W) int32 with 0 outside and 1…n inside lesions, and (n + 1,) the pixels of each number.
-    """
-    n, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    return labels, stats[:n, cv2.CC_STAT_AREA]
+    labels = label_lesions(mask)
+    return is_major(np.bincount(labels.ravel()), min_share)[labels]
 
 
 def _drop_small(mask: np.ndarray, min_px: int) -> None:

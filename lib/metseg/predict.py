@@ -102,35 +102,14 @@ class Predictor:
         Raises:
             MetsegError: The image is of another type, has other channels, or no slice.
         """
-        if image.ndim != 4:
-            return self.prob_map(checked_image(image, "the image")[None], flip_average=flip_average)[0]
-        if len(image) == 0:
-            raise MetsegError("the image has no slice; give one or more")
-        checked_image(image[0], "the image")
         flip_average = self.flip_average if flip_average is None else flip_average
-        view = view_of(image, self._preprocessing)
-
-        rows = neighbour_rows([len(image)], self._preprocessing.neighbours)
-
-        def segment(slices: np.ndarray, z: int, *, all_cores: bool = False) -> np.ndarray:
-            (small,) = stacked(slices, rows[z : z + 1])
-            (prob_map,) = self._engine.run([self._output], small, all_cores=all_cores)
-            if flip_average:
-                (mirrored,) = self._engine.run([self._output], small[:, ::-1], all_cores=all_cores)
-                prob_map = (prob_map + mirrored[:, ::-1]) / 2
-            return np.clip(restore(prob_map[..., 0], image.shape[1:3], view), 0, 1)
-
-        with self._working() as alone:
-            if min(self._threads, len(image)) == 1:
-                all_cores = alone and self._threads > 1
-                slices = preprocess_volume(image, self._preprocessing, view)
-                return np.stack([segment(slices, z, all_cores=all_cores) for z in range(len(image))])
-            with ThreadPoolExecutor(self._threads) as pool:
-                slices = preprocess_volume(image, self._preprocessing, view, over=pool.map)
-                return np.stack(list(pool.map(partial(segment, slices), range(len(image)))))
+        return self._maps(image, flip_average=flip_average)[0]
 
     def doubted(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the lesion probability of each pixel, and how far the mirrored slice speaks against it.
+
+        The second is a measure of uncertainty by test-time augmentation (Wang et al. 2019, Neurocomputing
+        338:34-45), with the mirror image alone.
 
         Args:
             image: As for `prob_map`.
@@ -139,10 +118,44 @@ class Predictor:
             `prob_map`, and float32 in [0, 1] of the same shape: the distance between the probabilities of the
             slice and of its mirror image, left and right exchanged.
         """
-        plain = self.prob_map(image, flip_average=False)
-        mirrored = self.prob_map(image[..., ::-1, :], flip_average=False)[..., ::-1]
-        prob_map = (plain + mirrored) / 2 if self.flip_average else plain
-        return prob_map, np.abs(plain - mirrored)
+        prob_map, disagreement = self._maps(image, flip_average=self.flip_average, disagreement=True)
+        return prob_map, disagreement
+
+    def _maps(
+        self, image: np.ndarray, *, flip_average: bool, disagreement: bool = False
+    ) -> Sequence[np.ndarray]:
+        """Returns `prob_map` and, if wanted, the distance of `doubted`."""
+        if image.ndim != 4:
+            alone = checked_image(image, "the image")[None]
+            found = self._maps(alone, flip_average=flip_average, disagreement=disagreement)
+            return [each[0] for each in found]
+        if len(image) == 0:
+            raise MetsegError("the image has no slice; give one or more")
+        checked_image(image[0], "the image")
+        view = view_of(image, self._preprocessing)
+        rows = neighbour_rows([len(image)], self._preprocessing.neighbours)
+
+        def segment(slices: np.ndarray, z: int, *, all_cores: bool = False) -> list[np.ndarray]:
+            (small,) = stacked(slices, rows[z : z + 1])
+            (plain,) = self._engine.run([self._output], small, all_cores=all_cores)
+            found = [plain]
+            if flip_average or disagreement:
+                (mirrored,) = self._engine.run([self._output], small[:, ::-1], all_cores=all_cores)
+                mirrored = mirrored[:, ::-1]
+                found = [(plain + mirrored) / 2 if flip_average else plain]
+                found += [np.abs(plain - mirrored)] if disagreement else []
+            return [np.clip(restore(each[..., 0], image.shape[1:3], view), 0, 1) for each in found]
+
+        with self._working() as alone:
+            if min(self._threads, len(image)) == 1:
+                all_cores = alone and self._threads > 1
+                slices = preprocess_volume(image, self._preprocessing, view)
+                found = [segment(slices, z, all_cores=all_cores) for z in range(len(image))]
+            else:
+                with ThreadPoolExecutor(self._threads) as pool:
+                    slices = preprocess_volume(image, self._preprocessing, view, over=pool.map)
+                    found = list(pool.map(partial(segment, slices), range(len(image))))
+        return [np.stack(each) for each in zip(*found, strict=True)]
 
     def gate_maps(self, image: np.ndarray, z: int = 0) -> list[np.ndarray]:
         """Returns where the attention gates let features pass, coarsest gate first.

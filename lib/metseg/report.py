@@ -30,7 +30,7 @@ class Comparison:
     Attributes:
         summary: One row a network, best mean volume Dice first; columns as in `compare.DEFINITIONS`, then
             parameters, seconds_per_slice, train_minutes and validation_dice (what settings are chosen by).
-        pairs: One row a pair of networks; see `compare.paired_test`.
+        pairs: One row a pair of networks; columns as in `compare.PAIR_DEFINITIONS`.
         dice: Volume Dice, one row a patient and one column a network.
         tables: {network: one row a patient}.
         folders: {network: its folder, or one for each fold of a cross-validation}.

@@ -41,7 +41,15 @@ class Dataset:
 
 
 def prepare_data(config: TrainConfig, *, cache_dir: Path) -> Dataset:
-    """Finds the scans, fills or opens the cache, and splits the patients."""
+    """Finds the scans, fills or opens the cache, and splits the patients.
+
+    Args:
+        config: Where the scans are, their preprocessing, and the split.
+        cache_dir: Folder of the caches.
+
+    Raises:
+        MetsegError: There are no scans, one cannot be read, or there are too few patients for the split.
+    """
     cache = open_cache(find_cases(Path(config.data_dir)), config.preprocessing, folder=cache_dir)
     shared = {
         "fingerprint": cache.fingerprint,

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from metseg.components import label_lesions
 from metseg.data.cases import CaseFiles, load_case
 from metseg.data.split import read_split
 from metseg.errors import MetsegError
 from metseg.files import read_json, shown, write_json
-from metseg.metrics import dice_from_counts, label_lesions
-from metseg.postprocess import Postprocessing, is_major, number_in_volume, postprocess
+from metseg.metrics import dice_from_counts
+from metseg.postprocess import Postprocessing, is_major, postprocess
 from metseg.predict import Predictor
 from metseg.statistics import max_t_test
 
@@ -120,7 +121,8 @@ def _counts(
         mask: Of the model, bool of the same shape.
         shares: That another lesion must have to be kept.
     """
-    numbers, voxels = number_in_volume(mask)
+    numbers = label_lesions(mask)
+    voxels = np.bincount(numbers.ravel())
     tp = np.bincount(numbers[lesions > 0], minlength=len(voxels))
     # Which lesion by which of the mask's: pairs of numbers, each as one.
     pairs = np.unique(lesions[mask].astype(np.int64) * len(voxels) + numbers[mask])

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-_FINE = 1000  # classes of uncertainty that pixels are counted in
+_FINE = 1000  # bins of uncertainty that pixels are counted in
 
 
 def entropy(prob_map: np.ndarray, *, threshold: float = 0.5) -> np.ndarray:
@@ -29,7 +29,7 @@ def count_errors(uncertainty: np.ndarray, wrong: np.ndarray) -> np.ndarray:
         wrong: bool, the same shape: where mask and reference differ.
 
     Returns:
-        (2, K): all pixels and wrong ones, in K classes of equal width, the most certain first.
+        (2, K): all pixels and wrong ones, in K bins of equal width, the most certain first.
     """
     place = np.minimum((uncertainty.ravel() * _FINE).astype(int), _FINE - 1)
     return np.stack([np.bincount(place, weights, _FINE) for weights in (None, wrong.ravel())])
@@ -42,7 +42,7 @@ def retention(counts: np.ndarray) -> pd.DataFrame:
         counts: Of `count_errors`, for one scan or summed over several.
 
     Returns:
-        A row a class, the most uncertain first, and one before them in which nothing is corrected: referred
+        A row a bin, the most uncertain first, and one before them in which nothing is corrected: referred
         (share of all pixels that the reader sees) and errors_left (share of all errors that stay; nan if
         there are none). Where uncertainty says nothing, errors_left is 1 − referred; the best it can do is to
         fall straight to 0 at the share of pixels that are wrong.
@@ -60,6 +60,10 @@ def retention_gain(counts: np.ndarray) -> float:
 
     It is the area between the curve of `retention` and that of chance, as a share of the area for the best;
     nan if no pixel is wrong, or every one.
+
+    Reference:
+        Malinin et al. 2020, "Ensemble Distribution Distillation", arXiv:1905.00076 (prediction rejection
+        ratio).
     """
     table, (pixels, wrong) = retention(counts), counts.sum(axis=1)
     if wrong in (0, pixels):

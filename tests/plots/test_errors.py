@@ -31,7 +31,7 @@ def test_dice_by_group():
 def test_dice_by_contrast():
     scans = pd.DataFrame({"dice": [0.2, np.nan, 0.9], "a": [-1.0, 0.0, 2.0], "b": [1.0, 1.0, np.nan]})
     axes = plot_dice_by_contrast(scans, {"pre-contrast": "a", "FLAIR": "b"})
-    assert [ax.get_xlabel() for ax in axes] == [f"contrast to noise, {x}" for x in ("pre-contrast", "FLAIR")]
+    assert [ax.get_xlabel() for ax in axes] == [f"contrast, {x}" for x in ("pre-contrast", "FLAIR")]
     assert axes[0].lines[1].get_xydata()[[0, 2]].tolist() == [[-1, 0.2], [2, 0.9]]
     draw(axes)
 

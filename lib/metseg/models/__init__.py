@@ -1,4 +1,4 @@
-"""A name becomes a network; the only room that knows keras-unet-collection."""
+"""A name becomes a network; the only package that knows keras-unet-collection."""
 
 from metseg.backend import keras
 from metseg.models.nested_unet import build_nested_unet

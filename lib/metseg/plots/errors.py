@@ -32,12 +32,17 @@ def plot_dice_by_group(scans: pd.DataFrame, group: str, ax: Axes | None = None) 
 
 
 def plot_dice_by_contrast(scans: pd.DataFrame, columns: Mapping[str, str]) -> np.ndarray:
-    """Shows the volume Dice of each scan against its lesions' contrast; {channel: column}, a panel each."""
+    """Shows the volume Dice of each scan against its lesions' contrast in standard deviations.
+
+    Args:
+        scans: `ErrorAnalysis.scans`.
+        columns: {channel: column}, a panel each.
+    """
     _, axes = plt.subplots(1, len(columns), figsize=(2.6 * len(columns), 2.6), sharey=True)
     for ax, (channel, column) in zip(axes, columns.items(), strict=True):
         ax.axvline(0, color=PALE, linewidth=1)
         ax.plot(scans[column], scans.dice, "o", color=INK, markersize=4, alpha=0.7)
-        ax.set(xlabel=f"contrast to noise, {channel}", ylim=(-0.02, 1.02))
+        ax.set(xlabel=f"contrast, {channel}", ylim=(-0.02, 1.02))
     axes[0].set_ylabel("volume Dice")
     return axes
 

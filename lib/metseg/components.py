@@ -1,0 +1,28 @@
+"""What one lesion is: a connected component, diagonal neighbours included."""
+
+import cv2
+import numpy as np
+
+
+def label_lesions(mask: np.ndarray) -> np.ndarray:
+    """Numbers the lesions of a mask.
+
+    Args:
+        mask: (H, W) or (Z, H, W) bool.
+
+    Returns:
+        int32 of the same shape: 0 outside, 1…n inside lesions.
+    """
+    from scipy import ndimage  # here, for a slice alone does without it
+
+    return ndimage.label(mask, structure=np.ones((3,) * mask.ndim))[0]
+
+
+def number_lesions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers the lesions of an (H, W) bool mask, and counts their pixels, some times as fast.
+
+    Returns:
+        (H, W) int32 with 0 outside and 1…n inside lesions, and (n + 1,) the pixels of each number.
+    """
+    n, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    return labels, stats[:n, cv2.CC_STAT_AREA]
