@@ -38,6 +38,11 @@ def test_a_recipes_scores(run, refit):
     scores = out_of_fold_scores(run, refit)
     assert scores["dice_mean"] == pytest.approx(0.5)
     assert (scores["n_patients"], scores["folds"], scores["scored_in"]) == (3, 2, "fp32")
+    assert scores["same_masks"] == 2
+    folder = run / "attention_unet" / "attention_unet-1" / "attention_unet"
+    for name in ("model.json", "evaluation/evaluation.json"):
+        write_json(folder / name, {**read_json(folder / name), "min_volume_share": 0.3})
+    assert out_of_fold_scores(run, refit)["same_masks"] == 1
 
 
 def test_the_order_of_an_ensembles_members_does_not_matter(run, refit):

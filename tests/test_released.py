@@ -57,6 +57,7 @@ def test_the_scores_of_a_cross_validation_stand_for_its_own(model_dir, tmp_path)
     with pytest.raises(MetsegError, match="holds nobody out; name the cross-validation of its recipe"):
         release(model_dir, tmp_path / "released")
     scores = {**summarise(*read_tables(model_dir)), "n_patients": 5, "folds": 3, "scored_in": "fp32"}
+    scores["same_masks"] = 2
     shutil.rmtree(model_dir / "evaluation")
     target = release(model_dir, tmp_path / "released", out_of_fold=scores)
     description = Predictor(target).description
@@ -64,6 +65,7 @@ def test_the_scores_of_a_cross_validation_stand_for_its_own(model_dir, tmp_path)
     assert "held_out" not in description
     card = (target / "README.md").read_text()
     assert "5 patients, each by the one of 3 networks of the same recipe that neither learned from" in card
+    assert "in fp32, masks made as this network's are, in 2 of them); this network was trained" in card
     assert "| mean volume Dice | 0.750 (0.500–1.000) |" in card and "one split" not in card
 
 

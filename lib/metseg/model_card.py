@@ -60,12 +60,13 @@ def _scored(scores: dict) -> str:
     if count := scores["n_dice_undefined"]:
         undefined = f" {count} of them, without lesion and rightly left empty, have no Dice."
     if folds := scores.get("folds"):
+        masks = "" if scores["same_masks"] == folds else f", in {scores['same_masks']} of them"
         return (
             f"{scores['n_patients']} patients, each by the one of {folds} networks of the same recipe that "
             f"neither learned from nor was chosen on them ({folds}-fold cross-validation, in "
-            f"{scores['scored_in']}); this network was trained afterwards and has seen them all. The recipe "
-            "may have been chosen with these patients in view, which flatters it. The intervals are over "
-            f"patients, not over trainings.{undefined}"
+            f"{scores['scored_in']}, masks made as this network's are{masks}); this network was trained "
+            "afterwards and has seen them all. The recipe may have been chosen with these patients in view, "
+            f"which flatters it. The intervals are over patients, not over trainings.{undefined}"
         )
     return f"{scores['n_patients']} patients that it neither learned from nor was chosen on.{undefined}"
 

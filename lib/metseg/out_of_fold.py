@@ -21,7 +21,8 @@ def out_of_fold_scores(run_folder: Path, model_dir: Path) -> dict:
         model_dir: Folder of a finished training with the same data and parameters that holds nobody out.
 
     Returns:
-        `compare.summarise` of all patients, `folds`, and `scored_in`, the precision that served then.
+        `compare.summarise` of all patients, `folds`, `scored_in`, the precision that served then, and
+        `same_masks`, the number of folds whose masks were made of probabilities as the network's are.
 
     Raises:
         MetsegError: The network holds patients out, is not among those cross-validated, or its data,
@@ -49,7 +50,19 @@ def out_of_fold_scores(run_folder: Path, model_dir: Path) -> dict:
         raise MetsegError(f"{where} changed after it was scored; call: metseg export {where}")
     summary = crossval.summary.set_index("model").loc[model]
     scored_in = {_served(folder)["precision"] for folder in folders}
-    return {**summary.to_dict(), "folds": len(folders), "scored_in": ", ".join(sorted(scored_in))}
+    same_masks = sum(_masks(folder) == _masks(model_dir) for folder in folders)
+    return {
+        **summary.to_dict(),
+        "folds": len(folders),
+        "scored_in": ", ".join(sorted(scored_in)),
+        "same_masks": same_masks,
+    }
+
+
+def _masks(model_dir: Path) -> tuple:
+    """Returns how masks are made of the probabilities of a served network."""
+    known = _served(model_dir)
+    return known["postprocessing"], known["flip_average"], known["min_volume_share"]
 
 
 def _recipe(model_dir: Path) -> dict:
@@ -69,4 +82,9 @@ def _recipe(model_dir: Path) -> dict:
 
 def _served(model_dir: Path) -> dict:
     """Returns what `model.json` says, or for older ones what went without saying."""
-    return {"prune": None, "precision": "fp32", **read_json(model_dir / "model.json")}
+    return {
+        "prune": None,
+        "precision": "fp32",
+        "min_volume_share": 0.0,
+        **read_json(model_dir / "model.json"),
+    }
