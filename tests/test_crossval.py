@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from tiny_runs import DICE_OF, FOLDS, WHOLE, write_crossvalidated, write_fold
+from tiny_scans import tiny_config, write_scans
 
 from metseg import crossval
 from metseg.crossval import (
@@ -15,6 +16,9 @@ from metseg.crossval import (
     unfinished_networks,
     write_crossval,
 )
+from metseg.data.cache import fingerprint
+from metseg.data.cases import find_cases
+from metseg.data.split import Split, write_split
 from metseg.errors import MetsegError
 from metseg.files import read_json, write_json
 
@@ -70,6 +74,11 @@ def test_an_ensemble_averages_the_networks_of_a_fold(run):
     assert unfinished_networks(run) == ["nested_unet", "ensemble"]
     write_fold(run, "ensemble", 0, FOLDS[0])
     assert set(read_crossval(run).dice) == {"attention_unet", "unet", "ensemble"}
+
+
+def test_ensembles_are_no_members(run):
+    with pytest.raises(MetsegError, match="ensemble holds ensembles already; name the networks themselves"):
+        ensembles_of_folds([run / "ensemble", run / "unet"])
 
 
 def test_networks_without_a_fold_in_common_are_refused(run):
@@ -141,6 +150,32 @@ def test_another_number_of_folds_is_refused_before_anything_is_trained(run, monk
     monkeypatch.setattr(crossval, "sweep", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(MetsegError, match="unet was begun with 2 folds, not 3; choose another run name"):
         cross_validate("unet", {}, folds=3, run_folder=run, notebooks=run)
+
+
+def test_folds_that_were_begun_otherwise_are_not_gone_on_with(tmp_path, monkeypatch):
+    def called(*_, **__):
+        raise MetsegError("trained")
+
+    monkeypatch.setattr(crossval, "sweep", called)
+    scans = write_scans(tmp_path / "scans", patients=3)
+    config = tiny_config(scans, folds=2)
+    folder = tmp_path / "cv" / "unet" / "unet-1" / "unet"
+    write_json(folder / "config.json", config.model_dump(mode="json"))
+    write_split(Split(("A",), ("B",), ("C",), 0, fingerprint(find_cases(scans))), folder / "split.json")
+    (folder / "history.csv").touch()
+    own = config.model_dump(exclude={"model", "folds", "fold"})
+    options = {
+        "folds": 2,
+        "run_folder": tmp_path / "cv",
+        "notebooks": Path(__file__).parents[1] / "notebooks",
+    }
+    with pytest.raises(MetsegError, match=r"other settings \(learning_rate 0.01 → 0.5\); choose another run"):
+        cross_validate("unet", {**own, "learning_rate": 0.5}, **options)
+    others = str(write_scans(tmp_path / "others", patients=4))
+    with pytest.raises(MetsegError, match="unet-1/unet began with other data; choose another run name"):
+        cross_validate("unet", {**own, "data_dir": others}, **options)
+    with pytest.raises(MetsegError, match="^trained$"):
+        cross_validate("unet", own, **options)
 
 
 def test_each_fold_is_a_run_of_the_networks_notebook(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Ensembles: the mean of what their members say, served as any network."""
 
+import errno
 from pathlib import Path
 
 import keras
@@ -11,7 +12,7 @@ from metseg.data.split import Split, write_split
 from metseg.ensemble import build_ensemble, mean_network
 from metseg.errors import MetsegError
 from metseg.export import export_onnx
-from metseg.files import read_json, write_json
+from metseg.files import read_json, sole_writer, write_json
 from metseg.model_card import model_card
 from metseg.models import build_model
 from metseg.predict import Predictor
@@ -136,12 +137,47 @@ def test_members_that_do_not_go_together(tmp_path, other, says):
         build_ensemble([folders[0], folders[0]], tmp_path / "ensemble")
 
 
+def test_an_ensemble_is_no_member(members, tmp_path):
+    folder = build_ensemble(members, tmp_path / "one" / "ensemble")
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    with pytest.raises(MetsegError, match="ensemble is an ensemble already; name the networks themselves"):
+        build_ensemble([folder, members[0]], folder)
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_a_former_one_stays_until_the_next_is_written(members, tmp_path, monkeypatch):
+    folder = tmp_path / "one" / "ensemble"
+    for name in ("model.json", "evaluation/evaluation.json"):
+        write_json(folder / name, {})
+    with sole_writer(folder), pytest.raises(MetsegError, match="is being written by another process"):
+        build_ensemble(members, folder)
+
+    def full(network, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save", full)
+    with pytest.raises(MetsegError, match="No space left"):
+        build_ensemble(members, folder)
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if path.name != ".lock"}
+    assert found == {"model.json", "evaluation/evaluation.json"}
+
+
+def test_a_member_without_its_network_is_named(members, tmp_path):
+    (members[1] / "model.keras").unlink()
+    with pytest.raises(MetsegError, match=r"model\.keras is missing; train the network again or name"):
+        build_ensemble(members, tmp_path / "ensemble")
+    write_json(members[1] / "manifest.json", {"model": "unet"})
+    with pytest.raises(MetsegError, match=r"manifest\.json is damaged \(KeyError\('config'\)\); train again"):
+        build_ensemble(members, tmp_path / "ensemble")
+
+
 def test_nothing_of_a_former_one_stays_and_it_has_one_output(members, tmp_path):
     folder = tmp_path / "one" / "ensemble"
     for name in ("model.json", "evaluation/evaluation.json"):
         write_json(folder / name, {})
     build_ensemble(members, folder)
     assert {path.name for path in folder.iterdir() if path.is_file()} == {
+        ".lock",
         "config.json",
         "split.json",
         "model.keras",

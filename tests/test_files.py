@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from metseg.errors import MetsegError
-from metseg.files import files_below, replacing, shown, write_json, write_text
+from metseg.files import files_below, replacing, shown, taking_apart, write_json, write_text
 
 
 def test_a_file_appears_only_when_all_went_well(tmp_path):
@@ -88,5 +88,31 @@ def test_files_below_a_folder_come_in_order_and_each_once(tmp_path):
     (tmp_path / "gone.tif").symlink_to(tmp_path / "nothing.tif")
     (tmp_path / "itself.tif").symlink_to(tmp_path / "itself.tif")
     (tmp_path / "linked.tif").symlink_to(tmp_path / "b.tif")
-    found = ["a/deep/1.tif", "b/10.tif", "b/2.tif", "b.tif", "linked.tif"]
+    # A link that leads nowhere is not passed over: a patient would be missing without a word.
+    found = ["a/deep/1.tif", "b/10.tif", "b/2.tif", "b.tif", "gone.tif", "itself.tif", "linked.tif"]
     assert files_below(tmp_path) == [tmp_path / name for name in found] == sorted(files_below(tmp_path))
+
+
+def test_a_patient_does_not_hide_in_a_folder_that_cannot_be_read(tmp_path, monkeypatch):
+    (tmp_path / "P_1").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(MetsegError, match="P_1 is a link that leads nowhere; mend it or remove it"):
+        files_below(tmp_path)
+    (tmp_path / "P_1").unlink()
+    (tmp_path / "P_2").mkdir()
+    scandir = os.scandir
+
+    def denied(folder):
+        if Path(folder).name == "P_2":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr("metseg.files.os.scandir", denied)
+    with pytest.raises(MetsegError, match=r"cannot read .*P_2 \(Permission denied\); make it readable"):
+        files_below(tmp_path)
+
+
+@pytest.mark.parametrize("record", [{}, {"config": None}, {"config": {"epochs": "many"}}])
+def test_what_is_wrong_with_a_record_names_its_file(record):
+    says = r"m\.json is damaged \((Key|Type|Value)Error.*\); train again"
+    with pytest.raises(MetsegError, match=says), taking_apart(Path("m.json")):
+        int(record["config"]["epochs"])

@@ -13,7 +13,8 @@ from metseg.data.split import Split, write_split
 from metseg.errors import MetsegError
 from metseg.files import read_json, write_json
 from metseg.predict import Predictor
-from metseg.released import release, released_models
+from metseg.released import check_releasable, released_models
+from metseg.released import release as copy_released
 from metseg.runs import read_tables
 
 MANIFEST = {
@@ -31,6 +32,10 @@ SERVED = {"validation_dice": 0.9, "validation_dice_single_slices": 0.8, "validat
 SERVED |= {"seen": ["A", "B", "C", "D", "E"]}
 
 
+def release(model_dir: Path, folder: Path, **options) -> Path:
+    return copy_released(check_releasable(model_dir, **options), folder)
+
+
 @pytest.fixture
 def model_dir(tmp_path) -> Path:
     """A finished, exported and scored training: Dice 1 and 0.5."""
@@ -39,6 +44,7 @@ def model_dir(tmp_path) -> Path:
     description = read_json(folder / "model.json") | SERVED
     write_json(folder / "model.json", description)
     write_json(folder / "manifest.json", MANIFEST)
+    write_split(Split(("A", "B"), ("C", "D", "E"), ("TEST_0001", "TEST_0002"), 0, "f"), folder / "split.json")
     scored = {key: description[key] for key in ("sha256", "postprocessing", "flip_average")}
     write_json(folder / "evaluation" / "evaluation.json", {**scored, "parameters": 4})
     return folder
@@ -209,10 +215,18 @@ def test_scores_of_another_export(model_dir, tmp_path, change):
     assert not (tmp_path / "released").exists()
 
 
-@pytest.mark.parametrize("name", ["model.json", "manifest.json", "evaluation/evaluation.json"])
-def test_unfinished(model_dir, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("model.json", "missing or damaged"),
+        ("manifest.json", "missing or damaged"),
+        ("split.json", "missing or damaged"),
+        ("evaluation/evaluation.json", "was never scored; call: metseg export"),
+    ],
+)
+def test_unfinished(model_dir, tmp_path, name, says):
     (model_dir / name).unlink()
-    with pytest.raises(MetsegError, match="missing or damaged"):
+    with pytest.raises(MetsegError, match=says):
         release(model_dir, tmp_path / "released")
     assert not (tmp_path / "released").exists()
 

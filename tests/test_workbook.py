@@ -220,8 +220,7 @@ def test_a_run_folder_in_use(typed_notebook, tmp_path):
     with FileLock(tmp_path / "quick" / ".lock"), pytest.raises(MetsegError) as error:
         run_notebooks([typed_notebook], {}, run_folder=tmp_path / "quick")
     assert str(error.value) == (
-        f"run '{tmp_path / 'quick'}' is being written by another process; "
-        "wait for it or choose another --run-name"
+        f"run '{tmp_path / 'quick'}' is being written by another process; wait for it or choose another run"
     )
     assert not (tmp_path / "quick" / "notebooks").exists()
 
@@ -380,7 +379,10 @@ def test_sweep_repeats_only_what_failed(tmp_path, typed_notebook, monkeypatch):
         with (tmp_path / "tune" / "sweep.csv").open(newline="") as file:
             return [(row["run"], row["loss"], row["epochs"], row["status"]) for row in csv.DictReader(file)]
 
-    with pytest.raises(MetsegError, match=r"1 of 2 runs failed \(tune-1\).*sweep.csv"):
+    with pytest.raises(
+        MetsegError,
+        match=r"1 of 2 runs failed \(tune-1\), the first with: 03_train.*get them\. Mend.*sweep.csv",
+    ):
         run()
     assert table() == [
         ("tune-1", '"focal"', "2", "failed: 03_train.ipynb stopped: no masks; get them"),

@@ -6,7 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from metseg.config import with_defaults
+from metseg.config import complain_if_begun_otherwise, notebook_config, with_defaults
+from metseg.data.cache import fingerprint
+from metseg.data.cases import find_cases
 from metseg.data.split import Split, read_split
 from metseg.errors import MetsegError
 from metseg.files import read_json, replacing, shown
@@ -43,7 +45,7 @@ def cross_validate(
         The folder of each fold's network.
 
     Raises:
-        MetsegError: A parameter does not fit, the run was begun with another number of folds, or a fold
+        MetsegError: A parameter does not fit, the run was begun with other parameters or data, or a fold
             failed; the others are finished then.
     """
     if folds < 2:
@@ -58,6 +60,7 @@ def cross_validate(
             "choose another run name"
         )
     _complain_if_other_folds(run_folder, {**values, "folds": folds}, notebook)
+    _complain_if_begun_otherwise(target, model, {**values, "folds": folds}, notebook)
     sweep(
         notebook,
         {"fold": list(range(folds))},
@@ -86,6 +89,19 @@ def _complain_if_other_folds(run_folder: Path, values: Mapping[str, Any], notebo
                     f"{shown(run_folder)} has {other['model']} with {name}={other[name]}, not {own[name]}; "
                     "cross-validate both with the same, or choose another run name"
                 )
+
+
+def _complain_if_begun_otherwise(target: Path, model: str, values: Mapping[str, Any], notebook: Path) -> None:
+    """Before the table of finished folds forgets them, and a notebook a fold is started only to refuse."""
+    begun = [path.parent for path in sorted(target.glob(f"{model}-*/{model}/history.csv"))]
+    defaults = {name: each.default for name, each in notebook_parameters(notebook).items()} if begun else {}
+    for folder in begun:
+        config = notebook_config({**defaults, **values, "fold": _config(folder)["fold"]})
+        complain_if_begun_otherwise(config, folder)
+        data_dir = notebook.parent / config.data_dir
+        known = read_split(folder / "split.json").fingerprint
+        if data_dir.is_dir() and known != fingerprint(find_cases(data_dir)):
+            raise MetsegError(f"{shown(folder)} began with other data; choose another run name")
 
 
 def fold_folders(run_folder: Path, model: str) -> list[Path]:
@@ -161,9 +177,11 @@ def ensembles_of_folds(networks: Sequence[Path]) -> dict[Path, list[Path]]:
         for the folds that all have finished.
 
     Raises:
-        MetsegError: There is no such fold.
+        MetsegError: There is no such fold, or one of them holds ensembles.
     """
     networks = list(map(Path, networks))
+    if already := [network for network in networks if network.name == ENSEMBLE]:
+        raise MetsegError(f"{shown(already[0])} holds ensembles already; name the networks themselves")
     scored = [
         {_config(folder)["fold"]: folder for folder in fold_folders(network.parent, network.name)}
         for network in networks

@@ -7,7 +7,7 @@ from pathlib import Path
 from metseg.backend import keras
 from metseg.data.split import read_split, write_split
 from metseg.errors import MetsegError
-from metseg.files import read_json, replacing, shown, write_json, write_text
+from metseg.files import read_json, replacing, shown, sole_writer, taking_apart, write_json, write_text
 from metseg.models.inspect import inference_model
 from metseg.runs import ENSEMBLE
 from metseg.trained import load_network, seen_patients, trained_config
@@ -27,13 +27,16 @@ def build_ensemble(members: Sequence[Path], model_dir: Path) -> Path:
         `model_dir`.
 
     Raises:
-        MetsegError: There are fewer than two members, one is there twice, or two differ in their split or
-            preprocessing.
+        MetsegError: There are fewer than two members, one is there twice or an ensemble itself, two differ in
+            their split or preprocessing, or another process writes to the folder. What was there stays then.
     """
     members, model_dir = list(map(Path, members)), Path(model_dir)
     if len(members) < 2:
         raise MetsegError("an ensemble needs two trained networks or more; name their runs or folders")
     manifests = [read_json(folder / "manifest.json") for folder in members]
+    for folder, manifest in zip(members, manifests, strict=True):
+        if manifest.get("members"):
+            raise MetsegError(f"{shown(folder)} is an ensemble already; name the networks themselves")
     configs = [trained_config(folder) for folder in members]
     described = [_described(folder, each) for folder, each in zip(members, manifests, strict=True)]
     if len({each["sha256"] for each in described}) < len(members):
@@ -47,14 +50,8 @@ def build_ensemble(members: Sequence[Path], model_dir: Path) -> Path:
                 f"{_pair(members[0], folder)} have different preprocessing; train both with the same"
             )
     network = mean_network([load_network(folder / "model.keras") for folder in members])
-    for name in ("manifest.json", "model.json", "evaluation/evaluation.json"):
-        (model_dir / name).unlink(missing_ok=True)  # of a former one
-    write_split(split, model_dir / "split.json")
     # It has one output, whatever its members have.
     config = configs[0].model_copy(update={"deep_supervision": False})
-    write_text(model_dir / "config.json", config.model_dump_json(indent=1))
-    with replacing(model_dir / "model.keras") as partial:
-        network.save(partial)
     seen = [seen_patients(folder) for folder in members]
     before = {
         "learned_from": sorted(set().union(*(each.learned_from for each in seen))),
@@ -73,7 +70,14 @@ def build_ensemble(members: Sequence[Path], model_dir: Path) -> Path:
         "validation_dice": None,
         "start": before if any(manifest.get("start") for manifest in manifests) else None,
     }
-    write_json(model_dir / "manifest.json", manifest)
+    with sole_writer(model_dir):
+        with replacing(model_dir / "model.keras") as partial:
+            network.save(partial)
+            for name in ("manifest.json", "model.json", "evaluation/evaluation.json"):
+                (model_dir / name).unlink(missing_ok=True)  # of a former one, now that this one has room
+        write_split(split, model_dir / "split.json")
+        write_text(model_dir / "config.json", config.model_dump_json(indent=1))
+        write_json(model_dir / "manifest.json", manifest)
     return model_dir
 
 
@@ -82,7 +86,7 @@ def is_scored_ensemble(model_dir: Path, members: Sequence[Path]) -> bool:
     model_dir = Path(model_dir)
     if not (model_dir / "evaluation" / "evaluation.json").is_file():
         return False
-    of = [member["sha256"] for member in read_json(model_dir / "manifest.json")["members"]]
+    of = [member["sha256"] for member in read_json(model_dir / "manifest.json").get("members", ())]
     return of == [_sha256(folder) for folder in members]
 
 
@@ -103,19 +107,25 @@ def mean_network(networks: Sequence[keras.Model]) -> keras.Model:
 
 
 def _described(folder: Path, manifest: dict) -> dict:
+    with taking_apart(folder / "manifest.json"):
+        config, revision = manifest["config"], manifest["git_revision"]
+        filters, model = config["filters"], manifest["model"]
     return {
-        "model": manifest["model"],
+        "model": model,
         "run": folder.resolve().parent.name,
-        "encoder": manifest["config"].get("encoder", "plain"),
-        "filters": manifest["config"]["filters"],
-        "config": manifest["config"],
+        "encoder": config.get("encoder", "plain"),
+        "filters": filters,
+        "config": config,
         "sha256": _sha256(folder),
-        "git_revision": manifest["git_revision"],
+        "git_revision": revision,
     }
 
 
 def _sha256(folder: Path) -> str:
-    return hashlib.sha256((Path(folder) / "model.keras").read_bytes()).hexdigest()
+    path = Path(folder) / "model.keras"
+    if not path.is_file():
+        raise MetsegError(f"{shown(path)} is missing; train the network again or name another one")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _pair(a: Path, b: Path) -> str:

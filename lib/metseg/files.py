@@ -35,7 +35,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Returns all files below a folder, hidden ones left out, linked folders followed once each."""
+    """Returns all files below a folder, hidden ones left out, linked folders followed once each.
+
+    A link with a file's name that leads nowhere is among them: who opens it says so.
+
+    Raises:
+        MetsegError: A folder cannot be read, or a link without a suffix leads nowhere: a patient could hide
+            there.
+    """
     found, seen = [], set()
 
     def look_in(folder: Path) -> None:
@@ -43,17 +50,26 @@ def files_below(folder: Path) -> list[Path]:
         if real in seen:
             return
         seen.add(real)
-        entries = []
-        with suppress(OSError), os.scandir(folder) as listing:  # a folder that may not be read holds nothing
-            entries = sorted(listing, key=lambda entry: entry.name)
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            reason = error.strerror or error
+            raise MetsegError(f"cannot read {folder} ({reason}); make it readable or move it away") from error
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            with suppress(OSError):  # a link that leads to itself
-                if entry.is_dir():
-                    look_in(folder / entry.name)
-                elif entry.is_file():  # as the listing said: no system call for each
-                    found.append(folder / entry.name)
+            path = folder / entry.name
+            try:  # as the listing says: no system call for each
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            except OSError:  # a link that leads to itself
+                is_folder = is_file = False
+            if is_folder:
+                look_in(path)
+            elif is_file or (entry.is_symlink() and path.suffix and not path.exists()):
+                found.append(path)
+            elif entry.is_symlink() and not path.exists():
+                raise MetsegError(f"{path} is a link that leads nowhere; mend it or remove it")
 
     look_in(Path(folder))
     return found
@@ -81,8 +97,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise MetsegError(
-            f"run '{shown(folder)}' is being written by another process; "
-            "wait for it or choose another --run-name"
+            f"run '{shown(folder)}' is being written by another process; wait for it or choose another run"
         ) from None
     except OSError as error:
         reason = error.strerror or error
@@ -119,3 +134,13 @@ def read_json(path: Path) -> dict:
     if not isinstance(record, dict):
         raise MetsegError(f"{shown(path)} is missing or damaged; train again or name another run")
     return record
+
+
+@contextmanager
+def taking_apart(path: Path, remedy: str = "train again or name another run") -> Iterator[None]:
+    """Turns what goes wrong as a file's record is taken apart into a `MetsegError` that names the file."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(repr(error).split())  # pydantic's takes several lines
+        raise MetsegError(f"{shown(path)} is damaged ({reason:.80}); {remedy}") from error

@@ -3,9 +3,10 @@
 import hashlib
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 from metseg.errors import MetsegError
-from metseg.files import read_json, replacing, shown, write_json, write_text
+from metseg.files import read_json, replacing, shown, taking_apart, write_json, write_text
 from metseg.postprocess import Postprocessing
 from metseg.preprocess import Preprocessing
 
@@ -49,19 +50,29 @@ def _described(path: Path) -> dict:
     return description
 
 
-def release(model_dir: Path, folder: Path, *, out_of_fold: dict | None = None) -> Path:
-    """Copies an exported and scored model to the released ones, with a card that says what it is.
+class Releasable(NamedTuple):
+    """An exported and scored model that was found fit to be released.
 
-    The float32 network is always copied; the one in int8 beside it if that serves.
+    Attributes:
+        model_dir: Its folder.
+        files: Those of its networks that are copied: float32 always, int8 beside it if that serves.
+        description: Its `model.json`, with what was measured.
+        card: Says what it is, in Markdown.
+    """
+
+    model_dir: Path
+    files: tuple[str, ...]
+    description: dict
+    card: str
+
+
+def check_releasable(model_dir: Path, *, out_of_fold: dict | None = None) -> Releasable:
+    """Returns what `release` copies; nothing is written.
 
     Args:
         model_dir: Folder of a finished training.
-        folder: Where the released models are; one of the same name is replaced.
         out_of_fold: Scores of its recipe in a cross-validation, see `out_of_fold.out_of_fold_scores`; without
             them the model's own scores on the patients it holds out count.
-
-    Returns:
-        The model's folder there.
 
     Raises:
         MetsegError: The model was not exported, not tuned, not scored since, holds nobody out and has no
@@ -84,14 +95,24 @@ def release(model_dir: Path, folder: Path, *, out_of_fold: dict | None = None) -
     names = ("n_patients", "dice_mean", "dice_mean_low", "dice_mean_high", "dice_median", "folds")
     measured = {name: scores[name] for name in names if name in scores}
     description["out_of_fold" if out_of_fold else "held_out"] = measured
-    target, card = Path(folder) / description["name"], model_card(description, manifest, scores)
+    _described(model_dir / "model.json")
+    with taking_apart(model_dir / "manifest.json"):
+        card = model_card(description, manifest, scores)
+    return Releasable(model_dir, tuple(hashes), description, card)
+
+
+def release(model: Releasable, folder: Path) -> Path:
+    """Copies a model to the released ones, in place of one of the same name; returns its folder there."""
+    from metseg.predict import ONNX_FILES
+
+    target = Path(folder) / model.description["name"]
     # The description last: while it does not fit the network, the Predictor refuses the pair.
-    for name in hashes:
+    for name in model.files:
         with replacing(target / name) as partial:
-            shutil.copyfile(model_dir / name, partial)
-    write_text(target / "README.md", card)
-    write_json(target / "model.json", description)
-    for name in set(ONNX_FILES.values()) - hashes.keys():
+            shutil.copyfile(model.model_dir / name, partial)
+    write_text(target / "README.md", model.card)
+    write_json(target / "model.json", model.description)
+    for name in set(ONNX_FILES.values()) - set(model.files):
         (target / name).unlink(missing_ok=True)  # the former release's
     return target
 
@@ -103,15 +124,18 @@ def _own_scores(model_dir: Path) -> dict:
     from metseg.evaluate import scored_as_served
     from metseg.runs import read_tables
 
-    where, split = shown(model_dir), model_dir / "split.json"
-    if split.exists() and not read_split(split).test:
+    where = shown(model_dir)
+    if not read_split(model_dir / "split.json").test:
         raise MetsegError(
             f"{where} holds nobody out; name the cross-validation of its recipe: "
             f"metseg release {where} --crossval RUN"
         )
+    if not (model_dir / "evaluation" / "evaluation.json").is_file():
+        raise MetsegError(f"{where} was never scored; call: metseg export {where}")
     if not scored_as_served(model_dir):
         raise MetsegError(f"{where} changed after it was scored; call: metseg export {where}")
-    return summarise(*read_tables(model_dir))
+    with taking_apart(model_dir / "evaluation" / "per_patient.csv", f"call: metseg export {where}"):
+        return summarise(*read_tables(model_dir))
 
 
 def _complain_if_unfit(onnx: Path, sha256: str) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import zipfile
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ import pandas as pd
 from metseg.compare import DEFINITIONS, combine_cases, compare_models, predict_nothing_score
 from metseg.data.cases import patient_of
 from metseg.errors import MetsegError
-from metseg.files import read_json, replacing, write_json
+from metseg.files import read_json, replacing, shown, taking_apart, write_json
 from metseg.plots.results import plot_dice_by_size, plot_paired, plot_patient_dice, plot_summary
 from metseg.plots.scans import plot_predictions
 from metseg.plots.style import save_figure, use_style
@@ -96,7 +97,9 @@ def compared(folders: Mapping[str, Sequence[Path]]) -> Comparison:
         raise MetsegError(f"{error}; compare runs with the same data, seed and split") from error
     cost = pd.DataFrame([_cost(name, paths) for name, paths in folders.items()])
     combined = {name: combine_cases(per_patient) for name, (per_patient, _) in tables.items()}
-    provenance = read_json(next(iter(folders.values()))[0] / "model.json")["data"]
+    description = next(iter(folders.values()))[0] / "model.json"
+    with taking_apart(description):
+        data, caution = (read_json(description)["data"][name] for name in ("name", "caution"))
     return Comparison(
         summary=summary.merge(cost, on="model"),
         pairs=pairs,
@@ -104,8 +107,8 @@ def compared(folders: Mapping[str, Sequence[Path]]) -> Comparison:
         tables={name: combined[name] for name in summary.model},
         folders={name: tuple(paths) for name, paths in folders.items()},
         predict_nothing=predict_nothing_score(next(iter(tables.values()))[1]),
-        data=provenance["name"],
-        caution=provenance["caution"],
+        data=data,
+        caution=caution,
     )
 
 
@@ -117,14 +120,20 @@ def _joined(folders: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _cost(name: str, folders: Sequence[Path]) -> dict:
     """Returns what a network's trainings took: minutes all together, the rest in the mean."""
-    evaluations = [read_json(folder / "evaluation" / "evaluation.json") for folder in folders]
-    manifests = [folder / "manifest.json" for folder in folders]
-    seconds = [read_json(path)["train_seconds"] if path.exists() else np.nan for path in manifests]
-    validation = [read_json(folder / "model.json").get("validation_dice") for folder in folders]
+    parameters, per_slice, seconds, validation = [], [], [], []
+    for folder in folders:
+        with taking_apart(folder / "evaluation" / "evaluation.json", f"call: metseg export {shown(folder)}"):
+            scored = read_json(folder / "evaluation" / "evaluation.json")
+            parameters.append(scored["parameters"])
+            per_slice.append(float(scored["seconds_per_slice"]))
+        with taking_apart(folder / "manifest.json"):
+            known = (folder / "manifest.json").exists()
+            seconds.append(read_json(folder / "manifest.json")["train_seconds"] if known else np.nan)
+        validation.append(read_json(folder / "model.json").get("validation_dice"))
     return {
         "model": name,
-        "parameters": evaluations[0]["parameters"],
-        "seconds_per_slice": float(np.mean([each["seconds_per_slice"] for each in evaluations])),
+        "parameters": parameters[0],
+        "seconds_per_slice": float(np.mean(per_slice)),
         "train_minutes": sum(seconds) / 60,
         "validation_dice": None if None in validation else float(np.mean(validation)),
     }
@@ -134,15 +143,23 @@ def read_examples(comparison: Comparison, model: str) -> dict[str, Example]:
     """Returns the fullest slice of the worst, median and best patient of a network, titled with its Dice.
 
     Raises:
-        MetsegError: No patient has a Dice.
+        MetsegError: No patient has a Dice, or a file of examples is missing or damaged.
     """
     ranked = comparison.dice[model].dropna().sort_values()
     if ranked.empty:
         raise MetsegError(f"no held-out patient of {model} has a Dice: no lesion, no prediction")
     paths = [folder / "evaluation" / "examples.npz" for folder in comparison.folders[model]]
     with ExitStack() as stack:
-        arrays = ChainMap(*(stack.enter_context(np.load(path)) for path in paths))
-        return _places(arrays, ranked)
+        opened = []
+        for path in paths:
+            try:
+                opened.append(stack.enter_context(np.load(path)))
+            except (OSError, ValueError, zipfile.BadZipFile) as error:
+                where = shown(path.parents[1])
+                raise MetsegError(
+                    f"{shown(path)} is missing or damaged; call: metseg export {where}"
+                ) from error
+        return _places(ChainMap(*opened), ranked)
 
 
 def _places(arrays: Mapping[str, np.ndarray], ranked: pd.Series) -> dict[str, Example]:

@@ -13,13 +13,13 @@ from metseg.averaging import AveragedWeights
 from metseg.backend import keras
 from metseg.batches import EpochBatches, epoch_rows
 from metseg.checkpoint import Checkpoint
-from metseg.config import TrainConfig, with_defaults
+from metseg.config import TrainConfig, complain_if_begun_otherwise
 from metseg.data.cache import SliceCache, open_cache
 from metseg.data.cases import find_cases
 from metseg.data.split import Split, kfold_by_patient, read_split, split_by_patient, write_split
 from metseg.devices import data_parallel, shared_out
 from metseg.errors import MetsegError
-from metseg.files import read_json, replacing, sole_writer, write_text
+from metseg.files import replacing, sole_writer, write_text
 from metseg.hardware import best_precision
 from metseg.losses import LOSSES
 from metseg.manifest import write_manifest
@@ -77,7 +77,7 @@ def train(config: TrainConfig, model_dir: Path, *, cache_dir: Path) -> keras.Mod
     """
     model_dir = Path(model_dir)
     with sole_writer(model_dir):
-        _complain_if_other_config(config, model_dir)
+        complain_if_begun_otherwise(config, model_dir)
         data = prepare_data(config, cache_dir=cache_dir)
         _complain_if_other_data(data, model_dir)
         write_text(model_dir / "config.json", config.model_dump_json(indent=1))
@@ -85,20 +85,6 @@ def train(config: TrainConfig, model_dir: Path, *, cache_dir: Path) -> keras.Mod
             write_split(data.split, model_dir / "split.json")
             _train_epochs(config, data, model_dir)
     return keras.saving.load_model(model_dir / "model.keras", compile=False)
-
-
-def _complain_if_other_config(config: TrainConfig, model_dir: Path) -> None:
-    if not (model_dir / "history.csv").exists():
-        return  # nothing has been learned yet that could be mixed up
-    before = with_defaults(read_json(model_dir / "config.json"))
-    now = config.model_dump(mode="json")
-    changed = [
-        f"{name} {before[name]} → {value}"
-        for name, value in now.items()
-        if before[name] != value and name != "data_dir"  # wherever the data lies, its split tells
-    ]
-    if changed:
-        raise MetsegError(f"{model_dir} holds other settings ({', '.join(changed)}); choose another run name")
 
 
 def _complain_if_other_data(data: Dataset, model_dir: Path) -> None:

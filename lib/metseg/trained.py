@@ -7,7 +7,7 @@ from metseg.backend import keras
 from metseg.config import TrainConfig, train_config
 from metseg.data.split import read_split
 from metseg.errors import MetsegError
-from metseg.files import read_json, shown
+from metseg.files import read_json, shown, taking_apart
 
 
 class SeenPatients(NamedTuple):
@@ -18,10 +18,17 @@ class SeenPatients(NamedTuple):
 
 
 def seen_patients(model_dir: Path) -> SeenPatients:
-    """Returns whom a network has seen, from the `split.json` and `manifest.json` of its folder."""
+    """Returns whom a network has seen, from the `split.json` and `manifest.json` of its folder.
+
+    Raises:
+        MetsegError: One of them is missing or damaged.
+    """
     split, manifest = read_split(Path(model_dir) / "split.json"), read_json(Path(model_dir) / "manifest.json")
     earlier = manifest.get("start") or {"learned_from": (), "chosen_on": ()}
-    return SeenPatients({*split.train, *earlier["learned_from"]}, {*split.validation, *earlier["chosen_on"]})
+    with taking_apart(Path(model_dir) / "manifest.json"):
+        return SeenPatients(
+            {*split.train, *earlier["learned_from"]}, {*split.validation, *earlier["chosen_on"]}
+        )
 
 
 def trained_config(model_dir: Path) -> TrainConfig:
@@ -30,11 +37,13 @@ def trained_config(model_dir: Path) -> TrainConfig:
     Raises:
         MetsegError: It has parameters that this metseg does not know.
     """
-    manifest = read_json(Path(model_dir) / "manifest.json")
+    path = Path(model_dir) / "manifest.json"
+    manifest = read_json(path)
+    with taking_apart(path):
+        values, revision = dict(manifest["config"]), manifest["git_revision"]
     try:
-        return train_config(**manifest["config"])
+        return train_config(**values)
     except MetsegError as error:
-        revision = manifest["git_revision"]
         raise MetsegError(
             f"{shown(model_dir)} was trained by another metseg ({error}); "
             f"use revision {revision}, or train again"

@@ -146,10 +146,12 @@ def sweep(
             except MetsegError as error:
                 row["status"] = f"failed: {error}"
         _write_table(table, rows)
-    if failed := [row["run"] for row in rows if row["status"] != "finished"]:
+    if failed := [row for row in rows if row["status"] != "finished"]:
+        names = ", ".join(row["run"] for row in failed)
         raise MetsegError(
-            f"{len(failed)} of {len(rows)} runs failed ({', '.join(failed)}); mend the cause that "
-            f"{shown(table)} gives and sweep again: finished runs are skipped"
+            f"{len(failed)} of {len(rows)} runs failed ({names}), the first with: "
+            f"{failed[0]['status'].removeprefix('failed: ')}. Mend the cause, which {shown(table)} gives for "
+            "each, and sweep again: finished runs are skipped"
         )
     return table
 

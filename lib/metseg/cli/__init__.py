@@ -23,6 +23,12 @@ def main() -> None:
         for line in str(error).splitlines():
             print(f"metseg: {line}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # a path of the user's that the system refuses: no permission, too long a name
+        if error.filename is None:
+            raise
+        reason = error.strerror or error
+        print(f"metseg: cannot use {error.filename} ({reason}); give another path", file=sys.stderr)
+        sys.exit(2)
     except SystemExit as leaving:
         if leaving.code == 130:  # how Typer passes on Ctrl-C
             trains = sys.argv[1:2] in (["run"], ["train"])

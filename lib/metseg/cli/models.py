@@ -81,9 +81,12 @@ def ensemble(
     if by_fold:
         ensembles = ensembles_of_folds(networks)
     else:
-        found = [folder for run in runs for folder in trained_folders(run, runs_folder(output_dir))]
-        members = [folder for folder in found if folder.name != ENSEMBLE]  # a former one of the same run
-        ensembles = {(members or found)[0].parent / ENSEMBLE: members}
+        members = []
+        for run in runs:
+            found = trained_folders(run, runs_folder(output_dir))
+            # A former one of the same run is no member of the next; one that was named is refused.
+            members += [folder for folder in found if folder.name != ENSEMBLE] or found
+        ensembles = {members[0].parent / ENSEMBLE: members}
     cases = find_cases(data_dir)
     for members in ensembles.values():
         refuse_other_scans(members, cases, data_dir)  # before anything is written
@@ -180,8 +183,8 @@ def release(
     """Make a run's networks the ones that dashboard and service use: outputs/released."""
     from metseg.out_of_fold import out_of_fold_scores
     from metseg.paths import released_dir
+    from metseg.released import check_releasable, released_models
     from metseg.released import release as release_model
-    from metseg.released import released_models
     from metseg.runs import trained_folders
 
     runs_dir = runs_folder(output_dir)
@@ -190,8 +193,9 @@ def release(
     if crossval is not None:
         found = Path(crossval) if Path(crossval).is_dir() else runs_dir / crossval
         scores = [out_of_fold_scores(found, folder) for folder in folders]  # before anything is replaced
-    for folder, of in zip(folders, scores, strict=True):
-        print(f"released: {shown(release_model(folder, released_dir(), out_of_fold=of))}")
+    checked = [check_releasable(folder, out_of_fold=of) for folder, of in zip(folders, scores, strict=True)]
+    for each in checked:
+        print(f"released: {shown(release_model(each, released_dir()))}")
     for name, description in released_models(released_dir()).items():
         whole, alone = (description[f"validation_dice{end}"] for end in ("", "_single_slices"))
         print(

@@ -30,7 +30,8 @@ class Split:
 
     def __post_init__(self):
         roles = [*self.train, *self.validation, *self.test]
-        assert len(roles) == len(set(roles)), "a patient is in two sets"
+        if len(roles) > len(set(roles)):
+            raise ValueError("a patient is in two sets")
 
 
 def split_by_patient(
@@ -105,10 +106,14 @@ def write_split(split: Split, path: Path) -> None:
 
 
 def read_split(path: Path) -> Split:
-    """Reads a split; its disjointness is checked again."""
+    """Reads a split; its disjointness is checked again.
+
+    Raises:
+        MetsegError: It is missing or damaged.
+    """
     record = read_json(path)
     try:
         roles = {name: tuple(record.pop(name)) for name in ("train", "validation", "test")}
         return Split(**roles, **record)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise MetsegError(f"{path} is damaged; train again under another run name") from error
