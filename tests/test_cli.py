@@ -358,6 +358,13 @@ def test_predict_one_file(metseg, model, tmp_path):
     assert (mask[:, :22] == 0).all() and (mask[:, 26:] == 255).all()
 
 
+def test_a_path_that_the_system_refuses_is_one_sentence(refused, model):
+    name = "a" * 300
+    assert refused("predict", "--model", model, "--input", name, "--output", "out") == (
+        f"cannot use {name} (File name too long); give another path"
+    )
+
+
 def test_predict_a_tree(metseg, model, tmp_path):
     source = tmp_path / "in"
     (source / "a" / "deep").mkdir(parents=True)
@@ -711,6 +718,12 @@ def test_export_then_release(metseg, refused, trained, tmp_path):
     served = {path.name: path.read_bytes() for path in trained.glob("model*.onnx")}
     assert served == {path.name: path.read_bytes() for path in released.glob("*.onnx")}
     assert (released / "README.md").read_text().startswith("# Nested U-Net\n")
+    # of two networks both are released or none
+    shutil.copytree(trained, trained.with_name("unet"))
+    (trained.with_name("unet") / "evaluation" / "evaluation.json").unlink()
+    (released / "README.md").write_text("the former one")
+    assert "runs/first/unet was never scored; call: metseg export" in refused("release", "first")
+    assert (released / "README.md").read_text() == "the former one"
     # who has trained nothing is served the released one
     shutil.rmtree(tmp_path / "outputs" / "runs")
     tifffile.imwrite(tmp_path / "slice.tif", grey(32, 32), photometric="rgb")

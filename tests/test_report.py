@@ -12,6 +12,7 @@ from tiny_runs import DATA, HALF, MISSED, NOTHING, WHOLE, write_evaluated
 
 from metseg.compare import DEFINITIONS
 from metseg.errors import MetsegError
+from metseg.files import write_json
 from metseg.report import read_comparison, read_examples, write_comparison
 
 P1, P2, P10 = "P_1_20000101", "P_2_20000101", "P_10_20000101"
@@ -160,6 +161,18 @@ def test_example_of_a_patient_with_two_scans_is_the_fullest(tmp_path):
     write_evaluated(tmp_path, "unet", {P1: NOTHING, "P_1_20010101": HALF})
     examples = read_examples(read_comparison([tmp_path]), "unet")
     assert [int(image.max()) for image, _, _ in examples.values()] == [20, 20, 20]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 and no more"])
+def test_damaged_examples_are_one_sentence(tmp_path, content):
+    folder = write_evaluated(tmp_path, "unet", {P1: WHOLE})
+    (folder / "evaluation" / "examples.npz").write_bytes(content)
+    comparison = read_comparison([tmp_path])
+    with pytest.raises(MetsegError, match=r"examples.npz is missing or damaged; call: metseg export .*unet"):
+        read_examples(comparison, "unet")
+    write_json(folder / "evaluation" / "evaluation.json", {})
+    with pytest.raises(MetsegError, match=r"evaluation.json is damaged \(KeyError\('parameters'\)\); call"):
+        read_comparison([tmp_path])
 
 
 def test_examples_of_no_dice_at_all(tmp_path):

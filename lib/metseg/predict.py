@@ -61,6 +61,7 @@ class Predictor:
             self.postprocessing = Postprocessing(**self.description["postprocessing"])
             self.flip_average = bool(self.description["flip_average"])
             self.min_volume_share = float(self.description.get("min_volume_share", 0))
+            _ = [self.description["data"][text] for text in ("name", "caution")]  # quoted with every answer
             self._preprocessing = Preprocessing(**self.description["preprocessing"])
             wanted = self.description.get("precision", "fp32")  # what there was before it was said
             if wanted not in PRECISIONS:

@@ -154,7 +154,7 @@ def read_examples(comparison: Comparison, model: str) -> dict[str, Example]:
         for path in paths:
             try:
                 opened.append(stack.enter_context(np.load(path)))
-            except (OSError, ValueError, zipfile.BadZipFile) as error:
+            except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
                 where = shown(path.parents[1])
                 raise MetsegError(
                     f"{shown(path)} is missing or damaged; call: metseg export {where}"
