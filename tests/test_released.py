@@ -189,7 +189,7 @@ def test_best_first(tmp_path):
 )
 def test_damaged_description(tmp_path, change):
     write_bright_model(tmp_path / "unet", **change)
-    with pytest.raises(MetsegError, match="model.json is damaged; release the model again"):
+    with pytest.raises(MetsegError, match="model.json is damaged; export and release the model again"):
         released_models(tmp_path)
 
 

@@ -119,3 +119,12 @@ def test_trained_folders(runs, monkeypatch):
 def test_nothing_trained(runs, name):
     with pytest.raises(MetsegError, match=f"no finished training in {name}; runs here: a_new, b_newest"):
         trained_folders(name, runs)
+
+
+@pytest.mark.parametrize("name", ["cv", "cv/unet"])
+def test_a_cross_validation_is_no_training(tmp_path, name):
+    folder = tmp_path / "cv" / "unet" / "unet-1" / "unet"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{}")
+    with pytest.raises(MetsegError, match=f"^{name} is a cross-validation or .* as .*cv/unet/unet-1/unet$"):
+        trained_folders(name, tmp_path)

@@ -46,7 +46,7 @@ def _described(path: Path) -> dict:
     except (KeyError, TypeError, ValueError):
         whole = False
     if not whole:
-        raise MetsegError(f"{shown(path)} is damaged; release the model again")
+        raise MetsegError(f"{shown(path)} is damaged; export and release the model again")
     return description
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, get_args
 
 from metseg.config import ModelName
 from metseg.errors import MetsegError
-from metseg.files import read_json
+from metseg.files import read_json, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ def trained_folders(run: str, runs_dir: Path) -> list[Path]:
         runs_dir: Where runs are.
 
     Raises:
-        MetsegError: There is none; the text lists the runs there are.
+        MetsegError: There is none; the text lists the runs there are, or names a network of a fold.
     """
     for folder in (Path(run), Path(runs_dir) / run):
         if (folder / "manifest.json").is_file():
@@ -53,6 +53,11 @@ def trained_folders(run: str, runs_dir: Path) -> list[Path]:
         found = sorted(path.parent for path in folder.glob("*/manifest.json"))
         if found:
             return found
+        # <network>-<fold>/<network>, or a level above that
+        if folds := [*folder.glob("*-*/*/manifest.json"), *folder.glob("*/*-*/*/manifest.json")]:
+            raise MetsegError(
+                f"{run} is a cross-validation or a sweep; name one of its networks, such as {shown(min(folds).parent)}"
+            )
     raise MetsegError(f"no finished training in {run}; runs here: {', '.join(run_names(runs_dir)) or 'none'}")
 
 

@@ -26,6 +26,9 @@ def test_dice_by_group():
     assert [label.get_text() for label in ax.get_xticklabels()] == ["CS\nn = 1", "HT\nn = 2"]
     assert [line.get_ydata().tolist() for line in ax.lines] == [[0.9, 0.9], [pytest.approx(0.3)] * 2]
     draw(ax)
+    scans = pd.DataFrame({"dice": [0.2], "missing": ["pre-contrast, post-contrast"]})
+    (tick,) = plot_dice_by_group(scans, "missing").get_xticklabels()
+    assert tick.get_text() == "pre-contrast,\npost-contrast\nn = 1"  # else it runs into its neighbour
 
 
 def test_dice_by_contrast():

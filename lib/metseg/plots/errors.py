@@ -20,13 +20,14 @@ def plot_dice_by_group(scans: pd.DataFrame, group: str, ax: Axes | None = None) 
     """Shows the volume Dice of each scan by group, and each group's median and size."""
     scans = scans.dropna(subset="dice")
     order = sorted(scans[group].unique())
-    ax = axes_or_new(ax, (1.5 + 0.9 * len(order), 2.8))
+    ax = axes_or_new(ax, (1.5 + 1.1 * len(order), 2.8))
     sns.stripplot(scans, x=group, y="dice", order=order, color=INK, size=4, jitter=0.15, alpha=0.7, ax=ax)
     for x, name in enumerate(order):
         median = scans.dice[scans[group] == name].median()
         ax.plot([x - 0.25, x + 0.25], [median] * 2, color=INK, linewidth=1.8)
     counts = scans[group].value_counts()
-    ax.set_xticks(range(len(order)), [f"{name}\nn = {counts[name]}" for name in order])
+    names = [f"{name}\nn = {counts[name]}".replace(", ", ",\n") for name in order]
+    ax.set_xticks(range(len(order)), names)
     ax.set(xlabel=group, ylabel="volume Dice", ylim=(-0.02, 1.02))
     return ax
 
