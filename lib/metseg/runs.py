@@ -56,7 +56,8 @@ def trained_folders(run: str, runs_dir: Path) -> list[Path]:
         # <network>-<fold>/<network>, or a level above that
         if folds := [*folder.glob("*-*/*/manifest.json"), *folder.glob("*/*-*/*/manifest.json")]:
             raise MetsegError(
-                f"{run} is a cross-validation or a sweep; name one of its networks, such as {shown(min(folds).parent)}"
+                f"{run} is a cross-validation or a sweep; name one of its networks, such as "
+                f"{shown(min(folds).parent)}"
             )
     raise MetsegError(f"no finished training in {run}; runs here: {', '.join(run_names(runs_dir)) or 'none'}")
 
