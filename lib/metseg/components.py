@@ -19,7 +19,7 @@ def label_lesions(mask: np.ndarray) -> np.ndarray:
 
 
 def number_lesions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers the lesions of an (H, W) bool mask, and counts their pixels, some times as fast.
+    """Numbers the lesions of an (H, W) bool mask and counts their pixels, by OpenCV alone.
 
     Returns:
         (H, W) int32 with 0 outside and 1…n inside lesions, and (n + 1,) the pixels of each number.
