@@ -40,13 +40,13 @@ def trained_config(model_dir: Path) -> TrainConfig:
     path = Path(model_dir) / "manifest.json"
     manifest = read_json(path)
     with taking_apart(path):
-        values, revision = dict(manifest["config"]), manifest["git_revision"]
+        values = dict(manifest["config"])
     try:
         return train_config(**values)
     except MetsegError as error:
         raise MetsegError(
             f"{shown(model_dir)} was trained by another metseg ({error}); "
-            f"use revision {revision}, or train again"
+            f"use revision {manifest.get('git_revision')}, or train again"
         ) from error
 
 
