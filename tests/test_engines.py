@@ -27,6 +27,7 @@ def image() -> np.ndarray:
 @pytest.mark.parametrize("make", [OnnxRuntimeEngine, lambda content: OpenVinoEngine(content, "bf16")])
 def test_outputs_by_name(make, content, image):
     engine = make(content)
+    assert engine.input_shape == (32, 32, 3)
     assert engine.outputs == ("prob", "gate_0", "gate_1")
     coarse, prob = engine.run(["gate_0", "prob"], image)
     assert prob.shape == (32, 32, 1) and prob.dtype == np.float32

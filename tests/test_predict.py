@@ -434,6 +434,16 @@ def test_a_damaged_description_is_named(copy, damage):
         Predictor(copy)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("of_input", [{"image_size": 48}, {"neighbours": 1}])
+def test_a_description_of_another_network_input_is_named(copy, monkeypatch, of_input, precision):
+    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: True)
+    settings = json.loads((copy / "model.json").read_text())["preprocessing"]
+    change_description(copy, preprocessing={**settings, **of_input}, precision=precision)
+    with pytest.raises(MetsegError, match=r"another network input than model\.onnx takes; export"):
+        Predictor(copy)
+
+
 # what it needs
 
 

@@ -84,6 +84,12 @@ class Predictor:
             self._engine = open_engine(content, precision)
         except Exception as error:  # each library has kinds of its own
             raise MetsegError(f"{self.onnx} is no model; export it again") from error
+        size = self._preprocessing.image_size
+        if self._engine.input_shape != (size, size, self._preprocessing.channels):
+            raise MetsegError(
+                f"{description} speaks of another network input than {self.onnx.name} takes; "
+                "export the model again"
+            )
         self.library, self.precision = self._engine.library, self._engine.precision
         self._output, *self._gates = self._engine.outputs
 

@@ -88,7 +88,7 @@ def test_sixteen_bits_of_grey_are_kept():
         (png(100_000, 100_000), "is 100000 × 100000 px; the most is"),
         (png(2**32 - 1, 1), "is 4294967295 × 1 px; the most is"),
         (png(2, 2, bits=16, pixels=bytes(26)), "has 16 bits a channel; rescale it to 8 bits"),
-        (saved(Image.fromarray(RGB).convert("CMYK"), "JPEG"), "is stored as CMYK; save it as grey or RGB"),
+        (saved(Image.fromarray(RGB).convert("CMYK"), "JPEG"), "is stored as CMYK; save it as RGB"),
         *[
             (
                 saved(Image.fromarray(RGB), kind, save_all=True, append_images=[Image.fromarray(RGB[::-1])]),

@@ -37,7 +37,7 @@ def read_picture(data: bytes, kind: str, name: str, *, max_pixels: int) -> np.nd
             if getattr(picture, "n_frames", 1) > 1:
                 raise UnusablePixels(f"{name} has several pages; save each slice as a file of its own")
             if picture.mode not in _MODES:
-                raise UnusablePixels(f"{name} is stored as {picture.mode}; save it as grey or RGB")
+                raise UnusablePixels(f"{name} is stored as {picture.mode}; save it as RGB")
             picture.load()
             return np.array(picture.convert(_MODES[picture.mode]))
     except ImageError:
