@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from metseg.augment import Augmentation
-from metseg.config import EncoderName, LossName, TrainConfig, train_config
+from metseg.config import EncoderName, LossName, TrainConfig, train_config, with_defaults
 from metseg.errors import MetsegError
 from metseg.losses import LOSSES
 from metseg.models import ENCODERS
@@ -135,3 +135,12 @@ def test_a_config_survives_json():
 def test_a_config_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
         train_config(**NEEDED).epochs = 3
+
+
+def test_what_a_record_did_not_know_yet():
+    old = {"model": "unet", "data_dir": "scans", "epochs": 3}
+    known = with_defaults(old)
+    assert (known["data_dir"], known["epochs"], known["split_seed"]) == ("scans", 3, 0)
+    assert known["filters"] == [16, 32, 64, 128]
+    assert with_defaults({**old, "seed": 5})["split_seed"] == 5  # one seed was for both
+    assert with_defaults({**old, "seed": 5, "split_seed": 1})["split_seed"] == 1

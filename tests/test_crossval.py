@@ -123,7 +123,7 @@ def test_scans_that_changed_between_folds_are_refused(run):
         read_crossval(run)
 
 
-@pytest.mark.parametrize(("name", "value"), [("seed", 1), ("validation_fraction", 0.3)])
+@pytest.mark.parametrize(("name", "value"), [("split_seed", 1), ("validation_fraction", 0.3)])
 def test_folds_that_could_not_be_compared_are_not_trained(run, monkeypatch, name, value):
     monkeypatch.setattr(crossval, "sweep", lambda *args, **kwargs: pytest.fail("trained"))
     notebooks = Path(__file__).parents[1] / "notebooks"

@@ -119,7 +119,7 @@ def test_runs_of_one_name_are_refused(run, tmp_path):
 
 def test_other_patients_are_refused(run):
     write_evaluated(run, "nested_unet", {P1: WHOLE, P2: WHOLE})
-    with pytest.raises(MetsegError, match=r"P_10_20000101.*compare runs with the same data, seed and split"):
+    with pytest.raises(MetsegError, match=r"P_10_20000101.*compare runs with the same data and split"):
         read_comparison([run])
 
 

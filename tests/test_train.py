@@ -184,6 +184,15 @@ def test_the_split_follows_the_data(scans, cache_dir, tmp_path):
     assert prepare_data(tiny_config(more), cache_dir=cache_dir).split != first
 
 
+@pytest.mark.parametrize("folds", [0, 3])
+def test_another_seed_trains_on_the_same_patients(scans, cache_dir, folds):
+    def split(**changes):
+        return prepare_data(tiny_config(scans, folds=folds, **changes), cache_dir=cache_dir).split
+
+    assert split(seed=1) == split()
+    assert split(split_seed=1).test != split().test
+
+
 def test_a_folder_in_use_is_refused(scans, cache_dir, tmp_path):
     script = """
         import sys, filelock

@@ -46,10 +46,11 @@ class TrainConfig(BaseModel):
         test_fraction, validation_fraction: Shares of the patients; with a test_fraction of 0 nobody is held
             out, and only a cross-validation can tell what the recipe is worth.
         folds, fold: k-fold cross-validation instead of a hold-out; 0 folds is the hold-out.
+        split_seed: Of the split, apart from `seed`: trainings that differ in that one share their patients.
         threshold: Probability from which a pixel is lesion.
         precision: Keras dtype policy; `auto` is picked by the hardware.
         devices: GPUs that share every batch; see `data_parallel`.
-        seed: Of split, initial weights, order and augmentation.
+        seed: Of initial weights, order and augmentation.
         start_from: Folder of a finished training of the same network, whose weights are the initial ones;
             where it has more filters, the strongest channels are taken, with the encoder `plain`. None starts
             from random weights, another encoder from its own.
@@ -94,6 +95,7 @@ class TrainConfig(BaseModel):
     validation_fraction: float = Field(0.15, gt=0, lt=1)
     folds: int = Field(0, ge=0)
     fold: int = Field(0, ge=0)
+    split_seed: int = Field(0, ge=0, lt=2**32)
     threshold: float = Field(0.5, gt=0, lt=1)
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     devices: int = Field(1, ge=1)
@@ -166,7 +168,9 @@ class TrainConfig(BaseModel):
 
 def with_defaults(config: Mapping[str, object]) -> dict[str, object]:
     """Returns a recorded configuration with what it did not know yet: that was the default."""
-    return {**TrainConfig(model=config["model"], data_dir="").model_dump(mode="json"), **config}
+    known = TrainConfig(model=config["model"], data_dir="").model_dump(mode="json")
+    # There was one seed for both once.
+    return {**known, "split_seed": config.get("seed", known["split_seed"]), **config}
 
 
 def complain_if_begun_otherwise(config: TrainConfig, model_dir: Path) -> None:

@@ -83,7 +83,7 @@ def _complain_if_other_folds(run_folder: Path, values: Mapping[str, Any], notebo
     defaults = {name: each.default for name, each in notebook_parameters(notebook).items()} if begun else {}
     own = {**defaults, **values}
     for other in begun:
-        for name in ("folds", "seed", "validation_fraction"):
+        for name in ("folds", "split_seed", "validation_fraction"):
             if other[name] != own[name]:
                 raise MetsegError(
                     f"{shown(run_folder)} has {other['model']} with {name}={other[name]}, not {own[name]}; "
@@ -140,7 +140,7 @@ def read_crossval(run_folder: Path) -> Comparison:
         if splits[model] != splits[first]:
             raise MetsegError(
                 f"{first} and {model} have different folds in {shown(run_folder)}; "
-                "cross-validate both with the same data, seed, fractions and number of folds"
+                "cross-validate both with the same data, split_seed, fractions and number of folds"
             )
     return compared(complete)
 

@@ -68,7 +68,7 @@ def _masks(model_dir: Path) -> tuple:
 def _recipe(model_dir: Path) -> dict:
     """Returns what makes a served network, but for who is held out and where the data lies; an ensemble's are
     its members' parameters, whatever their order."""
-    but = {"fold", "folds", "test_fraction", "data_dir"}
+    but = {"fold", "folds", "split_seed", "test_fraction", "data_dir"}
 
     def parameters(config: Mapping[str, Any]) -> dict:
         return {name: value for name, value in with_defaults(config).items() if name not in but}

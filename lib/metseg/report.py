@@ -94,7 +94,7 @@ def compared(folders: Mapping[str, Sequence[Path]]) -> Comparison:
     try:
         summary, pairs = compare_models(tables)
     except ValueError as error:
-        raise MetsegError(f"{error}; compare runs with the same data, seed and split") from error
+        raise MetsegError(f"{error}; compare runs with the same data and split") from error
     cost = pd.DataFrame([_cost(name, paths) for name, paths in folders.items()])
     combined = {name: combine_cases(per_patient) for name, (per_patient, _) in tables.items()}
     description = next(iter(folders.values()))[0] / "model.json"

@@ -86,6 +86,6 @@ def _complain_if_seen(config: TrainConfig, split: Split, seen: SeenPatients) -> 
         if crossing:
             raise MetsegError(
                 f"start_from={shown(config.start_from)} has seen {len(crossing)} of this training's {role} "
-                f"patients, {min(crossing)} among them; keep the data, seed, fractions and fold it was "
-                "trained with"
+                f"patients, {min(crossing)} among them; keep the data, split_seed, fractions and fold "
+                "it was trained with"
             )

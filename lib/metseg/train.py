@@ -54,7 +54,7 @@ def prepare_data(config: TrainConfig, *, cache_dir: Path) -> Dataset:
     shared = {
         "fingerprint": cache.fingerprint,
         "validation_fraction": config.validation_fraction,
-        "seed": config.seed,
+        "seed": config.split_seed,
     }
     patients = cache.slices.patient_id
     if config.folds:
