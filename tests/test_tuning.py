@@ -14,7 +14,7 @@ from metseg.data.split import Split, write_split
 from metseg.errors import MetsegError
 from metseg.postprocess import Postprocessing
 from metseg.predict import Predictor
-from metseg.tuning import CANDIDATES, MIN_VOLUME_SHARES, _best, choose_postprocessing
+from metseg.tuning import CANDIDATES, MIN_VOLUME_SHARES, _best, choose_postprocessing, dice_change
 
 
 def scan(lesion_side: int, speck_side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -235,3 +235,20 @@ def test_the_usual_setting_gives_up_no_lesion(found, usual):
 def test_a_lesion_found_elsewhere_does_not_make_up_for_one_missed():
     settings = pd.DataFrame([ALL, USUAL, (True, 0.5, 0, False, 0.1)], columns=SETTINGS)
     assert _best(settings, np.full((3, 2), 0.7), np.array([[2, 2], [1, 3], [2, 3]])) == 2
+
+
+@pytest.mark.parametrize(
+    ("after", "mean", "patient", "negligible"),
+    [
+        ([0.5, 0.9, 0.7], 0.0, 0.0, True),
+        ([0.491, 0.908, 0.7], -0.001 / 3, -0.009, True),
+        ([0.503, 0.903, 0.703], 0.003, 0.003, False),  # all a little
+        ([0.497, 0.897, 0.697], -0.003, -0.003, False),
+        ([0.488, 0.912, 0.7], 0.0, -0.012, False),  # one for another
+    ],
+)
+def test_what_a_mean_hides_counts_as_well(after, mean, patient, negligible):
+    # In another order, for patients are compared, not rows.
+    change = dice_change(pd.Series([0.5, 0.9, 0.7], list("abc")), pd.Series(after, list("abc"))[::-1])
+    assert (change.mean, abs(change.patient)) == pytest.approx((mean, abs(patient)))
+    assert change.negligible == negligible

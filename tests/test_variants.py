@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from tiny_scans import finished_training
 
@@ -14,7 +15,7 @@ from metseg.data.split import read_split
 from metseg.errors import MetsegError
 from metseg.files import sole_writer
 from metseg.predict import Predictor
-from metseg.tuning import mean_volume_dice, validation_cases
+from metseg.tuning import validation_cases, volume_dice
 from metseg.variants import export_serving, head_of, precision_of, training_cases
 
 
@@ -41,6 +42,12 @@ def everything_is_native(monkeypatch):
         monkeypatch.setattr(f"metseg.{module}.multiplies", lambda number_format: True)
 
 
+def nothing_matters(monkeypatch) -> None:
+    """Lets every precision pass."""
+    for name in ("DICE_TOLERANCE", "PATIENT_TOLERANCE"):
+        monkeypatch.setattr(f"metseg.tuning.{name}", 1.0)
+
+
 def description_of(folder: Path) -> dict:
     return json.loads((folder / "model.json").read_text(encoding="utf-8"))
 
@@ -52,7 +59,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_int8(model_dir, cases, images, monkeypatch):
-    monkeypatch.setattr("metseg.variants.DICE_TOLERANCE", 1.0)
+    nothing_matters(monkeypatch)
     before, done = description_of(model_dir), export_serving(model_dir, images, cases)
     after = description_of(model_dir)
     assert done.precision == after["precision"] == Predictor(model_dir).precision == "int8"
@@ -70,11 +77,11 @@ def test_int8(model_dir, cases, images, monkeypatch):
 
 @pytest.mark.slow
 def test_what_changes_the_dice_is_refused_and_replaces_nothing(model_dir, cases, images, monkeypatch):
-    monkeypatch.setattr("metseg.variants.DICE_TOLERANCE", -1.0)
+    monkeypatch.setattr("metseg.tuning.DICE_TOLERANCE", -1.0)
     before = files_of(model_dir)
     says = (
-        r"bf16 changes the validation patients' mean Dice of .*nested_unet by [+-]0\.\d{4}, "
-        r"slice by slice by [+-]0\.\d{4}; .*export it in int8 or fp32"
+        r"bf16 changes the mean Dice of .*nested_unet's validation patients by [+-]0\.\d{4}, slice by slice "
+        r"by [+-]0\.\d{4}, .* one patient's by [+-]0\.\d{4} and [+-]0\.\d{4}, .*export it in int8 or fp32"
     )
     with pytest.raises(MetsegError, match=says):
         export_serving(model_dir, images, cases, precision="bf16")
@@ -89,36 +96,36 @@ def test_what_changes_the_dice_is_refused_and_replaces_nothing(model_dir, cases,
 def test_whole_volumes_and_single_slices_must_both_keep_the_dice(
     worse_alone, model_dir, cases, images, monkeypatch
 ):
-    def choose(folder, cases, *, on_case):
-        known = {"validation_dice": 0.703, "validation_dice_single_slices": 0.703}
-        (folder / "model.json").write_text(json.dumps(description_of(folder) | known))
-
     def dice(predictor, files, *, single_slices, on_case):
-        return 0.7 if single_slices == worse_alone else 0.703
+        worse = predictor.precision == "bf16" and single_slices == worse_alone
+        return pd.Series({"A": 0.7 if worse else 0.703})
 
-    monkeypatch.setattr("metseg.variants.choose_postprocessing", choose)
-    monkeypatch.setattr("metseg.variants.mean_volume_dice", dice)
-    with pytest.raises(MetsegError, match=r"-0\.0030.*0\.002 is allowed"):
+    monkeypatch.setattr("metseg.variants.volume_dice", dice)
+    with pytest.raises(MetsegError, match=r"-0\.0030.*where 0\.002 is allowed"):
         export_serving(model_dir, images, cases, precision="bf16")
 
 
 @pytest.mark.slow
 def test_the_form_that_serves_is_scored_as_it_makes_masks(model_dir, cases, images, monkeypatch):
-    monkeypatch.setattr("metseg.variants.DICE_TOLERANCE", 1.0)
+    nothing_matters(monkeypatch)
     done = export_serving(model_dir, images, cases, precision="int8")
     description, files = description_of(model_dir), validation_cases(model_dir, cases)
     assert (description["validation_patients"], description["min_volume_share"]) == (1, 0.3)
     whole, alone = (
-        mean_volume_dice(Predictor(model_dir), files, single_slices=each) for each in (False, True)
+        volume_dice(Predictor(model_dir), files, single_slices=each).mean() for each in (False, True)
     )
     assert (description["validation_dice"], description["validation_dice_single_slices"]) == (whole, alone)
 
     again = export_serving(model_dir, images, cases, precision="fp32")
     description = description_of(model_dir)
-    assert again.dice_change == 0
-    assert done.dice_change == pytest.approx(whole - description["validation_dice"], abs=1e-12)
+    assert again.dice_change == (0, 0)
+    change, change_alone = done.dice_change, done.dice_change_single_slices
+    assert change.mean == pytest.approx(whole - description["validation_dice"], abs=1e-12)
     alone_in_float32 = description["validation_dice_single_slices"]
-    assert done.dice_change_single_slices == pytest.approx(alone - alone_in_float32, abs=1e-12)
+    assert change_alone.mean == pytest.approx(alone - alone_in_float32, abs=1e-12)
+    # There is one validation patient, who is the mean.
+    assert change.patient == change.mean and change_alone.patient == change_alone.mean
+    assert done.largest_change_of_a_patient == max(abs(change.mean), abs(change_alone.mean))
 
 
 @pytest.mark.slow

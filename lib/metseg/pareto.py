@@ -12,7 +12,7 @@ from metseg.engines import open_engine
 from metseg.errors import MetsegError
 from metseg.predict import Predictor
 from metseg.preprocess import Preprocessing, network_input
-from metseg.tuning import DICE_TOLERANCE, mean_volume_dice
+from metseg.tuning import dice_change, volume_dice
 
 
 def measure_variants(
@@ -38,9 +38,9 @@ def measure_variants(
     Returns:
         A row a variant: variant, precision (what it ran in), ms_per_slice, times_as_fast (as the reference),
         mb (of the file that runs), dice (mean volume Dice), dice_single_slices (the same, every slice
-        segmented by itself), dice_change and dice_change_single_slices (against the reference), on_front (no
-        other is as fast and as good for volumes, and better in one of the two), default (the fastest where
-        neither Dice changed by more than 0.002).
+        segmented by itself), dice_change and dice_change_single_slices (of these means, against the
+        reference), on_front (no other is as fast and as good for volumes, and better in one of the two),
+        default (the fastest whose changes are negligible, see `tuning.DiceChange`).
 
     Raises:
         MetsegError: The reference is not among the variants, does not run in float32, or there is no case.
@@ -51,23 +51,25 @@ def measure_variants(
     if predictors[reference].precision != "fp32":
         raise MetsegError(f"{reference} runs in {predictors[reference].precision}; give one in float32")
     seconds = _alternating(predictors, load_case(cases[0]).image, rounds)
-    rows = []
+    rows, dice = [], {}
     for k, (name, predictor) in enumerate(predictors.items()):
         size = predictor.onnx.stat().st_size / 1e6
         ms = 1000 * float(np.median(seconds[name]))
-        dice = [mean_volume_dice(predictor, cases, single_slices=alone) for alone in (False, True)]
-        rows.append((name, predictor.precision, ms, size, *dice))
+        dice[name] = [volume_dice(predictor, cases, single_slices=alone) for alone in (False, True)]
+        rows.append((name, predictor.precision, ms, size, *(each.mean() for each in dice[name])))
         if on_variant:
             on_variant(k + 1, len(folders))
     columns = ["variant", "precision", "ms_per_slice", "mb", "dice", "dice_single_slices"]
     table = pd.DataFrame(rows, columns=columns)
     by_name = table.set_index("variant").loc[reference]
     table.insert(3, "times_as_fast", by_name.ms_per_slice / table.ms_per_slice)
-    table["dice_change"] = table.dice - by_name.dice
-    table["dice_change_single_slices"] = table.dice_single_slices - by_name.dice_single_slices
+    changes = [
+        [dice_change(*pair) for pair in zip(dice[reference], own, strict=True)] for own in dice.values()
+    ]
+    table["dice_change"] = [whole.mean for whole, _ in changes]
+    table["dice_change_single_slices"] = [alone.mean for _, alone in changes]
     table["on_front"] = on_front(table.ms_per_slice, table.dice)
-    changes = table[["dice_change", "dice_change_single_slices"]]
-    same = table[(changes.abs() <= DICE_TOLERANCE).all(axis=1)]
+    same = table[[whole.negligible and alone.negligible for whole, alone in changes]]
     table["default"] = table.index == same.ms_per_slice.idxmin()
     return table
 

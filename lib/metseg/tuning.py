@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ MIN_LESIONS_PX = (0, 10, 25, 50, 100)
 MIN_VOLUME_SHARES = (0.0, 0.1, 0.3)
 _WITH_SMALL = 1 / 8  # of the scans: where more have a lesion that small, as with metastases, it is no speck
 DICE_TOLERANCE = 0.002  # of the mean volume Dice, by which a faster form may differ
+PATIENT_TOLERANCE = 0.01  # of each patient's: the mean hides the few with a faint lesion, who lose most
 SIGNIFICANCE = 0.05  # with which another setting must be better than the usual one
 _SAME = 0.003  # a difference of the mean that counts for nothing
 CANDIDATES = [
@@ -93,7 +95,7 @@ def choose_postprocessing(
     table["chosen"] = table.index == _best(table, dice.to_numpy(), found.to_numpy())
     _write_choice(model_dir, table, volumes.patient_id.nunique())
     path = model_dir / "model.json"
-    alone = mean_volume_dice(Predictor(model_dir), files, single_slices=True)
+    alone = float(volume_dice(Predictor(model_dir), files, single_slices=True).mean())
     write_json(path, {**read_json(path), "validation_dice_single_slices": alone})
     return table
 
@@ -149,11 +151,6 @@ def validation_cases(model_dir: Path, cases: Iterable[CaseFiles]) -> list[CaseFi
     return files
 
 
-def mean_volume_dice(predictor: Predictor, cases: Sequence[CaseFiles], **options) -> float:
-    """Returns the mean over patients of their `volume_dice`, whose arguments it takes."""
-    return float(volume_dice(predictor, cases, **options).mean())
-
-
 def volume_dice(
     predictor: Predictor,
     cases: Sequence[CaseFiles],
@@ -181,6 +178,29 @@ def volume_dice(
             on_case(k + 1, len(cases))
     volumes = pd.DataFrame(rows, columns=["patient_id", "ref", "pred", "tp"]).groupby("patient_id").sum()
     return pd.Series(dice_from_counts(volumes.ref, volumes.pred, volumes.tp, empty=1.0), volumes.index)
+
+
+class DiceChange(NamedTuple):
+    """What changes in the volume Dice of some patients from one form of a network to another.
+
+    Attributes:
+        mean: The change of their mean.
+        patient: That of the patient for whom it is largest, up or down.
+    """
+
+    mean: float = 0.0
+    patient: float = 0.0
+
+    @property
+    def negligible(self) -> bool:
+        """Whether the other form may take the first one's place."""
+        return abs(self.mean) <= DICE_TOLERANCE and abs(self.patient) <= PATIENT_TOLERANCE
+
+
+def dice_change(before: pd.Series, after: pd.Series) -> DiceChange:
+    """Compares what `volume_dice` returned for two forms and the same patients."""
+    change = after - before
+    return DiceChange(float(change.mean()), float(change[change.abs().idxmax()]))
 
 
 def _best(settings: pd.DataFrame, dice: np.ndarray, found: np.ndarray) -> int:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from metseg.agreement import check_agreement
 from metseg.data.cases import CaseFiles
@@ -24,7 +25,15 @@ from metseg.predict import ONNX_FILES, Predictor
 from metseg.preprocess import Preprocessing
 from metseg.quantise import calibration_slices, quantise
 from metseg.trained import trained_config
-from metseg.tuning import DICE_TOLERANCE, choose_postprocessing, mean_volume_dice, validation_cases
+from metseg.tuning import (
+    DICE_TOLERANCE,
+    PATIENT_TOLERANCE,
+    DiceChange,
+    choose_postprocessing,
+    dice_change,
+    validation_cases,
+    volume_dice,
+)
 
 _DRAFTS = ".export-"
 _VALIDATION_DICE = {"validation_dice": False, "validation_dice_single_slices": True}
@@ -37,17 +46,22 @@ class Exported(NamedTuple):
     Attributes:
         precision: What it serves in.
         largest_difference: From the trained network, of a pixel's probability, in float32.
-        dice_change: Of the validation patients' mean volume Dice, against float32.
+        dice_change: Of the validation patients' volume Dice, against float32.
         dice_change_single_slices: The same, where every slice is segmented by itself.
-        dice_change_of_head: Of the head that was kept, in float32, against the heads' average; None where
-            nothing was pruned.
+        dice_change_of_head: Of their mean, for the head that was kept, in float32, against the heads'
+            average; None where nothing was pruned.
     """
 
     precision: Precision
     largest_difference: float
-    dice_change: float = 0.0
-    dice_change_single_slices: float = 0.0
+    dice_change: DiceChange = DiceChange()
+    dice_change_single_slices: DiceChange = DiceChange()
     dice_change_of_head: float | None = None
+
+    @property
+    def largest_change_of_a_patient(self) -> float:
+        """In volume Dice, up or down, of whole volumes or slice by slice."""
+        return max(abs(self.dice_change.patient), abs(self.dice_change_single_slices.patient))
 
 
 def precision_of(text: str | None) -> Precision | None:
@@ -93,8 +107,9 @@ def export_serving(
     They are `model.onnx` in float32, `model.int8.onnx` beside it if it serves in int8, and `model.json`.
     The float32 graph must give the trained network's probabilities, and by it is chosen how masks are made
     of them. Another precision is then held against that graph, its masks made in the same way: the mean
-    volume Dice of the validation patients may change by `DICE_TOLERANCE` at most, for whole volumes and for
-    every slice by itself, as it is uploaded. If one of them fails, the files that were there before stay.
+    volume Dice of the validation patients may change by `DICE_TOLERANCE` at most, and that of none by more
+    than `PATIENT_TOLERANCE`, for whole volumes and for every slice by itself, as it is uploaded. If one of
+    them fails, the files that were there before stay.
     What a pruned head changes is measured, masks by the threshold 1/2 alone, and told; it is never refused.
 
     Args:
@@ -124,30 +139,37 @@ def export_serving(
         shutil.copyfile(model_dir / "split.json", whole / "split.json")
         files = validation_cases(whole, cases)
 
-        def dice_of(folder: Path, *, single_slices: bool = False) -> float:
-            return mean_volume_dice(Predictor(folder), files, single_slices=single_slices, on_case=on_case)
+        def dice_of(folder: Path, *, single_slices: bool = False) -> pd.Series:
+            return volume_dice(Predictor(folder), files, single_slices=single_slices, on_case=on_case)
+
+        def dice_in_both_ways(folder: Path) -> dict[str, pd.Series]:
+            return {name: dice_of(folder, single_slices=alone) for name, alone in _VALIDATION_DICE.items()}
 
         if prune is not None:
             averaged = export_onnx(model_dir, output=Path(drafts) / "averaged").parent
-            done = done._replace(dice_change_of_head=dice_of(whole) - dice_of(averaged))
+            done = done._replace(dice_change_of_head=dice_change(dice_of(averaged), dice_of(whole)).mean)
         choose_postprocessing(whole, cases, on_case=on_case)
-        before = read_json(whole / "model.json")
+        before = dict[str, pd.Series]()
         for each in tried:
             if each == "fp32":
                 return _keep(whole, model_dir, done)
+            before = before or dice_in_both_ways(whole)
             draft = reduce_precision(whole, Path(drafts) / each, each, cases=training_cases(model_dir, cases))
-            after = {name: dice_of(draft, single_slices=alone) for name, alone in _VALIDATION_DICE.items()}
-            change, change_alone = (after[name] - before[name] for name in _VALIDATION_DICE)
-            if max(abs(change), abs(change_alone)) <= DICE_TOLERANCE:
-                write_json(draft / "model.json", {**read_json(draft / "model.json"), **after})
+            after = dice_in_both_ways(draft)
+            change, change_alone = (dice_change(before[name], after[name]) for name in _VALIDATION_DICE)
+            if change.negligible and change_alone.negligible:
+                means = {name: float(dice.mean()) for name, dice in after.items()}
+                write_json(draft / "model.json", {**read_json(draft / "model.json"), **means})
                 done = done._replace(
                     precision=each, dice_change=change, dice_change_single_slices=change_alone
                 )
                 return _keep(draft, model_dir, done)
     raise MetsegError(
-        f"{precision} changes the validation patients' mean Dice of {shown(model_dir)} by {change:+.4f}, "
-        f"slice by slice by {change_alone:+.4f}; {DICE_TOLERANCE} is allowed, so that the former files stay; "
-        f"export it in {' or '.join(other for other in able if other != precision)}"
+        f"{precision} changes the mean Dice of {shown(model_dir)}'s validation patients by "
+        f"{change.mean:+.4f}, slice by slice by {change_alone.mean:+.4f}, where {DICE_TOLERANCE} is allowed, "
+        f"and one patient's by {change.patient:+.4f} and {change_alone.patient:+.4f}, where "
+        f"{PATIENT_TOLERANCE} is; the former files stay: export it in "
+        + " or ".join(other for other in able if other != precision)
     )
 
 

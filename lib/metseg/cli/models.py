@@ -140,8 +140,9 @@ def _export_and_score(folders: list[Path], data_dir: Path, precision: str | None
             print(
                 f"{what}: {shown(folder)}; probabilities in float32 differ from the trained "
                 f"network's by at most {done.largest_difference:.0e} on {len(slices)} slices; "
-                f"serves in {done.precision}, validation Dice {done.dice_change:+.4f} against float32, "
-                f"slice by slice {done.dice_change_single_slices:+.4f}"
+                f"serves in {done.precision}, validation Dice {done.dice_change.mean:+.4f} against float32, "
+                f"slice by slice {done.dice_change_single_slices.mean:+.4f}, of one patient by "
+                f"{done.largest_change_of_a_patient:.4f} at most"
                 + (f"; head {prune} {cut:+.4f} against all heads" if cut is not None else "")
             )
 
