@@ -49,16 +49,19 @@ def test_measured(tmp_path, cases):
 
 
 @pytest.mark.parametrize("worse_alone", [True, False])
+@pytest.mark.parametrize("worse", [[0.697, 0.697], [0.685, 0.714]])  # in the mean; for one patient
 def test_the_default_keeps_the_dice_of_volumes_and_of_single_slices(
-    tmp_path, cases, monkeypatch, worse_alone
+    tmp_path, cases, monkeypatch, worse_alone, worse
 ):
     def dice(predictor, cases, *, single_slices):
-        return pd.Series([0.7, 0.695 if predictor.name == "worse" and single_slices == worse_alone else 0.7])
+        changed = predictor.name == "worse" and single_slices == worse_alone
+        return pd.Series(worse if changed else [0.7, 0.7])
 
     monkeypatch.setattr("metseg.pareto.volume_dice", dice)
     folders = {name: write_bright_model(tmp_path / name, name=name) for name in ("whole", "worse")}
     table = measure_variants(folders, cases, reference="whole", rounds=1).set_index("variant")
     assert table.default.tolist() == [True, False]
+    assert table.largest_change_of_a_patient.tolist() == pytest.approx([0, 0.7 - worse[0]])
 
 
 def test_needs_a_reference_in_float32_and_a_case(tmp_path, cases, monkeypatch):

@@ -421,6 +421,14 @@ def test_a_missing_file_is_named(copy, name):
         lambda text: text.replace('"threshold": 0.5', '"threshold": 1.0'),
         lambda text: text.replace('"min_lesion_px": 0', '"min_lesion_px": -1'),
         lambda text: text.replace('"flip_average"', '"flips"'),
+        lambda text: text.replace('"flip_average": false', '"flip_average": "false"').replace(
+            '"flip_average": true', '"flip_average": "true"'
+        ),
+        lambda text: text.replace('"name": ', '"name": [], "was": ', 1),
+        lambda text: text.rstrip().removesuffix("}") + ', "min_volume_share": 7}',
+        lambda text: text.rstrip().removesuffix("}") + ', "min_volume_share": NaN}',
+        lambda text: text.rstrip().removesuffix("}") + f', "min_volume_share": 1{"0" * 400}}}',
+        lambda text: "[" * 200_000,
         lambda text: text.replace('"postprocessing"', '"threshold"'),  # as before there was more to it
         lambda text: b"\xff\xfe\x00".decode("latin1") + text,
     ],
@@ -440,7 +448,7 @@ def test_a_description_of_another_network_input_is_named(copy, monkeypatch, of_i
     monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: True)
     settings = json.loads((copy / "model.json").read_text())["preprocessing"]
     change_description(copy, preprocessing={**settings, **of_input}, precision=precision)
-    with pytest.raises(MetsegError, match=r"another network input than model\.onnx takes; export"):
+    with pytest.raises(MetsegError, match=r"as network input, model\.onnx takes 32 × 32 × 3; export"):
         Predictor(copy)
 
 

@@ -238,17 +238,23 @@ def test_a_lesion_found_elsewhere_does_not_make_up_for_one_missed():
 
 
 @pytest.mark.parametrize(
-    ("after", "mean", "patient", "negligible"),
+    ("after", "mean", "largest", "negligible"),
     [
         ([0.5, 0.9, 0.7], 0.0, 0.0, True),
         ([0.491, 0.908, 0.7], -0.001 / 3, -0.009, True),
         ([0.503, 0.903, 0.703], 0.003, 0.003, False),  # all a little
         ([0.497, 0.897, 0.697], -0.003, -0.003, False),
-        ([0.488, 0.912, 0.7], 0.0, -0.012, False),  # one for another
+        ([0.488, 0.911, 0.7], -0.001 / 3, -0.012, False),  # one for another
+        ([0.51, 0.896, 0.7], 0.002, 0.01, True),  # at both bounds, above them as computers count
     ],
 )
-def test_what_a_mean_hides_counts_as_well(after, mean, patient, negligible):
+def test_what_a_mean_hides_counts_as_well(after, mean, largest, negligible):
     # In another order, for patients are compared, not rows.
     change = dice_change(pd.Series([0.5, 0.9, 0.7], list("abc")), pd.Series(after, list("abc"))[::-1])
-    assert (change.mean, abs(change.patient)) == pytest.approx((mean, abs(patient)))
+    assert (change.mean, change.largest) == pytest.approx((mean, largest))
     assert change.negligible == negligible
+
+
+def test_other_patients_cannot_be_compared():
+    with pytest.raises(ValueError, match="hold different patients"):
+        dice_change(pd.Series([0.5, 0.9], list("ab")), pd.Series([0.5], ["a"]))

@@ -184,7 +184,10 @@ def complain_if_begun_otherwise(config: TrainConfig, model_dir: Path) -> None:
         if before[name] != value and name != "data_dir"
     ]
     if changed:
-        raise MetsegError(f"{model_dir} holds other settings ({', '.join(changed)}); choose another run name")
+        raise MetsegError(
+            f"{model_dir} holds other settings ({', '.join(changed)}); set them as they were, or choose "
+            "another run name"
+        )
 
 
 def notebook_config(names: Mapping[str, object]) -> TrainConfig:

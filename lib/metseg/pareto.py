@@ -39,8 +39,9 @@ def measure_variants(
         A row a variant: variant, precision (what it ran in), ms_per_slice, times_as_fast (as the reference),
         mb (of the file that runs), dice (mean volume Dice), dice_single_slices (the same, every slice
         segmented by itself), dice_change and dice_change_single_slices (of these means, against the
-        reference), on_front (no other is as fast and as good for volumes, and better in one of the two),
-        default (the fastest whose changes are negligible, see `tuning.DiceChange`).
+        reference), largest_change_of_a_patient (up or down, of whole volumes or slice by slice), on_front (no
+        other is as fast and as good for volumes, and better in one of the two), default (the fastest whose
+        changes are negligible, see `tuning.DiceChange`).
 
     Raises:
         MetsegError: The reference is not among the variants, does not run in float32, or there is no case.
@@ -68,6 +69,7 @@ def measure_variants(
     ]
     table["dice_change"] = [whole.mean for whole, _ in changes]
     table["dice_change_single_slices"] = [alone.mean for _, alone in changes]
+    table["largest_change_of_a_patient"] = [max(abs(each.largest) for each in pair) for pair in changes]
     table["on_front"] = on_front(table.ms_per_slice, table.dice)
     same = table[[whole.negligible and alone.negligible for whole, alone in changes]]
     table["default"] = table.index == same.ms_per_slice.idxmin()

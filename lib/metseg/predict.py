@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metseg.data.images import checked_image
-from metseg.engines import PRECISIONS, Precision, native, open_engine
+from metseg.engines import Precision, native, open_engine
 from metseg.errors import MetsegError
 from metseg.hardware import cores
 from metseg.neighbours import neighbour_rows, stacked
@@ -22,6 +22,27 @@ from metseg.postprocess import Postprocessing, drop_minor, postprocess
 from metseg.preprocess import Preprocessing, network_input, preprocess_volume, restore, view_of
 
 ONNX_FILES: dict[Precision, str] = {"fp32": "model.onnx", "bf16": "model.onnx", "int8": "model.int8.onnx"}
+
+
+class _Quoted(BaseModel):
+    """What every answer says of the data that a network learned from."""
+
+    name: str
+    caution: str
+
+
+class _Description(BaseModel):
+    """What is needed of a `model.json`; an older one does not know the last two."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    data: _Quoted
+    preprocessing: Preprocessing
+    postprocessing: Postprocessing
+    flip_average: bool
+    min_volume_share: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
+    precision: Precision = "fp32"
 
 
 class Predictor:
@@ -56,22 +77,19 @@ class Predictor:
         for path in (Path(model_dir) / "model.onnx", description):
             _complain_if_missing(path)
         try:
-            self.description = json.loads(description.read_text(encoding="utf-8"))
-            self.name = self.description["name"]
-            self.postprocessing = Postprocessing(**self.description["postprocessing"])
-            self.flip_average = bool(self.description["flip_average"])
-            self.min_volume_share = float(self.description.get("min_volume_share", 0))
-            _ = [self.description["data"][text] for text in ("name", "caution")]  # quoted with every answer
-            self._preprocessing = Preprocessing(**self.description["preprocessing"])
-            wanted = self.description.get("precision", "fp32")  # what there was before it was said
-            if wanted not in PRECISIONS:
-                raise ValueError(f"precision {wanted!r}")
-            precision = native(wanted)
+            text = description.read_text(encoding="utf-8")
+            known = _Description.model_validate_json(text)
+            self.description = json.loads(text)
+            precision = native(known.precision)
             self.onnx = Path(model_dir) / ONNX_FILES[precision]
             self.sha256 = served_sha256({**self.description, "precision": precision})
-        except (ValueError, KeyError, TypeError, ValidationError) as error:
-            reason = " ".join(repr(error).split())  # pydantic's takes several lines
-            raise MetsegError(f"{description} is damaged ({reason:.80}); export the model again") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise MetsegError(
+                f"{description} is damaged ({_reason(error)}); export the model again"
+            ) from error
+        self.name, self._preprocessing = known.name, known.preprocessing
+        self.postprocessing = known.postprocessing
+        self.flip_average, self.min_volume_share = known.flip_average, known.min_volume_share
         _complain_if_missing(self.onnx)
         content = self.onnx.read_bytes()
         if hashlib.sha256(content).hexdigest() != self.sha256:
@@ -85,10 +103,11 @@ class Predictor:
         except Exception as error:  # each library has kinds of its own
             raise MetsegError(f"{self.onnx} is no model; export it again") from error
         size = self._preprocessing.image_size
-        if self._engine.input_shape != (size, size, self._preprocessing.channels):
+        said, taken = (size, size, self._preprocessing.channels), self._engine.input_shape
+        if said != taken:
             raise MetsegError(
-                f"{description} speaks of another network input than {self.onnx.name} takes; "
-                "export the model again"
+                f"{description} speaks of {_sides(said)} as network input, {self.onnx.name} takes "
+                f"{_sides(taken)}; export the model again"
             )
         self.library, self.precision = self._engine.library, self._engine.precision
         self._output, *self._gates = self._engine.outputs
@@ -229,6 +248,18 @@ def served_sha256(description: dict) -> str:
         TypeError: What it says is of another kind.
     """
     return (description["quantised"] if description.get("precision") == "int8" else description)["sha256"]
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        return f"{name}={first['input']!r:.30}: {first['msg']}" if name else first["msg"]
+    return " ".join(repr(error).split())[:80]
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))
 
 
 def _complain_if_missing(path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metseg.backend import keras
-from metseg.config import TrainConfig, train_config
+from metseg.config import TrainConfig, train_config, with_defaults
 from metseg.data.split import read_split
 from metseg.errors import MetsegError
 from metseg.files import read_json, shown, taking_apart
@@ -40,7 +40,7 @@ def trained_config(model_dir: Path) -> TrainConfig:
     path = Path(model_dir) / "manifest.json"
     manifest = read_json(path)
     with taking_apart(path):
-        values = dict(manifest["config"])
+        values = with_defaults(manifest["config"])
     try:
         return train_config(**values)
     except MetsegError as error:

@@ -61,7 +61,7 @@ class Exported(NamedTuple):
     @property
     def largest_change_of_a_patient(self) -> float:
         """In volume Dice, up or down, of whole volumes or slice by slice."""
-        return max(abs(self.dice_change.patient), abs(self.dice_change_single_slices.patient))
+        return max(abs(self.dice_change.largest), abs(self.dice_change_single_slices.largest))
 
 
 def precision_of(text: str | None) -> Precision | None:
@@ -166,8 +166,8 @@ def export_serving(
                 return _keep(draft, model_dir, done)
     raise MetsegError(
         f"{precision} changes the mean Dice of {shown(model_dir)}'s validation patients by "
-        f"{change.mean:+.4f}, slice by slice by {change_alone.mean:+.4f}, where {DICE_TOLERANCE} is allowed, "
-        f"and one patient's by {change.patient:+.4f} and {change_alone.patient:+.4f}, where "
+        f"{change.mean:+.5f}, slice by slice by {change_alone.mean:+.5f}, where {DICE_TOLERANCE} is allowed, "
+        f"and one patient's by {change.largest:+.5f} and {change_alone.largest:+.5f}, where "
         f"{PATIENT_TOLERANCE} is; the former files stay: export it in "
         + " or ".join(other for other in able if other != precision)
     )
