@@ -47,7 +47,7 @@ def test_parameters(tmp_path):
     del manifest["config"]["split_seed"]  # when one seed was for the split as well
     write_json(tmp_path / "manifest.json", {**manifest, "config": {**manifest["config"], "seed": 5}})
     assert (trained_config(tmp_path).seed, trained_config(tmp_path).split_seed) == (5, 5)
-    for changes in ({"loss": "of another time"}, {"of_another_time": 1}):
+    for changes in ({"loss": "of another time"}, {"model": "of another time"}, {"of_another_time": 1}):
         write_json(tmp_path / "manifest.json", {**manifest, "config": {**manifest["config"], **changes}})
         with pytest.raises(MetsegError, match=r"trained by another metseg .*; use revision abc123, or train"):
             trained_config(tmp_path)

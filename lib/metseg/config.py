@@ -168,7 +168,7 @@ class TrainConfig(BaseModel):
 
 def with_defaults(config: Mapping[str, object]) -> dict[str, object]:
     """Returns a recorded configuration with what it did not know yet: that was the default."""
-    known = TrainConfig(model=config["model"], data_dir="").model_dump(mode="json")
+    known = TrainConfig(model="unet", data_dir="").model_dump(mode="json")  # they are the same for all
     # There was one seed for both once.
     return {**known, "split_seed": config.get("seed", known["split_seed"]), **config}
 
