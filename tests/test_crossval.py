@@ -169,7 +169,7 @@ def test_folds_that_were_begun_otherwise_are_not_gone_on_with(tmp_path, monkeypa
         "run_folder": tmp_path / "cv",
         "notebooks": Path(__file__).parents[1] / "notebooks",
     }
-    with pytest.raises(MetsegError, match=r"other settings \(learning_rate 0.01 → 0.5\); set them as they were, or choose another"):
+    with pytest.raises(MetsegError, match=r"other settings \(learning_rate 0.01 → 0.5\); set them as they"):
         cross_validate("unet", {**own, "learning_rate": 0.5}, **options)
     others = str(write_scans(tmp_path / "others", patients=4))
     with pytest.raises(MetsegError, match="unet-1/unet began with other data; choose another run name"):
