@@ -1,6 +1,5 @@
 """The Predictor: without TensorFlow, on any size, and only on the file that was exported."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,7 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from tiny_runs import write_bright_model
+from tiny_runs import add_int8, change_description, write_bright_model
 from tiny_scans import finished_training
 
 from metseg.errors import MetsegError
@@ -50,11 +49,6 @@ def scan(slices: int, height: int, width: int, seed: int = 1) -> np.ndarray:
         disk = (y - height // 2 - z) ** 2 + (x - width // 3 - z) ** 2 <= (min(height, width) // 6) ** 2
         image[z][disk] += 100 + 10 * z
     return image
-
-
-def change_description(folder: Path, **changes) -> None:
-    path = folder / "model.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 # what it predicts
@@ -271,14 +265,6 @@ def test_precision_is_what_it_is_computed_in(copy, predictor, monkeypatch):
     np.testing.assert_array_equal(native.prob_map(image[1]), native.prob_map(image)[1])
 
 
-def add_int8(folder: Path) -> Path:
-    """Puts a network that sees nothing beside a model, as its int8 file, so that one can tell them apart."""
-    other = write_bright_model(folder / "blind", channels=(0.0, 0.0, 0.0)) / "model.onnx"
-    digest = hashlib.sha256(other.read_bytes()).hexdigest()
-    change_description(folder, precision="int8", quantised={"sha256": digest})
-    return other.rename(folder / "model.int8.onnx")
-
-
 def test_int8_has_a_file_of_its_own_and_float32_takes_its_place(copy, predictor, monkeypatch):
     add_int8(copy)
     image = np.full((32, 32, 3), 255, np.uint8)
@@ -291,26 +277,6 @@ def test_int8_has_a_file_of_its_own_and_float32_takes_its_place(copy, predictor,
     assert (elsewhere.precision, elsewhere.onnx.name) == ("fp32", "model.onnx")
     assert elsewhere.sha256 == predictor.sha256
     np.testing.assert_array_equal(elsewhere.prob_map(image), predictor.prob_map(image))
-
-
-def test_an_int8_file_that_is_missing_changed_or_not_described(copy, monkeypatch):
-    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: True)
-    onnx = add_int8(copy)
-    onnx.write_bytes(onnx.read_bytes()[:-1])
-    with pytest.raises(MetsegError, match=r"model\.int8\.onnx is not the file that model\.json describes"):
-        Predictor(copy)
-    onnx.unlink()
-    with pytest.raises(MetsegError, match=r"model\.int8\.onnx is missing"):
-        Predictor(copy)
-    change_description(copy, quantised=None)
-    with pytest.raises(MetsegError, match=r"model\.json is damaged"):
-        Predictor(copy)
-
-
-def test_an_unknown_precision_is_damage(copy):
-    change_description(copy, precision="fp7")
-    with pytest.raises(MetsegError, match=r"model\.json is damaged .*fp7.*; export the model again"):
-        Predictor(copy)
 
 
 # what the gates let pass
@@ -390,66 +356,6 @@ def test_gates_of_other_arrays(tmp_path, shape):
 def test_other_arrays_are_refused(predictor, image, says):
     with pytest.raises(MetsegError, match=says):
         predictor.prob_map(image)
-
-
-def test_a_changed_byte_is_found(copy):
-    content = bytearray((copy / "model.onnx").read_bytes())
-    content[len(content) // 2] ^= 1
-    (copy / "model.onnx").write_bytes(content)
-    with pytest.raises(MetsegError, match=r"model\.onnx is not the file that model\.json describes; export"):
-        Predictor(copy)
-
-
-@pytest.mark.parametrize("name", ["model.onnx", "model.json"])
-def test_a_missing_file_is_named(copy, name):
-    (copy / name).unlink()
-    with pytest.raises(MetsegError, match=f"{name} is missing"):
-        Predictor(copy)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda text: text[: len(text) // 2],
-        lambda text: "",
-        lambda text: "[]",
-        lambda text: text.replace('"threshold"', '"treshold"'),
-        lambda text: text.replace('"sha256"', '"md5"'),
-        lambda text: text.replace('"image_size": 32', '"image_size": "large"'),
-        lambda text: text.replace('"clip_limit"', '"clahe"'),
-        lambda text: text.replace('"threshold": 0.5', '"threshold": null'),
-        lambda text: text.replace('"threshold": 0.5', '"threshold": 1.0'),
-        lambda text: text.replace('"min_lesion_px": 0', '"min_lesion_px": -1'),
-        lambda text: text.replace('"flip_average"', '"flips"'),
-        lambda text: text.replace('"flip_average": false', '"flip_average": "false"').replace(
-            '"flip_average": true', '"flip_average": "true"'
-        ),
-        lambda text: text.replace('"name": ', '"name": [], "was": ', 1),
-        lambda text: text.rstrip().removesuffix("}") + ', "min_volume_share": 7}',
-        lambda text: text.rstrip().removesuffix("}") + ', "min_volume_share": NaN}',
-        lambda text: text.rstrip().removesuffix("}") + f', "min_volume_share": 1{"0" * 400}}}',
-        lambda text: "[" * 200_000,
-        lambda text: text.replace('"postprocessing"', '"threshold"'),  # as before there was more to it
-        lambda text: b"\xff\xfe\x00".decode("latin1") + text,
-    ],
-)
-def test_a_damaged_description_is_named(copy, damage):
-    path = copy / "model.json"
-    text = path.read_text(encoding="utf-8")
-    assert damage(text) != text
-    path.write_bytes(damage(text).encode("latin1", "replace"))
-    with pytest.raises(MetsegError, match=r"model\.json is damaged .*; export the model again"):
-        Predictor(copy)
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("of_input", [{"image_size": 48}, {"neighbours": 1}])
-def test_a_description_of_another_network_input_is_named(copy, monkeypatch, of_input, precision):
-    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: True)
-    settings = json.loads((copy / "model.json").read_text())["preprocessing"]
-    change_description(copy, preprocessing={**settings, **of_input}, precision=precision)
-    with pytest.raises(MetsegError, match=r"as network input, model\.onnx takes 32 × 32 × 3; export"):
-        Predictor(copy)
 
 
 # what it needs

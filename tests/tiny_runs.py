@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from metseg.data.images import CHANNELS
 from metseg.data.split import Split, write_split
-from metseg.files import write_json
+from metseg.files import read_json, write_json
 from metseg.metrics import evaluate_case
 
 SIZE = 32
@@ -157,3 +157,15 @@ def write_crossvalidated(run: Path) -> Path:
         write_fold(run, "attention_unet", fold, predictions)
         write_fold(run, "unet", fold, dict.fromkeys(predictions, MISSED))
     return run
+
+
+def change_description(folder: Path, **changes) -> None:
+    write_json(folder / "model.json", {**read_json(folder / "model.json"), **changes})
+
+
+def add_int8(folder: Path) -> Path:
+    """Puts a network that sees nothing beside a model, as its int8 file, so that one can tell them apart."""
+    other = write_bright_model(folder / "blind", channels=(0.0, 0.0, 0.0)) / "model.onnx"
+    digest = hashlib.sha256(other.read_bytes()).hexdigest()
+    change_description(folder, precision="int8", quantised={"sha256": digest})
+    return other.rename(folder / "model.int8.onnx")

@@ -9,7 +9,7 @@ from metseg.errors import MetsegError
 from metseg.files import shown
 from metseg.models.inspect import inference_model
 from metseg.predict import Predictor
-from metseg.preprocess import Preprocessing, network_input, restore, view_of
+from metseg.preprocess import network_input, restore, view_of
 from metseg.trained import load_network
 
 TOLERANCE = 1e-3  # of a probability; float32 in another order of sums gives some 1e-5
@@ -34,11 +34,10 @@ def check_agreement(model_dir: Path, images: Sequence[np.ndarray], *, exported: 
     network = inference_model(
         load_network(Path(model_dir) / "model.keras"), prune=predictor.description["prune"]
     )
-    config = Preprocessing(**predictor.description["preprocessing"])
     largest = 0.0
     for image in images:
-        prob_map = network.predict_on_batch(network_input(image[None], config))[0, ..., 0]
-        expected = restore(prob_map, image.shape[:2], view_of(image, config))
+        prob_map = network.predict_on_batch(network_input(image[None], predictor.preprocessing))[0, ..., 0]
+        expected = restore(prob_map, image.shape[:2], view_of(image, predictor.preprocessing))
         difference = np.abs(predictor.prob_map(image, flip_average=False) - expected)
         largest = max(largest, float(difference.max()))
     if largest > TOLERANCE:

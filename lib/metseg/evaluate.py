@@ -12,10 +12,11 @@ from metseg.data.cases import CaseFiles, load_case
 from metseg.data.provenance import provenance_of
 from metseg.data.split import read_split
 from metseg.errors import MetsegError
+from metseg.exported import served_sha256
 from metseg.files import make_folder, read_json, replacing, shown, write_json
 from metseg.hardware import cpu_name
 from metseg.metrics import evaluate_case
-from metseg.predict import Predictor, served_sha256
+from metseg.predict import Predictor
 
 
 def refuse_other_scans(folders: Iterable[Path], cases: Iterable[CaseFiles], data_dir: Path) -> None:

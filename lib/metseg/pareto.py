@@ -11,7 +11,7 @@ from metseg.data.cases import CaseFiles, load_case
 from metseg.engines import open_engine
 from metseg.errors import MetsegError
 from metseg.predict import Predictor
-from metseg.preprocess import Preprocessing, network_input
+from metseg.preprocess import network_input
 from metseg.tuning import dice_change, volume_dice
 
 
@@ -82,9 +82,8 @@ def _alternating(
     """Returns each network's seconds for one slice, round by round."""
     runs = {}
     for name, predictor in predictors.items():
-        config = Preprocessing(**predictor.description["preprocessing"])
         engine = open_engine(predictor.onnx.read_bytes(), predictor.precision)
-        runs[name] = engine, network_input(image, config)[len(image) // 2]
+        runs[name] = engine, network_input(image, predictor.preprocessing)[len(image) // 2]
     seconds = {name: [] for name in predictors}
     for _ in range(rounds):
         for name, (engine, small) in runs.items():

@@ -1,7 +1,5 @@
 """A scan in, a probability map and a mask out: no TensorFlow, no Keras."""
 
-import hashlib
-import json
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,38 +9,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metseg.data.images import checked_image
-from metseg.engines import Precision, native, open_engine
 from metseg.errors import MetsegError
+from metseg.exported import open_exported
 from metseg.hardware import cores
 from metseg.neighbours import neighbour_rows, stacked
-from metseg.postprocess import Postprocessing, drop_minor, postprocess
-from metseg.preprocess import Preprocessing, network_input, preprocess_volume, restore, view_of
-
-ONNX_FILES: dict[Precision, str] = {"fp32": "model.onnx", "bf16": "model.onnx", "int8": "model.int8.onnx"}
-
-
-class _Quoted(BaseModel):
-    """What every answer says of the data that a network learned from."""
-
-    name: str
-    caution: str
-
-
-class _Description(BaseModel):
-    """What is needed of a `model.json`; an older one does not know the last two."""
-
-    model_config = ConfigDict(strict=True)
-
-    name: str
-    data: _Quoted
-    preprocessing: Preprocessing
-    postprocessing: Postprocessing
-    flip_average: bool
-    min_volume_share: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
-    precision: Precision = "fp32"
+from metseg.postprocess import drop_minor, postprocess
+from metseg.preprocess import network_input, preprocess_volume, restore, view_of
 
 
 class Predictor:
@@ -55,6 +29,7 @@ class Predictor:
         library: What computes it.
         onnx: The file that runs: `model.int8.onnx` in int8, else `model.onnx`.
         sha256: Its hash.
+        preprocessing: Of the network input.
         postprocessing: How `mask` makes a mask of a probability map.
         flip_average: Whether `prob_map` averages a slice and its mirror image unless told.
         min_volume_share: Of a volume, `mask` drops lesions smaller than this share of the largest one.
@@ -62,7 +37,7 @@ class Predictor:
     """
 
     def __init__(self, model_dir: Path, *, threads: int | None = None):
-        """Loads the file that runs here, after its hash was found to be the one in `model.json`.
+        """Loads an exported model, see `open_exported`.
 
         Args:
             model_dir: Folder of an exported model.
@@ -71,44 +46,15 @@ class Predictor:
                 else it takes all of them, unless another call of this object is at work.
 
         Raises:
-            MetsegError: A file is missing, or is not the one that was exported.
+            MetsegError: A file is missing or damaged, or is not the one that was exported.
         """
-        description = Path(model_dir) / "model.json"
-        for path in (Path(model_dir) / "model.onnx", description):
-            _complain_if_missing(path)
-        try:
-            text = description.read_text(encoding="utf-8")
-            known = _Description.model_validate_json(text)
-            self.description = json.loads(text)
-            precision = native(known.precision)
-            self.onnx = Path(model_dir) / ONNX_FILES[precision]
-            self.sha256 = served_sha256({**self.description, "precision": precision})
-        except (ValueError, KeyError, TypeError) as error:
-            raise MetsegError(
-                f"{description} is damaged ({_reason(error)}); export the model again"
-            ) from error
-        self.name, self._preprocessing = known.name, known.preprocessing
-        self.postprocessing = known.postprocessing
-        self.flip_average, self.min_volume_share = known.flip_average, known.min_volume_share
-        _complain_if_missing(self.onnx)
-        content = self.onnx.read_bytes()
-        if hashlib.sha256(content).hexdigest() != self.sha256:
-            raise MetsegError(
-                f"{self.onnx} is not the file that {description.name} describes; export the model again"
-            )
-        self._threads = threads or cores()
+        found = open_exported(model_dir)
+        self.description, self.onnx, self.sha256 = found.description, found.onnx, found.sha256
+        self.name, self.preprocessing = found.known.name, found.known.preprocessing
+        self.postprocessing = found.known.postprocessing
+        self.flip_average, self.min_volume_share = found.known.flip_average, found.known.min_volume_share
+        self._threads, self._engine = threads or cores(), found.engine
         self._at_work, self._lock = 0, threading.Lock()
-        try:
-            self._engine = open_engine(content, precision)
-        except Exception as error:  # each library has kinds of its own
-            raise MetsegError(f"{self.onnx} is no model; export it again") from error
-        size = self._preprocessing.image_size
-        said, taken = (size, size, self._preprocessing.channels), self._engine.input_shape
-        if said != taken:
-            raise MetsegError(
-                f"{description} speaks of {_sides(said)} as network input, {self.onnx.name} takes "
-                f"{_sides(taken)}; export the model again"
-            )
         self.library, self.precision = self._engine.library, self._engine.precision
         self._output, *self._gates = self._engine.outputs
 
@@ -158,8 +104,8 @@ class Predictor:
         if len(image) == 0:
             raise MetsegError("the image has no slice; give one or more")
         checked_image(image[0], "the image")
-        view = view_of(image, self._preprocessing)
-        rows = neighbour_rows([len(image)], self._preprocessing.neighbours)
+        view = view_of(image, self.preprocessing)
+        rows = neighbour_rows([len(image)], self.preprocessing.neighbours)
 
         def segment(slices: np.ndarray, z: int, *, all_cores: bool = False) -> list[np.ndarray]:
             (small,) = stacked(slices, rows[z : z + 1])
@@ -175,11 +121,11 @@ class Predictor:
         with self._working() as alone:
             if min(self._threads, len(image)) == 1:
                 all_cores = alone and self._threads > 1
-                slices = preprocess_volume(image, self._preprocessing, view)
+                slices = preprocess_volume(image, self.preprocessing, view)
                 found = [segment(slices, z, all_cores=all_cores) for z in range(len(image))]
             else:
                 with ThreadPoolExecutor(self._threads) as pool:
-                    slices = preprocess_volume(image, self._preprocessing, view, over=pool.map)
+                    slices = preprocess_volume(image, self.preprocessing, view, over=pool.map)
                     found = list(pool.map(partial(segment, slices), range(len(image))))
         return [np.stack(each) for each in zip(*found, strict=True)]
 
@@ -197,8 +143,8 @@ class Predictor:
             return []
         volume = image if image.ndim == 4 else checked_image(image, "the image")[None]
         image = checked_image(volume[z], "the image")
-        view = view_of(volume, self._preprocessing)
-        small = network_input(volume, self._preprocessing)[z]
+        view = view_of(volume, self.preprocessing)
+        small = network_input(volume, self.preprocessing)[z]
         # On the network's own grid first: a coarse gate has no pixel just where a slice's margin ends.
         with self._working() as alone:
             found = self._engine.run(self._gates, small, all_cores=alone and self._threads > 1)
@@ -238,30 +184,3 @@ class Predictor:
         """Returns the mask that belongs to a `prob_map`."""
         mask = postprocess(prob_map, self.postprocessing)
         return drop_minor(mask, self.min_volume_share) if mask.ndim == 3 else mask
-
-
-def served_sha256(description: dict) -> str:
-    """Returns the hash of the file that a `model.json` serves where its precision is native.
-
-    Raises:
-        KeyError: It does not say.
-        TypeError: What it says is of another kind.
-    """
-    return (description["quantised"] if description.get("precision") == "int8" else description)["sha256"]
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        return f"{name}={first['input']!r:.30}: {first['msg']}" if name else first["msg"]
-    return " ".join(repr(error).split())[:80]
-
-
-def _sides(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape))
-
-
-def _complain_if_missing(path: Path) -> None:
-    if not path.is_file():
-        raise MetsegError(f"{path} is missing; train the model again or name another one")

@@ -79,8 +79,8 @@ def check_releasable(model_dir: Path, *, out_of_fold: dict | None = None) -> Rel
             scores of a cross-validation, has another file than it describes, or one too large to be part of
             a repository.
     """
+    from metseg.exported import ONNX_FILES, served_sha256
     from metseg.model_card import model_card
-    from metseg.predict import ONNX_FILES, served_sha256
 
     model_dir = Path(model_dir)
     description, manifest = (read_json(model_dir / name) for name in ("model.json", "manifest.json"))
@@ -103,7 +103,7 @@ def check_releasable(model_dir: Path, *, out_of_fold: dict | None = None) -> Rel
 
 def release(model: Releasable, folder: Path) -> Path:
     """Copies a model to the released ones, in place of one of the same name; returns its folder there."""
-    from metseg.predict import ONNX_FILES
+    from metseg.exported import ONNX_FILES
 
     target = Path(folder) / model.description["name"]
     # The description last: while it does not fit the network, the Predictor refuses the pair.

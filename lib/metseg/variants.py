@@ -19,9 +19,10 @@ from metseg.data.split import read_split
 from metseg.engines import PRECISIONS, Precision
 from metseg.errors import MetsegError
 from metseg.export import export_onnx
+from metseg.exported import ONNX_FILES
 from metseg.files import read_json, replacing, shown, sole_writer, write_json
 from metseg.hardware import multiplies
-from metseg.predict import ONNX_FILES, Predictor
+from metseg.predict import Predictor
 from metseg.preprocess import Preprocessing
 from metseg.quantise import calibration_slices, quantise
 from metseg.trained import trained_config
