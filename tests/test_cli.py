@@ -472,7 +472,16 @@ def test_predict_below_a_file(refused, model, tmp_path):
         tifffile.imwrite(tmp_path / "in" / name, grey(8, 8), photometric="rgb")
     (tmp_path / "a_file").touch()
     line = refused("predict", "--model", model, "--input", "in", "--output", "a_file/out")
-    assert "cannot write a_file/out/a_mask.tif" in line
+    assert "a_file/out" in line
+
+
+def test_predict_takes_strangers_one_by_one_unless_told(metseg, model, tmp_path):
+    (tmp_path / "in").mkdir()
+    for n in (1, 2, 3):
+        tifffile.imwrite(tmp_path / "in" / f"image_{n}.tif", grey(8, 8), photometric="rgb")
+    call = ("predict", "--model", model, "--input", "in", "--output", "out")
+    assert "3 files: 3 single slices" in metseg(*call)[1].splitlines()
+    assert "3 files: 1 scan of 3 slices" in metseg(*call, "--volume")[1].splitlines()
 
 
 # ---- evaluate and compare ----
@@ -639,8 +648,23 @@ def test_ablation(metseg, refused, trained, tmp_path):
 def test_check_data_good(metseg, scans):
     status, out, err = metseg("check-data", "scans")
     assert (status, err) == (0, "")
-    assert out.startswith("own scans: 3 patients, 3 scans, 6 slices, 3 with lesion.")
+    read, counted = out.splitlines()[:2]
+    assert read == "12 files: 3 scans of 2 slices; 3 patients, told by date"
+    assert counted.startswith("own scans: 3 patients, 3 scans, 6 slices, 3 with lesion.")
     assert out.endswith("\nno errors\n")
+
+
+def test_check_data_shows_who_is_who_and_begins_a_table(metseg, scans):
+    pattern = ["--patient-pattern", r"TEST_0*(?P<patient>[0-9]+)_(?P<visit>.+)"]
+    status, out, err = metseg("check-data", "scans", *pattern, "--write-patients")
+    assert (status, err) == (0, "")
+    assert [line.split() for line in out.splitlines() if "pattern" in line][1] == [
+        "1", "TEST_0001_20000101", "20000101", "pattern",
+    ]  # fmt: skip
+    table = (scans / "patients.csv").read_text().splitlines()
+    assert table[:2] == ["case_id,patient_id,visit", "TEST_0001_20000101,1,20000101"]
+    assert "told by patients.csv" in metseg("check-data", "scans")[1].splitlines()[0]
+    assert metseg("check-data", "scans", "--write-patients")[0] == 2
 
 
 def test_check_data_damaged(metseg, scans):

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from metseg.errors import MetsegError
-from metseg.segment import segmentable, write_mask
+from metseg.segment import how_read, segmentable, write_mask
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -24,12 +24,36 @@ def test_one_image(tmp_path):
     ]
 
 
+def scans_of(source: Path, **options) -> list[list[str]]:
+    scans = segmentable(source, Path("out"), **options)
+    return sorted([image.relative_to(source).as_posix() for image, _ in scan] for scan in scans)
+
+
 def test_slices_of_one_scan_come_together_in_order(tmp_path):
-    source = touch(tmp_path, "a/p_10.tif", "a/p_9.png", "b/p_1.tif", "q_1.tif", "x.tif")
-    scans = segmentable(source, Path("out"))
-    assert sorted([image.relative_to(source).as_posix() for image, _ in scan] for scan in scans) == [
-        ["a/p_9.png", "a/p_10.tif"], ["b/p_1.tif"], ["q_1.tif"], ["x.tif"],
+    source = touch(tmp_path, "p/p_10.tif", "p/p_9.png", "TCGA_CS_4941_2.tif", "TCGA_CS_4941_10.tif", "x.tif")
+    assert scans_of(source) == [
+        ["TCGA_CS_4941_2.tif", "TCGA_CS_4941_10.tif"], ["p/p_9.png", "p/p_10.tif"], ["x.tif"],
     ]  # fmt: skip
+    assert how_read(segmentable(source, Path("out"))) == "5 files: 2 scans of 2 slices, 1 single slice"
+    # The folder that is named may be the scan's own.
+    assert scans_of(source / "p") == [["p_9.png", "p_10.tif"]]
+
+
+def test_strangers_are_single_slices_unless_told(tmp_path, monkeypatch):
+    names = [f"image_{n}.png" for n in range(1, 7)]
+    touch(tmp_path / "strangers", *names)
+    assert scans_of(tmp_path / "strangers") == [[name] for name in names]
+    assert scans_of(tmp_path / "strangers", volumes=True) == [names]
+    assert scans_of(tmp_path) == [[f"strangers/{name}"] for name in names]
+    assert how_read(segmentable(tmp_path, Path("out"))) == "6 files: 6 single slices"
+    assert how_read(segmentable(tmp_path, Path("out"), volumes=True)) == "6 files: 1 scan of 6 slices"
+    monkeypatch.chdir(tmp_path / "strangers")
+    assert scans_of(Path(".")) == [[name] for name in names]
+
+
+def test_masks_in_a_folder_of_their_own_are_left_alone(tmp_path):
+    touch(tmp_path, "images/P1_1.png", "masks/P1_1.png")
+    assert scans_of(tmp_path) == [["images/P1_1.png"]]
 
 
 def test_a_tree_is_mirrored_and_its_masks_are_left_alone(tmp_path):

@@ -185,6 +185,23 @@ def test_the_split_follows_the_data(scans, cache_dir, tmp_path):
 
 
 @pytest.mark.parametrize("folds", [0, 3])
+def test_people_whose_names_leave_it_open_are_refused_until_a_table_says_so(cache_dir, tmp_path):
+    scans = write_scans(tmp_path / "scans")
+    for path in sorted(scans.glob("TEST_*")):
+        number = int(path.name[5:9])
+        for each in sorted(path.iterdir()):
+            each.rename(each.with_name(each.name.replace(path.name, f"P{number // 2}_{'ab'[number % 2]}")))
+        path.rename(path.with_name(f"P{number // 2}_{'ab'[number % 2]}"))
+    config = tiny_config(scans)
+    with pytest.raises(MetsegError, match="P1_a and P1_b.*patients.csv"):
+        prepare_data(config, cache_dir=cache_dir)
+    names = [path.name for path in scans.iterdir()]
+    rows = [f"{name},{name.partition('_')[0]}" for name in names]
+    (scans / "patients.csv").write_text("\n".join(["case_id,patient_id", *rows]))
+    split = prepare_data(config, cache_dir=cache_dir).split
+    assert sorted(split.train + split.validation + split.test) == ["P0", "P1", "P2", "P3"]
+
+
 def test_another_seed_trains_on_the_same_patients(scans, cache_dir, folds):
     def split(**changes):
         return prepare_data(tiny_config(scans, folds=folds, **changes), cache_dir=cache_dir).split

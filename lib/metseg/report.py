@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from metseg.compare import DEFINITIONS, combine_cases, compare_models, predict_nothing_score
-from metseg.data.cases import patient_of
 from metseg.errors import MetsegError
 from metseg.files import read_json, replacing, shown, taking_apart, write_json
 from metseg.plots.results import plot_dice_by_size, plot_paired, plot_patient_dice, plot_summary
@@ -159,18 +158,19 @@ def read_examples(comparison: Comparison, model: str) -> dict[str, Example]:
                 raise MetsegError(
                     f"{shown(path)} is missing or damaged; call: metseg export {where}"
                 ) from error
-        return _places(ChainMap(*opened), ranked)
+        per_patient, _ = _joined(comparison.folders[model])
+        return _places(ChainMap(*opened), ranked, per_patient.groupby("patient_id").case_id.agg(sorted))
 
 
-def _places(arrays: Mapping[str, np.ndarray], ranked: pd.Series) -> dict[str, Example]:
-    cases = {name.rpartition("/")[0] for name in arrays}
+def _places(
+    arrays: Mapping[str, np.ndarray], ranked: pd.Series, cases: Mapping[str, list[str]]
+) -> dict[str, Example]:
     places = {"worst": 0, "median": len(ranked) // 2, "best": len(ranked) - 1}
     examples = {}
     for place, k in places.items():
         patient = ranked.index[k]
         # Of a patient's scans the one whose slice holds most lesion.
-        own = sorted(case for case in cases if patient_of(case) == patient)
-        case = max(own, key=lambda case: arrays[f"{case}/mask_ref"].sum())
+        case = max(cases[patient], key=lambda case: arrays[f"{case}/mask_ref"].sum())
         title = f"{place}: {patient}\nvolume Dice {ranked.iloc[k]:.2f}"
         examples[title] = tuple(arrays[f"{case}/{part}"] for part in ("image", "mask_ref", "mask_pred"))
     return examples

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from metseg.data.cases import slice_of
+from metseg.data.cases import count_scans
 from metseg.data.images import IMAGE_SUFFIXES
+from metseg.data.layouts import place_of
 from metseg.encode import mask_tiff
 from metseg.errors import MetsegError
 from metseg.files import files_below, replacing
@@ -16,17 +17,20 @@ _SOFTWARE = "metseg predict"  # the TIFF tag by which a mask of ours is told fro
 Pairs = list[tuple[Path, Path]]
 
 
-def segmentable(source: Path, output: Path) -> list[Pairs]:
+def segmentable(source: Path, output: Path, *, volumes: bool = False) -> list[Pairs]:
     """Lists the images to segment, scan by scan, and where each mask goes.
 
     Args:
-        source: An image, or a folder whose tree is mirrored; its masks (`…_mask.*`) and hidden files are
-            left alone.
+        source: An image, or a folder whose tree is mirrored; its masks (`…_mask.*`, or in a folder of
+            masks) and hidden files are left alone.
         output: Folder for the masks.
+        volumes: Whether images named `<name>_<n>` in one folder are one person's scan. Else they are only in
+            a folder of that name, or where the name is one that a public data set gives to a scan: six
+            files `image_1` to `image_6` may be six people.
 
     Returns:
-        For each scan [(image, its mask's path below `output`)] in slice order. Images named
-        `<case>_<slice>` in one folder are a scan; any other image is one by itself.
+        For each scan [(image, its mask's path below `output`)] in slice order; any other image is one by
+        itself.
 
     Raises:
         MetsegError: There is nothing to segment, two masks would have one name, or a file that metseg did
@@ -36,7 +40,7 @@ def segmentable(source: Path, output: Path) -> list[Pairs]:
     if source.is_file():
         images, home = [source], source.parent
     elif source.is_dir():
-        images, home = [path for path in files_below(source) if _is_image(path)], source
+        images, home = [path for path in files_below(source) if _is_image(path, source)], source
     else:
         raise MetsegError(f"{source} does not exist; give an image or a folder of images")
     if not images:
@@ -48,15 +52,25 @@ def segmentable(source: Path, output: Path) -> list[Pairs]:
     for target in targets:
         if target.exists() and not _is_ours(target):
             raise MetsegError(f"{target} lies there already and may be a reference; choose another output")
-    scans: dict[tuple, list] = defaultdict(list)
+    scans: dict[object, list] = defaultdict(list)
     for image, target in zip(images, targets, strict=True):
-        case_id, number = slice_of(image) or (image.name, 0)
-        scans[image.parent, case_id].append((number, image, target))
+        place = place_of(image, home.absolute().parent)  # the folder that was named may be the scan's own
+        together = place.numbered and place.slice_index is not None and (volumes or place.is_of_volume)
+        scan = (image.parent, place.case_id) if together else image
+        scans[scan].append((place.slice_index if together else 0, image, target))
     return [[pair[1:] for pair in sorted(scan)] for scan in scans.values()]
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.stem.lower().endswith("_mask")
+def how_read(scans: list[Pairs]) -> str:
+    """Returns in words how files were read: "36 files: 1 scan of 36 slices"."""
+    files = sum(map(len, scans))
+    several, single = [len(scan) for scan in scans if len(scan) > 1], [1 for scan in scans if len(scan) == 1]
+    parts = [count_scans(lengths) for lengths in (several, single) if lengths]
+    return f"{files} file{'s' * (files != 1)}: {', '.join(parts)}"
+
+
+def _is_image(path: Path, folder: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not place_of(path, folder).is_mask
 
 
 def _is_ours(path: Path) -> bool:

@@ -15,7 +15,7 @@ from metseg.batches import EpochBatches, epoch_rows
 from metseg.checkpoint import Checkpoint
 from metseg.config import TrainConfig, complain_if_begun_otherwise
 from metseg.data.cache import SliceCache, open_cache
-from metseg.data.cases import find_cases
+from metseg.data.cases import doubtful, find_cases
 from metseg.data.split import Split, kfold_by_patient, read_split, split_by_patient, write_split
 from metseg.devices import data_parallel, shared_out
 from metseg.errors import MetsegError
@@ -48,9 +48,13 @@ def prepare_data(config: TrainConfig, *, cache_dir: Path) -> Dataset:
         cache_dir: Folder of the caches.
 
     Raises:
-        MetsegError: There are no scans, one cannot be read, or there are too few patients for the split.
+        MetsegError: There are no scans, one cannot be read, names leave open who is who, or there are too
+            few patients for the split.
     """
-    cache = open_cache(find_cases(Path(config.data_dir)), config.preprocessing, folder=cache_dir)
+    cases = find_cases(Path(config.data_dir))
+    if doubts := doubtful(cases):
+        raise MetsegError(doubts[0])
+    cache = open_cache(cases, config.preprocessing, folder=cache_dir)
     shared = {
         "fingerprint": cache.fingerprint,
         "validation_fraction": config.validation_fraction,

@@ -267,3 +267,14 @@ def test_more_cases_than_are_read_at_once_keep_their_order(tmp_path, write_slice
     opened = open_cache(find_cases(tmp_path / "scans"), config, folder=tmp_path / "cache")
     assert opened.slices.patient_id.tolist() == [f"P{k:02}" for k in range(35)]
     assert all((opened.images[k] == noise(k, (16, 16))).all() for k in range(35))
+
+
+def test_another_table_of_who_is_who_meets_no_old_cache(tmp_path, write_set):
+    folder = write_set(tmp_path / "scans")
+    table = folder / "patients.csv"
+    for names in (("anna", "bob"), ("anna", "anna")):
+        cases = ("TCGA_CS_0001_19990101", "TCGA_CS_0002_19990102")
+        lines = [f"{case},{name}" for case, name in zip(cases, names, strict=True)]
+        table.write_text("\n".join(["case_id,patient_id", *lines]))
+        opened = open_cache(find_cases(folder), CONFIG, folder=tmp_path / "cache")
+        assert set(opened.slices.patient_id) == set(names)

@@ -3,8 +3,18 @@
 import numpy as np
 import pytest
 from complaints import complaint, tiff
+from PIL import Image
 
-from metseg.data.cases import CaseFiles, SliceFiles, find_cases, list_cases, load_case, patient_of
+from metseg.data.cases import (
+    CaseFiles,
+    SliceFiles,
+    count_scans,
+    doubtful,
+    find_cases,
+    how_read,
+    list_cases,
+    load_case,
+)
 
 CASE = "TCGA_CS_0001_19990101"
 
@@ -52,20 +62,6 @@ def test_upper_case_suffixes_are_read(tmp_path, noise, square):
     assert load_case(case).mask.sum() == 9
 
 
-@pytest.mark.parametrize(
-    ("case_id", "patient_id"),
-    [
-        ("TCGA_CS_4941_19960909", "TCGA_CS_4941"),
-        ("TCGA_CS_4941_19960909_2", "TCGA_CS_4941_19960909_2"),  # the date stands last
-        ("patient7", "patient7"),
-        ("patient_1234567", "patient_1234567"),  # seven digits are no date
-        ("_19960909", ""),
-    ],
-)
-def test_patient_of_cuts_the_date_of_the_scan(case_id, patient_id):
-    assert patient_of(case_id) == patient_id
-
-
 def test_a_missing_and_an_empty_folder_are_told_apart(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
@@ -104,6 +100,113 @@ def test_half_a_pair_is_listed_but_not_found(tmp_path, write_set, gone, sentence
     assert sentence in complaint(load_case, case)
     assert (case.slices[1].mask is None) == ("mask" in gone)
     assert (case.slices[1].image is None) == ("mask" not in gone)
+
+
+# What lies in a folder
+
+
+def write_png(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def test_masks_in_a_folder_of_their_own(tmp_path, write_slice, noise, square):
+    for n in (1, 2):
+        write_slice(tmp_path / "images", f"P1_{n}", noise(n))
+        tiff(tmp_path / f"P1_{n}.tif", square(n).astype(np.uint8) * 255)
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        (tmp_path / f"P1_{n}.tif").rename(tmp_path / "masks" / f"P1_{n}.tif")
+    (case,) = find_cases(tmp_path)
+    assert load_case(case).mask.sum(axis=(1, 2)).tolist() == [1, 4]
+
+
+def test_a_set_of_png_files(tmp_path, noise, square):
+    for n in (1, 2):
+        write_png(tmp_path / f"P1_{n}.png", noise(n))
+        write_png(tmp_path / f"P1_{n}_mask.png", square(n).astype(np.uint8) * 255)
+    (case,) = find_cases(tmp_path)
+    loaded = load_case(case)
+    assert (loaded.image[1] == noise(2)).all() and loaded.mask.sum() == 5
+
+
+def test_pictures_beside_tiff_slices_are_previews(tmp_path, write_set, noise):
+    write_set(tmp_path)
+    write_png(tmp_path / CASE / f"{CASE}_1.png", noise(9))
+    assert find_cases(tmp_path)[0].slices[0].image.suffix == ".tif"
+
+
+def test_scans_of_a_person_lie_in_folders_of_visits(tmp_path, write_slice, noise, square):
+    for visit in ("visit0", "visit1"):
+        for person in ("Patient1", "Patient2"):
+            write_slice(tmp_path / person / visit, "slice_1", noise(1), square(1))
+    assert [(c.case_id, c.patient_id, c.visit) for c in find_cases(tmp_path)] == [
+        ("Patient1_visit0", "Patient1", "visit0"),
+        ("Patient1_visit1", "Patient1", "visit1"),
+        ("Patient2_visit0", "Patient2", "visit0"),
+        ("Patient2_visit1", "Patient2", "visit1"),
+    ]
+
+
+def test_dated_slices_are_scans_of_a_slice_each(tmp_path, write_slice, noise, square):
+    for day in range(1, 4):
+        write_slice(tmp_path, f"H_2001010{day}", noise(day), square(day))
+    cases = find_cases(tmp_path)
+    assert [(case.case_id, case.patient_id, len(case.slices)) for case in cases] == [
+        (f"H_2001010{day}", "H", 1) for day in range(1, 4)
+    ]
+
+
+def test_a_number_that_is_no_slice_is_refused(tmp_path, write_slice, noise, square):
+    path = write_slice(tmp_path, "SCAN1_179049373636438705059720603111", noise(1), square(1))
+    assert str(path) in complaint(list_cases, tmp_path)
+
+
+def test_a_folder_without_scans_says_what_lies_there(tmp_path):
+    for name in ("a.nii.gz", "b.gz", "c.txt"):
+        (tmp_path / name).touch()
+    assert "2 files of .gz" in complaint(list_cases, tmp_path)
+
+
+# Who is who
+
+
+def test_a_table_overrides_the_names(tmp_path, write_slice, noise, square):
+    for n in (1, 2, 3):
+        write_slice(tmp_path, f"image_{n}", noise(n), square(n))
+    assert [len(case.slices) for case in find_cases(tmp_path)] == [3]
+    # By the table they are a person's only slice each, and no scan.
+    (tmp_path / "patients.csv").write_text("case_id,patient_id\nimage_1,anna\nimage_2,bob\nimage_3,anna\n")
+    cases = find_cases(tmp_path)
+    assert [(case.case_id, case.patient_id) for case in cases] == [
+        ("image_1", "anna"), ("image_2", "bob"), ("image_3", "anna"),
+    ]  # fmt: skip
+    assert doubtful(cases) == []
+
+
+def test_a_table_of_another_set_is_refused(tmp_path, write_set):
+    write_set(tmp_path)
+    (tmp_path / "patients.csv").write_text("case_id,patient_id\nTCGA_CS_0001_1999010,anna\n")
+    text = complaint(list_cases, tmp_path)
+    assert "patients.csv" in text and "TCGA_CS_0001_1999010," in text and CASE in text
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "patients.csv").touch()
+    assert str(tmp_path / "more" / "patients.csv") in complaint(list_cases, tmp_path)
+
+
+def test_people_in_one_folder_of_several_are_doubted(tmp_path, write_slice, noise, square):
+    for home, case_id in (("Patient1", "A"), ("Patient1", "B"), ("Patient2", "C")):
+        write_slice(tmp_path / home, f"{case_id}_1", noise(1), square(1))
+    (text,) = doubtful(find_cases(tmp_path))
+    assert "A and B" in text and "Patient1" in text
+
+
+def test_how_files_were_read_is_said(tmp_path, write_set):
+    assert how_read(find_cases(write_set(tmp_path))) == (
+        "10 files: 2 scans of 2 to 3 slices; 2 patients, told by TCGA"
+    )
+    assert count_scans([36]) == "1 scan of 36 slices"
+    assert count_scans([1]) == "1 single slice"
+    assert count_scans([1, 1, 1]) == "3 single slices"
 
 
 # Good files

@@ -7,7 +7,7 @@ import typer
 
 from metseg.cli.app import Model, OutputDir, app, named_model, progress_bars
 from metseg.errors import MetsegError
-from metseg.files import shown
+from metseg.files import make_folder, shown
 
 
 @app.command()
@@ -15,16 +15,21 @@ def predict(
     model: Model,
     input: Annotated[Path, typer.Option(help="An image, or a folder of images.")],
     output: Annotated[Path, typer.Option(help="Folder for the masks.")] = Path("predictions"),
+    volume: Annotated[
+        bool, typer.Option("--volume", help="Images <name>_1, <name>_2 … of one folder are one scan.")
+    ] = False,
     output_dir: OutputDir = None,
 ) -> None:
     """Segment scans: write <stem>_mask.tif, 0 and 255, at each image's own size."""
     from metseg.data.images import read_image
     from metseg.predict import Predictor
-    from metseg.segment import segmentable, write_mask
+    from metseg.segment import how_read, segmentable, write_mask
 
-    scans = segmentable(input, output)
+    scans = segmentable(input, output, volumes=volume)
     folder = named_model(model, output_dir)
     predictor = Predictor(folder)
+    make_folder(output)  # before the work, not after
+    print(how_read(scans))
     failed, written = [], 0
     with progress_bars() as bars:
         for scan in bars.track(scans, description="Segmenting"):
@@ -45,17 +50,40 @@ def predict(
 
 
 @app.command("check-data")
-def check_data(data_dir: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of scans.")]) -> None:
-    """Report everything that is wrong with a data set; exit 1 if a run could not trust it."""
+def check_data(
+    data_dir: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of scans.")],
+    patient_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="Regular expression for scans' names, such as '(?P<patient>P[0-9]+)v(?P<visit>[0-9])'."
+        ),
+    ] = None,
+    write_patients: Annotated[
+        bool, typer.Option("--write-patients", help="Write DIR/patients.csv, which all commands follow.")
+    ] = False,
+) -> None:
+    """Report everything that is wrong with a data set, and who is who; exit 1 if a run could not trust it."""
     from metseg.data.check import check_data as check
+    from metseg.data.patients import TABLE, write_table
 
     with progress_bars() as bars:
         bar = bars.add_task("Checking", total=None)
-        report = check(data_dir, on_case=lambda k, n: bars.update(bar, completed=k, total=n))
+        report = check(
+            data_dir,
+            pattern=patient_pattern,
+            on_case=lambda k, n: bars.update(bar, completed=k, total=n),
+        )
+    print(report.how_read)
     print(report.summary)
+    print(report.people.to_string(index=False))
     for kind, texts in (("error", report.errors), ("note", report.notes)):
         for text in texts:
             print(f"{kind}: {text}")
+    if write_patients:
+        write_table(report.cases, data_dir / TABLE)
+        print(f"who is who: {shown(data_dir / TABLE)}; correct it where it is wrong")
+    elif patient_pattern:
+        print(f"no other command knows this pattern: --write-patients keeps what it tells in {TABLE}")
     if report.errors:
         print(f"{len(report.errors)} errors: mend them before you train")
         raise typer.Exit(1)

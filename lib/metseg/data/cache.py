@@ -121,6 +121,8 @@ def _key(cases: list[CaseFiles], config: Preprocessing) -> str:
     parameters = config.model_dump_json(exclude={"neighbours"})
     digest = hashlib.sha256(f"{CACHE_VERSION} {parameters}".encode())
     real = functools.cache(os.path.realpath)  # looks at every part of a path: once a folder, not once a file
+    for case in cases:  # what the cache says of them
+        digest.update(f"{case.case_id}|{case.patient_id}|{len(case.slices)}\n".encode())
     for path in _paths(cases):
         folder, name = os.path.split(path)
         stat = os.stat(path)  # of what a link leads to

@@ -1,19 +1,18 @@
 """Scans and masks on disk, in the layout of the Kaggle LGG set, become cases."""
 
-import os
-import re
-from collections import defaultdict
+import difflib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from metseg.data.images import TIFF_SUFFIXES, checked_image, read_mask, read_pixels
+from metseg.data.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, checked_image, read_mask, read_pixels
+from metseg.data.layouts import MAX_SLICE, Place, people_folders, place_of
+from metseg.data.patients import TABLE, Identity, by_pattern, doubtful_people, read_patients
 from metseg.errors import MetsegError
 from metseg.files import files_below
-
-_SLICE_NAME = re.compile(r"(?P<case>.+)_(?P<slice>\d+)(?P<mask>_mask)?", re.IGNORECASE)
-_SCAN_DATE = re.compile(r"_(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +26,22 @@ class SliceFiles:
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """One scan's files in slice order."""
+    """One scan's files in slice order.
+
+    Attributes:
+        case_id: The scan.
+        patient_id: The person.
+        visit: Which of the person's scans; None where nothing tells.
+        told_by: What told the person, see `Identity`.
+        folders: The folders that it lies in below the data set's, without those that group people.
+    """
 
     case_id: str
     patient_id: str
     slices: tuple[SliceFiles, ...]
+    visit: str | None = None
+    told_by: str = "name"
+    folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,56 +65,101 @@ class Case:
     case_id: str
 
 
-def patient_of(case_id: str) -> str:
-    """Returns the person of a scan: `TCGA_CS_4941_19960909` is a scan of `TCGA_CS_4941`."""
-    return _SCAN_DATE.sub("", case_id)
+def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
+    """Lists the scans below a folder, complete or not.
 
+    Slices are `<scan>_<slice>.*` with `<scan>_<slice>_mask.*` beside them or in a folder of masks, TIFF or,
+    where there is no TIFF, PNG or JPEG. Who is who is told by the names (`metseg.data.patients`), or by a
+    `patients.csv` in the folder.
 
-def slice_of(path: Path) -> tuple[str, int] | None:
-    """Returns the scan and the number of a slice's file, `<case>_<slice>.*`, or None for another name."""
-    name = _SLICE_NAME.fullmatch(path.stem)
-    return None if name is None or name["mask"] else (name["case"], int(name["slice"]))
-
-
-def list_cases(folder: Path) -> list[CaseFiles]:
-    """Lists the scans below a folder, one folder per patient or all files in one, complete or not.
+    Args:
+        folder: The data set's.
+        pattern: Regular expression that tells a scan's person instead, see `by_pattern`.
 
     Raises:
-        MetsegError: The folder is missing, holds no slice, or holds one scan twice.
+        MetsegError: The folder is missing, holds no slice, or holds one scan twice; a slice's number is none;
+            `patients.csv` is wrong.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise MetsegError(f"{folder} is not a folder; give the one that holds the scans")
+    files = files_below(folder)
+    table, declared = _declared(files)
+    places = _slices_among(files, folder, declared)
     found: dict[str, dict[int, dict[str, Path]]] = defaultdict(lambda: defaultdict(dict))
-    home: dict[str, Path] = {}
-    for path in files_below(folder):
-        stem, suffix = os.path.splitext(path.name)
-        name = _SLICE_NAME.fullmatch(stem)
-        if suffix.lower() not in TIFF_SUFFIXES or name is None:
-            continue
-        case_id, lies_in = name["case"], path.parent
-        if home.setdefault(case_id, lies_in) != lies_in:
+    lies_in: dict[str, tuple[Path, Place]] = {}
+    for path, place in places.items():
+        if place.slice_index is None:
             raise MetsegError(
-                f"scan {case_id} lies in {home[case_id]} and in {lies_in}; name the folder of one copy"
+                f"{path} ends in a number that is no slice's (0 to {MAX_SLICE}); name the slices of a scan "
+                "<scan>_1, <scan>_2 and so on"
             )
-        kind = "mask" if name["mask"] else "image"
-        slices = found[case_id][int(name["slice"])]
+        first, other = lies_in.setdefault(place.case_id, (path, place))
+        if other.home != place.home:
+            raise MetsegError(
+                f"scan {place.case_id} lies in {first.parent} and in {path.parent}; name the folder of one "
+                "copy, or give each scan a name of its own"
+            )
+        kind = "mask" if place.is_mask else "image"
+        slices = found[place.case_id][place.slice_index]
         if kind in slices:
             raise MetsegError(f"{slices[kind]} and {path} are the same slice; remove one of them")
         slices[kind] = path
     if not found:
         raise MetsegError(
-            f"{folder} holds no scan; expected files such as <case>_1.tif and <case>_1_mask.tif "
-            "(see data/README.md)"
+            f"{folder} holds no scan{_what_lies_there(files)}; expected files such as <case>_1.tif and "
+            "<case>_1_mask.tif (see data/README.md)"
         )
+    if unknown := sorted(declared.keys() - found.keys()):
+        near = difflib.get_close_matches(unknown[0], found, n=1) or sorted(found)[:1]
+        raise MetsegError(
+            f"{table} names case {unknown[0]}, which is not among the scans (such as {near[0]}); correct it"
+        )
+    people = {case_id: place.who for case_id, (_, place) in lies_in.items()} | declared
+    if pattern is not None:
+        people = {case_id: by_pattern(case_id, pattern) for case_id in people}
     return [
         CaseFiles(
             case_id,
-            patient_of(case_id),
+            people[case_id].patient_id,
             tuple(SliceFiles(z, f.get("image"), f.get("mask")) for z, f in sorted(slices.items())),
+            visit=people[case_id].visit,
+            told_by=people[case_id].by,
+            folders=people_folders(lies_in[case_id][1].home),
         )
         for case_id, slices in sorted(found.items())
     ]
+
+
+def _slices_among(files: list[Path], folder: Path, declared: Mapping[str, Identity]) -> dict[Path, Place]:
+    """Returns the files that are slices; beside TIFF files, where they are previews, pictures are none."""
+    images: tuple[dict[Path, Place], dict[Path, Place]] = {}, {}
+    masks: tuple[dict[Path, Place], dict[Path, Place]] = {}, {}
+    for path in files:
+        suffix = path.suffix.lower()
+        if suffix not in IMAGE_SUFFIXES:
+            continue
+        place = place_of(path, folder, scans=declared)
+        # A name without a slice's number is a scan's only where a convention or the table says so.
+        known = place.who.by not in ("name", "sequence", "folder") or place.case_id in declared
+        if place.case_id and (place.numbered or known):
+            (masks if place.is_mask else images)[suffix not in TIFF_SUFFIXES][path] = place
+    chosen = (images[0] or images[1]) | (masks[0] or masks[1])
+    return {path: chosen[path] for path in files if path in chosen}
+
+
+def _what_lies_there(files: list[Path]) -> str:
+    """Returns what kinds of files there are, for who gave a folder of others."""
+    kinds = Counter(path.suffix.lower() or "no suffix" for path in files).most_common(3)
+    return f" (but {', '.join(f'{times} files of {kind}' for kind, times in kinds)})" if kinds else ""
+
+
+def _declared(files: list[Path]) -> tuple[Path | None, dict[str, Identity]]:
+    """Returns the `patients.csv` among the files, if there is one, and who it says is who."""
+    tables = [path for path in files if path.name == TABLE]
+    if len(tables) > 1:
+        raise MetsegError(f"{tables[0]} and {tables[1]} both say who is who; keep one of them")
+    return (tables[0], read_patients(tables[0])) if tables else (None, {})
 
 
 def find_cases(folder: Path) -> list[CaseFiles]:
@@ -118,6 +173,34 @@ def find_cases(folder: Path) -> list[CaseFiles]:
         for files in case.slices:
             complain_if_incomplete(files)
     return cases
+
+
+def doubtful(cases: Iterable[CaseFiles]) -> list[str]:
+    """Returns a sentence for each group of scans whose names leave open whether they are one person's."""
+    cases = list(cases)
+    people = {case.case_id: Identity(case.patient_id, case.visit, case.told_by) for case in cases}
+    return doubtful_people(people, {case.case_id: case.folders for case in cases})
+
+
+def how_read(cases: Iterable[CaseFiles]) -> str:
+    """Returns in words how files were read: "36 files: 1 scan of 18 slices, 1 patient (by TCGA)"."""
+    cases = list(cases)
+    files = sum((each.image is not None) + (each.mask is not None) for case in cases for each in case.slices)
+    told_by = Counter(case.told_by for case in cases)
+    patients = len({case.patient_id for case in cases})
+    told = ", ".join(name for name, _ in told_by.most_common())
+    scans = count_scans(len(case.slices) for case in cases)
+    return f"{files} files: {scans}; {patients} patient{'s' * (patients != 1)}, told by {told}"
+
+
+def count_scans(lengths: Iterable[int]) -> str:
+    """Returns in words how many scans of how many slices there are."""
+    lengths = sorted(lengths)
+    if set(lengths) == {1}:
+        return f"{len(lengths)} single slice{'s' * (len(lengths) != 1)}"
+    low, high = lengths[0], lengths[-1]
+    slices = f"{low} to {high} slices" if low < high else f"{high} slices"
+    return f"{len(lengths)} scan{'s' * (len(lengths) != 1)} of {slices}"
 
 
 def complain_if_incomplete(files: SliceFiles) -> None:

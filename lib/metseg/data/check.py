@@ -1,7 +1,6 @@
 """Everything that is wrong with a data set, at once."""
 
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from metseg.data.cases import CaseFiles, complain_if_incomplete, list_cases
-from metseg.data.images import CHANNELS, TIFF_SUFFIXES, checked_image, read_mask, read_pixels
+from metseg.data.cases import CaseFiles, complain_if_incomplete, doubtful, how_read, list_cases
+from metseg.data.images import CHANNELS, IMAGE_SUFFIXES, checked_image, read_mask, read_pixels
+from metseg.data.patients import spellings
 from metseg.data.provenance import Provenance, provenance_of
 from metseg.errors import MetsegError
 from metseg.files import files_below
+
+_TELLING_PX = 20  # a smaller mask may be the same in two people by chance
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,26 @@ class DataReport:
     """What `check_data` found.
 
     Attributes:
-        cases: One row a scan: case_id, patient_id, slices, tumour_slices, lesion_px, height, width,
-            spacing_mm, missing (channels that repeat FLAIR).
+        cases: One row a scan: case_id, patient_id, visit, told_by (what told the person), slices,
+            tumour_slices, lesion_px, height, width, spacing_mm, missing (channels that repeat FLAIR).
         findings: Errors first.
+        provenance: What the data set is.
+        how_read: How files became scans, in words.
     """
 
     cases: pd.DataFrame
     findings: tuple[Finding, ...]
     provenance: Provenance
+    how_read: str
+
+    @property
+    def people(self) -> pd.DataFrame:
+        """Who is who: one row a patient with the scans, their visits, and what told the person."""
+        told = self.cases.assign(visit=self.cases.visit.fillna("-"))
+        columns = {"case_id": "scans", "visit": "visits", "told_by": "told by"}
+        by_patient = told.groupby("patient_id", sort=True)[list(columns)]
+        people = by_patient.agg(lambda values: ", ".join(dict.fromkeys(values)))
+        return people.rename(columns=columns).reset_index()
 
     @property
     def summary(self) -> str:
@@ -59,32 +73,41 @@ class DataReport:
         return [finding.text for finding in self.findings if not finding.error]
 
 
-def check_data(folder: Path, *, on_case: Callable[[int, int], None] | None = None) -> DataReport:
+def check_data(
+    folder: Path, *, pattern: str | None = None, on_case: Callable[[int, int], None] | None = None
+) -> DataReport:
     """Reads every file of a data set and reports all that is wrong, not the first thing alone.
 
     Args:
         folder: Folder of scans.
+        pattern: Regular expression that tells who is who, see `patients.by_pattern`.
         on_case: Called with (finished, of) after each scan.
 
     Raises:
         MetsegError: There is no scan in the folder at all, or a scan lies in it twice.
     """
-    cases = list_cases(Path(folder))
+    cases = list_cases(Path(folder), pattern=pattern)
     findings: list[Finding] = []
-    contents: dict[bytes, list[tuple[str, Path]]] = defaultdict(list)
+    contents, masks = defaultdict(list), defaultdict(list)
     rows = []
     for k, case in enumerate(cases):
-        rows.append(_check_case(case, findings, contents))
+        rows.append(_check_case(case, findings, contents, masks))
         if on_case:
             on_case(k + 1, len(cases))
-    findings += _ignored_files(Path(folder), cases) + _same_content(contents) + _same_person(cases)
+    findings += _ignored_files(Path(folder), cases) + _same_content(contents) + _same_masks(masks)
+    findings += [Finding(True, text) for text in doubtful(cases)] + _spellings(cases)
     if not any(row["lesion_px"] for row in rows) and not any(finding.error for finding in findings):
         findings.append(Finding(True, "no mask marks a lesion; there is nothing to learn"))
     findings.sort(key=lambda finding: not finding.error)
-    return DataReport(pd.DataFrame(rows), tuple(findings), provenance_of(case.case_id for case in cases))
+    provenance = provenance_of(case.case_id for case in cases)
+    return DataReport(pd.DataFrame(rows), tuple(findings), provenance, how_read(cases))
 
 
-def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dict:
+# What is found in several places: hash of the content → [(patient, path)].
+Contents = dict[bytes, list[tuple[str, Path]]]
+
+
+def _check_case(case: CaseFiles, findings: list[Finding], contents: Contents, masks_of: Contents) -> dict:
     tumour_slices = lesion_px = masks = 0
     shapes, spacings, repeats = set(), [], []
     for files in case.slices:
@@ -108,7 +131,11 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dic
             )
         if files.mask is not None:
             try:
-                lesion = int(read_mask(files.mask, None if image is None else image.shape[:2]).sum())
+                mask = read_mask(files.mask, None if image is None else image.shape[:2])
+                lesion = int(mask.sum())
+                if lesion >= _TELLING_PX and lesion < mask.size:
+                    key = hashlib.sha256(repr(mask.shape).encode() + np.packbits(mask).tobytes()).digest()
+                    masks_of[key].append((case.patient_id, files.mask))
                 lesion_px += lesion
                 tumour_slices += lesion > 0
                 masks += 1
@@ -142,6 +169,8 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dic
     return {
         "case_id": case.case_id,
         "patient_id": case.patient_id,
+        "visit": case.visit,
+        "told_by": case.told_by,
         "slices": len(case.slices),
         "tumour_slices": tumour_slices,
         "lesion_px": lesion_px,
@@ -154,15 +183,18 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dic
 
 def _ignored_files(folder: Path, cases: list[CaseFiles]) -> list[Finding]:
     known = {path for case in cases for files in case.slices for path in (files.image, files.mask)}
-    tiffs = {path for path in files_below(folder) if path.suffix.lower() in TIFF_SUFFIXES}
-    ignored = sorted(tiffs - known)
+    images = {path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES}
+    ignored = sorted(images - known)
     if not ignored:
         return []
-    text = f"{len(ignored)} TIFF files are not named <case>_<slice>.tif and are ignored, such as {ignored[0]}"
+    text = (
+        f"{len(ignored)} image files are ignored, such as {ignored[0]}: their names are not <scan>_<slice>, "
+        "or they are pictures beside TIFF slices"
+    )
     return [Finding(False, text)]
 
 
-def _same_content(contents: dict[bytes, list[tuple[str, Path]]]) -> list[Finding]:
+def _same_content(contents: Contents) -> list[Finding]:
     findings = []
     for copies in contents.values():
         patients = sorted({patient for patient, _ in copies})
@@ -175,13 +207,25 @@ def _same_content(contents: dict[bytes, list[tuple[str, Path]]]) -> list[Finding
     return findings
 
 
-def _same_person(cases: list[CaseFiles]) -> list[Finding]:
-    spellings: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    for case in cases:
-        # Runs of letters and of digits: CS_4941 and cs4941 are one, site1_11 and site11_1 are two.
-        spellings[tuple(re.findall(r"[^\W\d_]+|\d+", case.patient_id.lower()))].add(case.patient_id)
+def _same_masks(masks: Contents) -> list[Finding]:
+    """Tells people whose lesions have the same outline to the pixel, once a pair."""
+    found: dict[tuple[str, ...], list[Path]] = {}
+    for copies in masks.values():
+        patients = tuple(sorted({patient for patient, _ in copies}))
+        if len(patients) > 1:
+            found.setdefault(patients, [path for _, path in copies])
     return [
-        Finding(True, f"{' and '.join(sorted(names))} look like one patient; give each person one name")
-        for names in spellings.values()
-        if len(names) > 1
+        Finding(
+            True,
+            f"patients {' and '.join(patients)} have the same mask ({', '.join(map(str, paths))}); they may "
+            "be one person under two names, or a mask was copied",
+        )
+        for patients, paths in found.items()
     ]
+
+
+def _spellings(cases: list[CaseFiles]) -> list[Finding]:
+    alike, zeros = spellings(case.patient_id for case in cases)
+    errors = [f"{' and '.join(names)} look like one patient; give each person one name" for names in alike]
+    notes = [f"{' and '.join(names)} differ by zeros alone; are they one patient?" for names in zeros]
+    return [Finding(True, text) for text in errors] + [Finding(False, text) for text in notes]

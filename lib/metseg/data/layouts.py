@@ -1,0 +1,114 @@
+"""Where a file lies and what it is called: the scan that it belongs to, the slice, image or mask."""
+
+import os
+import re
+from collections.abc import Container
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from metseg.data.patients import KNOWN, Identity, identify, is_known, is_visit
+
+MAX_SLICE = 9_999  # no scan has more slices; a larger number is a date, a time or a UID
+_MASK_FOLDER = re.compile(r"masks?|labels?|segs?|segmentations?|annotations?|ground-?_?truth|gt", re.I)
+_IMAGE_FOLDER = re.compile(r"images?|imgs?", re.I)
+# Folders that hold many people, and names that say of a file no more than that it is one.
+_GROUP = re.compile(
+    r"train(ing)?|val(id|idation)?|test(ing)?|data(set)?|hgg|lgg|kaggle_3m|tiffs?|pngs?|"
+    r"(fold|site|cent(er|re)|hospital|batch|part|cohort)[-_ ]?([A-Z]|[0-9]{1,2})?",
+    re.I,
+)
+_NO_NAME = re.compile(r"(slices?|images?|imgs?|im|pic|picture|frame|scan|axial|brain|mri?|z|s)?", re.I)
+
+
+class Place(NamedTuple):
+    """What name and folders of a slice's file say.
+
+    Attributes:
+        case_id: The scan.
+        slice_index: Its number in the scan; 1 for the only slice of a scan; None where the number at the end
+            of the name can be no slice's.
+        is_mask: Whether it is a reference mask.
+        home: The folders that the scan lies in below the data set's, without those of images and of masks.
+        who: Whose scan it is.
+        numbered: Whether the name ends in the slice's number.
+        in_own_folder: Whether the name before that number is also the folder's.
+    """
+
+    case_id: str
+    slice_index: int | None
+    is_mask: bool
+    home: tuple[str, ...]
+    who: Identity
+    numbered: bool
+    in_own_folder: bool
+
+    @property
+    def is_of_volume(self) -> bool:
+        """Whether it is one slice of a scan by construction: by the folder's name, or a public data set's."""
+        return self.numbered and (self.in_own_folder or self.who.by in KNOWN)
+
+
+def place_of(path: Path, folder: Path, *, scans: Container[str] = ()) -> Place:
+    """Returns what the name of a slice's file and its folders below `folder` say.
+
+    Args:
+        path: The file.
+        folder: The data set's.
+        scans: Names that are known to be scans'; a file of such a name is its only slice.
+    """
+    parts = os.path.relpath(path.parent, folder).split(os.sep) if path.parent != folder else ()
+    home, in_masks = _home(tuple(part for part in parts if part != "."))
+    stem = path.stem
+    is_mask = in_masks or stem.lower().endswith("_mask")
+    if stem.lower().endswith("_mask"):
+        stem = stem[: -len("_mask")]
+    name, number, numbered = (stem, 1, False) if stem in scans else _number(stem)
+    case_id, who = _scan(name, home)
+    return Place(case_id, number, is_mask, home, who, numbered, in_own_folder=name in home[-1:])
+
+
+def people_folders(home: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the folders that may be one person's each: those before one that holds many people are not."""
+    groups = [k for k, part in enumerate(home) if _GROUP.fullmatch(part)]
+    return home[groups[-1] + 1 :] if groups else home
+
+
+@lru_cache(maxsize=100_000)
+def _home(parts: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
+    masks = [bool(_MASK_FOLDER.fullmatch(part)) for part in parts]
+    kept = [p for p, mask in zip(parts, masks, strict=True) if not mask and not _IMAGE_FOLDER.fullmatch(p)]
+    return tuple(kept), any(masks)
+
+
+def _number(stem: str) -> tuple[str, int | None, bool]:
+    """Splits `<scan>_<slice>`; a scan that is known by its whole name has one slice."""
+    found = re.fullmatch(r"(?:(?P<scan>.+)_)?(?P<number>[0-9]+)", stem, re.DOTALL)
+    if found is None:
+        return stem, 1, False
+    digits = found["number"].lstrip("0") or "0"
+    fits = len(digits) <= len(str(MAX_SLICE))
+    if fits and (found["scan"] is None or is_known(found["scan"]) or not is_known(stem)):
+        return found["scan"] or "", int(digits), True
+    return (stem, 1, False) if is_known(stem) else (stem, None, True)
+
+
+@lru_cache(maxsize=100_000)
+def _scan(name: str, home: tuple[str, ...]) -> tuple[str, Identity]:
+    """Returns a scan's id and whose it is; a name that tells no person is told by its folders."""
+    folders = list(people_folders(home))
+    visits = []
+    while folders and (is_visit(folders[-1]) or _NO_NAME.fullmatch(folders[-1])):
+        visits.insert(0, folders.pop())
+    nameless = bool(_NO_NAME.fullmatch(name)) or is_visit(name)
+    if not folders or not (nameless or visits):
+        return name, identify(name)
+    own = identify(name)
+    if own.by != "name" and not nameless:
+        return name, own
+    person = identify(folders[-1])
+    told = [*visits, name] if is_visit(name) else visits
+    visit = "_".join(filter(None, [person.visit, *told])) or None
+    more = () if nameless or name == folders[-1] else (name,)
+    by = "folder" if person.by == "name" else person.by
+    return "_".join([folders[-1], *told, *more]), Identity(person.patient_id, visit, by)

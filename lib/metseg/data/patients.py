@@ -1,0 +1,230 @@
+"""Who is who: the person and the visit that a scan's name tells, or that `patients.csv` says."""
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from metseg.errors import MetsegError
+from metseg.files import write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE = "patients.csv"
+_COLUMNS = ("case_id", "patient_id")
+
+
+class Identity(NamedTuple):
+    """Whose scan it is.
+
+    Attributes:
+        patient_id: One person.
+        visit: Which of the person's scans; None where nothing tells.
+        by: What told it: a data set's name, `date`, `visit`, `sequence`, `folder`, `pattern`, `patients.csv`,
+            or `name` where the whole name was taken for a person.
+    """
+
+    patient_id: str
+    visit: str | None
+    by: str
+
+
+# Names of public data sets, whole. Before 2023 BraTS had one scan a person.
+KNOWN = {
+    "TCGA": r"(?P<patient>TCGA[-_][A-Z\d]{2}[-_][A-Z\d]{4})([-_](?P<visit>\d{8}))?",
+    "BraTS": r"(?P<patient>BraTS-[A-Z]+-\d{5})-(?P<visit>\d{3})(-(t1n|t1c|t2w|t2f))?",
+    "BraTS before 2023": r"(?P<patient>BraTS(\d\d|20\d\d)_([A-Z][A-Z\d]*_)?\d{3,})(_(t1|t1ce|t2|flair))?",
+    "BIDS": r"(?P<patient>sub-[A-Z\d]+)(_(?P<visit>ses-[A-Z\d]+))?(_[A-Z]+-[A-Z\d]+)*(_[A-Z][A-Z\d]*)?",
+    "UCSF-BMSR": r"(?P<patient>\d{6})(?P<visit>[A-Z])",
+    "phantom": r"(?P<patient>PHANTOM_([A-Z]\d+_)?\d+)(_(?P<visit>\d{8}))?",
+}
+KNOWN = {name: re.compile(pattern, re.IGNORECASE | re.ASCII) for name, pattern in KNOWN.items()}
+# With separators any numbers: a date that was made unreal to protect somebody is one as well.
+_DATE = r"((19|20)\d\d(?P<between>[-_.])\d\d(?P=between)\d\d|(19|20)\d\d(0\d|1[0-2])([0-2]\d|3[01]))"
+_VISIT = r"(visit|session|ses|time-?point|tp|follow-?up|fu|baseline|pre-?op|post-?op)[-_ ]?\d*"
+_PERHAPS_VISIT = r"((scan|exam|time|t|v)[-_ ]?\d+|pre|post)"  # only behind a name that has a digit
+_SEQUENCE = r"(t1|t1n|t1w|t1c|t1ce|t1gd|t1post|t1pre|t2|t2w|t2f|flair|dwi|adc|swi|pd|subtraction)"
+
+
+def _ending(pattern: str) -> re.Pattern:
+    return re.compile(rf"(?P<rest>.*[^\W_].*?)[-_. ]+(?P<end>{pattern})", re.IGNORECASE | re.ASCII)
+
+
+_ENDINGS = {
+    "date": _ending(_DATE),
+    "visit": _ending(_VISIT),
+    "sequence": _ending(_SEQUENCE),
+}
+_WEAK_ENDING = _ending(_PERHAPS_VISIT)
+_VISIT_FOLDER = re.compile(rf"{_DATE}|{_VISIT}|{_PERHAPS_VISIT}", re.IGNORECASE | re.ASCII)
+_SEQUENCE_NAME = re.compile(_SEQUENCE, re.IGNORECASE | re.ASCII)
+
+
+def is_known(name: str) -> bool:
+    """Returns whether a name is one that a public data set gives to a scan, or ends in its date."""
+    return any(pattern.fullmatch(name) for pattern in KNOWN.values()) or bool(
+        _ENDINGS["date"].fullmatch(name)
+    )
+
+
+def is_visit(name: str) -> bool:
+    """Returns whether a folder or a name tells a visit or a sequence, and no person."""
+    return bool(_VISIT_FOLDER.fullmatch(name) or _SEQUENCE_NAME.fullmatch(name))
+
+
+@lru_cache(maxsize=100_000)
+def identify(case_id: str) -> Identity:
+    """Reads person and visit from a scan's name.
+
+    `TCGA_CS_4941_19960909`, `BraTS-MET-00086-001`, `sub-01_ses-1`, `100101A`, `P1_2024-01-15`, `P1_visit2`
+    and `002_flair` are scans of `TCGA_CS_4941`, `BraTS-MET-00086`, `sub-01`, `100101`, `P1`, `P1` and `002`.
+    """
+    for name, pattern in KNOWN.items():
+        if found := pattern.fullmatch(case_id):
+            return Identity(found["patient"], found.groupdict().get("visit"), name)
+    rest, visits, by = case_id, [], None
+    while True:
+        endings = [(name, pattern.fullmatch(rest)) for name, pattern in _ENDINGS.items()]
+        name, found = next(((name, found) for name, found in endings if found), (None, None))
+        if found is None and (weak := _WEAK_ENDING.fullmatch(rest)) and re.search(r"\d", weak["rest"]):
+            name, found = "visit", weak
+        if found is None:
+            break
+        rest = found["rest"]
+        if name != "sequence":
+            visits.insert(0, found["end"])
+        by = by if by not in (None, "sequence") else name
+    if by is None:
+        return Identity(case_id, None, "name")
+    if any(pattern.fullmatch(rest) for pattern in KNOWN.values()):
+        known = identify(rest)
+        return Identity(known.patient_id, "_".join(filter(None, (known.visit, *visits))) or None, known.by)
+    return Identity(rest, "_".join(visits) or None, by)
+
+
+def by_pattern(case_id: str, pattern: str) -> Identity:
+    """Reads person and visit by a regular expression with the groups `patient` and, optionally, `visit`.
+
+    Raises:
+        MetsegError: It is no regular expression with a group `patient`, or does not match the name.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise MetsegError(f"the pattern {pattern!r} is no regular expression ({error}); mend it") from error
+    if "patient" not in compiled.groupindex:
+        raise MetsegError(f"the pattern {pattern!r} has no group (?P<patient>…); name what tells the person")
+    found = compiled.match(case_id)
+    if not found or not found["patient"]:
+        raise MetsegError(f"the pattern {pattern!r} tells no patient in {case_id}; widen it")
+    return Identity(found["patient"], found.groupdict().get("visit"), "pattern")
+
+
+def read_patients(path: Path) -> dict[str, Identity]:
+    """Reads a `patients.csv`: columns case_id, patient_id and, optionally, visit; commas or semicolons.
+
+    Raises:
+        MetsegError: It is unreadable, lacks a column, leaves a name empty, or names a case twice.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MetsegError(f"{path} cannot be read ({error}); save it as UTF-8 text") from error
+    lines = text.splitlines()
+    reader = csv.DictReader(lines, delimiter=";" if lines and ";" in lines[0] else ",", skipinitialspace=True)
+    missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+    if missing:
+        raise MetsegError(f"{path} has no column {' and no '.join(missing)}; name it in the first line")
+    found: dict[str, Identity] = {}
+    for row in reader:
+        case_id, patient_id, visit = ((row.get(name) or "").strip() for name in (*_COLUMNS, "visit"))
+        if not case_id or not patient_id:
+            raise MetsegError(f"{path}, line {reader.line_num}: case_id or patient_id is empty; fill it in")
+        if case_id in found:
+            raise MetsegError(f"{path} names case {case_id} twice; remove one of the lines")
+        found[case_id] = Identity(patient_id, visit or None, TABLE)
+    return found
+
+
+def write_table(cases: "pd.DataFrame", path: Path) -> None:
+    """Writes a `patients.csv` of a table with the columns case_id, patient_id and visit.
+
+    Raises:
+        MetsegError: One lies there already, or the folder cannot be written to.
+    """
+    if Path(path).exists():
+        raise MetsegError(f"{path} lies there already; correct it by hand, or move it away")
+    write_text(path, cases[[*_COLUMNS, "visit"]].to_csv(index=False))
+
+
+def doubtful_people(people: Mapping[str, Identity], folders: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Tells who may be one person though counted as several: names that share a stem, or a folder.
+
+    Whom `patients.csv` or a pattern names is not doubted.
+
+    Args:
+        people: {case_id: whose it is}.
+        folders: {case_id: the folders that it lies in, from below the data set's folder on}, without those
+            that group people, such as `train`.
+
+    Returns:
+        A sentence for each group, with its remedy.
+    """
+    told = {"pattern", TABLE}
+    doubted = {case_id: who for case_id, who in people.items() if who.by not in told}
+    groups: dict[tuple[str, str], set[str]] = defaultdict(set)
+    patients = {who.patient_id for who in doubted.values()}
+    for who in doubted.values():
+        if who.by in KNOWN:
+            continue
+        for stem in _stems(who.patient_id):
+            if stem in patients or re.search(r"\d", stem):
+                groups["stem", stem] |= {who.patient_id} | ({stem} & patients)
+    for case_id, who in doubted.items():
+        if who.by in KNOWN:
+            continue
+        for depth in range(len(folders[case_id])):
+            groups["folder", "/".join(folders[case_id][: depth + 1])].add(who.patient_id)
+    everybody = {who.patient_id for who in people.values()}
+    texts, seen = [], set()
+    for (kind, name), group in groups.items():
+        # A stem or a folder that all have in common is the data set's, not a person's.
+        common = group == everybody and (kind == "folder" or len(group) > 2) and name not in patients
+        if len(group) < 2 or common or frozenset(group) in seen:
+            continue
+        seen.add(frozenset(group))
+        some = sorted(group)
+        names = " and ".join(some) if len(some) == 2 else f"{', '.join(some[:3])}{', …' * (len(some) > 3)}"
+        texts.append(
+            f"{names} count as {len(some)} people but share the {kind} {name}; if they are one person, or if "
+            f"they are not, say so in {TABLE} (metseg check-data --write-patients begins one)"
+        )
+    return texts
+
+
+def _stems(patient_id: str) -> list[str]:
+    """Returns what is left of a name without its last parts: `P1_A` → `P1`, `0007b` → `0007`."""
+    stems = [patient_id[: cut.start()] for cut in re.finditer(r"[-_. ]+(?=[^-_. ])", patient_id)]
+    if lettered := re.fullmatch(r"(.*\d)[A-Za-z]", patient_id):
+        stems.append(lettered[1])
+    return [stem for stem in stems if stem.strip("-_. ")]
+
+
+def spellings(patients: Iterable[str]) -> tuple[list[list[str]], list[list[str]]]:
+    """Returns the names that differ by case or separators alone, and those that differ by zeros as well.
+
+    `CS_4941` and `cs4941` are of the first kind, `P1` and `P01` of the second.
+    """
+    alike: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    zeros: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for name in patients:
+        # Runs of letters and of digits: site1_11 and site11_1 are two people.
+        runs = tuple(re.findall(r"[^\W\d_]+|\d+", name.lower()))
+        alike[runs].add(name)
+        zeros[tuple(run.lstrip("0") or "0" if run.isdigit() else run for run in runs)].add(name)
+    first = [sorted(names) for names in alike.values() if len(names) > 1]
+    return first, [sorted(n) for n in zeros.values() if len(n) > 1 and sorted(n) not in first]
