@@ -57,9 +57,9 @@ def place_of(path: Path, folder: Path, *, scans: Container[str] = ()) -> Place:
         folder: The data set's.
         scans: Names that are known to be scans'; a file of such a name is its only slice.
     """
-    parts = os.path.relpath(path.parent, folder).split(os.sep) if path.parent != folder else ()
-    home, in_masks = _home(tuple(part for part in parts if part != "."))
-    stem = path.stem
+    lies_in, name = os.path.split(path)
+    home, in_masks = _home(lies_in, os.fspath(folder))
+    stem = os.path.splitext(name)[0]
     is_mask = in_masks or stem.lower().endswith("_mask")
     if stem.lower().endswith("_mask"):
         stem = stem[: -len("_mask")]
@@ -75,7 +75,9 @@ def people_folders(home: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=100_000)
-def _home(parts: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
+def _home(lies_in: str, folder: str) -> tuple[tuple[str, ...], bool]:
+    """Returns the folders below the data set's, images' and masks' left out, and if there is one of masks."""
+    parts = [part for part in os.path.relpath(lies_in or ".", folder).split(os.sep) if part != "."]
     masks = [bool(_MASK_FOLDER.fullmatch(part)) for part in parts]
     kept = [p for p, mask in zip(parts, masks, strict=True) if not mask and not _IMAGE_FOLDER.fullmatch(p)]
     return tuple(kept), any(masks)

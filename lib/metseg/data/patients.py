@@ -64,6 +64,7 @@ _VISIT_FOLDER = re.compile(rf"{_DATE}|{_VISIT}|{_PERHAPS_VISIT}", re.IGNORECASE 
 _SEQUENCE_NAME = re.compile(_SEQUENCE, re.IGNORECASE | re.ASCII)
 
 
+@lru_cache(maxsize=100_000)
 def is_known(name: str) -> bool:
     """Returns whether a name is one that a public data set gives to a scan, or ends in its date."""
     return any(pattern.fullmatch(name) for pattern in KNOWN.values()) or bool(
