@@ -58,6 +58,6 @@ def check_orientation(name: str, value: object) -> None:
     if value not in (None, 0, 1):
         turn = _TURNS.get(value, "in a way that no standard knows")
         raise UnusablePixels(
-            f"{name} is stored {turn} (orientation tag {value}); save it as it is to be seen, without the tag, "
-            "and see that its mask fits"
+            f"{name} is stored {turn} (orientation tag {value}); save it as it is to be seen, without the "
+            "tag, and see that its mask fits"
         )
