@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,10 +12,13 @@ import numpy as np
 import pandas as pd
 
 from metseg.data.cases import CaseFiles, complain_if_incomplete, list_cases
-from metseg.data.images import CHANNELS, TIFF_SUFFIXES, checked_image, read_mask, read_pixels
+from metseg.data.check_pixels import Fault, SlicePixels, faults_of, label_sentences, sentences
+from metseg.data.images import CHANNELS, TIFF_SUFFIXES, checked_image, read_labels, read_pixels
 from metseg.data.provenance import Provenance, provenance_of
 from metseg.errors import MetsegError
 from metseg.files import files_below
+
+_MANY = 4  # files that are told in one sentence
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,20 @@ class DataReport:
         return [finding.text for finding in self.findings if not finding.error]
 
 
+@dataclass(frozen=True)
+class _Pixels:
+    """What is told of all scans at once.
+
+    Attributes:
+        unreadable: A file and the sentence that refuses it.
+        labels: A mask and the number by which it marks a lesion.
+    """
+
+    unreadable: list[tuple[Path, str]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    labels: list[tuple[Path, float]] = field(default_factory=list)
+
+
 def check_data(folder: Path, *, on_case: Callable[[int, int], None] | None = None) -> DataReport:
     """Reads every file of a data set and reports all that is wrong, not the first thing alone.
 
@@ -72,35 +89,38 @@ def check_data(folder: Path, *, on_case: Callable[[int, int], None] | None = Non
     cases = list_cases(Path(folder))
     findings: list[Finding] = []
     contents: dict[bytes, list[tuple[str, Path]]] = defaultdict(list)
+    pixels = _Pixels()
     rows = []
     for k, case in enumerate(cases):
-        rows.append(_check_case(case, findings, contents))
+        rows.append(_check_case(case, findings, contents, pixels))
         if on_case:
             on_case(k + 1, len(cases))
     findings += _ignored_files(Path(folder), cases) + _same_content(contents) + _same_person(cases)
+    told = sentences(pixels.faults, len(cases)) + label_sentences(pixels.labels)
+    findings += _alike_once(pixels.unreadable) + [Finding(*each) for each in told]
     if not any(row["lesion_px"] for row in rows) and not any(finding.error for finding in findings):
         findings.append(Finding(True, "no mask marks a lesion; there is nothing to learn"))
     findings.sort(key=lambda finding: not finding.error)
     return DataReport(pd.DataFrame(rows), tuple(findings), provenance_of(case.case_id for case in cases))
 
 
-def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dict:
+def _check_case(case: CaseFiles, findings: list[Finding], contents: dict, pixels: _Pixels) -> dict:
     tumour_slices = lesion_px = masks = 0
-    shapes, spacings, repeats = set(), [], []
+    shapes, spacings, repeats, slices = set(), [], [], []
     for files in case.slices:
         try:
             complain_if_incomplete(files)
         except MetsegError as error:
-            findings.append(Finding(True, str(error)))
-        image = None
+            pixels.unreadable.append((files.image or files.mask, str(error)))
+        image = labels = None
         if files.image is not None:
             try:
-                pixels, spacing = read_pixels(files.image)
-                image = checked_image(pixels, str(files.image))
+                stored, spacing = read_pixels(files.image)
+                image = checked_image(stored, str(files.image))
                 shapes.add(image.shape[:2])
                 spacings.append(spacing)
             except MetsegError as error:
-                findings.append(Finding(True, str(error)))
+                pixels.unreadable.append((files.image, str(error)))
         if image is not None and np.ptp(image) > 0:  # blank slices are alike and tell nothing
             contents[hashlib.sha256(image.tobytes()).digest()].append((case.patient_id, files.image))
             repeats.append(
@@ -108,12 +128,17 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dic
             )
         if files.mask is not None:
             try:
-                lesion = int(read_mask(files.mask, None if image is None else image.shape[:2]).sum())
+                labels = read_labels(files.mask, None if image is None else image.shape[:2])
+                lesion = np.count_nonzero(labels)
                 lesion_px += lesion
                 tumour_slices += lesion > 0
                 masks += 1
+                if lesion:
+                    pixels.labels.append((files.mask, float(labels.max())))
             except MetsegError as error:
-                findings.append(Finding(True, str(error)))
+                pixels.unreadable.append((files.mask, str(error)))
+        slices.append(SlicePixels(files.image, image, files.mask, labels))
+    pixels.faults.extend(faults_of(case.case_id, slices))
     if len(shapes) > 1:
         findings.append(
             Finding(True, f"{case.case_id} has slices of sizes {sorted(shapes)}; export it at one size")
@@ -136,8 +161,6 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dic
         findings.append(
             Finding(False, f"{case.case_id} has no {' and no '.join(missing)}: FLAIR stands in its place")
         )
-    if shapes and not repeats:
-        findings.append(Finding(False, f"{case.case_id} has nothing but blank slices"))
     height, width = max(shapes, default=(0, 0))
     return {
         "case_id": case.case_id,
@@ -150,6 +173,18 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: dict) -> dic
         "spacing_mm": spacings[0] if spacings else None,
         "missing": ", ".join(missing),
     }
+
+
+def _alike_once(unreadable: list[tuple[Path, str]]) -> list[Finding]:
+    """Tells of files that are refused, once where many are refused for the same reason."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for path, text in unreadable:
+        by_reason[text.replace(str(path), "").replace(path.stem, "")].append(text)
+    findings = []
+    for texts in by_reason.values():
+        few = texts if len(texts) < _MANY else [f"{texts[0]}; so it is with {len(texts) - 1} files more"]
+        findings += [Finding(True, text) for text in few]
+    return findings
 
 
 def _ignored_files(folder: Path, cases: list[CaseFiles]) -> list[Finding]:
