@@ -689,7 +689,7 @@ def test_check_data_refuses(refused, tmp_path):
 def test_phantom(metseg, tmp_path):
     status, out, err = metseg("phantom", "new/set", "--patients", "1", "--seed", "3")
     assert (status, out, err) == (0, "1 synthetic patients: new/set\n", "")
-    case = tmp_path / "new" / "set" / "PHANTOM_0001_20000101"
+    case = tmp_path / "new" / "set" / "PHANTOM_S3_0001_20000101"
     assert len(list(case.glob("*_mask.tif"))) == 16 and len(list(case.iterdir())) == 32
     assert json.loads((tmp_path / "new" / "set" / "phantom.json").read_text())["seed"] == 3
     status, out, _ = metseg("check-data", "new/set")

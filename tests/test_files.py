@@ -111,6 +111,46 @@ def test_a_patient_does_not_hide_in_a_folder_that_cannot_be_read(tmp_path, monke
         files_below(tmp_path)
 
 
+def test_folders_may_lie_deep_in_one_another_but_not_without_end(tmp_path):
+    deep = tmp_path.joinpath("deep", *["d"] * 99)
+    deep.mkdir(parents=True)
+    (deep / "a.tif").touch()
+    assert files_below(tmp_path) == [deep / "a.tif"]
+
+    deep.joinpath(*["d"] * 200).mkdir(parents=True)
+    with pytest.raises(MetsegError, match=rf"^{tmp_path / 'deep'} holds over 100 folders"):
+        files_below(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system has no /proc")
+@pytest.mark.parametrize(
+    ("name", "target"), [("P_1", "/proc"), ("P_1", "/proc/self/fd"), ("a.tif", "/proc/kmsg")]
+)
+def test_a_link_into_the_files_of_the_system_is_refused(tmp_path, name, target):
+    (tmp_path / name).symlink_to(target)
+    with pytest.raises(MetsegError, match=rf"^{tmp_path / name} leads into /proc"):
+        files_below(tmp_path)
+    with pytest.raises(MetsegError, match=rf"^{target} leads into /proc"):
+        files_below(Path(target))
+
+
+@pytest.mark.parametrize("parts", [(b"Ren\xe9_1.tif",), (b"Ren\xe9", b"P_1.tif")])
+def test_a_name_that_is_no_utf_8_is_told_readably(tmp_path, parts):
+    path = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), *parts)))
+    path.parent.mkdir(exist_ok=True)
+    try:
+        path.touch()
+    except OSError:
+        pytest.skip("this system has no such names")
+    with pytest.raises(MetsegError) as caught:
+        files_below(tmp_path)
+    assert r"Ren\xe9" in str(caught.value) and "UTF-8" in str(caught.value)
+    str(caught.value).encode()  # it can be printed
+    if len(parts) == 2:
+        with pytest.raises(MetsegError, match="UTF-8"):
+            files_below(path.parent)
+
+
 @pytest.mark.parametrize("record", [{}, {"config": None}, {"config": {"epochs": "many"}}])
 def test_what_is_wrong_with_a_record_names_its_file(record):
     says = r"m\.json is damaged \((Key|Type|Value)Error.*\); train again"

@@ -1,5 +1,6 @@
 """The head's box on drawn heads."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -63,3 +64,22 @@ def test_the_region_is_the_largest_above_half_of_the_threshold():
     region[9:41, 9:41] = False  # it is smoothed before: a pixel beyond the edge may belong to it
     assert not region.any()
     assert not head_region(np.zeros((8, 8), np.float32)).any()
+
+
+@pytest.mark.parametrize("shape", [(4000, 3200), (1600, 2000)])
+def test_a_large_slice_has_the_box_of_the_same_slice_made_small(shape):
+    scale = max(shape) // 100
+    small = head(tuple(n // scale for n in shape), slice(10, 60), slice(15, 65))
+    large = np.repeat(np.repeat(small, scale, axis=0), scale, axis=1)
+    expected = [scale * edge for edge in edges(head_box(small))]
+    assert edges(head_box(large)) == pytest.approx(expected, abs=0.01 * max(shape))
+
+
+@pytest.mark.parametrize("shape", [(244, 16_384), (16_384, 244), (1, 16_384)])
+def test_a_long_strip_is_smoothed_on_a_copy_of_bounded_length(shape, monkeypatch):
+    # Smoothing takes as many steps a pixel as the slice is long: a small file would cost seconds.
+    smoothed, blur = [], cv2.GaussianBlur
+    monkeypatch.setattr(cv2, "GaussianBlur", lambda a, *rest: smoothed.append(a.shape) or blur(a, *rest))
+    region = head_region(np.full(shape, 100, np.float32))
+    assert region.shape == shape and region.all()
+    assert max(max(each) for each in smoothed) <= 1024

@@ -1,5 +1,6 @@
 """Where masks go, what is left alone, and what a mask file holds."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,14 @@ def test_nothing_to_segment(tmp_path):
     touch(tmp_path, "a_mask.tif", "notes.txt")
     with pytest.raises(MetsegError, match=r"holds no image; expected \.tif, \.tiff, \.png, \.jpg, \.jpeg"):
         segmentable(tmp_path, tmp_path)
+
+
+def test_a_path_that_cannot_be_printed(tmp_path):
+    touch(tmp_path, "scan.png")
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/Ren\xe9.png"))
+    for source, output in ((odd, tmp_path / "out"), (tmp_path / "scan.png", odd)):
+        with pytest.raises(MetsegError, match=r"Ren\\xe9\.png is no UTF-8"):
+            segmentable(source, output)
 
 
 def test_two_images_of_one_name(tmp_path):

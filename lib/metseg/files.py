@@ -10,6 +10,9 @@ from filelock import FileLock, Timeout
 
 from metseg.errors import MetsegError
 
+_MAX_DEPTH = 100  # folders in one another
+_OF_THE_SYSTEM = ("/proc", "/sys")
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -41,11 +44,11 @@ def files_below(folder: Path) -> list[Path]:
 
     Raises:
         MetsegError: A folder cannot be read, or a link without a suffix leads nowhere: a patient could hide
-            there.
+            there. Or it is as in `complain_of_path`, or folders lie too deep in one another.
     """
     found, seen = [], set()
 
-    def look_in(folder: Path) -> None:
+    def look_in(folder: Path, depth: int) -> None:
         real = os.path.realpath(folder)
         if real in seen:
             return
@@ -60,19 +63,47 @@ def files_below(folder: Path) -> list[Path]:
             if entry.name.startswith("."):
                 continue
             path = folder / entry.name
+            complain_of_path(path, is_link=entry.is_symlink())
             try:  # as the listing says: no system call for each
                 is_folder, is_file = entry.is_dir(), entry.is_file()
             except OSError:  # a link that leads to itself
                 is_folder = is_file = False
+            if is_folder and depth == _MAX_DEPTH:
+                deep = Path(*path.parts[:-depth])  # what lies in the folder that was given
+                raise MetsegError(
+                    f"{deep} holds over {_MAX_DEPTH} folders in one another; move it away, or its scans up"
+                )
             if is_folder:
-                look_in(path)
+                look_in(path, depth + 1)
             elif is_file or (entry.is_symlink() and path.suffix and not path.exists()):
                 found.append(path)
             elif entry.is_symlink() and not path.exists():
                 raise MetsegError(f"{path} is a link that leads nowhere; mend it or remove it")
 
-    look_in(Path(folder))
+    complain_of_path(folder)
+    look_in(Path(folder), 0)
     return found
+
+
+def complain_of_path(path: Path, *, is_link: bool = True) -> None:
+    """Raises a `MetsegError` for a path that no scan should have.
+
+    Its name is no UTF-8, so that it can be neither printed nor written into a run's files; or it leads to the
+    files by which the system shows itself, which have no end.
+
+    Args:
+        path: Of a file or folder.
+        is_link: Whether it may lead elsewhere.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        readable = os.fsencode(path).decode("utf-8", "backslashreplace")
+        raise MetsegError(f"the name of {readable} is no UTF-8; rename it, in plain letters") from None
+    real = Path(os.path.realpath(path)) if is_link else None
+    for home in _OF_THE_SYSTEM:
+        if real is not None and real.is_relative_to(home):
+            raise MetsegError(f"{path} leads into {home}, where no scan lies; remove it or give another")
 
 
 def make_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ from metseg.data.images import IMAGE_SUFFIXES
 from metseg.data.layouts import place_of
 from metseg.encode import mask_tiff
 from metseg.errors import MetsegError
-from metseg.files import files_below, replacing
+from metseg.files import complain_of_path, files_below, replacing
 
 _SOFTWARE = "metseg predict"  # the TIFF tag by which a mask of ours is told from a reference
 Pairs = list[tuple[Path, Path]]
@@ -33,10 +33,12 @@ def segmentable(source: Path, output: Path, *, volumes: bool = False) -> list[Pa
         itself.
 
     Raises:
-        MetsegError: There is nothing to segment, two masks would have one name, or a file that metseg did
-            not write would be lost.
+        MetsegError: There is nothing to segment, two masks would have one name, a file that metseg did not
+            write would be lost, or a path is none for scans (`complain_of_path`).
     """
     source, output = Path(source), Path(output)
+    complain_of_path(source)
+    complain_of_path(output)
     if source.is_file():
         images, home = [source], source.parent
     elif source.is_dir():

@@ -31,6 +31,12 @@ def test_channels_that_are_alike_are_noted(noise):
     assert ALIKE in note
 
 
+def test_grey_values_of_0_and_1_are_noted(noise):
+    image, (note,) = as_slice(noise(1) // 128, "a")
+    assert image.max() == 1 and "0 and 1 only" in note
+    assert as_slice(noise(1) // 128 + 1, "a")[1] == []
+
+
 @pytest.mark.parametrize("alpha", [255, 7])
 def test_alpha_is_left_out(noise, alpha):
     image, (note,) = as_slice(np.dstack([noise(1), np.full((24, 32), alpha, np.uint8)]), "a")

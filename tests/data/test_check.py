@@ -127,12 +127,12 @@ def test_a_channel_that_repeats_flair_in_one_slice_only_is_there(tmp_path, write
     assert check_data(tmp_path).findings == ()
 
 
-def test_blank_slices_are_no_duplicates(tmp_path, write_slice, square):
-    for n, case_id in enumerate((CASE, CASE, OTHER)):
-        write_slice(tmp_path, f"{case_id}_{n}", np.zeros((24, 32, 3), np.uint8), square(2))
-    report = check_data(tmp_path)
-    assert report.errors == []
-    assert report.notes == [f"{case_id} has nothing but blank slices" for case_id in (CASE, OTHER)]
+def test_blank_slices_are_no_duplicates(tmp_path, write_slice, noise, square):
+    for case_id, seed in ((CASE, 1), (OTHER, 2)):
+        write_slice(tmp_path, f"{case_id}_1", noise(seed), square(2))
+        for n in (2, 3):  # as above the vertex
+            write_slice(tmp_path, f"{case_id}_{n}", np.zeros((24, 32, 3), np.uint8), square(0))
+    assert check_data(tmp_path).findings == ()
 
 
 def test_two_scans_of_one_patient_are_no_two_spellings(tmp_path, write_slice, noise, square):
@@ -164,6 +164,33 @@ def test_slices_of_different_spacing_are_an_error(tmp_path, write_slice, noise, 
     report = check_data(tmp_path)
     assert report.errors == [f"{CASE} has slices of different spacing; export it with one spacing"]
     assert report.cases.spacing_mm[0] == pytest.approx((3, 1, 1))  # of the first slice
+
+
+def test_files_refused_for_one_reason_are_told_once(tmp_path, write_slice, noise, square):
+    for n in range(1, 7):
+        write_slice(tmp_path, f"{CASE}_{n}", noise(n), square(2), extratags=[(274, "H", 1, 4, True)])
+    write_slice(tmp_path, f"{CASE}_7", noise(7), square(2), extratags=[(274, "H", 1, 3, True)])
+    (tmp_path / f"{CASE}_8_mask.tif").write_bytes(b"")
+    write_slice(tmp_path, f"{CASE}_8", noise(8))
+    errors = check_data(tmp_path).errors
+    assert len(errors) == 3
+    (many,) = [text for text in errors if "orientation tag 4" in text]
+    assert f"{CASE}_1.tif" in many and "5 files more" in many
+
+
+def test_faults_of_pixels_are_errors_of_the_report(tmp_path, write_slice, noise):
+    for n in range(1, 4):
+        write_slice(tmp_path, f"{CASE}_{n}", noise(n), np.ones((24, 32), bool))
+    (error,) = check_data(tmp_path).errors
+    assert CASE in error and "3 of 3 masks" in error
+
+
+def test_labels_are_compared_over_the_whole_set(tmp_path, write_slice, noise, square):
+    for n, (case_id, label) in enumerate(((CASE, 1), (CASE, 1), (OTHER, 2)), start=1):
+        write_slice(tmp_path, f"{case_id}_{n}", noise(n))
+        tifffile.imwrite(tmp_path / f"{case_id}_{n}_mask.tif", square(3).astype(np.uint8) * label)
+    (error,) = check_data(tmp_path).errors
+    assert f"1 in 2 (such as {tmp_path}" in error and f"2 in 1 (such as {tmp_path}" in error
 
 
 def test_progress_counts_scans(tmp_path, write_set):

@@ -9,8 +9,10 @@ import tifffile
 from scipy.ndimage import binary_erosion
 
 from metseg.data import phantom
+from metseg.data.cases import list_cases
 from metseg.data.phantom import draw_phantom, write_phantom
 from metseg.data.phantom_lesions import MAX_DIAMETER_MM, MIN_DIAMETER_MM, draw_diameters_mm
+from metseg.data.provenance import PHANTOM, provenance_of
 from metseg.errors import MetsegError
 
 CASE_1 = "PHANTOM_0001_20000101"
@@ -61,6 +63,17 @@ def test_layout_and_mask_values(tree):
     masks = [tifffile.imread(tree / name) for name in names if name.endswith("_mask.tif")]
     assert all(mask.shape == (48, 48) and mask.dtype == np.uint8 for mask in masks)
     assert set(np.unique(masks)) == {0, 255}
+
+
+def test_two_seeds_share_no_patient(tmp_path, tree):
+    patients = {0: {case.patient_id for case in list_cases(tree)}}
+    for seed in (1, 7, 71):
+        other = list_cases(write_phantom(tmp_path / str(seed), **{**SMALL, "seed": seed}))
+        patients[seed] = {case.patient_id for case in other}
+        assert provenance_of(case.case_id for case in other) is PHANTOM
+    assert patients[0] == {"PHANTOM_0001", "PHANTOM_0002"}  # as ever: runs on them can be gone on with
+    assert patients[7] == {"PHANTOM_S7_0001", "PHANTOM_S7_0002"}
+    assert len(set.union(*patients.values())) == 2 * len(patients)
 
 
 def test_files_hold_what_was_drawn(tree):

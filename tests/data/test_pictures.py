@@ -103,6 +103,41 @@ def test_what_no_slice_would_be_stored_as_is_refused(data, sentence):
         decode(data, "a")
 
 
+def turned(kind: str, value: int) -> bytes:
+    exif = Image.Exif()
+    exif[274] = value
+    return saved(Image.fromarray(RGB), kind, exif=exif)
+
+
+def raw_exif(value: int) -> bytes:
+    return b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 274, 3, 1, value, 0, 0)
+
+
+def exif_behind_the_pixels(value: int) -> bytes:
+    data = png(2, 2, pixels=bytes(14))
+    return data[:-12] + chunk(b"eXIf", raw_exif(value)) + data[-12:]
+
+
+def in_xmp(value: int) -> bytes:
+    xmp = f'<rdf:Description tiff:Orientation="{value}"/>'.encode()
+    return png(2, 2, pixels=bytes(14), extra=chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp))
+
+
+@pytest.mark.parametrize("value", range(2, 9))
+def test_a_picture_that_asks_to_be_turned_is_refused(value):
+    pictures = turned("JPEG", value), turned("PNG", value), exif_behind_the_pixels(value), in_xmp(value)
+    for data in pictures:
+        with pytest.raises(UnusablePixels, match=f"^a .*orientation tag {value}"):
+            decode(data, "a")
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_picture_that_is_stored_as_it_is_shown_is_taken(value):
+    assert (decode(turned("PNG", value), "a")[0] == RGB).all()
+    assert decode(turned("JPEG", value), "a")[0].shape == RGB.shape
+    assert decode(exif_behind_the_pixels(value), "a")[0].shape == (2, 2, 3)
+
+
 def test_the_limit_is_the_callers():
     for data in (saved(Image.fromarray(RGB), "PNG"), saved(Image.fromarray(RGB), "JPEG")):
         assert decode(data, "a", max_pixels=256)[0].shape == RGB.shape

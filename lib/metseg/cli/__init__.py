@@ -17,6 +17,7 @@ import metseg.cli.benchmark  # noqa: F401
 
 def main() -> None:
     """Runs the command line; a user's mistake is one line, for each file concerned, and status 2."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a path's name may not go with the terminal
     try:
         app()
     except MetsegError as error:

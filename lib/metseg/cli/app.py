@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metseg.errors import MetsegError
+from metseg.files import complain_of_path
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -42,6 +43,7 @@ def existing_folder(data_dir: Path | None) -> dict:
         return {}
     if not data_dir.is_dir():
         raise MetsegError(f"{data_dir} is not a folder; give the one that holds the scans")
+    complain_of_path(data_dir)
     return {"data_dir": str(data_dir.resolve())}
 
 

@@ -1,31 +1,23 @@
 """Everything that is wrong with a data set, at once."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from metseg.data.cases import CaseFiles, complain_if_incomplete, doubtful, how_read, list_cases
-from metseg.data.images import CHANNELS, IMAGE_SUFFIXES, checked_image, read_mask, read_pixels
-from metseg.data.patients import spellings
+from metseg.data.cases import CaseFiles, complain_if_incomplete, how_read, list_cases
+from metseg.data.check_people import Finding, SeenContents
+from metseg.data.check_pixels import Fault, SlicePixels, faults_of, label_sentences, sentences
+from metseg.data.images import CHANNELS, IMAGE_SUFFIXES, checked_image, read_labels, read_pixels
 from metseg.data.provenance import Provenance, provenance_of
 from metseg.errors import MetsegError
 from metseg.files import files_below
 
-_TELLING_PX = 20  # a smaller mask may be the same in two people by chance
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something about the data; an `error` is one with which a run could not be trusted."""
-
-    error: bool
-    text: str
+_MANY = 4  # files that are told in one sentence
 
 
 @dataclass(frozen=True)
@@ -73,6 +65,20 @@ class DataReport:
         return [finding.text for finding in self.findings if not finding.error]
 
 
+@dataclass(frozen=True)
+class _Pixels:
+    """What is told of all scans at once.
+
+    Attributes:
+        unreadable: A file and the sentence that refuses it.
+        labels: A mask and the number by which it marks a lesion.
+    """
+
+    unreadable: list[tuple[Path, str]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    labels: list[tuple[Path, float]] = field(default_factory=list)
+
+
 def check_data(
     folder: Path, *, pattern: str | None = None, on_case: Callable[[int, int], None] | None = None
 ) -> DataReport:
@@ -88,14 +94,15 @@ def check_data(
     """
     cases = list_cases(Path(folder), pattern=pattern)
     findings: list[Finding] = []
-    contents, masks = defaultdict(list), defaultdict(list)
+    contents, pixels = SeenContents(), _Pixels()
     rows = []
     for k, case in enumerate(cases):
-        rows.append(_check_case(case, findings, contents, masks))
+        rows.append(_check_case(case, findings, contents, pixels))
         if on_case:
             on_case(k + 1, len(cases))
-    findings += _ignored_files(Path(folder), cases) + _same_content(contents) + _same_masks(masks)
-    findings += [Finding(True, text) for text in doubtful(cases)] + _spellings(cases)
+    findings += _ignored_files(Path(folder), cases) + contents.findings(cases)
+    told = sentences(pixels.faults, len(cases)) + label_sentences(pixels.labels)
+    findings += _alike_once(pixels.unreadable) + [Finding(*each) for each in told]
     if not any(row["lesion_px"] for row in rows) and not any(finding.error for finding in findings):
         findings.append(Finding(True, "no mask marks a lesion; there is nothing to learn"))
     findings.sort(key=lambda finding: not finding.error)
@@ -103,44 +110,42 @@ def check_data(
     return DataReport(pd.DataFrame(rows), tuple(findings), provenance, how_read(cases))
 
 
-# What is found in several places: hash of the content → [(patient, path)].
-Contents = dict[bytes, list[tuple[str, Path]]]
-
-
-def _check_case(case: CaseFiles, findings: list[Finding], contents: Contents, masks_of: Contents) -> dict:
+def _check_case(case: CaseFiles, findings: list[Finding], contents: SeenContents, pixels: _Pixels) -> dict:
     tumour_slices = lesion_px = masks = 0
-    shapes, spacings, repeats = set(), [], []
+    shapes, spacings, repeats, slices = set(), [], [], []
     for files in case.slices:
         try:
             complain_if_incomplete(files)
         except MetsegError as error:
-            findings.append(Finding(True, str(error)))
-        image = None
+            pixels.unreadable.append((files.image or files.mask, str(error)))
+        image = labels = None
         if files.image is not None:
             try:
-                pixels, spacing = read_pixels(files.image)
-                image = checked_image(pixels, str(files.image))
+                stored, spacing = read_pixels(files.image)
+                image = checked_image(stored, str(files.image))
                 shapes.add(image.shape[:2])
                 spacings.append(spacing)
             except MetsegError as error:
-                findings.append(Finding(True, str(error)))
+                pixels.unreadable.append((files.image, str(error)))
         if image is not None and np.ptp(image) > 0:  # blank slices are alike and tell nothing
-            contents[hashlib.sha256(image.tobytes()).digest()].append((case.patient_id, files.image))
+            contents.image(case.patient_id, files.image, image)
             repeats.append(
                 {name for c, name in enumerate(CHANNELS) if c != 1 and (image[..., c] == image[..., 1]).all()}
             )
         if files.mask is not None:
             try:
-                mask = read_mask(files.mask, None if image is None else image.shape[:2])
-                lesion = int(mask.sum())
-                if lesion >= _TELLING_PX and lesion < mask.size:
-                    key = hashlib.sha256(repr(mask.shape).encode() + np.packbits(mask).tobytes()).digest()
-                    masks_of[key].append((case.patient_id, files.mask))
+                labels = read_labels(files.mask, None if image is None else image.shape[:2])
+                lesion = np.count_nonzero(labels)
+                contents.mask(case.patient_id, files.mask, labels > 0)
                 lesion_px += lesion
                 tumour_slices += lesion > 0
                 masks += 1
+                if lesion:
+                    pixels.labels.append((files.mask, float(labels.max())))
             except MetsegError as error:
-                findings.append(Finding(True, str(error)))
+                pixels.unreadable.append((files.mask, str(error)))
+        slices.append(SlicePixels(files.image, image, files.mask, labels))
+    pixels.faults.extend(faults_of(case.case_id, slices))
     if len(shapes) > 1:
         findings.append(
             Finding(True, f"{case.case_id} has slices of sizes {sorted(shapes)}; export it at one size")
@@ -163,8 +168,6 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: Contents, ma
         findings.append(
             Finding(False, f"{case.case_id} has no {' and no '.join(missing)}: FLAIR stands in its place")
         )
-    if shapes and not repeats:
-        findings.append(Finding(False, f"{case.case_id} has nothing but blank slices"))
     height, width = max(shapes, default=(0, 0))
     return {
         "case_id": case.case_id,
@@ -181,6 +184,18 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: Contents, ma
     }
 
 
+def _alike_once(unreadable: list[tuple[Path, str]]) -> list[Finding]:
+    """Tells of files that are refused, once where many are refused for the same reason."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for path, text in unreadable:
+        by_reason[text.replace(str(path), "").replace(path.stem, "")].append(text)
+    findings = []
+    for texts in by_reason.values():
+        few = texts if len(texts) < _MANY else [f"{texts[0]}; so it is with {len(texts) - 1} files more"]
+        findings += [Finding(True, text) for text in few]
+    return findings
+
+
 def _ignored_files(folder: Path, cases: list[CaseFiles]) -> list[Finding]:
     known = {path for case in cases for files in case.slices for path in (files.image, files.mask)}
     images = {path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES}
@@ -192,40 +207,3 @@ def _ignored_files(folder: Path, cases: list[CaseFiles]) -> list[Finding]:
         "or they are pictures beside TIFF slices"
     )
     return [Finding(False, text)]
-
-
-def _same_content(contents: Contents) -> list[Finding]:
-    findings = []
-    for copies in contents.values():
-        patients = sorted({patient for patient, _ in copies})
-        paths = ", ".join(str(path) for _, path in copies)
-        if len(patients) > 1:
-            text = f"patients {' and '.join(patients)} share a slice ({paths})"
-            findings.append(Finding(True, f"{text}; they may be one person under two names"))
-        elif len(copies) > 1:
-            findings.append(Finding(False, f"{patients[0]} has the same slice {len(copies)} times ({paths})"))
-    return findings
-
-
-def _same_masks(masks: Contents) -> list[Finding]:
-    """Tells people whose lesions have the same outline to the pixel, once a pair."""
-    found: dict[tuple[str, ...], list[Path]] = {}
-    for copies in masks.values():
-        patients = tuple(sorted({patient for patient, _ in copies}))
-        if len(patients) > 1:
-            found.setdefault(patients, [path for _, path in copies])
-    return [
-        Finding(
-            True,
-            f"patients {' and '.join(patients)} have the same mask ({', '.join(map(str, paths))}); they may "
-            "be one person under two names, or a mask was copied",
-        )
-        for patients, paths in found.items()
-    ]
-
-
-def _spellings(cases: list[CaseFiles]) -> list[Finding]:
-    alike, zeros = spellings(case.patient_id for case in cases)
-    errors = [f"{' and '.join(names)} look like one patient; give each person one name" for names in alike]
-    notes = [f"{' and '.join(names)} differ by zeros alone; are they one patient?" for names in zeros]
-    return [Finding(True, text) for text in errors] + [Finding(False, text) for text in notes]

@@ -96,6 +96,8 @@ def as_slice(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     if pixels.dtype != np.uint8:
         pixels, done = _rescaled(pixels, name)
         notes += done
+    elif pixels.max() == 1:
+        notes.append("It holds the grey values 0 and 1 only, too few to trust a mask; rescale it to 0 … 255.")
     if pixels.shape[2] == 1:
         notes.append("It has one channel, which was taken as FLAIR and stands in for the other two as well.")
         pixels = np.repeat(pixels, 3, axis=2)
@@ -157,11 +159,19 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_mask(path: Path, shape: tuple[int, int] | None) -> np.ndarray:
-    """Reads one reference mask as (H, W) bool.
+    """Reads one reference mask as (H, W) bool; see `read_labels`."""
+    return read_labels(path, shape) > 0
+
+
+def read_labels(path: Path, shape: tuple[int, int] | None) -> np.ndarray:
+    """Reads one reference mask as it is stored: 0, and at most one other number where the lesion is.
 
     Args:
         path: The mask's file.
         shape: (H, W) of its image; None where that could not be read.
+
+    Returns:
+        (H, W) of any numbers.
 
     Raises:
         MetsegError: It is of another size than its image, has channels, or more than two values.
@@ -172,6 +182,7 @@ def read_mask(path: Path, shape: tuple[int, int] | None) -> np.ndarray:
     if shape is not None and pixels.shape != shape:
         raise MetsegError(f"{path} is {pixels.shape} but its image is {shape}; export both at one size")
     values = np.unique(pixels)
-    if len(values) > 2 or (len(values) == 2 and values[0] != 0) or not np.isfinite(values).all():
+    other = len(values) > 2 or (len(values) == 2 and values[0] != 0) or values[0] < 0
+    if other or not np.isfinite(values).all():
         raise MetsegError(f"{path} has {len(values)} grey values; save the mask with 0 and 255 only")
-    return pixels > 0
+    return pixels

@@ -112,7 +112,8 @@ def write_phantom(
     Spacing is kept in the TIFF tags: pixels per centimetre in plane, "spacing_mm=..." between slices.
 
     Args:
-        folder: receives one folder a case, PHANTOM_0001_20000101 and so on, and phantom.json.
+        folder: receives one folder a case, PHANTOM_0001_20000101 and so on, and phantom.json. With another
+            seed they are other patients: PHANTOM_S7_0001_20000101 and so on.
         patients: number of patients, 1 to 9999.
         seed: seed of the set.
         slices: slices a patient, 1 to 40, 5 mm apart; 16 span the brain above the skull base.
@@ -144,6 +145,8 @@ def write_phantom(
         "slice_mm": SLICE_MM,
         "note": _NOTE,
     }
+    if seed:
+        record["first"] = _case_id(1, seed)  # older versions gave all seeds the same names
     if _holds_phantom(folder, record):
         return folder
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
@@ -173,11 +176,16 @@ def draw_phantom_if_missing(folder: Path) -> None:
         write_phantom(folder)
 
 
+def _case_id(index: int, seed: int) -> str:
+    of_seed = f"S{seed}_" if seed else ""  # two phantoms must not look like the same patients
+    return f"PHANTOM_{of_seed}{index:04d}_20000101"
+
+
 def _write_case(tree: Path, index: int, *, seed: int, slices: int, size: int) -> None:
     """Writes one patient's slices and masks; slice numbers count from 1."""
     pixel_mm = FIELD_OF_VIEW_MM / size
     case = draw_phantom(index, seed=seed, size=size, slices=slices, pixel_mm=pixel_mm)
-    case_id = f"PHANTOM_{index:04d}_20000101"
+    case_id = _case_id(index, seed)
     (tree / case_id).mkdir()
     tags = {
         "compression": "zlib",

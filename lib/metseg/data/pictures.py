@@ -7,7 +7,16 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from metseg.data.image_errors import DAMAGED, TRUNCATED, DamagedImage, ImageError, UnusablePixels, check_size
+from metseg.data.image_errors import (
+    DAMAGED,
+    ORIENTATION,
+    TRUNCATED,
+    DamagedImage,
+    ImageError,
+    UnusablePixels,
+    check_orientation,
+    check_size,
+)
 
 # Pillow warns of sizes that are refused here, in words of our own.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -39,6 +48,7 @@ def read_picture(data: bytes, kind: str, name: str, *, max_pixels: int) -> np.nd
             if picture.mode not in _MODES:
                 raise UnusablePixels(f"{name} is stored as {picture.mode}; save it as RGB")
             picture.load()
+            check_orientation(name, picture.getexif().get(ORIENTATION))  # in a PNG it may follow the pixels
             return np.array(picture.convert(_MODES[picture.mode]))
     except ImageError:
         raise

@@ -15,7 +15,16 @@ import numpy as np
 import tifffile
 from tifffile import COMPRESSION, PHOTOMETRIC, RESUNIT
 
-from metseg.data.image_errors import DAMAGED, TRUNCATED, DamagedImage, ImageError, UnusablePixels, check_size
+from metseg.data.image_errors import (
+    DAMAGED,
+    ORIENTATION,
+    TRUNCATED,
+    DamagedImage,
+    ImageError,
+    UnusablePixels,
+    check_orientation,
+    check_size,
+)
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # of a damaged file the caller tells in one sentence
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -34,7 +43,7 @@ _FILL_ORDER, _ROWS_A_STRIP, _PLANES, _PREDICTOR, _EXTRA = 266, 278, 284, 317, 33
 _PIXEL_TAGS = {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _FORMAT, _STRIP_OFFSETS}
 _PIXEL_TAGS |= {_STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES, _FILL_ORDER}
 _PIXEL_TAGS |= {_ROWS_A_STRIP, _PLANES, _PREDICTOR, _EXTRA}
-_OTHER_TAGS = {_DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _DEPTH}
+_OTHER_TAGS = {ORIENTATION, _DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _DEPTH}
 _FORMATS = {1: "B", 2: "c", 3: "H", 4: "I", 5: "II", 16: "Q"}  # of one value: byte, letter, short, …
 
 
@@ -69,7 +78,7 @@ class _Directory:
         order: Byte order as `struct` spells it.
         big: Whether offsets have 8 bytes (BigTIFF).
         entries: {tag: entry as stored} of the tags that pixels depend on.
-        values: {tag: values} of these and of those that tell spacing and planes.
+        values: {tag: values} of these and of those that tell orientation, spacing and planes.
         following: Where the next directory is; 0 for none.
     """
 
@@ -100,7 +109,7 @@ def _read_directory(data: bytes) -> _Directory:
         if tag in values or tag not in _PIXEL_TAGS | _OTHER_TAGS:
             continue
         if kind not in _FORMATS or not 1 <= count <= _MAX_VALUES:
-            if tag in _PIXEL_TAGS:
+            if tag in _PIXEL_TAGS or tag == ORIENTATION:
                 raise ValueError(f"tag {tag} has {count} values of type {kind}")
             continue
         layout = order + _FORMATS[kind] * count
@@ -121,6 +130,7 @@ def _check(directory: _Directory, data: bytes, name: str, max_pixels: int) -> No
         raise UnusablePixels(f"{name} has several pages; save each slice as a file of its own")
     width, height = values[_WIDTH][0], values[_HEIGHT][0]
     check_size(name, width=width, height=height, max_pixels=max_pixels)
+    check_orientation(name, number(ORIENTATION, 1))
     samples, photometric, codec = number(_SAMPLES, 1), number(_PHOTOMETRIC, 1), number(_COMPRESSION, 1)
     if photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB):
         kind = PHOTOMETRIC(photometric).name

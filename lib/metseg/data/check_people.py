@@ -1,0 +1,88 @@
+"""Whether people who count as several are one: by their names, their slices, their masks."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from metseg.data.cases import CaseFiles, doubtful
+from metseg.data.patients import spellings
+
+_TELLING_PX = 20  # a smaller mask may be the same in two people by chance
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about the data; an `error` is one with which a run could not be trusted."""
+
+    error: bool
+    text: str
+
+
+Places = dict[bytes, list[tuple[str, Path]]]  # hash of a content → the patients and files that have it
+
+
+@dataclass(frozen=True)
+class SeenContents:
+    """What slices and masks of a data set hold, by hash, as they are read."""
+
+    images: Places = field(default_factory=lambda: defaultdict(list))
+    masks: Places = field(default_factory=lambda: defaultdict(list))
+
+    def image(self, patient_id: str, path: Path, image: np.ndarray) -> None:
+        """Takes note of a slice, (H, W, 3) uint8."""
+        self.images[_key(image)].append((patient_id, path))
+
+    def mask(self, patient_id: str, path: Path, mask: np.ndarray) -> None:
+        """Takes note of a mask, (H, W) bool, if it can tell one person from another."""
+        if _TELLING_PX <= np.count_nonzero(mask) < mask.size:
+            self.masks[_key(mask)].append((patient_id, path))
+
+    def findings(self, cases: Sequence[CaseFiles]) -> list[Finding]:
+        """Returns who may be one person, by all that was noted and by the names."""
+        doubts = [Finding(True, text) for text in doubtful(cases)]
+        return _same_slices(self.images) + _same_masks(self.masks) + doubts + _spellings(cases)
+
+
+def _key(pixels: np.ndarray) -> bytes:
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
+
+
+def _same_slices(places: Places) -> list[Finding]:
+    findings = []
+    for copies in places.values():
+        patients = sorted({patient for patient, _ in copies})
+        paths = ", ".join(str(path) for _, path in copies)
+        if len(patients) > 1:
+            text = f"patients {' and '.join(patients)} share a slice ({paths})"
+            findings.append(Finding(True, f"{text}; they may be one person under two names"))
+        elif len(copies) > 1:
+            findings.append(Finding(False, f"{patients[0]} has the same slice {len(copies)} times ({paths})"))
+    return findings
+
+
+def _same_masks(places: Places) -> list[Finding]:
+    """Tells people whose lesions have the same outline to the pixel, once a group of people."""
+    found: dict[tuple[str, ...], list[Path]] = {}
+    for copies in places.values():
+        patients = tuple(sorted({patient for patient, _ in copies}))
+        if len(patients) > 1:
+            found.setdefault(patients, [path for _, path in copies])
+    return [
+        Finding(
+            True,
+            f"patients {' and '.join(patients)} have the same mask ({', '.join(map(str, paths))}); they may "
+            "be one person under two names, or a mask was copied",
+        )
+        for patients, paths in found.items()
+    ]
+
+
+def _spellings(cases: Sequence[CaseFiles]) -> list[Finding]:
+    alike, zeros = spellings(case.patient_id for case in cases)
+    errors = [f"{' and '.join(names)} look like one patient; give each person one name" for names in alike]
+    notes = [f"{' and '.join(names)} differ by zeros alone; are they one patient?" for names in zeros]
+    return [Finding(True, text) for text in errors] + [Finding(False, text) for text in notes]

@@ -1,0 +1,198 @@
+"""Faults of pixels that no decoder sees, in scans drawn by hand: a head of 24 × 24 px in 40 × 40."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metseg.data.check_pixels import SlicePixels, faults_of, label_sentences, sentences
+from metseg.data.phantom import draw_phantom
+
+INNER, HEAD = slice(16, 20), slice(8, 32)
+
+
+def head(seed: int = 0) -> np.ndarray:
+    image = np.zeros((40, 40, 3), np.uint8)
+    image[HEAD, HEAD] = np.random.default_rng(seed).integers(60, 200, (24, 24, 3))
+    return image
+
+
+def lesion(z: int = 0) -> np.ndarray:
+    mask = np.zeros((40, 40), np.uint8)
+    mask[INNER, 16 + z : 20 + z] = 255
+    return mask
+
+
+def scan(slices: int = 6, image=lambda pixels, z: pixels, mask=lambda pixels, z: pixels) -> list[SlicePixels]:
+    """Returns a sound scan, or one that is changed slice by slice."""
+    return [
+        SlicePixels(Path(f"P_{z}.tif"), image(head(z), z), Path(f"P_{z}_mask.tif"), mask(lesion(z), z))
+        for z in range(slices)
+    ]
+
+
+def told(slices: list[SlicePixels]) -> list[tuple[bool, str]]:
+    return sentences(faults_of("P", slices), scans=3)
+
+
+def rectangle(rows: slice, columns: slice) -> np.ndarray:
+    mask = np.zeros((40, 40), np.uint8)
+    mask[rows, columns] = 255
+    return mask
+
+
+def test_a_sound_scan_has_no_fault():
+    assert told(scan()) == []
+
+
+def test_the_phantom_has_no_fault_and_each_of_its_masks_inverted_has_one():
+    case = draw_phantom(1, size=64, slices=6, pixel_mm=200 / 64)
+
+    def slices(masks):
+        return [
+            SlicePixels(Path(f"P_{z}.tif"), image, Path(f"P_{z}_mask.tif"), mask.astype(np.uint8) * 255)
+            for z, (image, mask) in enumerate(zip(case.image, masks, strict=True))
+        ]
+
+    assert told(slices(case.mask)) == []
+    ((error, text),) = told(slices(~case.mask))
+    assert error and "inverted" in text and "6 of 6 masks" in text
+
+
+@pytest.mark.parametrize("wrong", [{0, 1, 2, 3, 4, 5}, {3}])
+@pytest.mark.parametrize(
+    ("mask", "says"),
+    [
+        (np.full((40, 40), 255, np.uint8), "every pixel"),
+        (255 - lesion(), "inverted"),
+        (rectangle(HEAD, HEAD), "half of the head"),
+        (rectangle(slice(8, 32), slice(8, 23)), "half of the head"),  # 15 of 24 columns
+        (rectangle(slice(0, 40), slice(0, 2)), "border"),  # 42 of 156 px
+        (255 - rectangle(slice(2, 38), slice(2, 38)), "border"),
+        (rectangle(slice(2, 6), slice(2, 6)), "outside the head"),
+        (rectangle(slice(3, 10), slice(16, 20)), "outside the head"),  # 5 of 7 rows
+    ],
+)
+def test_a_mask_that_no_lesion_has_is_told_once_a_scan_with_its_count(wrong, mask, says):
+    ((error, text),) = told(scan(mask=lambda good, z: mask if z in wrong else good))
+    assert error and says in text
+    assert text.startswith("P: ") and f"{len(wrong)} of 6 masks" in text
+    assert f"P_{min(wrong)}_mask.tif" in text
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        rectangle(slice(8, 32), slice(8, 20)),  # half of the head
+        rectangle(slice(0, 39), slice(0, 1)),  # 39 of 156 px of the border
+        rectangle(slice(4, 12), slice(16, 20)),  # 4 of 8 rows in the head
+    ],
+)
+def test_a_mask_just_within_the_limits_is_taken(mask):
+    found = told(scan(mask=lambda good, z: mask if z == 3 else good))
+    assert [text for _, text in found if "outside" not in text] == []  # a strip at the border is outside
+
+
+def test_an_inverted_mask_of_a_slice_without_a_lesion_is_counted_with_the_others():
+    ((_, text),) = told(scan(mask=lambda good, z: 255 - (good if z % 2 else 0 * good)))
+    assert "inverted" in text and "6 of 6 masks" in text
+
+
+def test_a_mask_without_its_image_is_looked_at_all_the_same():
+    slices = [SlicePixels(None, None, each.mask_path, 255 - each.labels) for each in scan()]
+    ((error, text),) = told(slices)
+    assert error and "inverted" in text
+
+
+@pytest.mark.parametrize("slices", [4, 6])
+def test_one_mask_for_all_slices(slices):
+    ((error, text),) = told(scan(slices, mask=lambda good, z: lesion()))
+    assert error and "all the same" in text
+    assert told(scan(3, mask=lambda good, z: lesion())) == []  # a short lesion may look so
+    thin = rectangle(slice(16, 18), slice(16, 20))
+    assert told(scan(slices, mask=lambda good, z: thin)) == []  # or a thin one
+    assert told(scan(slices, mask=lambda good, z: lesion(z == 1))) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (lambda pixels, z: pixels // 128, "0 and 1 only"),
+        (lambda pixels, z: pixels // 17, "no more than 16"),
+        (lambda pixels, z: pixels // 100 * 100, "no more than 16"),
+        (lambda pixels, z: np.where(pixels > 150, 255, pixels).astype(np.uint8), "white (255)"),
+        (lambda pixels, z: np.full_like(pixels, 7), "are blank"),
+        (lambda pixels, z: 0 * pixels, "are blank"),
+    ],
+)
+def test_images_that_show_too_little(image, says):
+    found = told(scan(image=image))
+    assert found and all(error and says in text and "6 of 6 images" in text for error, text in found)
+    assert all("P_0.tif" in text for _, text in found)
+
+
+def test_a_channel_that_shows_too_little_is_named():
+    def poor(pixels, z):
+        pixels[..., 2] //= 64
+        return pixels
+
+    ((error, text),) = told(scan(image=poor))
+    assert error and "post-contrast" in text
+
+
+def test_a_blank_channel_is_noted():
+    def blank(pixels, z):
+        pixels[..., 0] = 0
+        return pixels
+
+    ((error, text),) = told(scan(image=blank))
+    assert not error and "pre-contrast" in text
+
+
+def test_a_lesion_in_a_blank_slice():
+    ((error, text),) = told(scan(image=lambda pixels, z: pixels * (z != 2)))
+    assert error and "1 of 6 masks" in text and "P_2_mask.tif" in text
+    slices = scan(image=lambda pixels, z: pixels * (z != 2), mask=lambda good, z: good * (z != 2))
+    assert told(slices) == []
+
+
+def test_slices_of_several_sizes_are_looked_at_without_a_head():
+    slices = scan(2) + [SlicePixels(Path("a"), head()[:38], Path("m"), 255 - lesion()[:38])]
+    ((_, text),) = told(slices)
+    assert "1 of 3 masks" in text and "inverted" in text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "starts"),
+    [
+        (1, ["P0: 6 of 6"]),
+        (3, ["P0: 6 of 6", "P1: 6 of 6", "P2: 6 of 6"]),
+        (4, ["4 of 5 scans: 24 of 24"]),
+        (5, ["all 5 scans: 30 of 30"]),
+    ],
+)
+def test_a_fault_of_many_scans_is_one_sentence(wrong, starts):
+    faults = [
+        fault for p in range(wrong) for fault in faults_of(f"P{p}", scan(mask=lambda good, z: 255 - good))
+    ]
+    found = [text for _, text in sentences(faults, scans=5)]
+    assert [text[: len(start)] for text, start in zip(found, starts, strict=True)] == starts
+
+
+@pytest.mark.parametrize(
+    ("labels", "errors"),
+    [
+        ([1, 1, 1], []),
+        ([255, 255], []),
+        ([128, 128], []),
+        ([1, 255], [False]),
+        ([255, 65_535], [False]),
+        ([1, 2], [True]),
+        ([255, 255, 128], [True]),
+        ([1, 2, 4], [True]),
+    ],
+)
+def test_numbers_that_masks_mark_with(labels, errors):
+    found = label_sentences((Path(f"P_{k}_mask.tif"), label) for k, label in enumerate(labels))
+    assert [error for error, _ in found] == errors
+    assert all(f"{label} in {labels.count(label)}" in text for _, text in found for label in labels)
