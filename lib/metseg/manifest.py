@@ -10,7 +10,7 @@ from metseg.backend import keras
 from metseg.config import TrainConfig
 from metseg.data.cache import SliceCache
 from metseg.data.provenance import provenance_of
-from metseg.files import read_json, write_json
+from metseg.files import file_sha256, read_json, write_json
 from metseg.hardware import describe_hardware
 from metseg.revision import git_revision
 from metseg.schedule import best_epoch
@@ -47,6 +47,7 @@ def write_manifest(
     manifest = {
         "model": config.model,
         "parameters": parameters,
+        "network_sha256": file_sha256(model_dir / "model.keras"),
         "epochs_trained": len(history),
         "best_epoch": best["epoch"],
         "validation_dice": best["val_dice"],

@@ -7,7 +7,7 @@ from metseg.backend import keras
 from metseg.config import TrainConfig, train_config, with_defaults
 from metseg.data.split import read_split
 from metseg.errors import MetsegError
-from metseg.files import read_json, shown, taking_apart
+from metseg.files import file_sha256, read_json, shown, taking_apart
 
 
 class SeenPatients(NamedTuple):
@@ -54,8 +54,10 @@ def load_network(path: Path) -> keras.Model:
     """Loads a `model.keras`.
 
     Raises:
-        MetsegError: It is missing or damaged, or carries code.
+        MetsegError: It is missing or damaged, is not the one that `manifest.json` beside it describes, or
+            carries code.
     """
+    _complain_if_other(path)
     try:
         # Safe mode: a .keras file may carry code, and none of it is run.
         return keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -63,3 +65,13 @@ def load_network(path: Path) -> keras.Model:
         raise MetsegError(
             f"{path} is missing, is damaged, or carries code, which is never run; train the network again"
         ) from error
+
+
+def _complain_if_other(path: Path) -> None:
+    manifest = path.with_name("manifest.json")
+    sha256 = read_json(manifest).get("network_sha256") if manifest.is_file() else None  # an older one has none
+    if sha256 is not None and path.is_file() and file_sha256(path) != sha256:
+        raise MetsegError(
+            f"{path} is damaged, or was replaced: it is not the network that {manifest.name} describes; "
+            "train it again or put a copy of it back"
+        )
