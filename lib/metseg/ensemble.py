@@ -18,7 +18,7 @@ from metseg.files import (
 )
 from metseg.models.inspect import inference_model
 from metseg.runs import ENSEMBLE
-from metseg.trained import load_network, seen_patients, trained_config
+from metseg.trained import load_network, merged_slices, seen_patients, seen_slices, trained_config
 
 
 def build_ensemble(members: Sequence[Path], model_dir: Path) -> Path:
@@ -64,6 +64,7 @@ def build_ensemble(members: Sequence[Path], model_dir: Path) -> Path:
     before = {
         "learned_from": sorted(set().union(*(each.learned_from for each in seen))),
         "chosen_on": sorted(set().union(*(each.chosen_on for each in seen))),
+        "slice_hashes": merged_slices(map(seen_slices, members)),
     }
     manifest = {
         **manifests[0],

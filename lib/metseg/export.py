@@ -17,7 +17,7 @@ from metseg.exported import install
 from metseg.files import file_sha256, read_json, replacing, shown, sole_writer
 from metseg.models.inspect import gate_names, inference_model
 from metseg.postprocess import Postprocessing
-from metseg.trained import load_network, seen_patients, trained_config
+from metseg.trained import load_network, seen_patients, seen_slices, trained_config
 
 _DRAFTS = ".export-"
 
@@ -60,6 +60,7 @@ def export_onnx(model_dir: Path, *, prune: int | None = None, output: Path | Non
         "parameters": model.count_params(),
         "data": {name: manifest["data"][name] for name in ("name", "licence", "caution")},
         "seen": sorted(set().union(*seen_patients(model_dir))),
+        "seen_slices": seen_slices(model_dir),
         "precision": "fp32",
         "prune": prune,
         "validation_dice": manifest["validation_dice"] if prune is None else None,

@@ -14,6 +14,7 @@ from metseg.files import file_sha256, read_json, write_json
 from metseg.hardware import describe_hardware
 from metseg.revision import git_revision
 from metseg.schedule import best_epoch
+from metseg.seen import joined_hashes
 
 _PACKAGES = (
     "keras",
@@ -58,6 +59,10 @@ def write_manifest(
             "patients": cache.slices.patient_id.nunique(),
             "slices": len(cache.slices),
             **asdict(provenance_of(cache.slices.case_id)),
+        },
+        "slice_hashes": {
+            patient: joined_hashes(hashes)
+            for patient, hashes in cache.slices.groupby("patient_id", observed=True).image_hash
         },
         "config": config.model_dump(mode="json"),
         "start": read_json(model_dir / "start.json") if config.start_from else None,

@@ -1,5 +1,7 @@
 """A finished training read again: its parameters, its network, and the patients that went into it."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +10,7 @@ from metseg.config import TrainConfig, train_config, with_defaults
 from metseg.data.split import read_split
 from metseg.errors import MetsegError
 from metseg.files import file_sha256, read_json, shown, taking_apart
+from metseg.seen import joined_hashes, split_hashes
 
 
 class SeenPatients(NamedTuple):
@@ -29,6 +32,24 @@ def seen_patients(model_dir: Path) -> SeenPatients:
         return SeenPatients(
             {*split.train, *earlier["learned_from"]}, {*split.validation, *earlier["chosen_on"]}
         )
+
+
+def seen_slices(model_dir: Path) -> dict[str, str]:
+    """Returns {patient: hashes of the slices} of `seen_patients`; nothing of whom an older training learned."""
+    path = Path(model_dir) / "manifest.json"
+    manifest, seen = read_json(path), set().union(*seen_patients(model_dir))
+    with taking_apart(path):
+        found = {name: text for name, text in manifest.get("slice_hashes", {}).items() if name in seen}
+        return merged_slices([found, (manifest.get("start") or {}).get("slice_hashes", {})])
+
+
+def merged_slices(parts: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Puts several results of `seen_slices` together."""
+    hashes = defaultdict[str, list[str]](list)
+    for part in parts:
+        for name, text in part.items():
+            hashes[name] += split_hashes(text)
+    return {name: joined_hashes(hashes[name]) for name in sorted(hashes)}
 
 
 def trained_config(model_dir: Path) -> TrainConfig:
