@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from tiny_scans import finished_training
+from tiny_scans import finished_training, put_network
 
 from metseg.agreement import TOLERANCE, check_agreement
 from metseg.errors import MetsegError
@@ -31,6 +31,6 @@ def test_another_network_does_not(model_dir, images):
     model = keras.saving.load_model(model_dir / "model.keras", compile=False)
     head = next(layer for layer in model.layers if layer.name.startswith("head_"))
     head.set_weights([weight + 0.1 for weight in head.get_weights()])
-    model.save(model_dir / "model.keras")
+    put_network(model, model_dir)
     with pytest.raises(MetsegError, match=r"model.onnx differs from the trained network by \d\.\de-0\d"):
         check_agreement(model_dir, images)

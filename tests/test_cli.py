@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import tifffile
 from tiny_runs import HALF, MISSED, WHOLE, write_bright_model, write_evaluated
-from tiny_scans import finished_training, write_scans
+from tiny_scans import finished_training, put_network, write_scans
 
 from metseg import cli
 from metseg.data.split import Split, read_split, write_split
@@ -761,7 +761,7 @@ def test_an_ensemble_is_scored_and_released(metseg, refused, trained, tmp_path):
     shutil.copytree(trained.parent, tmp_path / "outputs" / "runs" / "second")
     network = keras.saving.load_model(trained / "model.keras")
     network.set_weights([0.9 * weights for weights in network.get_weights()])
-    network.save(tmp_path / "outputs" / "runs" / "second" / "nested_unet" / "model.keras")
+    put_network(network, tmp_path / "outputs" / "runs" / "second" / "nested_unet")
     write_scans(tmp_path / "other", seed=1)
     assert "does not hold the scans" in refused("ensemble", "first", "second", "--data-dir", "other")
     assert not (trained.parent / "ensemble").exists()
@@ -787,7 +787,7 @@ def test_ensembles_of_a_cross_validation_are_made_fold_by_fold(metseg, trained, 
         write_json(folds[k] / "config.json", manifest["config"])
     network = keras.saving.load_model(trained / "model.keras")
     network.set_weights([0.9 * weights for weights in network.get_weights()])
-    network.save(folds[1] / "model.keras")
+    put_network(network, folds[1])
     for folder in folds:
         assert metseg("export", folder, "--data-dir", "scans")[0] == 0
     command = ["ensemble", "cv/nested_unet", "cv/attention_unet", "--data-dir", "scans"]

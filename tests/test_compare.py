@@ -30,6 +30,7 @@ def model_tables(*scans: tuple, spacing_mm=None) -> tuple[pd.DataFrame, pd.DataF
         ids = {"patient_id": patient_id, "case_id": case_id}
         rows.append({**ids, **row})
         slices.append(per_slice.assign(**ids))
+        slices[-1]["slice_index"] = range(len(per_slice))
     return pd.DataFrame(rows), pd.concat(slices, ignore_index=True)
 
 
@@ -185,6 +186,25 @@ def test_compare_models_refuses_other_patients():
         compare_models({"one": model_tables(BIG, SMALL), "two": model_tables(BIG)})
     with pytest.raises(ValueError, match="at least one"):
         compare_models({})
+
+
+def test_compare_models_refuses_other_reference_masks():
+    """Half a lesion more or less in one slice, or the same number of voxels elsewhere."""
+    tables = {"a": model_tables(BIG, SMALL), "b": model_tables(BIG, SMALL_MISSED)}
+    compare_models(tables, **FEW)
+    corrected = ("small", "scan1", ["###.....", "........"], SMALL[3])
+    other_slice = ("small", "scan1", ["#.......", "#......."], SMALL[3])
+    more_slices = ("small", "scan1", [*SMALL[2], "........"], [*SMALL[3], "........"])
+    for scan in (corrected, other_slice, more_slices):
+        tables["b"] = model_tables(BIG, scan)
+        with pytest.raises(ValueError, match="model a and model b .* different reference masks of scan1"):
+            compare_models(tables, **FEW)
+    # As many voxels in each slice, but others: only a hash tells.
+    hashed = {name: (tables["a"][0].assign(ref_sha256=[f"{name}1", "2"]), tables["a"][1]) for name in "ab"}
+    with pytest.raises(ValueError, match="different reference masks"):
+        compare_models(hashed, **FEW)
+    hashed["b"] = tables["a"]  # of before there were hashes
+    compare_models(hashed, **FEW)
 
 
 def test_tables_survive_csv(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from tiny_scans import finished_training, write_case
 
 from metseg import evaluate as evaluate_module
@@ -85,6 +86,16 @@ def test_tables_by_hand(cases, tmp_path):
         }
     )
     pd.testing.assert_frame_equal(per_slice[list(expected)], expected, check_dtype=False)
+
+
+def test_scores_carry_a_hash_of_the_reference(cases, tmp_path):
+    hashes = [evaluate("nowhere", cases, tmp_path / "m" / "evaluation").ref_sha256.tolist()]
+    path = cases[0].slices[1].mask
+    mask = tifffile.imread(path)
+    tifffile.imwrite(path, np.roll(mask, 1, axis=0))  # as many pixels
+    hashes.append(evaluate("nowhere", cases, tmp_path / "m" / "evaluation").ref_sha256.tolist())
+    assert hashes[0][0] != hashes[1][0] and hashes[0][1] == hashes[1][1]
+    assert read_tables(tmp_path / "m")[0].ref_sha256.tolist() == hashes[1]
 
 
 def test_summary_and_examples(cases, tmp_path):

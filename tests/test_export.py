@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import onnxruntime
 import pytest
-from tiny_scans import finished_training, tiny_config, write_scans
+from tiny_scans import finished_training, put_network, tiny_config, write_scans
 
 from metseg.agreement import check_agreement
 from metseg.data.cases import find_cases, load_case
@@ -78,7 +78,7 @@ def scatter_weights(model: keras.Model) -> None:
 
 def replace_model(model_dir: Path, model: keras.Model, **changes) -> None:
     """Puts another network in the place of the trained one, with changes to the training's config."""
-    model.save(model_dir / "model.keras")
+    put_network(model, model_dir)
     manifest = json.loads((model_dir / "manifest.json").read_text())
     manifest["model"] = model.name
     manifest["config"].update({"model": model.name, "deep_supervision": False, **changes})

@@ -1,13 +1,20 @@
 """A folder is read only as it was exported, and what is wrong with it is named."""
 
+import hashlib
+import itertools
 import json
+import os
+import shutil
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 from tiny_runs import add_int8, change_description, write_bright_model
 
 from metseg.errors import MetsegError
-from metseg.exported import open_exported
+from metseg.exported import install, open_exported
+from metseg.files import read_json
 
 
 @pytest.fixture
@@ -93,3 +100,121 @@ def test_a_description_of_another_network_input_is_named(model_dir, monkeypatch,
     change_description(model_dir, preprocessing={**settings, **of_input}, precision=precision)
     with pytest.raises(MetsegError, match=r"as network input, model\.onnx takes 32 × 32 × 3; export"):
         open_exported(model_dir)
+
+
+@pytest.mark.parametrize(
+    "name", ["../other", "/tmp/other", "a/b", "a\\b", "..", ".", "", ".hidden", "a\0b", "C:x"]
+)
+def test_a_name_that_leads_out_of_its_folder_is_refused(model_dir, name):
+    change_description(model_dir, name=name)
+    with pytest.raises(MetsegError, match=r"model\.json is damaged \(name=.*; export the model again"):
+        open_exported(model_dir)
+
+
+def test_weights_in_another_file_are_refused(model_dir):
+    """They have no hash, and their path may lead anywhere."""
+    path = model_dir / "model.onnx"
+    network = onnx.load(path)
+    onnx.save(network, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    assert (model_dir / "weights.bin").exists()
+    change_description(model_dir, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    with pytest.raises(MetsegError, match=r"model\.onnx keeps weights in other files; export"):
+        open_exported(model_dir)
+
+
+def test_a_layer_called_location_is_no_other_file(model_dir):
+    path = model_dir / "model.onnx"
+    network = onnx.load(path)
+    network.graph.node[0].name = "location"
+    onnx.save(network, path)
+    change_description(model_dir, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    assert open_exported(model_dir).onnx == path
+
+
+# put in place
+
+
+class Killed(BaseException):
+    """In the place of `kill -9`: from some step on nothing is done any more, not even clearing up."""
+
+
+def killed_at(patch, step: int) -> None:
+    """Lets so many changes to the disk pass, and none after them."""
+    steps = itertools.count()
+
+    def mortal(original):
+        def call(*args, **options):
+            if next(steps) >= step:
+                raise Killed
+            return original(*args, **options)
+
+        return call
+
+    for module, name in ((os, "replace"), (os, "unlink"), (os, "fsync"), (shutil, "copyfile")):
+        patch.setattr(module, name, mortal(getattr(module, name)))
+
+
+@pytest.mark.parametrize("int8", ["neither", "former", "next"])
+def test_a_kill_at_any_step_leaves_a_model_that_serves(tmp_path, monkeypatch, int8):
+    """The former one or the next, whole; and the next call leaves nothing else."""
+    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: number_format == "int8")
+    former = write_bright_model(tmp_path / "former", validation_dice=0.1)
+    following = write_bright_model(tmp_path / "next", channels=(1.0, 0.0, 0.0), validation_dice=0.2)
+    if int8 != "neither":
+        add_int8(tmp_path / int8)
+    networks = {name: following / name for name in ("model.onnx", "model.int8.onnx")}
+    networks = {name: path for name, path in networks.items() if path.exists()}
+    description = read_json(following / "model.json")
+    hashes = [open_exported(each).sha256 for each in (former, following)]
+    shutil.rmtree(former / "blind", ignore_errors=True)
+    serving = []
+    for step in itertools.count():
+        target = tmp_path / f"killed at {step}"
+        shutil.copytree(former, target)
+        try:
+            with monkeypatch.context() as patch:
+                killed_at(patch, step)
+                install(networks, description, target)
+            finished = True
+        except Killed:
+            finished = False
+        found = open_exported(target)
+        serving.append(hashes.index(found.sha256))
+        assert found.description["validation_dice"] == (0.1, 0.2)[serving[-1]]
+        assert hashlib.sha256(found.onnx.read_bytes()).hexdigest() == found.sha256
+        # Killed again on the way, and again it serves.
+        for again in (0, 3):
+            with monkeypatch.context() as patch, pytest.raises(Killed):
+                killed_at(patch, again)
+                install(networks, description, target)
+            assert open_exported(target).sha256 in hashes
+        install(networks, description, target)
+        assert open_exported(target).sha256 == hashes[1]
+        left = {path.name for path in target.iterdir() if not path.name.startswith(f".{os.getpid()}.")}
+        assert left == {*networks, "model.json"}
+        if finished:
+            break
+    assert serving == sorted(serving) and set(serving) == {0, 1} and len(serving) > 6
+
+
+def test_a_reader_that_comes_between_description_and_network_reads_again(model_dir, tmp_path, monkeypatch):
+    following = write_bright_model(tmp_path / "next", channels=(1.0, 0.0, 0.0))
+    read_bytes, done = Path.read_bytes, []
+
+    def replaced_meanwhile(path):
+        if path == model_dir / "model.onnx" and not done:
+            done.append(path)
+            install({"model.onnx": following / "model.onnx"}, read_json(following / "model.json"), model_dir)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", replaced_meanwhile)
+    assert open_exported(model_dir).sha256 == read_json(following / "model.json")["sha256"]
+    assert done
+
+
+def test_a_damaged_description_does_not_keep_a_new_model_out(model_dir, tmp_path):
+    (model_dir / "model.json").write_text("torn")
+    (model_dir / ".next.model.onnx").write_bytes(b"left by a kill")
+    following = write_bright_model(tmp_path / "next", channels=(1.0, 0.0, 0.0))
+    install({"model.onnx": following / "model.onnx"}, read_json(following / "model.json"), model_dir)
+    assert open_exported(model_dir).engine.run(["prob"], np.zeros((32, 32, 3), np.float32))[0].max() < 0.5

@@ -1,13 +1,27 @@
 """Files appear whole or not at all."""
 
 import errno
+import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from metseg.errors import MetsegError
-from metseg.files import files_below, replacing, shown, taking_apart, write_json, write_text
+from metseg.files import (
+    file_sha256,
+    files_below,
+    read_sealed,
+    replacing,
+    shown,
+    sole_writer,
+    taking_apart,
+    write_json,
+    write_sealed,
+    write_text,
+)
 
 
 def test_a_file_appears_only_when_all_went_well(tmp_path):
@@ -28,6 +42,66 @@ def test_a_failure_keeps_what_was_there_and_is_passed_on(tmp_path):
         raise KeyboardInterrupt
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name_and_its_name_before_the_call_ends(
+    tmp_path, monkeypatch
+):
+    done, fsync, replace = [], os.fsync, os.replace
+    inode = {}
+
+    def recorded(handle):
+        inode[os.fstat(handle).st_ino] = len(done)
+        done.append("fsync")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    monkeypatch.setattr(os, "replace", lambda *paths: done.append("replace") or replace(*paths))
+    write_text(tmp_path / "a.txt", "text")
+    assert done == ["fsync", "replace", "fsync"]
+    assert inode == {(tmp_path / "a.txt").stat().st_ino: 0, tmp_path.stat().st_ino: 2}
+    done.clear()
+    write_text(tmp_path / "a.txt", "more", durable=False)
+    assert done == ["replace"]
+
+
+def test_what_killed_processes_left_goes_as_the_next_one_starts(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    living = f".{os.getppid()}.model.keras"
+    mine = [f".{dead.pid}.model.keras", f"figures/.{dead.pid}.a.png", f".{os.getpid()}.b.csv"]
+    others = [".hidden", ".12", f"{dead.pid}.csv", living, "figures/a.png"]
+    (tmp_path / "figures").mkdir()
+    for name in mine + others:
+        (tmp_path / name).write_text("left")
+    elsewhere = tmp_path.parent / f".{dead.pid}.elsewhere"
+    elsewhere.write_text("another folder's")
+    (tmp_path / "link").symlink_to(tmp_path.parent)
+    with replacing(tmp_path / "new.txt") as partial:
+        partial.write_text("this process writes it now")
+        with sole_writer(tmp_path):
+            assert not [name for name in mine if (tmp_path / name).exists()]
+            assert all((tmp_path / name).exists() for name in others)
+    assert (tmp_path / "new.txt").exists() and elsewhere.exists()
+    elsewhere.unlink()
+
+
+def test_a_sealed_record_comes_back_and_any_change_is_found(tmp_path):
+    record = {"epoch": 3, "dice": 1 / 3, "never": float("inf"), "who": ["Müller", None]}
+    path = tmp_path / "a.json"
+    write_sealed(path, record)
+    assert read_sealed(path) == record
+    text = path.read_text()
+    for damage in (text.replace("3,", "4,", 1), text.replace("ller", "iler"), text[:-9], "{}", "[]", ""):
+        assert damage != text
+        path.write_text(damage)
+        with pytest.raises(MetsegError, match=r"a\.json is .*damaged"):
+            read_sealed(path)
+
+
+def test_hash_of_a_file(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert file_sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path):

@@ -231,6 +231,14 @@ def test_unfinished(model_dir, tmp_path, name, says):
     assert not (tmp_path / "released").exists()
 
 
+def test_a_name_that_leads_out_of_the_folder_of_released_models(model_dir, tmp_path):
+    description = read_json(model_dir / "model.json") | {"name": "../elsewhere"}
+    write_json(model_dir / "model.json", description)
+    with pytest.raises(MetsegError, match="model.json is damaged"):
+        release(model_dir, tmp_path / "released")
+    assert not (tmp_path / "released").exists() and not (tmp_path / "elsewhere").exists()
+
+
 def test_too_large(model_dir, tmp_path, monkeypatch):
     monkeypatch.setattr("metseg.released.MAX_MB", 0.0001)
     with pytest.raises(MetsegError, match="train with fewer filters"):

@@ -17,7 +17,6 @@ import pandas as pd
 import pytest
 from tiny_scans import finished_training, tiny_config, write_case, write_scans
 
-from metseg import files
 from metseg import train as train_module
 from metseg.batches import EpochBatches
 from metseg.config import TrainConfig
@@ -455,18 +454,21 @@ def test_a_kill_between_any_two_writes(scans, cache_dir, tmp_path, monkeypatch):
     """A kill leaves the disk as it was between two renames, perhaps with half a file: each is resumed."""
     config = tiny_config(scans, epochs=3, coarse_epochs=1, ema_momentum=0.7)
     undisturbed, states = tmp_path / "undisturbed", []
-    replace = os.replace
 
-    def keep_and_replace(source, target):
-        if Path(target).name != "progress.json":
-            states.append(Path(target).name)
-            shutil.copytree(undisturbed, tmp_path / f"before write {len(states)}")
-        replace(source, target)
+    def kept_before(rename):
+        def call(source, target):
+            if Path(target).name != "progress.json":
+                states.append(Path(target).name)
+                shutil.copytree(undisturbed, tmp_path / f"before write {len(states)}")
+            rename(source, target)
 
-    monkeypatch.setattr(files.os, "replace", keep_and_replace)
+        return call
+
+    for name in ("replace", "rename"):
+        monkeypatch.setattr(os, name, kept_before(getattr(os, name)))
     train(config, undisturbed, cache_dir=cache_dir)
     monkeypatch.undo()
-    epoch = ["history.csv", "epoch-{}.weights.h5", "epoch-{}.npz", "state.json"]
+    epoch = ["history.csv", "state.json", "epoch-{}"]
     assert states == [
         "config.json",
         "split.json",
@@ -474,10 +476,66 @@ def test_a_kill_between_any_two_writes(scans, cache_dir, tmp_path, monkeypatch):
         "model.keras",
         "manifest.json",
     ]
-    for write in range(7, 17):  # from the second epoch's first write on; before it the disk is as in epoch 1
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    dead = process.pid
+    for write in range(6, 14):  # from the second epoch's first write on; before it the disk is as in epoch 1
         killed = tmp_path / f"before write {write}"
-        for name in (".99.model.keras", "checkpoint/.99.state.json", "checkpoint/.99.epoch-2.weights.h5"):
+        for name in (f".{dead}.model.keras", f"checkpoint/.{dead}.state.json"):
             (killed / name).write_bytes(b"half of a file")
         train(config, killed, cache_dir=cache_dir)
         same_result(killed, undisturbed)
-        assert not (killed / "checkpoint").exists(), write
+        assert {path.name for path in killed.iterdir()} == {path.name for path in undisturbed.iterdir()}, (
+            write
+        )
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_changes_nothing_in_the_end(scans, cache_dir, tmp_path, monkeypatch):
+    config = tiny_config(scans, epochs=3)
+    train(config, tmp_path / "undisturbed", cache_dir=cache_dir)
+    killed = tmp_path / "killed"
+    epochs = []
+
+    def third_is_never_validated(*arguments, **options):
+        epochs.append(1)
+        if len(epochs) == 3:
+            raise KeyboardInterrupt
+        return validate(*arguments, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train_module, "validate", third_is_never_validated)
+        train(config, killed, cache_dir=cache_dir)
+    assert list(history_of(killed).epoch) == [1, 2]
+    path = killed / "checkpoint" / "epoch-2" / "network.weights.h5"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    begun_with = []
+    learning_rate_of = train_module.learning_rate_of
+
+    def recorded(*arguments):
+        begun_with.append(history_of(killed))
+        return learning_rate_of(*arguments)
+
+    monkeypatch.setattr(train_module, "learning_rate_of", recorded)
+    with pytest.warns(UserWarning, match="epoch 2 .* damaged .* the epoch before"):
+        train(config, killed, cache_dir=cache_dir)
+    assert list(begun_with[0].epoch) == [1]  # history.csv tells of no epoch that the checkpoint lost
+    same_result(killed, tmp_path / "undisturbed")
+
+
+def test_what_a_kill_left_of_a_finished_training_goes(copy, config, cache_dir):
+    (copy / "checkpoint" / "epoch-2").mkdir(parents=True)
+    (copy / "checkpoint" / "epoch-2" / "serving.npz").write_bytes(b"left")
+    train(config, copy, cache_dir=cache_dir)
+    assert not (copy / "checkpoint").exists()
+
+
+def test_a_finished_network_with_one_flipped_bit_is_one_sentence(copy, config, cache_dir):
+    path = copy / "model.keras"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(MetsegError, match=r"model\.keras is damaged, or was replaced"):
+        train(config, copy, cache_dir=cache_dir)

@@ -38,6 +38,14 @@ def test_network(tmp_path):
             load_network(tmp_path / "model.keras")
 
 
+def test_another_network_than_the_manifest_describes(tmp_path):
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    network.save(tmp_path / "model.keras")
+    write_json(tmp_path / "manifest.json", {"network_sha256": "0" * 64})
+    with pytest.raises(MetsegError, match=r"model\.keras is damaged, or was replaced"):
+        load_network(tmp_path / "model.keras")
+
+
 def test_parameters(tmp_path):
     config = tiny_config("scans")
     manifest = {"config": config.model_dump(mode="json"), "git_revision": "abc123"}

@@ -6,6 +6,7 @@ import numpy as np
 import tifffile
 
 from metseg.config import TrainConfig, train_config
+from metseg.files import file_sha256, read_json, write_json
 
 
 def write_case(folder: Path, case_id: str, image: np.ndarray, mask: np.ndarray) -> None:
@@ -68,3 +69,10 @@ def finished_training(tmp_path_factory) -> Path:
     train(config, model_dir, cache_dir=home / "cache")
     export_onnx(model_dir)
     return model_dir
+
+
+def put_network(network, model_dir: Path) -> None:
+    """Puts another network in the place of the trained one, as if it had come of that training."""
+    network.save(model_dir / "model.keras")
+    path = model_dir / "manifest.json"
+    write_json(path, {**read_json(path), "network_sha256": file_sha256(model_dir / "model.keras")})

@@ -1,6 +1,8 @@
-"""The state of a training after its last finished epoch, safe against `kill -9` at any instant."""
+"""The state of a training after its last finished epoch, safe against `kill -9`, a power cut, and damage."""
 
+import os
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -8,72 +10,139 @@ import numpy as np
 from metseg.averaging import AveragedWeights
 from metseg.backend import keras
 from metseg.errors import MetsegError
-from metseg.files import read_json, replacing, shown, write_json
+from metseg.files import file_sha256, read_sealed, shown, sync_file, sync_folder, write_sealed
+
+_NETWORK, _SERVING, _BEST, _STATE = "network.weights.h5", "serving.npz", "best.npz", "state.json"
+KEPT = 2  # epochs: where the last one is damaged, the training goes on from the one before
 
 
 class Checkpoint:
     """Keeps a compiled model's weights, its optimizer's state, the weights that serve, and the history.
 
-    `state.json` is renamed into place last and names the files that belong to it; whatever an
-    interrupted save left beside them is not looked at again.
+    Each epoch has a folder of its own, `epoch-<n>`, that shares no file with another and is renamed into
+    place whole; its `state.json` has the hashes of what lies beside it and of itself.
     """
 
     def __init__(self, folder: Path, model: keras.Model, averaged: AveragedWeights):
-        self._folder = folder
+        self._folder = Path(folder)
         self._model = model
         self._averaged = averaged
+        self._best, self._best_place = list[np.ndarray](), -1
 
     def restore(self) -> list[dict]:
-        """Loads the last finished epoch into the model and its average; returns the history up to it."""
-        state = self._state()
-        if state is None:
-            return []
-        self._model.optimizer.build(self._model.trainable_variables)
-        self._model.load_weights(self._folder / state["last"])
-        self._averaged.weights = self._read(state["last_serving"])
-        return state["history"]
+        """Loads the last finished epoch into the model and its average; returns the history up to it.
+
+        Where it is damaged, the epoch before takes its place, and a warning says so.
+
+        Raises:
+            MetsegError: All epochs that are kept are damaged, or an older metseg wrote them.
+        """
+        if (self._folder / _STATE).exists():
+            raise MetsegError(
+                f"{shown(self._folder.parent)} was begun by an older metseg; choose another run name"
+            )
+        found = self._epochs()
+        for number in sorted(found, reverse=True):
+            try:
+                history = self._load(found[number])
+            except _Damaged as damage:
+                shown_damage = (
+                    f"the checkpoint of epoch {number} in {shown(self._folder)} is damaged ({damage})"
+                )
+                if number == min(found):
+                    raise MetsegError(
+                        f"{shown_damage}, and there is no epoch before it; remove that folder to train "
+                        "from the start, or put a copy of it back"
+                    ) from damage
+                warnings.warn(f"{shown_damage}; the training goes on from the epoch before", stacklevel=2)
+                continue
+            for later in found:
+                if later > number:
+                    shutil.rmtree(found[later])
+            return history
+        return []
 
     def save(self, history: list[dict], *, best: int) -> None:
         """Saves the model and its average as they are after the last epoch of `history`.
 
         Args:
             history: A row for each finished epoch.
-            best: Place in it of the epoch whose weights shall serve: one saved as best before, or the last.
+            best: Place in it of the epoch whose weights shall serve: the one that was best before, or the
+                last.
+
+        Raises:
+            MetsegError: The disk is full, or the folder cannot be written to.
+            ValueError: The weights of that epoch are gone.
         """
-        last = f"epoch-{len(history)}.weights.h5"
-        with replacing(self._folder / last) as partial:
-            self._model.save_weights(partial)
-        serving = f"epoch-{len(history)}.npz"
-        with replacing(self._folder / serving) as partial:
-            np.savez(partial, *self._averaged.weights)
-        state = {
-            "last": last,
-            "last_serving": serving,
-            "best_serving": f"epoch-{best + 1}.npz",
-            "history": history,
-        }
-        write_json(self._folder / "state.json", state)
-        for path in self._folder.glob("epoch-*"):
-            if path.name not in state.values():
-                path.unlink()
+        if best == len(history) - 1:
+            self._best, self._best_place = [np.array(each) for each in self._averaged.weights], best
+        elif best != self._best_place:
+            raise ValueError(f"epoch {best + 1} was not the best one before, and its weights are gone")
+        home = self._folder / f"epoch-{len(history)}"
+        work = home.with_name(f".{home.name}.part")
+        try:
+            shutil.rmtree(work, ignore_errors=True)  # what a killed process left
+            work.mkdir(parents=True)
+            self._model.save_weights(work / _NETWORK)
+            for name, weights in ((_SERVING, self._averaged.weights), (_BEST, self._best)):
+                np.savez(work / name, *weights)
+            names = (_NETWORK, _SERVING, _BEST)
+            for name in names:
+                sync_file(work / name)
+            hashes = {name: file_sha256(work / name) for name in names}
+            write_sealed(work / _STATE, {"sha256": hashes, "best": best, "history": history})
+            shutil.rmtree(home, ignore_errors=True)
+            os.rename(work, home)
+            sync_folder(self._folder)
+        except OSError as error:
+            raise MetsegError(
+                f"cannot write {home} ({error.strerror or error}); "
+                "free disk space or choose another output folder"
+            ) from error
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        # Only now, for the new one is on the disk.
+        for number, path in self._epochs().items():
+            if not len(history) - KEPT < number <= len(history):
+                shutil.rmtree(path)
 
     def best_weights(self) -> list[np.ndarray]:
         """Returns the weights of the best epoch, as `model.get_weights()` would."""
-        return self._read(self._state()["best_serving"])
+        return [np.array(each) for each in self._best]
 
-    def delete(self) -> None:
-        """Removes the state of a training that is finished."""
-        shutil.rmtree(self._folder)
+    def _epochs(self) -> dict[int, Path]:
+        paths = [path for path in self._folder.glob("epoch-*") if path.name[6:].isdigit()]
+        return {int(path.name[6:]): path for path in paths}
 
-    def _read(self, name: str) -> list[np.ndarray]:
-        with np.load(self._folder / name) as stored:
-            return [stored[f"arr_{k}"] for k in range(len(stored.files))]
+    def _load(self, home: Path) -> list[dict]:
+        """Loads an epoch, and changes nothing where it is damaged."""
+        try:
+            state = read_sealed(home / _STATE)
+        except MetsegError as error:
+            raise _Damaged(_STATE) from error
+        for name, sha256 in state["sha256"].items():
+            try:
+                intact = file_sha256(home / name) == sha256
+            except OSError:
+                intact = False
+            if not intact:
+                raise _Damaged(name)
+        self._model.optimizer.build(self._model.trainable_variables)
+        self._model.load_weights(home / _NETWORK)
+        self._averaged.weights, self._best = _read(home / _SERVING), _read(home / _BEST)
+        self._best_place = state["best"]
+        return state["history"]
 
-    def _state(self) -> dict | None:
-        path = self._folder / "state.json"
-        state = read_json(path) if path.exists() else None
-        if state is not None and "last_serving" not in state:
-            raise MetsegError(
-                f"{shown(self._folder.parent)} was begun by an older metseg; choose another run name"
-            )
-        return state
+
+def delete_checkpoint(folder: Path) -> None:
+    """Removes the state of a training that is finished, or what a kill left of it."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Damaged(Exception):
+    """Names the file of an epoch that is missing or not what was saved."""
+
+
+def _read(path: Path) -> list[np.ndarray]:
+    with np.load(path) as stored:
+        return [stored[f"arr_{k}"] for k in range(len(stored.files))]

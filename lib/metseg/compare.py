@@ -181,13 +181,15 @@ def compare_models(
         `PAIR_DEFINITIONS`, the better model of a pair as model_a (no rows for a single model).
 
     Raises:
-        ValueError: no model, or models evaluated on different patients or scans.
+        ValueError: no model, or models evaluated on different patients or scans, or on other reference masks
+            of them.
     """
     if not tables:
         raise ValueError("no model to compare; evaluate at least one")
     first = next(iter(tables))
     for name, (per_patient, _) in tables.items():
         refuse_different(_scans(tables[first][0]), _scans(per_patient), f"model {first}", f"model {name}")
+        _refuse_other_references(tables, first, name)
     rows = [
         {"model": name, **summarise(*pair, resamples=resamples, seed=seed)} for name, pair in tables.items()
     ]
@@ -212,6 +214,33 @@ def _require(table: pd.DataFrame, columns: list[str], name: str) -> None:
         )
     if table.empty:
         raise ValueError(f"{name} has no rows; evaluate at least one scan")
+
+
+def _refuse_other_references(
+    tables: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], first: str, other: str
+) -> None:
+    """Raises where two models' scans of one name have other reference masks; names the scans.
+
+    By their hash; tables older than that tell by the voxels of each scan and of each slice.
+    """
+    scan, different = ["patient_id", "case_id"], set()
+    kinds = zip(*(tables[name] for name in (first, other)), ([], ["slice_index"]), strict=True)
+    for a, b, place in kinds:
+        keys = [*scan, *place]
+        if not {*keys} <= {*a.columns} & {*b.columns}:
+            continue
+        both = a.merge(b, on=keys, how="outer", suffixes=("_a", "_b"), indicator="_in")
+        differs = both["_in"] != "both"
+        for column in ("ref_sha256", "ref_voxels", "ref_px"):
+            if column in a.columns and column in b.columns:
+                left, right = both[f"{column}_a"], both[f"{column}_b"]
+                differs |= (left != right) & left.notna() & right.notna()
+        different |= set(both.loc[differs, "case_id"])
+    if different:
+        raise ValueError(
+            f"model {first} and model {other} were scored against different reference masks of "
+            f"{', '.join(sorted(different))}; evaluate both on the same masks"
+        )
 
 
 def _scans(table: pd.DataFrame) -> pd.Index:

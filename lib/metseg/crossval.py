@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from metseg.config import complain_if_begun_otherwise, notebook_config, with_defaults
-from metseg.data.cache import fingerprint
 from metseg.data.cases import find_cases
+from metseg.data.content import fingerprint
 from metseg.data.split import Split, read_split
 from metseg.errors import MetsegError
 from metseg.files import read_json, replacing, shown

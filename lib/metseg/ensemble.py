@@ -1,16 +1,24 @@
 """Several trained networks become one, whose probability is the mean of theirs."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from metseg.backend import keras
 from metseg.data.split import read_split, write_split
 from metseg.errors import MetsegError
-from metseg.files import read_json, replacing, shown, sole_writer, taking_apart, write_json, write_text
+from metseg.files import (
+    file_sha256,
+    read_json,
+    replacing,
+    shown,
+    sole_writer,
+    taking_apart,
+    write_json,
+    write_text,
+)
 from metseg.models.inspect import inference_model
 from metseg.runs import ENSEMBLE
-from metseg.trained import load_network, seen_patients, trained_config
+from metseg.trained import load_network, merged_slices, seen_patients, seen_slices, trained_config
 
 
 def build_ensemble(members: Sequence[Path], model_dir: Path) -> Path:
@@ -56,6 +64,7 @@ def build_ensemble(members: Sequence[Path], model_dir: Path) -> Path:
     before = {
         "learned_from": sorted(set().union(*(each.learned_from for each in seen))),
         "chosen_on": sorted(set().union(*(each.chosen_on for each in seen))),
+        "slice_hashes": merged_slices(map(seen_slices, members)),
     }
     manifest = {
         **manifests[0],
@@ -77,6 +86,7 @@ def build_ensemble(members: Sequence[Path], model_dir: Path) -> Path:
                 (model_dir / name).unlink(missing_ok=True)  # of a former one, now that this one has room
         write_split(split, model_dir / "split.json")
         write_text(model_dir / "config.json", config.model_dump_json(indent=1))
+        manifest["network_sha256"] = file_sha256(model_dir / "model.keras")
         write_json(model_dir / "manifest.json", manifest)
     return model_dir
 
@@ -125,7 +135,7 @@ def _sha256(folder: Path) -> str:
     path = Path(folder) / "model.keras"
     if not path.is_file():
         raise MetsegError(f"{shown(path)} is missing; train the network again or name another one")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return file_sha256(path)
 
 
 def _pair(a: Path, b: Path) -> str:

@@ -1,5 +1,6 @@
 """A model's masks for patients it has never seen, scored on the scans' own grid."""
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -7,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from metseg.data.cache import fingerprint
 from metseg.data.cases import CaseFiles, load_case
+from metseg.data.content import fingerprint
 from metseg.data.provenance import provenance_of
 from metseg.data.split import read_split
 from metseg.errors import MetsegError
@@ -17,6 +18,7 @@ from metseg.files import make_folder, read_json, replacing, shown, write_json
 from metseg.hardware import cpu_name
 from metseg.metrics import evaluate_case
 from metseg.predict import Predictor
+from metseg.seen import sort_cases
 
 
 def refuse_other_scans(folders: Iterable[Path], cases: Iterable[CaseFiles], data_dir: Path) -> None:
@@ -29,20 +31,26 @@ def refuse_other_scans(folders: Iterable[Path], cases: Iterable[CaseFiles], data
             )
 
 
-def unseen_cases(cases: Iterable[CaseFiles], model_dir: Path) -> list[CaseFiles]:
-    """Returns the cases of patients that a model neither learned from nor was chosen on.
+def unseen_cases(
+    cases: Iterable[CaseFiles], model_dir: Path, *, include_same_name: bool = False
+) -> list[CaseFiles]:
+    """Returns the cases of patients that a model neither learned from nor was chosen on; see `sort_cases`.
+
+    Args:
+        cases: Cases.
+        model_dir: Folder of an exported model.
+        include_same_name: Also those whose patient's name was seen with other scans.
 
     Raises:
         MetsegError: It has seen them all, or does not tell whom it has seen.
     """
-    cases, path = list(cases), Path(model_dir) / "model.json"
-    seen = read_json(path).get("seen")
-    if seen is None:
-        raise MetsegError(f"{path} does not say which patients the model has seen; export it again")
-    unseen = [case for case in cases if case.patient_id not in seen]
-    if not unseen:
-        raise MetsegError(f"{model_dir} was trained or chosen on all of these patients; give others")
-    return unseen
+    cases = list(cases)
+    found = sort_cases(cases, model_dir)
+    chosen = {*found.unseen, *(found.same_name if include_same_name else ())}
+    if not chosen:
+        why = "; ".join(["give others", *found.notes()])
+        raise MetsegError(f"{model_dir} was trained or chosen on all of these patients; {why}")
+    return [case for case in cases if case in chosen]
 
 
 def scored_as_served(model_dir: Path) -> bool:
@@ -72,7 +80,8 @@ def evaluate(
         on_case: Called with (finished, of) after each case.
 
     Returns:
-        The table of `per_patient.csv`: one row a case, columns as in `metrics.evaluate_case`.
+        The table of `per_patient.csv`: one row a case, columns as in `metrics.evaluate_case`, and ref_sha256,
+        by which scores against other masks are told apart.
     """
     cases, output = list(cases), Path(output)
     predictor = Predictor(model_dir)
@@ -86,7 +95,7 @@ def evaluate(
         slices += len(case.image)
         row, table = evaluate_case(case.mask, mask_pred, spacing_mm=case.spacing_mm)
         who = {"patient_id": case.patient_id, "case_id": case.case_id}
-        rows.append({**who, **row})
+        rows.append({**who, **row, "ref_sha256": _mask_hash(case.mask)})
         tables.append(table.assign(**who, slice_index=np.asarray(case.slice_index)))
         z = int(case.mask.sum(axis=(1, 2)).argmax())
         examples[case.case_id] = (case.image[z], case.mask[z], mask_pred[z])
@@ -121,3 +130,7 @@ def evaluate(
     }
     write_json(output / "evaluation.json", summary)
     return per_patient
+
+
+def _mask_hash(mask: np.ndarray) -> str:
+    return hashlib.sha256(str(mask.shape).encode() + np.packbits(mask).tobytes()).hexdigest()[:16]

@@ -1,19 +1,25 @@
 """A trained Keras model becomes an ONNX file with a description that serving can rely on."""
 
 import contextlib
-import hashlib
 import io
 import logging
+import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from metseg.backend import keras
 from metseg.data.images import CHANNELS
 from metseg.errors import MetsegError
-from metseg.files import read_json, replacing, shown, write_json
+from metseg.exported import install
+from metseg.files import file_sha256, read_json, replacing, shown, sole_writer
 from metseg.models.inspect import gate_names, inference_model
 from metseg.postprocess import Postprocessing
-from metseg.trained import load_network, seen_patients, trained_config
+from metseg.trained import load_network, seen_patients, seen_slices, trained_config
+
+_DRAFTS = ".export-"
 
 
 def export_onnx(model_dir: Path, *, prune: int | None = None, output: Path | None = None) -> Path:
@@ -44,11 +50,9 @@ def export_onnx(model_dir: Path, *, prune: int | None = None, output: Path | Non
     size = config.image_size
     output = model_dir if output is None else Path(output)
     onnx = output / "model.onnx"
-    save_onnx(model, onnx, image_size=size)
     description = {
         "name": manifest["model"],
         "input": {"size": size, "channels": list(CHANNELS)},
-        "sha256": hashlib.sha256(onnx.read_bytes()).hexdigest(),
         "preprocessing": config.preprocessing.model_dump(),
         "postprocessing": Postprocessing(threshold=config.threshold).model_dump(),
         "flip_average": False,
@@ -56,12 +60,31 @@ def export_onnx(model_dir: Path, *, prune: int | None = None, output: Path | Non
         "parameters": model.count_params(),
         "data": {name: manifest["data"][name] for name in ("name", "licence", "caution")},
         "seen": sorted(set().union(*seen_patients(model_dir))),
+        "seen_slices": seen_slices(model_dir),
         "precision": "fp32",
         "prune": prune,
         "validation_dice": manifest["validation_dice"] if prune is None else None,
     }
-    write_json(output / "model.json", description)
+    with drafts_in(output) as drafts:
+        draft = Path(drafts) / onnx.name
+        save_onnx(model, draft, image_size=size)
+        install({onnx.name: draft}, {**description, "sha256": file_sha256(draft)}, output)
     return onnx
+
+
+@contextmanager
+def drafts_in(folder: Path) -> Iterator[str]:
+    """Yields an empty folder below one that nobody else writes to; what a killed export left there goes."""
+    with sole_writer(folder):
+        for leftover in Path(folder).glob(f"{_DRAFTS}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        try:
+            drafts = TemporaryDirectory(prefix=_DRAFTS, dir=folder)
+        except OSError as error:
+            reason = error.strerror or error
+            raise MetsegError(f"cannot write to {shown(folder)} ({reason}); make it writable") from error
+        with drafts as path:
+            yield path
 
 
 def save_onnx(model: keras.Model, path: Path, *, image_size: int) -> None:

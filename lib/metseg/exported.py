@@ -1,18 +1,37 @@
-"""An exported model, read again: what its `model.json` says, and the file of it that runs here."""
+"""An exported model: put in place so that a folder serves at every instant, and read again.
+
+What `model.json` says is what is served: it is replaced in one step, and a network is known by the hash that
+stands there. Until the step is made, the new networks lie beside the former ones under names of their own;
+where a kill leaves them there, they are found by their hashes.
+"""
 
 import hashlib
 import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from metseg.engines import Engine, Precision, native, open_engine
 from metseg.errors import MetsegError
+from metseg.files import file_sha256, read_json, replacing, sync_folder, write_json
 from metseg.postprocess import Postprocessing
 from metseg.preprocess import Preprocessing
 
 ONNX_FILES: dict[Precision, str] = {"fp32": "model.onnx", "bf16": "model.onnx", "int8": "model.int8.onnx"}
+_ATTEMPTS = 3  # at reading a folder while somebody puts another model there
+
+
+def checked_name(name: str) -> str:
+    """Returns a model's name, which is a folder's as well, or raises a `ValueError` where it leads elsewhere."""
+    if not re.fullmatch(r"\w[\w .+-]*", name):
+        raise ValueError("a name has letters, digits, '_', '-' and '.' alone")
+    return name
 
 
 class _Quoted(BaseModel):
@@ -27,7 +46,7 @@ class Description(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    name: str
+    name: Annotated[str, AfterValidator(checked_name)]
     data: _Quoted
     preprocessing: Preprocessing
     postprocessing: Postprocessing
@@ -58,23 +77,20 @@ def open_exported(model_dir: Path) -> ExportedModel:
     """Loads the file that runs here, after its hash was found to be the one in `model.json`.
 
     Raises:
-        MetsegError: A file is missing or damaged, or is not the one that was exported.
+        MetsegError: A file is missing or damaged, is not the one that was exported, or keeps weights in other
+            files.
     """
     path = Path(model_dir) / "model.json"
-    for each in (Path(model_dir) / "model.onnx", path):
-        _complain_if_missing(each)
-    try:
-        text = path.read_text(encoding="utf-8")
-        known, description = Description.model_validate_json(text), json.loads(text)
-        precision = native(known.precision)
-        sha256 = served_sha256({**description, "precision": precision})
-    except (ValueError, KeyError, TypeError) as error:
-        raise MetsegError(f"{path} is damaged ({_reason(error)}); export the model again") from error
-    onnx = Path(model_dir) / ONNX_FILES[precision]
-    _complain_if_missing(onnx)
-    content = onnx.read_bytes()
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise MetsegError(f"{onnx} is not the file that {path.name} describes; export the model again")
+    for attempt in range(_ATTEMPTS):
+        known, description, precision, sha256 = _read_description(path)
+        onnx = Path(model_dir) / ONNX_FILES[precision]
+        found = _found(onnx, sha256)
+        if found is not None:
+            break
+        if attempt == _ATTEMPTS - 1:
+            raise MetsegError(f"{onnx} is not the file that {path.name} describes; export the model again")
+    onnx, content = found
+    _complain_if_scattered(content, onnx)
     try:
         engine = open_engine(content, precision)
     except Exception as error:  # each library has kinds of its own
@@ -87,6 +103,104 @@ def open_exported(model_dir: Path) -> ExportedModel:
             "export the model again"
         )
     return ExportedModel(known, description, onnx, sha256, engine)
+
+
+def _read_description(path: Path) -> tuple[Description, dict, Precision, str]:
+    """Returns what `model.json` says, as checked and as it is, and what of it runs here, with its hash."""
+    onnx = path.with_name(ONNX_FILES["fp32"])
+    if not onnx.is_file() and not _spare(onnx).is_file():
+        _complain_if_missing(onnx)
+    _complain_if_missing(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        known, description = Description.model_validate_json(text), json.loads(text)
+        precision = native(known.precision)
+        return known, description, precision, served_sha256({**description, "precision": precision})
+    except (ValueError, KeyError, TypeError) as error:
+        raise MetsegError(f"{path} is damaged ({_reason(error)}); export the model again") from error
+
+
+def _found(onnx: Path, sha256: str) -> tuple[Path, bytes] | None:
+    """Returns a network's path and content, whichever of two names it has; None if neither has this hash."""
+    places = [each for each in (onnx, _spare(onnx)) if each.is_file()]
+    if not places:
+        _complain_if_missing(onnx)
+    for each in places:
+        with suppress(FileNotFoundError):  # it was given its other name just now
+            content = each.read_bytes()
+            if hashlib.sha256(content).hexdigest() == sha256:
+                return each, content
+    return None
+
+
+def install(networks: Mapping[str, Path], description: dict, folder: Path) -> None:
+    """Puts a model into a folder, in the place of a former one.
+
+    Killed at any step, the folder serves the former model or this one, and the next call clears up. The
+    caller sees to it that nobody else writes there.
+
+    Args:
+        networks: {one of the names of `ONNX_FILES`: the file to copy}; `model.onnx` is among them.
+        description: The new `model.json`, which has their hashes.
+        folder: Where to.
+
+    Raises:
+        MetsegError: The disk is full, or the folder cannot be written to; the former model stays.
+    """
+    folder = Path(folder)
+    _settle(folder)
+    for name, source in networks.items():
+        with replacing(_spare(folder / name)) as partial:
+            shutil.copyfile(source, partial)
+    write_json(folder / "model.json", description)  # from now on it is this one
+    _settle(folder)
+    for name in set(ONNX_FILES.values()) - set(networks):
+        (folder / name).unlink(missing_ok=True)  # the former one's
+
+
+def _settle(folder: Path) -> None:
+    """Gives new networks their usual names where `model.json` describes them; removes them where not."""
+    spares = {spare: name for name in set(ONNX_FILES.values()) if (spare := _spare(folder / name)).is_file()}
+    if not spares:
+        return
+    try:
+        description = read_json(folder / "model.json")
+    except MetsegError:
+        description = {}
+    records = description, description.get("quantised")
+    described = [record.get("sha256") for record in records if isinstance(record, dict)]
+    for spare, name in spares.items():
+        if file_sha256(spare) in described:
+            os.replace(spare, folder / name)
+        spare.unlink(missing_ok=True)
+    sync_folder(folder)
+
+
+def _spare(onnx: Path) -> Path:
+    return onnx.with_name(f".next.{onnx.name}")
+
+
+def _complain_if_scattered(content: bytes, onnx: Path) -> None:
+    """Weights in a file of their own have no hash, and the path to it may lead anywhere."""
+    if b"location" not in content:  # the key of such a path; a protobuf keeps text as it is
+        return
+    from onnx import TensorProto, load_model_from_string  # here, for hardly a model has that word in it
+
+    def tensors(message):
+        if isinstance(message, TensorProto):
+            yield message
+            return
+        for field, value in message.ListFields():
+            if field.message_type is not None:
+                for each in [value] if hasattr(value, "ListFields") else value:
+                    yield from tensors(each)
+
+    try:
+        network = load_model_from_string(content)
+    except Exception:  # no network; who opens it says so
+        return
+    if any(each.data_location == TensorProto.EXTERNAL or each.external_data for each in tensors(network)):
+        raise MetsegError(f"{onnx} keeps weights in other files; export the model again, into one file")
 
 
 def served_sha256(description: dict) -> str:

@@ -1,7 +1,9 @@
-"""Files appear whole or not at all: written under a temporary name, then renamed."""
+"""Files appear whole or not at all: written under a temporary name, brought to the disk, then renamed."""
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,19 +16,33 @@ _MAX_DEPTH = 100  # folders in one another
 _OF_THE_SYSTEM = ("/proc", "/sys")
 
 
+_PARTIAL = re.compile(r"\.(?P<pid>\d+)\..+")
+_being_written = set[Path]()  # by this process
+
+
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yields a temporary path beside `path`, with the same suffixes, that becomes `path` when all went well.
+
+    Args:
+        path: The file to write.
+        durable: Wait until it is on the disk, so that not even a power cut leaves an empty file in the place
+            of the former one; not worth its time for what is written twice a second.
 
     Raises:
         MetsegError: The disk is full, or the folder cannot be written to.
     """
     path = Path(path)
     partial = path.with_name(f".{os.getpid()}.{path.name}")
+    _being_written.add(partial.absolute())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
+        if durable:
+            sync_file(partial)
         os.replace(partial, path)
+        if durable:
+            sync_folder(path.parent)
     except OSError as error:
         raise MetsegError(
             f"cannot write {path} ({error.strerror or error}); "
@@ -35,6 +51,45 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # gone already, or below a path that is no folder
             partial.unlink()
+        _being_written.discard(partial.absolute())
+
+
+def sync_file(path: Path) -> None:
+    """Returns when a file's content is on the disk."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Returns when what was renamed within a folder is on the disk, where the system can tell."""
+    with suppress(OSError):  # Windows opens no folder, some network drives sync none
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what `replacing` left below a folder as its process was killed; links are not followed.
+
+    What a living process is writing stays. A number that was given to another process since keeps a leftover
+    for longer, never the other way round.
+    """
+    for home, _, names in os.walk(folder):
+        for name in names:
+            found, path = _PARTIAL.fullmatch(name), Path(home, name)
+            if found and not _is_being_written(path, int(found["pid"])):
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _is_being_written(path: Path, pid: int) -> bool:
+    if pid == os.getpid():  # in a container every start has the same number
+        return path.absolute() in _being_written
+    import psutil  # here: a prediction removes nothing
+
+    return psutil.pid_exists(pid)
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -119,6 +174,8 @@ def make_folder(folder: Path) -> None:
 def sole_writer(folder: Path) -> Iterator[None]:
     """Makes a folder and holds its lock, which the system releases however this process ends.
 
+    What killed processes left half-written below it goes first.
+
     Raises:
         MetsegError: Another process holds it, or the folder cannot be written to.
     """
@@ -134,14 +191,15 @@ def sole_writer(folder: Path) -> Iterator[None]:
         reason = error.strerror or error
         raise MetsegError(f"cannot write to {shown(folder)}: {reason}; choose another folder") from error
     try:
+        remove_leftovers(folder)
         yield
     finally:
         lock.release()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
-    with replacing(path) as partial:
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Writes a text file whole or not at all; see `replacing`."""
+    with replacing(path, durable=durable) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
@@ -175,3 +233,30 @@ def taking_apart(path: Path, remedy: str = "train again or name another run") ->
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(repr(error).split())  # pydantic's takes several lines
         raise MetsegError(f"{shown(path)} is damaged ({reason:.80}); {remedy}") from error
+
+
+def write_sealed(path: Path, record: dict) -> None:
+    """Writes a JSON file whole or not at all, with a hash by which `read_sealed` finds any damage to it."""
+    write_json(path, {"record": record, "sha256": _seal(record)})
+
+
+def read_sealed(path: Path) -> dict:
+    """Reads what `write_sealed` wrote.
+
+    Raises:
+        MetsegError: It is missing, or is not what was written.
+    """
+    found = read_json(path)
+    if not isinstance(found.get("record"), dict) or found.get("sha256") != _seal(found["record"]):
+        raise MetsegError(f"{shown(path)} is damaged; train again or name another run")
+    return found["record"]
+
+
+def _seal(record: dict) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file's content as hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,10 +10,11 @@ from metseg.backend import keras
 from metseg.config import TrainConfig
 from metseg.data.cache import SliceCache
 from metseg.data.provenance import provenance_of
-from metseg.files import read_json, write_json
+from metseg.files import file_sha256, read_json, write_json
 from metseg.hardware import describe_hardware
 from metseg.revision import git_revision
 from metseg.schedule import best_epoch
+from metseg.seen import joined_hashes
 
 _PACKAGES = (
     "keras",
@@ -47,6 +48,7 @@ def write_manifest(
     manifest = {
         "model": config.model,
         "parameters": parameters,
+        "network_sha256": file_sha256(model_dir / "model.keras"),
         "epochs_trained": len(history),
         "best_epoch": best["epoch"],
         "validation_dice": best["val_dice"],
@@ -57,6 +59,10 @@ def write_manifest(
             "patients": cache.slices.patient_id.nunique(),
             "slices": len(cache.slices),
             **asdict(provenance_of(cache.slices.case_id)),
+        },
+        "slice_hashes": {
+            patient: joined_hashes(hashes)
+            for patient, hashes in cache.slices.groupby("patient_id", observed=True).image_hash
         },
         "config": config.model_dump(mode="json"),
         "start": read_json(model_dir / "start.json") if config.start_from else None,

@@ -56,7 +56,7 @@ class ProgressReporter:
             return
         self._last = now
         with suppress(MetsegError):  # Windows refuses while somebody reads it; the next one will do
-            write_text(self._path, json.dumps(asdict(progress)))
+            write_text(self._path, json.dumps(asdict(progress)), durable=False)
         if self._line is not None:
             share = (progress.epoch - 1 + progress.step / progress.steps) / progress.epochs
             self._line.update(HTML(f'<progress value="{share:.3f}"></progress> {progress}'))

@@ -1,12 +1,11 @@
 """The models that come with the checkout, and how a trained one becomes one of them."""
 
 import hashlib
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 from metseg.errors import MetsegError
-from metseg.files import read_json, replacing, shown, taking_apart, write_json, write_text
+from metseg.files import read_json, shown, sole_writer, taking_apart, write_text
 from metseg.postprocess import Postprocessing
 from metseg.preprocess import Preprocessing
 
@@ -34,10 +33,13 @@ def released_models(folder: Path) -> dict[str, dict]:
 
 def _described(path: Path) -> dict:
     """Returns a `model.json` in which all is found that the pages and answers quote."""
+    from metseg.exported import checked_name
+
     description = read_json(path)
     try:
         quoted = [description["data"][name] for name in ("name", "licence", "caution")]
         whole = all(isinstance(text, str) for text in [*quoted, description["sha256"]])
+        checked_name(description["name"])
         Postprocessing(**description["postprocessing"])
         Preprocessing(**description["preprocessing"])
         figures = [description.get(f"validation_dice{end}") for end in ("", "_single_slices")]
@@ -103,17 +105,12 @@ def check_releasable(model_dir: Path, *, out_of_fold: dict | None = None) -> Rel
 
 def release(model: Releasable, folder: Path) -> Path:
     """Copies a model to the released ones, in place of one of the same name; returns its folder there."""
-    from metseg.exported import ONNX_FILES
+    from metseg.exported import install
 
     target = Path(folder) / model.description["name"]
-    # The description last: while it does not fit the network, the Predictor refuses the pair.
-    for name in model.files:
-        with replacing(target / name) as partial:
-            shutil.copyfile(model.model_dir / name, partial)
-    write_text(target / "README.md", model.card)
-    write_json(target / "model.json", model.description)
-    for name in set(ONNX_FILES.values()) - set(model.files):
-        (target / name).unlink(missing_ok=True)  # the former release's
+    with sole_writer(folder):
+        install({name: model.model_dir / name for name in model.files}, model.description, target)
+        write_text(target / "README.md", model.card)
     return target
 
 

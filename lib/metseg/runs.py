@@ -68,7 +68,7 @@ def read_tables(model_dir: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
 
     folder = Path(model_dir) / "evaluation"
     # A patient may be called NA; what is undefined is written as nothing.
-    names = {"patient_id": str, "case_id": str}
+    names = {"patient_id": str, "case_id": str, "ref_sha256": str}
     options = {"dtype": names, "keep_default_na": False, "na_values": [""]}
     try:
         return tuple(pd.read_csv(folder / f"{name}.csv", **options) for name in ("per_patient", "per_slice"))

@@ -10,7 +10,7 @@ from metseg.data.split import Split
 from metseg.errors import MetsegError
 from metseg.files import read_json, shown, write_json
 from metseg.models.channel_pruning import prune_channels
-from metseg.trained import SeenPatients, load_network, seen_patients, trained_config
+from metseg.trained import SeenPatients, load_network, seen_patients, seen_slices, trained_config
 
 
 def start_weights(config: TrainConfig, split: Split, model_dir: Path) -> list[np.ndarray]:
@@ -50,6 +50,7 @@ def start_weights(config: TrainConfig, split: Split, model_dir: Path) -> list[np
         "data": {name: manifest["data"][name] for name in ("name", "licence")},
         "learned_from": sorted(seen.learned_from),
         "chosen_on": sorted(seen.chosen_on),
+        "slice_hashes": seen_slices(folder),
     }
     write_json(model_dir / "start.json", record)
     if config.filters == before.filters:

@@ -12,7 +12,7 @@ import pandas as pd
 from metseg.averaging import AveragedWeights
 from metseg.backend import keras
 from metseg.batches import EpochBatches, epoch_rows
-from metseg.checkpoint import Checkpoint
+from metseg.checkpoint import Checkpoint, delete_checkpoint
 from metseg.config import TrainConfig, complain_if_begun_otherwise
 from metseg.data.cache import SliceCache, open_cache
 from metseg.data.cases import doubtful, find_cases
@@ -29,6 +29,7 @@ from metseg.models.fused import training_copy
 from metseg.progress import Progress, ProgressReporter
 from metseg.schedule import best_epoch, learning_rate_of, out_of_patience, size_of
 from metseg.start import start_weights
+from metseg.trained import load_network
 from metseg.validation import validate
 
 
@@ -88,7 +89,8 @@ def train(config: TrainConfig, model_dir: Path, *, cache_dir: Path) -> keras.Mod
         if not (model_dir / "manifest.json").exists():
             write_split(data.split, model_dir / "split.json")
             _train_epochs(config, data, model_dir)
-    return keras.saving.load_model(model_dir / "model.keras", compile=False)
+        delete_checkpoint(model_dir / "checkpoint")  # it is finished, or was when it was killed
+    return load_network(model_dir / "model.keras")
 
 
 def _complain_if_other_data(data: Dataset, model_dir: Path) -> None:
@@ -110,6 +112,8 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
     history = [
         {**row, "image_size": row.get("image_size", config.image_size)} for row in checkpoint.restore()
     ]
+    if history:  # with no epoch that the checkpoint does not have
+        _write_history(history, model_dir)
     if config.start_from and not history:
         model.set_weights(start_weights(config, data.split, model_dir))
     elif config.encoder != "plain" and not history:
@@ -169,8 +173,7 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
         }
         history.append(row)
         # Before the checkpoint: a kill between the two repeats this epoch, and its row is not lost.
-        with replacing(model_dir / "history.csv") as unfinished:
-            pd.DataFrame(history).to_csv(unfinished, index=False)
+        _write_history(history, model_dir)
         checkpoint.save(history, best=best_epoch(history, config))
         reporter.epoch_done(history)
 
@@ -181,7 +184,11 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
     write_manifest(
         model_dir, config, data.cache, history, precision=precision, parameters=best.count_params()
     )
-    checkpoint.delete()
+
+
+def _write_history(history: list[dict], model_dir: Path) -> None:
+    with replacing(model_dir / "history.csv") as unfinished:
+        pd.DataFrame(history).to_csv(unfinished, index=False)
 
 
 def _build(config: TrainConfig, precision: str) -> keras.Model:

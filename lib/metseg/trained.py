@@ -1,5 +1,7 @@
 """A finished training read again: its parameters, its network, and the patients that went into it."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,7 +9,8 @@ from metseg.backend import keras
 from metseg.config import TrainConfig, train_config, with_defaults
 from metseg.data.split import read_split
 from metseg.errors import MetsegError
-from metseg.files import read_json, shown, taking_apart
+from metseg.files import file_sha256, read_json, shown, taking_apart
+from metseg.seen import joined_hashes, split_hashes
 
 
 class SeenPatients(NamedTuple):
@@ -29,6 +32,24 @@ def seen_patients(model_dir: Path) -> SeenPatients:
         return SeenPatients(
             {*split.train, *earlier["learned_from"]}, {*split.validation, *earlier["chosen_on"]}
         )
+
+
+def seen_slices(model_dir: Path) -> dict[str, str]:
+    """Returns {patient: hashes of the slices} of `seen_patients`; nothing of whom an older training learned."""
+    path = Path(model_dir) / "manifest.json"
+    manifest, seen = read_json(path), set().union(*seen_patients(model_dir))
+    with taking_apart(path):
+        found = {name: text for name, text in manifest.get("slice_hashes", {}).items() if name in seen}
+        return merged_slices([found, (manifest.get("start") or {}).get("slice_hashes", {})])
+
+
+def merged_slices(parts: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Puts several results of `seen_slices` together."""
+    hashes = defaultdict[str, list[str]](list)
+    for part in parts:
+        for name, text in part.items():
+            hashes[name] += split_hashes(text)
+    return {name: joined_hashes(hashes[name]) for name in sorted(hashes)}
 
 
 def trained_config(model_dir: Path) -> TrainConfig:
@@ -54,8 +75,10 @@ def load_network(path: Path) -> keras.Model:
     """Loads a `model.keras`.
 
     Raises:
-        MetsegError: It is missing or damaged, or carries code.
+        MetsegError: It is missing or damaged, is not the one that `manifest.json` beside it describes, or
+            carries code.
     """
+    _complain_if_other(path)
     try:
         # Safe mode: a .keras file may carry code, and none of it is run.
         return keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -63,3 +86,15 @@ def load_network(path: Path) -> keras.Model:
         raise MetsegError(
             f"{path} is missing, is damaged, or carries code, which is never run; train the network again"
         ) from error
+
+
+def _complain_if_other(path: Path) -> None:
+    manifest = path.with_name("manifest.json")
+    sha256 = (
+        read_json(manifest).get("network_sha256") if manifest.is_file() else None
+    )  # an older one has none
+    if sha256 is not None and path.is_file() and file_sha256(path) != sha256:
+        raise MetsegError(
+            f"{path} is damaged, or was replaced: it is not the network that {manifest.name} describes; "
+            "train it again or put a copy of it back"
+        )

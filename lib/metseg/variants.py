@@ -1,13 +1,9 @@
 """A trained network in smaller and faster forms, and which of them may serve."""
 
-import hashlib
-import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -18,9 +14,9 @@ from metseg.data.cases import CaseFiles
 from metseg.data.split import read_split
 from metseg.engines import PRECISIONS, Precision
 from metseg.errors import MetsegError
-from metseg.export import export_onnx
-from metseg.exported import ONNX_FILES
-from metseg.files import read_json, replacing, shown, sole_writer, write_json
+from metseg.export import drafts_in, export_onnx
+from metseg.exported import ONNX_FILES, install
+from metseg.files import file_sha256, read_json, replacing, shown, write_json
 from metseg.hardware import multiplies
 from metseg.predict import Predictor
 from metseg.preprocess import Preprocessing
@@ -36,7 +32,6 @@ from metseg.tuning import (
     volume_dice,
 )
 
-_DRAFTS = ".export-"
 _VALIDATION_DICE = {"validation_dice": False, "validation_dice_single_slices": True}
 FASTEST_FIRST: tuple[Precision, ...] = ("int8", "bf16", "fp32")
 
@@ -133,7 +128,7 @@ def export_serving(
             f"export in {' or '.join(able)}"
         )
     tried = able if precision is None else (precision,)
-    with _drafts_in(model_dir) as drafts:
+    with drafts_in(model_dir) as drafts:
         whole = Path(drafts) / "fp32"
         export_onnx(model_dir, prune=prune, output=whole)
         done = Exported("fp32", check_agreement(model_dir, images, exported=whole))
@@ -195,8 +190,11 @@ def reduce_precision(source: Path, target: Path, precision: Precision, *, cases:
         slices = calibration_slices(cases, Preprocessing(**description["preprocessing"]))
         onnx = target / ONNX_FILES["int8"]
         quantise(source / "model.onnx", onnx, slices)
-        digest = hashlib.sha256(onnx.read_bytes()).hexdigest()
-        description["quantised"] = {"sha256": digest, "patients": "training", "slices": len(slices)}
+        description["quantised"] = {
+            "sha256": file_sha256(onnx),
+            "patients": "training",
+            "slices": len(slices),
+        }
     write_json(target / "model.json", description)
     return target
 
@@ -236,26 +234,7 @@ def training_cases(model_dir: Path, cases: Iterable[CaseFiles]) -> list[CaseFile
     return [case for case in cases if case.patient_id in learned_from]
 
 
-@contextmanager
-def _drafts_in(folder: Path) -> Iterator[str]:
-    """Yields an empty folder below one that nobody else writes to; what a killed export left there goes."""
-    with sole_writer(folder):
-        for leftover in folder.glob(f"{_DRAFTS}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        try:
-            drafts = TemporaryDirectory(prefix=_DRAFTS, dir=folder)
-        except OSError as error:
-            reason = error.strerror or error
-            raise MetsegError(f"cannot write to {shown(folder)} ({reason}); make it writable") from error
-        with drafts as path:
-            yield path
-
-
 def _keep(draft: Path, model_dir: Path, exported: Exported) -> Exported:
-    # The description last: while it does not fit the network, the Predictor refuses the pair.
-    for name in (*dict.fromkeys(ONNX_FILES.values()), "model.json"):
-        if (draft / name).exists():
-            os.replace(draft / name, model_dir / name)
-    if exported.precision != "int8":
-        (model_dir / ONNX_FILES["int8"]).unlink(missing_ok=True)
+    networks = {name: path for name in ONNX_FILES.values() if (path := draft / name).is_file()}
+    install(networks, read_json(draft / "model.json"), model_dir)
     return exported

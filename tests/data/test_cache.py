@@ -1,17 +1,24 @@
 """The cache is filled once, whole, and holds exactly what `preprocess` returns."""
 
+import ast
 import errno
+import inspect
 import os
 import shutil
+import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from metseg.data import cache
 from metseg.data.cache import cache_home, fingerprint, network_slices, open_cache
 from metseg.data.cases import find_cases, load_case
+from metseg.data.content import slice_hash
 from metseg.errors import MetsegError
 from metseg.preprocess import Preprocessing, network_input, preprocess, preprocess_mask, view_of
 
@@ -19,8 +26,16 @@ CONFIG = Preprocessing(image_size=16)
 
 
 def homes(folder: Path) -> list[str]:
-    """The caches in a folder, half-filled ones too; the lock files, which stay, are left out."""
-    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+    """The caches in a folder, half-filled ones too; lock files and notes, which stay, are left out."""
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock" and path.name != ".known")
+
+
+@pytest.fixture
+def filled(monkeypatch) -> list[str]:
+    """The scans that were decoded, once a filling."""
+    names = []
+    monkeypatch.setattr(cache, "load_case", lambda files: names.append(files.case_id) or load_case(files))
+    return names
 
 
 @pytest.fixture
@@ -122,13 +137,86 @@ def test_other_parameters_and_changed_files_get_a_cache_of_their_own(tmp_path, s
     assert before.fingerprint != after.fingerprint
 
 
-def test_a_file_touched_later_is_read_again(tmp_path, scans):
+def test_a_corrected_mask_of_the_same_size_and_time_meets_no_old_cache(tmp_path, scans, filled):
+    before = open_cache(scans, CONFIG, folder=tmp_path / "cache")
+    path = scans[0].slices[1].mask
+    stat, content = path.stat(), path.read_bytes()
+    (tmp_path / "corrected.tif").write_bytes(content.replace(b"\xff" * 3, bytes(3)))
+    path.write_bytes((tmp_path / "corrected.tif").read_bytes())
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    after = open_cache(scans, CONFIG, folder=tmp_path / "cache")
+    assert after.fingerprint != before.fingerprint
+    assert not np.array_equal(after.masks, before.masks)
+    # The same by a file that takes the other's place, with its time.
+    (tmp_path / "again.tif").write_bytes(content)
+    os.utime(tmp_path / "again.tif", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    os.replace(tmp_path / "again.tif", path)
+    again = open_cache(scans, CONFIG, folder=tmp_path / "cache")
+    assert again.fingerprint == before.fingerprint and np.array_equal(again.masks, before.masks)
+    assert len(filled) == 4  # the first cache was still there
+
+
+def test_files_that_were_touched_or_copied_need_no_new_cache(tmp_path, scans, filled):
     folder = tmp_path / "cache"
     before = open_cache(scans, CONFIG, folder=folder)
     os.utime(scans[0].slices[0].image, ns=(1, 1))
-    after = open_cache(scans, CONFIG, folder=folder)
-    assert len(homes(folder)) == 2
-    assert before.fingerprint == after.fingerprint  # the content is the same
+    scans[0].slices[0].mask.chmod(0o600)
+    copy = shutil.copytree(tmp_path / "scans", tmp_path / "copy")
+    for cases in (scans, find_cases(copy)):
+        after = open_cache(cases, CONFIG, folder=folder)
+        assert before.fingerprint == after.fingerprint and np.array_equal(before.images, after.images)
+    assert len(homes(folder)) == 1 and len(filled) == 2
+
+
+def test_who_is_in_a_file_is_part_of_the_key(tmp_path, scans):
+    """The same files as scans of others, as where a list of patients says so."""
+    open_cache(scans, CONFIG, folder=tmp_path / "cache")
+    others = [replace(case, patient_id=f"other {k}") for k, case in enumerate(scans)]
+    found = open_cache(others, CONFIG, folder=tmp_path / "cache").slices
+    assert found.patient_id.tolist() == ["other 0"] * 2 + ["other 1"] * 3
+
+
+@pytest.mark.parametrize("what", ["code", "OpenCV", "NumPy"])
+def test_another_computation_gets_a_cache_of_its_own(tmp_path, scans, monkeypatch, what):
+    before = cache_home(scans, CONFIG, folder=tmp_path)
+    if what == "code":
+        source = inspect.getsource
+        changed = cache.COMPUTED_BY[0]
+        monkeypatch.setattr(
+            inspect, "getsource", lambda module: source(module) + ("x = 1" if module is changed else "")
+        )
+    else:
+        monkeypatch.setattr({"OpenCV": cv2, "NumPy": np}[what], "__version__", "0.0")
+    cache._code_version.cache_clear()
+    after = cache_home(scans, CONFIG, folder=tmp_path)
+    monkeypatch.undo()
+    cache._code_version.cache_clear()
+    assert before != after and cache_home(scans, CONFIG, folder=tmp_path) == before
+
+
+def test_all_code_that_computes_network_input_is_part_of_the_key():
+    """Of metseg's modules that these import there is none outside; those left out compute no pixel."""
+    no_pixels = {"metseg.errors", "metseg.files", "metseg.neighbours", "metseg.data.image_errors"}
+    listed, found = {module.__name__ for module in cache.COMPUTED_BY}, set()
+    for module in cache.COMPUTED_BY:
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("metseg"):
+                names = {f"{node.module}.{each.name}" for each in node.names}
+                found |= names & {*sys.modules} or {node.module}
+    assert found <= listed | no_pixels and "metseg.intensity" in found
+
+
+def test_scans_that_change_while_they_are_read_make_no_cache(tmp_path, scans, monkeypatch):
+    def changed_meanwhile(files):
+        case = load_case(files)
+        files.slices[0].mask.write_bytes(files.slices[1].mask.read_bytes())
+        return case
+
+    monkeypatch.setattr(cache, "load_case", changed_meanwhile)
+    with pytest.raises(MetsegError, match="the scans changed while they were read"):
+        open_cache(scans, CONFIG, folder=tmp_path / "cache")
+    assert homes(tmp_path / "cache") == []
 
 
 def test_a_data_set_reached_through_a_link_has_the_same_cache(tmp_path, scans):
@@ -169,6 +257,92 @@ def test_a_cache_that_was_killed_while_filling_is_filled_again(tmp_path, scans):
     (folder / f".{home}.part" / "images.npy").write_bytes(b"half")
     assert (open_cache(scans, CONFIG, folder=folder).images == whole).all()
     assert homes(folder) == [home]
+
+
+def zero_a_quarter(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    start = len(content) // 2
+    content[start : start + len(content) // 4] = bytes(len(content) // 4)
+    path.write_bytes(content)
+
+
+def swap_patients(path: Path) -> None:
+    text = path.read_text()
+    swapped = text.replace("TCGA_CS_0001,", "#,").replace("TCGA_CS_0002,", "TCGA_CS_0001,")
+    path.write_text(swapped.replace("#,", "TCGA_CS_0002,"))
+    assert path.read_text() != text
+
+
+def lose_a_row(path: Path) -> None:
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("images.npy", zero_a_quarter),
+        ("masks.npy", zero_a_quarter),
+        ("slices.csv", swap_patients),
+        ("slices.csv", lose_a_row),
+        (
+            "meta.json",
+            lambda path: path.write_text(path.read_text().replace('"fingerprint": "', '"fingerprint": "f')),
+        ),
+        *((name, Path.unlink) for name in ("images.npy", "masks.npy", "slices.csv", "meta.json")),
+        *((name, lambda path: path.write_bytes(b"")) for name in ("images.npy", "slices.csv", "meta.json")),
+        ("images.npy", lambda path: path.write_bytes(path.read_bytes()[:-1])),
+    ],
+)
+def test_a_damaged_cache_is_made_again_and_said(tmp_path, scans, filled, name, damage):
+    before = open_cache(scans, CONFIG, folder=tmp_path / "cache")
+    images, masks, slices = np.array(before.images), np.array(before.masks), before.slices
+    (home,) = homes(tmp_path / "cache")
+    path = tmp_path / "cache" / home / name
+    stat = path.stat()
+    damage(path)
+    if path.exists():
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as if nobody had been there
+    with pytest.warns(UserWarning, match=f"the cache .*{home} is damaged and is made again"):
+        after = open_cache(scans, CONFIG, folder=tmp_path / "cache")
+    assert np.array_equal(after.images, images) and np.array_equal(after.masks, masks)
+    assert after.slices.equals(slices) and after.fingerprint == before.fingerprint
+    assert len(filled) == 4 and homes(tmp_path / "cache") == [home]
+
+
+def test_the_cache_of_other_scans_under_this_name_is_not_taken(tmp_path, scans, write_set, filled):
+    """Nor is one that was filled for other parameters, whoever renamed it."""
+    folder = tmp_path / "cache"
+    before = np.array(open_cache(scans, CONFIG, folder=folder).images)
+    (home,) = homes(folder)
+    open_cache(scans, Preprocessing(image_size=16, clip_limit=9), folder=folder)
+    (other,) = set(homes(folder)) - {home}
+    shutil.rmtree(folder / home)
+    (folder / other).rename(folder / home)
+    with pytest.warns(UserWarning, match="is damaged and is made again"):
+        assert np.array_equal(open_cache(scans, CONFIG, folder=folder).images, before)
+
+
+def test_a_copied_cache_is_whole(tmp_path, scans, filled):
+    open_cache(scans, CONFIG, folder=tmp_path / "cache")
+    shutil.copytree(tmp_path / "cache", tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy" / ".known")
+    open_cache(scans, CONFIG, folder=tmp_path / "copy")
+    assert len(filled) == 2
+
+
+def test_what_a_killed_filling_left_goes_with_the_next_filling(tmp_path, scans):
+    folder = tmp_path / "cache"
+    for name in ("0123456789abcdef", "1123456789abcdef"):
+        (folder / f".{name}.part").mkdir(parents=True)
+    with FileLock(folder / ".1123456789abcdef.lock"):  # that one is being filled
+        open_cache(scans, CONFIG, folder=folder)
+    assert [name for name in homes(folder) if name.endswith(".part")] == [".1123456789abcdef.part"]
+
+
+def test_slices_are_known_again_whatever_their_file(tmp_path, scans):
+    hashes = open_cache(scans, CONFIG, folder=tmp_path / "cache").slices.image_hash
+    expected = [slice_hash(image) for files in scans for image in load_case(files).image]
+    assert hashes.tolist() == expected and len(set(expected)) == 5
 
 
 def test_two_processes_at_once_fill_it_once(tmp_path, scans, monkeypatch):

@@ -8,9 +8,8 @@ import pandas as pd
 from metseg.benchmark.contestant import Contestant, repeated
 from metseg.benchmark.plan import Measurement
 from metseg.config import TrainConfig
-from metseg.data.cache import cache_home
+from metseg.data.cache import cache_home, seal
 from metseg.data.cases import find_cases
-from metseg.files import write_json
 
 SIDE = 128  # of its network input, px
 _SLICES_A_PATIENT = 20
@@ -44,13 +43,13 @@ def write_data_set(folder: Path, slices: int, *, side: int = SIDE, noise: bool =
     for array in (images, masks):
         array.flush()
     rows = [
-        (case.case_id, case.patient_id, files.slice_index, _LESION_PX * (files.slice_index % 2))
+        (case.case_id, case.patient_id, files.slice_index, _LESION_PX * (files.slice_index % 2), "")
         for case in cases
         for files in case.slices
     ]
-    columns = ["case_id", "patient_id", "slice_index", "lesion_px"]
+    columns = ["case_id", "patient_id", "slice_index", "lesion_px", "image_hash"]
     pd.DataFrame(rows, columns=columns).to_csv(home / "slices.csv", index=False)
-    write_json(home / "meta.json", {"fingerprint": "none"})
+    seal(home, home.name, fingerprint="none")
 
 
 def prepare(measurement: Measurement) -> Contestant:

@@ -16,6 +16,9 @@ def evaluate(
     model: Model,
     data_dir: Annotated[Path, typer.Option(help="Folder of scans with masks.")],
     output: Annotated[Path | None, typer.Option(help="Folder for the tables.")] = None,
+    include_same_name: Annotated[
+        bool, typer.Option(help="Score other scans of patients whose name the model has seen as well.")
+    ] = False,
     output_dir: OutputDir = None,
 ) -> None:
     """Score a model on patients that it has not seen, per patient and per slice."""
@@ -24,16 +27,19 @@ def evaluate(
     from metseg.data.provenance import provenance_of
     from metseg.evaluate import evaluate as evaluate_model
     from metseg.evaluate import unseen_cases
+    from metseg.seen import sort_cases
 
     folder = named_model(model, output_dir)
     cases = find_cases(data_dir)
-    unseen = unseen_cases(cases, folder)
+    unseen = unseen_cases(cases, folder, include_same_name=include_same_name)
     output = output or Path("evaluation") / folder.parent.name / folder.name
     with progress_bars() as bars:
         bar = bars.add_task("Evaluating", total=len(unseen))
         table = evaluate_model(folder, unseen, output, on_case=lambda k, _: bars.update(bar, completed=k))
     left_out = len(cases) - len(unseen)
     print(f"scans of patients it has not seen: {len(unseen)}; left out because it has seen them: {left_out}")
+    for note in sort_cases(cases, folder).notes(include_same_name=include_same_name):
+        print(note)
     dice = combine_cases(table).dice
     print(f"volume Dice of {dice.count()} patients: mean {dice.mean():.3f}, median {dice.median():.3f}")
     print(provenance_of(case.case_id for case in unseen).caution)

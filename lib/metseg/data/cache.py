@@ -2,26 +2,49 @@
 
 import functools
 import hashlib
+import inspect
+import io
 import os
 import shutil
+import warnings
+import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+import cv2
 import numpy as np
 import pandas as pd
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from metseg.data.cases import CaseFiles, load_case
+from metseg import head, intensity
+from metseg import preprocess as preprocessing
+from metseg.data import cases as case_files
+from metseg.data import images as image_files
+from metseg.data import pictures, tiff
+from metseg.data.cases import Case, CaseFiles, load_case
+from metseg.data.content import files_of, fingerprint, slice_hash
 from metseg.errors import MetsegError
-from metseg.files import read_json, write_json
+from metseg.files import read_json, read_sealed, sync_file, sync_folder, write_json, write_sealed, write_text
 from metseg.neighbours import neighbour_rows, stacked
 from metseg.preprocess import Preprocessing, preprocess, preprocess_mask, view_of
 
-_COLUMNS = {"case_id": str, "patient_id": str, "slice_index": "int32", "lesion_px": "int32"}
-CACHE_VERSION = 2  # part of every key: raise it when decoding or preprocessing changes
+_COLUMNS = {
+    "case_id": str,
+    "patient_id": str,
+    "slice_index": "int32",
+    "lesion_px": "int32",
+    "image_hash": str,
+}
+CACHE_VERSION = 3  # part of every key: raise it when what a cache's files hold changes
+# What turns files into network input: another code, another cache. A comment changes a key as well, which
+# costs some seconds; that a change is overlooked would cost a training.
+COMPUTED_BY = (preprocessing, intensity, head, case_files, image_files, tiff, pictures)
+_ARRAYS = ("images.npy", "masks.npy")
+_BLOCK = 1 << 24  # bytes that one thread sums up at once
 
 
 @dataclass(frozen=True)
@@ -32,7 +55,7 @@ class SliceCache:
         images: (N, S, S, 3) uint8, memory-mapped; divided by 255 they are what `preprocess` returned.
         masks: (N, S, S) bool, memory-mapped.
         slices: One row a slice, a case's slices in order: case_id, patient_id, slice_index, lesion_px (on the
-            network's grid).
+            network's grid), image_hash (`content.slice_hash` of the scan's own pixels).
         fingerprint: Hash of every file's name and content.
         neighbours: Slices on each side that belong to a slice's network input.
     """
@@ -63,8 +86,14 @@ class SliceCache:
 def open_cache(cases: list[CaseFiles], config: Preprocessing, *, folder: Path) -> SliceCache:
     """Opens the cache of a data set under these parameters, and makes it first where there is none.
 
-    The key is made of the parameters and of every file's path, size and time of change, so that a second
-    run need not read a scan. A cache is filled under a temporary name and renamed.
+    A cache has its name from what the files hold, who is in them, the parameters, and the code that computes
+    with them. That a second run need not read a scan, what the system tells of every file (path, size, times
+    of change, number on the disk) is noted beside it: a corrected mask of the same size and time has another
+    change time on POSIX systems, which no program can set. Where that differs the files are read, and only
+    where they differ is a new cache filled.
+
+    A cache is filled under a temporary name and renamed. It has hashes of its files; a damaged one is made
+    again, and a warning says so.
 
     Args:
         cases: Complete cases.
@@ -72,83 +101,199 @@ def open_cache(cases: list[CaseFiles], config: Preprocessing, *, folder: Path) -
         folder: Where caches live.
 
     Raises:
-        MetsegError: A file is wrong, or the folder cannot be written to.
+        MetsegError: A file is wrong or changes meanwhile, or the folder cannot be written to.
     """
-    home = cache_home(cases, config, folder=folder)
-    if not home.exists():
-        work = home.with_name(f".{home.name}.part")
+    folder, as_seen = Path(folder), _key_as_seen(cases, config)
+    home = _noted_home(folder, as_seen)
+    cache = home and _whole(home)
+    if cache is None:
+        found = fingerprint(cases)
+        home = folder / _key(cases, config, found)
+        cache = _whole(home)
         try:
-            work.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(home.with_name(f".{home.name}.lock")):
-                shutil.rmtree(work, ignore_errors=True)  # what a killed process left
-                try:
-                    if not home.exists():
-                        work.mkdir()
-                        _fill(work, cases, config)
-                        work.rename(home)
-                finally:  # under the lock: whoever only waited for it must not remove another's work
-                    shutil.rmtree(work, ignore_errors=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            if cache is None:
+                with FileLock(home.with_name(f".{home.name}.lock")):
+                    cache = _whole(home) or _made(home, cases, config, found, as_seen)
+            _note_home(home, as_seen)
         except OSError as error:
             raise MetsegError(
                 f"cannot write the cache {home} ({error.strerror or error}); "
                 "free disk space or name another folder"
             ) from error
+    return replace(cache, neighbours=config.neighbours)
+
+
+def _made(home: Path, cases: list[CaseFiles], config: Preprocessing, found: str, as_seen: str) -> SliceCache:
+    """Fills a cache; the caller holds its lock."""
+    if home.exists():
+        warnings.warn(f"the cache {home} is damaged and is made again from the scans", stacklevel=3)
+        shutil.rmtree(home)
+    _clear_leftovers(home)
+    work = home.with_name(f".{home.name}.part")
     try:
-        return replace(_load(home), neighbours=config.neighbours)
-    except (OSError, ValueError, KeyError, MetsegError) as error:
-        raise MetsegError(f"the cache {home} is damaged; delete it, it will be made again") from error
+        work.mkdir()
+        _fill(work, cases, config)
+        if _key_as_seen(cases, config) != as_seen:
+            raise MetsegError("the scans changed while they were read; call again when nobody writes to them")
+        seal(work, home.name, fingerprint=found)
+        work.rename(home)
+        sync_folder(home.parent)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return _load(home)
+
+
+def _clear_leftovers(home: Path) -> None:
+    """Removes what killed processes left of any cache; the lock of this one is held."""
+    for work in home.parent.glob(".*.part"):
+        if work.name == f".{home.name}.part":
+            shutil.rmtree(work, ignore_errors=True)
+            continue
+        with suppress(Timeout), FileLock(work.with_suffix(".lock"), timeout=0):
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _noted_home(folder: Path, as_seen: str) -> Path | None:
+    try:
+        name = (folder / ".known" / as_seen).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+    return folder / name if name.isalnum() else None
+
+
+def _note_home(home: Path, as_seen: str) -> None:
+    with suppress(MetsegError):  # a cache may lie where nobody can write
+        write_text(home.parent / ".known" / as_seen, home.name, durable=False)
+
+
+def _whole(home: Path) -> SliceCache | None:
+    """Returns a cache, or None where there is none or it is damaged."""
+    try:
+        return _load(home)
+    except Exception:  # NumPy, pandas and the system have kinds of their own
+        return None
 
 
 def _load(home: Path) -> SliceCache:
-    meta = read_json(home / "meta.json")
+    meta = read_sealed(home / "meta.json")
+    with open(home / "slices.csv", "rb") as file:
+        text = file.read()
+    images, masks = (np.load(home / name, mmap_mode="r") for name in _ARRAYS)
+    slices = pd.read_csv(io.BytesIO(text), dtype=_COLUMNS, keep_default_na=False)
+    if (
+        meta["key"] != home.name
+        or meta["slices_sha256"] != hashlib.sha256(text).hexdigest()
+        or not len(images) == len(masks) == len(slices) == meta["slices"]
+        or not _are_intact(home, meta["crc32"])
+    ):
+        raise ValueError(f"{home} is not as it was written")
+    names = {"case_id": "category", "patient_id": "category"}  # a name is kept once, not once a slice
     return SliceCache(
-        images=np.load(home / "images.npy", mmap_mode="r"),
-        masks=np.load(home / "masks.npy", mmap_mode="r"),
-        slices=pd.read_csv(home / "slices.csv", dtype=_COLUMNS, keep_default_na=False).astype(
-            {"case_id": "category", "patient_id": "category"}  # a name is kept once, not once a slice
-        ),
-        fingerprint=meta["fingerprint"],
+        images=images, masks=masks, slices=slices.astype(names), fingerprint=meta["fingerprint"]
     )
+
+
+def _are_intact(home: Path, expected: dict[str, list[int]]) -> bool:
+    """Returns whether the arrays are those that were written.
+
+    All is read only where the system tells of a change since it was last read: gigabytes at each start would
+    take longer than all else. What a disk changes of itself is left to the disk's own checks.
+    """
+    now, noted = {name: _as_seen(home / name) for name in _ARRAYS}, home / "checked.json"
+    with suppress(MetsegError):
+        if read_json(noted) == now:
+            return True
+    if any(_sums(home / name) != expected[name] for name in _ARRAYS):
+        return False
+    with suppress(MetsegError):  # a cache may lie where nobody can write
+        write_json(noted, now)
+    return True
+
+
+def _sums(path: Path) -> list[int]:
+    """Returns a CRC-32 of each block of a file."""
+
+    def sum_of(start: int) -> int:
+        with open(path, "rb") as file:
+            file.seek(start)
+            return zlib.crc32(file.read(_BLOCK))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(sum_of, range(0, os.stat(path).st_size, _BLOCK)))
+
+
+def seal(folder: Path, key: str, *, fingerprint: str) -> None:
+    """Writes hashes of a cache's files into its `meta.json`, last of all, and brings them to the disk."""
+    for name in (*_ARRAYS, "slices.csv"):
+        sync_file(folder / name)
+    content = (folder / "slices.csv").read_bytes()
+    meta = {
+        "key": key,
+        "fingerprint": fingerprint,
+        "slices": len(np.load(folder / "images.npy", mmap_mode="r")),
+        "slices_sha256": hashlib.sha256(content).hexdigest(),
+        "crc32": {name: _sums(folder / name) for name in _ARRAYS},
+    }
+    write_sealed(folder / "meta.json", meta)
 
 
 def cache_home(cases: list[CaseFiles], config: Preprocessing, *, folder: Path) -> Path:
     """Returns where `open_cache` keeps a data set under these parameters, made already or not."""
-    return Path(folder) / _key(cases, config)
+    return Path(folder) / _key(cases, config, fingerprint(cases))
 
 
-def _key(cases: list[CaseFiles], config: Preprocessing) -> str:
+def _key(cases: list[CaseFiles], config: Preprocessing, found: str) -> str:
+    digest = _digest(cases, config)
+    digest.update(found.encode())
+    return digest.hexdigest()[:16]
+
+
+def _key_as_seen(cases: list[CaseFiles], config: Preprocessing) -> str:
+    digest = _digest(cases, config)
+    real = functools.cache(os.path.realpath)  # looks at every part of a path: once a folder, not once a file
+    for path in files_of(cases):
+        folder, name = os.path.split(path)
+        digest.update(f"{os.path.join(real(folder), name)}|{_as_seen(path)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _as_seen(path: Path) -> list[int]:
+    stat = os.stat(path)  # of what a link leads to
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
+def _digest(cases: list[CaseFiles], config: Preprocessing):
     # Neighbours are put together when a slice is read: what is kept is the same with and without.
     parameters = config.model_dump_json(exclude={"neighbours"})
-    digest = hashlib.sha256(f"{CACHE_VERSION} {parameters}".encode())
-    real = functools.cache(os.path.realpath)  # looks at every part of a path: once a folder, not once a file
-    for case in cases:  # what the cache says of them
-        digest.update(f"{case.case_id}|{case.patient_id}|{len(case.slices)}\n".encode())
-    for path in _paths(cases):
-        folder, name = os.path.split(path)
-        stat = os.stat(path)  # of what a link leads to
-        digest.update(f"{os.path.join(real(folder), name)}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]
+    digest = hashlib.sha256(f"{CACHE_VERSION} {parameters} {_code_version()}".encode())
+    for case in cases:
+        numbers = [files.slice_index for files in case.slices]
+        digest.update(f"{case.case_id}|{case.patient_id}|{numbers}\n".encode())
+    return digest
 
 
-def _paths(cases: list[CaseFiles]) -> list[Path]:
-    return [path for case in cases for files in case.slices for path in (files.image, files.mask)]
-
-
-def fingerprint(cases: list[CaseFiles]) -> str:
-    """Returns a hash of the files' names and contents: the same wherever the data set lies."""
-    digest = hashlib.sha256()
-    for path in _paths(cases):
-        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+@functools.cache
+def _code_version() -> str:
+    source = "".join(map(inspect.getsource, COMPUTED_BY))
+    return f"{hashlib.sha256(source.encode()).hexdigest()} {cv2.__version__} {np.__version__}"
 
 
 def network_slices(files: CaseFiles, config: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
     """Returns one case preprocessed, slices without neighbours: (Z, S, S, 3) uint8 and (Z, S, S) bool."""
-    case = load_case(files)
+    return _slices_of(load_case(files), config)
+
+
+def _slices_of(case: Case, config: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
     view = view_of(case.image, config)
     images = np.stack([preprocess(image, config, view) for image in case.image])
     masks = np.stack([preprocess_mask(mask, config, view) for mask in case.mask])
     return np.rint(images * 255).astype(np.uint8), masks
+
+
+def _prepared(files: CaseFiles, config: Preprocessing) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    case = load_case(files)
+    return *_slices_of(case, config), [slice_hash(image) for image in case.image]
 
 
 def _write_header(file: BinaryIO, dtype: type, shape: tuple[int, ...]) -> None:
@@ -170,14 +315,13 @@ def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
         # A few cases at a time: memory stays flat however many there are.
         for first in range(0, len(cases), 16):
             some = cases[first : first + 16]
-            for case, (image, mask) in zip(
-                some, pool.map(partial(network_slices, config=config), some), strict=True
+            for case, (image, mask, hashes) in zip(
+                some, pool.map(partial(_prepared, config=config), some), strict=True
             ):
                 images.write(image.tobytes())
                 masks.write(mask.tobytes())
                 rows += [
-                    (case.case_id, case.patient_id, files.slice_index, int(m.sum()))
-                    for files, m in zip(case.slices, mask, strict=True)
+                    (case.case_id, case.patient_id, files.slice_index, int(m.sum()), image_hash)
+                    for files, m, image_hash in zip(case.slices, mask, hashes, strict=True)
                 ]
     pd.DataFrame(rows, columns=list(_COLUMNS)).to_csv(work / "slices.csv", index=False)
-    write_json(work / "meta.json", {"fingerprint": fingerprint(cases), **config.model_dump()})

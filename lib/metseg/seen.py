@@ -1,0 +1,114 @@
+"""Which scans a model has seen: by the patient's name, and by what the slices hold."""
+
+import functools
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from metseg.data.cases import CaseFiles
+from metseg.data.content import HASH_DIGITS, slice_hash
+from metseg.data.images import read_image
+from metseg.errors import MetsegError
+from metseg.files import read_json
+
+_SAME = 0.5  # of the slices, of whichever has fewer: a scan without its empty slices is the same scan
+
+
+class SortedCases(NamedTuple):
+    """Cases by what a model has seen of them.
+
+    Attributes:
+        unseen: Neither name nor content.
+        same_scan: What it has seen, whatever it is called now: (case, the patient it was seen as).
+        same_name: Its patient's name was seen, with other scans: a later scan of that person, or another
+            person of that name.
+        name_alone: Its patient's name was seen; of what, the model is too old to tell.
+    """
+
+    unseen: list[CaseFiles]
+    same_scan: list[tuple[CaseFiles, str]]
+    same_name: list[CaseFiles]
+    name_alone: list[CaseFiles]
+
+    def notes(self, *, include_same_name: bool = False) -> list[str]:
+        """Returns a sentence for each kind of case that name and content do not agree on."""
+        renamed = [(case.case_id, name) for case, name in self.same_scan if case.patient_id != name]
+        notes = []
+        if renamed:
+            pairs = ", ".join(f"{case_id} (seen as {name})" for case_id, name in renamed)
+            notes.append(f"the model has seen these scans under another name, they are left out: {pairs}")
+        if self.same_name:
+            done = "scored all the same" if include_same_name else "left out; --include-same-name scores them"
+            notes.append(
+                "the model has seen other scans of patients of these names, a former scan of the same person "
+                f"perhaps: {_names(self.same_name)}; {done}"
+            )
+        if self.name_alone:
+            notes.append(
+                f"left out by name alone: {_names(self.name_alone)}; the model was exported before scans were "
+                "known by their content, so that a seen scan under another name is not found either"
+            )
+        return notes
+
+
+def sort_cases(cases: Iterable[CaseFiles], model_dir: Path) -> SortedCases:
+    """Holds cases against what a model learned from or was chosen on.
+
+    Args:
+        cases: Complete cases; their images are read where the model tells what it has seen.
+        model_dir: Folder of an exported model.
+
+    Raises:
+        MetsegError: The model does not tell whom it has seen, or an image is wrong.
+    """
+    path = Path(model_dir) / "model.json"
+    description = read_json(path)
+    names, slices = description.get("seen"), description.get("seen_slices") or {}
+    if names is None:
+        raise MetsegError(f"{path} does not say which patients the model has seen; export it again")
+    known = {name: set(split_hashes(text)) - {""} for name, text in slices.items()}
+    seen_as = defaultdict[str, list[str]](list)
+    for name, hashes in known.items():
+        for each in hashes:
+            seen_as[each].append(name)
+    found = SortedCases([], [], [], [])
+    for case in cases:
+        own = {_stored_hash(files.image) for files in case.slices} - {""} if known else set()
+        shared = Counter(name for each in own for name in seen_as.get(each, ()))
+        alike = [name for name, n in shared.most_common() if n >= _SAME * min(len(own), len(known[name]))]
+        if alike:
+            as_name = case.patient_id if case.patient_id in alike else alike[0]
+            found.same_scan.append((case, as_name))
+        elif case.patient_id not in names:
+            found.unseen.append(case)
+        elif own and known.get(case.patient_id):
+            found.same_name.append(case)
+        else:
+            found.name_alone.append(case)
+    return found
+
+
+def split_hashes(text: str) -> list[str]:
+    """Takes apart what `joined_hashes` returned."""
+    return [text[k : k + HASH_DIGITS] for k in range(0, len(text), HASH_DIGITS)]
+
+
+def joined_hashes(hashes: Iterable[str]) -> str:
+    """Returns the hashes of a patient's slices as one text, each once."""
+    return "".join(sorted({*hashes} - {""}))
+
+
+def _stored_hash(path: Path) -> str:
+    stat = os.stat(path)
+    return _hash_of(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+@functools.lru_cache(maxsize=1 << 17)  # several models are asked about the same scans
+def _hash_of(path: Path, *as_seen: int) -> str:
+    return slice_hash(read_image(path))
+
+
+def _names(cases: Iterable[CaseFiles]) -> str:
+    return ", ".join(sorted({case.patient_id for case in cases}))
