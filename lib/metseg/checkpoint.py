@@ -1,6 +1,5 @@
 """The state of a training after its last finished epoch, safe against `kill -9` at any instant."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -60,10 +59,6 @@ class Checkpoint:
     def best_weights(self) -> list[np.ndarray]:
         """Returns the weights of the best epoch, as `model.get_weights()` would."""
         return self._read(self._state()["best_serving"])
-
-    def delete(self) -> None:
-        """Removes the state of a training that is finished."""
-        shutil.rmtree(self._folder)
 
     def _read(self, name: str) -> list[np.ndarray]:
         with np.load(self._folder / name) as stored:
