@@ -103,7 +103,10 @@ def _complain_if_begun_otherwise(target: Path, model: str, values: Mapping[str, 
         data_dir = notebook.parent / config.data_dir
         known = read_split(folder / "split.json").fingerprint
         if data_dir.is_dir() and known != fingerprint(find_cases(data_dir)):
-            raise MetsegError(f"{shown(folder)} began with other data; choose another run name")
+            raise MetsegError(
+                f"{shown(folder)} began with other data; set restart = True to set it aside and begin anew, or "
+                "choose another run name"
+            )
 
 
 def fold_folders(run_folder: Path, model: str) -> list[Path]:

@@ -189,7 +189,7 @@ def _networks_named(name: str, runs_dir: Path) -> list[Path]:
 
 def _complain_of_folds(name: str, runs_dir: Path) -> None:
     for folder in (Path(name), Path(runs_dir) / name):
-        if found := trainings_below(folder):
+        if found := _usable_below(folder):
             raise MetsegError(
                 f"{name} is a cross-validation or a sweep; name one of its networks, such as "
                 f"{_listed(found, runs_dir)}"
@@ -203,8 +203,13 @@ def _complain_of_released(name: str, runs_dir: Path) -> None:
         )
 
 
+def _usable_below(folder: Path) -> list[Path]:
+    files = ("manifest.json", "model.json")
+    return [path for path in trainings_below(folder) if any((path / name).is_file() for name in files)]
+
+
 def _offer(runs_dir: Path) -> str:
-    found = trainings_below(runs_dir)
+    found = _usable_below(runs_dir)
     if not found:
         return f"a run's is called RUN/NETWORK, and {shown(runs_dir)} holds none yet"
     return f"a run's is called RUN/NETWORK: {_listed(found, runs_dir)}"
