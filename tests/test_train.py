@@ -126,10 +126,10 @@ def test_a_network_learns_the_blobs(tmp_path_factory):
 
 
 def test_a_second_call_returns_the_model_without_training(finished, config, cache_dir, monkeypatch):
-    before = {path.name: path.read_bytes() for path in finished.iterdir()}
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     monkeypatch.setattr(train_module, "_train_epochs", lambda *_: pytest.fail("trained again"))
     model = train(config, finished, cache_dir=cache_dir)
-    assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
     saved = keras.saving.load_model(finished / "model.keras")
     images = np.random.default_rng(3).random((2, 32, 32, 3), np.float32)
     np.testing.assert_array_equal(model.predict_on_batch(images), saved.predict_on_batch(images))

@@ -95,7 +95,7 @@ def serve_dashboard(
     if models is None:
         models = {name: released_dir() / name for name in released_models(released_dir())}
     for name, description in described_models(models).items():
-        Predictor(models[name], threads=1)  # a sentence now, where somebody reads it
+        Predictor(Path(models[name]), threads=1)  # a sentence now, where somebody reads it
         if not phantom_network:
             refuse_scans_unlike_the_phantom(description, name)
     seconds = _seconds(idle_minutes)
@@ -144,7 +144,7 @@ def serve_dashboard(
         },
         "KernelRestarter": {"restart_limit": 0},
         "OwnKernelSpec": {
-            "variables": {OFFERED: json.dumps({name: str(models[name].resolve()) for name in models})}
+            "variables": {OFFERED: json.dumps({name: str(Path(folder).resolve()) for name, folder in models.items()})}
         },
     }
     server = DashboardServer(config=Config(config))
