@@ -290,7 +290,9 @@ def test_training_starts_from_the_same_network_of_a_run(metseg, refused, asked, 
     assert asked[-1][1]["start_from"] == str(runs / "other")
     _, out, _ = metseg("train", "--model", "unet", "--start-from", "several/attention_unet", *where)
     assert asked[-1][1]["start_from"] == str(runs / "several" / "attention_unet")
-    assert out.startswith("network: several/attention_unet (runs/several/attention_unet), trained on test scans")
+    assert out.startswith(
+        "network: several/attention_unet (runs/several/attention_unet), trained on test scans"
+    )
     line = refused("train", "--model", "unet", "--start-from", "unet", *where)
     assert "several/unet" in line and "several/attention_unet" in line
     line = refused("train", "--model", "nested_unet", "--start-from", "several", *where)
@@ -447,7 +449,7 @@ def test_predict_names_every_bad_file(metseg, model, tmp_path):
 
 @pytest.fixture
 def two_networks(tmp_path, monkeypatch) -> Path:
-    """A checkout whose run `mine` holds a U-Net to which white is none, its released U-Net one to which it is."""
+    """A checkout: to the U-Net of its run `mine` white is no lesion, to the released one it is."""
     (tmp_path / "notebooks").mkdir()
     monkeypatch.setattr("metseg.paths.project_root", lambda: tmp_path)
     mine = write_bright_model(tmp_path / "outputs" / "runs" / "mine" / "unet", channels=(-1, 0, 0))
@@ -559,7 +561,9 @@ def test_evaluate_leaves_out_who_was_seen(metseg, tmp_path, scans):
     folder = write_bright_model(tmp_path / "run" / "unet", seen=("TEST_0001", "TEST_0099"))
     status, out, err = metseg("evaluate", "--model", folder, "--data-dir", scans, "--output", "scores")
     assert (status, err) == (0, "")
-    assert worked(out).startswith("scans of patients it has not seen: 2; left out because it has seen them: 1\n")
+    assert worked(out).startswith(
+        "scans of patients it has not seen: 2; left out because it has seen them: 1\n"
+    )
     assert "volume Dice of 2 patients: mean 1.000, median 1.000" in out
     assert "Own scans" in out  # the caution that goes with the data
     table = pd.read_csv(tmp_path / "scores" / "per_patient.csv")
@@ -822,7 +826,9 @@ def test_an_ensemble_is_scored_and_released(metseg, refused, trained, tmp_path):
     for _ in range(2):  # the second time over a former one, which is no member
         status, out, err = metseg("ensemble", "first", "second", "--data-dir", "scans")
         assert (status, err) == (0, "")
-        assert worked(out).startswith("exported and scored: outputs/runs/first/ensemble; probabilities in float32")
+        assert worked(out).startswith(
+            "exported and scored: outputs/runs/first/ensemble; probabilities in float32"
+        )
     manifest = json.loads((trained.parent / "ensemble" / "manifest.json").read_text())
     assert [member["run"] for member in manifest["members"]] == ["first", "second"]
     status, out, err = metseg("release", trained.parent / "ensemble")
@@ -847,7 +853,9 @@ def test_ensembles_of_a_cross_validation_are_made_fold_by_fold(metseg, trained, 
     command = ["ensemble", "cv/nested_unet", "cv/attention_unet", "--data-dir", "scans"]
     status, out, err = metseg(*command)
     ensemble = tmp_path / "outputs" / "runs" / "cv" / "ensemble" / "ensemble-1" / "ensemble"
-    assert (status, err) == (0, "") and worked(out).startswith("exported and scored: outputs/runs/cv/ensemble/")
+    assert (status, err) == (0, "") and worked(out).startswith(
+        "exported and scored: outputs/runs/cv/ensemble/"
+    )
     assert "Tables and figures" not in out  # the second fold is missing
     made = ensemble / "model.keras"
     before = made.stat().st_mtime_ns
@@ -864,7 +872,9 @@ def test_a_network_that_holds_nobody_out_is_released_with_its_recipes_scores(
     write_split(replace(split, train=split.train + split.test, test=()), trained / "split.json")
     status, out, err = metseg("export", "first", "--data-dir", "scans")
     assert (status, err) == (0, "")
-    assert worked(out).startswith("exported, and nobody is held out to score it: outputs/runs/first/nested_unet;")
+    assert worked(out).startswith(
+        "exported, and nobody is held out to score it: outputs/runs/first/nested_unet;"
+    )
     assert "holds nobody out; name the cross-validation of its recipe" in refused("release", "first")
     cv = tmp_path / "outputs" / "runs" / "cv"
     config = json.loads((trained / "config.json").read_text())

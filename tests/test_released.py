@@ -25,6 +25,7 @@ from metseg.released import (
 from metseg.released import release as copy_released
 from metseg.runs import read_tables
 
+
 def release(model_dir: Path, folder: Path, **options) -> Path:
     return copy_released(check_releasable(model_dir, **options), folder)
 

@@ -9,7 +9,7 @@ from metseg.run_table import Training, all_trainings, runs_without_training
 
 def test_a_finished_one(tmp_path):
     write_scored(tmp_path / "run")
-    name, data, patients, epochs, *dice, finished, remark = *all_trainings(tmp_path)[0],
+    name, data, patients, epochs, *dice, finished, remark = list(all_trainings(tmp_path)[0])
     assert (name, data, patients, epochs) == ("run/unet", "test scans", 7, "3")
     assert dice == [0.9, 0.75]  # as it is served, and of patients with 1 and 0.5
     assert (finished, remark) == ("2026-01-02 00:00", "")
@@ -23,7 +23,9 @@ def test_one_without_export_or_scores(tmp_path):
     assert "not exported" in found.remark and "predicts nothing" in found.remark
 
 
-@pytest.mark.parametrize(("rows", "epochs", "dice"), [("", "0 of 12", None), ("1,0.5\n2,0.25\n", "2 of 12", 0.25)])
+@pytest.mark.parametrize(
+    ("rows", "epochs", "dice"), [("", "0 of 12", None), ("1,0.5\n2,0.25\n", "2 of 12", 0.25)]
+)
 def test_an_unfinished_one(tmp_path, rows, epochs, dice):
     folder = tmp_path / "run" / "unet"
     write_json(folder / "config.json", {"epochs": 12})

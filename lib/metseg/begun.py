@@ -1,4 +1,4 @@
-"""A training's folder that holds something already: it goes on, is refused, or is set aside for a new start."""
+"""A folder that holds a training already: it goes on, is refused, or is set aside for a new start."""
 
 import os
 from collections.abc import Mapping
@@ -19,9 +19,9 @@ _SETTING_ASIDE = ".before"
 def begin(config: TrainConfig, split: Split, model_dir: Path, *, restart: bool = False) -> bool:
     """Readies a folder, which this process holds the lock of, for a training or for its next epochs.
 
-    Where more `epochs` are asked for, or another `patience`, the training goes on after its last epoch, even a
-    finished one, and `extended.json` keeps what changed. What differs otherwise is refused or, with `restart`,
-    set aside: the former training then lies in `before-1` in its folder, or the next free number.
+    Where more `epochs` are asked for, or another `patience`, the training goes on after its last epoch, even
+    a finished one, and `extended.json` keeps what changed. What differs otherwise is refused or, with
+    `restart`, set aside: the former training then lies in `before-1` in its folder, or the next free number.
 
     Returns:
         Whether there is anything to train.
@@ -62,7 +62,7 @@ def complain_if_begun_otherwise(config: TrainConfig, model_dir: Path) -> None:
         history = _epochs_done(model_dir)
         if not history:
             raise MetsegError(
-                f"{shown(model_dir)} is finished, and its state after the last epoch was not kept, so that it "
+                f"{shown(model_dir)} is finished, and its state after the last epoch was not kept, so it "
                 f"cannot go on ({told}); {_ways_out(model_dir)}, or start_from it under that name"
             )
         if len(history) >= config.epochs or out_of_patience(history, config):

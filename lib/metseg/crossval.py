@@ -104,8 +104,8 @@ def _complain_if_begun_otherwise(target: Path, model: str, values: Mapping[str, 
         known = read_split(folder / "split.json").fingerprint
         if data_dir.is_dir() and known != fingerprint(find_cases(data_dir)):
             raise MetsegError(
-                f"{shown(folder)} began with other data; set restart = True to set it aside and begin anew, or "
-                "choose another run name"
+                f"{shown(folder)} began with other data; set restart = True to set it aside and begin anew, "
+                "or choose another run name"
             )
 
 

@@ -108,7 +108,8 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
         "served in": _SERVED[description.get("precision", "fp32")],
         "trained on": f"{data['name']}: {seen - chosen_on} patients to learn from, "
         f"{chosen_on} for validation; "
-        f"{manifest['epochs_trained']} epochs{_extended(manifest)}, {manifest['train_seconds'] / 60:.0f} min on {machine}{before}",
+        f"{manifest['epochs_trained']} epochs{_extended(manifest)}, "
+        f"{manifest['train_seconds'] / 60:.0f} min on {machine}{before}",
         "licence": f"{licence}; the code is MIT",
         "training": f"revision {manifest['git_revision']}, finished {manifest['finished'][:10]}",
     }

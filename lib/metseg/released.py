@@ -48,8 +48,8 @@ def described_models(folders: Mapping[str, Path]) -> dict[str, dict]:
 
 
 def offered_models() -> Path | dict[str, Path]:
-    """Returns what a dashboard's kernel shall offer, as `metseg dashboard --model` told it: {name: folder}; else
-    the folder of the released models."""
+    """Returns what a dashboard's kernel shall offer, as `metseg dashboard --model` told it: {name: folder};
+    else the folder of the released models."""
     told = os.environ.get(OFFERED)
     return {name: Path(folder) for name, folder in json.loads(told).items()} if told else released_dir()
 
@@ -97,9 +97,9 @@ def check_releasable(model_dir: Path, *, out_of_fold: dict | None = None) -> Rel
             them the model's own scores on the patients it holds out count.
 
     Raises:
-        MetsegError: The model was not exported, not tuned, finds nothing, not scored since, holds nobody out and has no
-            scores of a cross-validation, has another file than it describes, or one too large to be part of
-            a repository.
+        MetsegError: The model was not exported, not tuned, not scored since, finds nothing in its validation
+            patients, holds nobody out and has no scores of a cross-validation, has another file than it
+            describes, or one too large to be part of a repository.
     """
     from metseg.exported import ONNX_FILES, served_sha256
     from metseg.model_card import model_card
@@ -110,9 +110,9 @@ def check_releasable(model_dir: Path, *, out_of_fold: dict | None = None) -> Rel
     if not {"validation_patients", "validation_dice_single_slices"} <= description.keys():
         where = shown(model_dir)
         raise MetsegError(f"how {where} makes masks was never chosen; call: metseg export {where}")
-    if predicts_nothing(model_dir) or description["validation_dice"] == 0:
+    if predicts_nothing(model_dir) or description.get("validation_dice") == 0:
         raise MetsegError(
-            f"{shown(model_dir)} finds nothing in its validation patients; train on, or release another network"
+            f"{shown(model_dir)} finds nothing in its validation patients; train on, or release another one"
         )
     scores = out_of_fold or _own_scores(model_dir)
     hashes = {"model.onnx": description["sha256"], ONNX_FILES[precision]: served_sha256(description)}

@@ -1,7 +1,7 @@
 """Where a run's files lie, and how a network is found again by name.
 
-Every command takes the same names: a network's alone is the released one, RUN/NETWORK that of a run, as deep as
-it lies (NAME/unet/unet-1/unet in a cross-validation), RUN its only one; and any folder, or a file in it.
+Every command takes the same names: a network's alone is the released one, RUN/NETWORK that of a run, as deep
+as it lies (NAME/unet/unet-1/unet in a cross-validation), RUN its only one; and any folder, or a file in it.
 """
 
 from pathlib import Path
@@ -100,8 +100,8 @@ def name_of(folder: Path, runs_dir: Path, released_dir: Path | None = None) -> s
 
 
 def model_folders(run_folder: Path) -> dict[str, Path]:
-    """Returns {network's name: folder} of the trainings of a run that have been evaluated, or of the one whose
-    folder this is."""
+    """Returns {network's name: folder} of the trainings of a run that have been evaluated, or of the one
+    whose folder this is."""
     folder = Path(run_folder)
     if not folder.is_dir():
         raise MetsegError(
@@ -135,7 +135,7 @@ def is_network(folder: Path) -> bool:
 
 
 def trainings_below(folder: Path, *, depth: int = _DEPTH) -> list[Path]:
-    """Returns the folders of all trainings at or below a folder, finished or not; what they hold is theirs."""
+    """Returns the folders of all trainings at or below a folder, finished or not; none lies in another."""
     folder = Path(folder)
     if any((folder / name).is_file() for name in _BEGUN):
         return [folder]

@@ -63,17 +63,15 @@ def prepare_data(config: TrainConfig, *, cache_dir: Path) -> Dataset:
     return Dataset(cache, split_by_patient(patients, test_fraction=config.test_fraction, **shared))
 
 
-def train(
-    config: TrainConfig, model_dir: Path, *, cache_dir: Path, restart: bool = False
-) -> keras.Model:
+def train(config: TrainConfig, model_dir: Path, *, cache_dir: Path, restart: bool = False) -> keras.Model:
     """Trains one network, or goes on with it, or returns it when it was finished before.
 
     Writes into `model_dir`, each file whole or not at all: `config.json`, `split.json`, `history.csv` and
     `checkpoint/` after every epoch, and at the end `model.keras` (in float32, the epoch with the best
     validation Dice among those on slices of the whole size) and `manifest.json`. The same folder and
     configuration after an interruption, even a `kill -9`, resume at the last finished epoch with the same
-    result as an undisturbed run. With more `epochs`, or another `patience`, it goes on from there, finished or
-    not; what was exported and scored is then taken away as the new network takes the former one's place.
+    result as an undisturbed run. With more `epochs`, or another `patience`, it goes on from there, finished
+    or not; what was exported and scored is then taken away as the new network takes the former one's place.
 
     Args:
         config: All that decides the result.

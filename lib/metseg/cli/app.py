@@ -41,7 +41,9 @@ DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of scan
 Model = Annotated[str, typer.Option(help="NETWORK for the released one, RUN/NETWORK, or a network's folder.")]
 Models = Annotated[
     list[str] | None,
-    typer.Option("--model", help="NETWORK, RUN/NETWORK or a folder; may be repeated; all released if left out."),
+    typer.Option(
+        "--model", help="NETWORK, RUN/NETWORK or a folder; may be repeated; all released if left out."
+    ),
 ]
 PhantomNetwork = Annotated[
     bool, typer.Option("--phantom-network", help="Let a network that knows only the phantom see other scans.")
@@ -65,7 +67,7 @@ def named_model(model: str, output_dir: Path | None) -> Path:
 
 
 def named_models(models: list[str] | None, output_dir: Path | None) -> dict[str, Path]:
-    """Returns {what commands call it: folder} of the networks that `--model` names, or of all released ones."""
+    """Returns {what commands call it: folder} of the networks that `--model` names, or of all released."""
     from metseg.paths import released_dir
     from metseg.released import released_models
 

@@ -80,7 +80,9 @@ def export(
 
 @app.command()
 def ensemble(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, RUN/NETWORK, or networks' folders.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Runs, RUN/NETWORK, or networks' folders.")
+    ],
     data_dir: Annotated[Path, typer.Option(help="The scans they were trained on.")],
     output_dir: OutputDir = None,
 ) -> None:

@@ -52,7 +52,9 @@ def train(
     profile: Annotated[str, typer.Option(help="quick, cpu or gpu.")] = "quick",
     start_from: Annotated[
         str | None,
-        typer.Option(help="RUN, RUN/NETWORK, or a network's folder, to start from; wider filters are pruned."),
+        typer.Option(
+            help="RUN, RUN/NETWORK, or a network's folder, to start from; wider filters are pruned."
+        ),
     ] = None,
     run_name: RunName = None,
     settings: Settings = None,

@@ -86,9 +86,9 @@ def serve_dashboard(
         base_url: Path before all addresses, for a reverse proxy that forwards it.
 
     Raises:
-        MetsegError: There is no model, or one cannot be loaded or knows only the phantom, the port is taken, the host is none
-            of this machine's, the token is empty though others can reach the host, `base_url` is no path, or
-            `idle_minutes` is no number of minutes.
+        MetsegError: There is no model, one cannot be loaded or knows only the phantom, the port is taken, the
+            host is none of this machine's, the token is empty though others can reach the host, `base_url` is
+            no path, or `idle_minutes` is no number of minutes.
     """
     for name in ("tornado.application", "tornado.general"):
         logging.getLogger(name).setLevel(logging.ERROR)  # strangers at the door are no news
@@ -144,7 +144,9 @@ def serve_dashboard(
         },
         "KernelRestarter": {"restart_limit": 0},
         "OwnKernelSpec": {
-            "variables": {OFFERED: json.dumps({name: str(Path(folder).resolve()) for name, folder in models.items()})}
+            "variables": {
+                OFFERED: json.dumps({name: str(Path(folder).resolve()) for name, folder in models.items()})
+            }
         },
     }
     server = DashboardServer(config=Config(config))
