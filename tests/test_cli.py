@@ -1,12 +1,12 @@
 """The command line: options, exit statuses, and one readable line for a mistake."""
 
+import importlib.metadata
+import itertools
 import json
-import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from tiny_runs import HALF, MISSED, WHOLE, write_bright_model, write_evaluated
+from tiny_runs import DATA, HALF, MISSED, WHOLE, write_bright_model, write_evaluated, write_scored
 from tiny_scans import finished_training, put_network, write_scans
 
 from metseg import cli
+from metseg.data.provenance import PHANTOM
 from metseg.data.split import Split, read_split, write_split
-from metseg.files import write_json
+from metseg.files import read_json, write_json
 from metseg.report import read_comparison, write_comparison
 
 PATIENTS = {f"P_{k}_20000101": mask for k, mask in enumerate((WHOLE, HALF, MISSED), start=1)}
@@ -50,14 +51,23 @@ def metseg(monkeypatch, capsys, caplog, tmp_path):
     return run
 
 
+def worked(out: str) -> str:
+    """What a command printed after it had said which networks it took."""
+    lines = out.splitlines(keepends=True)
+    return "".join(itertools.dropwhile(lambda line: line.startswith("network: "), lines))
+
+
 @pytest.fixture
 def refused(metseg, tmp_path):
-    """A function that runs a command that must fail in one line and write nothing; returns the line."""
+    """A function that runs a command that must fail in one line and write nothing; returns the line.
+
+    Which network it took, it may have said by then.
+    """
 
     def run(*arguments) -> str:
         before = sorted(tmp_path.rglob("*"))
         status, out, err = metseg(*arguments)
-        assert (status, out) == (2, "")
+        assert (status, worked(out)) == (2, "")
         assert err.startswith("metseg: ") and err.count("\n") == 1 and err.endswith("\n"), err
         assert sorted(tmp_path.rglob("*")) == before
         return err.removeprefix("metseg: ").strip()
@@ -271,13 +281,20 @@ def test_what_is_typed_beats_the_profile(metseg, asked, checkout, tmp_path):
 def test_training_starts_from_the_same_network_of_a_run(metseg, refused, asked, checkout, tmp_path):
     runs = tmp_path / "runs"
     for folder in ("several/unet", "several/attention_unet", "other"):
-        write_json(runs / folder / "manifest.json", {})
+        write_json(runs / folder / "manifest.json", {"data": DATA})
     where, wanted = ["--output-dir", runs], runs / "several" / "unet"
     for named in ("several", wanted):
         metseg("train", "--model", "unet", "--start-from", named, *where)
         assert asked[-1][1]["start_from"] == str(wanted)
     metseg("train", "--model", "unet", "--start-from", runs / "other", *where)  # whatever it is called
     assert asked[-1][1]["start_from"] == str(runs / "other")
+    _, out, _ = metseg("train", "--model", "unet", "--start-from", "several/attention_unet", *where)
+    assert asked[-1][1]["start_from"] == str(runs / "several" / "attention_unet")
+    assert out.startswith(
+        "network: several/attention_unet (runs/several/attention_unet), trained on test scans"
+    )
+    line = refused("train", "--model", "unet", "--start-from", "unet", *where)
+    assert "several/unet" in line and "several/attention_unet" in line
     line = refused("train", "--model", "nested_unet", "--start-from", "several", *where)
     assert line == "several holds no nested_unet to start from; it has attention_unet, unet"
 
@@ -350,8 +367,10 @@ def written(folder: Path) -> dict[str, np.ndarray]:
 def test_predict_one_file(metseg, model, tmp_path):
     tifffile.imwrite(tmp_path / "scan.tif", half_bright(), photometric="rgb")
     status, out, err = metseg("predict", "--model", model, "--input", "scan.tif", "--output", "masks")
-    assert (status, err) == (0, "") and "1 masks by unet" in out
-    assert "Trained on: test scans. Test scans: nothing follows from them." in out
+    assert (status, err) == (0, "") and "1 masks by" in out
+    told, done = out.splitlines()  # before it works, and when it has
+    assert told == f"network: {model}, trained on test scans. Test scans: nothing follows from them."
+    assert done.startswith(f"1 masks by {model}: ")
     ((name, mask),) = written(tmp_path / "masks").items()
     assert name == "scan_mask.tif" and mask.shape == (37, 53)
     # the network sees 32 px for 53, so the edge at column 24 is sharp to two pixels
@@ -376,7 +395,7 @@ def test_predict_a_tree(metseg, model, tmp_path):
     before = {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
 
     status, out, err = metseg("predict", "--model", model, "--input", source, "--output", tmp_path / "out")
-    assert (status, err) == (0, "") and "4 masks by unet" in out
+    assert (status, err) == (0, "") and "4 masks by" in out
     masks = written(tmp_path / "out")
     assert {name: mask.shape for name, mask in masks.items()} == {
         "a/deep/black_mask.tif": (33, 31),
@@ -412,7 +431,7 @@ def test_predict_one_damaged_file_of_three(metseg, model, tmp_path):
     status, out, err = metseg("predict", "--model", model, "--input", source, "--output", "out")
     assert status == 2
     assert set(written(tmp_path / "out")) == {"a_mask.tif", "c_mask.tif"}
-    assert "2 masks by unet" in out
+    assert "2 masks by" in out
     assert err.startswith("metseg: ") and err.count("\n") == 1
     assert "b.tif" in err and "a.tif" not in err
 
@@ -428,17 +447,72 @@ def test_predict_names_every_bad_file(metseg, model, tmp_path):
     assert "a.png is no image" in lines[0] and "b.png has 1 channel" in lines[1]
 
 
-def test_predict_finds_the_newest_model_by_name(metseg, tmp_path):
-    # what is white is lesion to the old one and none to the new one
-    for run, channels, year in (("new", (-1, 0, 0), 2026), ("old", (1, 0, 0), 2025)):
-        folder = write_bright_model(tmp_path / "runs" / run / "unet", channels=channels)
-        write_json(folder / "manifest.json", {"finished": f"{year}-01-01T00:00:00+00:00"})
-        when = datetime(year, 1, 1).timestamp()
-        os.utime(folder / "model.json", (when, when))
+@pytest.fixture
+def two_networks(tmp_path, monkeypatch) -> Path:
+    """A checkout: to the U-Net of its run `mine` white is no lesion, to the released one it is."""
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.setattr("metseg.paths.project_root", lambda: tmp_path)
+    mine = write_bright_model(tmp_path / "outputs" / "runs" / "mine" / "unet", channels=(-1, 0, 0))
+    write_json(mine / "manifest.json", {"data": DATA})
+    write_bright_model(tmp_path / "outputs" / "released" / "unet", seen=("A", "B"))
     tifffile.imwrite(tmp_path / "a.tif", grey(32, 32, value=255), photometric="rgb")
-    status, _, _ = metseg("predict", "--model", "unet", "--input", "a.tif", "--output-dir", "runs")
-    assert status == 0
-    assert (written(tmp_path / "predictions")["a_mask.tif"] == 0).all()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "white"),
+    [
+        ("unet", "unet, released (outputs/released/unet), trained on test scans, 2 patients seen", 255),
+        ("outputs/released/unet", "unet, released (outputs/released/unet)", 255),
+        ("mine/unet", "mine/unet (outputs/runs/mine/unet), trained on test scans", 0),
+        ("mine", "mine/unet (outputs/runs/mine/unet)", 0),
+        ("outputs/runs/mine/unet/model.onnx", "mine/unet (outputs/runs/mine/unet)", 0),
+    ],
+)
+def test_a_bare_name_is_the_released_network(metseg, two_networks, name, told, white):
+    status, out, _ = metseg("predict", "--model", name, "--input", "a.tif")
+    assert status == 0 and out.startswith(f"network: {told}")
+    assert (written(two_networks / "predictions")["a_mask.tif"] == white).all()
+
+
+def test_a_released_name_that_is_not_there_lists_the_runs(refused, two_networks):
+    line = refused("predict", "--model", "nested_unet", "--input", "a.tif")
+    assert "no released nested_unet" in line and "mine/unet" in line
+
+
+def test_a_network_of_the_phantom_refuses_other_scans(metseg, refused, tmp_path, scans):
+    phantom = asdict(PHANTOM)
+    folder = write_bright_model(tmp_path / "run" / "unet", data=phantom)
+    (tmp_path / "in").mkdir()
+    for name in ("PHANTOM_0001_20000101_1.tif", "TCGA_CS_0001_20000101_1.tif"):
+        tifffile.imwrite(tmp_path / "in" / name, half_bright(), photometric="rgb")
+    predict = ["predict", "--model", folder, "--input"]
+    assert "--phantom-network" in refused(*predict, "in")  # one of them is enough
+    assert "--phantom-network" in refused("evaluate", "--model", folder, "--data-dir", scans)
+    assert metseg(*predict, "in/PHANTOM_0001_20000101_1.tif")[0] == 0
+    assert metseg(*predict, "in", "--phantom-network")[0] == 0
+    assert metseg("evaluate", "--model", folder, "--data-dir", scans, "--phantom-network")[0] == 0
+    # of what a visitor will send nobody knows
+    for command in ("serve", "dashboard"):
+        assert "--phantom-network" in refused(command, "--model", folder, "--port", "0")
+
+
+@pytest.mark.parametrize("command", ["serve", "dashboard"])
+def test_what_is_served_has_the_same_names(metseg, refused, two_networks, monkeypatch, command):
+    served = []
+    monkeypatch.setattr("metseg.serve.server.serve", lambda models, **options: served.append(models))
+    monkeypatch.setattr(
+        "metseg.serve.dashboard.voila_server.serve_dashboard",
+        lambda models, **options: served.append(models),
+    )
+    outputs = two_networks / "outputs"
+    released, mine = outputs / "released" / "unet", outputs / "runs" / "mine" / "unet"
+    _, out, _ = metseg(command, "--model", "mine", "--model", "unet")
+    assert list(served[-1].items()) == [("mine/unet", mine), ("unet", released)]
+    assert [line.split()[1] for line in out.splitlines()] == ["mine/unet", "unet,"]
+    metseg(command)
+    assert served[-1] == {"unet": released}
+    assert "there is no network 'resnet'" in refused(command, "--model", "resnet")
 
 
 def test_predict_refuses(refused, model, tmp_path):
@@ -446,8 +520,7 @@ def test_predict_refuses(refused, model, tmp_path):
     (tmp_path / "empty").mkdir()
     where = ["--output-dir", tmp_path / "runs", "--input"]
     line = refused("predict", "--model", "resnet", *where, "a.tif")
-    assert "unknown model 'resnet'" in line and "nested_unet, attention_unet, unet" in line
-    assert "metseg train --model unet" in refused("predict", "--model", "unet", *where, "a.tif")
+    assert "no network 'resnet'" in line and "nested_unet, attention_unet, unet" in line
     assert "absent does not exist" in refused("predict", "--model", model, *where, "absent")
     assert "empty holds no image" in refused("predict", "--model", model, *where, "empty")
     tifffile.imwrite(tmp_path / "a_mask.tif", grey(8, 8)[..., 0])
@@ -497,7 +570,9 @@ def test_evaluate_leaves_out_who_was_seen(metseg, tmp_path, scans):
     folder = write_bright_model(tmp_path / "run" / "unet", seen=("TEST_0001", "TEST_0099"))
     status, out, err = metseg("evaluate", "--model", folder, "--data-dir", scans, "--output", "scores")
     assert (status, err) == (0, "")
-    assert out.startswith("scans of patients it has not seen: 2; left out because it has seen them: 1\n")
+    assert worked(out).startswith(
+        "scans of patients it has not seen: 2; left out because it has seen them: 1\n"
+    )
     assert "volume Dice of 2 patients: mean 1.000, median 1.000" in out
     assert "Own scans" in out  # the caution that goes with the data
     table = pd.read_csv(tmp_path / "scores" / "per_patient.csv")
@@ -524,7 +599,7 @@ def test_evaluate_counts_a_persons_scans_together(metseg, tmp_path, model):
 
 def test_evaluate_refuses(refused, model, tmp_path, scans):
     where = ["--data-dir", scans, "--output-dir", tmp_path / "runs"]
-    assert "unknown model 'resnet'" in refused("evaluate", "--model", "resnet", *where)
+    assert "no network 'resnet'" in refused("evaluate", "--model", "resnet", *where)
     assert "absent is not a folder" in refused("evaluate", "--model", model, "--data-dir", "absent")
     (tmp_path / "empty").mkdir()
     assert "empty holds no scan" in refused("evaluate", "--model", model, "--data-dir", "empty")
@@ -727,7 +802,7 @@ def test_export_then_release(metseg, refused, trained, tmp_path):
     (trained / "model.json").unlink()
     status, out, err = metseg("export", "first", "--data-dir", "scans")
     assert (status, err) == (0, "")
-    assert out.startswith(
+    assert worked(out).startswith(
         "exported and scored: outputs/runs/first/nested_unet; probabilities in float32 differ"
     )
     description = json.loads((trained / "model.json").read_text())
@@ -737,7 +812,7 @@ def test_export_then_release(metseg, refused, trained, tmp_path):
 
     status, out, err = metseg("release", trained)
     assert (status, err) == (0, "")
-    assert out.startswith("released: outputs/released/nested_unet\nnested_unet: validation Dice 0.")
+    assert worked(out).startswith("released: outputs/released/nested_unet\nnested_unet: validation Dice 0.")
     released = tmp_path / "outputs" / "released" / "nested_unet"
     served = {path.name: path.read_bytes() for path in trained.glob("model*.onnx")}
     assert served == {path.name: path.read_bytes() for path in released.glob("*.onnx")}
@@ -748,6 +823,13 @@ def test_export_then_release(metseg, refused, trained, tmp_path):
     (released / "README.md").write_text("the former one")
     assert "runs/first/unet was never scored; call: metseg export" in refused("release", "first")
     assert (released / "README.md").read_text() == "the former one"
+    # nobody is asked here, so that one that is released stays unless told
+    status, out, err = metseg("release", "first/nested_unet")
+    assert status == 2 and "--replace" in err and (released / "README.md").read_text() == "the former one"
+    both = [line for line in worked(out).splitlines() if "trained on own scans; validation Dice 0." in line]
+    assert len(both) == 2 and all(" held-out patients 0." in line for line in both)
+    status, out, _ = metseg("release", "first/nested_unet", "--replace")
+    assert status == 0 and (released / "README.md").read_text() != "the former one"
     # who has trained nothing is served the released one
     shutil.rmtree(tmp_path / "outputs" / "runs")
     tifffile.imwrite(tmp_path / "slice.tif", grey(32, 32), photometric="rgb")
@@ -768,11 +850,13 @@ def test_an_ensemble_is_scored_and_released(metseg, refused, trained, tmp_path):
     for _ in range(2):  # the second time over a former one, which is no member
         status, out, err = metseg("ensemble", "first", "second", "--data-dir", "scans")
         assert (status, err) == (0, "")
-        assert out.startswith("exported and scored: outputs/runs/first/ensemble; probabilities in float32")
+        assert worked(out).startswith(
+            "exported and scored: outputs/runs/first/ensemble; probabilities in float32"
+        )
     manifest = json.loads((trained.parent / "ensemble" / "manifest.json").read_text())
     assert [member["run"] for member in manifest["members"]] == ["first", "second"]
     status, out, err = metseg("release", trained.parent / "ensemble")
-    assert (status, err) == (0, "") and out.startswith("released: outputs/released/ensemble\n")
+    assert (status, err) == (0, "") and worked(out).startswith("released: outputs/released/ensemble\n")
 
 
 @pytest.mark.slow
@@ -793,7 +877,9 @@ def test_ensembles_of_a_cross_validation_are_made_fold_by_fold(metseg, trained, 
     command = ["ensemble", "cv/nested_unet", "cv/attention_unet", "--data-dir", "scans"]
     status, out, err = metseg(*command)
     ensemble = tmp_path / "outputs" / "runs" / "cv" / "ensemble" / "ensemble-1" / "ensemble"
-    assert (status, err) == (0, "") and out.startswith("exported and scored: outputs/runs/cv/ensemble/")
+    assert (status, err) == (0, "") and worked(out).startswith(
+        "exported and scored: outputs/runs/cv/ensemble/"
+    )
     assert "Tables and figures" not in out  # the second fold is missing
     made = ensemble / "model.keras"
     before = made.stat().st_mtime_ns
@@ -810,7 +896,9 @@ def test_a_network_that_holds_nobody_out_is_released_with_its_recipes_scores(
     write_split(replace(split, train=split.train + split.test, test=()), trained / "split.json")
     status, out, err = metseg("export", "first", "--data-dir", "scans")
     assert (status, err) == (0, "")
-    assert out.startswith("exported, and nobody is held out to score it: outputs/runs/first/nested_unet;")
+    assert worked(out).startswith(
+        "exported, and nobody is held out to score it: outputs/runs/first/nested_unet;"
+    )
     assert "holds nobody out; name the cross-validation of its recipe" in refused("release", "first")
     cv = tmp_path / "outputs" / "runs" / "cv"
     config = json.loads((trained / "config.json").read_text())
@@ -822,7 +910,7 @@ def test_a_network_that_holds_nobody_out_is_released_with_its_recipes_scores(
         write_json(fold / "config.json", {**config, "fold": k, "folds": 2})
         write_split(replace(split, train="BA"[k], validation=(), test="AB"[k]), fold / "split.json")
     status, out, err = metseg("release", "first", "--crossval", "cv")
-    assert (status, err) == (0, "") and out.startswith("released: outputs/released/nested_unet\n")
+    assert (status, err) == (0, "") and worked(out).startswith("released: outputs/released/nested_unet\n")
     released = tmp_path / "outputs" / "released" / "nested_unet"
     assert json.loads((released / "model.json").read_text())["out_of_fold"]["dice_mean"] == 0.75
     assert (
@@ -838,3 +926,51 @@ def test_export_and_release_refuse(refused, trained, tmp_path):
     assert "unknown precision 'fp16'; valid are fp32, bf16, int8" in refused(*export, "--precision", "fp16")
     assert "unknown head 'three'; valid are L1" in refused(*export, "--prune", "three")
     assert "prune=3; nested_unet has the heads [1, 2]" in refused(*export, "--prune", "L3")
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+def test_a_release_asks_at_a_terminal_before_it_replaces(metseg, released_twice, monkeypatch, agreed):
+    former, folder = released_twice
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda question: agreed)
+    status, out, err = metseg("release", folder)
+    assert (status == 0) is agreed and "trained on the former scans; validation Dice 0.700" in out
+    assert (read_json(former)["validation_dice"] == 0.9) is agreed
+
+
+@pytest.fixture
+def released_twice(tmp_path, monkeypatch) -> tuple[Path, Path]:
+    """The `model.json` of a released U-Net with a validation Dice of 0.7, and the folder of one with 0.9."""
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.setattr("metseg.paths.project_root", lambda: tmp_path)
+    data = {**DATA, "name": "the former scans"}
+    former = write_bright_model(tmp_path / "outputs" / "released" / "unet", validation_dice=0.7, data=data)
+    folder = write_scored(tmp_path / "outputs" / "runs" / "new")
+    return former / "model.json", folder
+
+
+# ---- runs and the version ----
+
+
+def test_version(metseg):
+    status, out, err = metseg("--version")
+    assert (status, err) == (0, "") and out == f"metseg {importlib.metadata.version('metseg')}\n"
+
+
+def test_runs_are_listed(metseg, tmp_path):
+    folder = write_scored(tmp_path / "runs" / "good")
+    write_json(folder.with_name("nested_unet") / "config.json", {"epochs": 12})
+    (folder.with_name("nested_unet") / "history.csv").write_text("epoch,val_dice\n1,0.1\n2,0.25\n")
+    broken = tmp_path / "runs" / "cv" / "unet" / "unet-1" / "unet"
+    broken.mkdir(parents=True)
+    (broken / "manifest.json").write_text("{")
+    (tmp_path / "runs" / "benchmark-1").mkdir()
+    status, out, err = metseg("runs", "--output-dir", "runs")
+    assert (status, err) == (0, "")
+    rows = {line.split()[0]: line for line in out.splitlines()}
+    assert "manifest.json" in rows["cv/unet/unet-1/unet"] and "damaged" in rows["cv/unet/unet-1/unet"]
+    assert "2 of 12" in rows["good/nested_unet"] and "unfinished" in rows["good/nested_unet"]
+    for told in ("test scans", " 7 ", " 3 ", "0.900", "0.750", "2026-01-02"):
+        assert told in rows["good/unet"]
+    assert out.splitlines()[-1] == "without a training: benchmark-1"
+    assert "no training in elsewhere yet" in metseg("runs", "--output-dir", "elsewhere")[1]

@@ -169,13 +169,15 @@ def test_folds_that_were_begun_otherwise_are_not_gone_on_with(tmp_path, monkeypa
         "run_folder": tmp_path / "cv",
         "notebooks": Path(__file__).parents[1] / "notebooks",
     }
-    with pytest.raises(MetsegError, match=r"other settings \(learning_rate 0.01 → 0.5\); set them as they"):
+    with pytest.raises(MetsegError, match=r"other settings \(learning_rate 0.01 → 0.5\); .*taken: cv\)"):
         cross_validate("unet", {**own, "learning_rate": 0.5}, **options)
     others = str(write_scans(tmp_path / "others", patients=4))
-    with pytest.raises(MetsegError, match="unet-1/unet began with other data; choose another run name"):
+    with pytest.raises(MetsegError, match="unet-1/unet began with other data; .*another run name"):
         cross_validate("unet", {**own, "data_dir": others}, **options)
-    with pytest.raises(MetsegError, match="^trained$"):
-        cross_validate("unet", own, **options)
+    # the same, for longer, or told to begin anew
+    for values in (own, {**own, "epochs": 3}, {**own, "learning_rate": 0.5, "restart": True}):
+        with pytest.raises(MetsegError, match="^trained$"):
+            cross_validate("unet", values, **options)
 
 
 def test_each_fold_is_a_run_of_the_networks_notebook(tmp_path, monkeypatch):

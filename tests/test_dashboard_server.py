@@ -8,6 +8,7 @@ import socket
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote
@@ -20,10 +21,13 @@ import pytest
 from dashboard_models import write_released
 from dashboard_process import Running, kernel_id, process_of, running_dashboard
 from jupyter_client.session import Session
+from tiny_runs import write_bright_model
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
+from metseg.data.provenance import PHANTOM
 from metseg.errors import MetsegError
+from metseg.released import OFFERED
 from metseg.serve.dashboard import voila_server
 from metseg.serve.dashboard.faults import where
 from metseg.serve.dashboard.handlers import PageConnection, PageHandler
@@ -390,6 +394,23 @@ def test_no_empty_token_where_others_can_reach_it(host):
 def test_an_option_that_cannot_be_is_a_sentence(options, sentence):
     with pytest.raises(MetsegError, match=sentence):
         serve_dashboard(port=0, **options)
+
+
+def test_kernels_offer_the_models_that_were_named(tmp_path):
+    folder = write_bright_model(tmp_path / "mine" / "unet")
+    models = {"mine/unet": str(folder)}
+    with running_dashboard(tmp_path / "log", models=models, preheat=0) as running, running.client() as client:
+        kernel = psutil.Process(process_of(kernel_id(client.get("/").text)))
+        assert json.loads(kernel.environ()[OFFERED]) == models
+    assert (tmp_path / "log").read_text() == ""
+
+
+def test_a_network_of_the_phantom_is_refused_before_anybody_visits(tmp_path):
+    folder = write_bright_model(tmp_path / "unet", data=asdict(PHANTOM))
+    with pytest.raises(MetsegError, match="^mine/unet knows nothing but the phantom"):
+        serve_dashboard({"mine/unet": folder}, port=0)
+    with pytest.raises(MetsegError, match="idle"):  # it is the next thing that is wrong
+        serve_dashboard({"mine/unet": folder}, port=0, phantom_network=True, idle_minutes=0)
 
 
 def test_a_damaged_model_is_a_sentence_before_anybody_visits(tmp_path, monkeypatch):

@@ -51,6 +51,16 @@ def test_without_a_released_model_there_is_no_dashboard(tmp_path):
         DashboardState(tmp_path)
 
 
+def test_models_of_any_folders_keep_their_names_and_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(CountingPredictor, "runs", [])
+    folder = write_released(tmp_path / "released")
+    models = {"mine/unet": folder / "attention_unet", "nested_unet": folder / "nested_unet"}
+    state = DashboardState(models, predictor=CountingPredictor)
+    assert list(state.models) == list(models) and state.network == "mine/unet"
+    state.open_slice(png(slice_with_lesions()), "slice.png")
+    assert areas(state) == [25] and CountingPredictor.runs == ["attention_unet"]  # its ring, filled
+
+
 def test_a_slice_is_segmented_by_the_chosen_network(opened):
     assert CountingPredictor.runs == ["nested_unet"]
     assert opened.file_name == "slice.png" and areas(opened) == [16, 4]

@@ -86,7 +86,7 @@ def test_it_is_exported_and_found_as_any_network(members, tmp_path):
     assert predictor.name == "ensemble"
     np.testing.assert_allclose(predictor.prob_map(image), mean, atol=1e-5)
     assert predictor.description["seen"] == ["a", "b", "c"]
-    assert find_model("ensemble", tmp_path) == folder
+    assert find_model("one/ensemble", tmp_path, tmp_path / "none") == folder
     manifest = read_json(folder / "manifest.json")
     assert (manifest["epochs_trained"], manifest["train_seconds"]) == (12, 240)
     assert [each["run"] for each in manifest["members"]] == ["one", "one", "two", "two"]

@@ -76,6 +76,7 @@ def test_scores_of_another_file_are_refused(run, refit):
         ("config.json", {"epochs": 4, "seed": 1}, r"have different parameters \(epochs, seed\); train with"),
         ("config.json", {"paste": 0.3}, r"have different parameters \(paste\); train with"),
         ("model.json", {"prune": 1}, r"have different parameters \(prune\); train with"),
+        ("manifest.json", {"extended": [{"after_epoch": 1, "epochs": [1, 3]}]}, r"parameters \(extended\)"),
         ("split.json", {"fingerprint": "other"}, "have different data; train both with the same"),
         ("split.json", {"train": ["A"], "test": ["B"]}, "holds patients out; release it by their scores"),
         ("manifest.json", {"model": "nested_unet"}, "no finished cross-validation of nested_unet"),

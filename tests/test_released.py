@@ -6,30 +6,24 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_runs import HALF, WHOLE, write_bright_model, write_evaluated
+from tiny_runs import MANIFEST, write_bright_model, write_scored
 
 from metseg.compare import summarise
 from metseg.data.split import Split, write_split
 from metseg.errors import MetsegError
 from metseg.files import read_json, write_json
+from metseg.paths import released_dir
 from metseg.predict import Predictor
-from metseg.released import check_releasable, released_models
+from metseg.released import (
+    OFFERED,
+    check_releasable,
+    described_models,
+    offered_models,
+    released_models,
+    scores_told,
+)
 from metseg.released import release as copy_released
 from metseg.runs import read_tables
-
-MANIFEST = {
-    "data": {"name": "test scans", "patients": 7, "licence": "none", "caution": "Test scans."},
-    "config": {"filters": [4, 8]},
-    "hardware": {"cpu": "abacus", "cores": 2, "gpus": []},
-    "epochs_trained": 3,
-    "train_seconds": 240.0,
-    "git_revision": "abc123",
-    "finished": "2026-01-02T00:00:00+00:00",
-}
-
-
-SERVED = {"validation_dice": 0.9, "validation_dice_single_slices": 0.8, "validation_patients": 3}
-SERVED |= {"seen": ["A", "B", "C", "D", "E"]}
 
 
 def release(model_dir: Path, folder: Path, **options) -> Path:
@@ -39,15 +33,7 @@ def release(model_dir: Path, folder: Path, **options) -> Path:
 @pytest.fixture
 def model_dir(tmp_path) -> Path:
     """A finished, exported and scored training: Dice 1 and 0.5."""
-    folder = write_evaluated(tmp_path / "run", "unet", {"TEST_0001_a": WHOLE, "TEST_0002_a": HALF})
-    write_bright_model(folder)
-    description = read_json(folder / "model.json") | SERVED
-    write_json(folder / "model.json", description)
-    write_json(folder / "manifest.json", MANIFEST)
-    write_split(Split(("A", "B"), ("C", "D", "E"), ("TEST_0001", "TEST_0002"), 0, "f"), folder / "split.json")
-    scored = {key: description[key] for key in ("sha256", "postprocessing", "flip_average")}
-    write_json(folder / "evaluation" / "evaluation.json", {**scored, "parameters": 4})
-    return folder
+    return write_scored(tmp_path / "run")
 
 
 def test_what_lies_there_then(model_dir, tmp_path):
@@ -244,3 +230,38 @@ def test_too_large(model_dir, tmp_path, monkeypatch):
     with pytest.raises(MetsegError, match="train with fewer filters"):
         release(model_dir, tmp_path / "released")
     assert not (tmp_path / "released").exists()
+
+
+@pytest.mark.parametrize(
+    ("manifest", "served"), [({"predicts_nothing": True}, 0.9), ({"validation_dice": 0.0}, 0.9), ({}, 0.0)]
+)
+def test_a_network_that_finds_nothing_is_not_released(model_dir, tmp_path, manifest, served):
+    for name, changes in (("manifest.json", manifest), ("model.json", {"validation_dice": served})):
+        write_json(model_dir / name, {**read_json(model_dir / name), **changes})
+    with pytest.raises(MetsegError, match="unet finds nothing in its validation patients"):
+        release(model_dir, tmp_path / "released")
+    assert not (tmp_path / "released").exists()
+
+
+def test_scores_are_told_in_a_line(model_dir):
+    line = scores_told(check_releasable(model_dir).description)
+    assert line == (
+        "unet, trained on test scans; validation Dice 0.900; mean volume Dice of 2 held-out patients 0.750"
+    )
+    (model_dir / "model.json").write_text("{")
+    assert "model.json is missing or damaged" in scores_told(model_dir / "model.json")
+
+
+def test_models_of_any_folders_are_described_in_the_order_given(tmp_path):
+    folders = {name: write_bright_model(tmp_path / name) for name in ("b/unet", "a/unet")}
+    assert list(described_models(folders)) == ["b/unet", "a/unet"]
+    (tmp_path / "a" / "unet" / "model.json").write_text("{}")
+    with pytest.raises(MetsegError, match="a/unet/model.json is damaged"):
+        described_models(folders)
+
+
+def test_what_a_dashboards_kernel_offers(monkeypatch, tmp_path):
+    monkeypatch.delenv(OFFERED, raising=False)
+    assert offered_models() == released_dir()
+    monkeypatch.setenv(OFFERED, json.dumps({"mine/unet": str(tmp_path)}))
+    assert offered_models() == {"mine/unet": tmp_path}

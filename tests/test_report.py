@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import matplotlib.image
 import matplotlib.pyplot as plt
@@ -12,7 +13,7 @@ from tiny_runs import DATA, HALF, MISSED, NOTHING, WHOLE, write_evaluated
 
 from metseg.compare import DEFINITIONS
 from metseg.errors import MetsegError
-from metseg.files import write_json
+from metseg.files import read_json, write_json
 from metseg.report import read_comparison, read_examples, write_comparison
 
 P1, P2, P10 = "P_1_20000101", "P_2_20000101", "P_10_20000101"
@@ -65,6 +66,28 @@ def test_summary_by_hand(run):
     assert comparison.predict_nothing == 0.5  # every second slice is empty
     assert (comparison.data, comparison.caution) == (DATA["name"], DATA["caution"])
     assert comparison.folders == {name: (run / name,) for name in ("attention_unet", "unet")}
+
+
+def test_what_predicts_nothing_is_never_the_best(run):
+    path = run / "unet" / "manifest.json"
+    write_json(path, {**read_json(path), "predicts_nothing": True})
+    comparison = read_comparison([run])
+    assert list(comparison.summary.model) == ["unet", "attention_unet"]  # the table stays as it is
+    assert (comparison.best, comparison.first) == ("attention_unet", "attention_unet")
+    manifest = {"validation_dice": 0.0, "train_seconds": 60.0}  # of a training that does not tell
+    write_json(run / "attention_unet" / "manifest.json", manifest)
+    comparison = read_comparison([run])
+    assert (comparison.best, comparison.first) == (None, "unet")
+    write_comparison(comparison, run / "comparison")
+    record = read_json(run / "comparison" / "comparison.json")
+    assert record["best"] is None and record["predicts_nothing"] == ["attention_unet", "unet"]
+
+
+def test_single_networks_of_several_runs(run, tmp_path):
+    shutil.copytree(run, tmp_path / "again")
+    comparison = read_comparison([run / "unet", tmp_path / "again" / "unet"])
+    assert set(comparison.folders) == {f"{run.name}/unet", "again/unet"}
+    assert list(read_comparison([run / "unet"]).folders) == ["unet"]
 
 
 def test_dice_table(run):

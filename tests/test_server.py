@@ -6,12 +6,15 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import httpx
 import pytest
 from running_service import BRIGHT_CORNER, as_png, running, write_models
+from tiny_runs import write_bright_model
 
+from metseg.data.provenance import PHANTOM
 from metseg.errors import MetsegError
 from metseg.serve import server
 from metseg.serve.api import create_app
@@ -222,3 +225,11 @@ def test_a_connection_beyond_the_most_is_closed(tmp_path, monkeypatch):
         with connected(client), connected(client) as third:
             assert third.recv(1) == b""
         assert client.get("/health").status_code == 200
+
+
+def test_a_network_of_the_phantom_is_refused_before_it_listens(tmp_path):
+    folder = write_bright_model(tmp_path / "unet", data=asdict(PHANTOM))
+    with pytest.raises(MetsegError, match="^mine/unet knows nothing but the phantom"):
+        server.serve({"mine/unet": folder})
+    with pytest.raises(MetsegError, match="the host is empty"):  # it is the next thing that is wrong
+        server.serve({"mine/unet": folder}, host="", phantom_network=True)

@@ -159,6 +159,34 @@ def write_crossvalidated(run: Path) -> Path:
     return run
 
 
+# What a training and its export leave behind, for `write_scored`.
+MANIFEST = {
+    "data": {"name": "test scans", "patients": 7, "licence": "none", "caution": "Test scans."},
+    "config": {"filters": [4, 8]},
+    "hardware": {"cpu": "abacus", "cores": 2, "gpus": []},
+    "epochs_trained": 3,
+    "train_seconds": 240.0,
+    "git_revision": "abc123",
+    "finished": "2026-01-02T00:00:00+00:00",
+}
+SERVED = {"validation_dice": 0.9, "validation_dice_single_slices": 0.8, "validation_patients": 3}
+SERVED |= {"seen": ["A", "B", "C", "D", "E"]}
+
+
+def write_scored(run_folder: Path) -> Path:
+    """Writes a finished, exported and scored U-Net, Dice 1 and 0.5; returns its folder."""
+    folder = write_evaluated(run_folder, "unet", {"TEST_0001_a": WHOLE, "TEST_0002_a": HALF})
+    write_bright_model(folder)
+    description = read_json(folder / "model.json") | SERVED
+    write_json(folder / "model.json", description)
+    write_json(folder / "manifest.json", MANIFEST)
+    (folder / "model.keras").touch()
+    write_split(Split(("A", "B"), ("C", "D", "E"), ("TEST_0001", "TEST_0002"), 0, "f"), folder / "split.json")
+    scored = {key: description[key] for key in ("sha256", "postprocessing", "flip_average")}
+    write_json(folder / "evaluation" / "evaluation.json", {**scored, "parameters": 4})
+    return folder
+
+
 def change_description(folder: Path, **changes) -> None:
     write_json(folder / "model.json", {**read_json(folder / "model.json"), **changes})
 

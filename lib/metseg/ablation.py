@@ -112,4 +112,5 @@ def _changes(before: dict[str, Any], manifest: dict[str, Any]) -> str:
         return "mean of " + ", ".join(f"{each['run']}/{each['model']}" for each in members)
     before, after = with_defaults(before), with_defaults(manifest["config"])
     names = [n for n in TrainConfig.model_fields if n not in _NOT_TOLD and after[n] != before[n]]
-    return ", ".join(f"{name}={after[name]}" for name in names)
+    extended = [f"extended after epoch {each['after_epoch']}" for each in manifest.get("extended") or ()]
+    return ", ".join([f"{name}={after[name]}" for name in names] + extended)

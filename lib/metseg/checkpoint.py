@@ -11,8 +11,9 @@ from metseg.averaging import AveragedWeights
 from metseg.backend import keras
 from metseg.errors import MetsegError
 from metseg.files import file_sha256, read_sealed, shown, sync_file, sync_folder, write_sealed
+from metseg.runs import CHECKPOINT_STATE, epochs_kept
 
-_NETWORK, _SERVING, _BEST, _STATE = "network.weights.h5", "serving.npz", "best.npz", "state.json"
+_NETWORK, _SERVING, _BEST = "network.weights.h5", "serving.npz", "best.npz"
 KEPT = 2  # epochs: where the last one is damaged, the training goes on from the one before
 
 
@@ -37,11 +38,11 @@ class Checkpoint:
         Raises:
             MetsegError: All epochs that are kept are damaged, or an older metseg wrote them.
         """
-        if (self._folder / _STATE).exists():
+        if (self._folder / CHECKPOINT_STATE).exists():
             raise MetsegError(
                 f"{shown(self._folder.parent)} was begun by an older metseg; choose another run name"
             )
-        found = self._epochs()
+        found = epochs_kept(self._folder)
         for number in sorted(found, reverse=True):
             try:
                 history = self._load(found[number])
@@ -90,7 +91,7 @@ class Checkpoint:
             for name in names:
                 sync_file(work / name)
             hashes = {name: file_sha256(work / name) for name in names}
-            write_sealed(work / _STATE, {"sha256": hashes, "best": best, "history": history})
+            write_sealed(work / CHECKPOINT_STATE, {"sha256": hashes, "best": best, "history": history})
             shutil.rmtree(home, ignore_errors=True)
             os.rename(work, home)
             sync_folder(self._folder)
@@ -102,7 +103,7 @@ class Checkpoint:
         finally:
             shutil.rmtree(work, ignore_errors=True)
         # Only now, for the new one is on the disk.
-        for number, path in self._epochs().items():
+        for number, path in epochs_kept(self._folder).items():
             if not len(history) - KEPT < number <= len(history):
                 shutil.rmtree(path)
 
@@ -110,16 +111,12 @@ class Checkpoint:
         """Returns the weights of the best epoch, as `model.get_weights()` would."""
         return [np.array(each) for each in self._best]
 
-    def _epochs(self) -> dict[int, Path]:
-        paths = [path for path in self._folder.glob("epoch-*") if path.name[6:].isdigit()]
-        return {int(path.name[6:]): path for path in paths}
-
     def _load(self, home: Path) -> list[dict]:
         """Loads an epoch, and changes nothing where it is damaged."""
         try:
-            state = read_sealed(home / _STATE)
+            state = read_sealed(home / CHECKPOINT_STATE)
         except MetsegError as error:
-            raise _Damaged(_STATE) from error
+            raise _Damaged(CHECKPOINT_STATE) from error
         for name, sha256 in state["sha256"].items():
             try:
                 intact = file_sha256(home / name) == sha256
@@ -134,9 +131,14 @@ class Checkpoint:
         return state["history"]
 
 
-def delete_checkpoint(folder: Path) -> None:
-    """Removes the state of a training that is finished, or what a kill left of it."""
-    shutil.rmtree(folder, ignore_errors=True)
+def keep_last_epoch(folder: Path) -> None:
+    """Removes all but the last epoch of a training that is finished: more epochs go on from there."""
+    kept = epochs_kept(folder)
+    for number, path in kept.items():
+        if number < max(kept):
+            shutil.rmtree(path, ignore_errors=True)
+    for leftover in Path(folder).glob(".epoch-*.part"):  # of a killed process
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 class _Damaged(Exception):

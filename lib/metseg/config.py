@@ -1,14 +1,12 @@
 """One validated object carries a training's parameters from the notebook to the manifest."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from metseg.augment import Augmentation
 from metseg.errors import MetsegError
-from metseg.files import read_json
 from metseg.preprocess import Intensity, Preprocessing
 
 ModelName = Literal["nested_unet", "attention_unet", "unet"]
@@ -171,23 +169,6 @@ def with_defaults(config: Mapping[str, object]) -> dict[str, object]:
     known = TrainConfig(model="unet", data_dir="").model_dump(mode="json")  # they are the same for all
     # There was one seed for both once.
     return {**known, "split_seed": config.get("seed", known["split_seed"]), **config}
-
-
-def complain_if_begun_otherwise(config: TrainConfig, model_dir: Path) -> None:
-    """Raises a `MetsegError` if a folder holds a training with other parameters, wherever its data lay."""
-    if not (model_dir / "history.csv").exists():
-        return  # nothing has been learned yet that could be mixed up
-    before = with_defaults(read_json(model_dir / "config.json"))
-    changed = [
-        f"{name} {before[name]} → {value}"
-        for name, value in config.model_dump(mode="json").items()
-        if before[name] != value and name != "data_dir"
-    ]
-    if changed:
-        raise MetsegError(
-            f"{model_dir} holds other settings ({', '.join(changed)}); set them as they were, or choose "
-            "another run name"
-        )
 
 
 def notebook_config(names: Mapping[str, object]) -> TrainConfig:

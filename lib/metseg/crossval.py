@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from metseg.config import complain_if_begun_otherwise, notebook_config, with_defaults
+from metseg.begun import complain_if_begun_otherwise
+from metseg.config import notebook_config, with_defaults
 from metseg.data.cases import find_cases
 from metseg.data.content import fingerprint
 from metseg.data.split import Split, read_split
@@ -60,7 +61,8 @@ def cross_validate(
             "choose another run name"
         )
     _complain_if_other_folds(run_folder, {**values, "folds": folds}, notebook)
-    _complain_if_begun_otherwise(target, model, {**values, "folds": folds}, notebook)
+    if not values.get("restart"):
+        _complain_if_begun_otherwise(target, model, {**values, "folds": folds}, notebook)
     sweep(
         notebook,
         {"fold": list(range(folds))},
@@ -101,7 +103,10 @@ def _complain_if_begun_otherwise(target: Path, model: str, values: Mapping[str, 
         data_dir = notebook.parent / config.data_dir
         known = read_split(folder / "split.json").fingerprint
         if data_dir.is_dir() and known != fingerprint(find_cases(data_dir)):
-            raise MetsegError(f"{shown(folder)} began with other data; choose another run name")
+            raise MetsegError(
+                f"{shown(folder)} began with other data; set restart = True to set it aside and begin anew, "
+                "or choose another run name"
+            )
 
 
 def fold_folders(run_folder: Path, model: str) -> list[Path]:

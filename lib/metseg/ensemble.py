@@ -67,7 +67,7 @@ def build_ensemble(members: Sequence[Path], model_dir: Path) -> Path:
         "slice_hashes": merged_slices(map(seen_slices, members)),
     }
     manifest = {
-        **manifests[0],
+        **{name: value for name, value in manifests[0].items() if name != "predicts_nothing"},
         "model": ENSEMBLE,
         "members": described,
         "config": config.model_dump(mode="json"),
@@ -77,6 +77,7 @@ def build_ensemble(members: Sequence[Path], model_dir: Path) -> Path:
         "train_seconds": sum(each["train_seconds"] for each in manifests),
         "best_epoch": None,
         "validation_dice": None,
+        "extended": [],
         "start": before if any(manifest.get("start") for manifest in manifests) else None,
     }
     with sole_writer(model_dir):
@@ -126,6 +127,7 @@ def _described(folder: Path, manifest: dict) -> dict:
         "encoder": config.get("encoder", "plain"),
         "filters": filters,
         "config": config,
+        "extended": manifest.get("extended", []),
         "sha256": _sha256(folder),
         "git_revision": revision,
     }

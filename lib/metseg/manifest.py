@@ -7,6 +7,7 @@ from pathlib import Path
 
 from metseg import __version__
 from metseg.backend import keras
+from metseg.begun import extensions
 from metseg.config import TrainConfig
 from metseg.data.cache import SliceCache
 from metseg.data.provenance import provenance_of
@@ -65,6 +66,7 @@ def write_manifest(
             for patient, hashes in cache.slices.groupby("patient_id", observed=True).image_hash
         },
         "config": config.model_dump(mode="json"),
+        "extended": extensions(config, model_dir),
         "start": read_json(model_dir / "start.json") if config.start_from else None,
         "hardware": describe_hardware(),
         "versions": {"metseg": __version__, "backend": keras.backend.backend(), **_versions()},

@@ -108,7 +108,8 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
         "served in": _SERVED[description.get("precision", "fp32")],
         "trained on": f"{data['name']}: {seen - chosen_on} patients to learn from, "
         f"{chosen_on} for validation; "
-        f"{manifest['epochs_trained']} epochs, {manifest['train_seconds'] / 60:.0f} min on {machine}{before}",
+        f"{manifest['epochs_trained']} epochs{_extended(manifest)}, "
+        f"{manifest['train_seconds'] / 60:.0f} min on {machine}{before}",
         "licence": f"{licence}; the code is MIT",
         "training": f"revision {manifest['git_revision']}, finished {manifest['finished'][:10]}",
     }
@@ -153,3 +154,9 @@ def _table(rows: dict[str, str]) -> str:
 
 def _with_interval(scores: dict, name: str) -> str:
     return f"{scores[name]:.3f} ({scores[f'{name}_low']:.3f}–{scores[f'{name}_high']:.3f})"
+
+
+def _extended(manifest: dict) -> str:
+    """Returns after which epochs a training was told to go on for longer."""
+    after = [str(each["after_epoch"]) for each in manifest.get("extended") or ()]
+    return f" (told after epoch {', '.join(after)} to go on for longer)" if after else ""

@@ -1,7 +1,7 @@
 """What a cross-validation says of a recipe, for a network of that recipe that holds nobody out."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +70,16 @@ def _recipe(model_dir: Path) -> dict:
     its members' parameters, whatever their order."""
     but = {"fold", "folds", "split_seed", "test_fraction", "data_dir"}
 
-    def parameters(config: Mapping[str, Any]) -> dict:
-        return {name: value for name, value in with_defaults(config).items() if name not in but}
+    def parameters(config: Mapping[str, Any], extended: Sequence[Any]) -> dict:
+        known = {name: value for name, value in with_defaults(config).items() if name not in but}
+        # Its rate fell towards another end at first; by another schedule more epochs are just more epochs.
+        return {**known, "extended": [*extended] if known["schedule"] == "cosine" else []}
 
-    head = {"prune": _served(model_dir)["prune"]}
-    if members := read_json(model_dir / "manifest.json").get("members"):
-        recipes = [parameters(each["config"]) for each in members]
+    head, manifest = {"prune": _served(model_dir)["prune"]}, read_json(model_dir / "manifest.json")
+    if members := manifest.get("members"):
+        recipes = [parameters(each["config"], each.get("extended", ())) for each in members]
         return {**head, "members": sorted(recipes, key=lambda recipe: json.dumps(recipe, sort_keys=True))}
-    return {**head, **parameters(read_json(model_dir / "config.json"))}
+    return {**head, **parameters(read_json(model_dir / "config.json"), manifest.get("extended", ()))}
 
 
 def _served(model_dir: Path) -> dict:

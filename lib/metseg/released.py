@@ -1,14 +1,20 @@
 """The models that come with the checkout, and how a trained one becomes one of them."""
 
 import hashlib
+import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from metseg.errors import MetsegError
 from metseg.files import read_json, shown, sole_writer, taking_apart, write_text
+from metseg.paths import released_dir
 from metseg.postprocess import Postprocessing
 from metseg.preprocess import Preprocessing
+from metseg.runs import predicts_nothing
 
+OFFERED = "METSEG_DASHBOARD_MODELS"  # environment variable of a dashboard's kernel
 MAX_MB = 40  # of a file; a released model is part of the repository
 
 
@@ -29,6 +35,22 @@ def released_models(folder: Path) -> dict[str, dict]:
         return found[name].get("validation_dice_single_slices", whole) or 0
 
     return {name: found[name] for name in sorted(found, key=served_dice, reverse=True)}
+
+
+def described_models(folders: Mapping[str, Path]) -> dict[str, dict]:
+    """Returns {name: its `model.json`} of exported models, in their order.
+
+    Raises:
+        MetsegError: One is damaged.
+    """
+    return {name: _described(Path(folder) / "model.json") for name, folder in folders.items()}
+
+
+def offered_models() -> Path | dict[str, Path]:
+    """Returns what a dashboard's kernel shall offer, as `metseg dashboard --model` told it: {name: folder};
+    else the folder of the released models."""
+    told = os.environ.get(OFFERED)
+    return {name: Path(folder) for name, folder in json.loads(told).items()} if told else released_dir()
 
 
 def _described(path: Path) -> dict:
@@ -77,9 +99,9 @@ def check_releasable(model_dir: Path, *, out_of_fold: dict | None = None) -> Rel
             them the model's own scores on the patients it holds out count.
 
     Raises:
-        MetsegError: The model was not exported, not tuned, not scored since, holds nobody out and has no
-            scores of a cross-validation, has another file than it describes, or one too large to be part of
-            a repository.
+        MetsegError: The model was not exported, not tuned, not scored since, finds nothing in its validation
+            patients, holds nobody out and has no scores of a cross-validation, has another file than it
+            describes, or one too large to be part of a repository.
     """
     from metseg.exported import ONNX_FILES, served_sha256
     from metseg.model_card import model_card
@@ -90,6 +112,10 @@ def check_releasable(model_dir: Path, *, out_of_fold: dict | None = None) -> Rel
     if not {"validation_patients", "validation_dice_single_slices"} <= description.keys():
         where = shown(model_dir)
         raise MetsegError(f"how {where} makes masks was never chosen; call: metseg export {where}")
+    if predicts_nothing(model_dir) or description.get("validation_dice") == 0:
+        raise MetsegError(
+            f"{shown(model_dir)} finds nothing in its validation patients; train on, or release another one"
+        )
     scores = out_of_fold or _own_scores(model_dir)
     hashes = {"model.onnx": description["sha256"], ONNX_FILES[precision]: served_sha256(description)}
     for name, expected in hashes.items():
@@ -101,6 +127,22 @@ def check_releasable(model_dir: Path, *, out_of_fold: dict | None = None) -> Rel
     with taking_apart(model_dir / "manifest.json"):
         card = model_card(description, manifest, scores)
     return Releasable(model_dir, tuple(hashes), description, card)
+
+
+def scores_told(description: dict | Path) -> str:
+    """Returns one line on what a network is worth, from its `model.json` or the path of one."""
+    if isinstance(description, Path):
+        try:
+            description = _described(description)
+        except MetsegError as error:
+            return str(error)
+    lines = [f"{description['name']}, trained on {description['data']['name']}"]
+    if (dice := description.get("validation_dice")) is not None:
+        lines.append(f"validation Dice {dice:.3f}")
+    for key, what in (("held_out", "held-out"), ("out_of_fold", "cross-validated")):
+        if of := description.get(key):
+            lines.append(f"mean volume Dice of {of['n_patients']} {what} patients {of['dice_mean']:.3f}")
+    return "; ".join(lines)
 
 
 def release(model: Releasable, folder: Path) -> Path:

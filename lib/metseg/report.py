@@ -18,7 +18,7 @@ from metseg.files import read_json, replacing, shown, taking_apart, write_json
 from metseg.plots.results import plot_dice_by_size, plot_paired, plot_patient_dice, plot_summary
 from metseg.plots.scans import plot_predictions
 from metseg.plots.style import save_figure, use_style
-from metseg.runs import model_folders, read_tables
+from metseg.runs import model_folders, predicts_nothing, read_tables
 
 Example = tuple[np.ndarray, np.ndarray, np.ndarray]  # image, mask_ref, mask_pred
 
@@ -37,6 +37,7 @@ class Comparison:
         predict_nothing: Slice Dice with "empty = 1" of predicting nothing at all.
         data: What the patients are.
         caution: What may not be concluded.
+        nothing: The networks that mark nothing on the validation patients of any of their trainings.
     """
 
     summary: pd.DataFrame
@@ -47,11 +48,17 @@ class Comparison:
     predict_nothing: float
     data: str
     caution: str
+    nothing: frozenset[str] = frozenset()
 
     @property
-    def best(self) -> str:
-        """The network with the highest mean volume Dice."""
-        return self.summary.model.iloc[0]
+    def best(self) -> str | None:
+        """The network with the highest mean volume Dice of those that mark anything, if any does."""
+        return next((name for name in self.summary.model if name not in self.nothing), None)
+
+    @property
+    def first(self) -> str:
+        """The best network, or the first one where none marks anything: whose examples are shown."""
+        return self.best or self.summary.model.iloc[0]
 
     def folders_of(self, network: str) -> tuple[Path, ...]:
         """Returns the folders of a network.
@@ -67,13 +74,16 @@ class Comparison:
 def read_comparison(run_folders: Sequence[Path]) -> Comparison:
     """Compares all evaluated networks of one or more runs; of several runs each is named `run/network`.
 
+    Args:
+        run_folders: Folders of runs, with all their networks, or of single networks.
+
     Raises:
         MetsegError: A run is missing or unfinished, or the networks were evaluated on different patients.
     """
     folders = {}
     for run in map(Path, run_folders):
         for model, folder in model_folders(run).items():
-            name = f"{run.resolve().name}/{model}" if len(run_folders) > 1 else model
+            name = f"{folder.resolve().parent.name}/{model}" if len(run_folders) > 1 else model
             if name in folders:
                 raise MetsegError(f"{folders[name]} and {folder} are both {name}; rename one run's folder")
             folders[name] = folder
@@ -108,6 +118,7 @@ def compared(folders: Mapping[str, Sequence[Path]]) -> Comparison:
         predict_nothing=predict_nothing_score(next(iter(tables.values()))[1]),
         data=data,
         caution=caution,
+        nothing=frozenset(name for name, paths in folders.items() if all(map(predicts_nothing, paths))),
     )
 
 
@@ -186,7 +197,7 @@ def write_comparison(comparison: Comparison, folder: Path, *, channel: int = 1) 
         MetsegError: No patient has a Dice, or the folder cannot be written to.
     """
     folder = Path(folder)
-    examples = read_examples(comparison, comparison.best)
+    examples = read_examples(comparison, comparison.first)
     use_style()
     frames = {
         "summary": comparison.summary,
@@ -200,6 +211,7 @@ def write_comparison(comparison: Comparison, folder: Path, *, channel: int = 1) 
         "data": comparison.data,
         "caution": comparison.caution,
         "best": comparison.best,
+        "predicts_nothing": sorted(comparison.nothing),
         "slice_dice_empty1_of_predicting_nothing": comparison.predict_nothing,
         "summary": json.loads(comparison.summary.to_json(orient="records")),
         "pairs": json.loads(comparison.pairs.to_json(orient="records")),

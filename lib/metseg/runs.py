@@ -1,4 +1,8 @@
-"""Where a run's files lie, and how a model is found again by name."""
+"""Where a run's files lie, and how a network is found again by name.
+
+Every command takes the same names: a network's alone is the released one, RUN/NETWORK that of a run, as deep
+as it lies (NAME/unet/unet-1/unet in a cross-validation), RUN its only one; and any folder, or a file in it.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -11,19 +15,101 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ENSEMBLE = "ensemble"  # of trained networks, served as one of them
+CHECKPOINT_STATE = "state.json"  # of each epoch that a checkpoint keeps
 MODELS = (*get_args(ModelName), ENSEMBLE)
+_BEGUN = ("config.json", "history.csv", "manifest.json")  # any of them makes a folder that of a training
+_DEPTH = 6  # of folders below each other in which networks are looked for
+_MOST_NAMES = 12  # of networks in a sentence
+
+
+def find_model(model: str, runs_dir: Path, released_dir: Path) -> Path:
+    """Returns the folder of the one exported network that a name stands for.
+
+    Args:
+        model: A name as above.
+        runs_dir: Where runs are.
+        released_dir: Where released networks are, by name.
+
+    Raises:
+        MetsegError: It stands for none or for several; the text lists what there is.
+    """
+    if model in MODELS:
+        if (Path(released_dir) / model / "model.json").is_file():
+            return Path(released_dir) / model
+        raise MetsegError(
+            f"no released {model}: its name alone stands for one in {shown(released_dir)}; "
+            f"{_offer(runs_dir)}, or release one"
+        )
+    networks = _networks_named(model, runs_dir)
+    exported = [folder for folder in networks if (folder / "model.json").is_file()]
+    if len(exported) == 1:
+        return exported[0]
+    if exported:
+        raise MetsegError(f"{model} holds several networks; name one: {_listed(exported, runs_dir)}")
+    if finished := [folder for folder in networks if (folder / "manifest.json").is_file()]:
+        name = name_of(finished[0], runs_dir)
+        raise MetsegError(f"{name} was never exported; call: metseg export {name} --data-dir DIR")
+    if networks:
+        raise MetsegError(
+            f"{name_of(networks[0], runs_dir)} is unfinished; go on with its training, or name "
+            "another network (metseg runs lists them)"
+        )
+    _complain_of_folds(model, runs_dir)
+    raise MetsegError(
+        f"there is no network {model!r}; a released one is called {', '.join(MODELS[:-1])} or {MODELS[-1]}; "
+        f"{_offer(runs_dir)}, or a network's folder"
+    )
+
+
+def trained_folders(run: str, runs_dir: Path) -> list[Path]:
+    """Returns the folders of a run's finished trainings, or of the one that a name stands for.
+
+    Args:
+        run: A name as above, of a run with any number of networks.
+        runs_dir: Where runs are.
+
+    Raises:
+        MetsegError: There is none, or it is a released one, which was not trained here; the text lists what
+            there is, or names a network of a fold.
+    """
+    _complain_of_released(run, runs_dir)
+    finished = [path for path in _networks_named(run, runs_dir) if (path / "manifest.json").is_file()]
+    if finished:
+        return finished
+    _complain_of_folds(run, runs_dir)
+    raise MetsegError(f"no finished training in {run}; runs here: {', '.join(run_names(runs_dir)) or 'none'}")
+
+
+def run_folder(run: str, runs_dir: Path) -> Path:
+    """Returns the folder that the name of a run, or of one of its networks, stands for; it need not be there.
+
+    Raises:
+        MetsegError: It is a released network's name.
+    """
+    _complain_of_released(run, runs_dir)
+    return Path(run) if Path(run).is_dir() else Path(runs_dir) / run
+
+
+def name_of(folder: Path, runs_dir: Path, released_dir: Path | None = None) -> str:
+    """Returns the name by which commands find a network's folder again."""
+    path = Path(folder).resolve()
+    if released_dir is not None and path.parent == Path(released_dir).resolve() and path.name in MODELS:
+        return path.name
+    below = Path(runs_dir).resolve()
+    name = path.relative_to(below).as_posix() if path.is_relative_to(below) else shown(folder)
+    return f"./{name}" if name in MODELS else name  # that alone would be the released one
 
 
 def model_folders(run_folder: Path) -> dict[str, Path]:
-    """Returns {model name: folder} of the finished trainings of a run that have been evaluated."""
+    """Returns {network's name: folder} of the trainings of a run that have been evaluated, or of the one
+    whose folder this is."""
     folder = Path(run_folder)
     if not folder.is_dir():
         raise MetsegError(
             f"there is no run {folder}; finished runs here: {', '.join(run_names(folder.parent)) or 'none'}"
         )
-    found = {
-        name: folder / name for name in MODELS if (folder / name / "evaluation" / "evaluation.json").exists()
-    }
+    places = [folder] if is_network(folder) else [folder / name for name in MODELS]
+    found = {path.name: path for path in places if (path / "evaluation" / "evaluation.json").exists()}
     if not found:
         raise MetsegError(
             f"{folder} holds no evaluated model; run the training notebooks first, with a "
@@ -32,34 +118,53 @@ def model_folders(run_folder: Path) -> dict[str, Path]:
     return found
 
 
-def run_names(runs_dir: Path) -> list[str]:
-    """Returns the runs in a folder that hold a finished training."""
-    return sorted({path.parent.parent.name for path in Path(runs_dir).glob("*/*/manifest.json")})
+def run_names(runs_dir: Path, *, unfinished: bool = False) -> list[str]:
+    """Returns the runs in a folder that hold a training: a finished one, unless told."""
+    below = [path.relative_to(runs_dir) for path in trainings_below(runs_dir)]
+    return sorted(
+        {
+            path.parts[0]
+            for path in below
+            if len(path.parts) > 1 and (unfinished or (runs_dir / path / "manifest.json").is_file())
+        }
+    )
 
 
-def trained_folders(run: str, runs_dir: Path) -> list[Path]:
-    """Returns the folders of a run's finished trainings.
+def is_network(folder: Path) -> bool:
+    """Returns whether a folder is that of a training, finished or not, or of an exported network."""
+    return any((Path(folder) / name).is_file() for name in (*_BEGUN, "model.json"))
 
-    Args:
-        run: Name of a run below `runs_dir`, its folder, or the folder of one training.
-        runs_dir: Where runs are.
 
-    Raises:
-        MetsegError: There is none; the text lists the runs there are, or names a network of a fold.
+def trainings_below(folder: Path, *, depth: int = _DEPTH) -> list[Path]:
+    """Returns the folders of all trainings at or below a folder, finished or not; none lies in another."""
+    folder = Path(folder)
+    if any((folder / name).is_file() for name in _BEGUN):
+        return [folder]
+    if depth == 0 or not folder.is_dir():
+        return []
+    inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [found for path in inside for found in trainings_below(path, depth=depth - 1)]
+
+
+def predicts_nothing(model_dir: Path) -> bool:
+    """Returns whether a finished training's network marks nothing on its validation patients.
+
+    A training that does not tell, and an ensemble, is judged by a validation Dice of 0.
     """
-    for folder in (Path(run), Path(runs_dir) / run):
-        if (folder / "manifest.json").is_file():
-            return [folder]
-        found = sorted(path.parent for path in folder.glob("*/manifest.json"))
-        if found:
-            return found
-        # <network>-<fold>/<network>, or a level above that
-        if folds := [*folder.glob("*-*/*/manifest.json"), *folder.glob("*/*-*/*/manifest.json")]:
-            raise MetsegError(
-                f"{run} is a cross-validation or a sweep; name one of its networks, such as "
-                f"{shown(min(folds).parent)}"
-            )
-    raise MetsegError(f"no finished training in {run}; runs here: {', '.join(run_names(runs_dir)) or 'none'}")
+    manifest, exported = Path(model_dir) / "manifest.json", Path(model_dir) / "model.json"
+    record = read_json(manifest) if manifest.is_file() else {}
+    if "predicts_nothing" in record:
+        return bool(record["predicts_nothing"])
+    dice = record.get("validation_dice")
+    if dice is None and exported.is_file():
+        dice = read_json(exported).get("validation_dice")
+    return dice == 0
+
+
+def epochs_kept(folder: Path) -> dict[int, Path]:
+    """Returns {epochs that were finished then: folder} of what a checkpoint keeps."""
+    paths = [path for path in Path(folder).glob("epoch-*") if path.name[6:].isdigit()]
+    return {int(path.name[6:]): path for path in paths}
 
 
 def read_tables(model_dir: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
@@ -78,43 +183,46 @@ def read_tables(model_dir: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
         ) from error
 
 
-def _finished(manifest: Path) -> str:
-    try:
-        return str(read_json(manifest).get("finished", ""))
-    except MetsegError:
-        return ""  # one damaged run must not hide the others
+def _networks_named(name: str, runs_dir: Path) -> list[Path]:
+    """Returns the network that a name stands for, or those of the run; nothing where there is none."""
+    path = Path(name)
+    for folder in (path.parent if path.is_file() else path, Path(runs_dir) / name):
+        if is_network(folder):
+            return [folder]
+        if folder.is_dir() and (found := sorted(each for each in folder.iterdir() if is_network(each))):
+            return found
+    return []
 
 
-def find_model(model: str, runs_dir: Path, released_dir: Path | None = None) -> Path:
-    """Returns the folder of an exported model.
+def _complain_of_folds(name: str, runs_dir: Path) -> None:
+    for folder in (Path(name), Path(runs_dir) / name):
+        if found := _usable_below(folder):
+            raise MetsegError(
+                f"{name} is a cross-validation or a sweep; name one of its networks, such as "
+                f"{_listed(found, runs_dir)}"
+            )
 
-    Args:
-        model: A network's name, for its newest finished run below `runs_dir`, or the path of a model folder
-            or of a file in it.
-        runs_dir: Where runs are.
-        released_dir: Where released models are, by name, for who has not trained one.
 
-    Raises:
-        MetsegError: There is no such model; the text lists what there is.
-    """
-    path = Path(model)
-    folder = path.parent if path.is_file() else path
-    if (folder / "model.json").is_file():
-        return folder
-    manifests = Path(runs_dir).glob("*/*/manifest.json")
-    exported = [path for path in manifests if (path.parent / "model.json").is_file()]
-    # By what the manifest says: a file's own time changes when it is copied.
-    newest = {path.parent.name: path.parent for path in sorted(exported, key=_finished)}
-    if model in newest:
-        return newest[model]
-    if released_dir is not None and model in MODELS and (released_dir / model / "model.json").is_file():
-        return released_dir / model
-    trained = ", ".join(newest) or "none yet"
-    if model in MODELS:
+def _complain_of_released(name: str, runs_dir: Path) -> None:
+    if name in MODELS:
         raise MetsegError(
-            f"no finished run of {model} in {runs_dir} (trained: {trained}); "
-            f"run: metseg {'ensemble RUN' if model == ENSEMBLE else f'train --model {model}'}"
+            f"{name} alone is the released network, which was not trained here; {_offer(runs_dir)}"
         )
-    raise MetsegError(
-        f"unknown model {model!r}; valid are {', '.join(MODELS)} (trained: {trained}) or a model's folder"
-    )
+
+
+def _usable_below(folder: Path) -> list[Path]:
+    files = ("manifest.json", "model.json")
+    return [path for path in trainings_below(folder) if any((path / name).is_file() for name in files)]
+
+
+def _offer(runs_dir: Path) -> str:
+    found = _usable_below(runs_dir)
+    if not found:
+        return f"a run's is called RUN/NETWORK, and {shown(runs_dir)} holds none yet"
+    return f"a run's is called RUN/NETWORK: {_listed(found, runs_dir)}"
+
+
+def _listed(folders: list[Path], runs_dir: Path) -> str:
+    names = [name_of(folder, runs_dir) for folder in folders]
+    more = f" and {len(names) - _MOST_NAMES} more (metseg runs lists all)"
+    return ", ".join(names[:_MOST_NAMES]) + (more if len(names) > _MOST_NAMES else "")

@@ -12,14 +12,15 @@ import pandas as pd
 from metseg.averaging import AveragedWeights
 from metseg.backend import keras
 from metseg.batches import EpochBatches, epoch_rows
-from metseg.checkpoint import Checkpoint, delete_checkpoint
-from metseg.config import TrainConfig, complain_if_begun_otherwise
+from metseg.begun import begin, complain_if_begun_otherwise
+from metseg.checkpoint import Checkpoint, keep_last_epoch
+from metseg.config import TrainConfig
 from metseg.data.cache import SliceCache, open_cache
 from metseg.data.cases import doubtful, find_cases
-from metseg.data.split import Split, kfold_by_patient, read_split, split_by_patient, write_split
+from metseg.data.split import Split, kfold_by_patient, split_by_patient
 from metseg.devices import data_parallel, shared_out
 from metseg.errors import MetsegError
-from metseg.files import replacing, sole_writer, write_text
+from metseg.files import replacing, sole_writer
 from metseg.hardware import best_precision
 from metseg.losses import LOSSES
 from metseg.manifest import write_manifest
@@ -67,14 +68,22 @@ def prepare_data(config: TrainConfig, *, cache_dir: Path) -> Dataset:
     return Dataset(cache, split_by_patient(patients, test_fraction=config.test_fraction, **shared))
 
 
-def train(config: TrainConfig, model_dir: Path, *, cache_dir: Path) -> keras.Model:
+def train(config: TrainConfig, model_dir: Path, *, cache_dir: Path, restart: bool = False) -> keras.Model:
     """Trains one network, or goes on with it, or returns it when it was finished before.
 
     Writes into `model_dir`, each file whole or not at all: `config.json`, `split.json`, `history.csv` and
     `checkpoint/` after every epoch, and at the end `model.keras` (in float32, the epoch with the best
     validation Dice among those on slices of the whole size) and `manifest.json`. The same folder and
     configuration after an interruption, even a `kill -9`, resume at the last finished epoch with the same
-    result as an undisturbed run.
+    result as an undisturbed run. With more `epochs`, or another `patience`, it goes on from there, finished
+    or not; what was exported and scored is then taken away as the new network takes the former one's place.
+
+    Args:
+        config: All that decides the result.
+        model_dir: Folder of the training.
+        cache_dir: Folder of the caches.
+        restart: Where the folder holds a training with other settings or data, set that one aside, into
+            `before-1` in it, and begin anew. One with the same settings goes on.
 
     Raises:
         MetsegError: The folder holds a training with another configuration or other data, another process
@@ -82,21 +91,13 @@ def train(config: TrainConfig, model_dir: Path, *, cache_dir: Path) -> keras.Mod
     """
     model_dir = Path(model_dir)
     with sole_writer(model_dir):
-        complain_if_begun_otherwise(config, model_dir)
+        if not restart:
+            complain_if_begun_otherwise(config, model_dir)  # before minutes of preparing
         data = prepare_data(config, cache_dir=cache_dir)
-        _complain_if_other_data(data, model_dir)
-        write_text(model_dir / "config.json", config.model_dump_json(indent=1))
-        if not (model_dir / "manifest.json").exists():
-            write_split(data.split, model_dir / "split.json")
+        if begin(config, data.split, model_dir, restart=restart):
             _train_epochs(config, data, model_dir)
-        delete_checkpoint(model_dir / "checkpoint")  # it is finished, or was when it was killed
+        keep_last_epoch(model_dir / "checkpoint")
     return load_network(model_dir / "model.keras")
-
-
-def _complain_if_other_data(data: Dataset, model_dir: Path) -> None:
-    begun = (model_dir / "history.csv").exists()
-    if begun and read_split(model_dir / "split.json") != data.split:
-        raise MetsegError(f"{model_dir} began with other data; choose another run name")
 
 
 def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
@@ -181,6 +182,8 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
     best.set_weights(checkpoint.best_weights())
     with replacing(model_dir / "model.keras") as unfinished:
         best.save(unfinished)
+        for name in ("evaluation/evaluation.json", "model.json"):
+            (model_dir / name).unlink(missing_ok=True)  # of the network so far, where it went on for longer
     write_manifest(
         model_dir, config, data.cache, history, precision=precision, parameters=best.count_params()
     )

@@ -1,5 +1,6 @@
 """What the commands share: the app, options that several of them take, and progress on stderr."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,14 +12,45 @@ from metseg.files import complain_of_path
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from metseg.data.cases import CaseFiles
+
+
+def _show_version(wanted: bool) -> None:
+    from metseg import __version__
+
+    if wanted:
+        print(f"metseg {__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     help="Segment brain lesions in MRI with Nested U-Net and Attention U-Net.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of scans; the phantom if left out.")]
-Model = Annotated[str, typer.Option(help="nested_unet, attention_unet, unet, or a model's folder.")]
+Model = Annotated[str, typer.Option(help="NETWORK for the released one, RUN/NETWORK, or a network's folder.")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model", help="NETWORK, RUN/NETWORK or a folder; may be repeated; all released if left out."
+    ),
+]
+PhantomNetwork = Annotated[
+    bool, typer.Option("--phantom-network", help="Let a network that knows only the phantom see other scans.")
+]
 OutputDir = Annotated[Path | None, typer.Option(help="Where runs are kept; outputs/runs if left out.")]
 
 
@@ -35,6 +67,40 @@ def named_model(model: str, output_dir: Path | None) -> Path:
     from metseg.runs import find_model
 
     return find_model(model, runs_folder(output_dir), released_dir())
+
+
+def named_models(models: list[str] | None, output_dir: Path | None) -> dict[str, Path]:
+    """Returns {what commands call it: folder} of the networks that `--model` names, or of all released."""
+    from metseg.paths import released_dir
+    from metseg.released import released_models
+
+    if not models:
+        return {name: released_dir() / name for name in released_models(released_dir())}
+    folders = [named_model(model, output_dir) for model in models]
+    return {network_name(folder, output_dir): folder for folder in folders}
+
+
+def network_name(folder: Path, output_dir: Path | None) -> str:
+    """Returns what commands call a network."""
+    from metseg.paths import released_dir
+    from metseg.runs import name_of
+
+    return name_of(folder, runs_folder(output_dir), released_dir())
+
+
+def say_scans(cases: "list[CaseFiles]") -> None:
+    """Prints how files were read as scans, before a command works on them."""
+    from metseg.data.cases import how_read
+
+    print(how_read(cases), flush=True)
+
+
+def say_network(folder: Path, output_dir: Path | None, *, stderr: bool = False) -> None:
+    """Prints which network a command took and what it was trained on, before it works."""
+    from metseg.origin import network_line
+
+    line = network_line(folder, network_name(folder, output_dir))
+    print(line, file=sys.stderr if stderr else sys.stdout, flush=True)
 
 
 def existing_folder(data_dir: Path | None) -> dict:

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from metseg.cli.app import OutputDir, app, progress_bars, runs_folder
+from metseg.cli.app import (
+    Models,
+    OutputDir,
+    app,
+    named_models,
+    progress_bars,
+    runs_folder,
+    say_network,
+)
 from metseg.files import shown
 
 benchmark = typer.Typer(help="Measure this machine.", no_args_is_help=True)
@@ -54,15 +62,17 @@ def service(
     clients: Annotated[int, typer.Option(min=1, help="That send at once.")] = 16,
     requests: Annotated[int, typer.Option(min=1, help="All together.")] = 2000,
     workers: Annotated[int, typer.Option(min=1, help="Processes of the service.")] = 1,
+    model: Models = None,
+    output_dir: OutputDir = None,
 ) -> None:
     """Start the service, send it phantom slices, and report latencies, errors and memory."""
     import json
 
-    from metseg.paths import released_dir
-    from metseg.released import released_models
     from metseg.serve.load import measure_load
 
-    models = {name: released_dir() / name for name in released_models(released_dir())}
+    models = named_models(model, output_dir)
+    for folder in models.values():
+        say_network(folder, output_dir, stderr=True)  # stdout is JSON
     with progress_bars() as bars:
         bar = bars.add_task("Segmenting", total=requests)
         figures = measure_load(

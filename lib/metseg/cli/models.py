@@ -1,14 +1,30 @@
 """Commands on trained models: score, export, release."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from metseg.cli.app import Model, OutputDir, app, named_model, progress_bars, runs_folder
+from metseg.cli.app import (
+    Model,
+    OutputDir,
+    PhantomNetwork,
+    app,
+    named_model,
+    network_name,
+    progress_bars,
+    runs_folder,
+    say_network,
+    say_scans,
+)
 from metseg.cli.workbook import show_crossval
+from metseg.errors import MetsegError
 from metseg.files import shown
+
+if TYPE_CHECKING:
+    from metseg.data.cases import CaseFiles
 
 
 @app.command()
@@ -19,6 +35,7 @@ def evaluate(
     include_same_name: Annotated[
         bool, typer.Option(help="Score other scans of patients whose name the model has seen as well.")
     ] = False,
+    phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
     """Score a model on patients that it has not seen, per patient and per slice."""
@@ -27,11 +44,18 @@ def evaluate(
     from metseg.data.provenance import provenance_of
     from metseg.evaluate import evaluate as evaluate_model
     from metseg.evaluate import unseen_cases
+    from metseg.files import read_json
+    from metseg.origin import refuse_scans_unlike_the_phantom
     from metseg.seen import sort_cases
 
     folder = named_model(model, output_dir)
     cases = find_cases(data_dir)
     unseen = unseen_cases(cases, folder, include_same_name=include_same_name)
+    if not phantom_network:
+        description, names = read_json(folder / "model.json"), [case.case_id for case in unseen]
+        refuse_scans_unlike_the_phantom(description, network_name(folder, output_dir), names)
+    say_scans(cases)
+    say_network(folder, output_dir)
     output = output or Path("evaluation") / folder.parent.name / folder.name
     with progress_bars() as bars:
         bar = bars.add_task("Evaluating", total=len(unseen))
@@ -48,7 +72,7 @@ def evaluate(
 
 @app.command()
 def export(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, its folder, or a model's.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, RUN/NETWORK, or a network's folder.")],
     data_dir: Annotated[Path, typer.Option(help="The scans it was trained on.")],
     precision: Annotated[
         str | None, typer.Option(help="fp32, bf16 or int8; the fastest that keeps the validation Dice.")
@@ -61,12 +85,20 @@ def export(
     """Write a run's networks as ONNX again, choose their postprocessing, and score them again."""
     from metseg.runs import trained_folders
 
-    _export_and_score(trained_folders(run, runs_folder(output_dir)), data_dir, precision, prune)
+    folders = trained_folders(run, runs_folder(output_dir))
+
+    def say_all(cases: list["CaseFiles"]) -> None:
+        say_scans(cases)
+        _say_all(folders, output_dir)
+
+    _export_and_score(folders, data_dir, precision, prune, before=say_all)
 
 
 @app.command()
 def ensemble(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names of runs, or models' folders.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Runs, RUN/NETWORK, or networks' folders.")
+    ],
     data_dir: Annotated[Path, typer.Option(help="The scans they were trained on.")],
     output_dir: OutputDir = None,
 ) -> None:
@@ -96,6 +128,8 @@ def ensemble(
     cases = find_cases(data_dir)
     for members in ensembles.values():
         refuse_other_scans(members, cases, data_dir)  # before anything is written
+    say_scans(cases)
+    _say_all([folder for members in ensembles.values() for folder in members], output_dir)
     for folder, members in ensembles.items():
         if by_fold and is_scored_ensemble(folder, members):
             continue  # interrupted, the same command goes on
@@ -108,7 +142,19 @@ def ensemble(
         show_crossval(run_folder)
 
 
-def _export_and_score(folders: list[Path], data_dir: Path, precision: str | None, prune: str | None) -> None:
+def _say_all(folders: Iterable[Path], output_dir: Path | None) -> None:
+    for folder in folders:
+        say_network(folder, output_dir)
+
+
+def _export_and_score(
+    folders: list[Path],
+    data_dir: Path,
+    precision: str | None,
+    prune: str | None,
+    *,
+    before: Callable[[list["CaseFiles"]], None] = lambda cases: None,
+) -> None:
     from metseg.data.cases import find_cases
     from metseg.data.images import read_image
     from metseg.data.split import read_split
@@ -119,6 +165,7 @@ def _export_and_score(folders: list[Path], data_dir: Path, precision: str | None
     wanted, head = precision_of(precision), head_of(prune)
     cases = find_cases(data_dir)
     refuse_other_scans(folders, cases, data_dir)
+    before(cases)
     paths = [files.image for case in cases for files in case.slices if files.image]
     slices = [read_image(path) for path in paths[:: max(1, len(paths) // 50)][:50]]  # from all over the set
     with progress_bars() as bars:
@@ -156,7 +203,7 @@ def _export_and_score(folders: list[Path], data_dir: Path, precision: str | None
 @app.command()
 def ablation(
     runs: Annotated[
-        list[str], typer.Argument(metavar="BASELINE RUN...", help="Names of runs, or models' folders.")
+        list[str], typer.Argument(metavar="BASELINE RUN...", help="Runs, RUN/NETWORK, or networks' folders.")
     ],
     data_dir: Annotated[Path, typer.Option(help="The scans they were trained on.")],
     output: Annotated[Path, typer.Option(help="Folder for table and figure.")] = Path("ablation"),
@@ -168,11 +215,12 @@ def ablation(
     from metseg.runs import trained_folders
 
     folders = [folder for run in runs for folder in trained_folders(run, runs_folder(output_dir))]
+    cases = find_cases(data_dir)
+    say_scans(cases)
+    _say_all(folders, output_dir)
     with progress_bars() as bars:
         bar = bars.add_task("Validation patients", total=len(folders))
-        table = ablation_table(
-            folders, find_cases(data_dir), on_model=lambda k, _: bars.update(bar, completed=k)
-        )
+        table = ablation_table(folders, cases, on_model=lambda k, _: bars.update(bar, completed=k))
     print(table.drop(columns=["patients", "dice_median"]).round(3).to_string(index=False))
     write_ablation(table, output)
     print(f"Table and figure: {shown(output)}")
@@ -180,27 +228,37 @@ def ablation(
 
 @app.command()
 def release(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, its folder, or a model's.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, RUN/NETWORK, or a network's folder.")],
     crossval: Annotated[
         str | None,
         typer.Option(help="Cross-validation of the same recipe, whose scores count; for nobody held out."),
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a released network of the same name unasked.")
+    ] = False,
     output_dir: OutputDir = None,
 ) -> None:
     """Make a run's networks the ones that dashboard and service use: outputs/released."""
     from metseg.out_of_fold import out_of_fold_scores
     from metseg.paths import released_dir
-    from metseg.released import check_releasable, released_models
+    from metseg.released import check_releasable, released_models, scores_told
     from metseg.released import release as release_model
-    from metseg.runs import trained_folders
+    from metseg.runs import run_folder, trained_folders
 
     runs_dir = runs_folder(output_dir)
     folders = trained_folders(run, runs_dir)
     scores = [None] * len(folders)
     if crossval is not None:
-        found = Path(crossval) if Path(crossval).is_dir() else runs_dir / crossval
+        found = run_folder(crossval, runs_dir)
         scores = [out_of_fold_scores(found, folder) for folder in folders]  # before anything is replaced
     checked = [check_releasable(folder, out_of_fold=of) for folder, of in zip(folders, scores, strict=True)]
+    replaced = [each.description for each in checked if (released_dir() / each.description["name"]).exists()]
+    _say_all(folders, output_dir)
+    for new in replaced:
+        print(f"released so far: {scores_told(released_dir() / new['name'] / 'model.json')}")
+        print(f"in its place:    {scores_told(new)}")
+    if replaced and not replace:
+        _ask_to_replace([new["name"] for new in replaced])
     for each in checked:
         print(f"released: {shown(release_model(each, released_dir()))}")
     for name, description in released_models(released_dir()).items():
@@ -208,3 +266,36 @@ def release(
         print(
             f"{name}: validation Dice {whole:.3f}, slice by slice {alone:.3f}; {description['data']['name']}"
         )
+
+
+def _ask_to_replace(names: list[str]) -> None:
+    """Raises `MetsegError` unless somebody at a terminal agrees."""
+    text = f"the released {' and '.join(names)}"
+    if not sys.stdin.isatty():
+        raise MetsegError(f"{text} would be replaced; nothing was changed: give --replace to do it")
+    if not typer.confirm(f"Replace {text}?"):
+        raise MetsegError(f"{text} stays; nothing was changed")
+
+
+@app.command("runs")
+def list_runs(output_dir: OutputDir = None) -> None:
+    """List the networks of all runs: data, epochs, Dice, date; unfinished and damaged ones as well."""
+    import pandas as pd
+
+    from metseg.run_table import all_trainings, runs_without_training
+
+    runs_dir = runs_folder(output_dir)
+    found, others = all_trainings(runs_dir), runs_without_training(runs_dir)
+    if found:
+        table = pd.DataFrame(found).set_axis(
+            ["network", "data", "patients", "epochs", "validation Dice", "test Dice", "finished", "remark"],
+            axis=1,
+        )
+        for name in ("validation Dice", "test Dice"):
+            table[name] = [None if pd.isna(value) else f"{value:.3f}" for value in table[name]]
+        table["patients"] = table["patients"].astype("Int64")
+        print(table.astype(object).where(table.notna(), "–").to_string(index=False, justify="left"))
+    else:
+        print(f"no training in {shown(runs_dir)} yet")
+    if others:
+        print(f"without a training: {', '.join(others)}")

@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from metseg.cli.app import Model, OutputDir, app, named_model, progress_bars
+from metseg.cli.app import (
+    Model,
+    OutputDir,
+    PhantomNetwork,
+    app,
+    named_model,
+    network_name,
+    progress_bars,
+    say_network,
+)
 from metseg.errors import MetsegError
 from metseg.files import make_folder, shown
 
@@ -18,18 +27,24 @@ def predict(
     volume: Annotated[
         bool, typer.Option("--volume", help="Images <name>_1, <name>_2 … of one folder are one scan.")
     ] = False,
+    phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
     """Segment scans: write <stem>_mask.tif, 0 and 255, at each image's own size."""
     from metseg.data.images import read_image
+    from metseg.origin import refuse_scans_unlike_the_phantom
     from metseg.predict import Predictor
     from metseg.segment import how_read, segmentable, write_mask
 
     scans = segmentable(input, output, volumes=volume)
     folder = named_model(model, output_dir)
     predictor = Predictor(folder)
+    if not phantom_network:
+        name, images = network_name(folder, output_dir), [path.stem for scan in scans for path, _ in scan]
+        refuse_scans_unlike_the_phantom(predictor.description, name, images)
     make_folder(output)  # before the work, not after
     print(how_read(scans))
+    say_network(folder, output_dir)
     failed, written = [], 0
     with progress_bars() as bars:
         for scan in bars.track(scans, description="Segmenting"):
@@ -43,8 +58,7 @@ def predict(
             for mask, target in zip(predictor.masks(images), targets, strict=True):
                 write_mask(mask, target)
             written += len(targets)
-    print(f"{written} masks by {predictor.name} ({shown(folder)}): {shown(output)}")
-    print(f"Trained on: {predictor.description['data']['name']}. {predictor.description['data']['caution']}")
+    print(f"{written} masks by {network_name(folder, output_dir)}: {shown(output)}")
     if failed:
         raise MetsegError("\n".join(failed))
 

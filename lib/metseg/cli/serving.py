@@ -1,17 +1,17 @@
 """Commands that serve the released models: the dashboard and the service."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from metseg.cli.app import app
+from metseg.cli.app import Models, OutputDir, PhantomNetwork, app, named_models, say_network
 
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine's.")]
 
 
 @app.command()
 def dashboard(
+    model: Models = None,
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8866,
     token: Annotated[
@@ -22,11 +22,18 @@ def dashboard(
     preheat: Annotated[int, typer.Option(min=0, help="Kernels that wait for visitors.")] = 1,
     idle_minutes: Annotated[float, typer.Option(min=1, help="After which a visitor's kernel ends.")] = 30,
     base_url: Annotated[str, typer.Option(help="Path before all addresses, behind a reverse proxy.")] = "/",
+    phantom_network: PhantomNetwork = False,
+    output_dir: OutputDir = None,
 ) -> None:
     """Show the dashboard in a browser: upload a slice; see, adjust and download its segmentation."""
     from metseg.serve.dashboard.voila_server import serve_dashboard
 
+    models = named_models(model, output_dir)
+    for folder in models.values():
+        say_network(folder, output_dir)
     serve_dashboard(
+        models,
+        phantom_network=phantom_network,
         host=host,
         port=port,
         token=token,
@@ -39,18 +46,17 @@ def dashboard(
 
 @app.command()
 def serve(
+    model: Models = None,
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    phantom_network: PhantomNetwork = False,
+    output_dir: OutputDir = None,
 ) -> None:
     """Answer POST /predict/ with masks: the released models as a web service."""
     from metseg.serve.server import serve as serve_models
 
-    serve_models(_released(), host=host, port=port, workers=workers)
-
-
-def _released() -> dict[str, Path]:
-    from metseg.paths import released_dir
-    from metseg.released import released_models
-
-    return {name: released_dir() / name for name in released_models(released_dir())}
+    models = named_models(model, output_dir)
+    for folder in models.values():
+        say_network(folder, output_dir)
+    serve_models(models, host=host, port=port, workers=workers, phantom_network=phantom_network)

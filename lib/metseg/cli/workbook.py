@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from metseg.cli.app import DataDir, OutputDir, app, existing_folder, runs_folder
+from metseg.cli.app import DataDir, OutputDir, app, existing_folder, runs_folder, say_network
 from metseg.errors import MetsegError
 from metseg.files import shown
 
@@ -52,7 +52,9 @@ def train(
     profile: Annotated[str, typer.Option(help="quick, cpu or gpu.")] = "quick",
     start_from: Annotated[
         str | None,
-        typer.Option(help="A run, or a model's folder, to start from; wider filters are pruned."),
+        typer.Option(
+            help="RUN, RUN/NETWORK, or a network's folder, to start from; wider filters are pruned."
+        ),
     ] = None,
     run_name: RunName = None,
     settings: Settings = None,
@@ -69,7 +71,7 @@ def train(
     values = {k: v for k, v in read_profile(profile, notebook.parent).items() if k in known}
     given = {"epochs": epochs, "image_size": image_size}
     values |= {k: v for k, v in given.items() if v is not None} | existing_folder(data_dir)
-    values |= _started_from(start_from, model, output_dir) | _parse(settings)
+    values |= _parse(settings) | _started_from(start_from, model, output_dir)
     name = f"{model}-{datetime.now():%Y%m%d-%H%M%S}" if run_name is None else run_name
     run_folder = _run_notebooks([notebook], values, name, output_dir)
     print(f"Model: {shown(run_folder / model)}")
@@ -107,19 +109,25 @@ def crossval(
 
 @app.command()
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names of runs, or their folders.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, RUN/NETWORK, or their folders.")],
     output: Annotated[Path | None, typer.Option(help="Folder for tables and figures.")] = None,
     output_dir: OutputDir = None,
 ) -> None:
     """Compare the networks of one or more runs on the same held-out patients."""
     from metseg.report import read_comparison, write_comparison
+    from metseg.runs import is_network, run_folder
 
-    runs_dir = runs_folder(output_dir)
-    folders = [Path(run) if Path(run).is_dir() else runs_dir / run for run in runs]
-    folder = output or folders[0] / "-".join(["comparison", *(other.name for other in folders[1:])])
-    write_comparison(read_comparison(folders), folder)
-    _show_comparison(folder)
-    print(f"Tables and figures: {shown(folder)}")
+    folders = [run_folder(run, runs_folder(output_dir)).resolve() for run in runs]
+    comparison = read_comparison(folders)
+    for network in sorted(path for paths in comparison.folders.values() for path in paths):
+        say_network(network, output_dir)
+    if output is None:
+        names = [f"{path.parent.name}-{path.name}" if is_network(path) else path.name for path in folders]
+        home, name = (folders[0].parent, names) if is_network(folders[0]) else (folders[0], names[1:])
+        output = home / "-".join(["comparison", *name])
+    write_comparison(comparison, output)
+    _show_comparison(output)
+    print(f"Tables and figures: {shown(output)}")
 
 
 def _started_from(run: str | None, model: str, output_dir: Path | None) -> dict:
@@ -132,7 +140,9 @@ def _started_from(run: str | None, model: str, output_dir: Path | None) -> dict:
     same = [folder for folder in found if folder.name == model]
     if len(found) > 1 and not same:
         raise MetsegError(f"{run} holds no {model} to start from; it has {', '.join(f.name for f in found)}")
-    return {"start_from": str((same or found)[0].resolve())}
+    start = (same or found)[0]
+    say_network(start, output_dir)
+    return {"start_from": str(start.resolve())}
 
 
 def _parse(settings: list[str] | None) -> dict:
@@ -159,9 +169,14 @@ def _run_notebooks(notebooks: list[Path], values: dict, run_name: str, output_di
 
 
 def _run_folder(run_name: str, output_dir: Path | None) -> Path:
+    from metseg.runs import MODELS
+
     if not run_name or Path(run_name).name != run_name or run_name.startswith("."):
         raise MetsegError(f"run name {run_name!r} is no folder name; use letters, digits, - and _")
-    return runs_folder(output_dir) / run_name
+    folder = runs_folder(output_dir) / run_name
+    if run_name in MODELS and not folder.exists():
+        raise MetsegError(f"{run_name} is what the released network is called; give the run another name")
+    return folder
 
 
 def show_crossval(run_folder: Path) -> None:
@@ -196,6 +211,8 @@ def _show_comparison(folder: Path) -> None:
         for row in record["summary"]
     ]
     print(pd.DataFrame(rows).to_string(index=False))
+    if nothing := record.get("predicts_nothing"):
+        print(f"finds nothing in its validation patients, so never the best: {', '.join(nothing)}")
 
 
 def _with_interval(row: dict, name: str) -> str:

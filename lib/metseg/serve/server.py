@@ -20,6 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
 from metseg.errors import MetsegError
+from metseg.origin import refuse_scans_unlike_the_phantom
 from metseg.predict import Predictor
 from metseg.serve.admission import Limits
 from metseg.serve.api import create_app
@@ -39,6 +40,7 @@ def serve(
     workers: int = 1,
     limits: Limits | None = None,
     log_level: str = "INFO",
+    phantom_network: bool = False,
 ) -> None:
     """Answers requests until the process is told to end (SIGTERM, Ctrl-C); what is in flight is finished.
 
@@ -49,12 +51,16 @@ def serve(
         workers: Processes.
         limits: What each of them takes on.
         log_level: The least that is worth a line on stderr.
+        phantom_network: Whether one that knows only the phantom may be among the models.
 
     Raises:
-        MetsegError: A model cannot be loaded, or the address cannot be listened on.
+        MetsegError: A model cannot be loaded or knows only the phantom, or the address cannot be listened on.
     """
     # Now, so that a damaged one is a sentence that somebody reads.
     offered = {name: Predictor(folder) for name, folder in models.items()}
+    if not phantom_network:
+        for name, predictor in offered.items():
+            refuse_scans_unlike_the_phantom(predictor.description, name)
     if workers > 1:
         offered = dict(models)  # each process loads its own
     listener = listen(host, port)

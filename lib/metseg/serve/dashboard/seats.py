@@ -25,10 +25,12 @@ _SPEC = {
 class OwnKernelSpec(KernelSpecManager):
     """The one kernel there is, under the name that the notebook asks for."""
 
+    variables = Dict(config=True, help="Of a kernel's environment.")
+
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         if kernel_name != "python3":
             raise NoSuchKernel(kernel_name)
-        return KernelSpec(**_SPEC)
+        return KernelSpec(**_SPEC, env=self.variables)
 
     def get_all_specs(self) -> dict:
         return {"python3": {"resource_dir": "", "spec": _SPEC}}

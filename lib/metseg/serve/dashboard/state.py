@@ -1,7 +1,7 @@
 """What the dashboard knows: a slice, the choices made, and what follows from them. No widget, no browser."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from metseg.errors import MetsegError
 from metseg.postprocess import Postprocessing
 from metseg.predict import Predictor
 from metseg.preprocess import Preprocessing
-from metseg.released import released_models
+from metseg.released import described_models, released_models
 from metseg.serve.dashboard.faults import where
 from metseg.serve.dashboard.pictures import ALL_CHANNELS
 from metseg.serve.dashboard.reference import Comparison, compare, read_reference
@@ -73,18 +73,24 @@ class DashboardState(HasTraits):
     selected = Tuple(Int(), Int(), default_value=(0, 0))
     busy = Bool(False)
 
-    def __init__(self, released: Path, *, predictor: Callable[[Path], Predictor] = Predictor):
-        """Knows the released models, and loads none of them yet.
+    def __init__(
+        self, released: Path | Mapping[str, Path], *, predictor: Callable[[Path], Predictor] = Predictor
+    ):
+        """Knows the models, and loads none of them yet.
 
         Args:
-            released: Their folder.
+            released: The released models' folder; or {name: folder of an exported model}, the default first.
             predictor: What loads a model from its folder.
 
         Raises:
             MetsegError: There is none.
         """
-        self.models = released_models(released)
-        self._released, self._load = Path(released), predictor
+        if isinstance(released, Mapping):
+            self.models, self._folders = described_models(released), dict(released)
+        else:
+            self.models = released_models(released)
+            self._folders = {name: Path(released) / name for name in self.models}
+        self._load = predictor
         self._predictors: dict[str, Predictor] = {}
         self._prob_maps: dict[str, np.ndarray] = {}
         self._gates: dict[str, list[np.ndarray]] = {}
@@ -204,7 +210,7 @@ class DashboardState(HasTraits):
     def _predictor(self, network: str) -> Predictor:
         if network not in self._predictors:
             try:
-                self._predictors[network] = self._load(self._released / network)
+                self._predictors[network] = self._load(self._folders[network])
             except (MetsegError, OSError) as error:  # its text names a path of the server
                 _log.error("the dashboard failed: %s", where(error))
                 raise MetsegError(_NOT_LOADED) from error

@@ -11,9 +11,9 @@ from traitlets import dlink, link
 
 from metseg.data.images import CHANNELS
 from metseg.errors import MetsegError
-from metseg.paths import released_dir
 from metseg.plots.labels import label_of
 from metseg.predict import Predictor
+from metseg.released import offered_models
 from metseg.serve.dashboard import drawing
 from metseg.serve.dashboard.faults import where
 from metseg.serve.dashboard.files import archive_name, result_archive
@@ -37,13 +37,14 @@ class Dashboard(Page):
         """Makes the page; no network is loaded before it is in a browser.
 
         Args:
-            released: Folder of the released models; the checkout's own if left out.
+            released: Folder of the released models; what `metseg dashboard` offers if left out, else the
+                checkout's own.
             predictor: What loads a model from its folder.
 
         Raises:
             MetsegError: There is no released model.
         """
-        self.state = state = DashboardState(released or released_dir(), predictor=predictor)
+        self.state = state = DashboardState(released or offered_models(), predictor=predictor)
         networks = [{"name": name, "label": label_of(name)} for name in state.models]
         super().__init__(
             sources=Sources(limit_bytes=MAX_UPLOAD_BYTES),

@@ -1,11 +1,13 @@
 """Voilà as the dashboard needs it: one page, nothing else to fetch, a bounded number of kernels, a token."""
 
 import ipaddress
+import json
 import logging
 import math
 import secrets
 import signal
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,9 +19,10 @@ from traitlets.config import Config
 from voila.app import Voila
 
 from metseg.errors import MetsegError
+from metseg.origin import refuse_scans_unlike_the_phantom
 from metseg.paths import project_root, released_dir
 from metseg.predict import Predictor
-from metseg.released import released_models
+from metseg.released import OFFERED, described_models, released_models
 from metseg.serve.dashboard.handlers import TEMPLATE, PageConnection, dashboard_handlers, log_failure
 from metseg.serve.dashboard.seats import OwnKernelSpec, Seats
 
@@ -57,7 +60,9 @@ class DashboardServer(Voila):
 
 
 def serve_dashboard(
+    models: Mapping[str, Path] | None = None,
     *,
+    phantom_network: bool = False,
     host: str = "127.0.0.1",
     port: int = 8866,
     token: str | None = None,
@@ -69,6 +74,8 @@ def serve_dashboard(
     """Serves the dashboard until it is interrupted, and prints where it is.
 
     Args:
+        models: {name: folder of an exported model}, the default first; the released ones if left out.
+        phantom_network: Whether one that knows only the phantom may be among them.
         host: Address to listen on; "0.0.0.0" for all.
         port: Port to listen on; 0 takes a free one.
         token: What a visitor's link has to contain; if left out, one is made, unless only this machine can
@@ -79,14 +86,18 @@ def serve_dashboard(
         base_url: Path before all addresses, for a reverse proxy that forwards it.
 
     Raises:
-        MetsegError: There is no released model or one cannot be loaded, the port is taken, the host is none
-            of this machine's, the token is empty though others can reach the host, `base_url` is no path, or
-            `idle_minutes` is no number of minutes.
+        MetsegError: There is no model, one cannot be loaded or knows only the phantom, the port is taken, the
+            host is none of this machine's, the token is empty though others can reach the host, `base_url` is
+            no path, or `idle_minutes` is no number of minutes.
     """
     for name in ("tornado.application", "tornado.general"):
         logging.getLogger(name).setLevel(logging.ERROR)  # strangers at the door are no news
-    for name in released_models(released_dir()):  # a server without any would only show errors
-        Predictor(released_dir() / name, threads=1)  # a sentence now, where somebody reads it
+    if models is None:
+        models = {name: released_dir() / name for name in released_models(released_dir())}
+    for name, description in described_models(models).items():
+        Predictor(Path(models[name]), threads=1)  # a sentence now, where somebody reads it
+        if not phantom_network:
+            refuse_scans_unlike_the_phantom(description, name)
     seconds = _seconds(idle_minutes)
     base_url = _base_path(base_url)
     token = _token(host, token)
@@ -132,6 +143,11 @@ def serve_dashboard(
             "cull_connected": True,
         },
         "KernelRestarter": {"restart_limit": 0},
+        "OwnKernelSpec": {
+            "variables": {
+                OFFERED: json.dumps({name: str(Path(folder).resolve()) for name, folder in models.items()})
+            }
+        },
     }
     server = DashboardServer(config=Config(config))
     server.sockets = sockets

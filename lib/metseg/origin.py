@@ -1,0 +1,58 @@
+"""What a network comes from: told before it works, and why one of the phantom refuses all other scans."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from metseg.data.provenance import PHANTOM, provenance_of
+from metseg.errors import MetsegError
+from metseg.files import read_json, shown, taking_apart
+from metseg.runs import MODELS
+
+
+def network_line(model_dir: Path, name: str) -> str:
+    """Returns which network this is and what it was trained on, as every command says it before it works.
+
+    Args:
+        model_dir: Folder of a finished training or of an exported network.
+        name: What commands call it, see `runs.name_of`.
+
+    Raises:
+        MetsegError: It does not tell.
+    """
+    model_dir = Path(model_dir)
+    path = model_dir / ("model.json" if (model_dir / "model.json").is_file() else "manifest.json")
+    record = read_json(path)
+    with taking_apart(path):
+        data, caution = (str(record["data"][key]) for key in ("name", "caution"))
+        seen = f", {len(record['seen'])} patients seen" if record.get("seen") else ""
+    released = ", released" if name in MODELS else ""
+    where = "" if name == shown(model_dir) else f" ({shown(model_dir)})"
+    return f"network: {name}{released}{where}, trained on {data}{seen}. {caution}"
+
+
+def knows_only_the_phantom(description: Mapping[str, Any]) -> bool:
+    """Returns whether a network was trained on the phantom, from its `model.json`."""
+    data = description.get("data")
+    return isinstance(data, Mapping) and data.get("name") == PHANTOM.name
+
+
+def refuse_scans_unlike_the_phantom(
+    description: Mapping[str, Any], name: str, scans: Iterable[str] | None = None
+) -> None:
+    """Raises `MetsegError` if a network that knows only the phantom is to segment anything else.
+
+    Args:
+        description: Its `model.json`.
+        name: What the user calls it.
+        scans: Names of the scans; None where nobody can know what will come.
+    """
+    if not knows_only_the_phantom(description):
+        return
+    if scans is not None and provenance_of(scans) == PHANTOM:
+        return
+    what = "whatever comes is" if scans is None else "these scans are"
+    raise MetsegError(
+        f"{name} knows nothing but the phantom, and {what} not of it: its masks would mean nothing; name "
+        "another network, or give --phantom-network to use it all the same"
+    )
