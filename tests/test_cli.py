@@ -761,6 +761,22 @@ def test_check_data_refuses(refused, tmp_path):
     assert "empty holds no scan" in refused("check-data", "empty")
 
 
+@pytest.mark.parametrize("command", [["check-data"], ["train", "--model", "unet", "--data-dir"]])
+def test_a_folder_whose_name_is_no_utf_8_is_refused(refused, tmp_path, command):
+    folder = tmp_path / os.fsdecode(b"Ren\xe9")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this system has no such names")
+    assert r"Ren\xe9 is no UTF-8" in refused(*command, folder)
+
+
+def test_a_name_that_cannot_be_printed_does_not_stop_a_command(metseg, tmp_path):
+    status, out, err = metseg("phantom", tmp_path / os.fsdecode(b"Ren\xe9"), "--patients", "1")
+    assert (status, err) == (0, "")
+    assert "1 synthetic patients" in out
+
+
 def test_phantom(metseg, tmp_path):
     status, out, err = metseg("phantom", "new/set", "--patients", "1", "--seed", "3")
     assert (status, out, err) == (0, "1 synthetic patients: new/set\n", "")

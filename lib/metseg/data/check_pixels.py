@@ -129,7 +129,7 @@ def _faults_of_masks(case_id: str, slices: Sequence[SlicePixels], head: np.ndarr
     large = len(good) >= _COPIES and np.count_nonzero(good[0]) >= _COPIED_PX
     if large and all(np.array_equal(good[0], lesion) for lesion in good):
         faulty[_COPIED] = [each.mask_path for each in masks if np.array_equal(each.labels > 0, good[0])]
-    return [Fault(kind, case_id, len(paths), len(masks), min(paths)) for kind, paths in faulty.items()]
+    return [Fault(kind, case_id, len(paths), len(masks), paths[0]) for kind, paths in faulty.items()]
 
 
 def _fault_of_mask(lesion: np.ndarray, image: np.ndarray | None, head: np.ndarray | None) -> Kind | None:
