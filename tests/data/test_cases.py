@@ -236,6 +236,18 @@ def test_slices_of_two_sizes_are_refused(tmp_path, write_slice, noise, square):
 # Masks
 
 
+@pytest.mark.parametrize(("labels", "fits"), [((1, 2), False), ((1, 255), True), ((2, 2), True)])
+def test_classes_of_a_scan_are_never_merged(tmp_path, write_slice, noise, square, labels, fits):
+    for n, label in enumerate(labels, start=1):
+        write_slice(tmp_path, f"{CASE}_{n}", noise(n))
+        tiff(tmp_path / f"{CASE}_{n}_mask.tif", square(n).astype(np.uint8) * label)
+    (case,) = find_cases(tmp_path)
+    if fits:
+        assert load_case(case).mask.sum() == 5
+    else:
+        assert f"{CASE}_2_mask.tif" in complaint(load_case, case)
+
+
 def test_the_first_wrong_file_is_named(tmp_path, write_set):
     write_set(tmp_path)
     path = tmp_path / CASE / f"{CASE}_2_mask.tif"

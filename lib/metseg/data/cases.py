@@ -8,7 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from metseg.data.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, checked_image, read_mask, read_pixels
+from metseg.data.images import (
+    IMAGE_SUFFIXES,
+    ONE_CLASS,
+    TIFF_SUFFIXES,
+    checked_image,
+    read_labels,
+    read_pixels,
+)
 from metseg.data.layouts import MAX_SLICE, Place, people_folders, place_of
 from metseg.data.patients import TABLE, Identity, by_pattern, doubtful_people, read_patients
 from metseg.errors import MetsegError
@@ -216,12 +223,19 @@ def complain_if_incomplete(files: SliceFiles) -> None:
 
 def load_case(files: CaseFiles) -> Case:
     """Reads one scan; raises `MetsegError` naming the first file that is wrong."""
-    images, masks, spacings = [], [], []
+    images, masks, spacings, labels = [], [], [], set[float]()
     for each in files.slices:
         complain_if_incomplete(each)
         pixels, spacing = read_pixels(each.image)
         images.append(checked_image(pixels, str(each.image)))
-        masks.append(read_mask(each.mask, pixels.shape[:2]))
+        stored = read_labels(each.mask, pixels.shape[:2])
+        labels |= {float(stored.max())} - {0.0}
+        if len(labels) > 1 and not labels <= ONE_CLASS:
+            raise MetsegError(
+                f"{each.mask} marks with {stored.max():g}, other masks of {files.case_id} do not; if these are "
+                "classes, save the one to find as 255 and all else as 0"
+            )
+        masks.append(stored > 0)
         spacings.append(spacing)
         if images[-1].shape != images[0].shape:
             raise MetsegError(

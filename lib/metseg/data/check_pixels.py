@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from metseg.data.images import CHANNELS
+from metseg.data.images import CHANNELS, ONE_CLASS
 from metseg.head import head_region
 
 _HEAD_SHARE = 0.5  # of the head that a lesion may take up in one slice
@@ -24,7 +24,6 @@ _GREYS = 16  # values that are too few for a channel
 _WHITE_SHARE = 0.25  # of the head in one channel
 _COPIES, _COPIED_PX = 4, 9  # masks that cannot be alike by chance, and the pixels they mark
 _FOLDED = 4  # scans of one fault that are told in one sentence
-_FULL = {1.0, 255.0, 65_535.0}  # what programs write for "all of it", whatever the bits
 
 
 @dataclass(frozen=True)
@@ -232,7 +231,7 @@ def label_sentences(masks: Iterable[tuple[Path, float]]) -> list[tuple[bool, str
     each = ", ".join(
         f"{label:g} in {len(paths)} (such as {paths[0]})" for label, paths in sorted(by_label.items())
     )
-    if by_label.keys() <= _FULL:
+    if by_label.keys() <= ONE_CLASS:
         return [(False, f"masks mark lesions with different numbers, {each}: all are taken as lesion")]
     return [
         (

@@ -11,6 +11,7 @@ from metseg.errors import MetsegError
 CHANNELS = ("pre-contrast", "FLAIR", "post-contrast")
 TIFF_SUFFIXES = (".tif", ".tiff")
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg")
+ONE_CLASS = {1.0, 255.0, 65_535.0}  # what programs write in a mask for "all of it", whatever the bits
 _MAX_PIXELS = 2**26  # of a file on the user's own disk; a service sets a limit of its own
 
 
