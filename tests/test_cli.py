@@ -3,6 +3,7 @@
 import importlib.metadata
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys

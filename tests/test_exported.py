@@ -12,9 +12,10 @@ import onnx
 import pytest
 from tiny_runs import add_int8, change_description, write_bright_model
 
-from metseg.errors import MetsegError
+from metseg.errors import MetsegError, MetsegWarning
 from metseg.exported import install, open_exported
 from metseg.files import read_json
+from metseg.probe import probe
 
 
 @pytest.fixture
@@ -129,6 +130,15 @@ def test_a_layer_called_location_is_no_other_file(model_dir):
     onnx.save(network, path)
     change_description(model_dir, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     assert open_exported(model_dir).onnx == path
+
+
+def test_another_preprocessing_than_it_was_exported_with_is_told(model_dir):
+    config = open_exported(model_dir).known.preprocessing  # of an older export, which does not tell
+    change_description(model_dir, probe=probe(config), opencv="4.0.0")
+    open_exported(model_dir)
+    change_description(model_dir, probe=[mean + 0.01 for mean in probe(config)])
+    with pytest.warns(MetsegWarning, match=r"gives unet another input now .*OpenCV 4\.0\.0, here "):
+        open_exported(model_dir)
 
 
 # put in place

@@ -27,6 +27,7 @@ def write_trained(folder: Path, *, start: dict | None = None, **changes) -> Path
     write_split(SPLIT, folder / "split.json")
     data = {"name": "test scans", "licence": "none", "patients": 3}
     record = {"config": config.model_dump(mode="json"), "start": start, "data": data}
+    record["slice_hashes"] = {"a": "0badcafe12345678", "c": "00000001", "d": "00000002"}
     write_json(folder / "manifest.json", record)
     return folder
 
@@ -58,6 +59,7 @@ def test_weights_and_record(trained, tmp_path, filters):
         "data": {"name": "test scans", "licence": "none"},
         "learned_from": ["a", "b"],
         "chosen_on": ["c"],
+        "slice_hashes": {"a": "0badcafe12345678", "c": "00000001"},
     }
 
 

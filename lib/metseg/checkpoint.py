@@ -9,7 +9,7 @@ import numpy as np
 
 from metseg.averaging import AveragedWeights
 from metseg.backend import keras
-from metseg.errors import MetsegError
+from metseg.errors import MetsegError, MetsegWarning
 from metseg.files import file_sha256, read_sealed, shown, sync_file, sync_folder, write_sealed
 from metseg.runs import CHECKPOINT_STATE, epochs_kept
 
@@ -55,7 +55,9 @@ class Checkpoint:
                         f"{shown_damage}, and there is no epoch before it; remove that folder to train "
                         "from the start, or put a copy of it back"
                     ) from damage
-                warnings.warn(f"{shown_damage}; the training goes on from the epoch before", stacklevel=2)
+                warnings.warn(
+                    f"{shown_damage}; the training goes on from the epoch before", MetsegWarning, stacklevel=2
+                )
                 continue
             for later in found:
                 if later > number:

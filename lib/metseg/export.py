@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import cv2
+
 from metseg.backend import keras
 from metseg.data.images import CHANNELS
 from metseg.errors import MetsegError
@@ -17,6 +19,7 @@ from metseg.exported import install
 from metseg.files import file_sha256, read_json, replacing, shown, sole_writer
 from metseg.models.inspect import gate_names, inference_model
 from metseg.postprocess import Postprocessing
+from metseg.probe import probe
 from metseg.trained import load_network, seen_patients, seen_slices, trained_config
 
 _DRAFTS = ".export-"
@@ -54,6 +57,8 @@ def export_onnx(model_dir: Path, *, prune: int | None = None, output: Path | Non
         "name": manifest["model"],
         "input": {"size": size, "channels": list(CHANNELS)},
         "preprocessing": config.preprocessing.model_dump(),
+        "probe": probe(config.preprocessing),
+        "opencv": cv2.__version__,
         "postprocessing": Postprocessing(threshold=config.threshold).model_dump(),
         "flip_average": False,
         "min_volume_share": 0.0,

@@ -10,18 +10,21 @@ import json
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+import cv2
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from metseg.engines import Engine, Precision, native, open_engine
-from metseg.errors import MetsegError
+from metseg.errors import MetsegError, MetsegWarning
 from metseg.files import file_sha256, read_json, replacing, sync_folder, write_json
 from metseg.postprocess import Postprocessing
 from metseg.preprocess import Preprocessing
+from metseg.probe import is_as_before
 
 ONNX_FILES: dict[Precision, str] = {"fp32": "model.onnx", "bf16": "model.onnx", "int8": "model.int8.onnx"}
 _ATTEMPTS = 3  # at reading a folder while somebody puts another model there
@@ -42,7 +45,7 @@ class _Quoted(BaseModel):
 
 
 class Description(BaseModel):
-    """What it takes of `model.json` to predict; an older one does not know the last two."""
+    """What it takes of `model.json` to predict; an older one does not know what has a default."""
 
     model_config = ConfigDict(strict=True)
 
@@ -53,6 +56,8 @@ class Description(BaseModel):
     flip_average: bool
     min_volume_share: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
     precision: Precision = "fp32"
+    probe: list[float] | None = None  # of the preprocessing that it was exported with
+    opencv: str | None = None
 
 
 class ExportedModel(NamedTuple):
@@ -101,6 +106,14 @@ def open_exported(model_dir: Path) -> ExportedModel:
         raise MetsegError(
             f"{path} speaks of {_sides(said)} as network input, {onnx.name} takes {_sides(taken)}; "
             "export the model again"
+        )
+    if known.probe is not None and not is_as_before(known.probe, known.preprocessing):
+        warnings.warn(
+            f"preprocessing gives {known.name} another input now than when it was exported (by OpenCV "
+            f"{known.opencv}, here {cv2.__version__}): its scores may not hold; export and score it again, "
+            "or use the metseg that exported it",
+            MetsegWarning,
+            stacklevel=3,
         )
     return ExportedModel(known, description, onnx, sha256, engine)
 

@@ -8,7 +8,7 @@ import pandas as pd
 from metseg.benchmark.contestant import Contestant, repeated
 from metseg.benchmark.plan import Measurement
 from metseg.config import TrainConfig
-from metseg.data.cache import cache_home, seal
+from metseg.data.cache import cache_home, open_cache, seal
 from metseg.data.cases import find_cases
 
 SIDE = 128  # of its network input, px
@@ -50,6 +50,7 @@ def write_data_set(folder: Path, slices: int, *, side: int = SIDE, noise: bool =
     columns = ["case_id", "patient_id", "slice_index", "lesion_px", "image_hash"]
     pd.DataFrame(rows, columns=columns).to_csv(home / "slices.csv", index=False)
     seal(home, home.name, fingerprint="none")
+    open_cache(cases, config.preprocessing, folder=folder / "cache")  # who opens it next reads no scan
 
 
 def prepare(measurement: Measurement) -> Contestant:

@@ -1,9 +1,10 @@
 """The command line: a thin face over the library; each command imports what it needs when it runs."""
 
 import sys
+import warnings
 
 from metseg.cli.app import app
-from metseg.errors import MetsegError
+from metseg.errors import MetsegError, MetsegWarning
 
 # Each adds its commands, in the order of --help.
 # isort: off
@@ -17,7 +18,15 @@ import metseg.cli.benchmark  # noqa: F401
 
 def main() -> None:
     """Runs the command line; a user's mistake is one line, for each file concerned, and status 2."""
-    sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a path's name may not go with the terminal
+    show = warnings.showwarning
+
+    def shown_as_a_line(message, category, *where, **options) -> None:
+        if issubclass(category, MetsegWarning):
+            print(f"metseg: {message}", file=sys.stderr)
+        else:
+            show(message, category, *where, **options)
+
+    warnings.showwarning = shown_as_a_line
     try:
         app()
     except MetsegError as error:

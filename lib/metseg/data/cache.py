@@ -27,7 +27,7 @@ from metseg.data import images as image_files
 from metseg.data import pictures, tiff
 from metseg.data.cases import Case, CaseFiles, load_case
 from metseg.data.content import files_of, fingerprint, slice_hash
-from metseg.errors import MetsegError
+from metseg.errors import MetsegError, MetsegWarning
 from metseg.files import read_json, read_sealed, sync_file, sync_folder, write_json, write_sealed, write_text
 from metseg.neighbours import neighbour_rows, stacked
 from metseg.preprocess import Preprocessing, preprocess, preprocess_mask, view_of
@@ -127,7 +127,8 @@ def open_cache(cases: list[CaseFiles], config: Preprocessing, *, folder: Path) -
 def _made(home: Path, cases: list[CaseFiles], config: Preprocessing, found: str, as_seen: str) -> SliceCache:
     """Fills a cache; the caller holds its lock."""
     if home.exists():
-        warnings.warn(f"the cache {home} is damaged and is made again from the scans", stacklevel=3)
+        told = f"the cache {home} is damaged and is made again from the scans"
+        warnings.warn(told, MetsegWarning, stacklevel=3)
         shutil.rmtree(home)
     _clear_leftovers(home)
     work = home.with_name(f".{home.name}.part")
