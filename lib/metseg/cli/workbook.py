@@ -1,5 +1,6 @@
 """Commands that run notebooks and compare what they left."""
 
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -98,6 +99,7 @@ def crossval(
     values = {k: v for k, v in read_profile(profile, notebooks).items() if k in known}
     values |= existing_folder(data_dir) | _parse(settings)
     run_folder = _run_folder(run_name or f"crossval-{datetime.now():%Y%m%d-%H%M%S}", output_dir)
+    _say_what_is_edited([training_notebook(model, notebooks)])
     with RunDisplay() as display:
         cross_validate(
             model, values, folds=folds, run_folder=run_folder, notebooks=notebooks, on_event=display
@@ -153,15 +155,29 @@ def _run_notebooks(notebooks: list[Path], values: dict, run_name: str, output_di
     from metseg.workbook import run_notebooks
 
     run_folder = _run_folder(run_name, output_dir)
+    _say_what_is_edited(notebooks)
     with RunDisplay() as display:
         run_notebooks(notebooks, values, run_folder=run_folder, on_event=display)
     return run_folder
 
 
+def _say_what_is_edited(notebooks: list[Path]) -> None:
+    """Names the saved parameters that count for nothing here: who saved them may have meant them to."""
+    from metseg.parameters import edited_parameters
+
+    for notebook in notebooks:
+        for name, (saved, start) in edited_parameters(notebook).items():
+            print(
+                f"note: {notebook.name} has {name} = {saved!r}, which is for JupyterLab; commands start from "
+                f"{start!r}, see params/quick.yml (--set {name}=...)",
+                file=sys.stderr,
+            )
+
+
 def _run_folder(run_name: str, output_dir: Path | None) -> Path:
-    if not run_name or Path(run_name).name != run_name or run_name.startswith("."):
-        raise MetsegError(f"run name {run_name!r} is no folder name; use letters, digits, - and _")
-    return runs_folder(output_dir) / run_name
+    from metseg.paths import checked_run_name
+
+    return runs_folder(output_dir) / checked_run_name(run_name)
 
 
 def show_crossval(run_folder: Path) -> None:
