@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -266,6 +268,17 @@ def test_profiles_give_valid_configs():
             defaults = {name: p.default for name, p in notebook_parameters(path).items()}
             merged = {n: values.get(n, d) for n, d in defaults.items() if n in TrainConfig.model_fields}
             TrainConfig(**merged)
+
+
+@pytest.mark.slow
+def test_papermill_may_be_called_from_another_folder(tmp_path):
+    """What is given starts there, what is not is found in the checkout."""
+    given = ["-p", "run_name", "2024", "-p", "output_dir", "runs"]
+    command = [sys.executable, "-m", "papermill", FOLDER / "09_ablation.ipynb", "executed.ipynb", *given]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "2024" / "ablation" / "ablation.png").is_file()
+    assert "unknown parameter" not in done.stderr
 
 
 @pytest.mark.slow
