@@ -213,7 +213,7 @@ def test_a_name_means_the_same_everywhere():
 
 @each_notebook
 def test_papermill_reads_the_parameters_as_we_do(path):
-    """Its own reader loses a line whose comment holds an equals sign, and then warns of each such parameter."""
+    """Its own reader loses a line whose comment holds an equals sign, and warns of each such parameter."""
     from papermill import inspect_notebook
 
     theirs = {name: each["help"] for name, each in inspect_notebook(path).items()}

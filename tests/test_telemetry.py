@@ -61,6 +61,14 @@ def test_predict_looks_nothing_up_and_leaves_nothing_in_home(tmp_path, home, wri
     assert list(home.iterdir()) == []
 
 
+def test_service_and_dashboard_look_nothing_up_and_leave_nothing_in_home(home):
+    done = run_at(home, "import metseg.serve.server, metseg.serve.dashboard.voila_server, metseg.serve.load")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run_at(home, "from metseg.serve.dashboard.view import Dashboard\nDashboard()")  # its kernel's part
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(home.iterdir()) == []
+
+
 def test_training_leaves_only_the_settings_of_keras(home):
     """They name nobody; matplotlib's list of fonts may lie beside them."""
     done = run_at(home, "import metseg.train, metseg.export, metseg.quantise")

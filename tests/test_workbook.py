@@ -298,7 +298,7 @@ def test_what_is_no_list_is_said():
 
 def test_output_folder_that_cannot_be_written(typed_notebook, tmp_path):
     (tmp_path / "outputs").write_text("a file, no folder")
-    with pytest.raises(MetsegError, match=r"cannot write to .*quick: Not a directory; choose another folder"):
+    with pytest.raises(MetsegError, match=r"cannot write to .*quick: Not a directory; .* output_dir$"):
         run_notebooks([typed_notebook], {}, run_folder=tmp_path / "outputs" / "quick")
 
 
@@ -485,6 +485,10 @@ def test_sweep_repeats_only_what_failed(tmp_path, typed_notebook, monkeypatch):
     assert len(started) == 3
     run(epochs=3)
     assert [name for name, _ in started[3:]] == ["tune-1", "tune-2"]
+    (typed_notebook.parent / "params").mkdir()
+    (typed_notebook.parent / "params" / "quick.yml").write_text("rate: 0.25\n")  # from another recipe
+    run(epochs=3)
+    assert len(started) == 7
 
 
 @pytest.mark.parametrize(

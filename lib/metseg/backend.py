@@ -56,9 +56,9 @@ try:
     with _stderr_closed():
         import keras
 except (ValueError, AttributeError) as error:  # what Keras makes of values that it does not know
-    if not _settings_file().is_file():
+    if not (path := _settings_file()).is_file():
         raise
-    raise MetsegError(f"Keras refuses its settings in {_settings_file()} ({error}); mend or remove it") from error
+    raise MetsegError(f"Keras refuses its settings in {path} ({error}); mend or remove it") from error
 
 keras.config.set_floatx("float32")
 keras.config.set_epsilon(1e-7)

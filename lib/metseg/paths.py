@@ -76,7 +76,7 @@ def run_folder_of(output_dir: str, run_name: str | int) -> Path:
     """
     if run_name is None or isinstance(run_name, bool | float):
         raise MetsegError(
-            f"run_name is {run_name!r}, which is no text; set it in quotes, for papermill with -r in place of -p"
+            f"run_name is {run_name!r}, which is no text; write it in quotes, or for papermill with -r, not -p"
         )
     return located(output_dir) / checked_run_name(str(run_name))
 

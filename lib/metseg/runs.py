@@ -26,8 +26,8 @@ def model_folders(run_folder: Path) -> dict[str, Path]:
     }
     if not found:
         raise MetsegError(
-            f"{folder} holds no evaluated model; run the training notebooks first, with a test_fraction "
-            f"above 0, or name another run; finished ones here: {', '.join(run_names(folder.parent)) or 'none'}"
+            f"{folder} holds no evaluated model; run the training notebooks first, with a test_fraction above "
+            f"0, or name another run; finished ones here: {', '.join(run_names(folder.parent)) or 'none'}"
         )
     return found
 

@@ -1,7 +1,8 @@
 """The workbook: its notebooks, their parameters, and how to run them unattended.
 
 Every value is checked against what the notebooks declare before anything is written or started; then each
-notebook runs in a process of its own, from the recipe's values, and its executed copy lies in the run's folder.
+notebook runs in a process of its own, from the recipe's values, and its executed copy lies in the run's
+folder.
 """
 
 import csv
@@ -21,6 +22,8 @@ from metseg.files import shown, sole_writer, write_text
 from metseg.notebook_process import run_notebook
 from metseg.parameters import check_parameters, choices, defaults_of
 from metseg.run_display import Event
+
+_PLACE = ("run_name", "output_dir")  # which follow from a run's folder
 
 
 def numbered_notebooks(folder: Path) -> list[Path]:
@@ -123,13 +126,15 @@ def sweep(
     for k, combination in enumerate(combinations, start=1):
         check_parameters(combination, [notebook])
         _check_trainings([notebook], combination)
-        cells = {name: json.dumps(value, default=str) for name, value in combination.items()}
+        # All of them: a recipe that has changed since makes another run of it.
+        known = {**defaults_of(notebook), **combination}
+        cells = {name: json.dumps(value, default=str) for name, value in known.items() if name not in _PLACE}
         rows.append({"run": f"{run_folder.name}-{k}", "status": "waiting"} | cells)
     table = run_folder / "sweep.csv"
     with sole_writer(run_folder):
         text = table.read_text(encoding="utf-8") if table.is_file() else ""
         for row in csv.DictReader(io.StringIO(text)):
-            rows = [row if row == {**new, "status": "finished"} else new for new in rows]
+            rows = [{**new, "status": "finished"} if _is_finished(row, new) else new for new in rows]
         for k, (row, combination) in enumerate(zip(rows, combinations, strict=True), start=1):
             if row["status"] == "finished":
                 continue
@@ -154,6 +159,12 @@ def sweep(
             "each, and sweep again: finished runs are skipped"
         )
     return table
+
+
+def _is_finished(row: dict[str, str], wanted: dict[str, str]) -> bool:
+    """Tells whether a row of the table is that of a wanted run, as far as it names parameters."""
+    finished = {**wanted, "status": "finished"}
+    return all(finished.get(name) == cell for name, cell in row.items())
 
 
 def _output_dir(run_folder: Path, notebook: Path) -> str:
