@@ -309,6 +309,13 @@ def test_what_is_typed_beats_the_profile(metseg, asked, checkout, tmp_path):
     assert asked[-1][1] == {"epochs": 30}
 
 
+def test_what_is_saved_in_a_cell_is_named_and_counts_for_nothing(metseg, asked, checkout):
+    (checkout / "notebooks" / "params" / "quick.yml").write_text("epochs: 20\nfilters: [8, 16]\n")
+    status, _, err = metseg("train", "--model", "unet", "--run-name", "a")
+    assert status == 0 and asked[-1][1] == {}  # the recipe is put beneath by `run_notebooks`
+    assert err.count("\n") == 1 and "04b_train_unet.ipynb has epochs = 12" in err and "from 20" in err
+
+
 def test_training_starts_from_the_same_network_of_a_run(metseg, refused, asked, checkout, tmp_path):
     runs = tmp_path / "runs"
     for folder in ("several/unet", "several/attention_unet", "other"):

@@ -59,7 +59,7 @@ def test_a_run_may_be_called_by_a_number():
 
 @pytest.mark.parametrize("run_name", [1.5, True, None])
 def test_a_run_name_that_papermill_has_changed_is_refused(run_name):
-    with pytest.raises(MetsegError, match=f"run_name is {run_name}, which is no text; .* -r "):
+    with pytest.raises(MetsegError, match=f"run_name is {run_name}, which is no text; .*papermill with -r"):
         run_folder_of("runs", run_name)
 
 
