@@ -14,8 +14,9 @@ test: .venv/ready
 	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 -p no:cacheprovider $$copy/notebooks; \
 	status=$$?; rm -rf $$copy; exit $$status
 
+# Without the look at whether there is a newer JupyterLab.
 lab: .venv/ready
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None notebooks
 
 dashboard: .venv/ready
 	$(BIN)/metseg dashboard

@@ -1,11 +1,29 @@
-"""Tiny data sets in the layout of the Kaggle LGG set, written to a test's own folder."""
+"""Tiny data sets in the layout of the Kaggle LGG set, written to a test's own folder.
 
+What whoever starts the tests has set for other programs is set back for them and the processes they start.
+"""
+
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+
+import metseg  # noqa: F401 - before OpenVINO and ONNX Runtime: it switches their telemetry off
+
+for name in list(os.environ):
+    if name.lower().endswith("_proxy") or name.startswith("KERAS_"):
+        del os.environ[name]
+for name in ("PYTHONIOENCODING", "MPLBACKEND", "FORCE_COLOR", "COLUMNS"):
+    os.environ.pop(name, None)
+os.environ |= {"MATPLOTLIBRC": os.devnull, "KERAS_BACKEND": "tensorflow"}
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background. With a handler, of whatever kind, a child starts without one and can be
+    # interrupted; being ignored would be inherited.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
 
 
 @pytest.fixture

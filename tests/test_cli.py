@@ -148,6 +148,47 @@ def test_as_a_program(tmp_path):
     assert (status, out, err) == (0, "1 synthetic patients: small\n", "")
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "utf-8:strict"])
+def test_a_terminal_that_lacks_a_character_stops_no_command(tmp_path, encoding):
+    write_evaluated(tmp_path / "first", "unet", PATIENTS)
+    (tmp_path / "first").rename(tmp_path / "first → 2")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-c", "from metseg.cli import main\nmain()", "compare", "first → 2"]
+    done = subprocess.run(command, capture_output=True, env=environment, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    text = done.stdout.decode(encoding.partition(":")[0])
+    plain = encoding != "utf-8:strict"
+    assert ("0.500 (0.000-1.000)" if plain else "0.500 (0.000–1.000)") in text
+    assert ("first -> 2/comparison" if plain else "first → 2/comparison") in text
+
+
+@pytest.fixture
+def installed(tmp_path) -> dict[str, str]:
+    """The environment of a metseg that is installed without a checkout."""
+    shutil.copytree(Path(cli.__file__).parents[1], tmp_path / "site" / "metseg")
+    return {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+
+
+def test_without_a_checkout_a_models_folder_is_enough(tmp_path, installed, model):
+    def run(*arguments):
+        command = [sys.executable, "-c", "from metseg.cli import main\nmain()", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=work, env=installed)
+        return done.returncode, done.stdout, done.stderr
+
+    work = tmp_path / "elsewhere"
+    work.mkdir()
+    tifffile.imwrite(work / "scan.tif", half_bright(), photometric="rgb")
+    status, out, err = run("predict", "--model", model, "--input", "scan.tif", "--output", "masks")
+    assert (status, err) == (0, "") and (work / "masks" / "scan_mask.tif").is_file()
+    write_evaluated(tmp_path / "first", "unet", PATIENTS)
+    status, out, err = run("compare", tmp_path / "first")
+    assert (status, err) == (0, "") and "0.500" in out
+    for command in (["train", "--model", "unet"], ["run"]):
+        status, out, err = run(*command)
+        assert (status, out) == (2, "")
+        assert err.startswith(f"metseg: no notebooks/ folder in {work}; ") and err.count("\n") == 1
+
+
 def test_help_lists_all_commands(metseg):
     status, out, err = metseg("--help")
     assert (status, err) == (0, "")
@@ -277,6 +318,13 @@ def test_what_is_typed_beats_the_profile(metseg, asked, checkout, tmp_path):
     assert asked[-1][1] == {"epochs": 1}
     metseg(*train)
     assert asked[-1][1] == {"epochs": 30}
+
+
+def test_what_is_saved_in_a_cell_is_named_and_counts_for_nothing(metseg, asked, checkout):
+    (checkout / "notebooks" / "params" / "quick.yml").write_text("epochs: 20\nfilters: [8, 16]\n")
+    status, _, err = metseg("train", "--model", "unet", "--run-name", "a")
+    assert status == 0 and asked[-1][1] == {}  # the recipe is put beneath by `run_notebooks`
+    assert err.count("\n") == 1 and "04b_train_unet.ipynb has epochs = 12" in err and "from 20" in err
 
 
 def test_training_starts_from_the_same_network_of_a_run(metseg, refused, asked, checkout, tmp_path):

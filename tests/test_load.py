@@ -40,6 +40,13 @@ def test_every_request_is_answered(tmp_path, workers):
     assert all(result[f"rss_mb_{when}"] > 10 for when in ("start", "middle", "end"))
 
 
+def test_a_proxy_of_the_users_is_for_other_machines(tmp_path, monkeypatch):
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "socks5://127.0.0.1:9")  # nobody listens there, and httpx speaks no SOCKS
+    result = measure_load(write_models(tmp_path), clients=1, requests=1, alone=1, slices=SLICES)
+    assert (result["errors"], result["first_error"]) == (0, None)
+
+
 @pytest.mark.parametrize("requests", [1, 3])
 def test_memory_is_measured_midway_through_few_requests_too(tmp_path, requests):
     result = measure_load(write_models(tmp_path), clients=1, requests=requests, alone=0, slices=SLICES)

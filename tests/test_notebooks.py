@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +32,10 @@ def cells_of(path: Path, kind: str) -> list:
 
 def lines_of(cell) -> list[str]:
     return [line for line in cell.source.splitlines() if line.strip()]
+
+
+def read_recipe() -> dict:
+    return yaml.safe_load((FOLDER / "params" / "quick.yml").read_text(encoding="utf-8"))
 
 
 def test_all_are_here():
@@ -172,7 +178,8 @@ def test_nothing_takes_a_parameters_place(path):
 
 
 @each_training
-def test_the_configuration_is_that_of_the_parameters_cell(path):
+def test_the_configuration_is_that_of_the_parameters_cell(path, monkeypatch):
+    monkeypatch.chdir(FOLDER)
     code = cells_of(path, "code")
     (builds,) = (k for k, cell in enumerate(code) if "notebook_config(globals())" in cell.source)
     assert builds == 2
@@ -204,14 +211,53 @@ def test_a_name_means_the_same_everywhere():
     assert {name: dict(seen) for name, seen in texts.items() if len(seen) > 1 and name != "model"} == {}
 
 
+@each_notebook
+def test_papermill_reads_the_parameters_as_we_do(path):
+    """Its own reader loses a line whose comment holds an equals sign, and warns of each such parameter."""
+    from papermill import inspect_notebook
+
+    theirs = {name: each["help"] for name, each in inspect_notebook(path).items()}
+    assert theirs == {name: each.help for name, each in notebook_parameters(path).items()}
+
+
+@each_notebook
+def test_a_parameters_cell_holds_the_recipe(path):
+    """A cell that was edited and saved would change what a person sees first, though no command."""
+    recipe = read_recipe()
+    recipe |= recipe.get(path.stem, {})
+    parameters = notebook_parameters(path)
+    assert {name: each.default for name, each in parameters.items()} == {n: recipe[n] for n in parameters}
+
+
+def test_the_library_starts_from_the_recipe_too():
+    recipe = read_recipe()
+    fields = {name: field.default for name, field in TrainConfig.model_fields.items()}
+    del fields["model"], fields["data_dir"]  # these two have no default
+    in_yaml = {name: list(each) if isinstance(each, tuple) else each for name, each in fields.items()}
+    assert in_yaml == {name: recipe[name] for name in fields}
+
+
 def test_profiles_speak_of_declared_parameters_alone():
     declared = {name for path in NOTEBOOKS for name in notebook_parameters(path)}
     profiles = list((FOLDER / "params").glob("*"))
-    assert {"cpu.yml", "gpu.yml"} <= {profile.name for profile in profiles}
+    assert {"quick.yml", "cpu.yml", "gpu.yml"} == {profile.name for profile in profiles}
     for profile in profiles:
-        assert profile.suffix == ".yml"
-        values = yaml.safe_load(profile.read_text(encoding="utf-8")) or {}
-        assert set(values) <= declared - {"model", "run_name", "output_dir"}, profile.name
+        values = yaml.safe_load(profile.read_text(encoding="utf-8"))
+        own = {path.stem for path in NOTEBOOKS} | {"run_name", "output_dir"}
+        assert set(values) - (own if profile.stem == "quick" else set()) <= declared - {"model"} - own
+
+
+@each_training
+def test_no_name_of_a_notebook_is_taken_for_a_misspelt_parameter(path):
+    """Its cells may be run again in any order."""
+    names = {
+        node.id: 0
+        for cell in cells_of(path, "code")[1:]
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.Name)
+    }
+    assert {"network", "history", "choices"} <= names.keys()
+    notebook_config({**names, **{name: each.default for name, each in notebook_parameters(path).items()}})
 
 
 def test_profiles_give_valid_configs():
@@ -222,6 +268,17 @@ def test_profiles_give_valid_configs():
             defaults = {name: p.default for name, p in notebook_parameters(path).items()}
             merged = {n: values.get(n, d) for n, d in defaults.items() if n in TrainConfig.model_fields}
             TrainConfig(**merged)
+
+
+@pytest.mark.slow
+def test_papermill_may_be_called_from_another_folder(tmp_path):
+    """What is given starts there, what is not is found in the checkout."""
+    given = ["-p", "run_name", "2024", "-p", "output_dir", "runs"]
+    command = [sys.executable, "-m", "papermill", FOLDER / "09_ablation.ipynb", "executed.ipynb", *given]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "2024" / "ablation" / "ablation.png").is_file()
+    assert "unknown parameter" not in done.stderr
 
 
 @pytest.mark.slow

@@ -150,7 +150,7 @@ def test_run_that_is_missing_or_unfinished(run):
     with pytest.raises(MetsegError, match=r"there is no run .*absent; finished runs here: first"):
         read_comparison([run.parent / "absent"])
     (run.parent / "empty" / "unet").mkdir(parents=True)
-    with pytest.raises(MetsegError, match="empty holds no evaluated model"):
+    with pytest.raises(MetsegError, match="empty holds no evaluated model.*; finished ones here: first"):
         read_comparison([run.parent / "empty"])
 
 

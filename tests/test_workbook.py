@@ -15,7 +15,15 @@ import pytest
 from filelock import FileLock
 
 from metseg.errors import MetsegError
-from metseg.parameters import check_parameters, notebook_parameters, parse_assignments, read_profile
+from metseg.parameters import (
+    as_typed,
+    check_parameters,
+    defaults_of,
+    edited_parameters,
+    notebook_parameters,
+    parse_assignments,
+    read_profile,
+)
 from metseg.run_display import Event
 from metseg.workbook import numbered_notebooks, run_notebooks, sweep, training_notebook
 
@@ -206,12 +214,91 @@ def test_one_notebook_that_declares_a_name_is_enough(folder, typed_notebook):
         check_parameters({"epochs": 3}, [other])
 
 
+# ---- the recipe ----
+
+RECIPE = """epochs: 8
+rate: 0.5
+filters: [8, 16]
+unknown_here: 1
+03_train: {limit: 5}
+"""
+
+
+@pytest.fixture
+def recipe(typed_notebook) -> Path:
+    """A recipe beside a notebook whose cell a person has edited and saved."""
+    path = typed_notebook.parent / "params" / "quick.yml"
+    path.parent.mkdir()
+    path.write_text(RECIPE)
+    edited = TYPED.replace("epochs = 8", "epochs = 3").replace("(8, 16)", "'mine'")
+    write_notebook(typed_notebook, edited + RUN, "print(epochs, rate, filters, loss, limit)")
+    return path
+
+
+def test_what_commands_start_from_is_the_recipe(typed_notebook, recipe):
+    start = defaults_of(typed_notebook)
+    # the cell counts for what the recipe does not name, and for no further name
+    assert start == {
+        **{"epochs": 8, "rate": 0.5, "filters": [8, 16], "loss": "dice", "empty": True, "limit": 5},
+        **{"run_name": "quick", "output_dir": "../outputs/runs"},
+    }
+    assert edited_parameters(typed_notebook) == {
+        "epochs": (3, 8),
+        "filters": ("mine", [8, 16]),
+        "limit": (None, 5),
+    }
+    check_parameters({"filters": [4]}, [typed_notebook])  # by the recipe's types
+    assert read_profile("quick", typed_notebook.parent) == {}
+
+
+def test_without_a_recipe_the_cell_counts(typed_notebook):
+    assert defaults_of(typed_notebook)["epochs"] == 8 and edited_parameters(typed_notebook) == {}
+
+
+def test_the_network_of_a_notebook_is_the_recipes(folder):
+    notebook = write_notebook(folder / "04_train_attention_unet.ipynb", 'model = "unet"')
+    (folder / "params").mkdir()
+    (folder / "params" / "quick.yml").write_text("04_train_attention_unet: {model: attention_unet}\n")
+    assert training_notebook("attention_unet", folder) == notebook
+
+
+@pytest.mark.slow
+def test_an_edited_cell_changes_nothing_in_a_command(typed_notebook, recipe, tmp_path):
+    (copy,) = run_notebooks([typed_notebook], {"rate": 0.25}, run_folder=tmp_path / "outputs" / "quick")
+    assert printed(copy) == "8 0.25 [8, 16] dice 5\n"
+
+
+@pytest.mark.slow
+def test_start_up_files_of_the_users_own_do_not_reach_a_notebook(folder, tmp_path, monkeypatch):
+    start_up = tmp_path / "ipython" / "profile_default" / "startup" / "mine.py"
+    start_up.parent.mkdir(parents=True)
+    start_up.write_text("epochs = 'mine'")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    notebook = write_notebook(folder / "03_train.ipynb", RUN, "print('epochs' in globals())")
+    (copy,) = run_notebooks([notebook], {}, run_folder=tmp_path / "outputs" / "quick")
+    assert printed(copy) == "False\n"
+    assert not (tmp_path / "ipython" / "profile_default" / "history.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("passed", "value"),
+    [([1, 2], [1, 2]), ("[unet, nested_unet]", ["unet", "nested_unet"]), ("{epochs: 3}", {"epochs": 3})],
+)
+def test_what_papermill_passes_as_text_is_read(passed, value):
+    assert as_typed(passed) == value
+
+
+def test_what_is_no_list_is_said():
+    with pytest.raises(MetsegError, match=r"'\[1, 2' is no list"):
+        as_typed("[1, 2")
+
+
 # ---- runs ----
 
 
 def test_output_folder_that_cannot_be_written(typed_notebook, tmp_path):
     (tmp_path / "outputs").write_text("a file, no folder")
-    with pytest.raises(MetsegError, match=r"cannot write to .*quick: Not a directory; choose another folder"):
+    with pytest.raises(MetsegError, match=r"cannot write to .*quick: Not a directory; .* output_dir$"):
         run_notebooks([typed_notebook], {}, run_folder=tmp_path / "outputs" / "quick")
 
 
@@ -398,6 +485,10 @@ def test_sweep_repeats_only_what_failed(tmp_path, typed_notebook, monkeypatch):
     assert len(started) == 3
     run(epochs=3)
     assert [name for name, _ in started[3:]] == ["tune-1", "tune-2"]
+    (typed_notebook.parent / "params").mkdir()
+    (typed_notebook.parent / "params" / "quick.yml").write_text("rate: 0.25\n")  # from another recipe
+    run(epochs=3)
+    assert len(started) == 7
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,22 @@
 """One validated object carries a training's parameters from the notebook to the manifest."""
 
+import ast
+import difflib
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from metseg.augment import Augmentation
 from metseg.errors import MetsegError
+from metseg.paths import located
 from metseg.preprocess import Intensity, Preprocessing
 
 ModelName = Literal["nested_unet", "attention_unet", "unet"]
 EncoderName = Literal["plain", "efficientnet_lite0"]
 LossName = Literal["bce", "focal", "dice", "bce_dice", "focal_tversky"]
+_PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 
 
 class TrainConfig(BaseModel):
@@ -172,8 +177,50 @@ def with_defaults(config: Mapping[str, object]) -> dict[str, object]:
 
 
 def notebook_config(names: Mapping[str, object]) -> TrainConfig:
-    """Returns the configuration among a notebook's names: `notebook_config(globals())`."""
-    return train_config(**{name: names[name] for name in TrainConfig.model_fields if name in names})
+    """Returns the configuration among a notebook's names: `notebook_config(globals())`.
+
+    What papermill makes of a typed value is made good: a list that it passes as text, and a folder's name
+    of digits that it passes as a number.
+
+    Raises:
+        MetsegError: A value does not fit, a parameter is missing, or a name is so near to one that it was
+            meant; it would silently have kept its default.
+    """
+    _complain_of_misspelt(names)
+    expected = set(TrainConfig.model_fields)
+    if names.get("model") != "nested_unet":
+        expected.discard("deep_supervision")
+    if missing := sorted(expected - names.keys()):
+        raise MetsegError(f"parameter {missing[0]!r} is missing; put it back into the parameters cell")
+    values = {name: _as_typed(name, names[name]) for name in TrainConfig.model_fields if name in names}
+    if isinstance(values["data_dir"], str):
+        values["data_dir"] = located(values["data_dir"]).as_posix()
+    return train_config(**values)
+
+
+def _complain_of_misspelt(names: Mapping[str, object]) -> None:
+    known = [*TrainConfig.model_fields, "run_name", "output_dir", "cache_dir", "restart"]
+    for name, value in names.items():
+        if name in known or name.startswith("_") or not isinstance(value, _PLAIN):
+            continue
+        if near := difflib.get_close_matches(name, known, n=1, cutoff=0.8):
+            raise MetsegError(
+                f"{name!r} is no parameter (did you mean {near[0]}?); rename it, and restart the kernel"
+            )
+
+
+def _as_typed(name: str, value: object) -> object:
+    if isinstance(value, str) and isinstance(TrainConfig.model_fields[name].default, int | float | tuple):
+        with suppress(ValueError, SyntaxError):
+            return ast.literal_eval(value)
+    if name in ("data_dir", "start_from") and type(value) is int:
+        return str(value)
+    return value
+
+
+def config_among(values: Mapping[str, object]) -> TrainConfig:
+    """Returns the configuration among the values of a notebook's parameters."""
+    return train_config(**{name: values[name] for name in TrainConfig.model_fields if name in values})
 
 
 def train_config(**values) -> TrainConfig:

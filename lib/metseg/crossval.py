@@ -7,13 +7,13 @@ from typing import Any
 import pandas as pd
 
 from metseg.begun import complain_if_begun_otherwise
-from metseg.config import notebook_config, with_defaults
+from metseg.config import config_among, with_defaults
 from metseg.data.cases import find_cases
 from metseg.data.content import fingerprint
 from metseg.data.split import Split, read_split
 from metseg.errors import MetsegError
 from metseg.files import read_json, replacing, shown
-from metseg.parameters import notebook_parameters
+from metseg.parameters import defaults_of
 from metseg.report import Comparison, compared, write_comparison
 from metseg.run_display import Event
 from metseg.runs import ENSEMBLE, MODELS, read_tables
@@ -82,7 +82,7 @@ def cross_validate(
 def _complain_if_other_folds(run_folder: Path, values: Mapping[str, Any], notebook: Path) -> None:
     """Before hours of training: networks whose folds differ cannot be compared."""
     begun = [with_defaults(read_json(path)) for path in sorted(Path(run_folder).glob("*/*/*/config.json"))]
-    defaults = {name: each.default for name, each in notebook_parameters(notebook).items()} if begun else {}
+    defaults = defaults_of(notebook) if begun else {}
     own = {**defaults, **values}
     for other in begun:
         for name in ("folds", "split_seed", "validation_fraction"):
@@ -96,9 +96,9 @@ def _complain_if_other_folds(run_folder: Path, values: Mapping[str, Any], notebo
 def _complain_if_begun_otherwise(target: Path, model: str, values: Mapping[str, Any], notebook: Path) -> None:
     """Before the table of finished folds forgets them, and a notebook a fold is started only to refuse."""
     begun = [path.parent for path in sorted(target.glob(f"{model}-*/{model}/history.csv"))]
-    defaults = {name: each.default for name, each in notebook_parameters(notebook).items()} if begun else {}
+    defaults = defaults_of(notebook) if begun else {}
     for folder in begun:
-        config = notebook_config({**defaults, **values, "fold": _config(folder)["fold"]})
+        config = config_among({**defaults, **values, "fold": _config(folder)["fold"]})
         complain_if_begun_otherwise(config, folder)
         data_dir = notebook.parent / config.data_dir
         known = read_split(folder / "split.json").fingerprint

@@ -161,13 +161,13 @@ def complain_of_path(path: Path, *, is_link: bool = True) -> None:
             raise MetsegError(f"{path} leads into {home}, where no scan lies; remove it or give another")
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, *, remedy: str = "choose another folder") -> None:
     """Makes a folder and those above it, or raises a `MetsegError`."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = error.strerror or error
-        raise MetsegError(f"cannot write to {shown(folder)}: {reason}; choose another folder") from error
+        raise MetsegError(f"cannot write to {shown(folder)}: {reason}; {remedy}") from error
 
 
 @contextmanager
@@ -179,7 +179,8 @@ def sole_writer(folder: Path) -> Iterator[None]:
     Raises:
         MetsegError: Another process holds it, or the folder cannot be written to.
     """
-    make_folder(folder)
+    remedy = "choose another folder as output_dir"
+    make_folder(folder, remedy=remedy)
     lock = FileLock(Path(folder) / ".lock", timeout=0)
     try:
         lock.acquire()
@@ -189,7 +190,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
         ) from None
     except OSError as error:
         reason = error.strerror or error
-        raise MetsegError(f"cannot write to {shown(folder)}: {reason}; choose another folder") from error
+        raise MetsegError(f"cannot write to {shown(folder)}: {reason}; {remedy}") from error
     try:
         remove_leftovers(folder)
         yield

@@ -53,11 +53,11 @@ def run_notebook(
     job = {"notebook": str(notebook), "executed_copy": str(executed_copy), "parameters": parameters}
     messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     seen = None
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory(prefix="metseg-ipython-") as ipython:
         child = subprocess.Popen(
             [sys.executable, "-m", "metseg.notebook_process", json.dumps(job, default=str)],
             cwd=notebook.parent,
-            env=_child_environment(),
+            env={**_child_environment(), "IPYTHONDIR": ipython},  # no start-up files of the user's own
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -13,6 +13,7 @@ import yaml
 from metseg.errors import MetsegError
 from metseg.files import shown
 
+RECIPE = "quick"  # the profile from which all commands start
 _TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 _TYPES |= {list: "a list", tuple: "a list", dict: "a mapping", type(None): "no value"}
 
@@ -69,19 +70,50 @@ def notebook_parameters(path: Path) -> dict[str, Parameter]:
     return parameters
 
 
+def defaults_of(notebook: Path) -> dict[str, Any]:
+    """What commands start from: a value for each parameter that a notebook declares.
+
+    It is the recipe's, params/quick.yml beside the notebook, so that what a person saved in the notebook's
+    own cell changes no command; the cell counts for what the recipe does not name.
+    """
+    recipe = _recipe_for(notebook)
+    return {name: recipe.get(name, each.default) for name, each in notebook_parameters(notebook).items()}
+
+
+def edited_parameters(notebook: Path) -> dict[str, tuple[Any, Any]]:
+    """{name: (value in the notebook's saved cell, value that commands start from)} where the two differ."""
+    saved, start = notebook_parameters(notebook), defaults_of(notebook)
+    return {name: (saved[name].default, start[name]) for name in start if saved[name].default != start[name]}
+
+
+def _recipe_for(notebook: Path) -> dict[str, Any]:
+    """What the recipe says to one notebook; a section under its name is for it alone."""
+    path = Path(notebook).parent / "params" / f"{RECIPE}.yml"
+    values = _read_values(path) if path.is_file() else {}
+    own = values.get(Path(notebook).stem)
+    return {**values, **(own if isinstance(own, dict) else {})}
+
+
 def read_profile(name: str, folder: Path) -> dict[str, Any]:
-    """The values of a profile, params/<name>.yml beside the notebooks; quick is their own defaults."""
+    """The values of a profile, params/<name>.yml beside the notebooks, over the recipe's.
+
+    `quick` is the recipe itself, which commands start from anyway, and has none.
+    """
     files = {path.stem: path for path in sorted((Path(folder) / "params").glob("*.yml"))}
+    if name == RECIPE:
+        return {}
     if name not in files:
-        if name == "quick":
-            return {}
-        raise MetsegError(f"no profile '{name}'{choices(name, {'quick', *files})}")
+        raise MetsegError(f"no profile '{name}'{choices(name, {RECIPE, *files})}")
+    return _read_values(files[name])
+
+
+def _read_values(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(files[name].read_text(encoding="utf-8"), Loader=_ParameterLoader) or {}
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_ParameterLoader) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise MetsegError(f"{shown(files[name])} is not readable YAML: {_reason(error)}; mend it") from None
+        raise MetsegError(f"{shown(path)} is not readable YAML: {_reason(error)}; mend it") from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise MetsegError(f"{shown(files[name])} is no mapping of parameters; write one NAME: VALUE a line")
+        raise MetsegError(f"{shown(path)} is no mapping of parameters; write one NAME: VALUE a line")
     return values
 
 
@@ -108,8 +140,8 @@ def check_parameters(values: Mapping[str, Any], notebooks: Iterable[Path]) -> No
     """
     declared: dict[str, list[Any]] = {}
     for notebook in notebooks:
-        for parameter in notebook_parameters(notebook).values():
-            declared.setdefault(parameter.name, []).append(parameter.default)
+        for name, default in defaults_of(notebook).items():
+            declared.setdefault(name, []).append(default)
     for name, value in values.items():
         if name not in declared:
             raise MetsegError(f"no parameter '{name}'{choices(name, declared)}")
@@ -135,6 +167,16 @@ def _fits(value: Any, default: Any) -> bool:
             return False
         return not default or all(any(_fits(v, d) for d in default) for v in value)
     return type(value) is type(default) or (type(default) is float and type(value) is int)
+
+
+def as_typed(value: Any) -> Any:
+    """A parameter's value; of a list or a mapping papermill's -p passes the text, which is read here."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return yaml.load(value, Loader=_ParameterLoader)
+    except yaml.YAMLError:
+        raise MetsegError(f"{value!r} is no list or mapping; write it like [1, 2] or {{epochs: 3}}") from None
 
 
 def choices(name: str, valid: Iterable[str]) -> str:

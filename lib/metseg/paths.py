@@ -1,8 +1,13 @@
 """Where the workbook's folders are."""
 
+import os
 from pathlib import Path
 
 from metseg.errors import MetsegError
+
+# What the parameters cells say, which start at the notebooks' folder.
+_DEFAULT_FOLDERS = {f"../{name}" for name in ("data/phantom", "outputs/runs", "outputs/cache")}
+_DEFAULT_FOLDERS |= {"../outputs/reference/lgg-ablation"}
 
 
 def project_root() -> Path:
@@ -15,4 +20,69 @@ def project_root() -> Path:
 
 def released_dir() -> Path:
     """The folder of the models that come with the checkout, one folder a network."""
-    return project_root() / "outputs" / "released"
+    return _outputs() / "released"
+
+
+def runs_dir() -> Path:
+    """The folder of runs."""
+    return _outputs() / "runs"
+
+
+def _outputs() -> Path:
+    """outputs/ of the checkout, or of the working directory: whoever names a folder needs no checkout."""
+    try:
+        return project_root() / "outputs"
+    except MetsegError:
+        return Path.cwd() / "outputs"
+
+
+def located(path: str | int) -> Path:
+    """Returns a folder that a notebook's parameter names.
+
+    The defaults start at the notebooks' folder. A kernel that works elsewhere, as papermill's does when it
+    is called from there, finds them in the checkout all the same. Any other relative path starts where the
+    kernel works.
+
+    Args:
+        path: As in the parameters cell; papermill makes a number of a name of digits.
+    """
+    path = str(path)
+    if path not in _DEFAULT_FOLDERS or _holds_notebooks(Path()):
+        return Path(path)
+    try:
+        return Path(os.path.normpath(notebooks_dir() / path))
+    except MetsegError:
+        return Path(path)
+
+
+def notebooks_dir() -> Path:
+    """The folder of the notebooks: where the kernel works, if they are there, or else the checkout's."""
+    return Path() if _holds_notebooks(Path()) else project_root() / "notebooks"
+
+
+def _holds_notebooks(folder: Path) -> bool:
+    return any(folder.glob("[0-9][0-9]*_*.ipynb"))
+
+
+def run_folder_of(output_dir: str, run_name: str | int) -> Path:
+    """Returns the folder of a notebook's run.
+
+    Args:
+        output_dir: Where runs are kept, as in the parameters cell.
+        run_name: Name of the run; of `-p run_name 2024` papermill makes a number.
+
+    Raises:
+        MetsegError: The name is none of a folder, or can no longer be told from what papermill made of it.
+    """
+    if run_name is None or isinstance(run_name, bool | float):
+        raise MetsegError(
+            f"run_name is {run_name!r}, which is no text; write it in quotes, for papermill with -r, not -p"
+        )
+    return located(output_dir) / checked_run_name(str(run_name))
+
+
+def checked_run_name(run_name: str) -> str:
+    """Returns a run's name if it is the name of one folder, else raises a `MetsegError`."""
+    if not run_name or Path(run_name).name != run_name or run_name.startswith("."):
+        raise MetsegError(f"run name {run_name!r} is no folder name; use letters, digits, - and _")
+    return run_name

@@ -112,8 +112,8 @@ def model_folders(run_folder: Path) -> dict[str, Path]:
     found = {path.name: path for path in places if (path / "evaluation" / "evaluation.json").exists()}
     if not found:
         raise MetsegError(
-            f"{folder} holds no evaluated model; run the training notebooks first, with a "
-            "test_fraction above 0"
+            f"{folder} holds no evaluated model; run the training notebooks first, with a test_fraction "
+            f"above 0, or name another run; finished ones here: {', '.join(run_names(folder.parent)) or 'none'}"
         )
     return found
 

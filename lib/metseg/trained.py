@@ -35,7 +35,7 @@ def seen_patients(model_dir: Path) -> SeenPatients:
 
 
 def seen_slices(model_dir: Path) -> dict[str, str]:
-    """Returns {patient: hashes of the slices} of `seen_patients`; nothing of whom an older training learned."""
+    """Returns {patient: hashes of the slices} of `seen_patients`; nothing of an older training."""
     path = Path(model_dir) / "manifest.json"
     manifest, seen = read_json(path), set().union(*seen_patients(model_dir))
     with taking_apart(path):

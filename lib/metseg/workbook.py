@@ -1,7 +1,8 @@
 """The workbook: its notebooks, their parameters, and how to run them unattended.
 
-Every value is checked against the notebooks' own parameters cells before anything is written or started;
-then each notebook runs in a process of its own, and its executed copy lies in the run's folder.
+Every value is checked against what the notebooks declare before anything is written or started; then each
+notebook runs in a process of its own, from the recipe's values, and its executed copy lies in the run's
+folder.
 """
 
 import csv
@@ -15,12 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from metseg.config import notebook_config
+from metseg.config import config_among
 from metseg.errors import MetsegError
 from metseg.files import shown, sole_writer, write_text
 from metseg.notebook_process import run_notebook
-from metseg.parameters import check_parameters, choices, notebook_parameters
+from metseg.parameters import check_parameters, choices, defaults_of
 from metseg.run_display import Event
+
+_PLACE = ("run_name", "output_dir")  # which follow from a run's folder
 
 
 def numbered_notebooks(folder: Path) -> list[Path]:
@@ -36,8 +39,8 @@ def training_notebook(model: str, folder: Path) -> Path:
     """The numbered notebook whose parameter `model` is by default this model."""
     by_model = {}
     for notebook in numbered_notebooks(folder):
-        if "model" in (parameters := notebook_parameters(notebook)):
-            by_model[parameters["model"].default] = notebook
+        if "model" in (defaults := defaults_of(notebook)):
+            by_model[defaults["model"]] = notebook
     if model not in by_model:
         raise MetsegError(f"no notebook trains '{model}'{choices(model, by_model)}")
     return by_model[model]
@@ -54,8 +57,8 @@ def run_notebooks(
 
     Args:
         notebooks: The notebooks, in order; each one's folder is its kernel's working directory.
-        values: Parameters; each notebook gets those that it declares. `run_name` and `output_dir` are not
-            taken from here: they always follow from the run folder.
+        values: Parameters, in place of the recipe's; each notebook gets those that it declares. `run_name`
+            and `output_dir` are not taken from here: they always follow from the run folder.
         run_folder: <output_dir>/<run_name>; executed copies go to its notebooks/, an HTML beside each.
         on_event: Called with every `Event`, from this thread; a `RunDisplay` shows them.
 
@@ -74,10 +77,10 @@ def run_notebooks(
     with sole_writer(run_folder):
         for position, (notebook, copy) in enumerate(zip(notebooks, copies, strict=True), start=1):
             copy.parent.mkdir(exist_ok=True)
-            declared = notebook_parameters(notebook)
-            given = {**values, "run_name": run_folder.name, "output_dir": _output_dir(run_folder, notebook)}
-            given = {name: value for name, value in given.items() if name in declared}
-            model = given.get("model", declared["model"].default if "model" in declared else None)
+            given = defaults_of(notebook)
+            place = {"run_name": run_folder.name, "output_dir": _output_dir(run_folder, notebook)}
+            given |= {name: value for name, value in {**values, **place}.items() if name in given}
+            model = given.get("model")
             event = Event("started", run_folder.name, notebook, position, len(notebooks))
             started = time.monotonic()
 
@@ -94,9 +97,9 @@ def run_notebooks(
 def _check_trainings(notebooks: Sequence[Path], values: Mapping[str, Any]) -> None:
     """Raises the `MetsegError` that a training notebook would, before the first notebook is run."""
     for notebook in notebooks:
-        defaults = {name: parameter.default for name, parameter in notebook_parameters(notebook).items()}
+        defaults = defaults_of(notebook)
         if {"model", "data_dir"} <= defaults.keys():
-            notebook_config({**defaults, **{name: values[name] for name in values if name in defaults}})
+            config_among({**defaults, **{name: values[name] for name in values if name in defaults}})
 
 
 def sweep(
@@ -123,13 +126,15 @@ def sweep(
     for k, combination in enumerate(combinations, start=1):
         check_parameters(combination, [notebook])
         _check_trainings([notebook], combination)
-        cells = {name: json.dumps(value, default=str) for name, value in combination.items()}
+        # All of them: a recipe that has changed since makes another run of it.
+        known = {**defaults_of(notebook), **combination}
+        cells = {name: json.dumps(value, default=str) for name, value in known.items() if name not in _PLACE}
         rows.append({"run": f"{run_folder.name}-{k}", "status": "waiting"} | cells)
     table = run_folder / "sweep.csv"
     with sole_writer(run_folder):
         text = table.read_text(encoding="utf-8") if table.is_file() else ""
         for row in csv.DictReader(io.StringIO(text)):
-            rows = [row if row == {**new, "status": "finished"} else new for new in rows]
+            rows = [{**new, "status": "finished"} if _is_finished(row, new) else new for new in rows]
         for k, (row, combination) in enumerate(zip(rows, combinations, strict=True), start=1):
             if row["status"] == "finished":
                 continue
@@ -154,6 +159,12 @@ def sweep(
             "each, and sweep again: finished runs are skipped"
         )
     return table
+
+
+def _is_finished(row: dict[str, str], wanted: dict[str, str]) -> bool:
+    """Tells whether a row of the table is that of a wanted run, as far as it names parameters."""
+    finished = {**wanted, "status": "finished"}
+    return all(finished.get(name) == cell for name, cell in row.items())
 
 
 def _output_dir(run_folder: Path, notebook: Path) -> str:

@@ -408,7 +408,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path, s
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, scans):
     (tmp_path / "file").write_text("")
-    with pytest.raises(MetsegError, match="cannot write the cache .*name another folder"):
+    with pytest.raises(MetsegError, match="cannot write the cache .*set cache_dir to another folder"):
         open_cache(scans, CONFIG, folder=tmp_path / "file" / "cache")
 
 

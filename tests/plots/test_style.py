@@ -55,6 +55,14 @@ def test_use_style_sets_what_figures_rely_on():
     assert plt.rcParams["figure.constrained_layout.use"] is True
 
 
+def test_use_style_leaves_nothing_of_a_users_matplotlibrc():
+    """LaTeX is on few machines, and where it is, an underscore in a name stops it."""
+    plt.rcParams.update({"text.usetex": True, "savefig.format": "pdf", "savefig.bbox": "tight"})
+    use_style()
+    assert plt.rcParams["text.usetex"] is False
+    assert (plt.rcParams["savefig.format"], plt.rcParams["savefig.bbox"]) == ("png", None)
+
+
 def test_axes_or_new():
     ax = plt.subplots()[1]
     assert axes_or_new(ax) is ax

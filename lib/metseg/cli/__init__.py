@@ -1,9 +1,11 @@
 """The command line: a thin face over the library; each command imports what it needs when it runs."""
 
+import os
 import sys
 import warnings
 
 from metseg.cli.app import app
+from metseg.cli.output import print_in_any_encoding
 from metseg.errors import MetsegError, MetsegWarning
 
 # Each adds its commands, in the order of --help.
@@ -18,6 +20,8 @@ import metseg.cli.benchmark  # noqa: F401
 
 def main() -> None:
     """Runs the command line; a user's mistake is one line, for each file concerned, and status 2."""
+    print_in_any_encoding()
+    os.environ["MPLBACKEND"] = "agg"  # no command opens a window; a notebook's kernel has its own
     show = warnings.showwarning
 
     def shown_as_a_line(message, category, *where, **options) -> None:

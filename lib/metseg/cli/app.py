@@ -56,9 +56,9 @@ OutputDir = Annotated[Path | None, typer.Option(help="Where runs are kept; outpu
 
 def runs_folder(output_dir: Path | None) -> Path:
     """Returns where runs are kept."""
-    from metseg.paths import project_root
+    from metseg.paths import runs_dir
 
-    return output_dir.resolve() if output_dir else project_root() / "outputs" / "runs"
+    return output_dir.resolve() if output_dir else runs_dir()
 
 
 def named_model(model: str, output_dir: Path | None) -> Path:

@@ -1,12 +1,13 @@
 """Commands that run notebooks and compare what they left."""
 
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from metseg.cli.app import DataDir, OutputDir, app, existing_folder, runs_folder, say_network
+from metseg.cli.app import DataDir, OutputDir, app, existing_folder, runs_folder, say_network, say_scans
 from metseg.errors import MetsegError
 from metseg.files import shown
 
@@ -100,6 +101,7 @@ def crossval(
     values = {k: v for k, v in read_profile(profile, notebooks).items() if k in known}
     values |= existing_folder(data_dir) | _parse(settings)
     run_folder = _run_folder(run_name or f"crossval-{datetime.now():%Y%m%d-%H%M%S}", output_dir)
+    _say_what_counts([training_notebook(model, notebooks)], values)
     with RunDisplay() as display:
         cross_validate(
             model, values, folds=folds, run_folder=run_folder, notebooks=notebooks, on_event=display
@@ -163,17 +165,34 @@ def _run_notebooks(notebooks: list[Path], values: dict, run_name: str, output_di
     from metseg.workbook import run_notebooks
 
     run_folder = _run_folder(run_name, output_dir)
+    _say_what_counts(notebooks, values)
     with RunDisplay() as display:
         run_notebooks(notebooks, values, run_folder=run_folder, on_event=display)
     return run_folder
 
 
+def _say_what_counts(notebooks: list[Path], values: dict) -> None:
+    """Says how the scans are read, and which saved parameters count for nothing: somebody meant them to."""
+    from metseg.data.cases import list_cases
+    from metseg.parameters import edited_parameters
+
+    if "data_dir" in values:
+        say_scans(list_cases(Path(values["data_dir"])))
+
+    for notebook in notebooks:
+        for name, (saved, start) in edited_parameters(notebook).items():
+            print(
+                f"note: {notebook.name} has {name} = {saved!r}, which is for JupyterLab; commands start from "
+                f"{start!r}, see params/quick.yml (--set {name}=...)",
+                file=sys.stderr,
+            )
+
+
 def _run_folder(run_name: str, output_dir: Path | None) -> Path:
+    from metseg.paths import checked_run_name
     from metseg.runs import MODELS
 
-    if not run_name or Path(run_name).name != run_name or run_name.startswith("."):
-        raise MetsegError(f"run name {run_name!r} is no folder name; use letters, digits, - and _")
-    folder = runs_folder(output_dir) / run_name
+    folder = runs_folder(output_dir) / checked_run_name(run_name)
     if run_name in MODELS and not folder.exists():
         raise MetsegError(f"{run_name} is what the released network is called; give the run another name")
     return folder

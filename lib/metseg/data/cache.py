@@ -119,7 +119,7 @@ def open_cache(cases: list[CaseFiles], config: Preprocessing, *, folder: Path) -
         except OSError as error:
             raise MetsegError(
                 f"cannot write the cache {home} ({error.strerror or error}); "
-                "free disk space or name another folder"
+                "free disk space or set cache_dir to another folder"
             ) from error
     return replace(cache, neighbours=config.neighbours)
 

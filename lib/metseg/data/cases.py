@@ -232,8 +232,8 @@ def load_case(files: CaseFiles) -> Case:
         labels |= {float(stored.max())} - {0.0}
         if len(labels) > 1 and not labels <= ONE_CLASS:
             raise MetsegError(
-                f"{each.mask} marks with {stored.max():g}, other masks of {files.case_id} do not; if these are "
-                "classes, save the one to find as 255 and all else as 0"
+                f"{each.mask} marks with {stored.max():g}, other masks of {files.case_id} do not; if these "
+                "are classes, save the one to find as 255 and all else as 0"
             )
         masks.append(stored > 0)
         spacings.append(spacing)

@@ -173,7 +173,10 @@ def write_phantom(
 def draw_phantom_if_missing(folder: Path) -> None:
     """Draws the default phantom where a notebook expects it; any other folder is the user's own business."""
     if Path(folder).name == "phantom" and not Path(folder).exists():
-        write_phantom(folder)
+        try:
+            write_phantom(folder)
+        except MetsegError as error:
+            raise MetsegError(f"{error}, and set data_dir to it") from error
 
 
 def _case_id(index: int, seed: int) -> str:

@@ -25,7 +25,9 @@ INK, PALE = "#222222", "#BBBBBB"
 
 
 def use_style() -> None:
-    """Sets fonts, spines and sizes for the session; notebooks call it once."""
+    """Sets fonts, spines and sizes for the session, whatever a user's matplotlibrc says; notebooks call it
+    once."""
+    plt.style.use("default")
     plt.rcParams.update({
         "figure.dpi": 110,
         "savefig.dpi": 150,
