@@ -1,6 +1,7 @@
 """The dashboard as a visitor meets it: headless Chromium, the released networks, files and a dying kernel."""
 
 import io
+import json
 import os
 import re
 import shutil
@@ -316,32 +317,109 @@ def test_a_lost_kernel_is_told_with_what_to_do(page):
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_a_lost_connection_is_told_and_mended(browser, server):
-    up, sockets = True, []
+def test_a_page_that_is_left_open_keeps_its_connection(page):
+    """For longer than two of the server's pings are apart."""
+    closed = []
+    page.on("websocket", lambda socket: socket.on("close", lambda _: closed.append(time.monotonic())))
+    page.reload()
+    opened(page)
+    page.wait_for_timeout(70_000)
+    assert not closed
+    page.get_by_label("Threshold").fill("0.01")
+    expect(page.get_by_role("button", name="Reset")).to_be_enabled()  # the kernel has heard of it
+    assert not closed
 
-    def pass_on(socket) -> None:
-        sockets.append(socket)
-        if up:
-            socket.connect_to_server()
-        else:
-            socket.close()
 
-    with browser.new_context() as context:
+class Link:
+    """The page's way to the server.
+
+    Attributes:
+        up: Whether there is one. While there is none, all that is sent is lost without a word.
+        deaf: Whether what the server sends is lost.
+    """
+
+    def __init__(self, page: Page):
+        self.up, self.deaf, self._sockets = True, False, []
+        page.route_web_socket(re.compile("/channels"), self._open)
+        page.route(re.compile(r"/api/kernels/[\w-]+$"), self._answer)
+
+    def _open(self, socket) -> None:
+        self._sockets.append(socket)
+        if not self.up:
+            return socket.close()
+        server = socket.connect_to_server()
+        socket.on_message(lambda message: server.send(message) if self.up else None)
+        server.on_message(lambda message: socket.send(message) if self.up and not self.deaf else None)
+
+    def _answer(self, route) -> None:
+        route.continue_() if self.up else route.abort()
+
+    def close(self) -> None:
+        self._sockets[-1].close()
+
+
+@pytest.fixture
+def linked(browser, server) -> Iterator[tuple[Page, Link]]:
+    with browser.new_context(accept_downloads=True) as context:
         page = context.new_page()
-        page.route_web_socket(re.compile("/channels"), pass_on)
-        page.route(
-            re.compile(r"/api/kernels/[\w-]+$"), lambda route: route.continue_() if up else route.abort()
-        )
+        link = Link(page)
         page.goto(server.address)
-        opened(page)
-        up = False
-        sockets[-1].close()
-        alert = page.get_by_role("alert")
-        expect(alert).to_contain_text("The connection to the server is lost. Trying again …")
-        up = True
-        expect(alert).to_be_hidden(timeout=15_000)
-        page.get_by_label("Threshold").fill("0.01")
-        expect(page.get_by_role("button", name="Reset")).to_be_enabled()  # the kernel has heard of it
+        expect(page.get_by_role("button", name="One ring")).to_be_visible(timeout=20_000)
+        yield page, link
+
+
+def test_what_is_done_while_the_connection_is_lost_is_done_when_it_is_back(linked):
+    page, link = linked
+    opened(page)
+    alert, first = page.get_by_role("alert"), page.locator(".ms-table tbody td:nth-child(2) b").first
+    before = areas(page)
+    link.up = False
+    page.get_by_label("Threshold").fill("0.7")
+    link.close()
+    expect(alert).to_contain_text("The connection to the server is lost. Trying again …")
+    page.get_by_label("Threshold").fill("0.9")
+    page.get_by_label("Fill holes").check()
+    link.up = True
+    expect(alert).to_be_hidden(timeout=15_000)
+    expect(first).not_to_have_text(before[0])
+    expect(page.locator("output").first).to_have_text("0.90")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download ZIP").click()
+    with zipfile.ZipFile(download.value.path()) as zipped:
+        settings = json.loads(zipped.read("settings.json"))["settings"]
+        mask = zipped.read("mask.png")
+    assert (settings["threshold"], settings["fill_holes"]) == (0.9, True)
+    prob_map = Predictor(released_dir() / BEST).prob_map(read_upload(SLICE.read_bytes()).image)
+    assert mask == mask_png(postprocess(prob_map, Postprocessing(threshold=0.9, fill_holes=True)))
+
+
+@pytest.mark.parametrize("lost", ["the piece", "the answer to it"])
+def test_an_upload_whose_connection_is_cut_arrives_when_it_is_back(linked, lost):
+    page, link = linked
+    opened(page)
+    link.up, link.deaf = lost != "the piece", True
+    choose(page, FOLDER / "several.png")
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    page.wait_for_timeout(500)  # time for the server to answer
+    expect(page.locator(".ms-chip").first).to_contain_text("ring.png")
+    link.close()
+    link.up, link.deaf = True, False
+    expect(page.locator(".ms-chip").first).to_contain_text("several.png", timeout=15_000)
+    expect(page.get_by_role("progressbar")).to_be_hidden()
+    expect(page.get_by_role("alert")).to_be_hidden(timeout=15_000)
+
+
+def test_a_connection_that_goes_without_a_word_is_missed_and_mended(linked):
+    page, link = linked
+    opened(page)
+    link.up = False
+    page.get_by_label("Threshold").fill("0.01")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("The connection to the server is lost", timeout=25_000)
+    link.up = True
+    expect(alert).to_be_hidden(timeout=15_000)
+    expect(page.get_by_role("button", name="Reset")).to_be_enabled()
+    expect(page.locator("output").first).to_have_text("0.01")
 
 
 def test_it_works_in_a_page_that_brings_anywidget_itself(browser, tmp_path):

@@ -108,8 +108,7 @@ class Dashboard(Page):
             case "reset":
                 self.state.reset_settings()
             case "download":
-                name = archive_name(self.state)
-                self.findings.send({"kind": "archive", "name": name}, [result_archive(self.state)])
+                self._send_archive()
 
     def _take_piece(self, piece: dict, data: bytes) -> None:
         try:
@@ -120,6 +119,14 @@ class Dashboard(Page):
                     open_file[piece["role"]](whole, piece["name"])
         finally:
             self.sources.send({"kind": "arrived", "upload": piece["upload"]})
+
+    def _send_archive(self) -> None:
+        try:
+            content = result_archive(self.state)
+        except Exception:
+            self.findings.send({"kind": "no archive"})  # the page waits for an answer, and may ask again
+            raise
+        self.findings.send({"kind": "archive", "name": archive_name(self.state)}, [content])
 
     @contextmanager
     def _at_once(self) -> Iterator[None]:

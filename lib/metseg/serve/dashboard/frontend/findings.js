@@ -42,13 +42,15 @@ function render({ model, el }) {
   const root = el.closest(".ms");
   const tables = h("div", {}), scores = h("section", { class: "ms-panel" });
   const button = h("button", { type: "button", class: "ms-button ms-primary" }, "Download ZIP");
+  let waiting = false; // an answer may come twice, as a request that a lost connection may have swallowed is repeated
   button.addEventListener("click", () => {
-    button.disabled = true;
+    waiting = button.disabled = true;
     model.send({ kind: "download" });
   });
   model.on("msg:custom", (message, buffers) => {
     button.disabled = !model.get("tables").length;
-    if (message.kind === "archive") download(message.name, buffers[0]);
+    if (message.kind === "archive" && waiting) download(message.name, buffers[0]);
+    waiting = false;
   });
   el.append(
     h("section", { class: "ms-panel" }, h("h2", {}, "Lesions"), tables), scores,

@@ -12,7 +12,12 @@ function megabytes(bytes, limit) {
 // Sends one file in pieces, the next when the last has arrived; a newer file takes the place of an older one.
 function uploader(model, { progress, fail }) {
   let current = null;
+  const wait = () => {
+    clearTimeout(current.timer);
+    current.timer = setTimeout(silent, SILENCE);
+  };
   const silent = () => {
+    if (model.widget_manager?.kernel?.connectionStatus === "connecting") return wait(); // it is sent again later
     fail("The server does not answer. Check your network, or reload the page and try again.");
     progress(current = null);
   };
@@ -27,8 +32,7 @@ function uploader(model, { progress, fail }) {
     const { id, role, sent, file } = upload;
     model.send({ kind: "piece", upload: id, role, name: file.name, start: sent, size: file.size }, undefined, [piece]);
     upload.sent += piece.byteLength;
-    clearTimeout(upload.timer);
-    upload.timer = setTimeout(silent, SILENCE);
+    wait();
   };
   let uploads = 0;
   model.on("msg:custom", (message) => {
