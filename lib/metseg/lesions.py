@@ -86,5 +86,10 @@ def measure_lesions(
     return lesions, numbers
 
 
+def least_pixels(area_mm2: float, spacing_mm: Sequence[float]) -> int:
+    """Returns the fewest pixels of a slice with this voxel size (z, y, x) that have at least this area."""
+    return math.ceil(area_mm2 / (spacing_mm[1] * spacing_mm[2]) * (1 - 1e-9))  # n pixels' area gives n, however it was rounded
+
+
 def _disk_diameter(area: float) -> float:
     return 2 * math.sqrt(area / math.pi)
