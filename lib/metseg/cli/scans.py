@@ -18,20 +18,21 @@ def predict(
     output_dir: OutputDir = None,
 ) -> None:
     """Segment scans: write <stem>_mask.tif, 0 and 255, at each image's own size."""
-    from metseg.data.images import read_image
+    from metseg.data.images import read_slice
     from metseg.predict import Predictor
-    from metseg.segment import segmentable, write_mask
+    from metseg.segment import segmentable, told, write_mask
 
     scans = segmentable(input, output)
     folder = named_model(model, output_dir)
     predictor = Predictor(folder)
-    failed, written = [], 0
+    failed, changes, written = [], {}, 0
     with progress_bars() as bars:
         for scan in bars.track(scans, description="Segmenting"):
             images, targets = [], []
             for path, target in scan:
                 try:
-                    images.append(read_image(path))
+                    image, changes[path] = read_slice(path)
+                    images.append(image)
                     targets.append(target)
                 except MetsegError as error:
                     failed.append(str(error))
@@ -39,6 +40,8 @@ def predict(
                 write_mask(mask, target)
             written += len(targets)
     print(f"{written} masks by {predictor.name} ({shown(folder)}): {shown(output)}")
+    for text in told(changes):
+        print(f"note: {text}")
     print(f"Trained on: {predictor.description['data']['name']}. {predictor.description['data']['caution']}")
     if failed:
         raise MetsegError("\n".join(failed))
