@@ -1,7 +1,7 @@
 """What the dashboard knows: a slice, the choices made, and what follows from them. No widget, no browser."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from traitlets import (
 
 from metseg.data.images import CHANNELS
 from metseg.errors import MetsegError
+from metseg.lesions import least_pixels
 from metseg.postprocess import Postprocessing
 from metseg.predict import Predictor
 from metseg.preprocess import Preprocessing
@@ -29,10 +30,11 @@ from metseg.serve.dashboard.faults import where
 from metseg.serve.dashboard.pictures import ALL_CHANNELS
 from metseg.serve.dashboard.reference import Comparison, compare, read_reference
 from metseg.serve.dashboard.results import NetworkResult, result_of
-from metseg.serve.examples import load_example
+from metseg.serve.examples import example_named, load_example
 from metseg.serve.upload import Upload, read_upload
 
 OPACITY = 0.35
+WINDOW, LEVEL = 255.0, 127.5  # all grey values, as they are
 _log = logging.getLogger(__name__)
 _NOT_LOADED = "This network cannot be loaded; tell whoever runs the server."
 
@@ -46,11 +48,15 @@ class DashboardState(HasTraits):
     Attributes:
         network: The network chosen; the best one at the start.
         side_by_side: Whether all released networks are shown, the chosen one first.
-        threshold, min_lesion_px, fill_holes: The settings of `Postprocessing`.
+        threshold, fill_holes: The settings of `Postprocessing`.
+        min_lesion, unit: Its smallest lesion, in mm² where the slice tells the size of its pixels, else in px.
         channel: What the masks are drawn on.
         opacity: Of the tint.
+        window, level: Grey values from black to white, and the one in their middle; for the eye alone.
         upload: The slice, or None.
         file_name: What the visitor calls it.
+        number: How many slices there were.
+        remarks: A sentence for each thing to know of it that its file does not tell.
         reference: (H, W) bool, or None.
         reference_name: What the visitor calls it.
         results: A `NetworkResult` for each network shown.
@@ -61,12 +67,17 @@ class DashboardState(HasTraits):
     network = Unicode()
     side_by_side = Bool(False)
     threshold = Float(0.5, min=0.01, max=0.99)
-    min_lesion_px = Int(0, min=0)
+    min_lesion = Float(0, min=0)
+    unit = Enum(["px", "mm²"], "px")
     fill_holes = Bool(False)
     channel = Enum([*CHANNELS, ALL_CHANNELS], "FLAIR")
     opacity = Float(OPACITY, min=0, max=1)
+    window = Float(WINDOW, min=1, max=2 * WINDOW)
+    level = Float(LEVEL, min=0, max=WINDOW)
     upload = Instance(Upload, allow_none=True)
     file_name = Unicode()
+    number = Int(0)
+    remarks = Tuple()
     reference = Instance(np.ndarray, allow_none=True)
     reference_name = Unicode()
     results = Tuple()
@@ -109,15 +120,25 @@ class DashboardState(HasTraits):
         )
 
     @property
+    def min_lesion_px(self) -> int:
+        """The fewest pixels of the slice that are a lesion."""
+        spacing_mm = self.upload and self.upload.spacing_mm
+        return round(self.min_lesion) if spacing_mm is None else least_pixels(self.min_lesion, spacing_mm)
+
+    @property
     def preprocessing(self) -> Preprocessing:
         return Preprocessing(**self.models[self.network]["preprocessing"])
 
     def reset_settings(self) -> None:
         """Takes back the network's own settings and the usual opacity."""
         with self.hold_trait_notifications():
-            self.set_trait("opacity", OPACITY)
-            for name, value in self.defaults:
-                self.set_trait(name, value)
+            self.opacity, self.threshold = OPACITY, self.defaults.threshold
+            self.fill_holes = self.defaults.fill_holes
+            self.min_lesion = _size(self.defaults.min_lesion_px, self.upload)
+
+    def reset_window(self) -> None:
+        """Shows grey values as they are."""
+        self.window, self.level = WINDOW, LEVEL
 
     def load_models(self) -> None:
         """Loads the networks shown and runs each once, so that the first slice need not wait for them."""
@@ -131,7 +152,7 @@ class DashboardState(HasTraits):
     def open_example(self, name: str) -> None:
         """Segments an example; its drawn lesions are the reference."""
         upload, mask = load_example(name)
-        self._show(upload, f"{name} (example)", mask, "as drawn")
+        self._show(upload, f"{name} (example)", mask, "as drawn", [example_named(name).about])
 
     def open_reference(self, data: bytes, name: str) -> None:
         """Reads a reference mask of the slice."""
@@ -155,15 +176,35 @@ class DashboardState(HasTraits):
         return [compare(each.mask, self.reference) for each in self.results]
 
     def _show(
-        self, upload: Upload, name: str, reference: np.ndarray | None = None, reference_name: str = ""
+        self,
+        upload: Upload,
+        name: str,
+        reference: np.ndarray | None = None,
+        reference_name: str = "",
+        remarks: Sequence[str] = (),
     ) -> None:
         maps = {network: self._run(network, upload) for network in self.networks}
         self._prob_maps, self._gates = maps, {}
         with self.hold_trait_notifications():
-            self.upload, self.file_name = upload, name
+            remarks = [*remarks, *self._measure_by(upload)]
+            self.upload, self.file_name, self.remarks = upload, name, tuple(remarks)
+            self.number += 1
+            self.reset_window()
             self.reference, self.reference_name = reference, reference_name
             self.results = self._results()
             self.selected = (0, 0)
+
+    def _measure_by(self, upload: Upload) -> list[str]:
+        """Turns the smallest lesion into the unit of a slice that comes; returns what there is to tell of it."""
+        before, size, pixels = self.unit, self.min_lesion, self.min_lesion_px
+        self.unit, usual = "px" if upload.spacing_mm is None else "mm²", self.defaults.min_lesion_px
+        lost = pixels != usual and (before, self.unit) == ("mm²", "px")
+        if pixels == usual or lost:
+            self.min_lesion = _size(usual, upload)
+        elif before != self.unit:
+            self.min_lesion = _size(pixels, upload)
+        told = f"The size of its pixels is unknown, so that the smallest lesion is no longer {size:.5g} mm²."
+        return [told] if lost else []
 
     @validate("network")
     def _is_released(self, proposal) -> str:
@@ -176,7 +217,7 @@ class DashboardState(HasTraits):
         self.reset_settings()
         self._segment()
 
-    @observe("side_by_side", "threshold", "min_lesion_px", "fill_holes")
+    @observe("side_by_side", "threshold", "min_lesion", "fill_holes")
     def _segment(self, change=None) -> None:
         made_of = [(each.network, each.settings) for each in self.results]
         if self.upload is None or made_of == [(network, self.settings) for network in self.networks]:
@@ -209,3 +250,9 @@ class DashboardState(HasTraits):
                 _log.error("the dashboard failed: %s", where(error))
                 raise MetsegError(_NOT_LOADED) from error
         return self._predictors[network]
+
+
+def _size(pixels: int, upload: Upload | None) -> float:
+    """Returns so many pixels in the unit of a slice: px or mm²."""
+    spacing_mm = upload and upload.spacing_mm
+    return float(pixels) if spacing_mm is None else pixels * spacing_mm[1] * spacing_mm[2]

@@ -72,7 +72,7 @@ function render({ model, el }) {
   bar.hidden = true;
 
   const choose = (role) => h("input", {
-    type: "file", class: "ms-file", accept: ".tif,.tiff,.png,.jpg,.jpeg,image/tiff,image/png,image/jpeg",
+    type: "file", class: "ms-file", accept: [...model.get("suffixes"), "image/tiff", "image/png", "image/jpeg"].join(),
     onchange: ({ target }) => {
       if (target.files.length) start(target.files[0], role);
       target.value = ""; // so that the same file can be chosen again
@@ -93,7 +93,7 @@ function render({ model, el }) {
   };
   el.append(h("section", { class: "ms-panel" },
     h("h2", {}, "Slice"), zone, bar, chip, notes,
-    h("div", { class: "ms-examples-row" }, h("p", { class: "ms-hint" }, "Examples"), examples), add, reference));
+    h("div", { class: "ms-examples-row" }, h("p", { class: "ms-hint" }, "Examples, drawn"), examples), add, reference));
 
   // A file dropped beside the zone would make the browser leave the page.
   const over = (event) => {
