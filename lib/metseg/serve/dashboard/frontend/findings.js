@@ -1,7 +1,7 @@
 // What was found: the lesions, how they agree with a reference, and everything as files.
 
 const number = (value, digits) => (value == null ? "–" : value.toFixed(digits));
-const area = (mm2) => `${number(mm2, mm2 < 100 ? 1 : 0)} mm²`; // no digits that no voxel could give
+const area = (mm2) => `${number(mm2, mm2 < 100 ? 1 : 0)}\u00a0mm²`; // no digits that no voxel could give
 
 function row(lesion, index, pick) {
   const sizes = [h("b", {}, `${lesion.area_px} px`)];

@@ -40,7 +40,7 @@ function lesionLayer(model, index) {
 
 function figure(model, { bytes, alt, caption, index }) {
   const [width, height] = model.get("size");
-  const image = h("img", { alt });
+  const image = h("img", { alt, draggable: "false" }); // dragging moves it in its frame
   showPng(image, bytes);
   const layers = h("div", { class: "ms-layers" }, image);
   const frame = h("div", { class: "ms-frame", style: `--ratio: ${width / height}` }, layers);
@@ -201,7 +201,8 @@ function render({ model, el }) {
   follow(model, ["selected"], highlight);
   model.on("change:number", () => {
     zoom.reset();
-    if (matchMedia("(max-width: 760px)").matches) el.scrollIntoView({ block: "start" }); // it was chosen further down
+    // On a telephone it was chosen further down.
+    if (matchMedia("(max-width: 760px)").matches) requestAnimationFrame(() => el.scrollIntoView({ block: "start" }));
   });
   follow(model, ["busy"], () => {
     busy.hidden = !model.get("busy");
