@@ -277,8 +277,8 @@ def test_sizes_are_in_mm_where_the_file_tells_them_and_else_in_px(page):
 def scale(page: Page) -> float:
     """How many times as wide as its frame the large picture is."""
     script = """(frame) => {
-      const [image, whole] = [frame.querySelector("img"), frame].map((each) => each.getBoundingClientRect().width);
-      return image / whole;
+      const [image, whole] = [frame.querySelector("img"), frame].map((each) => each.getBoundingClientRect());
+      return image.width / whole.width;
     }"""
     return page.locator(".ms-frame").first.evaluate(script)
 

@@ -156,7 +156,8 @@ def test_an_upload_is_drawn(dashboard, pieces):
     (table,) = dashboard.findings.tables
     assert table["network"] == "Nested U-Net" and table["more"] == 0
     assert [lesion["area_px"] for lesion in table["lesions"]] == [16, 4]
-    assert dashboard.sources.slice == {"name": "slice.png", "details": "32 × 32 px, of unknown size", "notes": []}
+    details = "32 × 32 px, of unknown size"
+    assert dashboard.sources.slice == {"name": "slice.png", "details": details, "notes": []}
     assert dashboard.message == ""
 
 

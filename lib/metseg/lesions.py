@@ -88,7 +88,8 @@ def measure_lesions(
 
 def least_pixels(area_mm2: float, spacing_mm: Sequence[float]) -> int:
     """Returns the fewest pixels of a slice with this voxel size (z, y, x) that have at least this area."""
-    return math.ceil(area_mm2 / (spacing_mm[1] * spacing_mm[2]) * (1 - 1e-9))  # n pixels' area gives n, however it was rounded
+    pixels = area_mm2 / (spacing_mm[1] * spacing_mm[2])
+    return math.ceil(pixels * (1 - 1e-9))  # the area of n pixels gives n, however it was rounded
 
 
 def _disk_diameter(area: float) -> float:

@@ -69,7 +69,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def told(changes: Mapping[Path, Sequence[str]]) -> list[str]:
-    """Returns what was done to make slices of files, {file: notes of `as_slice`}, a line for each kind of it."""
+    """Returns what was done to make slices of files, a line a kind; `changes` is {file: its notes}."""
     alike: dict[str, list[tuple[Path, str]]] = defaultdict(list)
     for path, notes in changes.items():
         for note in notes:

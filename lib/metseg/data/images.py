@@ -98,7 +98,9 @@ def as_slice(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
         pixels, done = _rescaled(pixels, name)
         notes += done
     if stored := _grey(pixels):
-        notes.append(f"It is grey ({stored}) and was taken as FLAIR, which stands in for the other two as well.")
+        notes.append(
+            f"It is grey ({stored}) and was taken as FLAIR, which stands in for the other two as well."
+        )
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     return np.ascontiguousarray(pixels), notes
@@ -111,7 +113,7 @@ def _grey(pixels: np.ndarray) -> str:
     unlike = int(np.max(pixels.max(axis=2) - pixels.min(axis=2)))
     if unlike == 0:
         return "three equal channels"
-    # What a lossy file makes of grey; a slice with hardly anything in it has no more to tell channels apart by.
+    # What a lossy file makes of grey; a slice with hardly anything in it has channels as much alike.
     return "three channels that hardly differ" if unlike <= _LOSS and pixels.max() > 10 * _LOSS else ""
 
 

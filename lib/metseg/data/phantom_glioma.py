@@ -1,7 +1,7 @@
 """A drawn lower-grade glioma: one large lesion, bright in FLAIR, dark in T1, that takes up no contrast agent.
 
-The phantom's own lesions are metastases. This one is for showing networks that were trained on gliomas something
-they know; no data set is made of it.
+The phantom's own lesions are metastases. This one is for showing networks that were trained on gliomas
+something they know; no data set is made of it.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ class Settings(BaseModel):
         ge=0,
         le=MAX_MM2,
         allow_inf_nan=False,
-        description="Lesions of a smaller area are dropped, mm²; 0 keeps all. Refused where the file does not "
-        "tell the size of its pixels (`spacing_mm` of the answer is null), and together with `min_lesion_px`.",
+        description="Lesions of a smaller area are dropped, mm²; 0 keeps all. Refused where the file does "
+        "not tell the size of its pixels (its `spacing_mm` is null), and together with `min_lesion_px`.",
     )
     fill_holes: bool | None = _optional(description="Background that a lesion encloses becomes lesion.")
     flip_average: bool | None = _optional(description="Average with the mirrored slice, for twice the time.")

@@ -27,7 +27,7 @@ def result_archive(state: DashboardState) -> bytes:
 
 
 def archive_name(state: DashboardState, content: bytes) -> str:
-    """Returns what the ZIP is called: after the slice and its own content, so that no two others are alike."""
+    """Returns what the ZIP is called: after the slice and its own content, so that no other is called so."""
     stem = PurePosixPath(state.file_name.replace("\\", "/")).stem
     plain = "".join(character if character.isalnum() or character in "-_." else "_" for character in stem)
     return f"{plain or 'slice'}_metseg_{sha256(content).hexdigest()[:8]}.zip"

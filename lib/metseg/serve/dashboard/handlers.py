@@ -128,7 +128,7 @@ class PageConnection(ZMQChannelsWebsocketConnection):
 
 
 class ChannelsHandler(_Discreet, KernelWebsocketHandler):
-    """The page's websocket. jupyter_server pings it every 30 s, and gives it up after 90 s without an answer."""
+    """The page's websocket. jupyter_server pings it every 30 s, and gives up after 90 s of silence."""
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         protocol = super().get_websocket_protocol()

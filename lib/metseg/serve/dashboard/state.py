@@ -1,7 +1,7 @@
 """What the dashboard knows: a slice, the choices made, and what follows from them. No widget, no browser."""
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +25,7 @@ from metseg.lesions import least_pixels
 from metseg.postprocess import Postprocessing
 from metseg.predict import Predictor
 from metseg.preprocess import Preprocessing
-from metseg.released import released_models
-from metseg.serve.dashboard.faults import where
+from metseg.serve.dashboard.networks import Networks
 from metseg.serve.dashboard.pictures import ALL_CHANNELS
 from metseg.serve.dashboard.reference import Comparison, compare, read_reference
 from metseg.serve.dashboard.results import NetworkResult, result_of
@@ -35,8 +34,6 @@ from metseg.serve.upload import Upload, read_upload
 
 OPACITY = 0.35
 WINDOW, LEVEL = 255.0, 127.5  # all grey values, as they are
-_log = logging.getLogger(__name__)
-_NOT_LOADED = "This network cannot be loaded; tell whoever runs the server."
 
 
 class DashboardState(HasTraits):
@@ -49,7 +46,7 @@ class DashboardState(HasTraits):
         network: The network chosen; the best one at the start.
         side_by_side: Whether all released networks are shown, the chosen one first.
         threshold, fill_holes: The settings of `Postprocessing`.
-        min_lesion, unit: Its smallest lesion, in mm² where the slice tells the size of its pixels, else in px.
+        min_lesion, unit: Its smallest lesion: mm² where the slice tells the size of its pixels, else px.
         channel: What the masks are drawn on.
         opacity: Of the tint.
         window, level: Grey values from black to white, and the one in their middle; for the eye alone.
@@ -94,11 +91,8 @@ class DashboardState(HasTraits):
         Raises:
             MetsegError: There is none.
         """
-        self.models = released_models(released)
-        self._released, self._load = Path(released), predictor
-        self._predictors: dict[str, Predictor] = {}
-        self._prob_maps: dict[str, np.ndarray] = {}
-        self._gates: dict[str, list[np.ndarray]] = {}
+        self._networks = Networks(released, predictor)
+        self.models = self._networks.models
         super().__init__(network=next(iter(self.models)))
         self.reset_settings()
 
@@ -141,9 +135,8 @@ class DashboardState(HasTraits):
         self.window, self.level = WINDOW, LEVEL
 
     def load_models(self) -> None:
-        """Loads the networks shown and runs each once, so that the first slice need not wait for them."""
-        for name in self.networks:
-            self._predictor(name).prob_map(np.zeros((32, 32, 3), np.uint8))
+        """Loads the networks shown, so that the first slice need not wait for them."""
+        self._networks.warm_up(self.networks)
 
     def open_slice(self, data: bytes, name: str) -> None:
         """Reads and segments an uploaded slice."""
@@ -165,9 +158,7 @@ class DashboardState(HasTraits):
 
     def gates(self, network: str) -> list[np.ndarray]:
         """Returns the gate maps of a network for the slice, coarsest first; it is run once for them."""
-        if network not in self._gates:
-            self._gates[network] = self._predictor(network).gate_maps(self.upload.image)
-        return self._gates[network]
+        return self._networks.gates(network)
 
     def comparisons(self) -> list[Comparison]:
         """Returns how each result agrees with the reference; nothing without one."""
@@ -183,8 +174,8 @@ class DashboardState(HasTraits):
         reference_name: str = "",
         remarks: Sequence[str] = (),
     ) -> None:
-        maps = {network: self._run(network, upload) for network in self.networks}
-        self._prob_maps, self._gates = maps, {}
+        with self._at_work():
+            self._networks.open(upload.image, self.networks)
         with self.hold_trait_notifications():
             remarks = [*remarks, *self._measure_by(upload)]
             self.upload, self.file_name, self.remarks = upload, name, tuple(remarks)
@@ -195,7 +186,7 @@ class DashboardState(HasTraits):
             self.selected = (0, 0)
 
     def _measure_by(self, upload: Upload) -> list[str]:
-        """Turns the smallest lesion into the unit of a slice that comes; returns what there is to tell of it."""
+        """Turns the smallest lesion into the unit of a slice that comes; returns what is to be told of it."""
         before, size, pixels = self.unit, self.min_lesion, self.min_lesion_px
         self.unit, usual = "px" if upload.spacing_mm is None else "mm²", self.defaults.min_lesion_px
         lost = pixels != usual and (before, self.unit) == ("mm²", "px")
@@ -223,33 +214,26 @@ class DashboardState(HasTraits):
         if self.upload is None or made_of == [(network, self.settings) for network in self.networks]:
             return  # a reset changes several settings at once
         for network in self.networks:
-            if network not in self._prob_maps:
+            if not self._networks.has_run(network):
                 self.results = ()  # if the network cannot run, nothing of another is shown as its own
-                self._prob_maps[network] = self._run(network, self.upload)
+                with self._at_work():
+                    self._networks.prob_map(network)
         with self.hold_trait_notifications():
             self.results = self._results()
             self.selected = (0, 0)
 
     def _results(self) -> tuple[NetworkResult, ...]:
         spacing_mm, settings = self.upload.spacing_mm, self.settings
-        maps = {network: self._prob_maps[network] for network in self.networks}
+        maps = {network: self._networks.prob_map(network) for network in self.networks}
         return tuple(result_of(*each, settings, spacing_mm=spacing_mm) for each in maps.items())
 
-    def _run(self, network: str, upload: Upload) -> np.ndarray:
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
         self.busy = True
         try:
-            return self._predictor(network).prob_map(upload.image)
+            yield
         finally:
             self.busy = False
-
-    def _predictor(self, network: str) -> Predictor:
-        if network not in self._predictors:
-            try:
-                self._predictors[network] = self._load(self._released / network)
-            except (MetsegError, OSError) as error:  # its text names a path of the server
-                _log.error("the dashboard failed: %s", where(error))
-                raise MetsegError(_NOT_LOADED) from error
-        return self._predictors[network]
 
 
 def _size(pixels: int, upload: Upload | None) -> float:
