@@ -79,6 +79,7 @@ def test_a_slice_comes_back_with_its_mask_and_lesions(client):
     assert found["settings"] == {
         "threshold": 0.5,
         "min_lesion_px": 0,
+        "min_lesion_mm2": None,
         "fill_holes": False,
         "flip_average": False,
     }
@@ -104,12 +105,39 @@ def test_the_mask_alone_is_the_same_file(client):
     assert alone.content == base64.b64decode(segment(client).json()["mask"]) == mask_png(LESION)
 
 
+TAGS = {"resolutionunit": "CENTIMETER", "description": "spacing_mm=5", "metadata": None}
+WITH_SPACING = as_tiff(BRIGHT_CORNER, photometric="rgb", resolution=(20, 40), **TAGS)  # 0.25 mm × 0.5 mm
+
+
 def test_areas_are_in_mm_where_the_file_tells_the_spacing(client):
-    tags = {"resolutionunit": "CENTIMETER", "description": "spacing_mm=5", "metadata": None}
-    tiff = as_tiff(BRIGHT_CORNER, photometric="rgb", resolution=(20, 40), **tags)
-    found = segment(client, tiff).json()
+    found = segment(client, WITH_SPACING).json()
     assert found["spacing_mm"] == [5.0, 0.25, 0.5]
     assert found["lesions"][0]["area_mm2"] == pytest.approx(20 * 0.25 * 0.5)
+
+
+@pytest.mark.parametrize("where", ["data", "params"])
+def test_the_smallest_lesion_may_be_given_in_mm(client, where):
+    """FLAIR shows lesions of 20 and of 9 px of 0.125 mm²."""
+    for area, mask, pixels in (("1.125", FLAIR_LESION, 9), ("1.126", LESION, 10)):
+        fields = {"model": "attention_unet", "min_lesion_mm2": area}
+        answer = segment(client, WITH_SPACING, **{where: fields})
+        assert (mask_of(answer) == mask).all()
+        used = answer.json()["settings"]
+        assert (used["min_lesion_px"], used["min_lesion_mm2"]) == (pixels, float(area))
+
+
+def test_the_smallest_lesion_in_mm_needs_the_size_of_a_pixel_and_no_second_size(client):
+    answer = segment(client, data={"min_lesion_mm2": "1"})
+    assert refused(answer) == (422, "invalid_setting")
+    assert "min_lesion_px" in answer.json()["message"] and "size of its pixels" in answer.json()["message"]
+    for where in (
+        {"data": {"min_lesion_mm2": "1", "min_lesion_px": "1"}},
+        {"params": {"min_lesion_mm2": "1", "min_lesion_px": "1"}},
+        {"params": {"min_lesion_mm2": "1"}, "data": {"min_lesion_px": "1"}},
+    ):
+        answer = segment(client, WITH_SPACING, **where)
+        assert refused(answer) == (422, "invalid_setting")
+        assert "both" in answer.json()["message"]
 
 
 def test_a_grey_slice_is_segmented_with_a_note(client):
@@ -127,7 +155,8 @@ def test_settings_come_in_the_form_or_in_the_address(client, where):
     assert (mask_of(dropped) == LESION).all()
     rest = {"threshold": "0.25", "fill_holes": "true", "flip_average": "true"}
     used = segment(client, **{where: rest}).json()["settings"]
-    assert used == {"threshold": 0.25, "min_lesion_px": 0, "fill_holes": True, "flip_average": True}
+    expected = {"threshold": 0.25, "min_lesion_px": 0, "fill_holes": True, "flip_average": True}
+    assert used == expected | {"min_lesion_mm2": None}
 
 
 def test_the_form_has_the_last_word(client):
@@ -223,6 +252,7 @@ def test_neither_name_nor_declared_type_is_trusted(client):
             for value in ("nan", "inf", "-inf", "0", "1", "1e-400", "x", "")
         ],
         *[("min_lesion_px", value, "whole number") for value in ("-1", "1.5", "4000001", "x", "nan")],
+        *[("min_lesion_mm2", value, "area in mm²") for value in ("-1", "1000001", "x", "nan", "inf")],
         *[(name, "maybe", "true or false") for name in ("fill_holes", "flip_average")],
         ("treshold", "0.5", "no setting 'treshold'.*threshold"),
         ("model", "unet", "no model 'unet'.*nested_unet, attention_unet"),

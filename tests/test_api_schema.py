@@ -4,12 +4,14 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from running_service import BRIGHT_CORNER, as_png, running, write_models
+from running_service import BRIGHT_CORNER, as_tiff, running, write_models
 from schemathesis import GenerationMode
 
 from metseg.serve.api import create_app
 
-schemathesis.openapi.format("binary", st.just(as_png(BRIGHT_CORNER)))  # no schema can say what an image is
+TAGS = {"resolutionunit": "CENTIMETER", "resolution": (20, 40), "description": "spacing_mm=5"}
+SLICE = as_tiff(BRIGHT_CORNER, photometric="rgb", metadata=None, **TAGS)
+schemathesis.openapi.format("binary", st.just(SLICE))  # no schema can say what an image is
 SETTINGS = settings(
     max_examples=100,
     derandomize=True,
@@ -47,7 +49,7 @@ def test_what_is_read_is_as_documented(schema, path):
 
 def test_a_slice_with_valid_settings_is_segmented_as_documented(schema):
     @SETTINGS
-    @given(case=schema["/predict"]["POST"].as_strategy())
+    @given(case=schema["/predict"]["POST"].as_strategy().filter(lambda case: not _has_two_sizes(case)))
     def try_one(case):
         assert case.call_and_validate().status_code == 200
 
@@ -68,6 +70,12 @@ def test_a_request_that_breaks_the_schema_is_refused_as_documented(schema):
 
     try_one()
     assert {"invalid_setting", "no_file"} <= codes
+
+
+def _has_two_sizes(case) -> bool:
+    """Whether the smallest lesion is given twice: a schema cannot say that two fields of an address exclude
+    each other."""
+    return {"min_lesion_px", "min_lesion_mm2"} <= {*(case.query or {}), *case.body}
 
 
 def _is_lost(body) -> bool:

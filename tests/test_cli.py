@@ -24,7 +24,9 @@ from metseg import cli
 from metseg.data.provenance import PHANTOM
 from metseg.data.split import Split, read_split, write_split
 from metseg.files import read_json, write_json
+from metseg.predict import Predictor
 from metseg.report import read_comparison, write_comparison
+from metseg.serve.upload import read_upload
 
 PATIENTS = {f"P_{k}_20000101": mask for k, mask in enumerate((WHOLE, HALF, MISSED), start=1)}
 
@@ -488,12 +490,33 @@ def test_predict_one_damaged_file_of_three(metseg, model, tmp_path):
 def test_predict_names_every_bad_file(metseg, model, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(b"no image")
-    cv2.imwrite(str(tmp_path / "in" / "b.png"), grey(9, 9)[..., 0])
+    tifffile.imwrite(tmp_path / "in" / "b.tif", np.zeros((9, 9, 2), np.uint8), photometric="minisblack")
     status, _, err = metseg("predict", "--model", model, "--input", "in", "--output", "out")
     lines = err.splitlines()
     assert status == 2 and len(lines) == 2
     assert all(line.startswith("metseg: in/") for line in lines)
-    assert "a.png is no image" in lines[0] and "b.png has 1 channel" in lines[1]
+    assert "a.png is no image" in lines[0] and "b.tif has " in lines[1]
+
+
+def test_predict_takes_what_dashboard_and_service_take_and_says_what_it_made_of_it(metseg, model, tmp_path):
+    source, slice_ = tmp_path / "in", half_bright()
+    source.mkdir()
+    cv2.imwrite(str(source / "photo.jpg"), slice_)
+    cv2.imwrite(str(source / "grey.png"), slice_[..., 1])
+    cv2.imwrite(str(source / "alpha.png"), np.dstack([slice_, slice_[..., :1]]))
+    tifffile.imwrite(source / "deep.tif", slice_[..., 1].astype(np.uint16) * 9)
+    tifffile.imwrite(source / "deep2.tif", slice_[..., 1].astype(np.uint16) * 7)
+    status, out, err = metseg("predict", "--model", model, "--input", source, "--output", tmp_path / "out")
+    assert (status, err) == (0, "")
+    masks = written(tmp_path / "out")
+    for path in source.iterdir():
+        upload = read_upload(path.read_bytes())
+        assert np.array_equal(masks[f"{path.stem}_mask.tif"] > 0, Predictor(model).mask(upload.image))
+    notes = [line for line in out.splitlines() if line.startswith("note: ")]
+    assert any("alpha.png: " in note and "transparency" in note for note in notes)
+    (rescaled,) = [note for note in notes if "rescaled" in note]
+    assert "deep.tif and 1 more: " in rescaled
+    assert sum("grey (one channel) and was taken as FLAIR" in note for note in notes) == 1
 
 
 @pytest.fixture

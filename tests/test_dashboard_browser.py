@@ -1,6 +1,7 @@
 """The dashboard as a visitor meets it: headless Chromium, the released networks, files and a dying kernel."""
 
 import io
+import json
 import os
 import re
 import shutil
@@ -38,6 +39,7 @@ pytestmark = pytest.mark.slow
 
 SLICE, MASK = FOLDER / "ring.png", FOLDER / "ring_mask.png"
 BEST = next(iter(released_models(released_dir())))
+expect.set_options(timeout=15_000)  # a machine may have other work
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +135,7 @@ def test_an_example_comes_with_its_reference(page):
     expect(page.locator(".ms-legend")).to_have_text("in bothextramissed")
     page.get_by_role("button", name="Remove").click()
     expect(page.get_by_role("heading", name="Slice Dice")).to_be_hidden()
-    expect(page.get_by_text("Add a reference mask, at the left")).to_be_visible()
+    expect(page.get_by_text("Add a reference mask to see")).to_be_visible()
     expect(page.get_by_label("Add a reference mask …")).to_be_focused()
 
 
@@ -163,7 +165,7 @@ def test_moving_the_threshold_by_keyboard_changes_the_mask(page):
     expect(page.locator("output").first).to_have_text("0.01")
     expect(page.locator(".ms-table tbody td:nth-child(2) b").first).not_to_have_text(sizes[0])
     assert not np.array_equal(picture(page), before)
-    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("button", name="Reset", exact=True).click()
     expect(page.locator("output").first).to_have_text(f"{threshold:.2f}")
     expect(page.locator(".ms-table tbody td:nth-child(2) b").first).to_have_text(sizes[0])
     assert np.array_equal(picture(page), before)
@@ -199,7 +201,7 @@ def test_the_download_is_byte_for_byte_what_the_service_answers(page):
     expect(page.locator("output").first).to_have_text("0.20")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download ZIP").click()
-    assert download.value.suggested_filename == "ring_metseg.zip"
+    assert re.fullmatch(r"ring_metseg_[0-9a-f]{8}\.zip", download.value.suggested_filename)
     with zipfile.ZipFile(download.value.path()) as zipped:
         names, mask = zipped.namelist(), zipped.read("mask.png")
     assert names == ["mask.png", "mask.tif", "overlay.png", "lesions.csv", "settings.json"]
@@ -240,6 +242,130 @@ def test_every_picture_and_channel_can_be_shown(page):
     page.get_by_role("tab", name="Original").press("ArrowRight")
     expect(page.get_by_role("tab", name="CLAHE")).to_be_focused()
     expect(page.get_by_role("img", name="The slice after CLAHE, colour")).to_be_visible()
+
+
+def test_a_new_slice_is_seen_though_the_last_one_was_compared(page):
+    page.get_by_role("button", name="One ring").click()
+    page.get_by_role("tab", name="Reference").click()
+    expect(page.get_by_role("img", name="compared with the reference")).to_be_visible()
+    opened(page, FOLDER / "several.png")
+    expect(page.get_by_role("tab", name="Mask")).to_have_attribute("aria-selected", "true")
+    assert picture(page).any()
+
+
+def test_the_example_that_the_networks_know(page):
+    page.get_by_role("button", name="Like a glioma").click()
+    expect(page.locator(".ms-notes")).to_contain_text("nobody's head")
+    expect(page.locator(".ms-agreement b").first).to_have_text(re.compile(r"^0\.9"))
+
+
+def test_sizes_are_in_mm_where_the_file_tells_them_and_else_in_px(page):
+    page.get_by_role("button", name="Several").click()
+    expect(page.locator(".ms-table tbody td:nth-child(2) b").first).to_have_text("945\u00a0mm²")
+    expect(page.locator(".ms-table tbody tr")).to_have_count(3)
+    page.get_by_label("Smallest lesion, mm²").fill("300.5")
+    expect(page.locator(".ms-table tbody tr")).to_have_count(2)  # the third has 269 mm²
+    opened(page)
+    expect(page.get_by_label("Smallest lesion, px")).to_have_value("0")
+    expect(page.locator(".ms-notes")).to_contain_text("no longer 300.5 mm²")
+    expect(page.get_by_text("In pixels: the file does not tell how large one is.")).to_be_visible()
+
+
+# ---- looking closer ----
+
+
+def scale(page: Page) -> float:
+    """How many times as wide as its frame the large picture is."""
+    script = """(frame) => {
+      const [image, whole] = [frame.querySelector("img"), frame].map((each) => each.getBoundingClientRect());
+      return image.width / whole.width;
+    }"""
+    return page.locator(".ms-frame").first.evaluate(script)
+
+
+def corner(page: Page) -> tuple[float, float]:
+    """Where the picture's upper left corner is, px from its frame's."""
+    script = """(frame) => {
+      const [a, b] = [frame.querySelector("img"), frame].map((each) => each.getBoundingClientRect());
+      return [a.left - b.left, a.top - b.top];
+    }"""
+    return tuple(page.locator(".ms-frame").first.evaluate(script))
+
+
+def test_window_and_level_by_keyboard_change_the_picture_alone(page):
+    opened(page)
+    page.get_by_role("tab", name="Original").click()
+    before, sizes = picture(page), areas(page)
+    window = page.get_by_label("Window")
+    window.focus()
+    window.press("Home")  # a window of one grey value: black below the level, white above
+    expect(page.locator(".ms-grey output").first).to_have_text("1")
+    page.wait_for_timeout(500)
+    assert set(np.unique(picture(page))) <= {0, 255} and np.unique(before).size > 100
+    assert np.array_equal(picture(page) == 255, before > 127) and areas(page) == sizes
+    page.get_by_role("tab", name="Probability").click()
+    expect(window).to_be_disabled()  # its colours are not the slice's
+    page.get_by_role("tab", name="Original").click()
+    page.get_by_role("button", name="Reset view").click()
+    expect(page.locator(".ms-grey output").first).to_have_text("255")
+    page.wait_for_timeout(500)
+    assert np.array_equal(picture(page), before)
+    expect(page.get_by_role("button", name="Reset view")).to_be_disabled()
+
+
+def test_zoom_by_buttons_and_keys_and_mouse(page):
+    opened(page)
+    assert scale(page) == pytest.approx(1)
+    page.get_by_role("button", name="Zoom in").click()
+    assert scale(page) == pytest.approx(1.5, rel=0.01)
+    page.get_by_label("Threshold").fill("0.3")  # a picture that is drawn anew is as large
+    page.get_by_role("tab", name="CLAHE").click()
+    assert scale(page) == pytest.approx(1.5, rel=0.01)
+    area = page.get_by_role("tabpanel")
+    area.focus()
+    page.keyboard.press("+")
+    assert scale(page) == pytest.approx(1.875, rel=0.01)
+    x, y = corner(page)
+    page.keyboard.press("ArrowRight")
+    assert corner(page)[0] < x and corner(page)[1] == pytest.approx(y)
+    page.keyboard.press("0")
+    assert scale(page) == pytest.approx(1) and corner(page) == pytest.approx((0, 0), abs=0.1)
+
+    box = page.locator(".ms-frame").first.bounding_box()
+    left, top = box["x"] + box["width"] / 4, box["y"] + box["height"] / 4
+    page.mouse.move(left, top)
+    page.mouse.wheel(0, -400)
+    page.wait_for_timeout(200)
+    grown = scale(page)
+    assert grown > 1.5
+    expected = -(grown - 1) * box["width"] / 4  # what was under the pointer still is
+    assert corner(page)[0] == pytest.approx(expected, abs=2)
+    page.mouse.down()
+    page.mouse.move(left + 30, top + 20, steps=5)
+    page.mouse.up()
+    assert corner(page) == pytest.approx((expected + 30, expected * box["height"] / box["width"] + 20), abs=4)
+    page.get_by_role("button", name="Reset view").click()
+    assert scale(page) == pytest.approx(1)
+    page.get_by_role("button", name="Zoom in").click()
+    opened(page, FOLDER / "several.png")
+    assert scale(page) == pytest.approx(1)  # another slice is seen whole
+
+
+def test_two_fingers_zoom_the_picture(browser, server):
+    with browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True) as context:
+        page = context.new_page()
+        page.goto(server.address)
+        expect(page.get_by_role("button", name="One ring")).to_be_visible(timeout=20_000)
+        opened(page)
+        box = page.locator(".ms-frame").first.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        fingers = context.new_cdp_session(page)
+        for kind, apart in (("touchStart", 20), ("touchMove", 30), ("touchMove", 40), ("touchEnd", None)):
+            points = [{"x": x + side * apart, "y": y, "id": side} for side in (-1, 1)] if apart else []
+            fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        page.wait_for_timeout(200)
+        assert scale(page) == pytest.approx(2, rel=0.1)
+        assert page.evaluate("visualViewport.scale") == 1  # not the page
 
 
 # ---- what can go wrong ----
@@ -309,39 +435,116 @@ def test_a_lost_kernel_is_told_with_what_to_do(page):
     kernel = page.evaluate("JSON.parse(document.getElementById('dashboard-page').textContent).kernelId")
     os.kill(process_of(kernel), signal.SIGKILL)
     alert = page.get_by_role("alert")
-    expect(alert).to_contain_text("This session has ended", timeout=15_000)
+    expect(alert).to_contain_text("This session has ended")
     expect(alert).to_contain_text("Reload the page to start anew; the slice and the settings are not kept.")
     page.get_by_role("button", name="Reload").click()
     expect(page.get_by_role("button", name="One ring")).to_be_visible(timeout=20_000)
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_a_lost_connection_is_told_and_mended(browser, server):
-    up, sockets = True, []
+def test_a_page_that_is_left_open_keeps_its_connection(page):
+    """For longer than two of the server's pings are apart."""
+    closed = []
+    page.on("websocket", lambda socket: socket.on("close", lambda _: closed.append(time.monotonic())))
+    page.reload()
+    opened(page)
+    page.wait_for_timeout(70_000)
+    assert not closed
+    page.get_by_label("Threshold").fill("0.01")
+    expect(page.get_by_role("button", name="Reset", exact=True)).to_be_enabled()  # the kernel has heard of it
+    assert not closed
 
-    def pass_on(socket) -> None:
-        sockets.append(socket)
-        if up:
-            socket.connect_to_server()
-        else:
-            socket.close()
 
-    with browser.new_context() as context:
+class Link:
+    """The page's way to the server.
+
+    Attributes:
+        up: Whether there is one. While there is none, all that is sent is lost without a word.
+        deaf: Whether what the server sends is lost.
+    """
+
+    def __init__(self, page: Page):
+        self.up, self.deaf, self._sockets = True, False, []
+        page.route_web_socket(re.compile("/channels"), self._open)
+        page.route(re.compile(r"/api/kernels/[\w-]+$"), self._answer)
+
+    def _open(self, socket) -> None:
+        self._sockets.append(socket)
+        if not self.up:
+            return socket.close()
+        server = socket.connect_to_server()
+        socket.on_message(lambda message: server.send(message) if self.up else None)
+        server.on_message(lambda message: socket.send(message) if self.up and not self.deaf else None)
+
+    def _answer(self, route) -> None:
+        route.continue_() if self.up else route.abort()
+
+    def close(self) -> None:
+        self._sockets[-1].close()
+
+
+@pytest.fixture
+def linked(browser, server) -> Iterator[tuple[Page, Link]]:
+    with browser.new_context(accept_downloads=True) as context:
         page = context.new_page()
-        page.route_web_socket(re.compile("/channels"), pass_on)
-        page.route(
-            re.compile(r"/api/kernels/[\w-]+$"), lambda route: route.continue_() if up else route.abort()
-        )
+        link = Link(page)
         page.goto(server.address)
-        opened(page)
-        up = False
-        sockets[-1].close()
-        alert = page.get_by_role("alert")
-        expect(alert).to_contain_text("The connection to the server is lost. Trying again …")
-        up = True
-        expect(alert).to_be_hidden(timeout=15_000)
-        page.get_by_label("Threshold").fill("0.01")
-        expect(page.get_by_role("button", name="Reset")).to_be_enabled()  # the kernel has heard of it
+        expect(page.get_by_role("button", name="One ring")).to_be_visible(timeout=20_000)
+        yield page, link
+
+
+def test_what_is_done_while_the_connection_is_lost_is_done_when_it_is_back(linked):
+    page, link = linked
+    opened(page)
+    alert, first = page.get_by_role("alert"), page.locator(".ms-table tbody td:nth-child(2) b").first
+    before = areas(page)
+    link.up = False
+    page.get_by_label("Threshold").fill("0.7")
+    link.close()
+    expect(alert).to_contain_text("The connection to the server is lost. Trying again …")
+    page.get_by_label("Threshold").fill("0.9")
+    page.get_by_label("Fill holes").check()
+    link.up = True
+    expect(alert).to_be_hidden(timeout=15_000)
+    expect(first).not_to_have_text(before[0])
+    expect(page.locator("output").first).to_have_text("0.90")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download ZIP").click()
+    with zipfile.ZipFile(download.value.path()) as zipped:
+        settings = json.loads(zipped.read("settings.json"))["settings"]
+        mask = zipped.read("mask.png")
+    assert (settings["threshold"], settings["fill_holes"]) == (0.9, True)
+    prob_map = Predictor(released_dir() / BEST).prob_map(read_upload(SLICE.read_bytes()).image)
+    assert mask == mask_png(postprocess(prob_map, Postprocessing(threshold=0.9, fill_holes=True)))
+
+
+@pytest.mark.parametrize("lost", ["the piece", "the answer to it"])
+def test_an_upload_whose_connection_is_cut_arrives_when_it_is_back(linked, lost):
+    page, link = linked
+    opened(page)
+    link.up, link.deaf = lost != "the piece", True
+    choose(page, FOLDER / "several.png")
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    page.wait_for_timeout(500)  # time for the server to answer
+    expect(page.locator(".ms-chip").first).to_contain_text("ring.png")
+    link.close()
+    link.up, link.deaf = True, False
+    expect(page.locator(".ms-chip").first).to_contain_text("several.png")
+    expect(page.get_by_role("progressbar")).to_be_hidden()
+    expect(page.get_by_role("alert")).to_be_hidden(timeout=15_000)
+
+
+def test_a_connection_that_goes_without_a_word_is_missed_and_mended(linked):
+    page, link = linked
+    opened(page)
+    link.up = False
+    page.get_by_label("Threshold").fill("0.01")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("The connection to the server is lost", timeout=25_000)
+    link.up = True
+    expect(alert).to_be_hidden(timeout=15_000)
+    expect(page.get_by_role("button", name="Reset", exact=True)).to_be_enabled()
+    expect(page.locator("output").first).to_have_text("0.01")
 
 
 def test_it_works_in_a_page_that_brings_anywidget_itself(browser, tmp_path):
@@ -367,7 +570,7 @@ def test_it_works_in_a_page_that_brings_anywidget_itself(browser, tmp_path):
             expect(page.locator(".ms-frame img").first).to_be_visible()
             opened(page, FOLDER / "several.png")
             page.get_by_label("Threshold").fill("0.01")
-            expect(page.get_by_role("button", name="Reset")).to_be_enabled()
+            expect(page.get_by_role("button", name="Reset", exact=True)).to_be_enabled()
             children = psutil.Process(voila.pid).children()
             (kernel,) = [child for child in children if "ipykernel_launcher" in child.cmdline()]
             kernel.kill()
@@ -390,6 +593,15 @@ def test_it_fits_a_small_laptop_and_a_telephone(page):
     for control in (page.get_by_label("Opacity of the mask"), page.get_by_role("tab", name="Mask")):
         box = control.bounding_box()
         assert box["y"] + box["height"] <= 720  # all of it can be used without scrolling
+
+
+def test_on_a_telephone_the_picture_comes_first(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("button", name="Like a glioma").click()
+    image = page.locator(".ms-frame img").first
+    expect(image).to_be_in_viewport(ratio=1)  # though the example was chosen below it
+    tops = [each.bounding_box()["y"] for each in (image, page.get_by_label("Threshold"))]
+    assert tops[0] < tops[1]
 
 
 def test_every_control_has_a_name(page):

@@ -1,10 +1,12 @@
 import io
 import json
 import zipfile
+from hashlib import sha256
 
 import numpy as np
 import pytest
 from dashboard_models import CountingPredictor, png, slice_with_lesions, write_released
+from running_service import as_tiff
 
 from metseg.encode import encode_png, lesions_csv, mask_png, mask_tiff, overlay
 from metseg.errors import MetsegError
@@ -140,7 +142,7 @@ def test_models_can_be_loaded_ahead(state):
 def test_settings_run_no_network(opened):
     opened.threshold = 0.4
     assert areas(opened) == [16, 9, 4]
-    opened.min_lesion_px = 5
+    opened.min_lesion = 5
     assert areas(opened) == [16, 9]
     opened.fill_holes = True
     opened.opacity = 0.8
@@ -149,14 +151,14 @@ def test_settings_run_no_network(opened):
 
 
 def test_masks_are_those_of_postprocess(opened):
-    opened.threshold, opened.min_lesion_px = 0.4, 9
+    opened.threshold, opened.min_lesion = 0.4, 9
     (result,) = opened.results
     expected = postprocess(result.prob_map, Postprocessing(threshold=0.4, min_lesion_px=9))
     assert np.array_equal(result.mask, expected) and expected.sum() == 25
 
 
 def test_reset_takes_all_settings_back_with_one_redraw(opened):
-    opened.threshold, opened.min_lesion_px, opened.opacity = 0.4, 5, 1.0
+    opened.threshold, opened.min_lesion, opened.opacity = 0.4, 5, 1.0
     drawn = []
     opened.observe(lambda change: drawn.append(areas(opened)), "results")
     opened.reset_settings()
@@ -170,6 +172,78 @@ def test_a_pick_does_not_outlive_the_lesions_it_was_made_among(opened):
     assert opened.selected == (0, 2)
     opened.threshold = 0.4
     assert opened.selected == (0, 0)
+
+
+# ---- sizes ----
+
+TAGS = {"resolutionunit": "CENTIMETER", "description": "spacing_mm=5", "metadata": None, "photometric": "rgb"}
+
+
+def tiff(pixel_mm: float) -> bytes:
+    """The slice with lesions of 16 and 4 px, with pixels of this size."""
+    return as_tiff(slice_with_lesions(), resolution=(10 / pixel_mm, 10 / pixel_mm), **TAGS)
+
+
+def test_the_smallest_lesion_is_an_area_where_the_size_of_a_pixel_is_known(state):
+    state.open_slice(tiff(2), "slice.tif")
+    assert state.unit == "mm²" and areas(state) == [16, 4]
+    state.min_lesion = 16.0  # 4 px of 4 mm²
+    assert (state.min_lesion_px, areas(state)) == (4, [16, 4])
+    state.min_lesion = 16.5
+    assert (state.min_lesion_px, areas(state)) == (5, [16])
+    assert state.results[0].settings.min_lesion_px == 5
+
+
+def test_an_area_holds_for_the_next_slice_whatever_its_pixels_are(state):
+    state.open_slice(tiff(2), "slice.tif")
+    state.min_lesion = 16.5
+    state.open_slice(tiff(1), "finer.tif")  # lesions of 16 and 4 mm²
+    assert (state.unit, state.min_lesion, state.min_lesion_px, areas(state)) == ("mm²", 16.5, 17, [])
+    assert state.remarks == ()
+
+
+def test_pixels_become_an_area_where_their_size_is_known(opened):
+    opened.min_lesion = 5
+    opened.open_slice(tiff(2), "slice.tif")
+    assert (opened.unit, opened.min_lesion, opened.min_lesion_px) == ("mm²", 20.0, 5)
+    assert areas(opened) == [16]
+
+
+def test_an_area_that_cannot_be_kept_is_told(state):
+    state.open_slice(tiff(2), "slice.tif")
+    state.min_lesion = 20
+    state.open_slice(png(slice_with_lesions()), "slice.png")
+    assert (state.unit, state.min_lesion, areas(state)) == ("px", 0, [16, 4])
+    (remark,) = state.remarks
+    assert "20 mm²" in remark
+    state.open_slice(png(slice_with_lesions()), "again.png")
+    assert state.remarks == ()
+
+
+def test_a_network_s_own_smallest_lesion_is_shown_in_the_unit_of_the_slice(state):
+    state.open_slice(tiff(2), "slice.tif")
+    state.network = "attention_unet"  # 5 px
+    assert (state.min_lesion, state.settings) == (20.0, state.defaults)
+    state.open_slice(tiff(1), "finer.tif")
+    assert (state.min_lesion, state.settings) == (5.0, state.defaults)
+    state.open_slice(png(slice_with_lesions()), "slice.png")
+    assert (state.min_lesion, state.settings, state.remarks) == (5.0, state.defaults, ())
+
+
+# ---- looks ----
+
+
+def test_a_new_slice_is_shown_as_it_is_and_counted(opened):
+    opened.window, opened.level = 100, 50
+    opened.open_slice(png(slice_with_lesions()), "second.png")
+    assert (opened.window, opened.level, opened.number) == (255, 127.5, 2)
+
+
+def test_window_and_level_are_for_the_eye_alone(opened):
+    before = opened.results
+    opened.window, opened.level = 20, 200
+    assert opened.results is before and CountingPredictor.runs == ["nested_unet"]
+    assert opened.settings == opened.defaults
 
 
 # ---- gates, reference, examples ----
@@ -241,6 +315,7 @@ def test_an_example_brings_its_reference_and_its_size_in_mm(state):
     state.open_example("ring")
     assert state.file_name == "ring (example)" and state.upload.spacing_mm == (5.0, 1.25, 1.25)
     assert state.reference.shape == (160, 160) and state.reference.any()
+    assert "nobody's head" in state.remarks[0]
 
 
 # ---- files ----
@@ -258,8 +333,33 @@ def test_the_archive_holds_what_the_service_would_answer(opened, tmp_path):
     assert files["lesions.csv"] == lesions_csv(opened.results[0].lesions)
     settings = json.loads(files["settings.json"])
     assert settings["settings"] == {"threshold": 0.4, "min_lesion_px": 0, "fill_holes": False}
+    assert settings["min_lesion_mm2"] is None and settings["reference"] is None
+    digest = sha256(png(image)).hexdigest()
+    assert settings["input"] == {"name": "slice.png", "sha256": digest, "remarks": []}
     assert settings["model"] == "nested_unet" and len(settings["sha256"]) == 64
     assert settings["caution"].startswith("Test scans") and "not a medical device" in settings["note"]
+
+
+def test_the_archive_tells_how_each_network_agrees_with_the_reference(opened):
+    mask = np.zeros((32, 32), np.uint8)
+    mask[4:8, 6:12] = 255
+    opened.open_reference(png(mask), "mask.png")
+    opened.side_by_side = True
+    files = files_in(result_archive(opened))
+    told = json.loads(files["nested_unet/settings.json"])["reference"]
+    assert told.pop("slice_dice") == pytest.approx(16 / 44)
+    assert told == {"name": "mask.png", "hit_px": 8, "extra_px": 12, "missed_px": 16}
+    told = json.loads(files["attention_unet/settings.json"])["reference"]
+    assert (told["hit_px"], told["extra_px"], told["missed_px"], told["slice_dice"]) == (0, 24, 24, 0)
+
+
+def test_the_overlay_is_what_is_seen(opened):
+    opened.window, opened.level = 127.5, 63.75  # twice as bright
+    files = files_in(result_archive(opened))
+    flair = slice_with_lesions()[..., 1]
+    shown = np.where(flair == 127, 254, flair).astype(np.uint8)
+    assert files["overlay.png"] == encode_png(overlay(shown, opened.results[0].mask, opacity=0.35))
+    assert json.loads(files["settings.json"])["overlay"]["window"] == 127.5
 
 
 def test_side_by_side_each_network_has_its_folder(opened):
@@ -271,12 +371,28 @@ def test_side_by_side_each_network_has_its_folder(opened):
 @pytest.mark.parametrize(
     ("file_name", "expected"),
     [
-        ("scan 7.tif", "scan_7_metseg.zip"),
-        ("C:\\scans\\Fläche.png", "Fläche_metseg.zip"),
-        ("../../etc/passwd", "passwd_metseg.zip"),
-        ("", "slice_metseg.zip"),
+        ("scan 7.tif", "scan_7_metseg_"),
+        ("C:\\scans\\Fläche.png", "Fläche_metseg_"),
+        ("../../etc/passwd", "passwd_metseg_"),
+        ("", "slice_metseg_"),
     ],
 )
-def test_the_archive_is_called_after_the_slice(state, file_name, expected):
+def test_the_archive_is_called_after_the_slice_and_its_content(state, file_name, expected):
     state.file_name = file_name
-    assert archive_name(state) == expected
+    name = archive_name(state, b"content")
+    assert name == f"{expected}{sha256(b'content').hexdigest()[:8]}.zip"
+
+
+def test_archives_of_other_settings_and_of_other_slices_have_other_names(opened):
+    def name() -> str:
+        return archive_name(opened, result_archive(opened))
+
+    names = [name(), name()]
+    opened.threshold = 0.51  # which changes no pixel
+    names.append(name())
+    image = slice_with_lesions()
+    image[0, 0] = 1
+    opened.reset_settings()
+    opened.open_slice(png(image), "elsewhere/slice.png")
+    names.append(name())
+    assert names[0] == names[1] and len(set(names)) == 3

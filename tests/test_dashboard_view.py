@@ -90,7 +90,7 @@ def test_a_network_that_needs_whole_volumes_says_what_it_is_worth_without(tmp_pa
 def test_once_it_is_seen_it_shows_examples_and_loads_the_network(dashboard):
     tell(dashboard, "ready")
     assert CountingPredictor.loaded == CountingPredictor.runs == ["nested_unet"]  # its first run is slow
-    assert [each["name"] for each in dashboard.sources.examples] == ["ring", "frontal", "several"]
+    assert [each["name"] for each in dashboard.sources.examples] == ["glioma", "ring", "frontal", "several"]
     assert all(pixels(each["picture"]).shape == (96, 96) for each in dashboard.sources.examples)
 
 
@@ -156,7 +156,8 @@ def test_an_upload_is_drawn(dashboard, pieces):
     (table,) = dashboard.findings.tables
     assert table["network"] == "Nested U-Net" and table["more"] == 0
     assert [lesion["area_px"] for lesion in table["lesions"]] == [16, 4]
-    assert dashboard.sources.slice == {"name": "slice.png", "details": "32 × 32 px", "notes": []}
+    details = "32 × 32 px, of unknown size"
+    assert dashboard.sources.slice == {"name": "slice.png", "details": details, "notes": []}
     assert dashboard.message == ""
 
 
@@ -223,7 +224,7 @@ def test_a_network_that_is_damaged_is_a_sentence(opened, tmp_path):
     assert opened.findings.tables == [] and opened.stage.overlay == []
 
 
-@pytest.mark.parametrize("values", [{"threshold": 7}, {"network": "../../secret"}, {"min_lesion_px": "x"}])
+@pytest.mark.parametrize("values", [{"threshold": 7}, {"network": "../../secret"}, {"min_lesion": "x"}])
 def test_nonsense_from_a_browser_is_refused(opened, values):
     opened.controls.set_state(values)
     assert opened.message.startswith("Something went wrong")
@@ -244,7 +245,7 @@ def test_moving_a_control_redraws_without_the_network(opened):
     opened.controls.set_state({"threshold": 0.4})
     assert opened.stage.overlay[0] != before and len(opened.stage.outlines[0]) == 3
     assert [lesion["area_px"] for lesion in opened.findings.tables[0]["lesions"]] == [16, 9, 4]
-    opened.controls.set_state({"min_lesion_px": 10, "fill_holes": True, "opacity": 1.0})
+    opened.controls.set_state({"min_lesion": 10, "fill_holes": True, "opacity": 1.0})
     mask = slice_with_lesions()[..., 1] == 255
     mask[20:22, 20:22] = False
     expected = overlay(slice_with_lesions()[..., 1], mask, opacity=1.0)
@@ -267,6 +268,50 @@ def test_channels_are_shown_one_by_one_and_as_colours(opened):
     opened.stage.set_state({"channel": "colour"})
     assert np.array_equal(pixels(opened.stage.original), image)
     assert CountingPredictor.runs == ["nested_unet"]
+
+
+def test_window_and_level_change_what_is_seen_and_nothing_else(opened):
+    stage, image = opened.stage, slice_with_lesions()
+    before = {name: getattr(stage, name) for name in ("contrast", "heat", "outlines")}
+    stage.set_state({"window": 127.5, "level": 63.75})
+    shown = np.where(image[..., 1] == 127, 254, image[..., 1]).astype(np.uint8)  # grey 127 becomes 254
+    assert np.array_equal(pixels(stage.original), shown)
+    mask = image[..., 1] == 255
+    assert np.array_equal(pixels(stage.overlay[0]), overlay(shown, mask, opacity=0.35))
+    assert before == {name: getattr(stage, name) for name in before}
+    assert CountingPredictor.runs == ["nested_unet"] and not opened.controls.changed
+    tell(stage, "reset window")
+    assert (stage.window, stage.level) == (255, 127.5)
+    assert np.array_equal(pixels(stage.original), image[..., 1])
+
+
+def test_a_new_slice_is_shown_though_the_last_one_was_compared_with_its_reference(opened):
+    upload(opened, png(np.zeros((32, 32), np.uint8)), "mask.png", role="reference")
+    opened.stage.set_state({"view": "comparison"})
+    upload(opened, SLICE, "second.png", number=2)
+    assert opened.stage.view == "overlay" and opened.stage.number == 2
+    tell(opened.sources, "example", name="ring")
+    opened.stage.set_state({"view": "comparison"})
+    tell(opened.sources, "example", name="several")  # which brings a reference of its own
+    assert opened.stage.view == "comparison" and len(opened.stage.comparison) == 1
+
+
+def test_sizes_are_in_mm_where_the_file_tells_them(dashboard):
+    upload(dashboard, SLICE)
+    assert dashboard.controls.unit == "px" and dashboard.findings.pixel_mm2 == 0
+    tell(dashboard.sources, "example", name="ring")
+    assert dashboard.controls.unit == "mm²" and dashboard.findings.pixel_mm2 == 1.5625
+    assert dashboard.sources.slice["details"] == "160 × 160 px, 1.25 mm"
+    dashboard.controls.set_state({"min_lesion": 100.0})
+    assert dashboard.state.settings.min_lesion_px == 64
+
+
+@pytest.mark.parametrize("stored", ["one channel", "three equal channels"])
+def test_a_grey_slice_is_told_however_it_is_stored(dashboard, stored):
+    grey = slice_with_lesions()[..., 1]
+    upload(dashboard, png(grey if stored == "one channel" else np.dstack([grey] * 3)))
+    (note,) = dashboard.sources.slice["notes"]
+    assert "grey" in note and stored in note and "FLAIR" in note
 
 
 def test_both_networks_side_by_side(opened):
@@ -324,12 +369,21 @@ def test_a_reference_of_another_size_is_a_sentence(opened):
     assert opened.message == "mask.png is 30 × 40 px but the slice is 32 × 32; export both at one size"
 
 
+def test_a_download_that_fails_is_answered_too(dashboard, sent, monkeypatch):
+    monkeypatch.setattr("metseg.serve.dashboard.view.result_archive", lambda state: 1 / 0)
+    sent.clear()
+    tell(dashboard.findings, "download")
+    kinds = [message["content"]["kind"] for _, message, _ in sent if message["method"] == "custom"]
+    assert kinds == ["no archive"] and dashboard.message
+
+
 def test_the_download_holds_the_mask_that_is_seen(opened, sent):
     opened.controls.set_state({"threshold": 0.4})
     sent.clear()
     tell(opened.findings, "download")
     ((part, message, buffers),) = sent
-    assert part is opened.findings and message["content"] == {"kind": "archive", "name": "slice_metseg.zip"}
+    assert part is opened.findings and message["content"]["kind"] == "archive"
+    assert message["content"]["name"].startswith("slice_metseg_")
     with zipfile.ZipFile(io.BytesIO(buffers[0])) as zipped:
         mask = zipped.read("mask.png")
     prob_map = opened.state.results[0].prob_map

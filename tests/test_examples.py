@@ -1,6 +1,11 @@
 import numpy as np
 import pytest
 
+from metseg.components import number_lesions
+from metseg.paths import released_dir
+from metseg.predict import Predictor
+from metseg.released import released_models
+from metseg.serve.dashboard.reference import compare
 from metseg.serve.examples import EXAMPLES, FOLDER, load_example, write_examples
 from metseg.serve.upload import read_upload
 
@@ -25,5 +30,19 @@ def test_each_is_a_slice_with_lesions_to_see(name):
     assert mask.shape == (160, 160) and mask.sum() >= 50
 
 
+@pytest.mark.parametrize("network", released_models(released_dir()))
+def test_the_released_networks_know_what_one_example_shows(network):
+    """They were trained on gliomas; the others show metastases."""
+    upload, mask = load_example("glioma")
+    found = Predictor(released_dir() / network).mask(upload.image)
+    assert compare(found, mask).slice_dice > 0.9
+    assert number_lesions(found)[0].max() == 1
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_each_says_whose_head_it_is(example):
+    assert "nobody's head" in example.about
+
+
 def test_they_are_small():
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 200_000
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 260_000

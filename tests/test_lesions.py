@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
-from metseg.lesions import measure_lesions
+from metseg.lesions import least_pixels, measure_lesions
 
 # Three lesions of 6, 2 and 1 px; 1 is the L in the middle, 2 touches by its corner alone, 3 is the dot.
 DRAWN = np.array(
@@ -123,3 +123,18 @@ def test_shapes_that_do_not_fit(shapes):
     with pytest.raises(ValueError, match="give both of one") as refused:
         measure_lesions(mask, prob_map)
     assert all(str(shape) in str(refused.value) for shape in shapes)
+
+
+@pytest.mark.parametrize(
+    ("area_mm2", "spacing_mm", "expected"),
+    [
+        (0, (5, 1.25, 1.25), 0),
+        (1.5625, (5, 1.25, 1.25), 1),
+        (20, (5, 1.25, 1.25), 13),  # 12.8 pixels
+        (46.875, (5, 1.25, 1.25), 30),
+        (1, (1, 0.5, 0.25), 8),
+        (3 * 0.1 * 0.1, (1, 0.1, 0.1), 3),  # 0.030000000000000006 by the computer
+    ],
+)
+def test_the_fewest_pixels_of_an_area(area_mm2, spacing_mm, expected):
+    assert least_pixels(area_mm2, spacing_mm) == expected

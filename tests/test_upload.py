@@ -18,7 +18,7 @@ def test_a_slice_is_read_with_its_spacing():
     upload = read_upload(as_tiff(BRIGHT_CORNER, photometric="rgb", metadata=None, **tags))
     assert (upload.image == BRIGHT_CORNER).all()
     assert upload.spacing_mm == (5.0, 0.25, 0.5)
-    assert (upload.notes, upload.kind) == ((), "TIFF")
+    assert (upload.notes, upload.kind, len(upload.sha256)) == ((), "TIFF", 64)
 
 
 def test_what_was_done_to_a_file_is_noted():

@@ -86,5 +86,11 @@ def measure_lesions(
     return lesions, numbers
 
 
+def least_pixels(area_mm2: float, spacing_mm: Sequence[float]) -> int:
+    """Returns the fewest pixels of a slice with this voxel size (z, y, x) that have at least this area."""
+    pixels = area_mm2 / (spacing_mm[1] * spacing_mm[2])
+    return math.ceil(pixels * (1 - 1e-9))  # the area of n pixels gives n, however it was rounded
+
+
 def _disk_diameter(area: float) -> float:
     return 2 * math.sqrt(area / math.pi)

@@ -111,9 +111,10 @@ def model_folders(run_folder: Path) -> dict[str, Path]:
     places = [folder] if is_network(folder) else [folder / name for name in MODELS]
     found = {path.name: path for path in places if (path / "evaluation" / "evaluation.json").exists()}
     if not found:
+        finished = ", ".join(run_names(folder.parent)) or "none"
         raise MetsegError(
             f"{folder} holds no evaluated model; run the training notebooks first, with a test_fraction "
-            f"above 0, or name another run; finished ones here: {', '.join(run_names(folder.parent)) or 'none'}"
+            f"above 0, or name another run; finished ones here: {finished}"
         )
     return found
 

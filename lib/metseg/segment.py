@@ -1,6 +1,7 @@
 """Writes one mask file for each image, and overwrites none of the user's."""
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,19 @@ def _is_ours(path: Path) -> bool:
             return tif.pages[0].software == _SOFTWARE
     except (tifffile.TiffFileError, OSError, IndexError):
         return False
+
+
+def told(changes: Mapping[Path, Sequence[str]]) -> list[str]:
+    """Returns what was done to make slices of files, a line a kind; `changes` is {file: its notes}."""
+    alike: dict[str, list[tuple[Path, str]]] = defaultdict(list)
+    for path, notes in changes.items():
+        for note in notes:
+            alike[note.partition(":")[0]].append((path, note))  # behind the colon are an image's own figures
+    lines = []
+    for kind, found in alike.items():
+        (path, note), others = found[0], len(found) - 1
+        lines.append(f"{path} and {others} more: {kind.rstrip('.')}." if others else f"{path}: {note}")
+    return lines
 
 
 def write_mask(mask: np.ndarray, target: Path) -> None:

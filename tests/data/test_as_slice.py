@@ -7,7 +7,6 @@ from metseg.data.image_errors import UnusablePixels
 from metseg.data.images import as_slice
 
 NAN, INF = np.nan, np.inf
-ALIKE = "three channels are the same"
 
 
 def test_an_image_stays_as_it_is(noise):
@@ -25,10 +24,24 @@ def test_one_channel_stands_for_all_three(shape):
     assert "one channel" in note and "FLAIR" in note
 
 
-def test_channels_that_are_alike_are_noted(noise):
-    image, (note,) = as_slice(np.repeat(noise(1)[..., :1], 3, axis=2), "a")
-    assert image.shape == (24, 32, 3)
-    assert ALIKE in note
+def test_grey_stored_as_three_equal_channels_is_told_as_well(noise):
+    grey = np.repeat(noise(1)[..., :1], 3, axis=2)
+    image, (note,) = as_slice(grey, "a")
+    assert (image == grey).all()
+    assert "grey" in note and "three equal channels" in note and "FLAIR" in note
+
+
+def test_grey_of_a_lossy_file_is_told_and_left_as_it_is(noise):
+    grey = np.repeat(noise(1)[..., :1] // 2, 3, axis=2)
+    grey[::2, :, 1] += 3
+    image, (note,) = as_slice(grey, "a")
+    assert (image == grey).all() and "grey" in note
+    grey[0, 0] = 100, 104, 100
+    assert as_slice(grey, "a")[1] == []
+
+
+def test_a_slice_with_hardly_anything_in_it_is_not_taken_for_grey():
+    assert as_slice(np.array([[[0, 1, 2], [3, 2, 2]]], np.uint8), "a")[1] == []
 
 
 def test_grey_values_of_0_and_1_are_noted(noise):

@@ -31,10 +31,10 @@ def predict(
     output_dir: OutputDir = None,
 ) -> None:
     """Segment scans: write <stem>_mask.tif, 0 and 255, at each image's own size."""
-    from metseg.data.images import read_image
+    from metseg.data.images import read_slice
     from metseg.origin import refuse_scans_unlike_the_phantom
     from metseg.predict import Predictor
-    from metseg.segment import how_read, segmentable, write_mask
+    from metseg.segment import how_read, segmentable, told, write_mask
 
     scans = segmentable(input, output, volumes=volume)
     folder = named_model(model, output_dir)
@@ -43,15 +43,16 @@ def predict(
         name, images = network_name(folder, output_dir), [path.stem for scan in scans for path, _ in scan]
         refuse_scans_unlike_the_phantom(predictor.description, name, images)
     make_folder(output)  # before the work, not after
-    print(how_read(scans))
     say_network(folder, output_dir)
-    failed, written = [], 0
+    print(how_read(scans), flush=True)
+    failed, changes, written = [], {}, 0
     with progress_bars() as bars:
         for scan in bars.track(scans, description="Segmenting"):
             images, targets = [], []
             for path, target in scan:
                 try:
-                    images.append(read_image(path))
+                    image, changes[path] = read_slice(path)
+                    images.append(image)
                     targets.append(target)
                 except MetsegError as error:
                     failed.append(str(error))
@@ -59,6 +60,8 @@ def predict(
                 write_mask(mask, target)
             written += len(targets)
     print(f"{written} masks by {network_name(folder, output_dir)}: {shown(output)}")
+    for text in told(changes):
+        print(f"note: {text}")
     if failed:
         raise MetsegError("\n".join(failed))
 

@@ -12,6 +12,7 @@ CHANNELS = ("pre-contrast", "FLAIR", "post-contrast")
 TIFF_SUFFIXES = (".tif", ".tiff")
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg")
 ONE_CLASS = {1.0, 255.0, 65_535.0}  # what programs write in a mask for "all of it", whatever the bits
+_LOSS = 3  # grey values by which the channels of one grey picture may differ
 _MAX_PIXELS = 2**26  # of a file on the user's own disk; a service sets a limit of its own
 
 
@@ -99,12 +100,24 @@ def as_slice(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
         notes += done
     elif pixels.max() == 1:
         notes.append("It holds the grey values 0 and 1 only, too few to trust a mask; rescale it to 0 … 255.")
+    if stored := _grey(pixels):
+        notes.append(
+            f"It is grey ({stored}) and was taken as FLAIR, which stands in for the other two as well."
+        )
     if pixels.shape[2] == 1:
-        notes.append("It has one channel, which was taken as FLAIR and stands in for the other two as well.")
         pixels = np.repeat(pixels, 3, axis=2)
-    elif (pixels == pixels[..., :1]).all():
-        notes.append("Its three channels are the same, as if FLAIR stood in for the other two.")
     return np.ascontiguousarray(pixels), notes
+
+
+def _grey(pixels: np.ndarray) -> str:
+    """Tells how (H, W, 1 or 3) uint8 pixels store one grey picture; nothing if they are no such."""
+    if pixels.shape[2] == 1:
+        return "one channel"
+    unlike = int(np.max(pixels.max(axis=2) - pixels.min(axis=2)))
+    if unlike == 0:
+        return "three equal channels"
+    # What a lossy file makes of grey; a slice with hardly anything in it has channels as much alike.
+    return "three channels that hardly differ" if unlike <= _LOSS and pixels.max() > 10 * _LOSS else ""
 
 
 def _rescaled(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
@@ -157,6 +170,11 @@ def read_pixels(path: Path) -> tuple[np.ndarray, tuple[float, float, float] | No
 def read_image(path: Path) -> np.ndarray:
     """Reads one slice as (H, W, 3) uint8; raises `MetsegError` on anything else."""
     return checked_image(read_pixels(path)[0], str(path))
+
+
+def read_slice(path: Path) -> tuple[np.ndarray, list[str]]:
+    """Reads a slice to be segmented, of any kind that dashboard and service take too; see `as_slice`."""
+    return as_slice(read_pixels(path)[0], str(path))
 
 
 def read_mask(path: Path, shape: tuple[int, int] | None) -> np.ndarray:

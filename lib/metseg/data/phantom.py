@@ -81,11 +81,11 @@ def draw_phantom(
     labels, oedema = paint_lesions(rng, anatomy, lesions)
     touched = [lesion.centre_mm + (lesion.diameter_mm / 2, 0, 0) for lesion in lesions if rng.random() < 0.3]
     paint_vessels(rng, anatomy, np.reshape(touched, (-1, 3)))
-    image = _acquire(rng, anatomy.signal, anatomy.points_mm)
+    image = acquire(rng, anatomy.signal, anatomy.points_mm)
     return PhantomCase(image, labels, anatomy.brain, oedema, lesions)
 
 
-def _acquire(rng: np.random.Generator, signal: np.ndarray, points_mm: np.ndarray) -> np.ndarray:
+def acquire(rng: np.random.Generator, signal: np.ndarray, points_mm: np.ndarray) -> np.ndarray:
     """Turns painted signal into an image: blur, coil shading, contrast of the day, Rician noise, 8 bits.
 
     Reference: Gudbjartsson & Patz, Magn Reson Med 34 (1995): magnitude noise in MRI is Rician.

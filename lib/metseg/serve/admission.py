@@ -71,6 +71,8 @@ class Admission:
     async def run(self, job: Callable[[], _T], *, gone: Callable[[], Awaitable[bool]]) -> _T | None:
         """Runs a job in one of the threads, when it is its turn.
 
+        A thread cannot be stopped: who is cancelled leaves when it has ended, and keeps the seat until then.
+
         Args:
             job: The job.
             gone: Asked before the job begins whether nobody waits for it any more.
@@ -93,13 +95,27 @@ class Admission:
         try:
             if await gone():
                 return None
-            return await asyncio.get_running_loop().run_in_executor(self._threads, job)
+            return await _to_its_end(asyncio.get_running_loop().run_in_executor(self._threads, job))
         finally:
             self._free.release()
 
     def close(self) -> None:
         """Returns when the last job has ended."""
         self._threads.shutdown()
+
+
+async def _to_its_end(job: asyncio.Future[_T]) -> _T:
+    """Awaits a job; a cancellation takes effect when it is done."""
+    cancelled = None
+    while not job.done():
+        try:
+            await asyncio.wait([job])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return job.result()
+    job.exception()  # nobody hears of it, so that asyncio should not complain
+    raise cancelled
 
 
 def _full() -> RequestError:

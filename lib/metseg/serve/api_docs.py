@@ -21,10 +21,16 @@ Every answer with a status of 400 or more is `{{"code": …, "message": …}}`.
 """
 _EXAMPLE = {
     "model": "nested_unet",
-    "settings": {"threshold": 0.5, "min_lesion_px": 0, "fill_holes": False, "flip_average": False},
+    "settings": {
+        "threshold": 0.5,
+        "min_lesion_px": 13,
+        "min_lesion_mm2": 20.0,
+        "fill_holes": False,
+        "flip_average": False,
+    },
     "image": {"height": 256, "width": 256},
     "spacing_mm": [5.0, 1.25, 1.25],
-    "notes": ["It has one channel, which was taken as FLAIR and stands in for the other two as well."],
+    "notes": ["It is grey (one channel) and was taken as FLAIR, which stands in for the other two as well."],
     "mask": "iVBORw0KGgo…",
     "lesions": [
         {
@@ -52,7 +58,7 @@ _FILE = {
     "type": "string",
     "format": "binary",
     "description": "One slice as TIFF, PNG or JPEG. Its channels are pre-contrast, FLAIR and post-contrast; "
-    "a single one is taken as FLAIR.",
+    "a grey one is taken as FLAIR, whether it is stored with one channel or with three that are equal.",
 }
 _MULTIPART = "multipart/form-data"
 PREDICT_REQUEST: dict[str, Any] = {
@@ -63,6 +69,7 @@ PREDICT_REQUEST: dict[str, Any] = {
                 "type": "object",
                 "required": ["file"],
                 "additionalProperties": False,
+                "not": {"required": ["min_lesion_px", "min_lesion_mm2"]},
                 "properties": {"file": _FILE, **Settings.model_json_schema()["properties"]},
             }
         }

@@ -3,17 +3,19 @@
 They are files because drawing one takes a second; `write_examples` draws them anew.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from metseg.data.images import decode
 from metseg.encode import encode_png, mask_png
-from metseg.serve.upload import Upload
+from metseg.serve.upload import Upload, read_upload
 
 FOLDER = Path(__file__).with_name("example_slices")
 _SPACING_MM = (5.0, 1.25, 1.25)
+_METASTASES = "Drawn, nobody's head. Metastases, which networks trained on glioma mark poorly."
+_GLIOMA = "Drawn, nobody's head. A lesion like a lower-grade glioma."
 
 
 @dataclass(frozen=True)
@@ -22,20 +24,25 @@ class Example:
 
     Attributes:
         name: What its files are called.
-        title: What a visitor reads.
+        title: What a visitor reads on its button.
+        about: What he reads when it is open.
         patient, slice_index: Which patient of the default phantom, counted from 1, and which slice, from 0.
+        glioma: Centre and radii, mm, of the glioma that this patient has in the place of metastases.
     """
 
     name: str
     title: str
+    about: str
     patient: int
     slice_index: int
+    glioma: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
 
 
 EXAMPLES = (
-    Example("ring", "One ring", 18, 9),
-    Example("frontal", "Frontal, with oedema", 21, 3),
-    Example("several", "Several", 11, 6),
+    Example("glioma", "Like a glioma", _GLIOMA, 1, 9, ((-32, 22, 26), (19, 23, 18))),
+    Example("ring", "One ring", _METASTASES, 18, 9),
+    Example("frontal", "Frontal, with oedema", _METASTASES, 21, 3),
+    Example("several", "Several", _METASTASES, 11, 6),
 )
 
 
@@ -45,20 +52,30 @@ def load_example(name: str) -> tuple[Upload, np.ndarray]:
     Raises:
         KeyError: There is none of that name.
     """
-    example = {example.name: example for example in EXAMPLES}[name]
-    image, mask = (
-        decode((FOLDER / f"{example.name}{end}.png").read_bytes(), example.title)[0] for end in ("", "_mask")
-    )
-    return Upload(image, _SPACING_MM, (), "PNG"), mask > 0
+    example = example_named(name)
+    slice_, mask = ((FOLDER / f"{name}{end}.png").read_bytes() for end in ("", "_mask"))
+    upload = replace(read_upload(slice_, example.title), spacing_mm=_SPACING_MM)
+    return upload, decode(mask, example.title)[0] > 0
+
+
+def example_named(name: str) -> Example:
+    """Returns an example; raises `KeyError` if there is none of that name."""
+    return {example.name: example for example in EXAMPLES}[name]
 
 
 def write_examples(folder: Path = FOLDER) -> None:
     """Draws the examples into a folder: `<name>.png` and `<name>_mask.png`."""
     from metseg.data.phantom import draw_phantom  # its SciPy would slow the dashboard's start
+    from metseg.data.phantom_glioma import draw_glioma
 
     folder.mkdir(parents=True, exist_ok=True)
     for example in EXAMPLES:
-        case = draw_phantom(example.patient)
+        if example.glioma:
+            centre_mm, radii_mm = example.glioma
+            image, mask = draw_glioma(example.patient, centre_mm=centre_mm, radii_mm=radii_mm)
+        else:
+            case = draw_phantom(example.patient)
+            image, mask = case.image, case.mask
         z = example.slice_index
-        (folder / f"{example.name}.png").write_bytes(encode_png(case.image[z]))
-        (folder / f"{example.name}_mask.png").write_bytes(mask_png(case.mask[z]))
+        (folder / f"{example.name}.png").write_bytes(encode_png(image[z]))
+        (folder / f"{example.name}_mask.png").write_bytes(mask_png(mask[z]))

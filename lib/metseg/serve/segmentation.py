@@ -54,6 +54,9 @@ class Size(BaseModel):
 class UsedSettings(Postprocessing):
     """The settings that a mask was made with, the model's own among them."""
 
+    min_lesion_mm2: float | None = Field(
+        description="As asked for, and `min_lesion_px` follows from it; null where it was not."
+    )
     flip_average: bool = False
 
 
@@ -172,11 +175,11 @@ def segment(
         The answer's body.
 
     Raises:
-        RequestError: There is no such model.
+        RequestError: There is no such model, or the settings do not fit the slice.
     """
     name, predictor = models.named(settings.model)
     flip_average = predictor.flip_average if settings.flip_average is None else settings.flip_average
-    used = settings.postprocessing(predictor)
+    used = settings.postprocessing(predictor, upload.spacing_mm)
     before = time.perf_counter()
     prob_map = predictor.prob_map(upload.image, flip_average=flip_average)
     network_ms = 1000 * (time.perf_counter() - before)
@@ -188,7 +191,9 @@ def segment(
     height, width = mask.shape
     result = Segmentation(
         model=name,
-        settings=UsedSettings(**used.model_dump(), flip_average=flip_average),
+        settings=UsedSettings(
+            **used.model_dump(), min_lesion_mm2=settings.min_lesion_mm2, flip_average=flip_average
+        ),
         image=Size(height=height, width=width),
         spacing_mm=upload.spacing_mm,
         notes=list(upload.notes),

@@ -6,10 +6,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from metseg.lesions import least_pixels
 from metseg.postprocess import Postprocessing
 from metseg.predict import Predictor
 from metseg.serve.refusals import RequestError
 from metseg.serve.upload import MAX_PIXELS
+
+MAX_MM2 = 1e6  # a square metre
 
 
 def _without_null(schema: dict[str, Any]) -> None:
@@ -31,7 +34,16 @@ class Settings(BaseModel):
         gt=0, lt=1, allow_inf_nan=False, description="Probability from which a pixel is lesion."
     )
     min_lesion_px: int | None = _optional(
-        ge=0, le=MAX_PIXELS, description="Lesions of fewer pixels are dropped; 0 keeps all."
+        ge=0,
+        le=MAX_PIXELS,
+        description="Lesions of fewer pixels are dropped; 0 keeps all. Not together with `min_lesion_mm2`.",
+    )
+    min_lesion_mm2: float | None = _optional(
+        ge=0,
+        le=MAX_MM2,
+        allow_inf_nan=False,
+        description="Lesions of a smaller area are dropped, mm²; 0 keeps all. Refused where the file does "
+        "not tell the size of its pixels (its `spacing_mm` is null), and together with `min_lesion_px`.",
     )
     fill_holes: bool | None = _optional(description="Background that a lesion encloses becomes lesion.")
     flip_average: bool | None = _optional(description="Average with the mirrored slice, for twice the time.")
@@ -47,9 +59,29 @@ class Settings(BaseModel):
         except ValidationError as error:
             raise invalid_setting(error.errors()) from error
 
-    def postprocessing(self, predictor: Predictor) -> Postprocessing:
-        """Returns the parameters for `postprocess`, a model's own where nothing else was asked for."""
+    def postprocessing(
+        self, predictor: Predictor, spacing_mm: Sequence[float] | None = None
+    ) -> Postprocessing:
+        """Returns the parameters for `postprocess`, a model's own where nothing else was asked for.
+
+        Args:
+            predictor: The model.
+            spacing_mm: Voxel size (z, y, x) of the slice in mm; None where it is unknown.
+
+        Raises:
+            RequestError: The smallest lesion is given in mm² for a slice whose pixels are of unknown size, or
+                in pixels as well.
+        """
         asked = self.model_dump(include=set(Postprocessing.model_fields), exclude_none=True)
+        if self.min_lesion_mm2 is not None:
+            if self.min_lesion_px is not None:
+                raise _refused("min_lesion_px and min_lesion_mm2 are both given; give one of them")
+            if spacing_mm is None:
+                raise _refused(
+                    "min_lesion_mm2 is given, but the file does not tell the size of its pixels; give "
+                    "min_lesion_px, or a TIFF that tells it"
+                )
+            asked["min_lesion_px"] = least_pixels(self.min_lesion_mm2, spacing_mm)
         return predictor.postprocessing.model_copy(update=asked)
 
 
@@ -57,6 +89,7 @@ _REMEDIES = {
     "model": "give a name from /models",
     "threshold": "give a probability above 0 and below 1, such as 0.5",
     "min_lesion_px": f"give a whole number of pixels from 0 to {MAX_PIXELS}",
+    "min_lesion_mm2": f"give an area in mm² from 0 to {MAX_MM2:.0f}",
     "fill_holes": "give true or false",
     "flip_average": "give true or false",
 }
@@ -69,4 +102,8 @@ def invalid_setting(errors: Sequence[Mapping[str, Any]]) -> RequestError:
         message = f"{name} is {value!r:.60}; {_REMEDIES[name]}"
     else:
         message = f"There is no setting {name!r:.60}; the settings are {', '.join(_REMEDIES)}"
+    return _refused(message)
+
+
+def _refused(message: str) -> RequestError:
     return RequestError(422, "invalid_setting", message)

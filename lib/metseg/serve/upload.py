@@ -5,6 +5,7 @@ decides: neither the file's name nor the type that the sender gives is looked at
 """
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 
@@ -25,12 +26,14 @@ class Upload:
         spacing_mm: Voxel size (z, y, x) in mm, or None where the file does not tell.
         notes: A sentence for each thing that was changed to make a slice of the file.
         kind: "TIFF", "PNG" or "JPEG".
+        sha256: Of the file.
     """
 
     image: np.ndarray
     spacing_mm: tuple[float, float, float] | None
     notes: tuple[str, ...]
     kind: str
+    sha256: str
 
 
 class UploadError(MetsegError):
@@ -74,4 +77,4 @@ def read_upload(data: bytes, name: str = "The file") -> Upload:
         image, notes = as_slice(pixels, name)
     except tuple(_CODES) as error:
         raise UploadError(_CODES[type(error)], str(error)) from error
-    return Upload(image, spacing_mm, tuple(notes), kind_of(data))
+    return Upload(image, spacing_mm, tuple(notes), kind_of(data), sha256(data).hexdigest())

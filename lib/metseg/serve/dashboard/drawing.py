@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 import cv2
+import numpy as np
 
 from metseg.encode import overlay
 from metseg.plots.labels import label_of
@@ -18,19 +19,23 @@ def slice_pictures(state: DashboardState) -> dict:
     """Returns what a `Stage` shows of the slice itself."""
     if state.upload is None:
         return {}
-    image, channel = state.upload.image, state.channel
-    return {
-        "size": image.shape[1::-1],
-        "original": pictures.for_page(pictures.channel_picture(image, channel)),
-        "contrast": pictures.for_page(pictures.clahe_picture(image, channel, state.preprocessing)),
-    }
+    size = state.upload.image.shape[1::-1]
+    return {"number": state.number, "size": size, "original": pictures.for_page(_windowed(state))}
+
+
+def contrast_pictures(state: DashboardState) -> dict:
+    """Returns what a `Stage` shows of the contrast that the network gets."""
+    if state.upload is None:
+        return {}
+    picture = pictures.clahe_picture(state.upload.image, state.channel, state.preprocessing)
+    return {"contrast": pictures.for_page(picture)}
 
 
 def mask_pictures(state: DashboardState) -> dict:
     """Returns what a `Stage` shows of the masks."""
     if state.upload is None:
         return {}
-    picture = pictures.channel_picture(state.upload.image, state.channel)
+    picture = _windowed(state)
     masks = [each.mask for each in state.results]
     tints = [overlay(picture, mask, opacity=state.opacity) for mask in masks]
     compared = []
@@ -69,7 +74,9 @@ def gate_pictures(state: DashboardState) -> dict:
 def findings(state: DashboardState) -> dict:
     """Returns the tables and the agreement with a reference."""
     labels = [label_of(each.network) for each in state.results]
+    spacing_mm = state.upload and state.upload.spacing_mm
     return {
+        "pixel_mm2": 0.0 if spacing_mm is None else spacing_mm[1] * spacing_mm[2],
         "tables": [
             {
                 "network": label,
@@ -90,11 +97,14 @@ def file_names(state: DashboardState) -> dict:
     if state.upload is None:
         return {"slice": {}, "reference": {}}
     height, width = state.upload.image.shape[:2]
-    details = f"{width} × {height} px"
-    if state.upload.spacing_mm is not None:
+    details = f"{width} × {height} px, "
+    if state.upload.spacing_mm is None:
+        details += "of unknown size"
+    else:
         _, y, x = state.upload.spacing_mm
-        details += f", {x:.3g} mm" if x == y else f", {x:.3g} × {y:.3g} mm"
-    given = {"name": state.file_name, "details": details, "notes": list(state.upload.notes)}
+        details += f"{x:.3g} mm" if x == y else f"{x:.3g} × {y:.3g} mm"
+    notes = [*state.remarks, *state.upload.notes]
+    given = {"name": state.file_name, "details": details, "notes": notes}
     return {"slice": given, "reference": {"name": state.reference_name} if state.reference_name else {}}
 
 
@@ -129,6 +139,12 @@ def example_buttons() -> list[dict]:
         small = cv2.resize(flair, (_THUMB_PX, _THUMB_PX), interpolation=cv2.INTER_AREA)
         buttons.append({"name": example.name, "title": example.title, "picture": pictures.for_page(small)})
     return buttons
+
+
+def _windowed(state: DashboardState) -> np.ndarray:
+    """What the masks are drawn on."""
+    picture = pictures.channel_picture(state.upload.image, state.channel)
+    return pictures.windowed(picture, state.window, state.level)
 
 
 def _score(model: dict) -> str:

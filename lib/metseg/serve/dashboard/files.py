@@ -1,12 +1,15 @@
 """What a visitor takes home: the results as one ZIP."""
 
 import json
+from dataclasses import asdict
+from hashlib import sha256
 from pathlib import PurePosixPath
 
 from metseg import __version__
 from metseg.data.provenance import RESEARCH_USE
 from metseg.encode import archive, encode_png, lesions_csv, mask_png, mask_tiff, overlay
-from metseg.serve.dashboard.pictures import channel_picture
+from metseg.serve.dashboard.pictures import channel_picture, windowed
+from metseg.serve.dashboard.reference import compare
 from metseg.serve.dashboard.results import NetworkResult
 from metseg.serve.dashboard.state import DashboardState
 
@@ -23,22 +26,35 @@ def result_archive(state: DashboardState) -> bytes:
     return archive(files)
 
 
-def archive_name(state: DashboardState) -> str:
-    """Returns what the ZIP is called: after the slice."""
+def archive_name(state: DashboardState, content: bytes) -> str:
+    """Returns what the ZIP is called: after the slice and its own content, so that no other is called so."""
     stem = PurePosixPath(state.file_name.replace("\\", "/")).stem
     plain = "".join(character if character.isalnum() or character in "-_." else "_" for character in stem)
-    return f"{plain or 'slice'}_metseg.zip"
+    return f"{plain or 'slice'}_metseg_{sha256(content).hexdigest()[:8]}.zip"
 
 
 def _result(state: DashboardState, result: NetworkResult) -> dict[str, bytes]:
     model = state.models[result.network]
-    picture = channel_picture(state.upload.image, state.channel)
+    picture = windowed(channel_picture(state.upload.image, state.channel), state.window, state.level)
+    reference = None
+    if state.reference is not None:
+        agreement = compare(result.mask, state.reference)
+        pixels = {f"{name}_px": count for name, count in asdict(agreement).items()}
+        reference = {"name": state.reference_name, "slice_dice": agreement.slice_dice, **pixels}
     settings = {
+        "input": {"name": state.file_name, "sha256": state.upload.sha256, "remarks": list(state.remarks)},
         "model": result.network,
         "sha256": model["sha256"],
         "settings": result.settings.model_dump(),
+        "min_lesion_mm2": state.min_lesion if state.unit == "mm²" else None,
         "flip_average": model["flip_average"],
-        "overlay": {"channel": state.channel, "opacity": state.opacity},
+        "reference": reference,
+        "overlay": {
+            "channel": state.channel,
+            "opacity": state.opacity,
+            "window": state.window,
+            "level": state.level,
+        },
         "spacing_mm": state.upload.spacing_mm,
         "changes_to_the_slice": list(state.upload.notes),
         "trained_on": model["data"]["name"],

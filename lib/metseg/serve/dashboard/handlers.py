@@ -10,6 +10,7 @@ from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebso
 from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 from jupyter_server.utils import url_path_join
 from tornado.web import HTTPError, authenticated
+from tornado.websocket import WebSocketProtocol
 from voila.tornado.handler import TornadoVoilaHandler
 
 from metseg.serve.dashboard.faults import where, without_text
@@ -127,7 +128,13 @@ class PageConnection(ZMQChannelsWebsocketConnection):
 
 
 class ChannelsHandler(_Discreet, KernelWebsocketHandler):
-    """The page's websocket."""
+    """The page's websocket. jupyter_server pings it every 30 s, and gives up after 90 s of silence."""
+
+    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+        protocol = super().get_websocket_protocol()
+        if protocol is not None:
+            protocol.params.ping_interval = 0  # tornado would ping as well, and take milliseconds for seconds
+        return protocol
 
     def write_message(self, message: bytes | str, binary: bool = False):
         written = super().write_message(message, binary)

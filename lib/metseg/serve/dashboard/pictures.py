@@ -21,6 +21,13 @@ def channel_picture(image: np.ndarray, channel: str) -> np.ndarray:
     return image if channel == ALL_CHANNELS else image[..., CHANNELS.index(channel)]
 
 
+def windowed(picture: np.ndarray, window: float, level: float) -> np.ndarray:
+    """Returns a uint8 picture with `window` grey values around `level` spread from black to white."""
+    values = np.arange(256, dtype=np.float64)
+    shades = np.clip((values - level) * (255 / window) + 127.5, 0, 255)
+    return np.rint(shades).astype(np.uint8)[picture]
+
+
 def clahe_picture(image: np.ndarray, channel: str, config: Preprocessing) -> np.ndarray:
     """Returns a channel with the contrast that a network's input gets, at the slice's own size.
 

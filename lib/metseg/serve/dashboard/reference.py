@@ -31,8 +31,8 @@ class Comparison:
 
 def compare(mask: np.ndarray, reference: np.ndarray) -> Comparison:
     """Counts where an (H, W) bool mask and its reference agree."""
-    hit = np.count_nonzero(mask & reference)
-    return Comparison(hit, np.count_nonzero(mask) - hit, np.count_nonzero(reference) - hit)
+    hit, marked, drawn = (int(np.count_nonzero(each)) for each in (mask & reference, mask, reference))
+    return Comparison(hit, marked - hit, drawn - hit)
 
 
 def read_reference(data: bytes, name: str, shape: tuple[int, int]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What the dashboard knows: a slice, the choices made, and what follows from them. No widget, no browser."""
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,20 +21,19 @@ from traitlets import (
 
 from metseg.data.images import CHANNELS
 from metseg.errors import MetsegError
+from metseg.lesions import least_pixels
 from metseg.postprocess import Postprocessing
 from metseg.predict import Predictor
 from metseg.preprocess import Preprocessing
-from metseg.released import described_models, released_models
-from metseg.serve.dashboard.faults import where
+from metseg.serve.dashboard.networks import Networks
 from metseg.serve.dashboard.pictures import ALL_CHANNELS
 from metseg.serve.dashboard.reference import Comparison, compare, read_reference
 from metseg.serve.dashboard.results import NetworkResult, result_of
-from metseg.serve.examples import load_example
+from metseg.serve.examples import example_named, load_example
 from metseg.serve.upload import Upload, read_upload
 
 OPACITY = 0.35
-_log = logging.getLogger(__name__)
-_NOT_LOADED = "This network cannot be loaded; tell whoever runs the server."
+WINDOW, LEVEL = 255.0, 127.5  # all grey values, as they are
 
 
 class DashboardState(HasTraits):
@@ -46,11 +45,15 @@ class DashboardState(HasTraits):
     Attributes:
         network: The network chosen; the best one at the start.
         side_by_side: Whether all released networks are shown, the chosen one first.
-        threshold, min_lesion_px, fill_holes: The settings of `Postprocessing`.
+        threshold, fill_holes: The settings of `Postprocessing`.
+        min_lesion, unit: Its smallest lesion: mm² where the slice tells the size of its pixels, else px.
         channel: What the masks are drawn on.
         opacity: Of the tint.
+        window, level: Grey values from black to white, and the one in their middle; for the eye alone.
         upload: The slice, or None.
         file_name: What the visitor calls it.
+        number: How many slices there were.
+        remarks: A sentence for each thing to know of it that its file does not tell.
         reference: (H, W) bool, or None.
         reference_name: What the visitor calls it.
         results: A `NetworkResult` for each network shown.
@@ -61,12 +64,17 @@ class DashboardState(HasTraits):
     network = Unicode()
     side_by_side = Bool(False)
     threshold = Float(0.5, min=0.01, max=0.99)
-    min_lesion_px = Int(0, min=0)
+    min_lesion = Float(0, min=0)
+    unit = Enum(["px", "mm²"], "px")
     fill_holes = Bool(False)
     channel = Enum([*CHANNELS, ALL_CHANNELS], "FLAIR")
     opacity = Float(OPACITY, min=0, max=1)
+    window = Float(WINDOW, min=1, max=2 * WINDOW)
+    level = Float(LEVEL, min=0, max=WINDOW)
     upload = Instance(Upload, allow_none=True)
     file_name = Unicode()
+    number = Int(0)
+    remarks = Tuple()
     reference = Instance(np.ndarray, allow_none=True)
     reference_name = Unicode()
     results = Tuple()
@@ -85,15 +93,8 @@ class DashboardState(HasTraits):
         Raises:
             MetsegError: There is none.
         """
-        if isinstance(released, Mapping):
-            self.models, self._folders = described_models(released), dict(released)
-        else:
-            self.models = released_models(released)
-            self._folders = {name: Path(released) / name for name in self.models}
-        self._load = predictor
-        self._predictors: dict[str, Predictor] = {}
-        self._prob_maps: dict[str, np.ndarray] = {}
-        self._gates: dict[str, list[np.ndarray]] = {}
+        self._networks = Networks(released, predictor)
+        self.models = self._networks.models
         super().__init__(network=next(iter(self.models)))
         self.reset_settings()
 
@@ -115,20 +116,29 @@ class DashboardState(HasTraits):
         )
 
     @property
+    def min_lesion_px(self) -> int:
+        """The fewest pixels of the slice that are a lesion."""
+        spacing_mm = self.upload and self.upload.spacing_mm
+        return round(self.min_lesion) if spacing_mm is None else least_pixels(self.min_lesion, spacing_mm)
+
+    @property
     def preprocessing(self) -> Preprocessing:
         return Preprocessing(**self.models[self.network]["preprocessing"])
 
     def reset_settings(self) -> None:
         """Takes back the network's own settings and the usual opacity."""
         with self.hold_trait_notifications():
-            self.set_trait("opacity", OPACITY)
-            for name, value in self.defaults:
-                self.set_trait(name, value)
+            self.opacity, self.threshold = OPACITY, self.defaults.threshold
+            self.fill_holes = self.defaults.fill_holes
+            self.min_lesion = _size(self.defaults.min_lesion_px, self.upload)
+
+    def reset_window(self) -> None:
+        """Shows grey values as they are."""
+        self.window, self.level = WINDOW, LEVEL
 
     def load_models(self) -> None:
-        """Loads the networks shown and runs each once, so that the first slice need not wait for them."""
-        for name in self.networks:
-            self._predictor(name).prob_map(np.zeros((32, 32, 3), np.uint8))
+        """Loads the networks shown, so that the first slice need not wait for them."""
+        self._networks.warm_up(self.networks)
 
     def open_slice(self, data: bytes, name: str) -> None:
         """Reads and segments an uploaded slice."""
@@ -137,7 +147,7 @@ class DashboardState(HasTraits):
     def open_example(self, name: str) -> None:
         """Segments an example; its drawn lesions are the reference."""
         upload, mask = load_example(name)
-        self._show(upload, f"{name} (example)", mask, "as drawn")
+        self._show(upload, f"{name} (example)", mask, "as drawn", [example_named(name).about])
 
     def open_reference(self, data: bytes, name: str) -> None:
         """Reads a reference mask of the slice."""
@@ -150,9 +160,7 @@ class DashboardState(HasTraits):
 
     def gates(self, network: str) -> list[np.ndarray]:
         """Returns the gate maps of a network for the slice, coarsest first; it is run once for them."""
-        if network not in self._gates:
-            self._gates[network] = self._predictor(network).gate_maps(self.upload.image)
-        return self._gates[network]
+        return self._networks.gates(network)
 
     def comparisons(self) -> list[Comparison]:
         """Returns how each result agrees with the reference; nothing without one."""
@@ -161,15 +169,35 @@ class DashboardState(HasTraits):
         return [compare(each.mask, self.reference) for each in self.results]
 
     def _show(
-        self, upload: Upload, name: str, reference: np.ndarray | None = None, reference_name: str = ""
+        self,
+        upload: Upload,
+        name: str,
+        reference: np.ndarray | None = None,
+        reference_name: str = "",
+        remarks: Sequence[str] = (),
     ) -> None:
-        maps = {network: self._run(network, upload) for network in self.networks}
-        self._prob_maps, self._gates = maps, {}
+        with self._at_work():
+            self._networks.open(upload.image, self.networks)
         with self.hold_trait_notifications():
-            self.upload, self.file_name = upload, name
+            remarks = [*remarks, *self._measure_by(upload)]
+            self.upload, self.file_name, self.remarks = upload, name, tuple(remarks)
+            self.number += 1
+            self.reset_window()
             self.reference, self.reference_name = reference, reference_name
             self.results = self._results()
             self.selected = (0, 0)
+
+    def _measure_by(self, upload: Upload) -> list[str]:
+        """Turns the smallest lesion into the unit of a slice that comes; returns what is to be told of it."""
+        before, size, pixels = self.unit, self.min_lesion, self.min_lesion_px
+        self.unit, usual = "px" if upload.spacing_mm is None else "mm²", self.defaults.min_lesion_px
+        lost = pixels != usual and (before, self.unit) == ("mm²", "px")
+        if pixels == usual or lost:
+            self.min_lesion = _size(usual, upload)
+        elif before != self.unit:
+            self.min_lesion = _size(pixels, upload)
+        told = f"The size of its pixels is unknown, so that the smallest lesion is no longer {size:.5g} mm²."
+        return [told] if lost else []
 
     @validate("network")
     def _is_released(self, proposal) -> str:
@@ -182,36 +210,35 @@ class DashboardState(HasTraits):
         self.reset_settings()
         self._segment()
 
-    @observe("side_by_side", "threshold", "min_lesion_px", "fill_holes")
+    @observe("side_by_side", "threshold", "min_lesion", "fill_holes")
     def _segment(self, change=None) -> None:
         made_of = [(each.network, each.settings) for each in self.results]
         if self.upload is None or made_of == [(network, self.settings) for network in self.networks]:
             return  # a reset changes several settings at once
         for network in self.networks:
-            if network not in self._prob_maps:
+            if not self._networks.has_run(network):
                 self.results = ()  # if the network cannot run, nothing of another is shown as its own
-                self._prob_maps[network] = self._run(network, self.upload)
+                with self._at_work():
+                    self._networks.prob_map(network)
         with self.hold_trait_notifications():
             self.results = self._results()
             self.selected = (0, 0)
 
     def _results(self) -> tuple[NetworkResult, ...]:
         spacing_mm, settings = self.upload.spacing_mm, self.settings
-        maps = {network: self._prob_maps[network] for network in self.networks}
+        maps = {network: self._networks.prob_map(network) for network in self.networks}
         return tuple(result_of(*each, settings, spacing_mm=spacing_mm) for each in maps.items())
 
-    def _run(self, network: str, upload: Upload) -> np.ndarray:
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
         self.busy = True
         try:
-            return self._predictor(network).prob_map(upload.image)
+            yield
         finally:
             self.busy = False
 
-    def _predictor(self, network: str) -> Predictor:
-        if network not in self._predictors:
-            try:
-                self._predictors[network] = self._load(self._folders[network])
-            except (MetsegError, OSError) as error:  # its text names a path of the server
-                _log.error("the dashboard failed: %s", where(error))
-                raise MetsegError(_NOT_LOADED) from error
-        return self._predictors[network]
+
+def _size(pixels: int, upload: Upload | None) -> float:
+    """Returns so many pixels in the unit of a slice: px or mm²."""
+    spacing_mm = upload and upload.spacing_mm
+    return float(pixels) if spacing_mm is None else pixels * spacing_mm[1] * spacing_mm[2]

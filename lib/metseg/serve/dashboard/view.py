@@ -4,7 +4,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from traitlets import dlink, link
@@ -55,19 +55,22 @@ class Dashboard(Page):
         self._inboxes = {role: Inbox(MAX_UPLOAD_BYTES) for role in ("slice", "reference")}
         for part in (self, self.sources, self.controls, self.stage, self.findings):
             part.failed, part.received = self._tell, self._handle
-        settings = ["threshold", "min_lesion_px", "fill_holes", "opacity"]
+        settings = ["threshold", "min_lesion", "fill_holes", "opacity"]
         for name in ["network", "side_by_side", *settings]:
             link((state, name), (self.controls, name))
-        for part, name in ((self.stage, "channel"), (self.stage, "selected"), (self.findings, "selected")):
-            link((state, name), (part, name))
+        for name in ("channel", "window", "level", "selected"):
+            link((state, name), (self.stage, name))
+        link((state, "selected"), (self.findings, "selected"))
         dlink((state, "busy"), (self.stage, "busy"))
-        stage, masks = self.stage, ["results", "channel", "opacity", "reference"]
+        dlink((state, "unit"), (self.controls, "unit"))
+        stage, shown = self.stage, ["channel", "window", "level"]
         self._draw(self, drawing.about, ["network", "side_by_side"])
         self._draw(self.controls, drawing.changed, ["network", *settings])
-        self._draw(self.sources, drawing.file_names, ["upload", "file_name", "reference_name"])
-        self._draw(stage, drawing.slice_pictures, ["upload", "channel", "network"])
+        self._draw(self.sources, drawing.file_names, ["upload", "file_name", "remarks", "reference_name"])
+        self._draw(stage, drawing.slice_pictures, ["upload", "number", *shown])
+        self._draw(stage, drawing.contrast_pictures, ["upload", "channel", "network"])
         self._draw(stage, drawing.heat_pictures, ["results"])
-        self._draw(stage, drawing.mask_pictures, masks)
+        self._draw(stage, drawing.mask_pictures, ["results", "reference", "opacity", *shown])
         self._draw(stage, self._gate_pictures, ["results", "channel"])
         self._draw(self.findings, drawing.findings, ["results", "reference"])
         stage.observe(lambda change: self._put(stage, self._gate_pictures(state)), "view")
@@ -108,9 +111,11 @@ class Dashboard(Page):
                 self.state.drop_reference()
             case "reset":
                 self.state.reset_settings()
+            case "reset window":
+                with self.stage.hold_sync():
+                    self.state.reset_window()
             case "download":
-                name = archive_name(self.state)
-                self.findings.send({"kind": "archive", "name": name}, [result_archive(self.state)])
+                self._send_archive()
 
     def _take_piece(self, piece: dict, data: bytes) -> None:
         try:
@@ -122,11 +127,23 @@ class Dashboard(Page):
         finally:
             self.sources.send({"kind": "arrived", "upload": piece["upload"]})
 
+    def _send_archive(self) -> None:
+        try:
+            content = result_archive(self.state)
+        except Exception:
+            self.findings.send({"kind": "no archive"})  # the page waits for an answer, and may ask again
+            raise
+        self.findings.send({"kind": "archive", "name": archive_name(self.state, content)}, [content])
+
     @contextmanager
     def _at_once(self) -> Iterator[None]:
         """Sends all that follows from a new file together; an older message is no longer true then."""
-        with self.stage.hold_sync(), self.findings.hold_sync(), self.sources.hold_sync():
+        with ExitStack() as stack:
+            for part in (self.stage, self.findings, self.sources, self.controls):
+                stack.enter_context(part.hold_sync())
             yield
+            if self.stage.view == "comparison" and self.state.reference is None:
+                self.stage.view = "overlay"  # a new slice has nothing to be compared with yet
         self.message = ""
 
 

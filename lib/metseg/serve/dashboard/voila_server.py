@@ -110,7 +110,6 @@ def serve_dashboard(
         "allow_remote_access": bool(token),
         "allow_unauthenticated_access": False,
         "websocket_max_message_size": _WEBSOCKET_BYTES,
-        "ws_ping_timeout": 30_000,  # ms; jupyter_server's own exceeds what tornado takes
         "log_function": lambda handler: None,
     }
     config = {

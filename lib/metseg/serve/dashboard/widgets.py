@@ -6,6 +6,8 @@ from pathlib import Path
 from anywidget import AnyWidget, WidgetTrait
 from traitlets import Bool, Bytes, Dict, Float, Int, List, Tuple, Unicode
 
+from metseg.data.images import IMAGE_SUFFIXES
+from metseg.serve.dashboard.state import LEVEL, WINDOW
 from metseg.serve.upload import too_large
 
 _FRONTEND = Path(__file__).with_name("frontend")
@@ -51,6 +53,7 @@ class Sources(Part):
 
     Attributes:
         limit_bytes: Largest file; the browser sends none that is larger.
+        suffixes: Of the names of files that a visitor is offered first; what is taken, their content decides.
         examples: {"name", "title", "picture": PNG} each.
         slice, reference: {"name", "details", "notes"} of what is loaded, or empty.
     """
@@ -59,6 +62,7 @@ class Sources(Part):
     _css = _source("sources.css")
 
     limit_bytes = _shared(Int())
+    suffixes = _shared(List(list(IMAGE_SUFFIXES)))
     examples = _shared(List())
     slice = _shared(Dict())
     reference = _shared(Dict())
@@ -69,6 +73,7 @@ class Controls(Part):
 
     Attributes:
         networks: {"name", "label"} each.
+        unit: Of the smallest lesion, "px" or "mm²".
         changed: Whether a setting differs from the network's own.
     """
 
@@ -79,7 +84,8 @@ class Controls(Part):
     network = _shared(Unicode())
     side_by_side = _shared(Bool())
     threshold = _shared(Float())
-    min_lesion_px = _shared(Int())
+    min_lesion = _shared(Float())
+    unit = _shared(Unicode())
     fill_holes = _shared(Bool())
     opacity = _shared(Float())
     changed = _shared(Bool())
@@ -89,7 +95,9 @@ class Stage(Part):
     """The pictures, each a PNG file; those that depend on a network are lists, one a network shown.
 
     Attributes:
+        number: Of the slice, so that a new one is told from the same anew.
         channels: Names of what can be shown.
+        window, level: As in `DashboardState`.
         view: Which picture is large.
         networks: Labels of the networks shown.
         size: Width and height of the slice, px.
@@ -97,10 +105,13 @@ class Stage(Part):
         outlines: For each network, for each lesion, the borders of its parts as [x, y, x, y, …].
     """
 
-    _esm = _source("dom.js", "stage.js")
+    _esm = _source("dom.js", "zoom.js", "stage.js")
     _css = _source("stage.css")
 
+    number = _shared(Int())
     channels = _shared(List())
+    window = _shared(Float(WINDOW))
+    level = _shared(Float(LEVEL))
     channel = _shared(Unicode())
     view = _shared(Unicode("overlay"))
     networks = _shared(List())
@@ -121,6 +132,7 @@ class Findings(Part):
 
     Attributes:
         tables: {"network", "lesions", "more": how many are not listed} for each network shown.
+        pixel_mm2: Area of a pixel; 0 where it is unknown, and then nothing is in mm.
         agreements: {"network", "dice", "hit", "extra", "missed"} each, where there is a reference.
     """
 
@@ -130,6 +142,7 @@ class Findings(Part):
     tables = _shared(List())
     selected = _shared(Tuple(Int(), Int(), default_value=(0, 0)))
     agreements = _shared(List())
+    pixel_mm2 = _shared(Float())
 
 
 class Page(Part):

@@ -22,22 +22,29 @@ function checkbox(model, name, label) {
   return h("label", { class: "ms-check" }, input, label);
 }
 
-// What is no whole number in the range becomes the nearest one that is, in the field too.
-function number(model, name, label) {
-  const id = `ms-${name}-${(fields += 1)}`;
+// The smallest lesion, in the unit that the slice allows. What is out of range, or no whole number of pixels, becomes
+// the nearest that can be, in the field too.
+function size(model) {
+  const id = `ms-size-${(fields += 1)}`;
   const min = 0, max = 100000;
-  const input = h("input", { id, type: "number", min, max, step: 1, inputmode: "numeric" });
+  const label = h("label", { for: id }), input = h("input", { id, type: "number", min, max });
+  const shown = () => Number(model.get("min_lesion").toPrecision(6));
   input.addEventListener("input", () => {
     if (input.value === "") return; // nothing yet, or no number yet
-    const value = Math.min(max, Math.max(min, Math.round(Number(input.value))));
-    if (value !== Number(input.value)) input.value = value;
-    save(model, { [name]: value });
+    const typed = Number(input.value), whole = model.get("unit") === "px" ? Math.round(typed) : typed;
+    const value = Math.min(max, Math.max(min, whole));
+    if (value !== typed) input.value = value;
+    save(model, { min_lesion: value });
   });
-  input.addEventListener("blur", () => { input.value = model.get(name); });
-  follow(model, [name], () => {
-    if (Number(input.value) !== model.get(name) || input.value === "") input.value = model.get(name);
+  input.addEventListener("blur", () => { input.value = shown(); });
+  follow(model, ["min_lesion", "unit"], () => {
+    const unit = model.get("unit");
+    label.textContent = `Smallest lesion, ${unit}`;
+    input.step = unit === "px" ? 1 : "any";
+    input.inputMode = unit === "px" ? "numeric" : "decimal";
+    if (Number(input.value) !== model.get("min_lesion") || input.value === "") input.value = shown();
   });
-  return h("div", { class: "ms-field ms-number" }, h("label", { for: id }, label), input);
+  return h("div", { class: "ms-field ms-number" }, label, input);
 }
 
 function networkChoice(model) {
@@ -61,7 +68,7 @@ function render({ model, el }) {
       slider(model, "threshold", {
         label: "Threshold", min: 0.01, max: 0.99, step: 0.01, text: (value) => value.toFixed(2),
       }),
-      number(model, "min_lesion_px", "Smallest lesion, px"),
+      size(model),
       checkbox(model, "fill_holes", "Fill holes"),
       slider(model, "opacity", { label: "Opacity of the mask", min: 0, max: 1, step: 0.05, text: percent })));
   follow(model, ["changed"], () => {

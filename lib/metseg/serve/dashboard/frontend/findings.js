@@ -1,16 +1,17 @@
 // What was found: the lesions, how they agree with a reference, and everything as files.
 
 const number = (value, digits) => (value == null ? "–" : value.toFixed(digits));
+const area = (mm2) => `${number(mm2, mm2 < 100 ? 1 : 0)}\u00a0mm²`; // no digits that no voxel could give
 
 function row(lesion, index, pick) {
-  const area = [h("b", {}, `${lesion.area_px} px`)];
+  const sizes = [h("b", {}, `${lesion.area_px} px`)];
   const diameter = [h("b", {}, `${number(lesion.diameter_px, 1)} px`)];
-  if (lesion.area_mm2 != null) {
-    area.push(h("span", {}, `${number(lesion.area_mm2, 1)} mm²`));
-    diameter.push(h("span", {}, `${number(lesion.diameter_mm, 1)} mm`));
+  if (lesion.area_mm2 != null) { // what is known in mm comes first
+    sizes.unshift(h("b", {}, area(lesion.area_mm2)));
+    diameter.unshift(h("b", {}, `${number(lesion.diameter_mm, 1)} mm`));
   }
   return h("tr", { tabindex: -1, onclick: pick, "data-network": index, "data-number": lesion.number },
-    h("th", { scope: "row" }, String(lesion.number)), h("td", {}, ...area), h("td", {}, ...diameter),
+    h("th", { scope: "row" }, String(lesion.number)), h("td", {}, ...sizes), h("td", {}, ...diameter),
     h("td", {}, number(lesion.mean_probability, 2)), h("td", {}, number(lesion.max_probability, 2)));
 }
 
@@ -25,11 +26,12 @@ function table({ network, lesions, more }, index, pick) {
     more ? h("p", { class: "ms-hint" }, `and ${more} smaller ones; the CSV file lists all.`) : null);
 }
 
-function agreement({ network, dice, hit, extra, missed }) {
+function agreement({ network, dice, hit, extra, missed }, pixelMm2) {
+  const size = (pixels) => (pixelMm2 ? area(pixels * pixelMm2) : `${pixels} px`);
   const score = dice == null ? "not defined: mask and reference are both empty" : dice.toFixed(3);
   return h("div", { class: "ms-agreement" },
     h("p", {}, h("span", {}, network), h("b", {}, score)),
-    h("small", {}, `${hit} px in both · ${extra} px extra · ${missed} px missed`));
+    h("small", {}, `${size(hit)} in both · ${size(extra)} extra · ${size(missed)} missed`));
 }
 
 function download(name, bytes) {
@@ -40,18 +42,21 @@ function download(name, bytes) {
 
 function render({ model, el }) {
   const root = el.closest(".ms");
+  const unit = h("p", { class: "ms-hint" }, "In pixels: the file does not tell how large one is.");
   const tables = h("div", {}), scores = h("section", { class: "ms-panel" });
   const button = h("button", { type: "button", class: "ms-button ms-primary" }, "Download ZIP");
+  let waiting = false; // an answer may come twice, as a request that a lost connection may have swallowed is repeated
   button.addEventListener("click", () => {
-    button.disabled = true;
+    waiting = button.disabled = true;
     model.send({ kind: "download" });
   });
   model.on("msg:custom", (message, buffers) => {
     button.disabled = !model.get("tables").length;
-    if (message.kind === "archive") download(message.name, buffers[0]);
+    if (message.kind === "archive" && waiting) download(message.name, buffers[0]);
+    waiting = false;
   });
   el.append(
-    h("section", { class: "ms-panel" }, h("h2", {}, "Lesions"), tables), scores,
+    h("section", { class: "ms-panel" }, h("h2", {}, "Lesions"), tables, unit), scores,
     h("section", { class: "ms-panel" }, h("h2", {}, "Files"),
       h("p", { class: "ms-hint" }, "Mask (PNG, TIFF), overlay, lesions (CSV) and the settings used."), button));
 
@@ -89,18 +94,19 @@ function render({ model, el }) {
       each.tabIndex = each === (chosen ?? all[0]) ? 0 : -1;
     }
   };
-  follow(model, ["tables"], () => {
+  follow(model, ["tables", "pixel_mm2"], () => {
     const found = model.get("tables");
+    unit.hidden = Boolean(model.get("pixel_mm2")) || !found.some((each) => each.lesions.length);
     tables.replaceChildren(...(found.length ? found.map((each, index) => table(each, index, pick))
       : [h("p", { class: "ms-hint" }, "No slice yet.")]));
     button.disabled = !found.length;
     mark();
   });
   follow(model, ["selected"], mark);
-  follow(model, ["agreements"], () => {
+  follow(model, ["agreements", "pixel_mm2"], () => {
     const found = model.get("agreements");
     scores.hidden = !found.length;
-    scores.replaceChildren(h("h2", {}, "Slice Dice"), ...found.map(agreement));
+    scores.replaceChildren(h("h2", {}, "Slice Dice"), ...found.map((each) => agreement(each, model.get("pixel_mm2"))));
   });
 }
 

@@ -12,7 +12,12 @@ function megabytes(bytes, limit) {
 // Sends one file in pieces, the next when the last has arrived; a newer file takes the place of an older one.
 function uploader(model, { progress, fail }) {
   let current = null;
+  const wait = () => {
+    clearTimeout(current.timer);
+    current.timer = setTimeout(silent, SILENCE);
+  };
   const silent = () => {
+    if (model.widget_manager?.kernel?.connectionStatus === "connecting") return wait(); // it is sent again later
     fail("The server does not answer. Check your network, or reload the page and try again.");
     progress(current = null);
   };
@@ -27,8 +32,7 @@ function uploader(model, { progress, fail }) {
     const { id, role, sent, file } = upload;
     model.send({ kind: "piece", upload: id, role, name: file.name, start: sent, size: file.size }, undefined, [piece]);
     upload.sent += piece.byteLength;
-    clearTimeout(upload.timer);
-    upload.timer = setTimeout(silent, SILENCE);
+    wait();
   };
   let uploads = 0;
   model.on("msg:custom", (message) => {
@@ -68,7 +72,7 @@ function render({ model, el }) {
   bar.hidden = true;
 
   const choose = (role) => h("input", {
-    type: "file", class: "ms-file", accept: ".tif,.tiff,.png,.jpg,.jpeg,image/tiff,image/png,image/jpeg",
+    type: "file", class: "ms-file", accept: [...model.get("suffixes"), "image/tiff", "image/png", "image/jpeg"].join(),
     onchange: ({ target }) => {
       if (target.files.length) start(target.files[0], role);
       target.value = ""; // so that the same file can be chosen again
@@ -89,7 +93,7 @@ function render({ model, el }) {
   };
   el.append(h("section", { class: "ms-panel" },
     h("h2", {}, "Slice"), zone, bar, chip, notes,
-    h("div", { class: "ms-examples-row" }, h("p", { class: "ms-hint" }, "Examples"), examples), add, reference));
+    h("div", { class: "ms-examples-row" }, h("p", { class: "ms-hint" }, "Examples, drawn"), examples), add, reference));
 
   // A file dropped beside the zone would make the browser leave the page.
   const over = (event) => {

@@ -4,6 +4,7 @@ const VIEWS = {
   overlay: "Mask", original: "Original", contrast: "CLAHE", heat: "Probability", gates: "Gates",
   comparison: "Reference",
 };
+const WINDOWED = ["overlay", "original", "comparison"];
 const SVG = "http://www.w3.org/2000/svg";
 
 function swatch(kind, text) {
@@ -39,10 +40,11 @@ function lesionLayer(model, index) {
 
 function figure(model, { bytes, alt, caption, index }) {
   const [width, height] = model.get("size");
-  const image = h("img", { alt });
+  const image = h("img", { alt, draggable: "false" }); // dragging moves it in its frame
   showPng(image, bytes);
-  const frame = h("div", { class: "ms-frame", style: `--ratio: ${width / height}` }, image);
-  if (index !== undefined) frame.append(lesionLayer(model, index));
+  const layers = h("div", { class: "ms-layers" }, image);
+  const frame = h("div", { class: "ms-frame", style: `--ratio: ${width / height}` }, layers);
+  if (index !== undefined) layers.append(lesionLayer(model, index));
   return h("figure", {}, frame, caption ? h("figcaption", {}, caption) : null);
 }
 
@@ -66,7 +68,7 @@ function figures(model, view) {
 }
 
 function missing(model, view) {
-  if (view === "comparison") return "Add a reference mask, at the left, to see what is in both masks, extra, or missed.";
+  if (view === "comparison") return "Add a reference mask to see what is in both masks, extra, or missed.";
   const without = model.get("networks").filter((_, index) => !model.get("gates")[index]?.length);
   if (view === "gates" && without.length) {
     const other = without.length < model.get("networks").length ? "." : "; choose Attention U-Net to see what its gates look at.";
@@ -88,6 +90,43 @@ function channelChoice(model) {
   return choice;
 }
 
+function slide(model, name, { label, min, max, step }) {
+  const output = h("output"), input = h("input", { type: "range", min, max, step });
+  input.addEventListener("input", () => save(model, { [name]: Number(input.value) }));
+  follow(model, [name], () => {
+    input.value = model.get(name);
+    output.textContent = Math.round(model.get(name));
+  });
+  return h("label", { class: "ms-slide" }, label, input, output);
+}
+
+// How the slice is looked at: grey values and zoom. The network and its mask know nothing of either.
+function lookTools(model, zoom) {
+  const button = (text, name, act) => h("button", {
+    type: "button", class: "ms-button ms-small", "aria-label": name, title: name, onclick: act,
+  }, text);
+  const grey = h("fieldset", { class: "ms-grey" }, h("legend", { class: "ms-unseen" }, "Grey values shown"),
+    slide(model, "window", { label: "Window", min: 1, max: 510, step: 1 }),
+    slide(model, "level", { label: "Level", min: 0, max: 255, step: 0.5 }));
+  const percent = h("output", { "aria-live": "polite" });
+  const reset = h("button", { type: "button", class: "ms-link" }, "Reset view");
+  reset.addEventListener("click", () => {
+    zoom.reset();
+    model.send({ kind: "reset window" });
+  });
+  const tools = h("div", { class: "ms-look" }, grey, h("div", { class: "ms-zoom", role: "group", "aria-label": "Zoom" },
+    button("−", "Zoom out", () => zoom.by(1 / 1.5)), percent, button("+", "Zoom in", () => zoom.by(1.5))), reset);
+  const draw = () => {
+    percent.textContent = `${Math.round(100 * zoom.scale)} %`;
+    reset.disabled = zoom.scale === 1 && model.get("window") === 255 && model.get("level") === 127.5;
+    reset.classList.toggle("ms-disabled", reset.disabled);
+    grey.disabled = !WINDOWED.includes(model.get("view")); // the other pictures have shades of their own
+  };
+  zoom.changed = draw;
+  follow(model, ["window", "level", "view"], draw);
+  return tools;
+}
+
 function strip(model, choose) {
   const tabs = Object.entries(VIEWS).map(([view, label]) => h("button", {
     type: "button", role: "tab", id: `ms-tab-${view}`, class: "ms-tab", onclick: () => choose(view),
@@ -106,15 +145,17 @@ function strip(model, choose) {
 
 function render({ model, el }) {
   const legend = h("div", { class: "ms-legend" });
-  const area = h("div", { class: "ms-area", role: "tabpanel" });
+  const area = h("div", { class: "ms-area", role: "tabpanel", tabindex: 0,
+    "aria-description": "Plus and minus zoom, the arrows move, 0 shows all" });
   const busy = h("div", { class: "ms-busy", role: "status" }, h("i", { class: "ms-spinner" }), "The network runs …");
   const { bar, tabs } = strip(model, (view) => save(model, { view }));
+  const zoom = zoomable(area);
   const shown = h("div", { class: "ms-stage" },
-    h("div", { class: "ms-toolbar" }, channelChoice(model), legend), area, busy, bar);
+    h("div", { class: "ms-toolbar" }, channelChoice(model), legend), lookTools(model, zoom), area, busy, bar);
   const empty = h("div", { class: "ms-empty" },
     h("h2", {}, "See what the network marks in an MRI slice"),
     h("ol", {},
-      h("li", {}, "Drop a slice anywhere on this page, or choose an example at the left."),
+      h("li", {}, "Drop a slice anywhere on this page, or choose a file or an example."),
       h("li", {}, "Move the threshold and watch the mask; pick a lesion in the table to see it in the picture."),
       h("li", {}, "Download the mask, the overlay and the measurements as one ZIP.")),
     h("p", {}, "A slice has three channels: red is pre-contrast, green FLAIR, blue post-contrast. A grey slice is "
@@ -158,6 +199,11 @@ function render({ model, el }) {
     highlight();
   });
   follow(model, ["selected"], highlight);
+  model.on("change:number", () => {
+    zoom.reset();
+    // On a telephone it was chosen further down.
+    if (matchMedia("(max-width: 760px)").matches) requestAnimationFrame(() => el.scrollIntoView({ block: "start" }));
+  });
   follow(model, ["busy"], () => {
     busy.hidden = !model.get("busy");
     shown.setAttribute("aria-busy", model.get("busy"));

@@ -31,6 +31,8 @@ function encode(message, buffers) {
   return new Blob([head, ...parts]);
 }
 
+const PATIENCE = 15000; // ms that something may stay unanswered, with no other sign of the kernel
+
 class Kernel {
   session = randomId();
   status = "unknown";
@@ -38,48 +40,88 @@ class Kernel {
   connectionStatus = "connecting";
   connectionStatusChanged = new Signal();
   messages = new Signal();
+  #socket = null;
   #attempts = 0;
+  #retry = null;
+  #watch = null;
+  #settled = false;
+  #unanswered = new Map();
 
   constructor(id, baseUrl) {
     this.url = new URL(`${baseUrl}api/kernels/${id}`, location.href);
+    addEventListener("offline", () => this.#doubt());
+    addEventListener("online", () => this.#retry && this.open());
   }
 
   open() {
+    clearTimeout(this.#retry);
+    this.#retry = null;
     const url = new URL(`${this.url}/channels?session_id=${this.session}`);
     url.protocol = url.protocol.replace("http", "ws");
-    this.socket = new WebSocket(url);
-    this.socket.binaryType = "arraybuffer";
-    this.socket.onopen = () => {
+    const socket = this.#socket = new WebSocket(url);
+    socket.binaryType = "arraybuffer";
+    const current = (act) => (event) => { if (socket === this.#socket) act(event); };
+    socket.onopen = current(() => {
       this.#attempts = 0;
       this.#connection("connected");
-    };
-    this.socket.onclose = () => this.#lost();
-    this.socket.onmessage = ({ data }) => this.#receive(decode(data));
+    });
+    socket.onclose = current(() => this.#lost());
+    socket.onmessage = current(({ data }) => this.#receive(decode(data)));
   }
 
-  send(type, content, { metadata = {}, buffers = [] } = {}) {
+  // What is sent is kept until the kernel is done with it. After a lost connection nothing but `first` goes out
+  // before `settle`.
+  send(type, content, { metadata = {}, buffers = [], first = false } = {}) {
     const header = { msg_id: randomId(), session: this.session, msg_type: type, username: "", version: "5.3" };
-    header.date = new Date().toISOString();
     const message = { header, parent_header: {}, metadata, content, channel: "shell" };
-    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(encode(message, buffers));
+    if (!first) this.#unanswered.set(header.msg_id, [message, buffers]);
+    if (first || this.#settled) this.#put(message, buffers);
+    this.#wait();
     return header.msg_id;
   }
 
+  // Sends again, in its order, what the kernel may not have heard. It may have: whatever a page sends can come twice.
+  settle() {
+    this.#settled = true;
+    for (const [message, buffers] of this.#unanswered.values()) this.#put(message, buffers);
+  }
+
+  #put(message, buffers) {
+    message.header.date = new Date().toISOString(); // a kernel drops what is the same to the letter
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(encode(message, buffers));
+  }
+
   #receive(message) {
-    const type = message.header.msg_type;
+    const type = message.header.msg_type, state = type === "status" && message.content.execution_state;
+    if (state === "idle") this.#unanswered.delete(message.parent_header.msg_id);
+    this.#wait();
     // A kernel that is shut down says so to everyone; one that died is reported by the server.
-    if (type === "shutdown_reply") this.#end();
-    else if (type === "status" && ["dead", "restarting"].includes(message.content.execution_state)) this.#end();
+    if (type === "shutdown_reply" || ["dead", "restarting"].includes(state)) this.#end();
     else this.messages.emit(this, message);
+  }
+
+  // A connection can go without a word, as when a laptop changes its network.
+  #wait() {
+    clearTimeout(this.#watch);
+    if (this.#unanswered.size) this.#watch = setTimeout(() => this.#doubt(), PATIENCE);
+  }
+
+  #doubt() {
+    if (this.connectionStatus !== "connected") return;
+    const socket = this.#socket;
+    this.#socket = null;
+    socket.close();
+    this.#lost();
   }
 
   async #lost() {
     if (this.status === "dead") return;
+    this.#settled = false;
     this.#connection("connecting");
-    const answer = await fetch(this.url).catch(() => null);
+    const answer = await fetch(this.url, { signal: AbortSignal.timeout(5000) }).catch(() => null);
     if (answer && [403, 404].includes(answer.status)) return this.#end();
     this.#attempts += 1;
-    setTimeout(() => this.open(), Math.min(250 * 2 ** this.#attempts, 10000));
+    this.#retry = setTimeout(() => this.open(), Math.min(250 * 2 ** this.#attempts, 10000));
   }
 
   #connection(status) {
@@ -89,6 +131,7 @@ class Kernel {
 
   #end() {
     this.status = "dead";
+    clearTimeout(this.#watch);
     this.statusChanged.emit(this, "dead");
   }
 }

@@ -3,6 +3,7 @@
 class Model {
   #listeners = new Map();
   #changed = {};
+  #sent = {};
   #awaited = null;
 
   constructor(manager, id, state) {
@@ -20,9 +21,9 @@ class Model {
   // One update at a time: what changes while the kernel works on the last one goes together into the next.
   save_changes() {
     if (this.#awaited || !Object.keys(this.#changed).length) return;
-    const state = this.#changed;
+    this.#sent = this.#changed;
     this.#changed = {};
-    this.#awaited = this.#comm({ method: "update", state, buffer_paths: [] }, []);
+    this.#awaited = this.#comm({ method: "update", state: this.#sent, buffer_paths: [] }, []);
   }
 
   send(content, callbacks, buffers = []) { this.#comm({ method: "custom", content }, buffers); }
@@ -35,14 +36,16 @@ class Model {
     this.#listeners.set(event, (this.#listeners.get(event) ?? []).filter((each) => each !== listener));
   }
 
-  receive(data, buffers) {
+  receive(data, buffers, parent) {
     if (data.method === "custom") this.#emit("msg:custom", data.content, buffers);
-    else if (data.method === "update") this.update(withBuffers(data.state, data.buffer_paths, buffers));
+    else if (data.method === "update") this.update(withBuffers(data.state, data.buffer_paths, buffers), parent);
   }
 
-  // Handlers run when all values are in place, so that each sees the others.
-  update(state) {
-    const names = Object.keys(state).filter((name) => state[name] !== this.state[name] && !(name in this.#changed));
+  // What the kernel says of a value does not count if a newer one of this page's is on its way to it. Handlers run when
+  // all values are in place, so that each sees the others.
+  update(state, parent) {
+    const isNewer = (name) => name in this.#changed || (name in this.#sent && parent !== this.#awaited);
+    const names = Object.keys(state).filter((name) => state[name] !== this.state[name] && !isNewer(name));
     for (const name of names) this.state[name] = state[name];
     for (const name of names) this.#emit(`change:${name}`);
   }
@@ -50,10 +53,9 @@ class Model {
   idle(parent) {
     if (parent !== this.#awaited) return;
     this.#awaited = null;
+    this.#sent = {};
     this.save_changes();
   }
-
-  reconnected() { this.idle(this.#awaited); }
 
   #put(name, value) {
     this.state[name] = value;
@@ -91,27 +93,27 @@ class Manager {
 
   // At the start, and again after a lost connection, when updates may have been missed.
   #askForAll() {
-    const version = { metadata: { version: "1.0.0" } };
+    const options = { metadata: { version: "1.0.0" }, first: true };
     const control = { comm_id: this.#control, target_name: "jupyter.widget.control", data: {} };
-    this.#opening = this.kernel.send("comm_open", control, version);
+    this.#opening = this.kernel.send("comm_open", control, options);
   }
 
   #receive({ header, parent_header, content, buffers = [] }) {
     if (header.msg_type === "status" && content.execution_state === "idle") {
       for (const model of this.#models.values()) model.idle(parent_header.msg_id);
       if (parent_header.msg_id !== this.#opening) return;
+      this.kernel.settle(); // what was sent before the kernel was lost goes to it before it is asked
       // ipykernel looks ahead, and warns of a message to what is not open yet.
       this.kernel.send("comm_msg", { comm_id: this.#control, data: { method: "request_states" } });
     } else if (header.msg_type === "comm_msg" && content.data.method === "update_states") {
       const states = withBuffers(content.data.states, content.data.buffer_paths, buffers);
       for (const [id, { state }] of Object.entries(states)) {
         const known = this.#models.get(id);
-        known?.reconnected();
         known ? known.update(state) : this.#models.set(id, new Model(this, id, state));
       }
       this.resolve(this.#models);
     } else if (header.msg_type === "comm_msg") {
-      this.#models.get(content.comm_id)?.receive(content.data, buffers);
+      this.#models.get(content.comm_id)?.receive(content.data, buffers, parent_header.msg_id);
     }
   }
 

@@ -1,0 +1,79 @@
+"""The networks that are offered, each loaded when it is first needed, and what they make of one slice."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from metseg.errors import MetsegError
+from metseg.predict import Predictor
+from metseg.released import described_models, released_models
+from metseg.serve.dashboard.faults import where
+
+_log = logging.getLogger(__name__)
+_NOT_LOADED = "This network cannot be loaded; tell whoever runs the server."
+
+
+class Networks:
+    """Runs no network twice for one slice.
+
+    Attributes:
+        models: {name: description}, the best one first.
+    """
+
+    def __init__(self, released: Path | Mapping[str, Path], load: Callable[[Path], Predictor]):
+        """Knows the models, and loads none of them yet.
+
+        Args:
+            released: The released models' folder; or {name: folder of an exported model}, the default first.
+            load: What loads a model from its folder.
+
+        Raises:
+            MetsegError: There is none.
+        """
+        if isinstance(released, Mapping):
+            self.models, self._folders = described_models(released), dict(released)
+        else:
+            self.models = released_models(released)
+            self._folders = {name: Path(released) / name for name in self.models}
+        self._load = load
+        self._predictors: dict[str, Predictor] = {}
+        self._image: np.ndarray | None = None
+        self._prob_maps: dict[str, np.ndarray] = {}
+        self._gates: dict[str, list[np.ndarray]] = {}
+
+    def warm_up(self, names: Sequence[str]) -> None:
+        """Loads networks and runs each once, so that the first slice need not wait for them."""
+        for name in names:
+            self._predictor(name).prob_map(np.zeros((32, 32, 3), np.uint8))
+
+    def open(self, image: np.ndarray, names: Sequence[str]) -> None:
+        """Takes an (H, W, 3) uint8 slice in the place of the last one, if these networks can run on it."""
+        maps = {name: self._predictor(name).prob_map(image) for name in names}
+        self._image, self._prob_maps, self._gates = image, maps, {}
+
+    def has_run(self, name: str) -> bool:
+        """Tells whether a network has seen the slice."""
+        return name in self._prob_maps
+
+    def prob_map(self, name: str) -> np.ndarray:
+        """Returns the (H, W) probabilities of the slice."""
+        if name not in self._prob_maps:
+            self._prob_maps[name] = self._predictor(name).prob_map(self._image)
+        return self._prob_maps[name]
+
+    def gates(self, name: str) -> list[np.ndarray]:
+        """Returns the gate maps of the slice, coarsest first."""
+        if name not in self._gates:
+            self._gates[name] = self._predictor(name).gate_maps(self._image)
+        return self._gates[name]
+
+    def _predictor(self, name: str) -> Predictor:
+        if name not in self._predictors:
+            try:
+                self._predictors[name] = self._load(self._folders[name])
+            except (MetsegError, OSError) as error:  # its text names a path of the server
+                _log.error("the dashboard failed: %s", where(error))
+                raise MetsegError(_NOT_LOADED) from error
+        return self._predictors[name]
