@@ -103,7 +103,9 @@ def test_a_description_of_another_network_input_is_named(model_dir, monkeypatch,
         open_exported(model_dir)
 
 
-@pytest.mark.parametrize("name", ["../other", "/tmp/other", "a/b", "a\\b", "..", ".", "", ".hidden", "a\0b", "C:x"])
+@pytest.mark.parametrize(
+    "name", ["../other", "/tmp/other", "a/b", "a\\b", "..", ".", "", ".hidden", "a\0b", "C:x"]
+)
 def test_a_name_that_leads_out_of_its_folder_is_refused(model_dir, name):
     change_description(model_dir, name=name)
     with pytest.raises(MetsegError, match=r"model\.json is damaged \(name=.*; export the model again"):

@@ -89,7 +89,9 @@ def test_same_scan_same_name_and_neither(write, model_dir):
 
 def test_part_of_a_seen_scan_or_more_than_it_is_the_same_scan(write, model_dir):
     more = np.concatenate([drawn(1), drawn(9, slices=8)])
-    cases = write(PART_20000101=drawn(1)[1:], MORE_20000101=more, MIXED_20000101=np.stack([*drawn(9)[:3], drawn(1)[0]]))
+    cases = write(
+        PART_20000101=drawn(1)[1:], MORE_20000101=more, MIXED_20000101=np.stack([*drawn(9)[:3], drawn(1)[0]])
+    )
     found = sort_cases(cases, model_dir)
     assert names([case for case, _ in found.same_scan]) == ["MORE_20000101", "PART_20000101"]
     # One slice of three or four in common: a slip of a file, not the scan.
@@ -105,7 +107,9 @@ def test_an_older_model_goes_by_name_alone_and_says_so(write, model_dir):
     write_json(model_dir / "model.json", {"seen": ["TEST_0001"]})
     cases = write(TEST_0001_20050505=drawn(7), OTHER_0001_20000101=drawn(1))
     found = sort_cases(cases, model_dir)
-    assert names(found.name_alone) == ["TEST_0001_20050505"] and names(found.unseen) == ["OTHER_0001_20000101"]
+    assert names(found.name_alone) == ["TEST_0001_20050505"] and names(found.unseen) == [
+        "OTHER_0001_20000101"
+    ]
     assert "by name alone: TEST_0001" in found.notes()[0]
 
 

@@ -468,7 +468,9 @@ def test_a_kill_between_any_two_writes(scans, cache_dir, tmp_path, monkeypatch):
             (killed / name).write_bytes(b"half of a file")
         train(config, killed, cache_dir=cache_dir)
         same_result(killed, undisturbed)
-        assert {path.name for path in killed.iterdir()} == {path.name for path in undisturbed.iterdir()}, write
+        assert {path.name for path in killed.iterdir()} == {path.name for path in undisturbed.iterdir()}, (
+            write
+        )
 
 
 @pytest.mark.slow

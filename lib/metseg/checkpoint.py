@@ -46,7 +46,9 @@ class Checkpoint:
             try:
                 history = self._load(found[number])
             except _Damaged as damage:
-                shown_damage = f"the checkpoint of epoch {number} in {shown(self._folder)} is damaged ({damage})"
+                shown_damage = (
+                    f"the checkpoint of epoch {number} in {shown(self._folder)} is damaged ({damage})"
+                )
                 if number == min(found):
                     raise MetsegError(
                         f"{shown_damage}, and there is no epoch before it; remove that folder to train "

@@ -12,7 +12,6 @@ from filelock import FileLock, Timeout
 
 from metseg.errors import MetsegError
 
-
 _PARTIAL = re.compile(r"\.(?P<pid>\d+)\..+")
 _being_written = set[Path]()  # by this process
 

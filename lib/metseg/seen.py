@@ -47,8 +47,8 @@ class SortedCases(NamedTuple):
             )
         if self.name_alone:
             notes.append(
-                f"left out by name alone: {_names(self.name_alone)}; the model was exported before scans were "
-                "known by their content, so that a seen scan under another name is not found either"
+                f"left out by name alone: {_names(self.name_alone)}; the model was exported before scans "
+                "were known by their content, so that a seen scan under another name is not found either"
             )
         return notes
 

@@ -35,7 +35,7 @@ def seen_patients(model_dir: Path) -> SeenPatients:
 
 
 def seen_slices(model_dir: Path) -> dict[str, str]:
-    """Returns {patient: hashes of the slices} of `seen_patients`; nothing of whom an older training learned."""
+    """Returns {patient: hashes of the slices} of `seen_patients`; an older training knows none."""
     path = Path(model_dir) / "manifest.json"
     manifest, seen = read_json(path), set().union(*seen_patients(model_dir))
     with taking_apart(path):
@@ -90,7 +90,9 @@ def load_network(path: Path) -> keras.Model:
 
 def _complain_if_other(path: Path) -> None:
     manifest = path.with_name("manifest.json")
-    sha256 = read_json(manifest).get("network_sha256") if manifest.is_file() else None  # an older one has none
+    sha256 = (
+        read_json(manifest).get("network_sha256") if manifest.is_file() else None
+    )  # an older one has none
     if sha256 is not None and path.is_file() and file_sha256(path) != sha256:
         raise MetsegError(
             f"{path} is damaged, or was replaced: it is not the network that {manifest.name} describes; "

@@ -190,7 +190,11 @@ def reduce_precision(source: Path, target: Path, precision: Precision, *, cases:
         slices = calibration_slices(cases, Preprocessing(**description["preprocessing"]))
         onnx = target / ONNX_FILES["int8"]
         quantise(source / "model.onnx", onnx, slices)
-        description["quantised"] = {"sha256": file_sha256(onnx), "patients": "training", "slices": len(slices)}
+        description["quantised"] = {
+            "sha256": file_sha256(onnx),
+            "patients": "training",
+            "slices": len(slices),
+        }
     write_json(target / "model.json", description)
     return target
 

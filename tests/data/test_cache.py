@@ -284,7 +284,10 @@ def lose_a_row(path: Path) -> None:
         ("masks.npy", zero_a_quarter),
         ("slices.csv", swap_patients),
         ("slices.csv", lose_a_row),
-        ("meta.json", lambda path: path.write_text(path.read_text().replace('"fingerprint": "', '"fingerprint": "f'))),
+        (
+            "meta.json",
+            lambda path: path.write_text(path.read_text().replace('"fingerprint": "', '"fingerprint": "f')),
+        ),
         *((name, Path.unlink) for name in ("images.npy", "masks.npy", "slices.csv", "meta.json")),
         *((name, lambda path: path.write_bytes(b"")) for name in ("images.npy", "slices.csv", "meta.json")),
         ("images.npy", lambda path: path.write_bytes(path.read_bytes()[:-1])),

@@ -124,9 +124,7 @@ def open_cache(cases: list[CaseFiles], config: Preprocessing, *, folder: Path) -
     return replace(cache, neighbours=config.neighbours)
 
 
-def _made(
-    home: Path, cases: list[CaseFiles], config: Preprocessing, found: str, as_seen: str
-) -> SliceCache:
+def _made(home: Path, cases: list[CaseFiles], config: Preprocessing, found: str, as_seen: str) -> SliceCache:
     """Fills a cache; the caller holds its lock."""
     if home.exists():
         told = f"the cache {home} is damaged and is made again from the scans"
@@ -192,7 +190,9 @@ def _load(home: Path) -> SliceCache:
     ):
         raise ValueError(f"{home} is not as it was written")
     names = {"case_id": "category", "patient_id": "category"}  # a name is kept once, not once a slice
-    return SliceCache(images=images, masks=masks, slices=slices.astype(names), fingerprint=meta["fingerprint"])
+    return SliceCache(
+        images=images, masks=masks, slices=slices.astype(names), fingerprint=meta["fingerprint"]
+    )
 
 
 def _are_intact(home: Path, expected: dict[str, list[int]]) -> bool:
