@@ -21,11 +21,14 @@ from tiny_runs import DATA, HALF, MISSED, WHOLE, write_bright_model, write_evalu
 from tiny_scans import finished_training, put_network, write_scans
 
 from metseg import cli
+from metseg.data.cases import find_cases, load_case
+from metseg.data.content import slice_hash
 from metseg.data.provenance import PHANTOM
 from metseg.data.split import Split, read_split, write_split
 from metseg.files import read_json, write_json
 from metseg.predict import Predictor
 from metseg.report import read_comparison, write_comparison
+from metseg.seen import joined_hashes
 from metseg.serve.upload import read_upload
 
 PATIENTS = {f"P_{k}_20000101": mask for k, mask in enumerate((WHOLE, HALF, MISSED), start=1)}
@@ -651,6 +654,30 @@ def test_evaluate_leaves_out_who_was_seen(metseg, tmp_path, scans):
     assert table.patient_id.tolist() == ["TEST_0002", "TEST_0003"] and table.dice.tolist() == [1, 1]
     names = {"per_patient.csv", "per_slice.csv", "examples.npz", "evaluation.json"}
     assert {path.name for path in (tmp_path / "scores").iterdir()} == names
+
+
+def test_evaluate_tells_the_same_name_from_the_same_scan(metseg, tmp_path, scans):
+    """TEST_0001's scan was seen, as OTHER; of TEST_0002 another scan was."""
+    first, *_ = find_cases(scans)
+    slices = {
+        "OTHER": joined_hashes(slice_hash(image) for image in load_case(first).image),
+        "TEST_0002": "0badcafe",
+    }
+    folder = write_bright_model(tmp_path / "run" / "unet", seen=tuple(slices), seen_slices=slices)
+    command = ["evaluate", "--model", folder, "--data-dir", scans, "--output", "scores"]
+    for options, scored in (([], ["TEST_0003"]), (["--include-same-name"], ["TEST_0002", "TEST_0003"])):
+        status, out, err = metseg(*command, *options)
+        assert (status, err) == (0, "")
+        assert pd.read_csv(tmp_path / "scores" / "per_patient.csv").patient_id.tolist() == scored
+        assert "TEST_0001_20000101 (seen as OTHER)" in out and "other scans of patients of these names" in out
+
+
+def test_a_warning_is_one_line(metseg, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", grey(8, 8), photometric="rgb")
+    folder = write_bright_model(tmp_path / "unet", probe=[0.5], opencv="4.0.0")
+    status, _, err = metseg("predict", "--model", folder, "--input", "a.tif")
+    assert status == 0 and err.startswith("metseg: preprocessing gives unet another input now")
+    assert err.count("\n") == 1
 
 
 def test_evaluate_counts_a_persons_scans_together(metseg, tmp_path, model):

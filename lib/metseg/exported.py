@@ -31,7 +31,7 @@ _ATTEMPTS = 3  # at reading a folder while somebody puts another model there
 
 
 def checked_name(name: str) -> str:
-    """Returns a model's name, which is a folder's as well; `ValueError` where it leads elsewhere."""
+    """Returns a model's name, which is a folder's as well; raises a `ValueError` where it leads elsewhere."""
     if not re.fullmatch(r"\w[\w .+-]*", name):
         raise ValueError("a name has letters, digits, '_', '-' and '.' alone")
     return name

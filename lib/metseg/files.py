@@ -14,8 +14,6 @@ from metseg.errors import MetsegError
 
 _MAX_DEPTH = 100  # folders in one another
 _OF_THE_SYSTEM = ("/proc", "/sys")
-
-
 _PARTIAL = re.compile(r"\.(?P<pid>\d+)\..+")
 _being_written = set[Path]()  # by this process
 

@@ -28,7 +28,7 @@ def is_as_before(before: list[float], config: Preprocessing) -> bool:
 
 
 def _drawn() -> np.ndarray:
-    """Returns three slices of a head, (3, 64, 56, 3) uint8, in whole numbers: the same everywhere."""
+    """Returns three slices, (3, 64, 56, 3) uint8, of whole numbers, which are the same everywhere."""
     z, y, x, c = np.mgrid[:3, :64, :56, :3]
     head = (9 * (y - 32)) ** 2 + (10 * (x - 28)) ** 2 < 260**2
     lesion = (y - 20) ** 2 + (x - 36) ** 2 < 30

@@ -35,7 +35,7 @@ def seen_patients(model_dir: Path) -> SeenPatients:
 
 
 def seen_slices(model_dir: Path) -> dict[str, str]:
-    """Returns {patient: hashes of the slices} of `seen_patients`; nothing of an older training."""
+    """Returns {patient: hashes of the slices} of `seen_patients`; an older training knows none."""
     path = Path(model_dir) / "manifest.json"
     manifest, seen = read_json(path), set().union(*seen_patients(model_dir))
     with taking_apart(path):
