@@ -999,7 +999,8 @@ def test_ensembles_of_a_cross_validation_are_made_fold_by_fold(metseg, trained, 
     made = ensemble / "model.keras"
     before = made.stat().st_mtime_ns
     status, out, err = metseg(*command)
-    assert (status, out, err) == (0, "ensembles, one a fold: 1 in outputs/runs/cv/ensemble\n", "")
+    assert (status, err) == (0, "")
+    assert worked(out) == "ensembles, one a fold: 1 in outputs/runs/cv/ensemble\n"
     assert made.stat().st_mtime_ns == before
 
 

@@ -368,11 +368,13 @@ def test_serving_imports_no_framework(exported, tmp_path):
         import numpy as np
         from metseg.data.cases import find_cases
         from metseg.evaluate import evaluate, unseen_cases
+        from metseg.origin import network_line
         from metseg.predict import Predictor
+        from metseg.released import released_models
         from metseg.runs import find_model, model_folders, read_tables
 
         model_dir, scans, evaluation = sys.argv[1:]
-        found = find_model(model_dir, "nowhere")
+        found = find_model(model_dir, "nowhere", "nowhere")
         assert Predictor(found).prob_map(np.zeros((37, 53, 3), np.uint8)).shape == (37, 53)
         evaluate(found, unseen_cases(find_cases(scans), found), evaluation)
         frameworks = {"tensorflow", "keras", "keras_unet_collection", "jax", "torch"} & set(sys.modules)

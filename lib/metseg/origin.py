@@ -51,8 +51,8 @@ def refuse_scans_unlike_the_phantom(
         return
     if scans is not None and provenance_of(scans) == PHANTOM:
         return
-    what = "whatever comes is" if scans is None else "these scans are"
+    what = "nobody knows what will be sent" if scans is None else "these scans are not of it"
     raise MetsegError(
-        f"{name} knows nothing but the phantom, and {what} not of it: its masks would mean nothing; name "
-        "another network, or give --phantom-network to use it all the same"
+        f"{name} knows nothing but the phantom, and {what}: its masks would mean nothing; name another "
+        "network, or give --phantom-network to use it all the same"
     )

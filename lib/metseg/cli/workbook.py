@@ -75,7 +75,7 @@ def train(
     values |= _parse(settings) | _started_from(start_from, model, output_dir)
     name = f"{model}-{datetime.now():%Y%m%d-%H%M%S}" if run_name is None else run_name
     run_folder = _run_notebooks([notebook], values, name, output_dir)
-    print(f"Model: {shown(run_folder / model)}")
+    print(f"Model: {shown(run_folder / model)}, for other commands --model {run_folder.name}/{model}")
     print(f"Executed notebook: {shown(run_folder / 'notebooks' / notebook.with_suffix('.html').name)}")
 
 
