@@ -160,7 +160,7 @@ def test_training_declares_every_field_of_its_config(path):
     parameters = notebook_parameters(path)
     model = parameters["model"].default
     applying = set(TrainConfig.model_fields) - (set() if model == "nested_unet" else {"deep_supervision"})
-    assert set(parameters) - {"run_name", "output_dir", "cache_dir"} == applying
+    assert set(parameters) - {"run_name", "output_dir", "cache_dir", "restart"} == applying
     defaults = {name: parameters[name].default for name in applying}
     assert TrainConfig(**defaults).model == model
     assert path.stem.endswith(f"_train_{model}")
