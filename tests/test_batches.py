@@ -232,9 +232,9 @@ def memory_of(slices: int, folder: Path) -> np.ndarray:
 
 
 def test_memory_hardly_grows_with_the_data_set(tmp_path, monkeypatch):
-    def blank(case: CaseFiles, config: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
+    def blank(case: CaseFiles, config: Preprocessing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         shape = (len(case.slices), config.image_size, config.image_size)
-        return np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool)
+        return np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool), np.zeros(len(case.slices), int)
 
     monkeypatch.setattr(caches, "network_slices", blank)
     monkeypatch.setattr(caches, "fingerprint", lambda cases: "none")

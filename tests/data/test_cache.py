@@ -66,7 +66,7 @@ def test_neighbours_need_no_cache_of_their_own(tmp_path, scans):
 
 
 def test_a_slice_alone_equals_the_slice_within_its_volume(scans):
-    images, masks = network_slices(scans[1], CONFIG)
+    images, masks, lesion_px = network_slices(scans[1], CONFIG)
     case = load_case(scans[1])
     assert (np.rint(preprocess(case.image[2], CONFIG) * 255) == images[2]).all()
     assert (preprocess_mask(case.mask[2], CONFIG) == masks[2]).all()

@@ -44,11 +44,11 @@ def write_data_set(folder: Path, slices: int, *, side: int = SIDE, noise: bool =
     for array in (images, masks):
         array.flush()
     rows = [
-        (case.case_id, case.patient_id, files.slice_index, _LESION_PX * (files.slice_index % 2))
+        (case.case_id, case.patient_id, files.slice_index, *[_LESION_PX * (files.slice_index % 2)] * 2)
         for case in cases
         for files in case.slices
     ]
-    columns = ["case_id", "patient_id", "slice_index", "lesion_px"]
+    columns = ["case_id", "patient_id", "slice_index", "lesion_px", "scan_lesion_px"]
     pd.DataFrame(rows, columns=columns).to_csv(home / "slices.csv", index=False)
     write_json(home / "meta.json", {"fingerprint": "none"})
 

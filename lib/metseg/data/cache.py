@@ -20,8 +20,14 @@ from metseg.files import read_json, write_json
 from metseg.neighbours import neighbour_rows, stacked
 from metseg.preprocess import Preprocessing, preprocess, preprocess_mask, view_of
 
-_COLUMNS = {"case_id": str, "patient_id": str, "slice_index": "int32", "lesion_px": "int32"}
-CACHE_VERSION = 2  # part of every key: raise it when decoding or preprocessing changes
+_COLUMNS = {
+    "case_id": str,
+    "patient_id": str,
+    "slice_index": "int32",
+    "lesion_px": "int32",
+    "scan_lesion_px": "int32",
+}
+CACHE_VERSION = 3  # part of every key: raise it when decoding, preprocessing or what is kept changes
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class SliceCache:
         images: (N, S, S, 3) uint8, memory-mapped; divided by 255 they are what `preprocess` returned.
         masks: (N, S, S) bool, memory-mapped.
         slices: One row a slice, a case's slices in order: case_id, patient_id, slice_index, lesion_px (on the
-            network's grid).
+            network's grid), scan_lesion_px (on the scan's own, whatever the network sees).
         fingerprint: Hash of every file's name and content.
         neighbours: Slices on each side that belong to a slice's network input.
     """
@@ -140,13 +146,16 @@ def fingerprint(cases: list[CaseFiles]) -> str:
     return digest.hexdigest()[:16]
 
 
-def network_slices(files: CaseFiles, config: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
-    """Returns one case preprocessed, slices without neighbours: (Z, S, S, 3) uint8 and (Z, S, S) bool."""
+def network_slices(files: CaseFiles, config: Preprocessing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns one case preprocessed, slices without neighbours: (Z, S, S, 3) uint8 and (Z, S, S) bool.
+
+    Third, the lesion pixels of each slice on the scan's own grid, (Z,).
+    """
     case = load_case(files)
     view = view_of(case.image, config)
     images = np.stack([preprocess(image, config, view) for image in case.image])
     masks = np.stack([preprocess_mask(mask, config, view) for mask in case.mask])
-    return np.rint(images * 255).astype(np.uint8), masks
+    return np.rint(images * 255).astype(np.uint8), masks, np.count_nonzero(case.mask, axis=(1, 2))
 
 
 def _write_header(file: BinaryIO, dtype: type, shape: tuple[int, ...]) -> None:
@@ -168,14 +177,14 @@ def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
         # A few cases at a time: memory stays flat however many there are.
         for first in range(0, len(cases), 16):
             some = cases[first : first + 16]
-            for case, (image, mask) in zip(
+            for case, (image, mask, lesion_px) in zip(
                 some, pool.map(partial(network_slices, config=config), some), strict=True
             ):
                 images.write(image.tobytes())
                 masks.write(mask.tobytes())
                 rows += [
-                    (case.case_id, case.patient_id, files.slice_index, int(m.sum()))
-                    for files, m in zip(case.slices, mask, strict=True)
+                    (case.case_id, case.patient_id, files.slice_index, int(m.sum()), int(px))
+                    for files, m, px in zip(case.slices, mask, lesion_px, strict=True)
                 ]
     pd.DataFrame(rows, columns=list(_COLUMNS)).to_csv(work / "slices.csv", index=False)
     write_json(work / "meta.json", {"fingerprint": fingerprint(cases), **config.model_dump()})

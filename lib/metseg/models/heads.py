@@ -33,3 +33,15 @@ def probability(features: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
         features
     )
     return keras.layers.Activation("sigmoid", name=name, dtype="float32")(logits)
+
+
+def logits_model(model: keras.Model) -> keras.Model:
+    """Returns a model of the same layers that ends before the sigmoids of `probability`, as losses want it.
+
+    From (B, H, W, C) to (B, H, W, K) float32, a channel a head in the order of the heads.
+    """
+    last = model.output._keras_history.operation
+    heads = last.input if isinstance(last, keras.layers.Concatenate) else [model.output]
+    logits = [head._keras_history.operation.input for head in heads]
+    output = keras.layers.Concatenate(name="logits", dtype="float32")(logits) if len(logits) > 1 else logits[0]
+    return keras.Model(model.input, output, name=model.name)
