@@ -68,8 +68,8 @@ def prepare_data(config: TrainConfig, *, cache_dir: Path) -> Dataset:
         split = kfold_by_patient(patients, folds=config.folds, **shared)[config.fold]
     else:
         split = split_by_patient(patients, test_fraction=config.test_fraction, **shared)
-    for role in ("train", "validation"):
-        if len(cache.rows(getattr(split, role), exclude_empty=True)) == 0:
+    for role, chosen in (("training", split.train), ("validation", split.validation)):
+        if len(cache.rows(chosen, exclude_empty=True)) == 0:
             raise MetsegError(
                 f"at image_size={config.image_size} no lesion of the {role} patients is left; "
                 "choose a larger image_size"
@@ -173,7 +173,7 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
             raise MetsegError(f"the loss is no number in epoch {epoch + 1}; choose a lower learning_rate")
         with averaged.in_place():
             statistics.estimate(EpochBatches(data.cache, some, **kind, epoch=0))
-            averaged.weights = model.get_weights()
+            averaged.weights = [np.array(each) for each in model.get_weights()]  # with their statistics
             rows = data.cache.rows(data.split.validation)
             found = validate(model, data.cache, rows, config, size=size)
         row = {
