@@ -38,6 +38,8 @@ def test_logits_are_those_of_each_head_in_order(batch, randomised):
         assert model.output_shape[-1] == 2
         np.testing.assert_allclose(probabilities(model, batch), plain.predict_on_batch(batch[0]), atol=1e-5)
     assert logits_model(plain).predict_on_batch(batch[0]).min() < 0
+    single = build_model("nested_unet", filters=(4, 8), deep_supervision=True)  # one head, supervised
+    assert logits_model(single).output_shape[-1] == 1
 
 
 def test_same_network_before_training(plain, batch):

@@ -41,7 +41,8 @@ def logits_model(model: keras.Model) -> keras.Model:
     From (B, H, W, C) to (B, H, W, K) float32, a channel a head in the order of the heads.
     """
     last = model.output._keras_history.operation
-    heads = last.input if isinstance(last, keras.layers.Concatenate) else [model.output]
+    together = last.input if isinstance(last, keras.layers.Concatenate) else model.output
+    heads = keras.tree.flatten(together)  # one alone is no list
     logits = [head._keras_history.operation.input for head in heads]
     output = keras.layers.Concatenate(name="logits", dtype="float32")(logits) if len(logits) > 1 else logits[0]
     return keras.Model(model.input, output, name=model.name)
