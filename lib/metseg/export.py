@@ -51,6 +51,7 @@ def export_onnx(model_dir: Path, *, prune: int | None = None, output: Path | Non
         "sha256": hashlib.sha256(onnx.read_bytes()).hexdigest(),
         "preprocessing": config.preprocessing.model_dump(),
         "postprocessing": Postprocessing(threshold=config.threshold).model_dump(),
+        "usual_threshold": config.threshold,  # from which another is chosen
         "flip_average": False,
         "min_volume_share": 0.0,
         "parameters": model.count_params(),
