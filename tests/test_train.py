@@ -335,6 +335,22 @@ def test_stops_when_patience_is_over_and_keeps_the_best_epoch(scans, cache_dir, 
         assert not np.array_equal(kept, last)
 
 
+@pytest.mark.parametrize("epochs", [(True, True), (True, False), (False, True)])
+def test_a_network_that_predicts_nothing_is_said_to(scans, cache_dir, tmp_path, monkeypatch, capsys, epochs):
+    """Of two epochs with a Dice of 0 the one that predicts anything is kept."""
+    found = iter(Validation(0.5, 0.0, nothing) for nothing in epochs)
+    monkeypatch.setattr(train_module, "validate", lambda *_, **__: next(found))
+    config = tiny_config(scans)
+    for _ in range(2):  # said again when it is there already
+        train(config, tmp_path, cache_dir=cache_dir)
+        assert ("predicts nothing on validation patients" in capsys.readouterr().out) == all(epochs)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["predicts_nothing"] == all(epochs)
+    assert manifest["best_epoch"] == (1 if epochs == (False, True) else 2)
+    assert history_of(tmp_path).predicts_nothing.tolist() == list(epochs)
+    assert bool(json.loads((tmp_path / "progress.json").read_text())["note"]) == all(epochs)
+
+
 def test_coarse_epochs_learn_on_half_the_side_and_are_never_kept(scans, cache_dir, tmp_path, monkeypatch):
     weights, seen = fake_validation(monkeypatch, 0.9, 0.4, 0.5, 0.3), []
 
