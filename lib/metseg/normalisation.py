@@ -10,7 +10,7 @@ import numpy as np
 from metseg.backend import keras
 from metseg.batches import EpochBatches
 
-MOST_SLICES = 256  # to estimate from: of 1,000 they are known well, and time grows with each
+MOST_SLICES = 128  # to estimate from, millions of pixels: more cost time and change little
 
 
 class PopulationStatistics:

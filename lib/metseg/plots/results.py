@@ -25,7 +25,7 @@ def plot_history(history: pd.DataFrame, *, model: str) -> np.ndarray:
     colour = colour_of(model)
     sizes = list(history.groupby("image_size", sort=False))
     for k, (_, part) in enumerate(sizes):
-        names = ("training, augmented", "validation") if k == 0 else (None, None)
+        names = ("training, while it learns", "validation") if k == 0 else (None, None)
         axes[0].plot(part.epoch, part.loss, color=colour, label=names[0])
         axes[0].plot(part.epoch, part.val_loss, "--", color=colour, label=names[1])
         axes[1].plot(part.epoch, part.val_dice, color=colour)
