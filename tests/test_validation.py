@@ -70,6 +70,14 @@ def test_validation_on_half_the_side():
     assert validate(FakeModel(1), cache, np.array([0]), tiny_config("x"))[1:] == (0, False)
 
 
+def test_a_lesion_too_small_for_half_the_side():
+    masks = np.zeros((1, 4, 4), bool)
+    masks[0, 0, 0] = True
+    cache = fake_cache(masks, np.ones((1, 4, 4, 3)), ["a"])
+    assert validate(FakeModel(1), cache, np.array([0]), tiny_config("x"), size=2).dice == 0
+    assert validate(FakeModel(1), cache, np.array([0]), tiny_config("x")).dice == pytest.approx(2 / 17)
+
+
 def test_validation_threshold_and_heads():
     # Heads say 0.2, 0.4 and 0.9 of each pixel: 0.5 on average.
     said = np.tile(np.array([51, 102, 230]) / 255, (1, 4, 1))

@@ -18,7 +18,7 @@ class Validation(NamedTuple):
 
     Attributes:
         loss: Of slices of the kind that training draws, as `fit` computes it.
-        dice: `metrics.lesion_dice` of all slices, on the network's grid.
+        dice: `metrics.lesion_dice` of all slices, on the network's grid; 0 if no lesion is left there.
         predicts_nothing: Whether no pixel of any patient with a lesion is predicted.
     """
 
@@ -66,8 +66,10 @@ def validate(
     order = np.concatenate([rows[drawn], rows[~drawn]])
     table = pd.DataFrame(counts, columns=["ref", "pred", "tp"])
     volumes = table.groupby(cache.slices.patient_id.to_numpy()[order]).sum()
+    # Where a coarse epoch's grid has none of the lesions left, nothing of them is found.
+    dice = lesion_dice(volumes.ref, volumes.pred, volumes.tp) if volumes.ref.any() else 0.0
     return Validation(
         loss=float(np.mean(losses[: drawn.sum()])),
-        dice=lesion_dice(volumes.ref, volumes.pred, volumes.tp),
+        dice=dice,
         predicts_nothing=not volumes.pred[volumes.ref > 0].any(),
     )
