@@ -19,8 +19,8 @@ _SECONDS_BETWEEN_REPORTS = 0.5
 class Progress:
     """Where a training stands; epochs and steps are counted from 1, times in seconds.
 
-    `loss` is of the epoch under way; `last_loss` and `val_dice` are of the last of the finished epochs. `note`
-    is what a person should know of the network that would be kept now.
+    `loss` is of the epoch under way; `last_loss` and `val_dice` are of the last of the finished epochs.
+    `note` is what a person should know of the network that would be kept now.
     """
 
     model: str

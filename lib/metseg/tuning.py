@@ -46,16 +46,16 @@ def choose_postprocessing(
     To choose are threshold, smallest lesion, hole filling, the share of the largest lesion of a volume that
     another must have, and flip averaging.
 
-    The usual setting is the threshold of the training, 1/2 unless it was set, all holes left open, averaging with the mirrored slice, and of a
-    volume's lesions those of 30 % of its largest or more, or of 10 %, or all: the first by which no
-    validation patient loses a lesion that is found if all are kept, and that hardly a scan of those learned
-    from and validated on has a lesion to lose by. For Dice alone would drop small metastases, which hardly
-    weigh in a volume.
+    The usual setting is the threshold of the training, 1/2 unless it was set, all holes left open, averaging
+    with the mirrored slice, and of a volume's lesions those of 30 % of its largest or more, or of 10 %, or
+    all: the first by which no validation patient loses a lesion that is found if all are kept, and that
+    hardly a scan of those learned from and validated on has a lesion to lose by. For Dice alone would drop
+    small metastases, which hardly weigh in a volume.
 
     A dozen patients say little about the rest. Another setting that finds those lesions too takes its place
     only if the Dice is higher by 0.003, and beyond chance among the patients with a lesion,
-    `statistics.max_t_test`; of several alike the one that differs least from the usual. What the choice is worth on slices uploaded one by one is
-    measured and written as well.
+    `statistics.max_t_test`; of several alike the one that differs least from the usual. What the choice is
+    worth on slices uploaded one by one is measured and written as well.
 
     Args:
         model_dir: Folder of an exported model.
@@ -65,8 +65,8 @@ def choose_postprocessing(
 
     Returns:
         A row for each setting: flip_average, threshold, min_lesion_px, fill_holes, min_volume_share, dice
-        (`metrics.lesion_dice` on the scan's own grid: the mean of the patients with a lesion, lowered by false
-        alarms in the others), lesions_found, chosen.
+        (`metrics.lesion_dice` on the scan's own grid: the mean of the patients with a lesion, lowered by
+        false alarms in the others), lesions_found, chosen.
 
     Raises:
         MetsegError: A validation patient is not among the cases, or none has a lesion.
@@ -255,8 +255,8 @@ def _best(
     Args:
         settings: A row each, as `choose_postprocessing` returns it, with its `dice`; other columns do not
             matter.
-        dice: Volume Dice by setting and patient with a lesion: whether a gain is beyond chance is tested among
-            them alone, for a false alarm would move all of them alike.
+        dice: Volume Dice by setting and patient with a lesion: whether a gain is beyond chance is tested
+            among them alone, for a false alarm would move all of them alike.
         found: Lesions found, likewise.
         usual: The usual threshold.
     """

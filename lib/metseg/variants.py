@@ -111,7 +111,8 @@ def export_serving(
     volume Dice of the validation patients may change by `DICE_TOLERANCE` at most, and that of none by more
     than `PATIENT_TOLERANCE`, for whole volumes and for every slice by itself, as it is uploaded. If one of
     them fails, the files that were there before stay.
-    What a pruned head changes is measured, masks by the training's threshold alone, and told; it is never refused.
+    What a pruned head changes is measured, masks by the training's threshold alone, and told; it is never
+    refused.
 
     Args:
         model_dir: Folder of a finished training.

@@ -71,7 +71,7 @@ def doubling_matrix(n: int) -> np.ndarray:
 
 
 def training_copy(model: keras.Model, *, momentum: float = 0.9) -> keras.Model:
-    """Returns a copy of a network to train, which gives logits; the weights, in order and shape, are the same.
+    """Returns a copy of a network to train, which gives logits; its weights are the same, in order and shape.
 
     Args:
         model: A network of Keras's own layers, as `build_model` makes it.

@@ -44,5 +44,6 @@ def logits_model(model: keras.Model) -> keras.Model:
     together = last.input if isinstance(last, keras.layers.Concatenate) else model.output
     heads = keras.tree.flatten(together)  # one alone is no list
     logits = [head._keras_history.operation.input for head in heads]
-    output = keras.layers.Concatenate(name="logits", dtype="float32")(logits) if len(logits) > 1 else logits[0]
-    return keras.Model(model.input, output, name=model.name)
+    if len(logits) > 1:
+        logits = [keras.layers.Concatenate(name="logits", dtype="float32")(logits)]
+    return keras.Model(model.input, logits[0], name=model.name)
