@@ -852,6 +852,13 @@ def test_check_data_damaged(metseg, scans):
     assert out.endswith("2 errors: mend them before you train\n")
 
 
+def test_check_data_too_few_lesions(metseg, scans):
+    for path in sorted(scans.rglob("*_mask.tif"))[2:]:  # of the first patient they stay
+        tifffile.imwrite(path, np.zeros_like(tifffile.imread(path)))
+    status, out, err = metseg("check-data", "scans")
+    assert (status, err) == (1, "") and "error: 1 of 3 patient" in out
+
+
 def test_check_data_refuses(refused, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "a_file").touch()

@@ -186,3 +186,14 @@ def test_nothing_of_a_former_one_stays_and_it_has_one_output(members, tmp_path):
     assert not has_heads(folder)
     with pytest.raises(MetsegError, match="is an ensemble; start from one of its networks"):
         start_weights(tiny_config("x", start_from=str(folder)), SPLIT, tmp_path)
+
+
+def test_an_ensemble_predicts_nothing_only_where_no_member_predicts_anything(members, tmp_path):
+    for told, expected in (((True, True), True), ((True, False), False), ((None, None), False)):
+        for folder, nothing in zip(members[:2], told, strict=True):
+            manifest = read_json(folder / "manifest.json")
+            manifest.pop("predicts_nothing", None)
+            manifest |= {} if nothing is None else {"predicts_nothing": nothing}
+            write_json(folder / "manifest.json", manifest)
+        model_dir = build_ensemble(members[:2], tmp_path / "both")
+        assert read_json(model_dir / "manifest.json")["predicts_nothing"] is expected

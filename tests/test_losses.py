@@ -1,5 +1,7 @@
 """Losses of 2 by 2 pixels, worked out by hand."""
 
+import math
+
 import numpy as np
 import pytest
 from keras import ops
@@ -18,14 +20,23 @@ FOCAL_TVERSKY = (1 - (0.75 + 1) / (0.75 + 0.7 * 0.25 + 0.3 * 1 + 1)) ** 0.75
 BY_HAND = {"bce": BCE, "focal": FOCAL, "dice": DICE, "bce_dice": BCE + DICE, "focal_tversky": FOCAL_TVERSKY}
 
 
+SURE = 50.0  # a logit whose probability is 1 in float32
+
+
+def logits_of(prob_map: np.ndarray) -> np.ndarray:
+    """The logits of probabilities, ±SURE of those that are 0 or 1."""
+    with np.errstate(divide="ignore"):
+        return np.clip(log(prob_map) - log(1 - prob_map), -SURE, SURE).astype(np.float32)
+
+
 def value(loss, mask_ref, prob_map, **options) -> float:
-    return float(loss(ops.convert_to_tensor(mask_ref), ops.convert_to_tensor(prob_map), **options))
+    return float(loss(ops.convert_to_tensor(mask_ref), ops.convert_to_tensor(logits_of(prob_map)), **options))
 
 
-def slope(loss, mask_ref, prob_map) -> np.ndarray:
-    """The gradient with respect to the probabilities."""
+def slope(loss, mask_ref, logits) -> np.ndarray:
+    """The gradient with respect to the logits."""
     tf = pytest.importorskip("tensorflow")
-    variable = tf.Variable(prob_map)
+    variable = tf.Variable(logits)
     with tf.GradientTape() as tape:
         result = loss(tf.constant(mask_ref), variable)
     return tape.gradient(result, variable).numpy()
@@ -110,27 +121,51 @@ def test_slopes_are_finite_where_a_probability_is_0_or_1(name, mask_ref, certain
         "all lesion": np.ones_like(mask_ref),
         "no lesion": np.zeros_like(mask_ref),
     }[certain]
-    assert np.isfinite(slope(LOSSES[name], mask_ref, prob_map)).all()
+    assert np.isfinite(slope(LOSSES[name], mask_ref, logits_of(prob_map))).all()
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_slopes_point_towards_the_reference(name):
-    gradient = slope(LOSSES[name], MASK_REF, PROB_MAP)
+    gradient = slope(LOSSES[name], MASK_REF, logits_of(PROB_MAP))
     assert (gradient[MASK_REF == 1] < 0).all()  # more probability in the lesion lowers the loss
     assert (gradient[MASK_REF == 0] > 0).all()
 
 
+@pytest.mark.parametrize("logit", [20.0, 100.0, 1000.0])
+def test_what_is_surely_wrong_is_still_learned_from(logit):
+    """Their probabilities are 1 and 0 in float32; clipped, they would cost 13.8 each and have no slope."""
+    mask_ref = np.float32([0, 1, 1, 0]).reshape(1, 2, 2, 1)
+    logits = np.float32([logit, -logit, logit, -logit]).reshape(1, 2, 2, 1)
+    assert float(bce(mask_ref, ops.convert_to_tensor(logits))) == pytest.approx(2 * logit / 4, rel=1e-6)
+    np.testing.assert_allclose(slope(bce, mask_ref, logits).ravel(), [1 / 4, -1 / 4, 0, 0], atol=1e-8)
+    # With p_t = 0 the focal loss is the cross-entropy, weighed by alpha.
+    expected = (0.75 * logit + 0.25 * logit) / 4
+    assert float(focal(mask_ref, ops.convert_to_tensor(logits))) == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(slope(focal, mask_ref, logits).ravel(), [0.75 / 4, -0.25 / 4, 0, 0], atol=1e-6)
+
+
+def test_what_is_surely_right_costs_as_much_as_it_should():
+    """ln(1 + e^-12) = 6.144e-6 for a pixel of either kind, where 1 - p has lost half of its digits."""
+    mask_ref = np.float32([1, 0]).reshape(1, 1, 2, 1)
+    logits = ops.convert_to_tensor(np.float32([12, -12]).reshape(1, 1, 2, 1))
+    assert float(bce(mask_ref, logits)) == pytest.approx(math.log1p(math.exp(-12)), rel=1e-5)
+
+
+def test_the_slope_at_one_half():
+    """A logit of 0 is where the formula's parts have no slope of their own: p - reference is ±1/2."""
+    mask_ref = np.float32([0, 1]).reshape(1, 1, 2, 1)
+    np.testing.assert_allclose(slope(bce, mask_ref, np.zeros_like(mask_ref)).ravel(), [0.25, -0.25])
+
+
 @pytest.mark.parametrize("name", LOSSES)
-def test_bfloat16_probabilities_are_summed_in_float32(name):
+def test_bfloat16_logits_are_summed_in_float32(name):
     rng = np.random.default_rng(1)
     mask_ref = (rng.random((2, 64, 64, 1)) < 0.1).astype(np.float32)
-    prob_map = ops.cast(rng.uniform(0, 1, mask_ref.shape), "bfloat16")
-    exact = value(LOSSES[name], mask_ref, ops.cast(prob_map, "float32"))
-    result = LOSSES[name](ops.cast(mask_ref, "bfloat16"), prob_map)
+    logits = ops.cast(rng.normal(0, 3, mask_ref.shape), "bfloat16")
+    exact = float(LOSSES[name](mask_ref, ops.cast(logits, "float32")))
+    result = LOSSES[name](ops.cast(mask_ref, "bfloat16"), logits)
     assert ops.dtype(result) == "float32"
     assert float(result) == pytest.approx(exact, rel=1e-6)
-    certain = LOSSES[name](ops.cast(mask_ref, "bfloat16"), ops.cast(1 - mask_ref, "bfloat16"))
-    assert np.isfinite(float(certain))
 
 
 def test_a_sum_of_losses_is_the_sum():

@@ -11,7 +11,9 @@ from metseg.metrics import (
     detect_lesions,
     dice,
     evaluate_case,
+    false_alarm_worth,
     hd95,
+    lesion_dice,
     match_lesions,
     precision,
     recall,
@@ -357,3 +359,34 @@ def test_missing_a_lesion_never_helps_hd95():
     assert distances[1] == pytest.approx(0.9 * 15)  # position 0.95 * 2 = 1.9 among 0, 0, 15
     assert distances[2] == pytest.approx(15 + 0.9 * (15 * math.sqrt(2) - 15))
     assert distances[3] == math.inf
+
+
+# the Dice that an epoch or a setting is chosen by
+
+
+@pytest.mark.parametrize(
+    ("ref", "pred", "tp", "expected"),
+    [
+        ([8, 4], [8, 4], [4, 4], 0.75),  # (8/16 + 1) / 2: all have a lesion
+        ([8, 4, 0], [8, 4, 0], [4, 4, 0], 0.75),  # one without is rightly left empty
+        ([8, 4, 0], [8, 4, 6], [4, 4, 0], 1.5 / 2.5),  # a false alarm of the mean lesion's 6 voxels
+        ([8, 4, 0, 0], [8, 4, 2, 18], [4, 4, 0, 0], 1.5 / (2 + 2 / 8 + 18 / 24)),
+        ([8, 4, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], 0),  # nothing is predicted
+        ([8, 0, 0], [0, 5, 0], [0, 0, 0], 0),
+        ([0, 0], [0, 3], [0, 0], math.nan),  # nobody has a lesion: it cannot be known
+        ([], [], [], math.nan),
+    ],
+)
+def test_dice_of_patients_with_and_without_a_lesion(ref, pred, tp, expected):
+    assert lesion_dice(ref, pred, tp) == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_larger_false_alarm_only_lowers_the_dice():
+    scores = [lesion_dice([10, 0, 0], [10, alarm, 0], [6, 0, 0]) for alarm in (0, 1, 5, 50, 5_000)]
+    assert scores == sorted(scores, reverse=True) and len(set(scores)) == 5
+    assert scores[0] == pytest.approx(0.6) and scores[-1] > 0.3  # the worst is one patient more
+
+
+def test_the_worth_of_a_false_alarm():
+    worth = false_alarm_worth([30, 0, 10, 0, 0], [1, 20, 1, 0, 60])  # the mean lesion has 20
+    np.testing.assert_allclose(worth, [1 / 2, 0, 3 / 4])

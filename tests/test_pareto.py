@@ -9,6 +9,7 @@ from tiny_scans import write_scans
 from metseg.data.cases import find_cases
 from metseg.errors import MetsegError
 from metseg.pareto import measure_variants, on_front
+from metseg.tuning import VolumeDice
 
 
 def test_front_by_hand():
@@ -55,7 +56,7 @@ def test_the_default_keeps_the_dice_of_volumes_and_of_single_slices(
 ):
     def dice(predictor, cases, *, single_slices):
         changed = predictor.name == "worse" and single_slices == worse_alone
-        return pd.Series(worse if changed else [0.7, 0.7])
+        return VolumeDice(pd.Series(worse if changed else [0.7, 0.7]), pd.Series(dtype=float))
 
     monkeypatch.setattr("metseg.pareto.volume_dice", dice)
     folders = {name: write_bright_model(tmp_path / name, name=name) for name in ("whole", "worse")}

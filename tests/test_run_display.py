@@ -1,6 +1,7 @@
 """A run in a log and on a terminal."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -37,6 +38,17 @@ def test_lines_in_a_log():
         "  unet: epoch 3 of 3 · loss 0.750 · validation Dice 0.625",
         "[2/4] quick: 03_train_unet finished in 1 h 1 min",
     ]
+
+
+def test_that_a_network_predicts_nothing_is_said_and_stays():
+    for live in (False, True):
+        console = Console(file=io.StringIO(), force_terminal=live, width=100)
+        with RunDisplay(console, live=live) as display:
+            for event in events_of_a_run():
+                if event.training:
+                    event = replace(event, training=event.training | {"note": "predicts nothing"})
+                display(event)
+        assert console.file.getvalue().count("predicts nothing") == (1 if live else 2)  # a line an epoch
 
 
 def test_bars_on_a_terminal():

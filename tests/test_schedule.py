@@ -45,6 +45,29 @@ def test_the_best_epoch_is_one_of_the_whole_size(dice, best, stops):
     assert out_of_patience(history(*dice), COARSE) == stops
 
 
+@pytest.mark.parametrize(
+    ("dice", "nothing", "best"),
+    [
+        ((0.0, 0.0, 0.0), (), 2),  # all alike: the last has learned for longest
+        ((0.0, 0.5, 0.5, 0.1), (), 2),
+        ((0.0, 0.0, 0.0), (0, 1, 2), 2),
+        ((0.0, 0.0, 0.0), (0, 2), 1),  # what predicts anything is better than what predicts nothing
+        ((0.1, 0.0, 0.0), (1, 2), 0),
+    ],
+)
+def test_of_equal_epochs_the_last_is_kept(dice, nothing, best):
+    rows = [{**row, "predicts_nothing": k in nothing} for k, row in enumerate(history(*dice))]
+    assert best_epoch(rows, CONFIG) == best
+    if not nothing:
+        assert best_epoch(history(*dice), CONFIG) == best  # a row older than that figure
+
+
+def test_a_tie_is_no_gain():
+    assert epochs_without_gain(history(0.0, 0.0, 0.0), CONFIG) == 2
+    assert out_of_patience(history(0.0, 0.0, 0.0), CONFIG)
+    assert learning_rate_of(6, history(*[0.0] * 6), tiny_config("x", schedule="plateau")) == 0.005
+
+
 def test_the_cosine_begins_anew_on_the_whole_size():
     config = tiny_config("x", epochs=6, coarse_epochs=2, image_size=32, learning_rate=0.8)
     assert [learning_rate_of(epoch, [], config) for epoch in range(6)] == pytest.approx(

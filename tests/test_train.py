@@ -26,9 +26,10 @@ from metseg.models import build_model, efficientnet_lite
 from metseg.models.channel_pruning import prune_channels
 from metseg.models.efficientnet_lite import load_imagenet
 from metseg.train import prepare_data, train
-from metseg.validation import validate
+from metseg.validation import Validation, validate
 
-COMPARED = ["epoch", "image_size", "loss", "val_loss", "val_dice", "learning_rate"]  # all columns but seconds
+# All columns but seconds.
+COMPARED = ["epoch", "image_size", "loss", "val_loss", "val_dice", "predicts_nothing", "learning_rate"]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def fake_validation(monkeypatch, *dice: float) -> list[list[np.ndarray]]:
 
     def validate(model, cache, rows, config, **options):
         weights.append(model.get_weights())
-        return 0.0, dice[len(weights) - 1]
+        return Validation(0.0, dice[len(weights) - 1])
 
     monkeypatch.setattr(train_module, "validate", validate)
     return weights
@@ -243,9 +244,63 @@ def test_no_lesion_to_learn_from(cache_dir, tmp_path):
     for patient in range(1, 5):
         image, mask = np.full((1, 32, 32, 3), 50, np.uint8), np.zeros((1, 32, 32), bool)
         write_case(tmp_path / "scans", f"TEST_{patient:04d}_20000101", image, mask)
-    config = tiny_config(tmp_path / "scans", exclude_empty=True)
-    with pytest.raises(MetsegError, match="exclude_empty"):
-        train(config, tmp_path / "unet", cache_dir=cache_dir)
+    for changes in ({"exclude_empty": True}, {"exclude_empty": False}, {"folds": 3}, {"test_fraction": 0}):
+        config = tiny_config(tmp_path / "scans", **changes)
+        with pytest.raises(MetsegError, match="^0 of 4 patients have a lesion"):
+            train(config, tmp_path / "unet", cache_dir=cache_dir)
+        assert not (tmp_path / "unet" / "history.csv").exists()
+
+
+def healthy(folder: Path, *numbers: int) -> Path:
+    """Adds patients without a lesion to a data set."""
+    for patient in numbers:
+        image = np.random.default_rng(patient).integers(30, 80, (3, 32, 32, 3), dtype=np.uint8)
+        write_case(folder, f"TEST_{patient:04d}_20000101", image, np.zeros((3, 32, 32), bool))
+    return folder
+
+
+def test_every_set_has_a_lesion_or_nothing_is_trained(scans, cache_dir, tmp_path):
+    mixed = healthy(write_scans(tmp_path / "three", patients=3), *range(11, 18))
+    with_lesion = {"TEST_0001", "TEST_0002", "TEST_0003"}
+    for changes in ({}, {"folds": 3, "fold": 2}, {"split_seed": 4}):
+        split = prepare_data(tiny_config(mixed, **changes), cache_dir=cache_dir).split
+        assert [len(with_lesion & set(role)) for role in (split.train, split.validation, split.test)] == [
+            1,
+            1,
+            1,
+        ]
+    few = healthy(write_scans(tmp_path / "one", patients=1), *range(11, 16))
+    with pytest.raises(MetsegError, match="^1 of 6 patients have a lesion"):
+        train(tiny_config(few), tmp_path / "unet", cache_dir=cache_dir)
+
+
+def lesions_of(folder: Path, *sides: int) -> Path:
+    """Writes a patient with one slice of 64 px for each side of a square lesion; one of 0 has none."""
+    for patient, side in enumerate(sides, start=1):
+        mask = np.zeros((1, 64, 64), bool)
+        mask[0, 8 : 8 + side, 8 : 8 + side] = True
+        image = np.random.default_rng(patient).integers(30, 80, (1, 64, 64, 3), dtype=np.uint8)
+        write_case(folder, f"TEST_{patient:04d}_20000101", image, mask)
+    return folder
+
+
+def test_the_split_does_not_depend_on_what_the_network_sees(cache_dir, tmp_path):
+    """A lesion of one pixel is gone where four become one: the patient has it all the same."""
+    scans = lesions_of(tmp_path / "scans", 8, 8, 8, 8, 8, 1, 1, 0, 0)
+    for seed in range(8):
+        changes = {"split_seed": seed, "validation_fraction": 0.4}
+        fine, coarse = (
+            prepare_data(tiny_config(scans, image_size=size, **changes), cache_dir=cache_dir).split
+            for size in (64, 32)
+        )
+        assert fine == coarse
+
+
+def test_lesions_that_the_network_cannot_see(cache_dir, tmp_path):
+    scans = lesions_of(tmp_path / "scans", 1, 1, 1, 0)
+    assert prepare_data(tiny_config(scans, image_size=64), cache_dir=cache_dir).split.test
+    with pytest.raises(MetsegError, match="image_size=32 no lesion of the training patients is left"):
+        prepare_data(tiny_config(scans, image_size=32), cache_dir=cache_dir)
 
 
 # whose slices are used for what
@@ -263,7 +318,7 @@ def test_no_test_patient_is_learned_from_or_validated_on(scans, cache_dir, tmp_p
 
     def validate(model, cache, rows, config, **options):
         validated.update(rows.tolist())
-        return 0.0, 0.0
+        return Validation(0.0, 0.0)
 
     monkeypatch.setattr(train_module, "EpochBatches", Recorded)
     monkeypatch.setattr(train_module, "validate", validate)
@@ -286,23 +341,45 @@ def test_no_test_patient_is_learned_from_or_validated_on(scans, cache_dir, tmp_p
 def test_stops_when_patience_is_over_and_keeps_the_best_epoch(scans, cache_dir, tmp_path, monkeypatch):
     weights = fake_validation(monkeypatch, 0.3, 0.5, 0.5, 0.4, 0.9)
     model = train(tiny_config(scans, epochs=5, patience=2), tmp_path, cache_dir=cache_dir)
-    # The best is epoch 2, for an equal Dice is no gain; 3 and 4 are the two epochs without one.
+    # An equal Dice is no gain, so that 3 and 4 are the two epochs without one; but of equal ones the last,
+    # epoch 3, has learned for longer.
     assert list(history_of(tmp_path).val_dice) == [0.3, 0.5, 0.5, 0.4]
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert (manifest["best_epoch"], manifest["epochs_trained"]) == (2, 4)
+    assert (manifest["best_epoch"], manifest["epochs_trained"]) == (3, 4)
     assert json.loads((tmp_path / "progress.json").read_text())["done"]
-    for kept, best, last in zip(model.get_weights(), weights[1], weights[3], strict=True):
+    for kept, best, last in zip(model.get_weights(), weights[2], weights[3], strict=True):
         np.testing.assert_array_equal(kept, best)
         assert not np.array_equal(kept, last)
+
+
+@pytest.mark.parametrize("epochs", [(True, True), (True, False), (False, True)])
+def test_a_network_that_predicts_nothing_is_said_to(scans, cache_dir, tmp_path, monkeypatch, capsys, epochs):
+    """Of two epochs with a Dice of 0 the one that predicts anything is kept."""
+    found = iter(Validation(0.5, 0.0, nothing) for nothing in epochs)
+    monkeypatch.setattr(train_module, "validate", lambda *_, **__: next(found))
+    config = tiny_config(scans)
+    for _ in range(2):  # said again when it is there already
+        train(config, tmp_path, cache_dir=cache_dir)
+        assert ("predicts nothing on validation patients" in capsys.readouterr().out) == all(epochs)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["predicts_nothing"] == all(epochs)
+    assert manifest["best_epoch"] == (1 if epochs == (False, True) else 2)
+    assert history_of(tmp_path).predicts_nothing.tolist() == list(epochs)
+    assert bool(json.loads((tmp_path / "progress.json").read_text())["note"]) == all(epochs)
 
 
 def test_coarse_epochs_learn_on_half_the_side_and_are_never_kept(scans, cache_dir, tmp_path, monkeypatch):
     weights, seen = fake_validation(monkeypatch, 0.9, 0.4, 0.5, 0.3), []
 
     class Recorded(EpochBatches):
+        def __init__(self, cache, rows, **options):
+            super().__init__(cache, rows, **options)
+            self._learned_from = "devices" in options  # not only looked at for statistics
+
         def __getitem__(self, k):
             images, masks = super().__getitem__(k)
-            seen.append((self._seed[1], images.shape[1:3], masks.shape[1:3]))
+            if self._learned_from:
+                seen.append((self._seed[1], images.shape[1:3], masks.shape[1:3]))
             return images, masks
 
     monkeypatch.setattr(train_module, "EpochBatches", Recorded)

@@ -14,7 +14,15 @@ from metseg.data.split import Split, write_split
 from metseg.errors import MetsegError
 from metseg.postprocess import Postprocessing
 from metseg.predict import Predictor
-from metseg.tuning import CANDIDATES, MIN_VOLUME_SHARES, _best, choose_postprocessing, dice_change
+from metseg.tuning import (
+    MIN_VOLUME_SHARES,
+    VolumeDice,
+    _best,
+    candidates,
+    choose_postprocessing,
+    dice_change,
+    volume_dice,
+)
 
 
 def scan(lesion_side: int, speck_side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +63,7 @@ def test_the_speck_goes(tmp_path):
     model_dir = write_model(tmp_path / "model", *patients)
     scans = dict.fromkeys(patients, scan(8, 5)) | {patients[-1]: scan(8, 0)}
     table = choose_postprocessing(model_dir, cases_of(tmp_path / "scans", **scans))
-    assert len(table) == 2 * len(CANDIDATES) * len(MIN_VOLUME_SHARES) and table.chosen.sum() == 1
+    assert len(table) == 2 * len(candidates()) * len(MIN_VOLUME_SHARES) and table.chosen.sum() == 1
     plain = ~table.flip_average & (table.threshold == 0.5) & (table.min_lesion_px == 0) & ~table.fill_holes
     (bare,) = table[plain & (table.min_volume_share == 0)].dice
     assert bare == pytest.approx((5 * 128 / 153 + 1) / 6)
@@ -183,6 +191,7 @@ def best_of(*rows: tuple) -> int:
     rows = [(ALL, -0.1, 5), (USUAL, 0, 5), *rows]
     settings = pd.DataFrame([setting for setting, _, _ in rows], columns=SETTINGS)
     dice = np.array([DICE + gains for _, gains, _ in rows])
+    settings["dice"] = dice.mean(axis=1)
     return _best(settings, dice, np.array([[found, 1, 1, 1, 1, 1] for _, _, found in rows]))
 
 
@@ -229,12 +238,18 @@ def test_of_better_ones_the_nearest_is_taken(near, far):
 def test_the_usual_setting_gives_up_no_lesion(found, usual):
     rows = [ALL, USUAL, (True, 0.5, 0, False, 0.1), (False, 0.5, 0, False, 0.0)]
     by_patient = np.array([found, [2, 2, 2, 2]]).T
-    assert _best(pd.DataFrame(rows, columns=SETTINGS), np.full((4, 2), 0.7), by_patient) == usual
+    settings = pd.DataFrame(rows, columns=SETTINGS).assign(dice=0.7)
+    assert _best(settings, np.full((4, 2), 0.7), by_patient) == usual
 
 
 def test_a_lesion_found_elsewhere_does_not_make_up_for_one_missed():
-    settings = pd.DataFrame([ALL, USUAL, (True, 0.5, 0, False, 0.1)], columns=SETTINGS)
+    settings = pd.DataFrame([ALL, USUAL, (True, 0.5, 0, False, 0.1)], columns=SETTINGS).assign(dice=0.7)
     assert _best(settings, np.full((3, 2), 0.7), np.array([[2, 2], [1, 3], [2, 3]])) == 2
+
+
+def known(dice: list[float], patients: str) -> VolumeDice:
+    """Of patients who all have a lesion."""
+    return VolumeDice(pd.Series(dice, list(patients)), pd.Series(dtype=float))
 
 
 @pytest.mark.parametrize(
@@ -250,11 +265,65 @@ def test_a_lesion_found_elsewhere_does_not_make_up_for_one_missed():
 )
 def test_what_a_mean_hides_counts_as_well(after, mean, largest, negligible):
     # In another order, for patients are compared, not rows.
-    change = dice_change(pd.Series([0.5, 0.9, 0.7], list("abc")), pd.Series(after, list("abc"))[::-1])
+    change = dice_change(known([0.5, 0.9, 0.7], "abc"), known(after[::-1], "cba"))
     assert (change.mean, change.largest) == pytest.approx((mean, largest))
     assert change.negligible == negligible
 
 
 def test_other_patients_cannot_be_compared():
     with pytest.raises(ValueError, match="hold different patients"):
-        dice_change(pd.Series([0.5, 0.9], list("ab")), pd.Series([0.5], ["a"]))
+        dice_change(known([0.5, 0.9], "ab"), known([0.5], "a"))
+
+
+def test_a_false_alarm_is_a_change_too():
+    """(0.6 + 0.8) / 2 becomes 1.4 / 2.25: b, who has no lesion, gets a third of a lesion's voxels."""
+    before = VolumeDice(pd.Series([0.6, 0.8], list("ac")), pd.Series([0.0], ["b"]))
+    change = dice_change(before, before._replace(false_alarm=pd.Series([0.25], ["b"])))
+    assert (change.mean, change.largest) == pytest.approx((1.4 / 2.25 - 0.7, 0.25))
+    assert not change.negligible
+
+
+# patients without a lesion, and a threshold of the training's own
+
+
+def healthy(speck_side: int) -> tuple[np.ndarray, np.ndarray]:
+    image, mask = scan(8, speck_side)
+    image[mask] = 0
+    return image, np.zeros_like(mask)
+
+
+def test_who_has_no_lesion_can_only_lower_the_dice(tmp_path):
+    """Lesions of 64 px, all found; a speck of 16 px in one who has none is worth 16 / 80."""
+    folder = write_model(tmp_path / "model", "TEST_0002", "TEST_0004", "TEST_0005")
+    scans = {"TEST_0002": scan(8, 0), "TEST_0004": healthy(4), "TEST_0005": healthy(0)}
+    cases = cases_of(tmp_path / "scans", **scans)
+    table = choose_postprocessing(folder, cases)
+    plain = ~table.flip_average & (table.threshold == 0.5) & ~table.fill_holes & (table.min_volume_share == 0)
+    by_size = table[plain].set_index("min_lesion_px").dice
+    assert by_size.to_dict() == pytest.approx({0: 1 / 1.2, 10: 1 / 1.2, 25: 1, 50: 1, 100: 0})
+    # One false alarm is no proof beyond chance, however it moves the score.
+    assert chosen(folder)["postprocessing"]["min_lesion_px"] == 0
+    found = volume_dice(Predictor(folder), cases)
+    assert found.of_patient.to_dict() == {"TEST_0002": 1.0}
+    assert found.false_alarm.to_dict() == pytest.approx({"TEST_0004": 0.2, "TEST_0005": 0.0})
+    assert found.mean == pytest.approx(1 / 1.2) == chosen(folder)["validation_dice"]
+
+
+def test_without_a_lesion_nothing_is_chosen(model_dir, tmp_path):
+    before = chosen(model_dir)
+    with pytest.raises(MetsegError, match="none of the patients .* has a lesion"):
+        choose_postprocessing(model_dir, cases_of(tmp_path / "scans", TEST_0002=healthy(0)))
+    assert chosen(model_dir) == before
+
+
+@pytest.mark.parametrize("threshold", [0.35, 0.7])
+def test_the_training_says_where_the_threshold_starts(tmp_path, threshold):
+    folder = write_model(tmp_path / "model", "TEST_0002")
+    description = chosen(folder)
+    description["usual_threshold"] = threshold
+    (folder / "model.json").write_text(json.dumps(description))
+    cases = cases_of(tmp_path / "scans", TEST_0002=scan(8, 5))
+    for _ in range(2):  # again: what was chosen is not what is usual
+        table = choose_postprocessing(folder, cases)
+        assert chosen(folder)["postprocessing"]["threshold"] == threshold
+        assert threshold in set(table.threshold) and 0.5 in set(table.threshold)

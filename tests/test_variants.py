@@ -15,7 +15,7 @@ from metseg.data.split import read_split
 from metseg.errors import MetsegError
 from metseg.files import sole_writer
 from metseg.predict import Predictor
-from metseg.tuning import validation_cases, volume_dice
+from metseg.tuning import VolumeDice, validation_cases, volume_dice
 from metseg.variants import export_serving, head_of, precision_of, training_cases
 
 
@@ -105,7 +105,7 @@ def test_whole_volumes_and_single_slices_must_both_keep_the_dice(
 ):
     def dice(predictor, files, *, single_slices, on_case):
         changed = predictor.precision == "bf16" and single_slices == worse_alone
-        return pd.Series(worse if changed else [0.7, 0.7])
+        return VolumeDice(pd.Series(worse if changed else [0.7, 0.7]), pd.Series(dtype=float))
 
     monkeypatch.setattr("metseg.variants.volume_dice", dice)
     with pytest.raises(MetsegError, match=says):
@@ -119,7 +119,7 @@ def test_the_form_that_serves_is_scored_as_it_makes_masks(model_dir, cases, imag
     description, files = description_of(model_dir), validation_cases(model_dir, cases)
     assert (description["validation_patients"], description["min_volume_share"]) == (1, 0.3)
     whole, alone = (
-        volume_dice(Predictor(model_dir), files, single_slices=each).mean() for each in (False, True)
+        volume_dice(Predictor(model_dir), files, single_slices=each).mean for each in (False, True)
     )
     assert (description["validation_dice"], description["validation_dice_single_slices"]) == (whole, alone)
 

@@ -39,8 +39,9 @@ def ablation_table(
 
     Returns:
         A row a training: run, model; changed (parameters other than the baseline's); epochs, train_minutes;
-        patients; dice and dice_median (volume Dice, masks made as they are served, which was chosen on the
-        same patients, so that it flatters all of them alike); difference, difference_low, difference_high,
+        patients (with a lesion); dice and dice_median (volume Dice, masks made as they are served, which was
+        chosen on the same patients, so that it flatters all of them alike; `dice` is lowered by false alarms
+        in patients without a lesion, who count nowhere else); difference, difference_low, difference_high,
         p_value (`paired_test` against the baseline; nan for itself), p_holm (corrected over the rows);
         dice_single_slices (every slice by itself).
 
@@ -57,7 +58,8 @@ def ablation_table(
                 f"{shown(folder)} has another split than {shown(folders[0])}; compare trainings of one"
             )
         predictor = Predictor(folder)
-        dice = volume_dice(predictor, files)
+        scored = volume_dice(predictor, files)
+        dice = scored.of_patient
         if k == 0:
             baseline, config = dice, manifest["config"]
         test = paired_test(dice, baseline) if k else {}
@@ -69,13 +71,13 @@ def ablation_table(
                 "epochs": manifest["epochs_trained"],
                 "train_minutes": manifest["train_seconds"] / 60,
                 "patients": len(dice),
-                "dice": dice.mean(),
+                "dice": scored.mean,
                 "dice_median": dice.median(),
                 "difference": test.get("mean_difference"),
                 "difference_low": test.get("mean_difference_low"),
                 "difference_high": test.get("mean_difference_high"),
                 "p_value": test.get("p_value"),
-                "dice_single_slices": volume_dice(predictor, files, single_slices=True).mean(),
+                "dice_single_slices": volume_dice(predictor, files, single_slices=True).mean,
             }
         )
         on_model(k + 1, len(folders))

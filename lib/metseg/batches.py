@@ -17,14 +17,29 @@ def epoch_rows(
     seed: int,
     epoch: int,
 ) -> np.ndarray:
-    """Returns the rows of a cache that one epoch learns from.
+    """Returns the rows of a cache that one epoch learns from; see `drawn_rows`."""
+    chosen = {"exclude_empty": exclude_empty, "balance_empty": balance_empty}
+    return drawn_rows(cache, cache.rows(patients), **chosen, seed=seed, epoch=epoch)
+
+
+def drawn_rows(
+    cache: SliceCache,
+    rows: np.ndarray,
+    *,
+    exclude_empty: bool,
+    balance_empty: bool,
+    seed: int,
+    epoch: int,
+) -> np.ndarray:
+    """Returns those of some rows that one epoch draws.
 
     These are all slices with lesion, and of those without: none (`exclude_empty`), as many as there are
     with, drawn anew in each epoch (`balance_empty`), or all.
     """
-    rows = cache.rows(patients, exclude_empty=exclude_empty)
     has_lesion = cache.slices.lesion_px.to_numpy()[rows] > 0
     lesion, empty = rows[has_lesion], rows[~has_lesion]
+    if exclude_empty:
+        return lesion
     if balance_empty and 0 < len(lesion) < len(empty):
         empty = np.random.default_rng([seed, epoch]).choice(empty, len(lesion), replace=False)
     return np.concatenate([lesion, empty])

@@ -31,14 +31,16 @@ def begin(config: TrainConfig, split: Split, model_dir: Path, *, restart: bool =
     """
     _finish_setting_aside(model_dir)
     if _begun(model_dir):
-        other = read_split(model_dir / "split.json") != split
+        begun = read_split(model_dir / "split.json")
+        other = begun != split
         changed = _changes(config, model_dir)
         if restart and (other or changed):
             print(f"the training that was in {shown(model_dir)} now lies in {shown(_set_aside(model_dir))}")
         else:
             complain_if_begun_otherwise(config, model_dir)
             if other:
-                raise MetsegError(f"{shown(model_dir)} began with other data; {_ways_out(model_dir)}")
+                what = "another split" if begun.fingerprint == split.fingerprint else "other data"
+                raise MetsegError(f"{shown(model_dir)} began with {what}; {_ways_out(model_dir)}")
             if changed:
                 _go_on_with(config, changed, model_dir)
     write_text(model_dir / "config.json", config.model_dump_json(indent=1))

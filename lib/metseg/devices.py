@@ -43,7 +43,7 @@ def _strategy(names: tuple[str, ...]):
 def shared_out(loss: Loss) -> Loss:
     """Returns the same loss, shape (1,) and not (): what has no axis Keras does not average over devices."""
 
-    def loss_of_one_device(mask_ref, prob_map):
-        return keras.ops.reshape(loss(mask_ref, prob_map), (1,))
+    def loss_of_one_device(mask_ref, logits):
+        return keras.ops.reshape(loss(mask_ref, logits), (1,))
 
     return loss_of_one_device

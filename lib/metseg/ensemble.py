@@ -76,6 +76,8 @@ def build_ensemble(members: Sequence[Path], model_dir: Path) -> Path:
         "epochs_trained": sum(each["epochs_trained"] for each in manifests),
         "train_seconds": sum(each["train_seconds"] for each in manifests),
         "best_epoch": None,
+        # Where none of them gets to the threshold, their mean does not.
+        "predicts_nothing": all(each.get("predicts_nothing", False) for each in manifests),
         "validation_dice": None,
         "extended": [],
         "start": before if any(manifest.get("start") for manifest in manifests) else None,

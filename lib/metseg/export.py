@@ -60,6 +60,7 @@ def export_onnx(model_dir: Path, *, prune: int | None = None, output: Path | Non
         "probe": probe(config.preprocessing),
         "opencv": cv2.__version__,
         "postprocessing": Postprocessing(threshold=config.threshold).model_dump(),
+        "usual_threshold": config.threshold,  # from which another is chosen
         "flip_average": False,
         "min_volume_share": 0.0,
         "parameters": model.count_params(),

@@ -1,8 +1,10 @@
-"""Losses on probabilities, with one head or several.
+"""Losses on logits, with one head or several.
 
-All take `mask_ref` (B, H, W, 1) in {0, 1} and `prob_map` (B, H, W, K) in [0, 1]: the loss of each of the
-K heads against the same reference, averaged (deep supervision: Zhou et al. 2018, section 3.2).
-Overlaps are summed over the whole batch, so that an empty slice is no special case.
+All take `mask_ref` (B, H, W, 1) in {0, 1} and `logits` (B, H, W, K), whose sigmoid is the probability of
+lesion: the loss of each of the K heads against the same reference, averaged (deep supervision: Zhou et al.
+2018, section 3.2). Logits, because the probability of a pixel that is surely wrong rounds to 0 or 1, and no
+gradient is left to learn from. Overlaps are summed over the whole batch, so that an empty slice is no special
+case.
 """
 
 from collections.abc import Callable
@@ -13,59 +15,55 @@ _EPSILON = 1e-6
 Loss = Callable[..., object]
 
 
-def _float32(*tensors):
-    """Sums over a batch, and probabilities near 1, are beyond what bfloat16 can tell apart."""
-    return [keras.ops.cast(tensor, "float32") for tensor in tensors]
+def _float32(mask_ref, logits):
+    """Returns both in float32 and of one shape: sums over a batch are beyond what bfloat16 can tell apart."""
+    mask_ref, logits = (keras.ops.cast(tensor, "float32") for tensor in (mask_ref, logits))
+    return mask_ref * keras.ops.ones_like(logits), logits
 
 
-def _pixel_cross_entropy(mask_ref, prob_map):
-    mask_ref, prob_map = _float32(mask_ref, prob_map)
-    prob_map = keras.ops.clip(prob_map, _EPSILON, 1 - _EPSILON)
-    return -(mask_ref * keras.ops.log(prob_map) + (1 - mask_ref) * keras.ops.log(1 - prob_map))
-
-
-def _overlap(mask_ref, prob_map):
+def _overlap(mask_ref, logits):
     """Returns soft true positives, false positives and false negatives of each head, (K,) each."""
-    mask_ref, prob_map = _float32(mask_ref, prob_map)
-    axes = (0, 1, 2)
+    mask_ref, logits = _float32(mask_ref, logits)
+    prob_map, axes = keras.ops.sigmoid(logits), (0, 1, 2)
     tp = keras.ops.sum(mask_ref * prob_map, axes)
     fp = keras.ops.sum((1 - mask_ref) * prob_map, axes)
     fn = keras.ops.sum(mask_ref * (1 - prob_map), axes)
     return tp, fp, fn
 
 
-def bce(mask_ref, prob_map):
+def bce(mask_ref, logits):
     """Binary cross-entropy, averaged over pixels."""
-    return keras.ops.mean(_pixel_cross_entropy(mask_ref, prob_map))
+    return keras.ops.mean(keras.ops.binary_crossentropy(*_float32(mask_ref, logits), from_logits=True))
 
 
-def focal(mask_ref, prob_map, *, gamma: float = 2.0, alpha: float = 0.25):
+def focal(mask_ref, logits, *, gamma: float = 2.0, alpha: float = 0.25):
     """Focal loss (Lin et al. 2017, arXiv:1708.02002, equation 5), averaged over pixels."""
-    mask_ref, prob_map = _float32(mask_ref, prob_map)
-    p_true = mask_ref * prob_map + (1 - mask_ref) * (1 - prob_map)
+    mask_ref, logits = _float32(mask_ref, logits)
+    p_wrong = keras.ops.sigmoid((1 - 2 * mask_ref) * logits)  # 1 - p_t
     weight = mask_ref * alpha + (1 - mask_ref) * (1 - alpha)
-    return keras.ops.mean(weight * (1 - p_true) ** gamma * _pixel_cross_entropy(mask_ref, prob_map))
+    cross_entropy = keras.ops.binary_crossentropy(mask_ref, logits, from_logits=True)
+    return keras.ops.mean(weight * p_wrong**gamma * cross_entropy)
 
 
-def dice(mask_ref, prob_map, *, smooth: float = 1.0):
+def dice(mask_ref, logits, *, smooth: float = 1.0):
     """One minus soft Dice (Milletari et al. 2016, arXiv:1606.04797, section 3, without squares)."""
-    tp, fp, fn = _overlap(mask_ref, prob_map)
+    tp, fp, fn = _overlap(mask_ref, logits)
     return 1 - keras.ops.mean((2 * tp + smooth) / (2 * tp + fp + fn + smooth))
 
 
-def bce_dice(mask_ref, prob_map):
+def bce_dice(mask_ref, logits):
     """The sum of `bce` and `dice` (for one class what Isensee et al. 2021, nnU-Net, take for several)."""
-    return bce(mask_ref, prob_map) + dice(mask_ref, prob_map)
+    return bce(mask_ref, logits) + dice(mask_ref, logits)
 
 
 def focal_tversky(
-    mask_ref, prob_map, *, alpha: float = 0.7, beta: float = 0.3, gamma: float = 0.75, smooth: float = 1.0
+    mask_ref, logits, *, alpha: float = 0.7, beta: float = 0.3, gamma: float = 0.75, smooth: float = 1.0
 ):
     """Focal Tversky loss (Abraham & Khan 2019, arXiv:1810.07842, equations 3 and 4).
 
     `alpha` weighs false negatives, `beta` false positives; `gamma` is their 1/γ with γ = 4/3.
     """
-    tp, fp, fn = _overlap(mask_ref, prob_map)
+    tp, fp, fn = _overlap(mask_ref, logits)
     index = (tp + smooth) / (tp + alpha * fn + beta * fp + smooth)
     # The slope of a root is infinite at 0, which an empty batch rightly left empty reaches.
     return keras.ops.mean(keras.ops.maximum(1 - index, _EPSILON) ** gamma)

@@ -53,6 +53,7 @@ def write_manifest(
         "epochs_trained": len(history),
         "best_epoch": best["epoch"],
         "validation_dice": best["val_dice"],
+        "predicts_nothing": bool(best.get("predicts_nothing", False)),  # on validation patients with a lesion
         "train_seconds": round(sum(row["seconds"] for row in history), 1),
         "precision": precision,
         "data": {

@@ -53,6 +53,48 @@ def dice_from_counts(ref, pred, tp, *, empty: float):
     return np.divide(both, total, out=np.full(total.shape, float(empty)), where=total > 0)
 
 
+def false_alarm_worth(ref, pred) -> np.ndarray:
+    """What the false alarm in each patient without a lesion is worth, beside the patients with one.
+
+    It is fp / (fp + m) with m the mean voxels of the lesions of a patient who has any: 0 for no voxel, 1/2
+    for as many as such a patient has, never more than 1; so that a speck does not count as a whole lesion.
+
+    Args:
+        ref: voxels of the reference by patient, (N,).
+        pred: voxels of the prediction, (N,).
+
+    Returns:
+        (M,) float64, of the patients whose reference is empty, in order.
+    """
+    ref, pred = np.asarray(ref, dtype=float), np.asarray(pred, dtype=float)
+    mean, false = (ref[ref > 0].mean() if (ref > 0).any() else 0.0), pred[ref == 0]
+    return np.divide(false, false + mean, out=np.zeros(len(false)), where=false > 0)
+
+
+def lesion_dice(ref, pred, tp) -> float:
+    """Mean volume Dice of the patients with a lesion, lowered by false alarms in those without.
+
+    Σ dice / (n + Σ fp / (fp + m)): a sum over the n patients with a lesion, each false alarm's worth
+    (`false_alarm_worth`) in the denominator. A patient without a lesion who is rightly left empty changes
+    nothing, so that predicting nothing scores 0, whoever the patients are; with "empty = 1" it would score
+    their share. Where all have a lesion it is the mean Dice. The definition is this project's own.
+
+    Args:
+        ref: voxels of the reference by patient, (N,).
+        pred: voxels of the prediction, (N,).
+        tp: voxels in both, (N,).
+
+    Returns:
+        A number in [0, 1]; nan if no patient has a lesion.
+    """
+    ref, pred, tp = (np.asarray(each, dtype=float) for each in (ref, pred, tp))
+    has = ref > 0
+    if not has.any():
+        return float("nan")
+    scores = dice_from_counts(ref[has], pred[has], tp[has], empty=0.0)
+    return float(scores.sum() / (has.sum() + false_alarm_worth(ref, pred).sum()))
+
+
 def dice(mask_ref: np.ndarray, mask_pred: np.ndarray, *, empty: float) -> float:
     """Dice coefficient of two masks; 0 when exactly one of them is empty.
 

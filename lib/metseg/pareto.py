@@ -37,9 +37,9 @@ def measure_variants(
 
     Returns:
         A row a variant: variant, precision (what it ran in), ms_per_slice, times_as_fast (as the reference),
-        mb (of the file that runs), dice (mean volume Dice), dice_single_slices (the same, every slice
-        segmented by itself), dice_change and dice_change_single_slices (of these means, against the
-        reference), largest_change_of_a_patient (up or down, of whole volumes or slice by slice), on_front (no
+        mb (of the file that runs), dice (mean volume Dice, `VolumeDice.mean`),
+        dice_single_slices (the same, every slice segmented by itself), dice_change and
+        dice_change_single_slices (of these means, against the reference), largest_change_of_a_patient (up or down, of whole volumes or slice by slice), on_front (no
         other is as fast and as good for volumes, and better in one of the two), default (the fastest whose
         changes are negligible, see `tuning.DiceChange`).
 
@@ -57,7 +57,7 @@ def measure_variants(
         size = predictor.onnx.stat().st_size / 1e6
         ms = 1000 * float(np.median(seconds[name]))
         dice[name] = [volume_dice(predictor, cases, single_slices=alone) for alone in (False, True)]
-        rows.append((name, predictor.precision, ms, size, *(each.mean() for each in dice[name])))
+        rows.append((name, predictor.precision, ms, size, *(each.mean for each in dice[name])))
         if on_variant:
             on_variant(k + 1, len(folders))
     columns = ["variant", "precision", "ms_per_slice", "mb", "dice", "dice_single_slices"]

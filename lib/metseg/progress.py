@@ -20,6 +20,7 @@ class Progress:
     """Where a training stands; epochs and steps are counted from 1, times in seconds.
 
     `loss` is of the epoch under way; `last_loss` and `val_dice` are of the last of the finished epochs.
+    `note` is what a person should know of the network that would be kept now.
     """
 
     model: str
@@ -33,12 +34,14 @@ class Progress:
     val_dice: float | None
     seconds_left: float
     done: bool = False
+    note: str = ""
 
     def __str__(self) -> str:
         dice = "–" if self.val_dice is None else f"{self.val_dice:.3f}"
         minutes, seconds = divmod(round(self.seconds_left), 60)
         left = "done" if self.done else f"{minutes}:{seconds:02d} left"
-        return f"epoch {self.epoch}/{self.epochs} · loss {self.loss:.3f} · validation Dice {dice} · {left}"
+        text = f"epoch {self.epoch}/{self.epochs} · loss {self.loss:.3f} · validation Dice {dice} · {left}"
+        return f"{text} · {self.note}" if self.note else text
 
 
 class ProgressReporter:

@@ -66,6 +66,8 @@ class RunDisplay:
     def _draw(self, event: Event) -> None:
         if event.kind == "training":
             progress = event.training
+            if progress["done"] and progress.get("note"):  # the bar will be gone, this line stays
+                self.console.print(f"{progress['model']}: {progress['note']}", markup=False)
             done = progress["epochs"] if progress["done"] else progress["epoch"] - 1
             within = 0 if progress["done"] else progress["step"] / max(progress["steps"], 1)
             self.bars.update(
@@ -105,6 +107,7 @@ class RunDisplay:
                 epoch = f"epoch {finished} of {progress['epochs']}"
                 self._line(
                     f"  {progress['model']}: {epoch}{_scores(progress, 'last_loss', 'validation Dice')}"
+                    + (f" · {progress['note']}" if progress.get("note") else "")
                 )
 
     def _line(self, text: str) -> None:

@@ -19,15 +19,25 @@ def size_of(epoch: int, config: TrainConfig) -> int:
 def best_epoch(history: list[dict], config: TrainConfig) -> int:
     """Returns the place in a history of the best validation Dice among the epochs of the last one's size.
 
-    On slices of another size it is another figure.
+    On slices of another size it is another figure. Of equal ones a network that predicts anything is better
+    than one that predicts nothing, and then the last, which has learned for longest.
     """
-    first = config.coarse_epochs if len(history) > config.coarse_epochs else 0
-    return first + int(np.argmax([row["val_dice"] for row in history[first:]]))
+    first = _first_comparable(history, config)
+    return max(
+        range(first, len(history)),
+        key=lambda k: (history[k]["val_dice"], not history[k].get("predicts_nothing", False), k),
+    )
+
+
+def _first_comparable(history: list[dict], config: TrainConfig) -> int:
+    return config.coarse_epochs if len(history) > config.coarse_epochs else 0
 
 
 def epochs_without_gain(history: list[dict], config: TrainConfig) -> int:
-    """Returns how many epochs have passed since the best validation Dice."""
-    return len(history) - 1 - best_epoch(history, config) if history else 0
+    """Returns how many epochs have passed since the best validation Dice was first reached."""
+    first = _first_comparable(history, config)
+    dice = [row["val_dice"] for row in history[first:]]
+    return len(dice) - 1 - int(np.argmax(dice)) if dice else 0
 
 
 def out_of_patience(history: list[dict], config: TrainConfig) -> bool:

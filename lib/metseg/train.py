@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pandas as pd
 
 from metseg.averaging import AveragedWeights
@@ -20,18 +21,21 @@ from metseg.data.cases import doubtful, find_cases
 from metseg.data.split import Split, kfold_by_patient, split_by_patient
 from metseg.devices import data_parallel, shared_out
 from metseg.errors import MetsegError
-from metseg.files import replacing, sole_writer
+from metseg.files import read_json, replacing, sole_writer
 from metseg.hardware import best_precision
 from metseg.losses import LOSSES
 from metseg.manifest import write_manifest
 from metseg.models import build_model
 from metseg.models.efficientnet_lite import load_imagenet
 from metseg.models.fused import training_copy
+from metseg.normalisation import MOST_SLICES, PopulationStatistics
 from metseg.progress import Progress, ProgressReporter
 from metseg.schedule import best_epoch, learning_rate_of, out_of_patience, size_of
 from metseg.start import start_weights
 from metseg.trained import load_network
 from metseg.validation import validate
+
+PREDICTS_NOTHING = "predicts nothing on validation patients: train longer"
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,8 @@ def prepare_data(config: TrainConfig, *, cache_dir: Path) -> Dataset:
         cache_dir: Folder of the caches.
 
     Raises:
-        MetsegError: There are no scans, one cannot be read, names leave open who is who, or there are too
-            few patients for the split.
+        MetsegError: There are no scans, one cannot be read, names leave open who is who, there are too few
+            patients for the split, too few of them have a lesion, or the network would see none of it.
     """
     cases = find_cases(Path(config.data_dir))
     if doubts := doubtful(cases):
@@ -63,9 +67,19 @@ def prepare_data(config: TrainConfig, *, cache_dir: Path) -> Dataset:
         "seed": config.split_seed,
     }
     patients = cache.slices.patient_id
+    # On the scans' own grid: trainings on another image_size share their patients.
+    shared["with_lesion"] = patients[cache.slices.scan_lesion_px > 0].unique()
     if config.folds:
-        return Dataset(cache, kfold_by_patient(patients, folds=config.folds, **shared)[config.fold])
-    return Dataset(cache, split_by_patient(patients, test_fraction=config.test_fraction, **shared))
+        split = kfold_by_patient(patients, folds=config.folds, **shared)[config.fold]
+    else:
+        split = split_by_patient(patients, test_fraction=config.test_fraction, **shared)
+    for role, chosen in (("training", split.train), ("validation", split.validation)):
+        if len(cache.rows(chosen, exclude_empty=True)) == 0:
+            raise MetsegError(
+                f"at image_size={config.image_size} no lesion of the {role} patients is left; "
+                "choose a larger image_size"
+            )
+    return Dataset(cache, split)
 
 
 def train(config: TrainConfig, model_dir: Path, *, cache_dir: Path, restart: bool = False) -> keras.Model:
@@ -97,6 +111,9 @@ def train(config: TrainConfig, model_dir: Path, *, cache_dir: Path, restart: boo
         if begin(config, data.split, model_dir, restart=restart):
             _train_epochs(config, data, model_dir)
         keep_last_epoch(model_dir / "checkpoint")
+    manifest = read_json(model_dir / "manifest.json")
+    if manifest.get("predicts_nothing"):
+        print(f"{config.model} {PREDICTS_NOTHING} than {manifest['epochs_trained']} epochs")
     return load_network(model_dir / "model.keras")
 
 
@@ -107,7 +124,7 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
     with data_parallel(config.devices):
         model = training_copy(_build(config, precision))
         model.compile(keras.optimizers.Adam(config.learning_rate), shared_out(LOSSES[config.loss]))
-    averaged = AveragedWeights(model, config.ema_momentum)
+    averaged, statistics = AveragedWeights(model, config.ema_momentum), PopulationStatistics(model)
     checkpoint = Checkpoint(model_dir / "checkpoint", model, averaged)
     # A row older than coarse epochs does not tell its size.
     history = [
@@ -127,9 +144,8 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
         balance_empty=config.balance_empty,
         seed=config.seed,
     )
+    some = np.random.default_rng(config.seed).permutation(chosen(epoch=0))[:MOST_SLICES]
     slices = len(chosen(epoch=0))
-    if slices == 0:
-        raise MetsegError(f"no training slice in {config.data_dir} has a lesion; set exclude_empty to False")
     reporter = _EpochReporter(config, model_dir / "progress.json", -(-slices // config.batch_size), history)
 
     while len(history) < config.epochs and not out_of_patience(history, config):
@@ -140,16 +156,13 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
             # Traced anew: for a second size Keras would leave height and width open, and upsampling fails.
             model.train_function = model.predict_function = None
         model.optimizer.learning_rate = rate = learning_rate_of(epoch, history, config)
-        batches = EpochBatches(
-            data.cache,
-            chosen(epoch=epoch),
-            size=size,
-            batch_size=config.batch_size,
-            augmentation=config.augmentation,
-            seed=config.seed,
-            epoch=epoch,
-            devices=config.devices,
-        )
+        kind = {
+            "size": size,
+            "batch_size": config.batch_size,
+            "augmentation": config.augmentation,
+            "seed": config.seed,
+        }
+        batches = EpochBatches(data.cache, chosen(epoch=epoch), **kind, epoch=epoch, devices=config.devices)
         fitted = model.fit(
             batches.prepared_ahead(),
             initial_epoch=epoch,
@@ -161,14 +174,17 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
         if not math.isfinite(fitted.history["loss"][-1]):
             raise MetsegError(f"the loss is no number in epoch {epoch + 1}; choose a lower learning_rate")
         with averaged.in_place():
+            statistics.estimate(EpochBatches(data.cache, some, **kind, epoch=0))
+            averaged.weights = [np.array(each) for each in model.get_weights()]  # with their statistics
             rows = data.cache.rows(data.split.validation)
-            val_loss, val_dice = validate(model, data.cache, rows, config, size=size)
+            found = validate(model, data.cache, rows, config, size=size)
         row = {
             "epoch": epoch + 1,
             "image_size": size,
             "loss": fitted.history["loss"][-1],
-            "val_loss": val_loss,
-            "val_dice": val_dice,
+            "val_loss": found.loss,
+            "val_dice": found.dice,
+            "predicts_nothing": found.predicts_nothing,
             "learning_rate": rate,
             "seconds": time.perf_counter() - started,
         }
@@ -229,6 +245,7 @@ class _EpochReporter(keras.callbacks.Callback):
     def _report(
         self, epoch: int, step: int, loss: float, *, finished: bool = False, at_once: bool = False
     ) -> None:
+        kept = self._history[best_epoch(self._history, self._config)] if self._history else {}
         done = self._pixels(self._resumed_at, epoch) + self._pixels(epoch, epoch + 1) * step / self._steps
         left = self._pixels(self._resumed_at, self._config.epochs) - done
         progress = Progress(
@@ -243,5 +260,6 @@ class _EpochReporter(keras.callbacks.Callback):
             val_dice=self._history[-1]["val_dice"] if self._history else None,
             seconds_left=(time.monotonic() - self._started) / done * left,
             done=finished,
+            note=PREDICTS_NOTHING if kept.get("predicts_nothing") else "",
         )
         self._reporter.report(progress, at_once=at_once)

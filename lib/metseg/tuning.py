@@ -13,7 +13,7 @@ from metseg.data.cases import CaseFiles, load_case
 from metseg.data.split import read_split
 from metseg.errors import MetsegError
 from metseg.files import read_json, shown, write_json
-from metseg.metrics import dice_from_counts
+from metseg.metrics import dice_from_counts, false_alarm_worth, lesion_dice
 from metseg.postprocess import Postprocessing, is_major, postprocess
 from metseg.predict import Predictor
 from metseg.statistics import max_t_test, refuse_different
@@ -27,10 +27,15 @@ DICE_TOLERANCE = 0.002  # of the mean volume Dice, by which a faster form may di
 PATIENT_TOLERANCE = 0.01  # of each patient's: the mean hides the few with a faint lesion, who lose most
 SIGNIFICANCE = 0.05  # with which another setting must be better than the usual one
 _SAME = 0.003  # a difference of the mean that counts for nothing
-CANDIDATES = [
-    Postprocessing(threshold=threshold, min_lesion_px=min_px, fill_holes=fill)
-    for threshold, min_px, fill in itertools.product(THRESHOLDS, MIN_LESIONS_PX, (False, True))
-]
+
+
+def candidates(usual: float = Postprocessing().threshold) -> list[Postprocessing]:
+    """Returns the settings to choose from; the usual threshold is among them."""
+    thresholds = sorted({*THRESHOLDS, usual})
+    return [
+        Postprocessing(threshold=threshold, min_lesion_px=min_px, fill_holes=fill)
+        for threshold, min_px, fill in itertools.product(thresholds, MIN_LESIONS_PX, (False, True))
+    ]
 
 
 def choose_postprocessing(
@@ -41,16 +46,16 @@ def choose_postprocessing(
     To choose are threshold, smallest lesion, hole filling, the share of the largest lesion of a volume that
     another must have, and flip averaging.
 
-    The usual setting is the threshold 1/2, all holes left open, averaging with the mirrored slice, and of a
-    volume's lesions those of 30 % of its largest or more, or of 10 %, or all: the first by which no
-    validation patient loses a lesion that is found if all are kept, and that hardly a scan of those learned
-    from and validated on has a lesion to lose by. For Dice alone would drop small metastases, which hardly
-    weigh in a volume.
+    The usual setting is the threshold of the training, 1/2 unless it was set, all holes left open, averaging
+    with the mirrored slice, and of a volume's lesions those of 30 % of its largest or more, or of 10 %, or
+    all: the first by which no validation patient loses a lesion that is found if all are kept, and that
+    hardly a scan of those learned from and validated on has a lesion to lose by. For Dice alone would drop
+    small metastases, which hardly weigh in a volume.
 
     A dozen patients say little about the rest. Another setting that finds those lesions too takes its place
-    only if its mean volume Dice is higher by 0.003 and beyond chance, `statistics.max_t_test`; of several
-    alike the one that differs least from the usual. What the choice is worth on slices uploaded one by one is
-    measured and written as well.
+    only if the Dice is higher by 0.003, and beyond chance among the patients with a lesion,
+    `statistics.max_t_test`; of several alike the one that differs least from the usual. What the choice is
+    worth on slices uploaded one by one is measured and written as well.
 
     Args:
         model_dir: Folder of an exported model.
@@ -60,23 +65,24 @@ def choose_postprocessing(
 
     Returns:
         A row for each setting: flip_average, threshold, min_lesion_px, fill_holes, min_volume_share, dice
-        (mean over patients of the volume Dice on the scan's own grid; a patient rightly left empty counts 1),
-        lesions_found, chosen.
+        (`metrics.lesion_dice` on the scan's own grid: the mean of the patients with a lesion, lowered by
+        false alarms in the others), lesions_found, chosen.
 
     Raises:
-        MetsegError: A validation patient is not among the cases.
+        MetsegError: A validation patient is not among the cases, or none has a lesion.
     """
     model_dir, cases = Path(model_dir), list(cases)
     files = validation_cases(model_dir, cases)
     learned_from = set(read_split(model_dir / "split.json").train)
     shares = _harmless_shares(files + [each for each in cases if each.patient_id in learned_from])
     predictor, rows = Predictor(model_dir), []
+    usual = read_json(model_dir / "model.json").get("usual_threshold", Postprocessing().threshold)
     for k, each in enumerate(files):
         case = load_case(each)
         lesions = label_lesions(case.mask)
         for flip in (False, True):
             prob_map = predictor.prob_map(case.image, flip_average=flip)
-            for setting in CANDIDATES:
+            for setting in candidates(usual):
                 known = (case.patient_id, flip, *setting.model_dump().values())
                 mask = postprocess(prob_map, setting)
                 rows += [(*known, *counts) for counts in _counts(lesions, mask, shares)]
@@ -85,17 +91,24 @@ def choose_postprocessing(
     keys = ["flip_average", *Postprocessing.model_fields, "min_volume_share"]
     columns = ["patient_id", *keys, "ref", "pred", "tp", "lesions_found"]
     volumes = pd.DataFrame(rows, columns=columns).groupby(["patient_id", *keys], as_index=False).sum()
-    volumes["dice"] = dice_from_counts(volumes.ref, volumes.pred, volumes.tp, empty=1.0)
+    with_lesion = volumes[volumes.ref > 0].copy()
+    if with_lesion.empty:
+        raise MetsegError(
+            f"none of the patients that {shown(model_dir)} was validated on has a lesion to choose masks by; "
+            "train again: a split now gives validation one"
+        )
+    with_lesion["dice"] = dice_from_counts(with_lesion.ref, with_lesion.pred, with_lesion.tp, empty=0.0)
     dice, found = (
-        volumes.pivot_table(index=keys, columns="patient_id", values=name)
+        with_lesion.pivot_table(index=keys, columns="patient_id", values=name)
         for name in ("dice", "lesions_found")
     )
     table = dice.index.to_frame(index=False)
-    table["dice"], table["lesions_found"] = dice.mean(axis=1).to_numpy(), found.sum(axis=1).to_numpy(int)
-    table["chosen"] = table.index == _best(table, dice.to_numpy(), found.to_numpy())
+    scores = [lesion_dice(each.ref, each.pred, each.tp) for _, each in volumes.groupby(keys)]
+    table["dice"], table["lesions_found"] = scores, found.sum(axis=1).to_numpy(int)
+    table["chosen"] = table.index == _best(table, dice.to_numpy(), found.to_numpy(), usual=usual)
     _write_choice(model_dir, table, volumes.patient_id.nunique())
     path = model_dir / "model.json"
-    alone = float(volume_dice(Predictor(model_dir), files, single_slices=True).mean())
+    alone = volume_dice(Predictor(model_dir), files, single_slices=True).mean
     write_json(path, {**read_json(path), "validation_dice_single_slices": alone})
     return table
 
@@ -151,14 +164,32 @@ def validation_cases(model_dir: Path, cases: Iterable[CaseFiles]) -> list[CaseFi
     return files
 
 
+class VolumeDice(NamedTuple):
+    """How well some patients are segmented.
+
+    Attributes:
+        of_patient: The volume Dice of those with a lesion, by patient_id.
+        false_alarm: `metrics.false_alarm_worth` of those without, by patient_id.
+    """
+
+    of_patient: pd.Series
+    false_alarm: pd.Series
+
+    @property
+    def mean(self) -> float:
+        """`metrics.lesion_dice`: the mean of those with a lesion, lowered by the others' false alarms."""
+        worth = len(self.of_patient) + self.false_alarm.sum()
+        return float(self.of_patient.sum() / worth) if len(self.of_patient) else float("nan")
+
+
 def volume_dice(
     predictor: Predictor,
     cases: Sequence[CaseFiles],
     *,
     single_slices: bool = False,
     on_case: Callable[[int, int], None] | None = None,
-) -> pd.Series:
-    """Returns the volume Dice of some patients by patient_id; one rightly left empty counts 1.
+) -> VolumeDice:
+    """Returns the volume Dice of some patients.
 
     Args:
         predictor: What segments them.
@@ -177,15 +208,19 @@ def volume_dice(
         if on_case:
             on_case(k + 1, len(cases))
     volumes = pd.DataFrame(rows, columns=["patient_id", "ref", "pred", "tp"]).groupby("patient_id").sum()
-    return pd.Series(dice_from_counts(volumes.ref, volumes.pred, volumes.tp, empty=1.0), volumes.index)
+    has = volumes.ref > 0
+    dice = dice_from_counts(volumes.ref[has], volumes.pred[has], volumes.tp[has], empty=0.0)
+    worth = false_alarm_worth(volumes.ref, volumes.pred)
+    return VolumeDice(pd.Series(dice, volumes.index[has]), pd.Series(worth, volumes.index[~has]))
 
 
 class DiceChange(NamedTuple):
     """What changes in the volume Dice of some patients from one form of a network to another.
 
     Attributes:
-        mean: The change of their mean.
-        largest: Of one patient, up or down. Where lesions have few voxels a single one may decide it.
+        mean: The change of `VolumeDice.mean`.
+        largest: Of one patient, up or down; of one without a lesion the worth of the false alarm. Where
+            lesions have few voxels a single one may decide it.
     """
 
     mean: float = 0.0
@@ -198,38 +233,46 @@ class DiceChange(NamedTuple):
         return mean <= DICE_TOLERANCE and largest <= PATIENT_TOLERANCE
 
 
-def dice_change(before: pd.Series, after: pd.Series) -> DiceChange:
+def dice_change(before: VolumeDice, after: VolumeDice) -> DiceChange:
     """Compares what `volume_dice` returned for two forms.
 
     Raises:
         ValueError: They are of different patients.
     """
-    refuse_different(before.index, after.index, "before", "after")
-    change = after - before
-    return DiceChange(float(change.mean()), float(change[change.abs().idxmax()]))
+    changes = []
+    for old, new in zip(before, after, strict=True):
+        refuse_different(old.index, new.index, "before", "after")
+        changes.append(new - old)
+    change = pd.concat([each for each in changes if len(each)])
+    return DiceChange(after.mean - before.mean, float(change[change.abs().idxmax()]))
 
 
-def _best(settings: pd.DataFrame, dice: np.ndarray, found: np.ndarray) -> int:
+def _best(
+    settings: pd.DataFrame, dice: np.ndarray, found: np.ndarray, *, usual: float = Postprocessing().threshold
+) -> int:
     """Returns which setting to take.
 
     Args:
-        settings: A row each, as `choose_postprocessing` returns it; other columns do not matter.
-        dice: Volume Dice by setting and patient.
+        settings: A row each, as `choose_postprocessing` returns it, with its `dice`; other columns do not
+            matter.
+        dice: Volume Dice by setting and patient with a lesion: whether a gain is beyond chance is tested
+            among them alone, for a false alarm would move all of them alike.
         found: Lesions found, likewise.
+        usual: The usual threshold.
     """
     settings = settings.reset_index(drop=True)
-    plain = Postprocessing().model_dump()
+    plain = Postprocessing(threshold=usual).model_dump()
     is_plain = settings.flip_average & (settings[[*plain]] == pd.Series(plain)).all(axis=1)
     able = (found >= found[is_plain & (settings.min_volume_share == 0)]).all(axis=1)
-    usual = int(settings[is_plain & able].min_volume_share.idxmax())
-    gains = dice - dice[usual]
-    means, p_values = gains.mean(axis=1), np.ones(len(gains))
+    first = int(settings[is_plain & able].min_volume_share.idxmax())
+    gains, scores = dice - dice[first], settings.dice.to_numpy()
+    means, p_values = scores - scores[first], np.ones(len(gains))
     p_values[able] = max_t_test(gains[able])
     better = able & (means > _SAME) & (p_values <= SIGNIFICANCE)
     if not better.any():
-        return usual
+        return first
     close = settings[better & (means >= means[better].max() - _SAME)]
-    was, keys = settings.loc[usual], [*plain, "flip_average", "min_volume_share"]
+    was, keys = settings.loc[first], [*plain, "flip_average", "min_volume_share"]
     nearness = pd.DataFrame(
         {
             "other": (close[keys] != was[keys]).sum(axis=1),

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from metseg.agreement import check_agreement
 from metseg.data.cases import CaseFiles
@@ -26,6 +25,7 @@ from metseg.tuning import (
     DICE_TOLERANCE,
     PATIENT_TOLERANCE,
     DiceChange,
+    VolumeDice,
     choose_postprocessing,
     dice_change,
     validation_cases,
@@ -106,7 +106,8 @@ def export_serving(
     volume Dice of the validation patients may change by `DICE_TOLERANCE` at most, and that of none by more
     than `PATIENT_TOLERANCE`, for whole volumes and for every slice by itself, as it is uploaded. If one of
     them fails, the files that were there before stay.
-    What a pruned head changes is measured, masks by the threshold 1/2 alone, and told; it is never refused.
+    What a pruned head changes is measured, masks by the training's threshold alone, and told; it is never
+    refused.
 
     Args:
         model_dir: Folder of a finished training.
@@ -135,17 +136,17 @@ def export_serving(
         shutil.copyfile(model_dir / "split.json", whole / "split.json")
         files = validation_cases(whole, cases)
 
-        def dice_of(folder: Path, *, single_slices: bool = False) -> pd.Series:
+        def dice_of(folder: Path, *, single_slices: bool = False) -> VolumeDice:
             return volume_dice(Predictor(folder), files, single_slices=single_slices, on_case=on_case)
 
-        def dice_in_both_ways(folder: Path) -> dict[str, pd.Series]:
+        def dice_in_both_ways(folder: Path) -> dict[str, VolumeDice]:
             return {name: dice_of(folder, single_slices=alone) for name, alone in _VALIDATION_DICE.items()}
 
         if prune is not None:
             averaged = export_onnx(model_dir, output=Path(drafts) / "averaged").parent
             done = done._replace(dice_change_of_head=dice_change(dice_of(averaged), dice_of(whole)).mean)
         choose_postprocessing(whole, cases, on_case=on_case)
-        before = dict[str, pd.Series]()
+        before = dict[str, VolumeDice]()
         for each in tried:
             if each == "fp32":
                 return _keep(whole, model_dir, done)
@@ -154,7 +155,7 @@ def export_serving(
             after = dice_in_both_ways(draft)
             change, change_alone = (dice_change(before[name], after[name]) for name in _VALIDATION_DICE)
             if change.negligible and change_alone.negligible:
-                means = {name: float(dice.mean()) for name, dice in after.items()}
+                means = {name: dice.mean for name, dice in after.items()}
                 write_json(draft / "model.json", {**read_json(draft / "model.json"), **means})
                 done = done._replace(
                     precision=each, dice_change=change, dice_change_single_slices=change_alone

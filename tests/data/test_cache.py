@@ -81,10 +81,11 @@ def test_neighbours_need_no_cache_of_their_own(tmp_path, scans):
 
 
 def test_a_slice_alone_equals_the_slice_within_its_volume(scans):
-    images, masks = network_slices(scans[1], CONFIG)
+    images, masks, lesion_px, _ = network_slices(scans[1], CONFIG)
     case = load_case(scans[1])
     assert (np.rint(preprocess(case.image[2], CONFIG) * 255) == images[2]).all()
     assert (preprocess_mask(case.mask[2], CONFIG) == masks[2]).all()
+    assert lesion_px.tolist() == [0, 16, 25]
 
 
 def test_the_table_tells_whose_slice_each_row_is(tmp_path, scans):
@@ -93,6 +94,7 @@ def test_the_table_tells_whose_slice_each_row_is(tmp_path, scans):
     assert table.patient_id.tolist() == ["TCGA_CS_0001"] * 2 + ["TCGA_CS_0002"] * 3
     assert table.slice_index.tolist() == [1, 2, 1, 2, 3]
     assert (table.lesion_px > 0).tolist() == [False, True, False, True, True]
+    assert table.scan_lesion_px.tolist() == [0, 9, 0, 16, 25]
 
 
 def test_rows_of_patients_with_and_without_empty_slices(tmp_path, scans):

@@ -89,6 +89,30 @@ def test_all_problems_are_told_in_one_report_errors_first(tmp_path, write_set, w
     assert all("\n" not in finding.text for finding in report.findings)
 
 
+@pytest.mark.parametrize(
+    ("lesions", "patients", "says"),
+    [
+        (1, 6, "1 of 6 patient"),
+        (2, 6, "2 of 6 patient"),
+        (2, 3, "2 of 3 patient"),
+        (0, 6, "no mask marks a lesion"),
+        (3, 6, None),
+        (2, 2, None),  # that two are few is no matter of lesions
+    ],
+)
+def test_too_few_patients_with_a_lesion(tmp_path, write_slice, noise, square, lesions, patients, says):
+    for k in range(patients):
+        for scan in (1, 2):  # two scans are no two patients
+            stem = f"TCGA_CS_{k:04}_2000010{scan}_1"
+            write_slice(tmp_path, stem, noise(10 * k + scan), square(3 if k < lesions and scan == 2 else 0))
+    errors = check_data(tmp_path).errors
+    assert len(errors) == (says is not None)
+    assert not errors or says in errors[0]
+    # As long as a mask cannot be read it may hold a lesion.
+    (tmp_path / "TCGA_CS_0000_20000101_1_mask.tif").write_bytes(b"")
+    assert len(check_data(tmp_path).errors) == 1
+
+
 def test_an_unreadable_image_does_not_hide_what_is_wrong_with_its_mask(tmp_path, write_set):
     write_set(tmp_path)
     (tmp_path / CASE / f"{CASE}_2.tif").write_bytes(b"")

@@ -1,13 +1,26 @@
 """Patients are shared out once, repeatably, and never twice."""
 
 import json
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from metseg.data.split import Split, kfold_by_patient, read_split, split_by_patient, write_split
+from metseg.data import split as split_module
+from metseg.data.split import Split, read_split, write_split
 from metseg.errors import MetsegError
+from metseg.paths import project_root
 
 TEN = [f"P{k}" for k in range(10)]
+
+
+def split_by_patient(patients, **options) -> Split:
+    """Of patients who all have a lesion, unless told otherwise."""
+    return split_module.split_by_patient(patients, **{"with_lesion": TEN, "fingerprint": "f", **options})
+
+
+def kfold_by_patient(patients, **options) -> list[Split]:
+    return split_module.kfold_by_patient(patients, **{"with_lesion": TEN, "fingerprint": "f", **options})
 
 
 def everyone(split: Split) -> list[str]:
@@ -27,29 +40,29 @@ def everyone(split: Split) -> list[str]:
 )
 def test_every_patient_is_in_exactly_one_set_of_the_stated_size(patients, options, sizes):
     names = [f"P{k}" for k in range(patients)]
-    split = split_by_patient(names, fingerprint="f", **options)
+    split = split_by_patient(names, with_lesion=names, **options)
     assert (len(split.train), len(split.validation), len(split.test)) == sizes
     assert everyone(split) == sorted(names)
 
 
 def test_the_split_follows_from_the_seed_and_the_set_of_patients_alone():
-    split = split_by_patient(TEN, fingerprint="f", seed=3)
-    assert split == split_by_patient([*reversed(TEN), *TEN], fingerprint="f", seed=3)
-    others = {split_by_patient(TEN, fingerprint="f", seed=seed).test for seed in range(20)}
+    split = split_by_patient(TEN, seed=3)
+    assert split == split_by_patient([*reversed(TEN), *TEN], seed=3)
+    others = {split_by_patient(TEN, seed=seed).test for seed in range(20)}
     assert len(others) > 10
     assert (split.seed, split.fingerprint) == (3, "f")
 
 
 def test_folds_test_each_patient_once():
-    splits = kfold_by_patient(TEN, fingerprint="f", folds=4, seed=1)
+    splits = kfold_by_patient(TEN, folds=4, seed=1)
     assert [len(split.test) for split in splits] == [3, 3, 2, 2]
     assert sorted(patient for split in splits for patient in split.test) == TEN
     assert all(everyone(split) == TEN for split in splits)
-    assert splits == kfold_by_patient(reversed(TEN), fingerprint="f", folds=4, seed=1)
+    assert splits == kfold_by_patient(reversed(TEN), folds=4, seed=1)
 
 
 def test_as_many_folds_as_patients_leave_one_out():
-    splits = kfold_by_patient(TEN, fingerprint="f", folds=10)
+    splits = kfold_by_patient(TEN, folds=10)
     assert [len(split.test) for split in splits] == [1] * 10
 
 
@@ -59,20 +72,100 @@ def test_too_few_patients_are_refused(patients):
         with pytest.raises(
             MetsegError, match=rf"^{len(set(patients))} patient\(s\) cannot .*; give 3 or more$"
         ):
-            function(patients, fingerprint="f")
+            function(patients)
 
 
 @pytest.mark.parametrize("folds", [1, 11])
 def test_impossible_folds_are_refused(folds):
     with pytest.raises(MetsegError, match=f"^folds={folds} but there are 10 patients; choose 2 to 10$"):
-        kfold_by_patient(TEN, fingerprint="f", folds=folds)
+        kfold_by_patient(TEN, folds=folds)
 
 
 def test_fractions_that_leave_none_to_train_on_are_refused():
     with pytest.raises(
         MetsegError, match="^10 patients leave none for training with 8 for the test and 2 for"
     ):
-        split_by_patient(TEN, fingerprint="f", test_fraction=0.8, validation_fraction=0.2)
+        split_by_patient(TEN, test_fraction=0.8, validation_fraction=0.2)
+
+
+# lesions in every set
+
+
+@pytest.mark.parametrize("lesions", [3, 4, 5, 9, 10])
+@pytest.mark.parametrize("seed", range(10))
+def test_every_set_holds_a_patient_with_a_lesion(lesions, seed):
+    with_lesion = TEN[:lesions]
+    splits = [split_by_patient(TEN, with_lesion=with_lesion, seed=seed)]
+    splits += kfold_by_patient(TEN, with_lesion=with_lesion, seed=seed, folds=3)
+    for split in splits:
+        assert all(set(with_lesion) & set(role) for role in (split.train, split.validation, split.test))
+        assert everyone(split) == TEN and len(split.validation) == 2
+    assert len(splits[0].test) == 2
+    assert sorted(patient for split in splits[1:] for patient in split.test) == TEN
+
+
+def test_patients_with_and_without_a_lesion_are_shared_out_alike():
+    names = [f"P{k:03}" for k in range(100)]
+    with_lesion = set(names[::5])  # 20: 4 to test, 3 to choose, 13 to learn from
+    for seed in range(5):
+        split = split_by_patient(names, with_lesion=with_lesion, seed=seed)
+        roles = (split.train, split.validation, split.test)
+        assert [len(role) for role in roles] == [65, 15, 20]
+        assert [len(with_lesion & set(role)) for role in roles] == [13, 3, 4]
+    for split in kfold_by_patient(names, with_lesion=with_lesion, folds=5):
+        roles = (split.train, split.validation, split.test)
+        assert [len(with_lesion & set(role)) for role in roles] == [13, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "lesions", "says"),
+    [
+        (split_by_patient, {}, 0, "^0 of 10 patients have a lesion"),
+        (split_by_patient, {}, 1, "^1 of 10 patients have a lesion"),
+        (split_by_patient, {}, 2, "^2 of 10 patients .* set test_fraction to 0"),
+        (split_by_patient, {"test_fraction": 0}, 1, "^1 of 10 patients .* training and validation"),
+        (kfold_by_patient, {"folds": 5}, 4, "^4 of 10 patients .* choose fewer folds"),
+        (kfold_by_patient, {"folds": 2}, 3, "^3 of 10 patients .* folds=2 needs 4"),
+    ],
+)
+def test_too_few_patients_with_a_lesion(function, options, lesions, says):
+    with pytest.raises(MetsegError, match=says):
+        function(TEN, with_lesion=TEN[:lesions], **options)
+    function(TEN, with_lesion=TEN[: max(lesions + 1, 3 - ("test_fraction" in options))], **options)
+
+
+def test_a_split_without_test_needs_two_patients_with_a_lesion():
+    split = split_by_patient(TEN, with_lesion=["P2", "P7"], test_fraction=0)
+    assert not split.test and {"P2", "P7"} - set(split.train) and {"P2", "P7"} - set(split.validation)
+
+
+def test_the_split_of_patients_who_all_have_a_lesion_stays():
+    """Frozen: figures were made by it."""
+    eleven = [f"TCGA_{k:02}" for k in range(11)]
+
+    def names(*numbers: int) -> tuple[str, ...]:
+        return tuple(eleven[k] for k in numbers)
+
+    split = split_by_patient(eleven, with_lesion=eleven, seed=3)
+    assert (split.validation, split.test) == (names(0, 2), names(7, 9))
+    folds = kfold_by_patient(eleven, with_lesion=eleven, seed=3, folds=3)
+    assert [(each.validation, each.test) for each in folds] == [
+        (names(0, 7), names(2, 3, 6, 9)),
+        (names(2, 4), names(1, 7, 8, 10)),
+        (names(3, 10), names(0, 4, 5)),
+    ]
+
+
+def test_the_published_folds_stay():
+    """Those of the committed cross-validation, to the patient."""
+    published = project_root() / "outputs" / "reference" / "lgg-crossval"
+    with_lesion = pd.read_csv(published / "dice_per_patient.csv").dropna().patient_id
+    folders = sorted(Path(published / "folds" / "nested_unet").glob("nested_unet-*/nested_unet"))
+    known = [read_split(folder / "split.json") for folder in folders]
+    assert len(known) == 5 and len(with_lesion) == len(everyone(known[0])) == 88
+    options = {"fingerprint": known[0].fingerprint, "seed": known[0].seed}
+    for patients in (everyone(known[0]), everyone(known[0])[::-1]):
+        assert kfold_by_patient(patients, with_lesion=with_lesion, folds=5, **options) == known
 
 
 def test_a_split_is_read_as_it_was_written(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from metseg.losses import bce_dice
 from metseg.models import build_model
 from metseg.models.fused import FusedBatchNormalization, MatmulUpsampling, doubling_matrix, training_copy
+from metseg.models.heads import logits_model
 
 # n/(n−1) on the smallest maps here: 4 slices of 4×4 px.
 BESSEL = 64 / 63
@@ -26,12 +27,27 @@ def plain(request, randomised) -> keras.Model:
     return randomised(build_model(name, **({"filters": (4, 8, 16)} | options)))
 
 
+def probabilities(logits: keras.Model, batch) -> np.ndarray:
+    """What a network that gives logits says of a batch's images."""
+    return 1 / (1 + np.exp(-logits.predict_on_batch(batch[0])))
+
+
+def test_logits_are_those_of_each_head_in_order(batch, randomised):
+    plain = randomised(build_model("nested_unet", filters=(4, 8, 16), deep_supervision=True))
+    for model in (logits_model(plain), training_copy(plain)):
+        assert model.output_shape[-1] == 2
+        np.testing.assert_allclose(probabilities(model, batch), plain.predict_on_batch(batch[0]), atol=1e-5)
+    assert logits_model(plain).predict_on_batch(batch[0]).min() < 0
+    single = build_model("nested_unet", filters=(4, 8), deep_supervision=True)  # one head, supervised
+    assert logits_model(single).output_shape[-1] == 1
+
+
 def test_same_network_before_training(plain, batch):
     fused = training_copy(plain)
     kinds = [type(layer) for layer in fused.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert set(kinds) == {FusedBatchNormalization}
     assert len(kinds) == sum(type(layer) is keras.layers.BatchNormalization for layer in plain.layers) > 0
-    np.testing.assert_allclose(fused.predict_on_batch(batch[0]), plain.predict_on_batch(batch[0]), atol=1e-5)
+    np.testing.assert_allclose(probabilities(fused, batch), plain.predict_on_batch(batch[0]), atol=1e-5)
     assert not any(type(layer) is keras.layers.UpSampling2D for layer in fused.layers)
     assert [weight.path.split("/")[-2:] for weight in fused.weights] == [
         weight.path.split("/")[-2:] for weight in plain.weights
@@ -51,7 +67,7 @@ def test_the_copy_shares_no_weight(plain):
 def test_one_step_is_the_same(plain, batch):
     fused = training_copy(plain, momentum=0.99)  # Keras's own
     losses = []
-    for model in (plain, fused):
+    for model in (logits_model(plain), fused):
         model.compile(keras.optimizers.SGD(0.01), bce_dice, run_eagerly=True)
         losses.append(model.train_on_batch(*batch))
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
@@ -64,7 +80,7 @@ def test_one_step_is_the_same(plain, batch):
 def test_the_same_curve(policy, tolerance, batch):
     """Forty steps of Adam from one seed: what is learned does not depend on the kernels."""
     before, curves = keras.config.dtype_policy(), []
-    for copy in (lambda model: model, partial(training_copy, momentum=0.99)):
+    for copy in (logits_model, partial(training_copy, momentum=0.99)):
         keras.utils.set_random_seed(1)
         keras.config.set_dtype_policy(policy)
         try:
@@ -98,9 +114,9 @@ def test_upsampling_is_keras_own(rng, dtype, tolerance, width):
 def test_weights_go_back_into_the_plain_network(plain, batch):
     fused = training_copy(plain)
     fused.compile(keras.optimizers.Adam(0.01), bce_dice, run_eagerly=True)
-    before = fused.predict_on_batch(batch[0])
+    before = probabilities(fused, batch)
     fused.train_on_batch(*batch)
-    trained = fused.predict_on_batch(batch[0])
+    trained = probabilities(fused, batch)
     assert np.abs(trained - before).max() > 1e-4
     plain.set_weights(fused.get_weights())
     np.testing.assert_allclose(plain.predict_on_batch(batch[0]), trained, atol=1e-6)
@@ -153,7 +169,8 @@ def test_the_copy_keeps_the_precision(policy, scaled):
     finally:
         keras.config.set_dtype_policy(before)
     fused = training_copy(plain)
-    for a, b in zip(fused.layers[1:], plain.layers[1:], strict=True):  # the first is the image
+    layers = logits_model(plain).layers[1:]  # the first is the image
+    for a, b in zip(fused.layers[1:], layers, strict=True):
         assert a.dtype_policy.name == b.dtype_policy.name
     assert fused.dtype_policy.name == policy
     fused.compile("adam", bce_dice)

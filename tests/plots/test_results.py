@@ -59,6 +59,9 @@ def render(ax) -> None:
 # ---- history ----
 
 
+NAMES = ["training, while it learns", "validation"]
+
+
 def history(val_dice, *, coarse: int = 0) -> pd.DataFrame:
     epochs = np.arange(1, len(val_dice) + 1)
     table = pd.DataFrame({"epoch": epochs, "loss": 1 / epochs, "val_loss": 2 / epochs, "val_dice": val_dice})
@@ -71,7 +74,7 @@ def test_history():
     assert training.get_ydata().tolist() == [1, 1 / 2, 1 / 3]
     assert validation.get_ydata().tolist() == [2, 1, 2 / 3]
     assert training.get_linestyle() != validation.get_linestyle()
-    assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["training", "validation"]
+    assert [text.get_text() for text in axes[0].get_legend().get_texts()] == NAMES
     curve, kept = axes[1].lines
     assert curve.get_ydata().tolist() == [0.2, 0.6, 0.4]
     assert kept.get_xydata().tolist() == [[2, 0.6]]
@@ -87,14 +90,16 @@ def test_history_of_one_epoch():
     render(axes)
 
 
-def test_history_keeps_the_first_of_equals():
+def test_history_keeps_the_last_of_equals_that_predicts_anything():
     axes = plot_history(history([0.5, 0.5, 0.5]), model="unet")
-    assert axes[1].lines[1].get_xydata().tolist() == [[1, 0.5]]
+    assert axes[1].lines[1].get_xydata().tolist() == [[3, 0.5]]
+    table = history([0.0, 0.0, 0.0]).assign(predicts_nothing=[True, False, True])
+    assert plot_history(table, model="unet")[1].lines[1].get_xydata().tolist() == [[2, 0.0]]
 
 
 def test_history_of_two_sizes():
     axes = plot_history(history([0.2, 0.9, 0.4, 0.5], coarse=2), model="unet")
-    assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["training", "validation"]
+    assert [text.get_text() for text in axes[0].get_legend().get_texts()] == NAMES
     coarse, whole, border, kept = axes[1].lines
     assert coarse.get_ydata().tolist() == [0.2, 0.9] and whole.get_ydata().tolist() == [0.4, 0.5]
     assert border.get_xdata() == [2.5, 2.5]

@@ -43,11 +43,11 @@ def write_data_set(folder: Path, slices: int, *, side: int = SIDE, noise: bool =
     for array in (images, masks):
         array.flush()
     rows = [
-        (case.case_id, case.patient_id, files.slice_index, _LESION_PX * (files.slice_index % 2), "")
+        (case.case_id, case.patient_id, files.slice_index, *[_LESION_PX * (files.slice_index % 2)] * 2, "")
         for case in cases
         for files in case.slices
     ]
-    columns = ["case_id", "patient_id", "slice_index", "lesion_px", "image_hash"]
+    columns = ["case_id", "patient_id", "slice_index", "lesion_px", "scan_lesion_px", "image_hash"]
     pd.DataFrame(rows, columns=columns).to_csv(home / "slices.csv", index=False)
     seal(home, home.name, fingerprint="none")
     open_cache(cases, config.preprocessing, folder=folder / "cache")  # who opens it next reads no scan

@@ -16,6 +16,7 @@ from metseg.hardware import best_precision, cores
 from metseg.losses import bce_dice
 from metseg.models import build_model
 from metseg.models.fused import training_copy
+from metseg.models.heads import logits_model
 from metseg.models.inspect import gate_names
 from metseg.quantise import quantise
 
@@ -52,9 +53,10 @@ def compiled_network(measurement: Measurement) -> tuple[keras.Model, str, Cost, 
     precision = measurement.precision or best_precision().removeprefix("mixed_")
     network = _network(measurement, precision)
     cost = convolutions(network, measurement.size)
-    loss = bce_dice
     if measurement.library == "metseg":  # as `metseg.train` does
         network, loss = training_copy(network), shared_out(bce_dice)
+    else:
+        network, loss = logits_model(network), bce_dice
     network.compile(keras.optimizers.Adam(1e-3), loss)
     return network, precision, cost, cores()
 

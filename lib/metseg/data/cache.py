@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -25,7 +25,7 @@ from metseg import preprocess as preprocessing
 from metseg.data import cases as case_files
 from metseg.data import images as image_files
 from metseg.data import pictures, tiff
-from metseg.data.cases import Case, CaseFiles, load_case
+from metseg.data.cases import CaseFiles, load_case
 from metseg.data.content import files_of, fingerprint, slice_hash
 from metseg.errors import MetsegError, MetsegWarning
 from metseg.files import read_json, read_sealed, sync_file, sync_folder, write_json, write_sealed, write_text
@@ -37,6 +37,7 @@ _COLUMNS = {
     "patient_id": str,
     "slice_index": "int32",
     "lesion_px": "int32",
+    "scan_lesion_px": "int32",
     "image_hash": str,
 }
 CACHE_VERSION = 3  # part of every key: raise it when what a cache's files hold changes
@@ -55,7 +56,8 @@ class SliceCache:
         images: (N, S, S, 3) uint8, memory-mapped; divided by 255 they are what `preprocess` returned.
         masks: (N, S, S) bool, memory-mapped.
         slices: One row a slice, a case's slices in order: case_id, patient_id, slice_index, lesion_px (on the
-            network's grid), image_hash (`content.slice_hash` of the scan's own pixels).
+            network's grid), scan_lesion_px (on the scan's own, whatever the network sees), image_hash
+            (`content.slice_hash` of the scan's own pixels).
         fingerprint: Hash of every file's name and content.
         neighbours: Slices on each side that belong to a slice's network input.
     """
@@ -280,21 +282,33 @@ def _code_version() -> str:
     return f"{hashlib.sha256(source.encode()).hexdigest()} {cv2.__version__} {np.__version__}"
 
 
-def network_slices(files: CaseFiles, config: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
-    """Returns one case preprocessed, slices without neighbours: (Z, S, S, 3) uint8 and (Z, S, S) bool."""
-    return _slices_of(load_case(files), config)
+class NetworkSlices(NamedTuple):
+    """One case as it is kept, slices without neighbours.
+
+    Attributes:
+        images: (Z, S, S, 3) uint8.
+        masks: (Z, S, S) bool.
+        scan_lesion_px: (Z,) lesion pixels of each slice on the scan's own grid.
+        hashes: Of each slice, see `content.slice_hash`.
+    """
+
+    images: np.ndarray
+    masks: np.ndarray
+    scan_lesion_px: np.ndarray
+    hashes: list[str]
 
 
-def _slices_of(case: Case, config: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
+def network_slices(files: CaseFiles, config: Preprocessing) -> NetworkSlices:
+    """Reads one case and preprocesses it."""
+    case = load_case(files)
     view = view_of(case.image, config)
     images = np.stack([preprocess(image, config, view) for image in case.image])
-    masks = np.stack([preprocess_mask(mask, config, view) for mask in case.mask])
-    return np.rint(images * 255).astype(np.uint8), masks
-
-
-def _prepared(files: CaseFiles, config: Preprocessing) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    case = load_case(files)
-    return *_slices_of(case, config), [slice_hash(image) for image in case.image]
+    return NetworkSlices(
+        images=np.rint(images * 255).astype(np.uint8),
+        masks=np.stack([preprocess_mask(mask, config, view) for mask in case.mask]),
+        scan_lesion_px=np.count_nonzero(case.mask, axis=(1, 2)),
+        hashes=[slice_hash(image) for image in case.image],
+    )
 
 
 def _write_header(file: BinaryIO, dtype: type, shape: tuple[int, ...]) -> None:
@@ -316,13 +330,11 @@ def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
         # A few cases at a time: memory stays flat however many there are.
         for first in range(0, len(cases), 16):
             some = cases[first : first + 16]
-            for case, (image, mask, hashes) in zip(
-                some, pool.map(partial(_prepared, config=config), some), strict=True
-            ):
-                images.write(image.tobytes())
-                masks.write(mask.tobytes())
-                rows += [
-                    (case.case_id, case.patient_id, files.slice_index, int(m.sum()), image_hash)
-                    for files, m, image_hash in zip(case.slices, mask, hashes, strict=True)
-                ]
+            for case, found in zip(some, pool.map(partial(network_slices, config=config), some), strict=True):
+                images.write(found.images.tobytes())
+                masks.write(found.masks.tobytes())
+                lesion_px = np.count_nonzero(found.masks, axis=(1, 2))
+                numbers = [files.slice_index for files in case.slices]
+                columns = numbers, lesion_px, found.scan_lesion_px, found.hashes
+                rows += [(case.case_id, case.patient_id, *row) for row in zip(*columns, strict=True)]
     pd.DataFrame(rows, columns=list(_COLUMNS)).to_csv(work / "slices.csv", index=False)

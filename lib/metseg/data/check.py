@@ -100,14 +100,31 @@ def check_data(
         rows.append(_check_case(case, findings, contents, pixels))
         if on_case:
             on_case(k + 1, len(cases))
+    if not any(finding.error for finding in findings) and not pixels.unreadable:
+        findings += _few_lesions(rows)  # else a lesion may be in what could not be read
     findings += _ignored_files(Path(folder), cases) + contents.findings(cases)
     told = sentences(pixels.faults, len(cases)) + label_sentences(pixels.labels)
     findings += _alike_once(pixels.unreadable) + [Finding(*each) for each in told]
-    if not any(row["lesion_px"] for row in rows) and not any(finding.error for finding in findings):
-        findings.append(Finding(True, "no mask marks a lesion; there is nothing to learn"))
     findings.sort(key=lambda finding: not finding.error)
     provenance = provenance_of(case.case_id for case in cases)
     return DataReport(pd.DataFrame(rows), tuple(findings), provenance, how_read(cases))
+
+
+def _few_lesions(rows: list[dict]) -> list[Finding]:
+    """Whether `split_by_patient` can give every set a patient with a lesion."""
+    patients = {row["patient_id"] for row in rows}
+    with_lesion = {row["patient_id"] for row in rows if row["lesion_px"]}
+    if len(with_lesion) >= 3 or with_lesion == patients:
+        return []
+    if not with_lesion:
+        return [Finding(True, "no mask marks a lesion; there is nothing to learn")]
+    have = "patient has" if len(with_lesion) == 1 else "patients have"
+    text = (
+        f"{len(with_lesion)} of {len(patients)} {have} a lesion; training, validation and test need one "
+        "each: give scans of more patients with a lesion"
+    )
+    without_test = " (two are enough for a training with test_fraction=0)" * (len(with_lesion) == 2)
+    return [Finding(True, text + without_test)]
 
 
 def _check_case(case: CaseFiles, findings: list[Finding], contents: SeenContents, pixels: _Pixels) -> dict:

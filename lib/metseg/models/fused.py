@@ -8,6 +8,7 @@ Depthwise convolutions are the other way round: bfloat16 is what makes them slow
 import numpy as np
 
 from metseg.backend import keras
+from metseg.models.heads import logits_model
 
 _LARGEST = 96  # px, of a side that a product with a matrix doubles
 
@@ -70,12 +71,12 @@ def doubling_matrix(n: int) -> np.ndarray:
 
 
 def training_copy(model: keras.Model, *, momentum: float = 0.9) -> keras.Model:
-    """Returns a copy of a network to train; the weights, in order and shape, are the same.
+    """Returns a copy of a network to train, which gives logits; its weights are the same, in order and shape.
 
     Args:
-        model: A network of Keras's own layers.
+        model: A network of Keras's own layers, as `build_model` makes it.
         momentum: Of the running mean and variance. Keras's 0.99 needs some 500 steps until they are worth
-            validating with, which is longer than a small set's first epochs.
+            predicting with; a training estimates them anew (`PopulationStatistics`).
     """
 
     def swap(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -90,7 +91,7 @@ def training_copy(model: keras.Model, *, momentum: float = 0.9) -> keras.Model:
             return MatmulUpsampling.from_config(config)
         return type(layer).from_config(config)
 
-    copy = keras.models.clone_model(model, clone_function=swap)
+    copy = keras.models.clone_model(logits_model(model), clone_function=swap)
     copy.set_weights(model.get_weights())
     copy.dtype_policy = model.dtype_policy  # by it `compile` decides whether to scale a float16 loss
     return copy

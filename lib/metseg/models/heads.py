@@ -33,3 +33,17 @@ def probability(features: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
         features
     )
     return keras.layers.Activation("sigmoid", name=name, dtype="float32")(logits)
+
+
+def logits_model(model: keras.Model) -> keras.Model:
+    """Returns a model of the same layers that ends before the sigmoids of `probability`, as losses want it.
+
+    From (B, H, W, C) to (B, H, W, K) float32, a channel a head in the order of the heads.
+    """
+    last = model.output._keras_history.operation
+    together = last.input if isinstance(last, keras.layers.Concatenate) else model.output
+    heads = keras.tree.flatten(together)  # one alone is no list
+    logits = [head._keras_history.operation.input for head in heads]
+    if len(logits) > 1:
+        logits = [keras.layers.Concatenate(name="logits", dtype="float32")(logits)]
+    return keras.Model(model.input, logits[0], name=model.name)

@@ -25,7 +25,7 @@ def plot_history(history: pd.DataFrame, *, model: str) -> np.ndarray:
     colour = colour_of(model)
     sizes = list(history.groupby("image_size", sort=False))
     for k, (_, part) in enumerate(sizes):
-        names = ("training", "validation") if k == 0 else (None, None)
+        names = ("training, while it learns", "validation") if k == 0 else (None, None)
         axes[0].plot(part.epoch, part.loss, color=colour, label=names[0])
         axes[0].plot(part.epoch, part.val_loss, "--", color=colour, label=names[1])
         axes[1].plot(part.epoch, part.val_dice, color=colour)
@@ -38,7 +38,7 @@ def plot_history(history: pd.DataFrame, *, model: str) -> np.ndarray:
         axes[1].annotate(f"{size} px", where, (-4, 0), textcoords="offset points", ha="right")
     last = sizes[-1][1]
     if last.val_dice.notna().any():
-        best = last.loc[last.val_dice.idxmax()]
+        best = _kept(last)
         axes[1].plot(best.epoch, best.val_dice, "o", color=colour)
         text, place = f"kept: {best.val_dice:.3f}", (best.epoch, best.val_dice)
         side = "left" if best.epoch < history.epoch.mean() else "right"  # stays within the axes
@@ -47,6 +47,13 @@ def plot_history(history: pd.DataFrame, *, model: str) -> np.ndarray:
     for ax in axes:
         ax.xaxis.get_major_locator().set_params(integer=True)
     return axes
+
+
+def _kept(history: pd.DataFrame) -> pd.Series:
+    """Returns the row of the epoch that `schedule.best_epoch` keeps."""
+    nothing = history.get("predicts_nothing", pd.Series(False, history.index)).astype(bool)
+    by = history.assign(predicts=~nothing).dropna(subset="val_dice")
+    return by.sort_values(["val_dice", "predicts", "epoch"]).iloc[-1]
 
 
 def plot_patient_dice(dice: pd.DataFrame, ax: Axes | None = None) -> Axes:
