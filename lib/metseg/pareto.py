@@ -37,11 +37,11 @@ def measure_variants(
 
     Returns:
         A row a variant: variant, precision (what it ran in), ms_per_slice, times_as_fast (as the reference),
-        mb (of the file that runs), dice (mean volume Dice, `VolumeDice.mean`),
-        dice_single_slices (the same, every slice segmented by itself), dice_change and
-        dice_change_single_slices (of these means, against the reference), largest_change_of_a_patient (up or down, of whole volumes or slice by slice), on_front (no
-        other is as fast and as good for volumes, and better in one of the two), default (the fastest whose
-        changes are negligible, see `tuning.DiceChange`).
+        mb (of the file that runs), dice (mean volume Dice, `VolumeDice.mean`), dice_single_slices (the same,
+        every slice segmented by itself), dice_change and dice_change_single_slices (of these means, against
+        the reference), largest_change_of_a_patient (up or down, of whole volumes or slice by slice), on_front
+        (no other is as fast and as good for volumes, and better in one of the two), default (the fastest
+        whose changes are negligible, see `tuning.DiceChange`).
 
     Raises:
         MetsegError: The reference is not among the variants, does not run in float32, or there is no case.
