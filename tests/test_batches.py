@@ -242,8 +242,9 @@ def test_memory_hardly_grows_with_the_data_set(tmp_path, monkeypatch):
     memory_of(100, tmp_path)  # what is made once, such as pandas's own tables
     few, many = memory_of(1_000, tmp_path), memory_of(11_000, tmp_path)
     stay, most = (many - few) / 10_000
-    assert stay < 44  # 20 of the table, its row number twice; the 1024 of its pixels stay on the disk
-    assert most < 128  # while the table is read
+    # 20 of the table and some of its text, its row number twice; the 1024 of its pixels stay on the disk.
+    assert stay < 64
+    assert most < 160  # while the table is read
 
 
 @pytest.mark.parametrize("neighbours", [0, 1])

@@ -221,3 +221,14 @@ def test_a_kill_while_it_is_set_aside(tmp_path, config, monkeypatch, moves):
     assert begin(other, SPLIT, folder)
     assert files_of(folder / "before-1") == before
     assert json.loads((folder / "config.json").read_text())["loss"] == "dice"
+
+
+def test_a_finished_training_whose_state_is_damaged_stays_as_it_is(copy, config):
+    path = copy / "checkpoint" / "epoch-2" / "network.weights.h5"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    with pytest.raises(MetsegError, match="damaged.*restart = True"):
+        begin(with_changes(config, epochs=4), read_split(copy / "split.json"), copy)
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before

@@ -4,6 +4,7 @@ import importlib.metadata
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -58,9 +59,9 @@ def metseg(monkeypatch, capsys, caplog, tmp_path):
 
 
 def worked(out: str) -> str:
-    """What a command printed after it had said which networks it took."""
+    """What a command printed after it had said how it read the scans and which networks it took."""
     lines = out.splitlines(keepends=True)
-    return "".join(itertools.dropwhile(lambda line: line.startswith("network: "), lines))
+    return "".join(itertools.dropwhile(lambda line: re.match(r"network: |\d+ files?: ", line), lines))
 
 
 @pytest.fixture
@@ -305,7 +306,7 @@ def test_run_names_itself(metseg, asked, checkout, tmp_path):
 
 
 def test_what_is_typed_beats_the_profile(metseg, asked, checkout, tmp_path):
-    (tmp_path / "scans").mkdir()
+    write_scans(tmp_path / "scans", patients=1)
     where = ["--output-dir", "runs", "--run-name", "a"]
     metseg("run", "--profile", "cpu", "--data-dir", "scans", "--set", "epochs=3", *where)
     assert asked[-1][1] == {"epochs": 3, "gallery": 6, "data_dir": str(tmp_path / "scans")}
@@ -422,8 +423,11 @@ def test_predict_one_file(metseg, model, tmp_path):
     tifffile.imwrite(tmp_path / "scan.tif", half_bright(), photometric="rgb")
     status, out, err = metseg("predict", "--model", model, "--input", "scan.tif", "--output", "masks")
     assert (status, err) == (0, "") and "1 masks by" in out
-    told, done = out.splitlines()  # before it works, and when it has
-    assert told == f"network: {model}, trained on test scans. Test scans: nothing follows from them."
+    told, read, done, _ = out.splitlines()  # before it works, and when it has
+    assert (
+        read == "1 file: 1 single slice"
+        and told == f"network: {model}, trained on test scans. Test scans: nothing follows from them."
+    )
     assert done.startswith(f"1 masks by {model}: ")
     ((name, mask),) = written(tmp_path / "masks").items()
     assert name == "scan_mask.tif" and mask.shape == (37, 53)
@@ -621,6 +625,17 @@ def test_predict_below_a_file(refused, model, tmp_path):
     (tmp_path / "a_file").touch()
     line = refused("predict", "--model", model, "--input", "in", "--output", "a_file/out")
     assert "a_file/out" in line
+
+
+def test_a_damaged_slice_is_never_left_out_of_a_volume(metseg, model, tmp_path):
+    """Its neighbours would be taken for each other's."""
+    (tmp_path / "in" / "P1").mkdir(parents=True)
+    for name in ("P1/P1_1.tif", "P1/P1_2.tif", "P1/P1_3.tif", "alone.tif"):
+        tifffile.imwrite(tmp_path / "in" / name, grey(8, 8), photometric="rgb")
+    (tmp_path / "in" / "P1" / "P1_2.tif").write_bytes(b"")
+    status, _, err = metseg("predict", "--model", model, "--input", "in", "--output", "out")
+    assert status == 2 and "P1_2.tif" in err and "scan" in err
+    assert list(written(tmp_path / "out")) == ["alone_mask.tif"]
 
 
 def test_predict_takes_strangers_one_by_one_unless_told(metseg, model, tmp_path):
@@ -964,7 +979,7 @@ def test_an_ensemble_is_scored_and_released(metseg, refused, trained, tmp_path):
     assert "an ensemble needs two trained networks" in refused("ensemble", "first", "--data-dir", "scans")
     shutil.copytree(trained.parent, tmp_path / "outputs" / "runs" / "second")
     network = keras.saving.load_model(trained / "model.keras")
-    network.set_weights([0.9 * weights for weights in network.get_weights()])
+    network.set_weights([0.99 * weights for weights in network.get_weights()])
     put_network(network, tmp_path / "outputs" / "runs" / "second" / "nested_unet")
     write_scans(tmp_path / "other", seed=1)
     assert "does not hold the scans" in refused("ensemble", "first", "second", "--data-dir", "other")

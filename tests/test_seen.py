@@ -136,3 +136,24 @@ def test_a_training_tells_what_it_has_seen(tmp_path_factory):
     found = sort_cases(renamed, model_dir)
     assert sorted(name for _, name in found.same_scan) == sorted(seen)
     assert len(found.unseen) == len(split["test"]) == len(cases) - len(seen)
+
+
+def test_other_scans_of_a_person_who_was_seen_under_another_name(write, model_dir, tmp_path):
+    write(A_20000101=drawn(1), B_20000101=drawn(7), C_20000101=drawn(8))
+    rows = ["case_id,patient_id", "A_20000101,anna", "B_20000101,anna"]
+    (tmp_path / "scans" / "patients.csv").write_text("\n".join(rows))
+    found = sort_cases(find_cases(tmp_path / "scans"), model_dir)
+    assert names([case for case, _ in found.same_scan]) == ["A_20000101"]
+    assert names(found.same_name) == ["B_20000101"] and names(found.unseen) == ["C_20000101"]
+
+
+def test_another_spelling_is_the_same_name(write, model_dir):
+    found = sort_cases(write(**{"test-0001_20050505": drawn(7)}), model_dir)
+    assert found.unseen == []
+
+
+def test_a_model_that_cannot_know_renamed_scans_always_says_so(write, model_dir):
+    write_json(model_dir / "model.json", {"seen": ["TEST_0001"]})
+    found = sort_cases(write(OTHER_0001_20000101=drawn(1)), model_dir)
+    assert names(found.unseen) == ["OTHER_0001_20000101"]
+    assert any("under another name" in note for note in found.notes())

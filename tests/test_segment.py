@@ -52,6 +52,14 @@ def test_strangers_are_single_slices_unless_told(tmp_path, monkeypatch):
     assert scans_of(Path(".")) == [[name] for name in names]
 
 
+def test_a_folder_has_its_name_however_it_is_given(tmp_path, monkeypatch):
+    touch(tmp_path / "P1" / "deeper", "x.txt")
+    touch(tmp_path / "P1", "P1_1.png", "P1_2.png")
+    monkeypatch.chdir(tmp_path / "P1" / "deeper")
+    for source in (tmp_path / "P1", Path("..")):
+        assert scans_of(source) == [["P1_1.png", "P1_2.png"]]
+
+
 def test_masks_in_a_folder_of_their_own_are_left_alone(tmp_path):
     touch(tmp_path, "images/P1_1.png", "masks/P1_1.png")
     assert scans_of(tmp_path) == [["images/P1_1.png"]]

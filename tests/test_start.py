@@ -134,3 +134,18 @@ def test_a_damaged_start(tmp_path):
     (folder / "model.keras").write_bytes(b"no model")
     with pytest.raises(MetsegError, match="model.keras is missing, is damaged"):
         start_weights(started(folder), SPLIT, tmp_path)
+
+
+def test_a_scan_that_was_seen_under_another_name_is_refused(tmp_path, trained):
+    new = split(train="a", validation="x", test="y")
+    learned, chosen, other = ["0badcafe", "12345678", ""], ["00000001"], ["00000009", ""]
+    start_weights(started(trained), new, tmp_path, slices={"x": chosen, "y": other})
+    (tmp_path / "start.json").unlink()
+    for words, slices in (
+        ("test patient y, as a", {"x": other, "y": learned[:1]}),
+        ("test patient y, as c", {"x": other, "y": chosen}),
+        ("validation patient x, as a", {"x": learned, "y": other}),
+    ):
+        with pytest.raises(MetsegError, match=words):
+            start_weights(started(trained), new, tmp_path, slices=slices)
+    assert not (tmp_path / "start.json").exists()

@@ -8,8 +8,8 @@ from typing import Any
 from metseg.config import TrainConfig, with_defaults
 from metseg.data.split import Split, read_split, write_split
 from metseg.errors import MetsegError
-from metseg.files import make_folder, read_json, read_sealed, shown, write_json, write_text
-from metseg.runs import CHECKPOINT_STATE, epochs_kept, run_names
+from metseg.files import make_folder, read_json, shown, write_json, write_text
+from metseg.runs import DamagedEpoch, epoch_state, epochs_kept, run_names
 from metseg.schedule import out_of_patience
 
 _MAY_CHANGE = ("epochs", "patience")  # how long to train; all else decides what is trained
@@ -64,8 +64,9 @@ def complain_if_begun_otherwise(config: TrainConfig, model_dir: Path) -> None:
         history = _epochs_done(model_dir)
         if not history:
             raise MetsegError(
-                f"{shown(model_dir)} is finished, and its state after the last epoch was not kept, so it "
-                f"cannot go on ({told}); {_ways_out(model_dir)}, or start_from it under that name"
+                f"{shown(model_dir)} is finished, and its state after the last epoch was not kept or is "
+                f"damaged, so it cannot go on ({told}); {_ways_out(model_dir)}, or start_from it under that "
+                "name"
             )
         if len(history) >= config.epochs or out_of_patience(history, config):
             raise MetsegError(
@@ -109,8 +110,8 @@ def _ways_out(model_dir: Path) -> str:
 def _epochs_done(model_dir: Path) -> list[dict]:
     kept = epochs_kept(model_dir / "checkpoint")
     try:
-        return read_sealed(kept[max(kept)] / CHECKPOINT_STATE)["history"] if kept else []
-    except MetsegError:
+        return epoch_state(kept[max(kept)])["history"] if kept else []
+    except DamagedEpoch:
         return []
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from metseg.averaging import AveragedWeights
 from metseg.backend import keras
 from metseg.errors import MetsegError, MetsegWarning
-from metseg.files import file_sha256, read_sealed, shown, sync_file, sync_folder, write_sealed
-from metseg.runs import CHECKPOINT_STATE, epochs_kept
+from metseg.files import file_sha256, shown, sync_file, sync_folder, write_sealed
+from metseg.runs import CHECKPOINT_STATE, DamagedEpoch, epoch_state, epochs_kept
 
 _NETWORK, _SERVING, _BEST = "network.weights.h5", "serving.npz", "best.npz"
 KEPT = 2  # epochs: where the last one is damaged, the training goes on from the one before
@@ -46,7 +46,7 @@ class Checkpoint:
         for number in sorted(found, reverse=True):
             try:
                 history = self._load(found[number])
-            except _Damaged as damage:
+            except DamagedEpoch as damage:
                 shown_damage = (
                     f"the checkpoint of epoch {number} in {shown(self._folder)} is damaged ({damage})"
                 )
@@ -115,17 +115,7 @@ class Checkpoint:
 
     def _load(self, home: Path) -> list[dict]:
         """Loads an epoch, and changes nothing where it is damaged."""
-        try:
-            state = read_sealed(home / CHECKPOINT_STATE)
-        except MetsegError as error:
-            raise _Damaged(CHECKPOINT_STATE) from error
-        for name, sha256 in state["sha256"].items():
-            try:
-                intact = file_sha256(home / name) == sha256
-            except OSError:
-                intact = False
-            if not intact:
-                raise _Damaged(name)
+        state = epoch_state(home)
         self._model.optimizer.build(self._model.trainable_variables)
         self._model.load_weights(home / _NETWORK)
         self._averaged.weights, self._best = _read(home / _SERVING), _read(home / _BEST)
@@ -141,10 +131,6 @@ def keep_last_epoch(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
     for leftover in Path(folder).glob(".epoch-*.part"):  # of a killed process
         shutil.rmtree(leftover, ignore_errors=True)
-
-
-class _Damaged(Exception):
-    """Names the file of an epoch that is missing or not what was saved."""
 
 
 def _read(path: Path) -> list[np.ndarray]:

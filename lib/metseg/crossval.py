@@ -54,14 +54,17 @@ def cross_validate(
     if wrong := sorted({"folds", "fold"} & values.keys()):
         raise MetsegError(f"{wrong[0]} is no parameter to set here; the number of folds is an argument")
     notebook, target = training_notebook(model, notebooks), Path(run_folder) / model
+    restart = bool(values.get("restart"))
     begun = {_config(path.parent)["folds"] for path in target.glob(f"{model}-*/{model}/config.json")}
-    if begun - {folds}:
+    if begun - {folds} and not restart:
         raise MetsegError(
             f"{shown(target)} was begun with {min(begun - {folds})} folds, not {folds}; "
             "choose another run name"
         )
-    _complain_if_other_folds(run_folder, {**values, "folds": folds}, notebook)
-    if not values.get("restart"):
+    _complain_if_other_folds(
+        run_folder, {**values, "folds": folds}, notebook, but=target if restart else None
+    )
+    if not restart:
         _complain_if_begun_otherwise(target, model, {**values, "folds": folds}, notebook)
     sweep(
         notebook,
@@ -79,9 +82,12 @@ def cross_validate(
     return found
 
 
-def _complain_if_other_folds(run_folder: Path, values: Mapping[str, Any], notebook: Path) -> None:
-    """Before hours of training: networks whose folds differ cannot be compared."""
-    begun = [with_defaults(read_json(path)) for path in sorted(Path(run_folder).glob("*/*/*/config.json"))]
+def _complain_if_other_folds(
+    run_folder: Path, values: Mapping[str, Any], notebook: Path, *, but: Path | None
+) -> None:
+    """Before hours of training: networks whose folds differ cannot be compared; `but` begins anew."""
+    paths = sorted(Path(run_folder).glob("*/*/*/config.json"))
+    begun = [with_defaults(read_json(path)) for path in paths if path.parents[2] != but]
     defaults = defaults_of(notebook) if begun else {}
     own = {**defaults, **values}
     for other in begun:
@@ -96,13 +102,15 @@ def _complain_if_other_folds(run_folder: Path, values: Mapping[str, Any], notebo
 def _complain_if_begun_otherwise(target: Path, model: str, values: Mapping[str, Any], notebook: Path) -> None:
     """Before the table of finished folds forgets them, and a notebook a fold is started only to refuse."""
     begun = [path.parent for path in sorted(target.glob(f"{model}-*/{model}/history.csv"))]
-    defaults = defaults_of(notebook) if begun else {}
+    defaults, found = defaults_of(notebook) if begun else {}, {}
     for folder in begun:
         config = config_among({**defaults, **values, "fold": _config(folder)["fold"]})
         complain_if_begun_otherwise(config, folder)
         data_dir = notebook.parent / config.data_dir
         known = read_split(folder / "split.json").fingerprint
-        if data_dir.is_dir() and known != fingerprint(find_cases(data_dir)):
+        if data_dir not in found:
+            found[data_dir] = fingerprint(find_cases(data_dir)) if data_dir.is_dir() else None
+        if found[data_dir] not in (None, known):
             raise MetsegError(
                 f"{shown(folder)} began with other data; set restart = True to set it aside and begin anew, "
                 "or choose another run name"

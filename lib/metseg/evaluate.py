@@ -50,7 +50,20 @@ def unseen_cases(
     if not chosen:
         why = "; ".join(["give others", *found.notes()])
         raise MetsegError(f"{model_dir} was trained or chosen on all of these patients; {why}")
+    _complain_if_held_out_was_seen(cases, chosen, model_dir)
     return [case for case in cases if case in chosen]
+
+
+def _complain_if_held_out_was_seen(cases: list[CaseFiles], chosen: set[CaseFiles], model_dir: Path) -> None:
+    """Nobody who was held out may leave the score without a word."""
+    if not (Path(model_dir) / "split.json").is_file():
+        return
+    held_out = set(read_split(Path(model_dir) / "split.json").test)
+    if seen := sorted(case.case_id for case in cases if case.patient_id in held_out and case not in chosen):
+        raise MetsegError(
+            f"{', '.join(seen)} was held out from {shown(model_dir)}, which has learned the same scan under "
+            "another name; mend the names (metseg check-data) and train again"
+        )
 
 
 def scored_as_served(model_dir: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 from metseg.config import ModelName
 from metseg.errors import MetsegError
-from metseg.files import read_json, shown
+from metseg.files import file_sha256, read_json, read_sealed, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,9 @@ def run_folder(run: str, runs_dir: Path) -> Path:
         MetsegError: It is a released network's name.
     """
     _complain_of_released(run, runs_dir)
-    return Path(run) if Path(run).is_dir() else Path(runs_dir) / run
+    places = (Path(run), Path(runs_dir) / run)
+    with_training = [folder for folder in places if trainings_below(folder)]
+    return (with_training or [folder for folder in places if folder.is_dir()] or [places[1]])[0]
 
 
 def name_of(folder: Path, runs_dir: Path, released_dir: Path | None = None) -> str:
@@ -166,6 +168,26 @@ def epochs_kept(folder: Path) -> dict[int, Path]:
     """Returns {epochs that were finished then: folder} of what a checkpoint keeps."""
     paths = [path for path in Path(folder).glob("epoch-*") if path.name[6:].isdigit()]
     return {int(path.name[6:]): path for path in paths}
+
+
+class DamagedEpoch(Exception):
+    """Names the file of an epoch of a checkpoint that is missing or not what was saved."""
+
+
+def epoch_state(home: Path) -> dict:
+    """Returns the `state.json` of an epoch that a checkpoint keeps, whose files are all as they were saved.
+
+    Raises:
+        DamagedEpoch: One is not.
+    """
+    try:
+        state = read_sealed(home / CHECKPOINT_STATE)
+    except MetsegError as error:
+        raise DamagedEpoch(CHECKPOINT_STATE) from error
+    for name, sha256 in state["sha256"].items():
+        if not (home / name).is_file() or file_sha256(home / name) != sha256:
+            raise DamagedEpoch(name)
+    return state
 
 
 def read_tables(model_dir: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":

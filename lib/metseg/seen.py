@@ -3,13 +3,14 @@
 import functools
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from metseg.data.cases import CaseFiles
 from metseg.data.content import HASH_DIGITS, slice_hash
 from metseg.data.images import read_image
+from metseg.data.patients import spelling_of
 from metseg.errors import MetsegError
 from metseg.files import read_json
 
@@ -22,15 +23,17 @@ class SortedCases(NamedTuple):
     Attributes:
         unseen: Neither name nor content.
         same_scan: What it has seen, whatever it is called now: (case, the patient it was seen as).
-        same_name: Its patient's name was seen, with other scans: a later scan of that person, or another
-            person of that name.
+        same_name: Its patient, or one of that name, was seen, with other scans: a later scan of that person,
+            or another person of that name.
         name_alone: Its patient's name was seen; of what, the model is too old to tell.
+        knows_content: Whether the model tells what the scans hold that it has seen.
     """
 
     unseen: list[CaseFiles]
     same_scan: list[tuple[CaseFiles, str]]
     same_name: list[CaseFiles]
     name_alone: list[CaseFiles]
+    knows_content: bool = True
 
     def notes(self, *, include_same_name: bool = False) -> list[str]:
         """Returns a sentence for each kind of case that name and content do not agree on."""
@@ -45,12 +48,32 @@ class SortedCases(NamedTuple):
                 "the model has seen other scans of patients of these names, a former scan of the same person "
                 f"perhaps: {_names(self.same_name)}; {done}"
             )
-        if self.name_alone:
+        if not self.knows_content:
+            left_out = f"left out by name alone: {_names(self.name_alone)}; " if self.name_alone else ""
             notes.append(
-                f"left out by name alone: {_names(self.name_alone)}; the model was exported before scans "
-                "were known by their content, so that a seen scan under another name is not found either"
+                f"{left_out}the model was exported before scans were known by their content, so that a seen "
+                "scan under another name is not found"
             )
         return notes
+
+
+class SeenSlices:
+    """What a model has seen, by the hashes of its slices."""
+
+    def __init__(self, slices: Mapping[str, str]):
+        """Takes {patient: `joined_hashes` of the slices}."""
+        self._hashes = {name: set(split_hashes(text)) - {""} for name, text in slices.items()}
+        self._seen_as = defaultdict[str, list[str]](list)
+        for name, hashes in self._hashes.items():
+            for each in hashes:
+                self._seen_as[each].append(name)
+
+    def names_of(self, own: Iterable[str]) -> list[str]:
+        """Returns as whom a scan of these slices was seen, the likeliest first; nobody if it was not."""
+        own = {*own} - {""}
+        shared = Counter(name for each in own for name in self._seen_as.get(each, ()))
+        least = {name: _SAME * min(len(own), len(self._hashes[name])) for name in shared}
+        return [name for name, n in shared.most_common() if n >= least[name]]
 
 
 def sort_cases(cases: Iterable[CaseFiles], model_dir: Path) -> SortedCases:
@@ -68,25 +91,25 @@ def sort_cases(cases: Iterable[CaseFiles], model_dir: Path) -> SortedCases:
     names, slices = description.get("seen"), description.get("seen_slices") or {}
     if names is None:
         raise MetsegError(f"{path} does not say which patients the model has seen; export it again")
-    known = {name: set(split_hashes(text)) - {""} for name, text in slices.items()}
-    seen_as = defaultdict[str, list[str]](list)
-    for name, hashes in known.items():
-        for each in hashes:
-            seen_as[each].append(name)
-    found = SortedCases([], [], [], [])
+    known = SeenSlices(slices)
+    found = SortedCases([], [], [], [], knows_content=bool(slices))
+    seen_names = {spelling_of(name) for name in names}
     for case in cases:
-        own = {_stored_hash(files.image) for files in case.slices} - {""} if known else set()
-        shared = Counter(name for each in own for name in seen_as.get(each, ()))
-        alike = [name for name, n in shared.most_common() if n >= _SAME * min(len(own), len(known[name]))]
+        own = {_stored_hash(files.image) for files in case.slices} if slices else set()
+        alike = known.names_of(own)
         if alike:
             as_name = case.patient_id if case.patient_id in alike else alike[0]
             found.same_scan.append((case, as_name))
-        elif case.patient_id not in names:
+        elif spelling_of(case.patient_id) not in seen_names:
             found.unseen.append(case)
-        elif own and known.get(case.patient_id):
+        elif own - {""} and case.patient_id in slices:
             found.same_name.append(case)
         else:
             found.name_alone.append(case)
+    # Other scans of a person of whom one scan was seen, whatever the person was called then.
+    people = {case.patient_id for case, _ in found.same_scan}
+    found.same_name.extend(case for case in found.unseen if case.patient_id in people)
+    found.unseen[:] = [case for case in found.unseen if case.patient_id not in people]
     return found
 
 

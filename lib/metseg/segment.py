@@ -1,5 +1,6 @@
 """Writes one mask file for each image, and overwrites none of the user's."""
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,9 +56,10 @@ def segmentable(source: Path, output: Path, *, volumes: bool = False) -> list[Pa
     for target in targets:
         if target.exists() and not _is_ours(target):
             raise MetsegError(f"{target} lies there already and may be a reference; choose another output")
+    above = Path(os.path.abspath(home)).parent  # for the folder that was named may be the scan's own
     scans: dict[object, list] = defaultdict(list)
     for image, target in zip(images, targets, strict=True):
-        place = place_of(image, home.absolute().parent)  # the folder that was named may be the scan's own
+        place = place_of(image, above)
         together = place.numbered and place.slice_index is not None and (volumes or place.is_of_volume)
         scan = (image.parent, place.case_id) if together else image
         scans[scan].append((place.slice_index if together else 0, image, target))

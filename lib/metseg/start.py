@@ -1,6 +1,7 @@
 """The trained network that a training starts from, instead of random weights."""
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ from metseg.data.split import Split
 from metseg.errors import MetsegError
 from metseg.files import read_json, shown, write_json
 from metseg.models.channel_pruning import prune_channels
+from metseg.seen import SeenSlices
 from metseg.trained import SeenPatients, load_network, seen_patients, seen_slices, trained_config
 
 
-def start_weights(config: TrainConfig, split: Split, model_dir: Path) -> list[np.ndarray]:
+def start_weights(
+    config: TrainConfig, split: Split, model_dir: Path, *, slices: Mapping[str, Iterable[str]] | None = None
+) -> list[np.ndarray]:
     """Returns the weights to start from, and writes what they came from into `model_dir` as `start.json`.
 
     Args:
@@ -21,6 +25,8 @@ def start_weights(config: TrainConfig, split: Split, model_dir: Path) -> list[np
             filters, the network is narrowed by `prune_channels`, unless its encoder is pretrained.
         split: Of the new training.
         model_dir: Folder of the new training.
+        slices: {patient of the split: hashes of the slices, see `content.slice_hash`}; by them a scan is
+            known under another name.
 
     Returns:
         The weights in the order of `build_model(config.model, **config.model_options)`.
@@ -42,6 +48,7 @@ def start_weights(config: TrainConfig, split: Split, model_dir: Path) -> list[np
     _complain_if_other_network(config, before)
     seen = seen_patients(folder)
     _complain_if_seen(config, split, seen)
+    _complain_if_same_scans(config, split, seen, slices or {})
     network = load_network(folder / "model.keras")
     record = {
         "folder": config.start_from,
@@ -90,3 +97,21 @@ def _complain_if_seen(config: TrainConfig, split: Split, seen: SeenPatients) -> 
                 f"patients, {min(crossing)} among them; keep the data, split_seed, fractions and fold "
                 "it was trained with"
             )
+
+
+def _complain_if_same_scans(
+    config: TrainConfig, split: Split, seen: SeenPatients, slices: Mapping[str, Iterable[str]]
+) -> None:
+    """The same, where somebody has another name by now."""
+    hashes = seen_slices(Path(config.start_from))
+    learned = SeenSlices({name: text for name, text in hashes.items() if name in seen.learned_from})
+    for role, patients, known in (
+        ("test", split.test, SeenSlices(hashes)),
+        ("validation", split.validation, learned),
+    ):
+        for patient in patients:
+            if names := known.names_of(slices.get(patient, ())):
+                raise MetsegError(
+                    f"start_from={shown(config.start_from)} has seen scans of this training's {role} patient "
+                    f"{patient}, as {names[0]}; keep the names and the split it was trained with"
+                )

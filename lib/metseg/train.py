@@ -133,7 +133,8 @@ def _train_epochs(config: TrainConfig, data: Dataset, model_dir: Path) -> None:
     if history:  # with no epoch that the checkpoint does not have
         _write_history(history, model_dir)
     if config.start_from and not history:
-        model.set_weights(start_weights(config, data.split, model_dir))
+        by_patient = data.cache.slices.groupby("patient_id", observed=True).image_hash.agg(list).to_dict()
+        model.set_weights(start_weights(config, data.split, model_dir, slices=by_patient))
     elif config.encoder != "plain" and not history:
         load_imagenet(model)
     chosen = partial(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from metseg.agreement import check_agreement
 from metseg.data.cases import CaseFiles
@@ -168,6 +169,29 @@ def export_serving(
         f"{PATIENT_TOLERANCE} is; the former files stay: export it in "
         + " or ".join(other for other in able if other != precision)
     )
+
+
+def export_in_float32(
+    model_dir: Path, cases: Iterable[CaseFiles], *, on_case: Callable[[int, int], None] | None = None
+) -> pd.DataFrame:
+    """Writes the files that serve, in float32, how masks are made chosen before; till then the former stay.
+
+    Args:
+        model_dir: Folder of a finished training.
+        cases: Cases, those of all the training's patients among them.
+        on_case: Called with (finished, of) after each validation case.
+
+    Returns:
+        The settings to choose from, see `choose_postprocessing`.
+    """
+    model_dir = Path(model_dir)
+    with drafts_in(model_dir) as drafts:
+        whole = Path(drafts) / "fp32"
+        export_onnx(model_dir, output=whole)
+        shutil.copyfile(model_dir / "split.json", whole / "split.json")
+        choices = choose_postprocessing(whole, cases, on_case=on_case)
+        _keep(whole, model_dir, Exported("fp32", 0.0))
+    return choices
 
 
 def reduce_precision(source: Path, target: Path, precision: Precision, *, cases: Iterable[CaseFiles]) -> Path:

@@ -72,7 +72,7 @@ def test_all_problems_are_told_in_one_report_errors_first(tmp_path, write_set, w
         "TCGA_DD_0005 has slices of sizes [(20, 20), (24, 32)]; export it at one size",
         "TCGA_EE_0006_1_mask.tif is (16, 16) but its image is (24, 32); export both at one size",
         "patients TCGA_BB_0003 and TCGA_CC_0004 share a slice (",
-        "TCGA_CC_0004 and tcga-cc-0004 look like one patient; give each person one name",
+        "TCGA_CC_0004 and tcga-cc-0004 count as 2 people but differ in spelling alone",
     ]
     expected_notes = [
         "TCGA_BB_0003 has no slice 2 to 3",

@@ -7,10 +7,10 @@ from complaints import complaint
 from metseg.data.patients import (
     Identity,
     by_pattern,
+    differing_by_zeros,
     doubtful_people,
     identify,
     read_patients,
-    spellings,
     write_table,
 )
 
@@ -119,6 +119,10 @@ def doubts(*case_ids: str, folders=None) -> list[str]:
         ("anna", "anna_again", "bob"),
         ("P1", "P1_2nd", "P2"),
         ("P1_x_1", "P1_y_1", "P2_x_1"),
+        ("P1v1", "P1v2", "P2"),
+        ("Smith_pre", "Smith_post", "Mueller_x"),
+        ("Mueller_1", "Mueller_2", "Smith_1"),
+        ("CS_4941", "cs4941", "P1"),
     ],
 )
 def test_names_that_share_a_stem_are_doubted(case_ids):
@@ -134,11 +138,16 @@ def test_names_that_share_a_stem_are_doubted(case_ids):
         ("BraTS20_Training_001", "BraTS20_Training_002", "P9"),
         ("P1", "P10", "P2"),
         ("study2024_01", "study2024_02", "study2024_03"),  # of the set, for all have it
+        ("cohort_anna", "cohort_bob", "cohort_eve"),
         ("P1_visit1", "P1_visit2", "P2_visit1"),  # one person already
     ],
 )
 def test_names_of_different_people_are_not(case_ids):
     assert doubts(*case_ids) == []
+
+
+def test_one_persons_visits_alone_are_doubted():
+    assert len(doubts("P1_A", "P1_B", "P1_C")) == 1
 
 
 def test_people_in_one_folder_are_doubted():
@@ -156,7 +165,13 @@ def test_whom_a_table_names_is_not_doubted():
     assert doubtful_people(people, dict.fromkeys(people, ())) == []
 
 
-def test_spellings_of_one_name():
-    alike, zeros = spellings(["CS_4941", "cs4941", "P1", "P01", "site1_11", "site11_1"])
-    assert alike == [["CS_4941", "cs4941"]]
-    assert zeros == [["P01", "P1"]]
+def test_a_scan_that_the_table_forgets_is_doubted():
+    people = {"P1_A": Identity("P1", None, "patients.csv"), "P1_B": Identity("P1", None, "patients.csv")}
+    people |= {"P1_C": identify("P1_C"), "P2": identify("P2")}
+    (text,) = doubtful_people(people, dict.fromkeys(people, ()))
+    assert "P1 and P1_C" in text
+
+
+def test_names_that_differ_by_zeros_alone():
+    names = ["CS_4941", "cs4941", "P1", "P01", "site1_11", "site11_1"]
+    assert differing_by_zeros(names) == [["P01", "P1"]]

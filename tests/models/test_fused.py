@@ -1,7 +1,5 @@
 """The network as it is trained, against the network of Keras's own layers."""
 
-from functools import partial
-
 import keras
 import numpy as np
 import pytest
@@ -65,7 +63,7 @@ def test_the_copy_shares_no_weight(plain):
 
 
 def test_one_step_is_the_same(plain, batch):
-    fused = training_copy(plain, momentum=0.99)  # Keras's own
+    fused = training_copy(plain)
     losses = []
     for model in (logits_model(plain), fused):
         model.compile(keras.optimizers.SGD(0.01), bce_dice, run_eagerly=True)
@@ -80,7 +78,7 @@ def test_one_step_is_the_same(plain, batch):
 def test_the_same_curve(policy, tolerance, batch):
     """Forty steps of Adam from one seed: what is learned does not depend on the kernels."""
     before, curves = keras.config.dtype_policy(), []
-    for copy in (logits_model, partial(training_copy, momentum=0.99)):
+    for copy in (logits_model, training_copy):
         keras.utils.set_random_seed(1)
         keras.config.set_dtype_policy(policy)
         try:
@@ -149,15 +147,6 @@ def test_statistics_stay_float32_in_bfloat16(batch):
     mean = 0.99 * 0 + 0.01 * batch[0].mean(axis=(0, 1, 2))
     # Exact to float32 on the bfloat16 image; bfloat16 sums of 1024 pixels would be off by percents.
     np.testing.assert_allclose(np.asarray(layer.moving_mean), mean, rtol=2e-3)
-
-
-def test_momentum_of_the_copy():
-    plain = build_model("unet", filters=(4, 8))
-    for options, momentum in (({}, 0.9), ({"momentum": 0.5}, 0.5)):
-        fused = training_copy(plain, **options)
-        layers = [layer for layer in fused.layers if isinstance(layer, FusedBatchNormalization)]
-        assert {layer.momentum for layer in layers} == {momentum}
-    assert plain.get_layer("unet_down0_0_bn").momentum == 0.99
 
 
 @pytest.mark.parametrize(("policy", "scaled"), [("mixed_float16", True), ("mixed_bfloat16", False)])

@@ -8,7 +8,7 @@ import pytest
 
 from metseg.losses import bce_dice
 from metseg.models import BUILDERS, build_model
-from metseg.models.heads import LESION_PRIOR
+from metseg.models.heads import LESION_PRIOR, logits_model
 
 FILTERS = {"filters": (4, 8, 16)}
 LITE = {"filters": (4, 8), "encoder": "efficientnet_lite0"}
@@ -87,7 +87,7 @@ def test_save_and_load(name, options, batch, randomised, tmp_path):
 @pytest.mark.parametrize(("name", "options"), NETWORKS)
 def test_one_gradient_step_lowers_the_loss(name, options, batch):
     keras.utils.set_random_seed(0)
-    model = build_model(name, **options)
+    model = logits_model(build_model(name, **options))
     model.compile(keras.optimizers.SGD(0.05), bce_dice, run_eagerly=True)
     before = model.train_on_batch(*batch)
     after = model.train_on_batch(*batch)  # the loss before this call's own step

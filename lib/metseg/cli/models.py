@@ -111,10 +111,9 @@ def ensemble(
     from metseg.data.cases import find_cases
     from metseg.ensemble import build_ensemble, is_scored_ensemble
     from metseg.evaluate import refuse_other_scans
-    from metseg.runs import ENSEMBLE, trained_folders
+    from metseg.runs import ENSEMBLE, run_folder, trained_folders
 
-    places = [(Path(run), runs_folder(output_dir) / run) for run in runs]
-    networks = [there if there.is_dir() else below for there, below in places]
+    networks = [run_folder(run, runs_folder(output_dir)) for run in runs]
     by_fold = all(fold_folders(network.parent, network.name) for network in networks)
     if by_fold:
         ensembles = ensembles_of_folds(networks)

@@ -48,14 +48,18 @@ def predict(
     failed, changes, written = [], {}, 0
     with progress_bars() as bars:
         for scan in bars.track(scans, description="Segmenting"):
-            images, targets = [], []
+            images, targets, bad = [], [], []
             for path, target in scan:
                 try:
                     image, changes[path] = read_slice(path)
                     images.append(image)
                     targets.append(target)
                 except MetsegError as error:
-                    failed.append(str(error))
+                    bad.append(str(error))
+            if bad and len(scan) > 1:  # its neighbours would be taken for each other's
+                failed += [f"{text}; no slice of its scan was segmented" for text in bad]
+                continue
+            failed += bad
             for mask, target in zip(predictor.masks(images), targets, strict=True):
                 write_mask(mask, target)
             written += len(targets)

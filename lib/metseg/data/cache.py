@@ -18,14 +18,16 @@ from typing import BinaryIO, NamedTuple
 import cv2
 import numpy as np
 import pandas as pd
+import PIL
+import tifffile
 from filelock import FileLock, Timeout
 
 from metseg import head, intensity
 from metseg import preprocess as preprocessing
 from metseg.data import cases as case_files
+from metseg.data import content, image_errors, pictures, tiff
 from metseg.data import images as image_files
-from metseg.data import pictures, tiff
-from metseg.data.cases import CaseFiles, load_case
+from metseg.data.cases import CaseFiles, complain_of_classes, load_case
 from metseg.data.content import files_of, fingerprint, slice_hash
 from metseg.errors import MetsegError, MetsegWarning
 from metseg.files import read_json, read_sealed, sync_file, sync_folder, write_json, write_sealed, write_text
@@ -43,7 +45,7 @@ _COLUMNS = {
 CACHE_VERSION = 3  # part of every key: raise it when what a cache's files hold changes
 # What turns files into network input: another code, another cache. A comment changes a key as well, which
 # costs some seconds; that a change is overlooked would cost a training.
-COMPUTED_BY = (preprocessing, intensity, head, case_files, image_files, tiff, pictures)
+COMPUTED_BY = (preprocessing, intensity, head, case_files, image_files, image_errors, tiff, pictures, content)
 _ARRAYS = ("images.npy", "masks.npy")
 _BLOCK = 1 << 24  # bytes that one thread sums up at once
 
@@ -278,8 +280,9 @@ def _digest(cases: list[CaseFiles], config: Preprocessing):
 
 @functools.cache
 def _code_version() -> str:
-    source = "".join(map(inspect.getsource, COMPUTED_BY))
-    return f"{hashlib.sha256(source.encode()).hexdigest()} {cv2.__version__} {np.__version__}"
+    source = "".join(map(inspect.getsource, (*COMPUTED_BY, network_slices)))
+    versions = [cv2.__version__, np.__version__, PIL.__version__, tifffile.__version__]
+    return " ".join([hashlib.sha256(source.encode()).hexdigest(), *versions])
 
 
 class NetworkSlices(NamedTuple):
@@ -290,12 +293,14 @@ class NetworkSlices(NamedTuple):
         masks: (Z, S, S) bool.
         scan_lesion_px: (Z,) lesion pixels of each slice on the scan's own grid.
         hashes: Of each slice, see `content.slice_hash`.
+        labels: The numbers by which the masks mark a lesion.
     """
 
     images: np.ndarray
     masks: np.ndarray
     scan_lesion_px: np.ndarray
     hashes: list[str]
+    labels: frozenset[float] = frozenset()
 
 
 def network_slices(files: CaseFiles, config: Preprocessing) -> NetworkSlices:
@@ -308,6 +313,7 @@ def network_slices(files: CaseFiles, config: Preprocessing) -> NetworkSlices:
         masks=np.stack([preprocess_mask(mask, config, view) for mask in case.mask]),
         scan_lesion_px=np.count_nonzero(case.mask, axis=(1, 2)),
         hashes=[slice_hash(image) for image in case.image],
+        labels=case.labels,
     )
 
 
@@ -318,7 +324,7 @@ def _write_header(file: BinaryIO, dtype: type, shape: tuple[int, ...]) -> None:
 
 def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
     shape = (sum(len(case.slices) for case in cases), config.image_size, config.image_size)
-    rows = []
+    rows, labels = [], set[float]()
     # Appended, not memory-mapped: on a full disk a write fails, but a mapped page kills the process.
     with (
         open(work / "images.npy", "wb") as images,
@@ -331,6 +337,8 @@ def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
         for first in range(0, len(cases), 16):
             some = cases[first : first + 16]
             for case, found in zip(some, pool.map(partial(network_slices, config=config), some), strict=True):
+                labels |= found.labels
+                complain_of_classes(labels, f"masks of {case.case_id} and of other scans")
                 images.write(found.images.tobytes())
                 masks.write(found.masks.tobytes())
                 lesion_px = np.count_nonzero(found.masks, axis=(1, 2))

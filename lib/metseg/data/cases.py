@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,7 @@ class Case:
         spacing_mm: (z, y, x), or None when the files do not tell.
         patient_id: The person; a person may have several cases.
         case_id: The scan.
+        labels: The numbers by which its masks mark a lesion.
     """
 
     image: np.ndarray
@@ -70,6 +71,7 @@ class Case:
     spacing_mm: tuple[float, float, float] | None
     patient_id: str
     case_id: str
+    labels: frozenset[float] = frozenset()
 
 
 def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
@@ -230,11 +232,7 @@ def load_case(files: CaseFiles) -> Case:
         images.append(checked_image(pixels, str(each.image)))
         stored = read_labels(each.mask, pixels.shape[:2])
         labels |= {float(stored.max())} - {0.0}
-        if len(labels) > 1 and not labels <= ONE_CLASS:
-            raise MetsegError(
-                f"{each.mask} marks with {stored.max():g}, other masks of {files.case_id} do not; if these "
-                "are classes, save the one to find as 255 and all else as 0"
-            )
+        complain_of_classes(labels, f"{each.mask} and other masks of {files.case_id}")
         masks.append(stored > 0)
         spacings.append(spacing)
         if images[-1].shape != images[0].shape:
@@ -249,4 +247,15 @@ def load_case(files: CaseFiles) -> Case:
         spacing_mm=spacings[0],
         patient_id=files.patient_id,
         case_id=files.case_id,
+        labels=frozenset(labels),
     )
+
+
+def complain_of_classes(labels: Collection[float], masks: str) -> None:
+    """Raises a `MetsegError` where masks mark a lesion with numbers that may be classes."""
+    if len(labels) > 1 and not set(labels) <= ONE_CLASS:
+        numbers = ", ".join(f"{label:g}" for label in sorted(labels))
+        raise MetsegError(
+            f"{masks} mark with different numbers ({numbers}); if they are classes, save the one to find as "
+            "255 and all else as 0, and if not, all as 255"
+        )

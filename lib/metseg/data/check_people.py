@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from metseg.data.cases import CaseFiles, doubtful
-from metseg.data.patients import spellings
+from metseg.data.patients import differing_by_zeros
 
+_GUESSED = ("date", "visit", "sequence", "folder")  # by these a person's visits were told
+_MANY_VISITS = 3
 _TELLING_PX = 20  # a smaller mask may be the same in two people by chance
 
 
@@ -44,7 +46,7 @@ class SeenContents:
     def findings(self, cases: Sequence[CaseFiles]) -> list[Finding]:
         """Returns who may be one person, by all that was noted and by the names."""
         doubts = [Finding(True, text) for text in doubtful(cases)]
-        return _same_slices(self.images) + _same_masks(self.masks) + doubts + _spellings(cases)
+        return _same_slices(self.images) + _same_masks(self.masks) + doubts + _notes(cases)
 
 
 def _key(pixels: np.ndarray) -> bytes:
@@ -81,8 +83,19 @@ def _same_masks(places: Places) -> list[Finding]:
     ]
 
 
-def _spellings(cases: Sequence[CaseFiles]) -> list[Finding]:
-    alike, zeros = spellings(case.patient_id for case in cases)
-    errors = [f"{' and '.join(names)} look like one patient; give each person one name" for names in alike]
-    notes = [f"{' and '.join(names)} differ by zeros alone; are they one patient?" for names in zeros]
-    return [Finding(True, text) for text in errors] + [Finding(False, text) for text in notes]
+def _notes(cases: Sequence[CaseFiles]) -> list[Finding]:
+    """Tells what nobody can know by the names alone."""
+    notes = [
+        f"{' and '.join(names)} differ by zeros alone; are they one patient?"
+        for names in differing_by_zeros(case.patient_id for case in cases)
+    ]
+    scans: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for case in cases:
+        scans[case.patient_id, case.told_by].append(case.case_id)
+    for (patient_id, told_by), names in scans.items():
+        if told_by in _GUESSED and len(names) >= _MANY_VISITS:
+            notes.append(
+                f"{patient_id} has {len(names)} scans, told by {told_by} ({names[0]}, {names[1]}, …): if "
+                "these are several people, say so in patients.csv"
+            )
+    return [Finding(False, text) for text in notes]

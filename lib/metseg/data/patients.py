@@ -163,9 +163,10 @@ def write_table(cases: "pd.DataFrame", path: Path) -> None:
 
 
 def doubtful_people(people: Mapping[str, Identity], folders: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """Tells who may be one person though counted as several: names that share a stem, or a folder.
+    """Tells who may be one person though counted as several, by spelling, a stem, or a folder in common.
 
-    Whom `patients.csv` or a pattern names is not doubted.
+    Whom a public data set's name tells is not doubted, nor a group of whom `patients.csv` or a pattern tells
+    all.
 
     Args:
         people: {case_id: whose it is}.
@@ -175,57 +176,58 @@ def doubtful_people(people: Mapping[str, Identity], folders: Mapping[str, tuple[
     Returns:
         A sentence for each group, with its remedy.
     """
-    told = {"pattern", TABLE}
-    doubted = {case_id: who for case_id, who in people.items() if who.by not in told}
+    patients = {who.patient_id for who in people.values()}
+    told = {who.patient_id for who in people.values() if who.by in ("pattern", TABLE)}
+    open_to_doubt = {case_id: who for case_id, who in people.items() if who.by not in KNOWN}
     groups: dict[tuple[str, str], set[str]] = defaultdict(set)
-    patients = {who.patient_id for who in doubted.values()}
-    for who in doubted.values():
-        if who.by in KNOWN:
-            continue
-        for stem in _stems(who.patient_id):
-            if stem in patients or re.search(r"\d", stem):
-                groups["stem", stem] |= {who.patient_id} | ({stem} & patients)
-    for case_id, who in doubted.items():
-        if who.by in KNOWN:
-            continue
+    for case_id, who in open_to_doubt.items():
+        names = {who.patient_id, case_id} if who.patient_id in told else {who.patient_id}
+        for stem in {stem for name in names for stem in _stems(name)}:
+            groups["stem", stem] |= {who.patient_id} | ({stem} & patients)
         for depth in range(len(folders[case_id])):
             groups["folder", "/".join(folders[case_id][: depth + 1])].add(who.patient_id)
-    everybody = {who.patient_id for who in people.values()}
+    for name in patients:
+        groups["spelling", spelling_of(name)].add(name)
     texts, seen = [], set()
     for (kind, name), group in groups.items():
         # A stem or a folder that all have in common is the data set's, not a person's.
-        common = group == everybody and (kind == "folder" or len(group) > 2) and name not in patients
-        if len(group) < 2 or common or frozenset(group) in seen:
+        common = group == patients and kind != "spelling" and name not in patients
+        common &= not (kind == "stem" and re.search(r"\d", name) and _end_in_letters(name, group))
+        if len(group) < 2 or common or group <= told or frozenset(group) in seen:
             continue
         seen.add(frozenset(group))
         some = sorted(group)
         names = " and ".join(some) if len(some) == 2 else f"{', '.join(some[:3])}{', …' * (len(some) > 3)}"
+        what = "differ in spelling alone" if kind == "spelling" else f"share the {kind} {name}"
         texts.append(
-            f"{names} count as {len(some)} people but share the {kind} {name}; if they are one person, or if "
+            f"{names} count as {len(some)} people but {what}; if they are one person, or if "
             f"they are not, say so in {TABLE} (metseg check-data --write-patients begins one)"
         )
     return texts
 
 
+def _end_in_letters(stem: str, names: Iterable[str]) -> bool:
+    """Returns whether what follows the stem is no number in any name: `P1_A`, `P1_B`, not `study24_01`."""
+    return not any(re.search(r"\d", name[len(stem) :]) for name in names)
+
+
 def _stems(patient_id: str) -> list[str]:
-    """Returns what is left of a name without its last parts: `P1_A` → `P1`, `0007b` → `0007`."""
+    """Returns what is left of a name without its last parts: `P1_A` → `P1`, `P1v2` and `P1b` → `P1`."""
     stems = [patient_id[: cut.start()] for cut in re.finditer(r"[-_. ]+(?=[^-_. ])", patient_id)]
-    if lettered := re.fullmatch(r"(.*\d)[A-Za-z]", patient_id):
+    if lettered := re.fullmatch(r"(.*\d)[A-Za-z]+\d*", patient_id):
         stems.append(lettered[1])
     return [stem for stem in stems if stem.strip("-_. ")]
 
 
-def spellings(patients: Iterable[str]) -> tuple[list[list[str]], list[list[str]]]:
-    """Returns the names that differ by case or separators alone, and those that differ by zeros as well.
+def spelling_of(name: str) -> str:
+    """Returns what tells a name from others: `CS_4941` is `cs4941`, and `site1_1` is not `site11`."""
+    return " ".join(re.findall(r"[^\W\d_]+|\d+", name.lower()))
 
-    `CS_4941` and `cs4941` are of the first kind, `P1` and `P01` of the second.
-    """
-    alike: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    zeros: dict[tuple[str, ...], set[str]] = defaultdict(set)
+
+def differing_by_zeros(patients: Iterable[str]) -> list[list[str]]:
+    """Returns the names that differ by leading zeros alone, such as `P1` and `P01`."""
+    alike: dict[str, set[str]] = defaultdict(set)
     for name in patients:
-        # Runs of letters and of digits: site1_11 and site11_1 are two people.
-        runs = tuple(re.findall(r"[^\W\d_]+|\d+", name.lower()))
-        alike[runs].add(name)
-        zeros[tuple(run.lstrip("0") or "0" if run.isdigit() else run for run in runs)].add(name)
-    first = [sorted(names) for names in alike.values() if len(names) > 1]
-    return first, [sorted(n) for n in zeros.values() if len(n) > 1 and sorted(n) not in first]
+        runs = spelling_of(name).split()
+        alike[" ".join(run.lstrip("0") or "0" if run.isdigit() else run for run in runs)].add(name)
+    return [sorted(names) for names in alike.values() if len({spelling_of(each) for each in names}) > 1]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_LGG_CASE = re.compile(r"TCGA_(CS|DU|EZ|FG|HT)_")  # the five institutions of the set
+_LGG_CASE = re.compile(r"TCGA[-_](CS|DU|EZ|FG|HT)[-_]", re.IGNORECASE)  # the five institutions of the set
 
 
 RESEARCH_USE = "Research use only; not a medical device."
@@ -39,7 +39,7 @@ OWN = Provenance(
 def institution_of(case_id: str) -> str:
     """Returns where an LGG scan comes from, by the code in its name; "unknown" for other scans."""
     found = _LGG_CASE.match(case_id)
-    return found[1] if found else "unknown"
+    return found[1].upper() if found else "unknown"
 
 
 def provenance_of(case_ids: Iterable[str]) -> Provenance:

@@ -70,19 +70,19 @@ def doubling_matrix(n: int) -> np.ndarray:
     return 0.75 * pixel[near] + 0.25 * pixel[far]
 
 
-def training_copy(model: keras.Model, *, momentum: float = 0.9) -> keras.Model:
+def training_copy(model: keras.Model) -> keras.Model:
     """Returns a copy of a network to train, which gives logits; its weights are the same, in order and shape.
+
+    What its batch normalisation would predict with a training estimates anew (`PopulationStatistics`).
 
     Args:
         model: A network of Keras's own layers, as `build_model` makes it.
-        momentum: Of the running mean and variance. Keras's 0.99 needs some 500 steps until they are worth
-            predicting with; a training estimates them anew (`PopulationStatistics`).
     """
 
     def swap(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
         if type(layer) is keras.layers.BatchNormalization:
-            return FusedBatchNormalization.from_config({**config, "momentum": momentum})
+            return FusedBatchNormalization.from_config(config)
         if type(layer) is keras.layers.DepthwiseConv2D and layer.compute_dtype == "bfloat16":
             # On two AVX512 cores the gradients of EfficientNet-Lite0's took four times as long in bfloat16.
             return keras.layers.DepthwiseConv2D.from_config({**config, "dtype": "float32"})
