@@ -424,10 +424,8 @@ def test_predict_one_file(metseg, model, tmp_path):
     status, out, err = metseg("predict", "--model", model, "--input", "scan.tif", "--output", "masks")
     assert (status, err) == (0, "") and "1 masks by" in out
     told, read, done, _ = out.splitlines()  # before it works, and when it has
-    assert (
-        read == "1 file: 1 single slice"
-        and told == f"network: {model}, trained on test scans. Test scans: nothing follows from them."
-    )
+    assert read == "1 file: 1 single slice"
+    assert told == f"network: {model}, trained on test scans. Test scans: nothing follows from them."
     assert done.startswith(f"1 masks by {model}: ")
     ((name, mask),) = written(tmp_path / "masks").items()
     assert name == "scan_mask.tif" and mask.shape == (37, 53)

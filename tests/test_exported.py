@@ -228,3 +228,11 @@ def test_a_damaged_description_does_not_keep_a_new_model_out(model_dir, tmp_path
     following = write_bright_model(tmp_path / "next", channels=(1.0, 0.0, 0.0))
     install({"model.onnx": following / "model.onnx"}, read_json(following / "model.json"), model_dir)
     assert open_exported(model_dir).engine.run(["prob"], np.zeros((32, 32, 3), np.float32))[0].max() < 0.5
+
+
+def test_scores_of_a_former_model_count_no_longer(tmp_path):
+    former, following = (write_bright_model(tmp_path / name) for name in ("former", "next"))
+    (former / "evaluation").mkdir()
+    (former / "evaluation" / "evaluation.json").write_text("{}")
+    install({"model.onnx": following / "model.onnx"}, read_json(following / "model.json"), former)
+    assert not (former / "evaluation" / "evaluation.json").exists()

@@ -149,8 +149,8 @@ def _found(onnx: Path, sha256: str) -> tuple[Path, bytes] | None:
 def install(networks: Mapping[str, Path], description: dict, folder: Path) -> None:
     """Puts a model into a folder, in the place of a former one.
 
-    Killed at any step, the folder serves the former model or this one, and the next call clears up. The
-    caller sees to it that nobody else writes there.
+    Killed at any step, the folder serves the former model or this one, and the next call clears up. Scores
+    of the former one count no longer. The caller sees to it that nobody else writes there.
 
     Args:
         networks: {one of the names of `ONNX_FILES`: the file to copy}; `model.onnx` is among them.
@@ -165,6 +165,7 @@ def install(networks: Mapping[str, Path], description: dict, folder: Path) -> No
     for name, source in networks.items():
         with replacing(_spare(folder / name)) as partial:
             shutil.copyfile(source, partial)
+    (folder / "evaluation" / "evaluation.json").unlink(missing_ok=True)  # of the former one: score it anew
     write_json(folder / "model.json", description)  # from now on it is this one
     _settle(folder)
     for name in set(ONNX_FILES.values()) - set(networks):
