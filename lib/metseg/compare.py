@@ -239,7 +239,7 @@ def _refuse_other_references(
     if different:
         raise ValueError(
             f"model {first} and model {other} were scored against different reference masks of "
-            f"{', '.join(sorted(different))}; evaluate both on the same masks"
+            f"{', '.join(sorted(map(str, different)))}; evaluate both on the same masks"
         )
 
 

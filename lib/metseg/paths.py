@@ -1,6 +1,7 @@
 """Where the workbook's folders are."""
 
 import os
+import re
 from pathlib import Path
 
 from metseg.errors import MetsegError
@@ -83,6 +84,6 @@ def run_folder_of(output_dir: str, run_name: str | int) -> Path:
 
 def checked_run_name(run_name: str) -> str:
     """Returns a run's name if it is the name of one folder, else raises a `MetsegError`."""
-    if not run_name or Path(run_name).name != run_name or run_name.startswith("."):
+    if not re.fullmatch(r"\w[\w.+-]*", run_name):
         raise MetsegError(f"run name {run_name!r} is no folder name; use letters, digits, - and _")
     return run_name

@@ -3,6 +3,7 @@
 import itertools
 import json
 import zipfile
+import zlib
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -159,18 +160,15 @@ def read_examples(comparison: Comparison, model: str) -> dict[str, Example]:
     if ranked.empty:
         raise MetsegError(f"no held-out patient of {model} has a Dice: no lesion, no prediction")
     paths = [folder / "evaluation" / "examples.npz" for folder in comparison.folders[model]]
-    with ExitStack() as stack:
-        opened = []
-        for path in paths:
-            try:
-                opened.append(stack.enter_context(np.load(path)))
-            except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-                where = shown(path.parents[1])
-                raise MetsegError(
-                    f"{shown(path)} is missing or damaged; call: metseg export {where}"
-                ) from error
-        per_patient, _ = _joined(comparison.folders[model])
-        return _places(ChainMap(*opened), ranked, per_patient.groupby("patient_id").case_id.agg(sorted))
+    per_patient, _ = _joined(comparison.folders[model])
+    cases = per_patient.groupby("patient_id").case_id.agg(sorted)
+    where = " or ".join(shown(path) for path in paths)
+    try:
+        with ExitStack() as stack:
+            return _places(ChainMap(*(stack.enter_context(np.load(path)) for path in paths)), ranked, cases)
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        folders = " ".join(shown(path.parents[1]) for path in paths)
+        raise MetsegError(f"{where} is missing or damaged; call: metseg export {folders}") from error
 
 
 def _places(

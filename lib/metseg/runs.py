@@ -198,12 +198,21 @@ def read_tables(model_dir: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
     # A patient may be called NA; what is undefined is written as nothing.
     names = {"patient_id": str, "case_id": str, "ref_sha256": str}
     options = {"dtype": names, "keep_default_na": False, "na_values": [""]}
+    damaged = MetsegError(f"the tables in {folder} are missing or damaged; evaluate the model again")
     try:
-        return tuple(pd.read_csv(folder / f"{name}.csv", **options) for name in ("per_patient", "per_slice"))
-    except (OSError, ValueError) as error:
-        raise MetsegError(
-            f"the tables in {folder} are missing or damaged; evaluate the model again"
-        ) from error
+        tables = tuple(
+            pd.read_csv(folder / f"{name}.csv", **options) for name in ("per_patient", "per_slice")
+        )
+        path = folder / "evaluation.json"
+        scored = read_json(path) if path.is_file() else {}
+        rows = dict(zip(("cases", "slices"), map(len, tables), strict=True))
+        whole = all(scored.get(name, found) == found for name, found in rows.items())
+        whole &= not any(table[["patient_id", "case_id"]].isna().any(axis=None) for table in tables)
+    except (OSError, KeyError, ValueError) as error:
+        raise damaged from error
+    if not whole:
+        raise damaged
+    return tables
 
 
 def _networks_named(name: str, runs_dir: Path) -> list[Path]:

@@ -31,6 +31,7 @@ from metseg.models.fused import training_copy
 from metseg.normalisation import MOST_SLICES, PopulationStatistics
 from metseg.progress import Progress, ProgressReporter
 from metseg.schedule import best_epoch, learning_rate_of, out_of_patience, size_of
+from metseg.seen import SeenSlices, joined_hashes
 from metseg.start import start_weights
 from metseg.trained import load_network
 from metseg.validation import validate
@@ -61,6 +62,7 @@ def prepare_data(config: TrainConfig, *, cache_dir: Path) -> Dataset:
     if doubts := doubtful(cases):
         raise MetsegError(doubts[0])
     cache = open_cache(cases, config.preprocessing, folder=cache_dir)
+    _complain_if_same_scans(cache)
     shared = {
         "fingerprint": cache.fingerprint,
         "validation_fraction": config.validation_fraction,
@@ -80,6 +82,18 @@ def prepare_data(config: TrainConfig, *, cache_dir: Path) -> Dataset:
                 "choose a larger image_size"
             )
     return Dataset(cache, split)
+
+
+def _complain_if_same_scans(cache: SliceCache) -> None:
+    """One scan under two names would be on both sides of a split."""
+    hashes = cache.slices.groupby("patient_id", observed=True).image_hash.agg(list).to_dict()
+    known = SeenSlices({patient: joined_hashes(own) for patient, own in hashes.items()})
+    for patient, own in hashes.items():
+        if others := [name for name in known.names_of(own) if name != patient]:
+            raise MetsegError(
+                f"patients {patient} and {others[0]} have the same scan; give the person one name, in "
+                "patients.csv, or remove one of them"
+            )
 
 
 def train(config: TrainConfig, model_dir: Path, *, cache_dir: Path, restart: bool = False) -> keras.Model:

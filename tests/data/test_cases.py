@@ -193,6 +193,35 @@ def test_a_table_of_another_set_is_refused(tmp_path, write_set):
     assert str(tmp_path / "more" / "patients.csv") in complaint(list_cases, tmp_path)
 
 
+def test_a_table_that_tears_a_scan_apart_is_refused(tmp_path, write_slice, noise, square):
+    for n in (1, 2, 3):
+        write_slice(tmp_path, f"P1_{n}", noise(n), square(n))
+    (tmp_path / "patients.csv").write_text("case_id,patient_id\nP1_1,anna\nP1_2,anna\n")
+    text = complaint(list_cases, tmp_path)
+    assert "P1_1" in text and "patients.csv" in text
+
+
+@pytest.mark.parametrize("name", ["Patients.csv", "patients (1).csv", "patient.csv", "patients.xlsx"])
+def test_a_table_under_another_name_is_never_ignored(tmp_path, write_set, name):
+    write_set(tmp_path)
+    (tmp_path / name).write_text("case_id,patient_id\n")
+    assert name in complaint(list_cases, tmp_path)
+
+
+def test_scans_of_pictures_beside_scans_of_tiff_files(tmp_path, write_set, noise, square):
+    write_set(tmp_path)
+    write_png(tmp_path / "P7_1.png", noise(1))
+    write_png(tmp_path / "P7_1_mask.png", square(2).astype(np.uint8) * 255)
+    write_png(tmp_path / "overlay_1.png", noise(2))  # no mask: no scan of the set
+    assert [case.case_id for case in find_cases(tmp_path)] == ["P7", CASE, "TCGA_CS_0002_19990102"]
+
+
+def test_folders_tell_whom_a_bare_word_does_not(tmp_path, write_slice, noise, square):
+    for person in ("P0", "P4"):
+        write_slice(tmp_path / person, "scan_2024-01-01_1", noise(1), square(1))
+    assert [case.patient_id for case in find_cases(tmp_path)] == ["P0", "P4"]
+
+
 def test_people_in_one_folder_of_several_are_doubted(tmp_path, write_slice, noise, square):
     for home, case_id in (("Patient1", "A"), ("Patient1", "B"), ("Patient2", "C")):
         write_slice(tmp_path / home, f"{case_id}_1", noise(1), square(1))

@@ -43,6 +43,8 @@ from metseg.data.patients import (
         ("002_t1ce", "002", None),
         ("P1_2024-01-15_flair", "P1", "2024-01-15"),
         ("P7_visit1_2020_01_02", "P7", "visit1_2020_01_02"),
+        ("20240115_P1", "P1", "20240115"),
+        ("baseline_P1", "P1", "baseline"),
         ("TCGA_CS_4941_19960909_t2", "TCGA_CS_4941", "19960909"),
         # What tells no visit is somebody's whole name.
         ("patient7", "patient7", None),
@@ -83,9 +85,13 @@ def test_a_table_says_who_is_who(tmp_path, between):
     [
         ("", "case_id"),
         ("case,patient_id\nA,anna\n", "case_id"),
-        ("case_id,patient_id\nA,\n", "line 2"),
+        ("case_id,patient_id\nA,\n", "row 2"),
         ("case_id,patient_id\nA,anna\nA,bob\n", "A"),
         (b"case_id,patient_id\nA,Ren\xe9\n", "UTF-8"),
+        ('case_id,patient_id\nA,"anna\nB,anna\n', "quotes"),  # else the rest is one cell
+        ("case_id,patient_id\nA,Doe, John\n", "row 2"),
+        ('case_id,patient_id\nA,"Doe\nJohn"\n', "row 2"),
+        ("case_id,patient_id,patient_id\nA,anna,bob\n", "patient_id"),
     ],
 )
 def test_a_wrong_table_is_one_sentence(tmp_path, text, named):
@@ -123,6 +129,9 @@ def doubts(*case_ids: str, folders=None) -> list[str]:
         ("Smith_pre", "Smith_post", "Mueller_x"),
         ("Mueller_1", "Mueller_2", "Smith_1"),
         ("CS_4941", "cs4941", "P1"),
+        ("A_P1", "B_P1", "C_Q2"),
+        ("M\u00fcller", "Mu\u0308ller", "P1"),  # one letter, or two
+        ("P1(1)", "P1(2)", "P2"),
     ],
 )
 def test_names_that_share_a_stem_are_doubted(case_ids):

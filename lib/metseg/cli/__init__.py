@@ -32,6 +32,11 @@ def main() -> None:
 
     warnings.showwarning = shown_as_a_line
     try:
+        os.getcwd()
+    except OSError:
+        print("metseg: the working directory is gone; change to one that is there", file=sys.stderr)
+        sys.exit(2)
+    try:
         app()
     except MetsegError as error:
         for line in str(error).splitlines():

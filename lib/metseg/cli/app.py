@@ -69,15 +69,26 @@ def named_model(model: str, output_dir: Path | None) -> Path:
     return find_model(model, runs_folder(output_dir), released_dir())
 
 
-def named_models(models: list[str] | None, output_dir: Path | None) -> dict[str, Path]:
-    """Returns {what commands call it: folder} of the networks that `--model` names, or of all released."""
+def named_models(
+    models: list[str] | None, output_dir: Path | None, *, phantom_network: bool = True
+) -> dict[str, Path]:
+    """Returns {what commands call it: folder} of the networks that `--model` names, or of all released ones.
+
+    Of these one that knows only the phantom is left out, and told, unless `phantom_network` is set.
+    """
+    from metseg.origin import knows_only_the_phantom
     from metseg.paths import released_dir
     from metseg.released import released_models
 
-    if not models:
-        return {name: released_dir() / name for name in released_models(released_dir())}
-    folders = [named_model(model, output_dir) for model in models]
-    return {network_name(folder, output_dir): folder for folder in folders}
+    if models:
+        folders = [named_model(model, output_dir) for model in models]
+        return {network_name(folder, output_dir): folder for folder in folders}
+    found = released_models(released_dir())
+    phantoms = [name for name in found if knows_only_the_phantom(found[name]) and not phantom_network]
+    if phantoms and len(phantoms) < len(found):
+        print(f"left out, for it knows only the phantom: {', '.join(phantoms)} (--phantom-network offers it)")
+        found = {name: each for name, each in found.items() if name not in phantoms}
+    return {name: released_dir() / name for name in found}
 
 
 def network_name(folder: Path, output_dir: Path | None) -> str:

@@ -56,7 +56,9 @@ def predict(
                     targets.append(target)
                 except MetsegError as error:
                     bad.append(str(error))
-            if bad and len(scan) > 1:  # its neighbours would be taken for each other's
+            if len({image.shape[:2] for image in images}) > 1:
+                bad.append(f"{scan[0][0]} and other slices of its scan differ in size; export it at one size")
+            if bad and len(scan) > 1:  # a slice's neighbours would be taken for each other's
                 failed += [f"{text}; no slice of its scan was segmented" for text in bad]
                 continue
             failed += bad

@@ -28,7 +28,7 @@ def dashboard(
     """Show the dashboard in a browser: upload a slice; see, adjust and download its segmentation."""
     from metseg.serve.dashboard.voila_server import serve_dashboard
 
-    models = named_models(model, output_dir)
+    models = named_models(model, output_dir, phantom_network=phantom_network)
     for folder in models.values():
         say_network(folder, output_dir)
     serve_dashboard(
@@ -56,7 +56,7 @@ def serve(
     """Answer POST /predict/ with masks: the released models as a web service."""
     from metseg.serve.server import serve as serve_models
 
-    models = named_models(model, output_dir)
+    models = named_models(model, output_dir, phantom_network=phantom_network)
     for folder in models.values():
         say_network(folder, output_dir)
     serve_models(models, host=host, port=port, workers=workers, phantom_network=phantom_network)

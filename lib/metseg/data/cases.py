@@ -1,6 +1,7 @@
 """Scans and masks on disk, in the layout of the Kaggle LGG set, become cases."""
 
 import difflib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from metseg.data.layouts import MAX_SLICE, Place, people_folders, place_of
 from metseg.data.patients import TABLE, Identity, by_pattern, doubtful_people, read_patients
 from metseg.errors import MetsegError
 from metseg.files import files_below
+
+_LIKE_THE_TABLE = re.compile(r"patients?\W*(\(?\d*\)?)\W*(csv|tsv|xlsx?|txt|csv\.txt)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,11 @@ def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
         kind = "mask" if place.is_mask else "image"
         slices = found[place.case_id][place.slice_index]
         if kind in slices:
-            raise MetsegError(f"{slices[kind]} and {path} are the same slice; remove one of them")
+            folder_of = " (a folder of masks, by its name)" if place.is_mask else ""
+            raise MetsegError(
+                f"{slices[kind]} and {path} are the same slice's {kind}{folder_of}; remove one of them, or "
+                "rename what is not"
+            )
         slices[kind] = path
     if not found:
         raise MetsegError(
@@ -124,6 +131,13 @@ def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
         raise MetsegError(
             f"{table} names case {unknown[0]}, which is not among the scans (such as {near[0]}); correct it"
         )
+    for case_id in declared:
+        scan = place_of(lies_in[case_id][0], folder).case_id
+        if scan != case_id and scan in found:
+            raise MetsegError(
+                f"{table} names {case_id}, but the other slices of {scan} are left to their names; name all "
+                "of them, or the scan alone"
+            )
     people = {case_id: place.who for case_id, (_, place) in lies_in.items()} | declared
     if pattern is not None:
         people = {case_id: by_pattern(case_id, pattern) for case_id in people}
@@ -141,7 +155,7 @@ def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
 
 
 def _slices_among(files: list[Path], folder: Path, declared: Mapping[str, Identity]) -> dict[Path, Place]:
-    """Returns the files that are slices; beside TIFF files, where they are previews, pictures are none."""
+    """Returns the files that are slices; pictures of a scan that is there as TIFF are previews."""
     images: tuple[dict[Path, Place], dict[Path, Place]] = {}, {}
     masks: tuple[dict[Path, Place], dict[Path, Place]] = {}, {}
     for path in files:
@@ -153,7 +167,18 @@ def _slices_among(files: list[Path], folder: Path, declared: Mapping[str, Identi
         known = place.who.by not in ("name", "sequence", "folder") or place.case_id in declared
         if place.case_id and (place.numbered or known):
             (masks if place.is_mask else images)[suffix not in TIFF_SUFFIXES][path] = place
-    chosen = (images[0] or images[1]) | (masks[0] or masks[1])
+    # A scan that is there as TIFF has previews, another one that is whole is a scan of pictures.
+    tiffs = {place.case_id for place in images[0].values()}
+    pictures = {place.case_id for place in images[1].values()} - tiffs
+    if images[0]:
+        pictures &= {place.case_id for group in masks for place in group.values()}
+    chosen = images[0] | {path: place for path, place in images[1].items() if place.case_id in pictures}
+    with_tiff_mask = {(place.case_id, place.slice_index) for place in masks[0].values()}
+    chosen |= masks[0] | {
+        path: place
+        for path, place in masks[1].items()
+        if place.case_id in tiffs | pictures and (place.case_id, place.slice_index) not in with_tiff_mask
+    }
     return {path: chosen[path] for path in files if path in chosen}
 
 
@@ -166,6 +191,8 @@ def _what_lies_there(files: list[Path]) -> str:
 def _declared(files: list[Path]) -> tuple[Path | None, dict[str, Identity]]:
     """Returns the `patients.csv` among the files, if there is one, and who it says is who."""
     tables = [path for path in files if path.name == TABLE]
+    if not tables and (alike := [path for path in files if _LIKE_THE_TABLE.fullmatch(path.name)]):
+        raise MetsegError(f"{alike[0]} is not read; call it {TABLE}, with commas, if it says who is who")
     if len(tables) > 1:
         raise MetsegError(f"{tables[0]} and {tables[1]} both say who is who; keep one of them")
     return (tables[0], read_patients(tables[0])) if tables else (None, {})

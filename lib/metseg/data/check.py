@@ -17,6 +17,7 @@ from metseg.data.provenance import Provenance, provenance_of
 from metseg.errors import MetsegError
 from metseg.files import files_below
 
+_NOTHING = Finding(True, "no mask marks a lesion; there is nothing to learn")
 _MANY = 4  # files that are told in one sentence
 
 
@@ -52,7 +53,8 @@ class DataReport:
         patients, slices = self.cases.patient_id.nunique(), self.cases.slices.sum()
         counts = f"{patients} patients, {len(self.cases)} scans, {slices} slices"
         lesions = f"{self.cases.tumour_slices.sum()} with lesion"
-        return f"{self.provenance.name}: {counts}, {lesions}. {self.provenance.caution}"
+        few = " Three patients are needed to train on." if patients < 3 else ""
+        return f"{self.provenance.name}: {counts}, {lesions}. {self.provenance.caution}{few}"
 
     @property
     def errors(self) -> list[str]:
@@ -117,7 +119,7 @@ def _few_lesions(rows: list[dict]) -> list[Finding]:
     if len(with_lesion) >= 3 or with_lesion == patients:
         return []
     if not with_lesion:
-        return [Finding(True, "no mask marks a lesion; there is nothing to learn")]
+        return [_NOTHING]
     have = "patient has" if len(with_lesion) == 1 else "patients have"
     text = (
         f"{len(with_lesion)} of {len(patients)} {have} a lesion; training, validation and test need one "

@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Container
 from functools import lru_cache
 from pathlib import Path
@@ -59,7 +60,7 @@ def place_of(path: Path, folder: Path, *, scans: Container[str] = ()) -> Place:
     """
     lies_in, name = os.path.split(path)
     home, in_masks = _home(lies_in, os.fspath(folder))
-    stem = os.path.splitext(name)[0]
+    stem = unicodedata.normalize("NFC", os.path.splitext(name)[0])
     is_mask = in_masks or stem.lower().endswith("_mask")
     if stem.lower().endswith("_mask"):
         stem = stem[: -len("_mask")]
@@ -102,14 +103,12 @@ def _scan(name: str, home: tuple[str, ...]) -> tuple[str, Identity]:
     visits = []
     while folders and (is_visit(folders[-1]) or _NO_NAME.fullmatch(folders[-1])):
         visits.insert(0, folders.pop())
-    nameless = bool(_NO_NAME.fullmatch(name)) or is_visit(name)
-    if not folders or not (nameless or visits):
-        return name, identify(name)
     own = identify(name)
-    if own.by != "name" and not nameless:
+    nameless = bool(_NO_NAME.fullmatch(own.patient_id)) or is_visit(name)
+    if not folders or not (nameless or visits) or (own.by != "name" and not nameless):
         return name, own
     person = identify(folders[-1])
-    told = [*visits, name] if is_visit(name) else visits
+    told = [*visits, *filter(None, [name if is_visit(name) else own.visit])]
     visit = "_".join(filter(None, [person.visit, *told])) or None
     more = () if nameless or name == folders[-1] else (name,)
     by = "folder" if person.by == "name" else person.by

@@ -1,7 +1,9 @@
 """Who is who: the person and the visit that a scan's name tells, or that `patients.csv` says."""
 
 import csv
+import io
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -59,6 +61,7 @@ _ENDINGS = {
     "visit": _ending(_VISIT),
     "sequence": _ending(_SEQUENCE),
 }
+_BEGINNING = re.compile(rf"(?P<end>{_DATE}|{_VISIT})[-_. ]+(?P<rest>.*[^\W_].*)", re.IGNORECASE | re.ASCII)
 _WEAK_ENDING = _ending(_PERHAPS_VISIT)
 _VISIT_FOLDER = re.compile(rf"{_DATE}|{_VISIT}|{_PERHAPS_VISIT}", re.IGNORECASE | re.ASCII)
 _SEQUENCE_NAME = re.compile(_SEQUENCE, re.IGNORECASE | re.ASCII)
@@ -93,6 +96,8 @@ def identify(case_id: str) -> Identity:
         name, found = next(((name, found) for name, found in endings if found), (None, None))
         if found is None and (weak := _WEAK_ENDING.fullmatch(rest)) and re.search(r"\d", weak["rest"]):
             name, found = "visit", weak
+        if found is None and (found := _BEGINNING.fullmatch(rest)):
+            name = "date" if re.match(_DATE, rest) else "visit"
         if found is None:
             break
         rest = found["rest"]
@@ -135,19 +140,31 @@ def read_patients(path: Path) -> dict[str, Identity]:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise MetsegError(f"{path} cannot be read ({error}); save it as UTF-8 text") from error
-    lines = text.splitlines()
-    reader = csv.DictReader(lines, delimiter=";" if lines and ";" in lines[0] else ",", skipinitialspace=True)
-    missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-    if missing:
-        raise MetsegError(f"{path} has no column {' and no '.join(missing)}; name it in the first line")
+    delimiter = ";" if ";" in text.partition("\n")[0] else ","
+    try:
+        lines = io.StringIO(text, newline="")
+        rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise MetsegError(f"{path} is no table ({error}); look at its quotes") from error
+    header = rows[0] if rows else []
+    for name in (*_COLUMNS, "visit"):
+        if header.count(name) > 1 or (name in _COLUMNS and name not in header):
+            what = "several columns" if name in header else "no column"
+            raise MetsegError(f"{path} has {what} {name}; its first line names each once")
     found: dict[str, Identity] = {}
-    for row in reader:
-        case_id, patient_id, visit = ((row.get(name) or "").strip() for name in (*_COLUMNS, "visit"))
+    for k, row in enumerate(rows[1:], start=2):
+        if not any(row):
+            continue
+        if len(row) > len(header) or any(re.search(r"[\r\n]", cell) for cell in row):
+            raise MetsegError(f"{path}, row {k} has more cells than columns, or one of two lines; mend it")
+        clean = [unicodedata.normalize("NFC", cell.strip()) for cell in row]
+        cells = dict(zip(header, clean, strict=False))  # empty ones at the end may be left out
+        case_id, patient_id = (cells.get(name, "") for name in _COLUMNS)
         if not case_id or not patient_id:
-            raise MetsegError(f"{path}, line {reader.line_num}: case_id or patient_id is empty; fill it in")
+            raise MetsegError(f"{path}, row {k}: case_id or patient_id is empty; fill it in")
         if case_id in found:
-            raise MetsegError(f"{path} names case {case_id} twice; remove one of the lines")
-        found[case_id] = Identity(patient_id, visit or None, TABLE)
+            raise MetsegError(f"{path} names case {case_id} twice; remove one of the rows")
+        found[case_id] = Identity(patient_id, cells.get("visit") or None, TABLE)
     return found
 
 
@@ -184,6 +201,8 @@ def doubtful_people(people: Mapping[str, Identity], folders: Mapping[str, tuple[
         names = {who.patient_id, case_id} if who.patient_id in told else {who.patient_id}
         for stem in {stem for name in names for stem in _stems(name)}:
             groups["stem", stem] |= {who.patient_id} | ({stem} & patients)
+        if last := re.search(r"[\W_]((?=\w*\d)(?=\w*[^\W\d_])[^\W_]+)$", who.patient_id):
+            groups["ending", last[1]].add(who.patient_id)  # `A_P1`, `B_P1`
         for depth in range(len(folders[case_id])):
             groups["folder", "/".join(folders[case_id][: depth + 1])].add(who.patient_id)
     for name in patients:
@@ -213,15 +232,15 @@ def _end_in_letters(stem: str, names: Iterable[str]) -> bool:
 
 def _stems(patient_id: str) -> list[str]:
     """Returns what is left of a name without its last parts: `P1_A` → `P1`, `P1v2` and `P1b` → `P1`."""
-    stems = [patient_id[: cut.start()] for cut in re.finditer(r"[-_. ]+(?=[^-_. ])", patient_id)]
+    stems = [patient_id[: cut.start()] for cut in re.finditer(r"[\W_]+(?=[^\W_])", patient_id)]
     if lettered := re.fullmatch(r"(.*\d)[A-Za-z]+\d*", patient_id):
         stems.append(lettered[1])
-    return [stem for stem in stems if stem.strip("-_. ")]
+    return [stem for stem in stems if re.search(r"[^\W_]", stem)]
 
 
 def spelling_of(name: str) -> str:
     """Returns what tells a name from others: `CS_4941` is `cs4941`, and `site1_1` is not `site11`."""
-    return " ".join(re.findall(r"[^\W\d_]+|\d+", name.lower()))
+    return " ".join(re.findall(r"[^\W\d_]+|\d+", unicodedata.normalize("NFKC", name).lower()))
 
 
 def differing_by_zeros(patients: Iterable[str]) -> list[list[str]]:
