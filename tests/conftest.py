@@ -4,6 +4,7 @@ What whoever starts the tests has set for other programs is set back for them an
 """
 
 import os
+import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background. With a handler, of whatever kind, a child starts without one and can be
     # interrupted; being ignored would be inherited.
     signal.signal(signal.SIGINT, lambda number, frame: None)
+
+
+@pytest.fixture(autouse=True)
+def _same_chance() -> None:
+    """Each test draws the same numbers, Keras's initial weights among them, whatever ran before."""
+    random.seed(7)
+    np.random.seed(7)  # noqa: NPY002 - what others draw from
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def test_what_is_learned_stays_and_the_rest_is_repeatable(data):
     network.compile(keras.optimizers.Adam(0.01), LOSSES["bce_dice"])
     network.fit(batches_of(data).prepared_ahead(), verbose=0)  # and goes on with running statistics
     assert all(
-        layer.momentum == 0.9 for layer in network.layers if isinstance(layer, FusedBatchNormalization)
+        layer.momentum == 0.99 for layer in network.layers if isinstance(layer, FusedBatchNormalization)
     )
 
 

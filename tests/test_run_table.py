@@ -49,7 +49,7 @@ def test_a_damaged_one_is_told_and_hides_no_other(tmp_path, name):
     else:
         (folder / name).write_text("{")
     damaged, whole = all_trainings(tmp_path)
-    told = "manifest.json" if name == "no patients" else name.replace("per_patient.csv", "")
+    told = "manifest.json" if name == "no patients" else name.replace("/per_patient.csv", "")
     assert "damaged" in damaged.remark and told in damaged.remark
     assert whole.remark == "" and whole.name == "whole/unet"
 

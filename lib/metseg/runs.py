@@ -145,7 +145,14 @@ def trainings_below(folder: Path, *, depth: int = _DEPTH) -> list[Path]:
         return [folder]
     if depth == 0 or not folder.is_dir():
         return []
-    inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    try:  # a link further down leads to another place, perhaps without end
+        inside = sorted(
+            path
+            for path in folder.iterdir()
+            if path.is_dir() and not path.name.startswith(".") and not (depth < _DEPTH and path.is_symlink())
+        )
+    except OSError:  # nobody may look into it
+        return []
     return [found for path in inside for found in trainings_below(path, depth=depth - 1)]
 
 

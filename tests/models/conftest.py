@@ -5,12 +5,6 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def _same_initial_weights():
-    """Whatever tests ran before."""
-    keras.utils.set_random_seed(7)
-
-
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(7)
