@@ -11,7 +11,7 @@ from metseg.config import EncoderName, LossName, TrainConfig, notebook_config, t
 from metseg.errors import MetsegError
 from metseg.losses import LOSSES
 from metseg.models import ENCODERS
-from metseg.models.efficientnet_lite import DEEPEST
+from metseg.models.encoders.efficientnet_lite import DEEPEST
 from metseg.preprocess import Preprocessing
 
 NEEDED = {"model": "unet", "data_dir": "data/phantom"}

@@ -20,7 +20,7 @@ from metseg.errors import MetsegError
 from metseg.export import export_onnx
 from metseg.losses import LOSSES
 from metseg.models import build_model
-from metseg.models.efficientnet_lite import load_imagenet
+from metseg.models.encoders.efficientnet_lite import load_imagenet
 from metseg.models.fused import training_copy
 from metseg.models.inspect import gate_model, gate_names, inference_model
 from metseg.predict import Predictor

@@ -24,7 +24,7 @@ from metseg.data.split import read_split
 from metseg.errors import MetsegError
 from metseg.models import build_model, efficientnet_lite
 from metseg.models.channel_pruning import prune_channels
-from metseg.models.efficientnet_lite import load_imagenet
+from metseg.models.encoders.efficientnet_lite import load_imagenet
 from metseg.train import prepare_data, train
 from metseg.validation import Validation, validate
 

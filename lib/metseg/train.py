@@ -26,7 +26,7 @@ from metseg.hardware import best_precision
 from metseg.losses import LOSSES
 from metseg.manifest import write_manifest
 from metseg.models import build_model
-from metseg.models.efficientnet_lite import load_imagenet
+from metseg.models.encoders.efficientnet_lite import load_imagenet
 from metseg.models.fused import training_copy
 from metseg.normalisation import MOST_SLICES, PopulationStatistics
 from metseg.progress import Progress, ProgressReporter

@@ -16,27 +16,29 @@ def deep(randomised) -> keras.Model:
 def test_gates_from_coarse_to_fine(batch, randomised):
     model = randomised(build_model("attention_unet", filters=(4, 8, 16, 32)))
     gates = gate_model(model)
-    assert gate_names(model) == list(gates.output) == [f"attunet_up{k}_att_sigmoid" for k in range(3)]
+    assert gate_names(model) == list(gates.output) == ["gate_2", "gate_1"]
     images = batch[0][:2, :, :8]  # (2, 16, 8, 3)
     maps = {name: np.asarray(value) for name, value in gates(images).items()}
-    assert [maps[name].shape for name in gate_names(model)] == [(2, 4, 2, 1), (2, 8, 4, 1), (2, 16, 8, 1)]
+    assert [maps[name].shape for name in gate_names(model)] == [(2, 2, 1, 1), (2, 4, 2, 1)]
     for value in maps.values():
         assert value.min() >= 0 and value.max() <= 1 and np.ptp(value) > 0
 
 
 def test_gates_are_those_that_the_network_uses(batch, randomised):
     model = randomised(build_model("attention_unet", filters=(4, 8, 16)))
-    name = gate_names(model)[-1]
+    name = "gate_1"
     look = keras.Model(
         model.input,
         {
-            "skip": model.get_layer("attunet_down0_1_activation").output,
-            "gated": model.get_layer(name.replace("sigmoid", "masking")).output,
+            "skip": model.get_layer("x10_1_activation").output,
+            "gated": model.get_layer("gate_1_gated").output,
+            "alpha": model.get_layer("gate_1_up").output,
         },
     )
     seen = {key: np.asarray(value) for key, value in look(batch[0]).items()}
-    alpha = np.asarray(gate_model(model)(batch[0])[name])
-    np.testing.assert_allclose(seen["gated"], seen["skip"] * alpha, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(seen["gated"], seen["skip"] * seen["alpha"], rtol=1e-5, atol=1e-6)
+    alpha = np.asarray(gate_model(model)(batch[0])[name])  # of half the side
+    np.testing.assert_allclose(seen["alpha"].mean(axis=(1, 2)), alpha.mean(axis=(1, 2)), rtol=1e-5)
 
 
 def test_gate_names_survive_saving(tmp_path):
@@ -47,7 +49,7 @@ def test_gate_names_survive_saving(tmp_path):
 
 @pytest.mark.parametrize("name", ["unet", "nested_unet"])
 def test_a_network_without_gates_says_so(name):
-    model = build_model(name, filters=(4, 8))
+    model = build_model(name, filters=(4, 8, 16))
     assert gate_names(model) == []
     with pytest.raises(ValueError, match=f"{name} has no attention gate"):
         gate_model(model)
@@ -84,7 +86,7 @@ def test_pruned_network_needs_only_its_own_poolings(deep, rng):
 
 def test_a_network_with_one_head_is_returned_as_it_is():
     for name in ("unet", "attention_unet", "nested_unet"):
-        model = build_model(name, filters=(4, 8))
+        model = build_model(name, filters=(4, 8, 16))
         assert inference_model(model) is model
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from metseg.losses import bce_dice
 from metseg.models import BUILDERS, build_model
-from metseg.models.heads import LESION_PRIOR, logits_model
+from metseg.models.outputs import LESION_PRIOR, logits_model
 
 FILTERS = {"filters": (4, 8, 16)}
 LITE = {"filters": (4, 8), "encoder": "efficientnet_lite0"}

@@ -16,7 +16,7 @@ from metseg.hardware import best_precision, cores
 from metseg.losses import bce_dice
 from metseg.models import build_model
 from metseg.models.fused import training_copy
-from metseg.models.heads import logits_model
+from metseg.models.outputs import logits_model
 from metseg.models.inspect import gate_names
 from metseg.quantise import quantise
 

@@ -1,8 +1,9 @@
 """A name becomes a network; the only package that knows keras-unet-collection."""
 
 from metseg.backend import keras
+from metseg.models.attention_unet import build_attention_unet
 from metseg.models.nested_unet import build_nested_unet
-from metseg.models.unets import build_attention_unet, build_unet
+from metseg.models.unet import build_unet
 
 BUILDERS = {
     "nested_unet": build_nested_unet,

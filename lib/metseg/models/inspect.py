@@ -4,7 +4,7 @@ import re
 
 from metseg.backend import keras
 
-_GATE = re.compile(r".*_up(\d+)_att_sigmoid")
+_GATE = re.compile(r"gate_(\d+)")
 _HEAD = re.compile(r"head_(\d+)")
 
 
@@ -16,7 +16,7 @@ def gate_names(model: keras.Model) -> list[str]:
 def gate_model(model: keras.Model) -> keras.Model:
     """Returns a model from the same image to {gate name: (B, H/2ⁱ, W/2ⁱ, 1) coefficients in [0, 1]}.
 
-    Gate i is of level i, finest 0; with a pretrained encoder the finest is 1.
+    Gate i is of level i, finest 1. In a plain network its coefficients are half as fine, (B, H/2ⁱ⁺¹, W/2ⁱ⁺¹, 1).
 
     Raises:
         ValueError: The model has no attention gate.

@@ -4,17 +4,16 @@ Built here and not by keras-unet-collection's `unet_plus_2d`: release 0.1.13 pas
 to every node, so its graph has no skip connection at all. The convolution blocks are still theirs.
 """
 
-from keras_unet_collection.layer_utils import CONV_stack, decode_layer, encode_layer
 from keras_unet_collection.models import unet_plus_2d
 
 from metseg.backend import keras
-from metseg.models.efficientnet_lite import encoder_features
-from metseg.models.heads import input_tensor, probability, without_skip
+from metseg.models.blocks import Filters, encoder_column, input_tensor, node, upsampled
+from metseg.models.outputs import probability
 
 
 def build_nested_unet(
     *,
-    filters: tuple[int, ...] = (16, 32, 64, 128, 256),
+    filters: Filters = (16, 32, 64, 128, 256),
     channels: int = 3,
     deep_supervision: bool = False,
     encoder: str = "plain",
@@ -40,35 +39,25 @@ def build_nested_unet(
         arXiv:1807.10165, equation 1 and figure 1a; deep supervision in section 3.2.
     """
     image = input_tensor(channels)
-    plain = encoder == "plain"
-    column = _plain_column(image, filters) if plain else encoder_features(image, len(filters))
-    nodes = {(i, 0): features for i, features in enumerate(column, start=0 if plain else 1)}
+    nodes = {(i, 0): features for i, features in encoder_column(image, filters, encoder).items()}
     finest, depth = min(nodes)[0], max(nodes)[0]
     heads = range(1, depth + 1) if deep_supervision else (depth,)
 
+    def x(i: int, j: int) -> keras.KerasTensor:
+        name = f"x{i}{j}"
+        skips = [nodes[i, k] for k in range(j)] if i >= finest else []
+        return node(upsampled(nodes[i + 1, j - 1], name=name), skips, filters[i], name=name)
+
     for j in range(1, depth + 1):
         for i in range(finest, depth + 1 - j):
-            up = decode_layer(nodes[i + 1, j - 1], filters[i], 2, "bilinear", name=f"x{i}{j}_up")
-            skips = [nodes[i, k] for k in range(j)]
-            x = keras.layers.Concatenate(name=f"x{i}{j}_concat")([*skips, up])
-            nodes[i, j] = CONV_stack(x, filters[i], stack_num=2, batch_norm=True, name=f"x{i}{j}")
-
-    if not plain:
-        nodes |= {(0, j): without_skip(nodes[1, j - 1], filters[0], name=f"x0{j}") for j in heads}
+            nodes[i, j] = x(i, j)
+    if finest > 0:
+        nodes |= {(0, j): x(0, j) for j in heads}
     outputs = [probability(nodes[0, j], name=f"head_{j}") for j in heads]
     output = (
         keras.layers.Concatenate(name="heads", dtype="float32")(outputs) if deep_supervision else outputs[0]
     )
     return keras.Model(image, output, name="nested_unet")
-
-
-def _plain_column(image: keras.KerasTensor, filters: tuple[int, ...]) -> list[keras.KerasTensor]:
-    """Returns X(0,0)…X(L,0)."""
-    column = [CONV_stack(image, filters[0], stack_num=2, batch_norm=True, name="x00")]
-    for i, width in enumerate(filters[1:], start=1):
-        x = encode_layer(column[-1], width, 2, "max", name=f"x{i}0_pool")
-        column.append(CONV_stack(x, width, stack_num=2, batch_norm=True, name=f"x{i}0"))
-    return column
 
 
 def upstream_unet_plus(filters: tuple[int, ...]) -> keras.Model:

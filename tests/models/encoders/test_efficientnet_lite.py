@@ -9,7 +9,7 @@ import pytest
 
 from metseg.errors import MetsegError
 from metseg.models import build_model
-from metseg.models import efficientnet_lite as lite
+from metseg.models.encoders import efficientnet_lite as lite
 
 # Of the features of `ramp` by the package efficientnet_lite_pytorch 0.1.0 on PyTorch 2.13, finest first:
 # standard deviation, mean of channel 3, and the last channel at the upper left.

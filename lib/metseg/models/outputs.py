@@ -1,23 +1,10 @@
-"""What networks begin and end with."""
+"""What networks end with: probabilities, and the logits before them."""
 
 import math
-
-from keras_unet_collection.layer_utils import CONV_stack, decode_layer
 
 from metseg.backend import keras
 
 LESION_PRIOR = 0.02  # share of lesion pixels that an untrained network assumes
-
-
-def input_tensor(channels: int) -> keras.KerasTensor:
-    """Returns an input of shape (B, H, W, channels) whose size is left open."""
-    return keras.Input((None, None, channels), name="image")
-
-
-def without_skip(x: keras.KerasTensor, width: int, *, name: str) -> keras.KerasTensor:
-    """Returns (B, 2H, 2W, width) from features alone, where an encoder has none of that size to join."""
-    x = decode_layer(x, width, 2, "bilinear", name=f"{name}_up")
-    return CONV_stack(x, width, stack_num=2, batch_norm=True, name=name)
 
 
 def probability(features: keras.KerasTensor, *, name: str) -> keras.KerasTensor:

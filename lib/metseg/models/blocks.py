@@ -1,0 +1,104 @@
+"""What the three networks share: the encoder's features, the decoder's node, the attention gate.
+
+A node is named as Zhou et al. name it: X(i,j) is of level i, finest 0, and column j. Column 0 is the encoder;
+a plain decoder has one node a level, X(i,L−i), and U-Net++ those between as well.
+"""
+
+from collections.abc import Sequence
+
+from keras_unet_collection.layer_utils import CONV_stack, decode_layer, encode_layer
+
+from metseg.backend import keras
+from metseg.models.encoders.efficientnet_lite import encoder_features
+
+Filters = tuple[int, ...]
+Tensor = keras.KerasTensor
+
+
+def input_tensor(channels: int) -> Tensor:
+    """Returns an input of shape (B, H, W, channels) whose size is left open."""
+    return keras.Input((None, None, channels), name="image")
+
+
+def encoder_column(image: Tensor, filters: Filters, encoder: str) -> dict[int, Tensor]:
+    """Returns X(i,0), the last features of each level i: (B, H/2ⁱ, W/2ⁱ, C).
+
+    Args:
+        image: (B, H, W, channels) in [0, 1].
+        filters: Convolution filters of each level, finest first.
+        encoder: `plain`: levels 0 to len(filters) − 1, two convolutions each. `efficientnet_lite0`: levels 1 to
+            len(filters) in that network's own widths; it has no features of the whole size.
+    """
+    if encoder != "plain":
+        return dict(enumerate(encoder_features(image, len(filters)), start=1))
+    column = {0: CONV_stack(image, filters[0], stack_num=2, batch_norm=True, name="x00")}
+    for i, width in enumerate(filters[1:], start=1):
+        x = encode_layer(column[i - 1], width, 2, "max", name=f"x{i}0_pool")
+        column[i] = CONV_stack(x, width, stack_num=2, batch_norm=True, name=f"x{i}0")
+    return column
+
+
+def upsampled(below: Tensor, *, name: str) -> Tensor:
+    """Returns features of twice the side, bilinear. The three papers learn this step; here none does."""
+    return decode_layer(below, None, 2, "bilinear", name=f"{name}_up")
+
+
+def node(up: Tensor, skips: Sequence[Tensor], width: int, *, name: str) -> Tensor:
+    """Returns two convolutions of upsampled features joined with those of the skip connections, if any.
+
+    Args:
+        up: (B, H, W, C) from `upsampled`.
+        skips: Each (B, H, W, any).
+        width: Filters of both convolutions.
+    """
+    x = keras.layers.Concatenate(name=f"{name}_concat")([*skips, up]) if skips else up
+    return CONV_stack(x, width, stack_num=2, batch_norm=True, name=name)
+
+
+def decoded(column: dict[int, Tensor], filters: Filters, *, gated: bool = False) -> Tensor:
+    """Joins an encoder's features, deepest first, into (B, H, W, filters[0]): one skip connection a level.
+
+    Args:
+        column: From `encoder_column`.
+        gated: Skip connections pass through attention gates, all but that of the whole size.
+    """
+    depth = max(column)
+    x = column[depth]
+    for i in reversed(range(depth)):
+        name = f"x{i}{depth - i}"
+        up = upsampled(x, name=name)
+        skips = [column[i]] if i in column else []
+        if gated and i > 0:
+            # A plain network's α lives on the grid of the features below, a pretrained one's on the skip's.
+            plain = 0 in column
+            skips = [
+                attention_gate(column[i], x if plain else up, filters[i] // 2, 2 if plain else 1, level=i)
+            ]
+        x = node(up, skips, filters[i], name=name)
+    return x
+
+
+def attention_gate(skip: Tensor, gating: Tensor, width: int, stride: int, *, level: int) -> Tensor:
+    """Returns α · x, with α = σ(ψᵀ ReLU(Wₓx + W_g g + b_g) + b_ψ) in [0, 1], one for all channels.
+
+    The layer `gate_<level>` holds α; it is the attention coefficient's map.
+
+    Args:
+        skip: x, (B, H, W, C).
+        gating: g, the decoder's features: (B, H/stride, W/stride, any).
+        width: Channels in which x and g are added.
+        stride: 2: α has g's grid, half as fine as x, and is upsampled, as in the paper. 1: α is as fine as x.
+
+    Reference:
+        Oktay et al. 2018, "Attention U-Net", arXiv:1804.03999, equations 1 and 2, figure 2. With stride 1 it
+        is keras-unet-collection's `attention_gate` without the second, redundant bias.
+    """
+    name = f"gate_{level}"
+    conv = keras.layers.Conv2D
+    x = conv(width, stride, strides=stride, use_bias=False, name=f"{name}_x")(skip)
+    g = conv(width, 1, name=f"{name}_g")(gating)
+    q = keras.layers.ReLU(name=f"{name}_relu")(keras.layers.Add(name=f"{name}_add")([x, g]))
+    alpha = keras.layers.Activation("sigmoid", name=name)(conv(1, 1, name=f"{name}_psi")(q))
+    if stride > 1:
+        alpha = keras.layers.UpSampling2D(stride, interpolation="bilinear", name=f"{name}_up")(alpha)
+    return keras.layers.Multiply(name=f"{name}_gated")([skip, alpha])

@@ -1,0 +1,1 @@
+"""Networks trained on other images, whose features a decoder of `models` joins."""
