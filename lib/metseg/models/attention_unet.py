@@ -11,8 +11,8 @@ def build_attention_unet(
     """Builds a U-Net whose skip connections pass through additive attention gates (`blocks.attention_gate`).
 
     As in the paper the skip connection of the whole size has no gate, α lives on the grid of the features
-    below, and these are the gating signal. With a pretrained encoder, which has no features of the whole size,
-    all skip connections are gated, and the gating signal is upsampled first, so that α is as fine as the skip.
+    below, and these are the gating signal. A pretrained encoder has no features of the whole size: all skip
+    connections are gated then, and the gating signal is upsampled first, so that α is as fine as the skip.
 
     Args:
         filters, channels, encoder: As in `build_unet`.

@@ -26,8 +26,8 @@ def encoder_column(image: Tensor, filters: Filters, encoder: str) -> dict[int, T
     Args:
         image: (B, H, W, channels) in [0, 1].
         filters: Convolution filters of each level, finest first.
-        encoder: `plain`: levels 0 to len(filters) − 1, two convolutions each. `efficientnet_lite0`: levels 1 to
-            len(filters) in that network's own widths; it has no features of the whole size.
+        encoder: `plain`: levels 0 to len(filters) − 1, two convolutions each. `efficientnet_lite0`: levels
+            1 to len(filters) in that network's own widths; it has no features of the whole size.
     """
     if encoder != "plain":
         return dict(enumerate(encoder_features(image, len(filters)), start=1))

@@ -16,7 +16,7 @@ def gate_names(model: keras.Model) -> list[str]:
 def gate_model(model: keras.Model) -> keras.Model:
     """Returns a model from the same image to {gate name: (B, H/2ⁱ, W/2ⁱ, 1) coefficients in [0, 1]}.
 
-    Gate i is of level i, finest 1. In a plain network its coefficients are half as fine, (B, H/2ⁱ⁺¹, W/2ⁱ⁺¹, 1).
+    Gate i is of level i, finest 1. A plain network's are half as fine: (B, H/2ⁱ⁺¹, W/2ⁱ⁺¹, 1).
 
     Raises:
         ValueError: The model has no attention gate.
