@@ -9,7 +9,7 @@ import pytest
 from tiny_scans import finished_training, put_network
 
 from metseg.agreement import TOLERANCE, check_agreement
-from metseg.errors import MetsegError
+from metseg.base.errors import MetsegError
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from tiny_scans import tiny_config, write_scans
 
 from metseg import begun
 from metseg import train as train_module
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, read_sealed, write_json, write_sealed
 from metseg.begun import begin, complain_if_begun_otherwise
 from metseg.config import TrainConfig
 from metseg.data.split import Split, read_split, write_split
-from metseg.errors import MetsegError
-from metseg.files import read_json, read_sealed, write_json, write_sealed
 from metseg.train import train
 from metseg.validation import validate
 
@@ -115,7 +115,7 @@ def test_a_kill_between_two_writes_of_going_on_loses_nothing(copy, config, monke
         replace(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("metseg.files.os.replace", keep_and_replace)
+        patch.setattr("metseg.base.files.os.replace", keep_and_replace)
         assert begin(longer, split, copy)
     assert len(states) == 3  # extended.json, config.json, split.json
     for state in states:

@@ -13,8 +13,8 @@ import pytest
 
 from metseg import checkpoint as checkpoint_module
 from metseg.averaging import AveragedWeights
+from metseg.base.errors import MetsegError
 from metseg.checkpoint import Checkpoint, keep_last_epoch
-from metseg.errors import MetsegError
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.random((8, 3), np.float32), RNG.random((8, 1), np.float32)

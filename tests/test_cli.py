@@ -22,11 +22,11 @@ from tiny_runs import DATA, HALF, MISSED, WHOLE, write_bright_model, write_evalu
 from tiny_scans import finished_training, put_network, write_scans
 
 from metseg import cli
+from metseg.base.files import read_json, write_json
 from metseg.data.cases import find_cases, load_case
 from metseg.data.content import slice_hash
 from metseg.data.provenance import PHANTOM
 from metseg.data.split import Split, read_split, write_split
-from metseg.files import read_json, write_json
 from metseg.predict import Predictor
 from metseg.report import read_comparison, write_comparison
 from metseg.seen import joined_hashes
@@ -104,7 +104,7 @@ def checkout(tmp_path, monkeypatch) -> Path:
         cell = nbformat.v4.new_code_cell(text, metadata={"tags": ["parameters"]})
         nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / f"{stem}.ipynb")
     (folder / "params" / "cpu.yml").write_text("epochs: 30\ngallery: 6\n")
-    monkeypatch.setattr("metseg.paths.project_root", lambda: folder.parent)
+    monkeypatch.setattr("metseg.base.paths.project_root", lambda: folder.parent)
     return folder.parent
 
 
@@ -528,7 +528,7 @@ def test_predict_takes_what_dashboard_and_service_take_and_says_what_it_made_of_
 def two_networks(tmp_path, monkeypatch) -> Path:
     """A checkout: to the U-Net of its run `mine` white is no lesion, to the released one it is."""
     (tmp_path / "notebooks").mkdir()
-    monkeypatch.setattr("metseg.paths.project_root", lambda: tmp_path)
+    monkeypatch.setattr("metseg.base.paths.project_root", lambda: tmp_path)
     mine = write_bright_model(tmp_path / "outputs" / "runs" / "mine" / "unet", channels=(-1, 0, 0))
     write_json(mine / "manifest.json", {"data": DATA})
     write_bright_model(tmp_path / "outputs" / "released" / "unet", seen=("A", "B"))
@@ -926,7 +926,7 @@ def trained(tmp_path_factory, tmp_path, monkeypatch) -> Path:
     shutil.copytree(finished.parents[1] / "scans", tmp_path / "scans")
     folder = tmp_path / "outputs" / "runs" / "first" / "nested_unet"
     shutil.copytree(finished, folder)
-    monkeypatch.setattr("metseg.paths.project_root", lambda: tmp_path)
+    monkeypatch.setattr("metseg.base.paths.project_root", lambda: tmp_path)
     return folder
 
 
@@ -1078,7 +1078,7 @@ def test_a_release_asks_at_a_terminal_before_it_replaces(metseg, released_twice,
 def released_twice(tmp_path, monkeypatch) -> tuple[Path, Path]:
     """The `model.json` of a released U-Net with a validation Dice of 0.7, and the folder of one with 0.9."""
     (tmp_path / "notebooks").mkdir()
-    monkeypatch.setattr("metseg.paths.project_root", lambda: tmp_path)
+    monkeypatch.setattr("metseg.base.paths.project_root", lambda: tmp_path)
     data = {**DATA, "name": "the former scans"}
     former = write_bright_model(tmp_path / "outputs" / "released" / "unet", validation_dice=0.7, data=data)
     folder = write_scored(tmp_path / "outputs" / "runs" / "new")

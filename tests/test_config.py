@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from metseg.augment import Augmentation
+from metseg.base.errors import MetsegError
 from metseg.config import EncoderName, LossName, TrainConfig, notebook_config, train_config, with_defaults
-from metseg.errors import MetsegError
 from metseg.losses import LOSSES
 from metseg.models import ENCODERS
 from metseg.models.encoders.efficientnet_lite import DEEPEST

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from metseg.base.errors import MetsegError
 from metseg.contrast import contrast_and_noise
 from metseg.data.cases import Case
-from metseg.errors import MetsegError
 from metseg.preprocess import Preprocessing
 
 STORED = Preprocessing(image_size=64, clip_limit=0, tile_grid=4, intensity="stored")

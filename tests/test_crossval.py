@@ -8,6 +8,8 @@ from tiny_runs import DICE_OF, FOLDS, WHOLE, write_crossvalidated, write_fold
 from tiny_scans import tiny_config, write_scans
 
 from metseg import crossval
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, write_json
 from metseg.crossval import (
     cross_validate,
     ensembles_of_folds,
@@ -19,8 +21,6 @@ from metseg.crossval import (
 from metseg.data.cache import fingerprint
 from metseg.data.cases import find_cases
 from metseg.data.split import Split, write_split
-from metseg.errors import MetsegError
-from metseg.files import read_json, write_json
 
 
 @pytest.fixture

@@ -24,10 +24,10 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
+from metseg.base.labels import label_of
+from metseg.base.paths import project_root, released_dir
 from metseg.components import number_lesions
 from metseg.encode import mask_png
-from metseg.paths import project_root, released_dir
-from metseg.plots.labels import label_of
 from metseg.postprocess import Postprocessing, postprocess
 from metseg.predict import Predictor
 from metseg.released import released_models

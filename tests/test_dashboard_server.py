@@ -25,8 +25,8 @@ from tiny_runs import write_bright_model
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
+from metseg.base.errors import MetsegError
 from metseg.data.provenance import PHANTOM
-from metseg.errors import MetsegError
 from metseg.released import OFFERED
 from metseg.serve.dashboard import voila_server
 from metseg.serve.dashboard.faults import where

@@ -8,8 +8,8 @@ import pytest
 from dashboard_models import CountingPredictor, png, slice_with_lesions, write_released
 from running_service import as_tiff
 
+from metseg.base.errors import MetsegError
 from metseg.encode import encode_png, lesions_csv, mask_png, mask_tiff, overlay
-from metseg.errors import MetsegError
 from metseg.postprocess import Postprocessing, postprocess
 from metseg.predict import Predictor
 from metseg.serve.dashboard.files import archive_name, result_archive

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from tiny_scans import tiny_config, write_scans
 
-from metseg.backend import keras
+from metseg.base.backend import keras
+from metseg.base.errors import MetsegError
 from metseg.devices import data_parallel, shared_out
-from metseg.errors import MetsegError
 from metseg.losses import bce
 
 TRAIN = """

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from tiny_scans import tiny_config
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, sole_writer, write_json
 from metseg.data.split import Split, write_split
 from metseg.ensemble import build_ensemble, mean_network
-from metseg.errors import MetsegError
 from metseg.export import export_onnx
-from metseg.files import read_json, sole_writer, write_json
 from metseg.model_card import model_card
 from metseg.models import build_model
 from metseg.predict import Predictor

@@ -8,6 +8,7 @@ import pytest
 from tiny_runs import write_bright_model
 from tiny_scans import write_case
 
+from metseg.base.errors import MetsegError
 from metseg.data.cases import Case, find_cases
 from metseg.error_analysis import (
     CONTRASTS,
@@ -17,7 +18,6 @@ from metseg.error_analysis import (
     dice_by,
     missing_channels,
 )
-from metseg.errors import MetsegError
 
 SHAPE = (2, 32, 32)
 

@@ -10,11 +10,11 @@ import tifffile
 from tiny_scans import finished_training, write_case
 
 from metseg import evaluate as evaluate_module
-from metseg import files
+from metseg.base import files
+from metseg.base.errors import MetsegError
+from metseg.base.files import write_json
 from metseg.data.cases import CaseFiles, find_cases
-from metseg.errors import MetsegError
 from metseg.evaluate import evaluate, unseen_cases
-from metseg.files import write_json
 from metseg.postprocess import Postprocessing
 from metseg.runs import read_tables
 

@@ -12,9 +12,9 @@ import onnx
 import pytest
 from tiny_runs import add_int8, change_description, write_bright_model
 
-from metseg.errors import MetsegError, MetsegWarning
+from metseg.base.errors import MetsegError, MetsegWarning
+from metseg.base.files import read_json
 from metseg.exported import install, open_exported
-from metseg.files import read_json
 from metseg.probe import probe
 
 

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from running_service import BRIGHT_CORNER, as_png, running, write_models
 
-from metseg.errors import MetsegError
+from metseg.base.errors import MetsegError
 from metseg.serve import admission, load
 from metseg.serve.admission import Limits
 from metseg.serve.api import create_app

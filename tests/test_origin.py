@@ -5,9 +5,9 @@ from dataclasses import asdict
 import pytest
 from tiny_runs import write_bright_model
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, shown, write_json
 from metseg.data.provenance import LGG, PHANTOM
-from metseg.errors import MetsegError
-from metseg.files import read_json, shown, write_json
 from metseg.origin import knows_only_the_phantom, network_line, refuse_scans_unlike_the_phantom
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from tiny_runs import write_crossvalidated
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, write_json
 from metseg.data.split import Split, write_split
-from metseg.errors import MetsegError
-from metseg.files import read_json, write_json
 from metseg.out_of_fold import out_of_fold_scores
 
 

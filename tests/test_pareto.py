@@ -6,8 +6,8 @@ import pytest
 from tiny_runs import write_bright_model
 from tiny_scans import write_scans
 
+from metseg.base.errors import MetsegError
 from metseg.data.cases import find_cases
-from metseg.errors import MetsegError
 from metseg.pareto import measure_variants, on_front
 from metseg.tuning import VolumeDice
 

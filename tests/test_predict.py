@@ -16,7 +16,7 @@ import pytest
 from tiny_runs import add_int8, change_description, write_bright_model
 from tiny_scans import finished_training
 
-from metseg.errors import MetsegError
+from metseg.base.errors import MetsegError
 from metseg.models.inspect import inference_model
 from metseg.postprocess import Postprocessing
 from metseg.predict import Predictor

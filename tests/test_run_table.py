@@ -3,7 +3,7 @@
 import pytest
 from tiny_runs import MANIFEST, write_scored
 
-from metseg.files import read_json, write_json
+from metseg.base.files import read_json, write_json
 from metseg.run_table import Training, all_trainings, runs_without_training
 
 

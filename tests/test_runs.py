@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from metseg.errors import MetsegError
-from metseg.files import write_json
+from metseg.base.errors import MetsegError
+from metseg.base.files import write_json
 from metseg.runs import (
     find_model,
     model_folders,

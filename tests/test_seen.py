@@ -8,11 +8,11 @@ import pytest
 import tifffile
 from tiny_scans import finished_training, write_case
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, write_json
 from metseg.data.cases import CaseFiles, find_cases, load_case
 from metseg.data.content import slice_hash
-from metseg.errors import MetsegError
 from metseg.evaluate import unseen_cases
-from metseg.files import read_json, write_json
 from metseg.seen import joined_hashes, sort_cases, split_hashes
 
 

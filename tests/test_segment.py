@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from metseg.errors import MetsegError
+from metseg.base.errors import MetsegError
 from metseg.segment import how_read, segmentable, write_mask
 
 

@@ -14,8 +14,8 @@ import pytest
 from running_service import BRIGHT_CORNER, as_png, running, write_models
 from tiny_runs import write_bright_model
 
+from metseg.base.errors import MetsegError
 from metseg.data.provenance import PHANTOM
-from metseg.errors import MetsegError
 from metseg.serve import server
 from metseg.serve.api import create_app
 

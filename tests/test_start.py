@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from tiny_scans import tiny_config
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, write_json
 from metseg.config import TrainConfig
 from metseg.data.split import Split, write_split
-from metseg.errors import MetsegError
-from metseg.files import read_json, write_json
 from metseg.models import build_model
 from metseg.models.channel_pruning import prune_channels
 from metseg.start import start_weights

@@ -18,10 +18,10 @@ import pytest
 from tiny_scans import finished_training, tiny_config, write_case, write_scans
 
 from metseg import train as train_module
+from metseg.base.errors import MetsegError
 from metseg.batches import EpochBatches
 from metseg.config import TrainConfig
 from metseg.data.split import read_split
-from metseg.errors import MetsegError
 from metseg.models import build_model, efficientnet_lite
 from metseg.models.channel_pruning import prune_channels
 from metseg.models.encoders.efficientnet_lite import load_imagenet

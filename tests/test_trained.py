@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from tiny_scans import tiny_config
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import write_json
 from metseg.data.split import Split, write_split
-from metseg.errors import MetsegError
-from metseg.files import write_json
 from metseg.trained import load_network, seen_patients, trained_config
 
 

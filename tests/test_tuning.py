@@ -9,9 +9,9 @@ import pytest
 from tiny_runs import SIZE, write_bright_model
 from tiny_scans import write_case
 
+from metseg.base.errors import MetsegError
 from metseg.data.cases import find_cases
 from metseg.data.split import Split, write_split
-from metseg.errors import MetsegError
 from metseg.postprocess import Postprocessing
 from metseg.predict import Predictor
 from metseg.tuning import (

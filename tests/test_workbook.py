@@ -14,7 +14,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from metseg.errors import MetsegError
+from metseg.base.errors import MetsegError
 from metseg.parameters import (
     as_typed,
     check_parameters,
@@ -378,7 +378,7 @@ def test_run_from_start_to_finish(tmp_path, folder, monkeypatch):
             "its kernel died, most often for want of memory: a smaller batch or image needs less",
         ),
         (
-            "from metseg.errors import MetsegError\nraise MetsegError('no masks; get them.')",
+            "from metseg.base.errors import MetsegError\nraise MetsegError('no masks; get them.')",
             "no masks; get them",
         ),
     ],

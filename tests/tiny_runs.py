@@ -9,9 +9,9 @@ import onnx
 import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 
+from metseg.base.files import read_json, write_json
 from metseg.data.images import CHANNELS
 from metseg.data.split import Split, write_split
-from metseg.files import read_json, write_json
 from metseg.metrics import evaluate_case
 
 SIZE = 32

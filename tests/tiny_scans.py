@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from metseg.base.files import file_sha256, read_json, write_json
 from metseg.config import TrainConfig, train_config
-from metseg.files import file_sha256, read_json, write_json
 
 
 def write_case(folder: Path, case_id: str, image: np.ndarray, mask: np.ndarray) -> None:

@@ -1,6 +1,6 @@
 """metseg: segment brain lesions in MRI with Nested U-Net and Attention U-Net."""
 
-from metseg.telemetry import switch_off
+from metseg.base.telemetry import switch_off
 
 __version__ = "0.1.0"
 switch_off()  # here, for whatever is imported of metseg, this runs before it

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, replacing, shown
 from metseg.config import TrainConfig, with_defaults
 from metseg.data.cases import CaseFiles
 from metseg.data.split import read_split
-from metseg.errors import MetsegError
-from metseg.files import read_json, replacing, shown
 from metseg.plots.results import plot_ablation
 from metseg.plots.style import save_figure, use_style
 from metseg.predict import Predictor

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from metseg.errors import MetsegError
-from metseg.files import shown
+from metseg.base.errors import MetsegError
+from metseg.base.files import shown
 from metseg.models.inspect import inference_model
 from metseg.predict import Predictor
 from metseg.preprocess import network_input, restore, view_of

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from metseg.backend import keras
+from metseg.base.backend import keras
 
 STEPS = 4  # between two updates: a copy of all weights at every step would cost 2 % of it
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from metseg.augment import Augmentation, augment_pair
-from metseg.backend import keras
+from metseg.base.backend import keras
 from metseg.data.cache import SliceCache
 from metseg.paste import paste_lesion
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import make_folder, read_json, shown, write_json, write_text
 from metseg.config import TrainConfig, with_defaults
 from metseg.data.split import Split, read_split, write_split
-from metseg.errors import MetsegError
-from metseg.files import make_folder, read_json, shown, write_json, write_text
 from metseg.runs import DamagedEpoch, epoch_state, epochs_kept, run_names
 from metseg.schedule import out_of_patience
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from metseg.averaging import AveragedWeights
-from metseg.backend import keras
-from metseg.errors import MetsegError, MetsegWarning
-from metseg.files import file_sha256, shown, sync_file, sync_folder, write_sealed
+from metseg.base.backend import keras
+from metseg.base.errors import MetsegError, MetsegWarning
+from metseg.base.files import file_sha256, shown, sync_file, sync_folder, write_sealed
 from metseg.runs import CHECKPOINT_STATE, DamagedEpoch, epoch_state, epochs_kept
 
 _NETWORK, _SERVING, _BEST = "network.weights.h5", "serving.npz", "best.npz"

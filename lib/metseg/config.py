@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from metseg.augment import Augmentation
-from metseg.errors import MetsegError
-from metseg.paths import located
+from metseg.base.errors import MetsegError
+from metseg.base.paths import located
 from metseg.preprocess import Intensity, Preprocessing
 
 ModelName = Literal["nested_unet", "attention_unet", "unet"]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from metseg.base.errors import MetsegError
 from metseg.data.cases import Case
-from metseg.errors import MetsegError
 from metseg.preprocess import Preprocessing, preprocess, preprocess_mask, view_of
 
 _RIM = np.ones((9, 9), np.uint8)

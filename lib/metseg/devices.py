@@ -3,8 +3,8 @@
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
-from metseg.backend import keras
-from metseg.errors import MetsegError
+from metseg.base.backend import keras
+from metseg.base.errors import MetsegError
 from metseg.losses import Loss
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
-from metseg.hardware import cores, multiplies
+from metseg.base.hardware import cores, multiplies
 
 Precision = Literal["fp32", "bf16", "int8"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from metseg.backend import keras
-from metseg.data.split import read_split, write_split
-from metseg.errors import MetsegError
-from metseg.files import (
+from metseg.base.backend import keras
+from metseg.base.errors import MetsegError
+from metseg.base.files import (
     file_sha256,
     read_json,
     replacing,
@@ -16,6 +15,7 @@ from metseg.files import (
     write_json,
     write_text,
 )
+from metseg.data.split import read_split, write_split
 from metseg.models.inspect import inference_model
 from metseg.runs import ENSEMBLE
 from metseg.trained import load_network, merged_slices, seen_patients, seen_slices, trained_config

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json
 from metseg.data.cases import CaseFiles, load_case
 from metseg.error_analysis import ErrorAnalysis
-from metseg.errors import MetsegError
-from metseg.files import read_json
 from metseg.plots.errors import CasePicture
 from metseg.plots.scans import fullest_slice
 from metseg.predict import Predictor

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import make_folder, read_json, replacing, shown, write_json
+from metseg.base.hardware import cpu_name
 from metseg.data.cases import CaseFiles, load_case
 from metseg.data.content import fingerprint
 from metseg.data.provenance import provenance_of
 from metseg.data.split import read_split
-from metseg.errors import MetsegError
 from metseg.exported import served_sha256
-from metseg.files import make_folder, read_json, replacing, shown, write_json
-from metseg.hardware import cpu_name
 from metseg.metrics import evaluate_case
 from metseg.predict import Predictor
 from metseg.seen import sort_cases

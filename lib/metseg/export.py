@@ -12,11 +12,11 @@ from tempfile import TemporaryDirectory
 
 import cv2
 
-from metseg.backend import keras
+from metseg.base.backend import keras
+from metseg.base.errors import MetsegError
+from metseg.base.files import file_sha256, read_json, replacing, shown, sole_writer
 from metseg.data.images import CHANNELS
-from metseg.errors import MetsegError
 from metseg.exported import install
-from metseg.files import file_sha256, read_json, replacing, shown, sole_writer
 from metseg.models.inspect import gate_names, inference_model
 from metseg.postprocess import Postprocessing
 from metseg.probe import probe

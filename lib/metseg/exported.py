@@ -19,9 +19,9 @@ from typing import Annotated, NamedTuple
 import cv2
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from metseg.base.errors import MetsegError, MetsegWarning
+from metseg.base.files import file_sha256, read_json, replacing, sync_folder, write_json
 from metseg.engines import Engine, Precision, native, open_engine
-from metseg.errors import MetsegError, MetsegWarning
-from metseg.files import file_sha256, read_json, replacing, sync_folder, write_json
 from metseg.postprocess import Postprocessing
 from metseg.preprocess import Preprocessing
 from metseg.probe import is_as_before

@@ -9,7 +9,7 @@ case.
 
 from collections.abc import Callable
 
-from metseg.backend import keras
+from metseg.base.backend import keras
 
 _EPSILON = 1e-6
 Loss = Callable[..., object]

@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from metseg import __version__
-from metseg.backend import keras
+from metseg.base.backend import keras
+from metseg.base.files import file_sha256, read_json, write_json
+from metseg.base.hardware import describe_hardware
+from metseg.base.revision import git_revision
 from metseg.begun import extensions
 from metseg.config import TrainConfig
 from metseg.data.cache import SliceCache
 from metseg.data.provenance import provenance_of
-from metseg.files import file_sha256, read_json, write_json
-from metseg.hardware import describe_hardware
-from metseg.revision import git_revision
 from metseg.schedule import best_epoch
 from metseg.seen import joined_hashes
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from metseg.base.labels import label_of
 from metseg.data.provenance import RESEARCH_USE
-from metseg.plots.labels import label_of
 
 _SERVED = {
     "fp32": "float32",

@@ -7,7 +7,7 @@ they may be replaced at any time.
 
 import numpy as np
 
-from metseg.backend import keras
+from metseg.base.backend import keras
 from metseg.batches import EpochBatches
 
 MOST_SLICES = 128  # to estimate from, millions of pixels: more cost time and change little

@@ -20,9 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from metseg.errors import MetsegError
-from metseg.files import shown, write_text
-from metseg.memory import ONE_ARENA
+from metseg.base.errors import MetsegError
+from metseg.base.files import shown, write_text
+from metseg.base.memory import ONE_ARENA
 
 POLL_SECONDS = 0.5
 STOP_SECONDS = 10

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, shown, taking_apart
 from metseg.data.provenance import PHANTOM, provenance_of
-from metseg.errors import MetsegError
-from metseg.files import read_json, shown, taking_apart
 from metseg.runs import MODELS
 
 

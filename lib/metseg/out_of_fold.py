@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, shown
 from metseg.config import with_defaults
 from metseg.crossval import read_crossval
 from metseg.data.split import read_split
-from metseg.errors import MetsegError
 from metseg.evaluate import scored_as_served
-from metseg.files import read_json, shown
 
 
 def out_of_fold_scores(run_folder: Path, model_dir: Path) -> dict:

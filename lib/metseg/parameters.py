@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from metseg.errors import MetsegError
-from metseg.files import shown
+from metseg.base.errors import MetsegError
+from metseg.base.files import shown
 
 RECIPE = "quick"  # the profile from which all commands start
 _TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from metseg.base.errors import MetsegError
 from metseg.data.cases import CaseFiles, load_case
 from metseg.engines import open_engine
-from metseg.errors import MetsegError
 from metseg.predict import Predictor
 from metseg.preprocess import network_input
 from metseg.tuning import dice_change, volume_dice

@@ -9,8 +9,8 @@ from pathlib import Path
 from IPython import get_ipython
 from IPython.display import HTML, display
 
-from metseg.errors import MetsegError
-from metseg.files import write_text
+from metseg.base.errors import MetsegError
+from metseg.base.files import write_text
 
 _SECONDS_BETWEEN_REPORTS = 0.5
 

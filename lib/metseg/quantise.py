@@ -18,8 +18,8 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.calibrate import HistogramCollector, TensorsData, save_tensors_data
 
+from metseg.base.files import replacing
 from metseg.data.cases import CaseFiles, load_case
-from metseg.files import replacing
 from metseg.preprocess import Preprocessing, network_input
 
 SLICES = 40

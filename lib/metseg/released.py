@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from metseg.errors import MetsegError
-from metseg.files import read_json, shown, sole_writer, taking_apart, write_text
-from metseg.paths import released_dir
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, shown, sole_writer, taking_apart, write_text
+from metseg.base.paths import released_dir
 from metseg.postprocess import Postprocessing
 from metseg.preprocess import Preprocessing
 from metseg.runs import predicts_nothing

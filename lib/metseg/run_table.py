@@ -4,8 +4,8 @@ import csv
 from pathlib import Path
 from typing import NamedTuple
 
-from metseg.errors import MetsegError
-from metseg.files import read_json, taking_apart
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, taking_apart
 from metseg.runs import name_of, predicts_nothing, read_tables, trainings_below
 
 

@@ -7,9 +7,9 @@ as it lies (NAME/unet/unet-1/unet in a cross-validation), RUN its only one; and 
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import file_sha256, read_json, read_sealed, shown
 from metseg.config import ModelName
-from metseg.errors import MetsegError
-from metseg.files import file_sha256, read_json, read_sealed, shown
 
 if TYPE_CHECKING:
     import pandas as pd

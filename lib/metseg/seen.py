@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json
 from metseg.data.cases import CaseFiles
 from metseg.data.content import HASH_DIGITS, slice_hash
 from metseg.data.images import read_image
 from metseg.data.patients import spelling_of
-from metseg.errors import MetsegError
-from metseg.files import read_json
 
 _SAME = 0.5  # of the slices, of whichever has fewer: a scan without its empty slices is the same scan
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import complain_of_path, files_below, replacing
 from metseg.data.cases import count_scans
 from metseg.data.images import IMAGE_SUFFIXES
 from metseg.data.layouts import place_of
 from metseg.encode import mask_tiff
-from metseg.errors import MetsegError
-from metseg.files import complain_of_path, files_below, replacing
 
 _SOFTWARE = "metseg predict"  # the TIFF tag by which a mask of ours is told from a reference
 Pairs = list[tuple[Path, Path]]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, shown, write_json
 from metseg.config import TrainConfig
 from metseg.data.split import Split
-from metseg.errors import MetsegError
-from metseg.files import read_json, shown, write_json
 from metseg.models.channel_pruning import prune_channels
 from metseg.seen import SeenSlices
 from metseg.trained import SeenPatients, load_network, seen_patients, seen_slices, trained_config

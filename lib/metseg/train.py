@@ -11,7 +11,10 @@ import numpy as np
 import pandas as pd
 
 from metseg.averaging import AveragedWeights
-from metseg.backend import keras
+from metseg.base.backend import keras
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, replacing, sole_writer
+from metseg.base.hardware import best_precision
 from metseg.batches import EpochBatches, epoch_rows
 from metseg.begun import begin, complain_if_begun_otherwise
 from metseg.checkpoint import Checkpoint, keep_last_epoch
@@ -20,9 +23,6 @@ from metseg.data.cache import SliceCache, open_cache
 from metseg.data.cases import doubtful, find_cases
 from metseg.data.split import Split, kfold_by_patient, split_by_patient
 from metseg.devices import data_parallel, shared_out
-from metseg.errors import MetsegError
-from metseg.files import read_json, replacing, sole_writer
-from metseg.hardware import best_precision
 from metseg.losses import LOSSES
 from metseg.manifest import write_manifest
 from metseg.models import build_model

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from metseg.backend import keras
+from metseg.base.backend import keras
+from metseg.base.errors import MetsegError
+from metseg.base.files import file_sha256, read_json, shown, taking_apart
 from metseg.config import TrainConfig, train_config, with_defaults
 from metseg.data.split import read_split
-from metseg.errors import MetsegError
-from metseg.files import file_sha256, read_json, shown, taking_apart
 from metseg.seen import joined_hashes, split_hashes
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from metseg.backend import keras
+from metseg.base.backend import keras
 from metseg.batches import drawn_rows, resized
 from metseg.config import TrainConfig
 from metseg.data.cache import SliceCache

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from metseg.agreement import check_agreement
+from metseg.base.errors import MetsegError
+from metseg.base.files import file_sha256, read_json, replacing, shown, write_json
+from metseg.base.hardware import multiplies
 from metseg.data.cases import CaseFiles
 from metseg.data.split import read_split
 from metseg.engines import PRECISIONS, Precision
-from metseg.errors import MetsegError
 from metseg.export import drafts_in, export_onnx
 from metseg.exported import ONNX_FILES, install
-from metseg.files import file_sha256, read_json, replacing, shown, write_json
-from metseg.hardware import multiplies
 from metseg.predict import Predictor
 from metseg.preprocess import Preprocessing
 from metseg.quantise import calibration_slices, quantise

@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import shown, sole_writer, write_text
 from metseg.config import config_among
-from metseg.errors import MetsegError
-from metseg.files import shown, sole_writer, write_text
 from metseg.notebook_process import run_notebook
 from metseg.parameters import check_parameters, choices, defaults_of
 from metseg.run_display import Event

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import write_json
 from metseg.benchmark import report
 from metseg.benchmark.report import read_benchmark, write_report
-from metseg.errors import MetsegError
-from metseg.files import write_json
 
 
 @pytest.fixture

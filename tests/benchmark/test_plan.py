@@ -4,12 +4,12 @@ from collections import Counter
 
 import pytest
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import write_json
 from metseg.benchmark import plan as planning
 from metseg.benchmark.plan import Measurement, missing_peers, plan, released_precisions
 from metseg.benchmark.settings import SCOPES, Settings, settings_of
 from metseg.benchmark.table import BASELINE
-from metseg.errors import MetsegError
-from metseg.files import write_json
 
 SERVING = {"attention_unet": "bfloat16", "nested_unet": "int8"}
 

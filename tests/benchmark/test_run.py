@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
+from metseg.base.errors import MetsegError
 from metseg.benchmark import run
 from metseg.benchmark.plan import plan
 from metseg.benchmark.run import planned, read_measurements, run_benchmark, unfinished_benchmark
 from metseg.benchmark.settings import Settings
-from metseg.errors import MetsegError
 
 SMALL = Settings(
     networks=(), scaling_sizes=(), data_slices=(), matrix_sides=(), stream_mb=1, rounds=3, turn_seconds=0.01

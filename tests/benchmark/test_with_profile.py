@@ -2,10 +2,10 @@
 
 import pytest
 
+from metseg.base.hardware import cores
 from metseg.benchmark.plan import Measurement
 from metseg.benchmark.process import working
 from metseg.benchmark.with_profile import kind_of, self_times
-from metseg.hardware import cores
 
 
 @pytest.mark.parametrize(

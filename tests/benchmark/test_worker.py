@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
+from metseg.base.hardware import cores
 from metseg.benchmark.contestant import random_pairs, repeated
 from metseg.benchmark.plan import Measurement
 from metseg.benchmark.process import working
 from metseg.benchmark.worker import peak_memory_mb
-from metseg.hardware import cores
 
 
 def test_a_worker_takes_turns():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from metseg.errors import MetsegError
+from metseg.base.errors import MetsegError
 
 
 def complaint(function, *args) -> str:

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from metseg.base.errors import MetsegError
 from metseg.data import cache
 from metseg.data.cache import cache_home, fingerprint, network_slices, open_cache
 from metseg.data.cases import find_cases, load_case
 from metseg.data.content import slice_hash
-from metseg.errors import MetsegError
 from metseg.preprocess import Preprocessing, network_input, preprocess, preprocess_mask, view_of
 
 CONFIG = Preprocessing(image_size=16)
@@ -199,7 +199,7 @@ def test_another_computation_gets_a_cache_of_its_own(tmp_path, scans, monkeypatc
 
 def test_all_code_that_computes_network_input_is_part_of_the_key():
     """Of metseg's modules that these import there is none outside; those left out compute no pixel."""
-    no_pixels = {"metseg.errors", "metseg.files", "metseg.neighbours"}
+    no_pixels = {"metseg.base.errors", "metseg.base.files", "metseg.neighbours"}
     no_pixels |= {"metseg.data.layouts", "metseg.data.patients"}  # what they tell is in the key itself
     listed, found = {module.__name__ for module in cache.COMPUTED_BY}, set()
     for module in cache.COMPUTED_BY:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from metseg.base.errors import MetsegError
 from metseg.data.check import check_data
 from metseg.data.provenance import LGG, OWN, PHANTOM, institution_of, provenance_of
-from metseg.errors import MetsegError
 
 CASE = "TCGA_CS_0001_19990101"
 OTHER = "TCGA_CS_0002_19990102"

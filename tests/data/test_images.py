@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from complaints import complaint, tiff
 
+from metseg.base.errors import MetsegError
 from metseg.data.images import decode, read_image, read_mask
-from metseg.errors import MetsegError
 
 SHAPE = (24, 32)
 

@@ -8,12 +8,12 @@ import pytest
 import tifffile
 from scipy.ndimage import binary_erosion
 
+from metseg.base.errors import MetsegError
 from metseg.data import phantom
 from metseg.data.cases import list_cases
 from metseg.data.phantom import draw_phantom, write_phantom
 from metseg.data.phantom_lesions import MAX_DIAMETER_MM, MIN_DIAMETER_MM, draw_diameters_mm
 from metseg.data.provenance import PHANTOM, provenance_of
-from metseg.errors import MetsegError
 
 CASE_1 = "PHANTOM_0001_20000101"
 SMALL = {"patients": 2, "slices": 3, "size": 48}

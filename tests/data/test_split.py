@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from metseg.base.errors import MetsegError
+from metseg.base.paths import project_root
 from metseg.data import split as split_module
 from metseg.data.split import Split, read_split, write_split
-from metseg.errors import MetsegError
-from metseg.paths import project_root
 
 TEN = [f"P{k}" for k in range(10)]
 

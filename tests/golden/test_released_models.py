@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from metseg.base.paths import released_dir
 from metseg.data.images import read_image
-from metseg.paths import released_dir
 from metseg.predict import Predictor
 from metseg.preprocess import network_input
 

@@ -6,8 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from metseg.errors import MetsegError
-from metseg.plots.labels import label_of
+from metseg.base.errors import MetsegError
+from metseg.base.labels import label_of
 from metseg.plots.style import (
     MODEL_COLOURS,
     PREDICTION,

@@ -6,11 +6,11 @@ from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json
+from metseg.base.paths import released_dir
 from metseg.benchmark.settings import Settings
 from metseg.engines import native
-from metseg.errors import MetsegError
-from metseg.files import read_json
-from metseg.paths import released_dir
 
 TRAINING_SLICES = 1000  # of the data set that a training reads and augments
 PEERS = ("torch", "monai")

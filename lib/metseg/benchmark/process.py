@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from typing import IO, Any, Self
 
+from metseg.base.errors import MetsegError
+from metseg.base.hardware import cores
 from metseg.benchmark.plan import Measurement
-from metseg.errors import MetsegError
-from metseg.hardware import cores
 
 _STOP_SECONDS = 10
 

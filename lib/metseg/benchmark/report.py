@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, replacing, shown, write_json
+from metseg.base.labels import label_of
 from metseg.benchmark.plan import Group
 from metseg.benchmark.run import planned, read_measurements
 from metseg.benchmark.scaling import scaling_table
 from metseg.benchmark.table import BASELINE, Limits, measured_limits, profile_table, results_table
-from metseg.errors import MetsegError
-from metseg.files import read_json, replacing, shown, write_json
-from metseg.plots.labels import label_of
 from metseg.plots.speed import plot_profile, plot_roofline, plot_scaling, plot_speed
 from metseg.plots.style import save_figure, use_style
 

@@ -13,6 +13,10 @@ from typing import Any
 import psutil
 
 from metseg import __version__
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, shown, sole_writer, write_json
+from metseg.base.hardware import cores, cpu_name
+from metseg.base.revision import git_revision
 from metseg.benchmark.plan import (
     TRAINING_SLICES,
     Group,
@@ -23,10 +27,6 @@ from metseg.benchmark.plan import (
 )
 from metseg.benchmark.process import working
 from metseg.benchmark.settings import Settings
-from metseg.errors import MetsegError
-from metseg.files import read_json, shown, sole_writer, write_json
-from metseg.hardware import cores, cpu_name
-from metseg.revision import git_revision
 
 _START_SECONDS = 10.0  # what starting a contestant counts for in the progress
 _WARM_UP_SECONDS = 0.5

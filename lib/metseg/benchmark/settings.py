@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from metseg.errors import MetsegError
+from metseg.base.errors import MetsegError
 
 NetworkName = Literal["attention_unet", "nested_unet"]
 

@@ -4,20 +4,20 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from metseg.backend import keras
+from metseg.base.backend import keras
+from metseg.base.files import write_json
+from metseg.base.hardware import best_precision, cores
 from metseg.benchmark.contestant import COST, Contestant, random_pairs, repeated
 from metseg.benchmark.flops import Cost, convolution_cost
 from metseg.benchmark.plan import Measurement, onnx_path
 from metseg.benchmark.with_data import epoch_batches
 from metseg.devices import shared_out
 from metseg.export import save_onnx
-from metseg.files import write_json
-from metseg.hardware import best_precision, cores
 from metseg.losses import bce_dice
 from metseg.models import build_model
 from metseg.models.fused import training_copy
-from metseg.models.outputs import logits_model
 from metseg.models.inspect import gate_names
+from metseg.models.outputs import logits_model
 from metseg.quantise import quantise
 
 _FILLING = 10  # steps until batches come as fast as they are taken

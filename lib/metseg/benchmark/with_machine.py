@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from metseg.base.hardware import cores
 from metseg.benchmark.contestant import Contestant, repeated
 from metseg.benchmark.flops import Cost
 from metseg.benchmark.plan import Measurement
-from metseg.hardware import cores
 
 _NUMBER_BYTES = 4
 

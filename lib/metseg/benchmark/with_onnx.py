@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from metseg.base.files import read_json
+from metseg.base.hardware import cores
 from metseg.benchmark.contestant import COST, Contestant, random_pairs, repeated
 from metseg.benchmark.flops import Cost
 from metseg.benchmark.plan import DTYPES, Measurement, onnx_path
 from metseg.engines import native, open_engine
-from metseg.files import read_json
-from metseg.hardware import cores
 
 
 def prepare(measurement: Measurement) -> Contestant:

@@ -3,10 +3,10 @@
 import monai.networks.nets as nets
 import torch
 
+from metseg.base.hardware import cores
 from metseg.benchmark.contestant import Contestant, random_pairs, repeated
 from metseg.benchmark.flops import Cost, convolution_cost
 from metseg.benchmark.plan import Measurement
-from metseg.hardware import cores
 
 
 def prepare(measurement: Measurement) -> Contestant:

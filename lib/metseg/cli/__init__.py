@@ -4,9 +4,9 @@ import os
 import sys
 import warnings
 
+from metseg.base.errors import MetsegError, MetsegWarning
 from metseg.cli.app import app
 from metseg.cli.output import print_in_any_encoding
-from metseg.errors import MetsegError, MetsegWarning
 
 # Each adds its commands, in the order of --help.
 # isort: off

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from metseg.errors import MetsegError
-from metseg.files import complain_of_path
+from metseg.base.errors import MetsegError
+from metseg.base.files import complain_of_path
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -56,14 +56,14 @@ OutputDir = Annotated[Path | None, typer.Option(help="Where runs are kept; outpu
 
 def runs_folder(output_dir: Path | None) -> Path:
     """Returns where runs are kept."""
-    from metseg.paths import runs_dir
+    from metseg.base.paths import runs_dir
 
     return output_dir.resolve() if output_dir else runs_dir()
 
 
 def named_model(model: str, output_dir: Path | None) -> Path:
     """Returns the folder of the model that `--model` names."""
-    from metseg.paths import released_dir
+    from metseg.base.paths import released_dir
     from metseg.runs import find_model
 
     return find_model(model, runs_folder(output_dir), released_dir())
@@ -76,8 +76,8 @@ def named_models(
 
     Of these one that knows only the phantom is left out, and told, unless `phantom_network` is set.
     """
+    from metseg.base.paths import released_dir
     from metseg.origin import knows_only_the_phantom
-    from metseg.paths import released_dir
     from metseg.released import released_models
 
     if models:
@@ -93,7 +93,7 @@ def named_models(
 
 def network_name(folder: Path, output_dir: Path | None) -> str:
     """Returns what commands call a network."""
-    from metseg.paths import released_dir
+    from metseg.base.paths import released_dir
     from metseg.runs import name_of
 
     return name_of(folder, runs_folder(output_dir), released_dir())

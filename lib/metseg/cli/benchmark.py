@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from metseg.base.files import shown
 from metseg.cli.app import (
     Models,
     OutputDir,
@@ -14,7 +15,6 @@ from metseg.cli.app import (
     runs_folder,
     say_network,
 )
-from metseg.files import shown
 
 benchmark = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 app.add_typer(benchmark, name="benchmark")

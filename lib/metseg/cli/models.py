@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import shown
 from metseg.cli.app import (
     Model,
     OutputDir,
@@ -20,8 +22,6 @@ from metseg.cli.app import (
     say_scans,
 )
 from metseg.cli.workbook import show_crossval
-from metseg.errors import MetsegError
-from metseg.files import shown
 
 if TYPE_CHECKING:
     from metseg.data.cases import CaseFiles
@@ -39,12 +39,12 @@ def evaluate(
     output_dir: OutputDir = None,
 ) -> None:
     """Score a model on patients that it has not seen, per patient and per slice."""
+    from metseg.base.files import read_json
     from metseg.compare import combine_cases
     from metseg.data.cases import find_cases
     from metseg.data.provenance import provenance_of
     from metseg.evaluate import evaluate as evaluate_model
     from metseg.evaluate import unseen_cases
-    from metseg.files import read_json
     from metseg.origin import refuse_scans_unlike_the_phantom
     from metseg.seen import sort_cases
 
@@ -238,8 +238,8 @@ def release(
     output_dir: OutputDir = None,
 ) -> None:
     """Make a run's networks the ones that dashboard and service use: outputs/released."""
+    from metseg.base.paths import released_dir
     from metseg.out_of_fold import out_of_fold_scores
-    from metseg.paths import released_dir
     from metseg.released import check_releasable, released_models, scores_told
     from metseg.released import release as release_model
     from metseg.runs import run_folder, trained_folders

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import make_folder, shown
 from metseg.cli.app import (
     Model,
     OutputDir,
@@ -15,8 +17,6 @@ from metseg.cli.app import (
     progress_bars,
     say_network,
 )
-from metseg.errors import MetsegError
-from metseg.files import make_folder, shown
 
 
 @app.command()

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from metseg.base.errors import MetsegError
+from metseg.base.files import shown
 from metseg.cli.app import DataDir, OutputDir, app, existing_folder, runs_folder, say_network, say_scans
-from metseg.errors import MetsegError
-from metseg.files import shown
 
 RunName = Annotated[
     str | None, typer.Option(help="Name of the run; a name used before goes on with that run.")
@@ -29,8 +29,8 @@ def run(
     output_dir: OutputDir = None,
 ) -> None:
     """Run the whole workbook: notebooks 01 to 10, unattended."""
+    from metseg.base.paths import project_root
     from metseg.parameters import read_profile
-    from metseg.paths import project_root
     from metseg.workbook import numbered_notebooks
 
     folder = project_root() / "notebooks"
@@ -62,8 +62,8 @@ def train(
     output_dir: OutputDir = None,
 ) -> None:
     """Train one network with its notebook, the one a person would step through."""
+    from metseg.base.paths import project_root
     from metseg.parameters import notebook_parameters, read_profile
-    from metseg.paths import project_root
     from metseg.workbook import training_notebook
 
     notebook = training_notebook(model, project_root() / "notebooks")
@@ -90,9 +90,9 @@ def crossval(
     output_dir: OutputDir = None,
 ) -> None:
     """Cross-validate a network: each patient is scored by one that has never seen them."""
+    from metseg.base.paths import project_root
     from metseg.crossval import cross_validate
     from metseg.parameters import notebook_parameters, read_profile
-    from metseg.paths import project_root
     from metseg.run_display import RunDisplay
     from metseg.workbook import training_notebook
 
@@ -189,7 +189,7 @@ def _say_what_counts(notebooks: list[Path], values: dict) -> None:
 
 
 def _run_folder(run_name: str, output_dir: Path | None) -> Path:
-    from metseg.paths import checked_run_name
+    from metseg.base.paths import checked_run_name
     from metseg.runs import MODELS
 
     folder = runs_folder(output_dir) / checked_run_name(run_name)
@@ -212,7 +212,7 @@ def show_crossval(run_folder: Path) -> None:
 def _show_comparison(folder: Path) -> None:
     import pandas as pd
 
-    from metseg.plots.labels import label_of
+    from metseg.base.labels import label_of
     from metseg.runs import read_json
 
     record = read_json(folder / "comparison.json")

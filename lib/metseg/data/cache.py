@@ -24,13 +24,21 @@ from filelock import FileLock, Timeout
 
 from metseg import head, intensity
 from metseg import preprocess as preprocessing
+from metseg.base.errors import MetsegError, MetsegWarning
+from metseg.base.files import (
+    read_json,
+    read_sealed,
+    sync_file,
+    sync_folder,
+    write_json,
+    write_sealed,
+    write_text,
+)
 from metseg.data import cases as case_files
 from metseg.data import content, image_errors, pictures, tiff
 from metseg.data import images as image_files
 from metseg.data.cases import CaseFiles, complain_of_classes, load_case
 from metseg.data.content import files_of, fingerprint, slice_hash
-from metseg.errors import MetsegError, MetsegWarning
-from metseg.files import read_json, read_sealed, sync_file, sync_folder, write_json, write_sealed, write_text
 from metseg.neighbours import neighbour_rows, stacked
 from metseg.preprocess import Preprocessing, preprocess, preprocess_mask, view_of
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from metseg.base.errors import MetsegError
 from metseg.data.cases import CaseFiles
-from metseg.errors import MetsegError
 
 HASH_DIGITS = 8  # of a slice: half of a scan's must be known for it to count, so no two scans meet by chance
 

@@ -1,6 +1,6 @@
 """What can be wrong with an image file, told apart so that a service can answer each in its own way."""
 
-from metseg.errors import MetsegError
+from metseg.base.errors import MetsegError
 
 MAX_SIDE = 16_384  # px; no slice is longer, and a strip of TIFF may be as short as one row
 TRUNCATED = "is truncated; copy it again from its source"

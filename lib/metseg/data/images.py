@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from metseg.base.errors import MetsegError
 from metseg.data import pictures, tiff
 from metseg.data.image_errors import NotAnImage, UnusablePixels
-from metseg.errors import MetsegError
 
 CHANNELS = ("pre-contrast", "FLAIR", "post-contrast")
 TIFF_SUFFIXES = (".tif", ".tiff")

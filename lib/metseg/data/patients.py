@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from metseg.errors import MetsegError
-from metseg.files import write_text
+from metseg.base.errors import MetsegError
+from metseg.base.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd

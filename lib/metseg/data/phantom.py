@@ -19,10 +19,10 @@ import cv2
 import numpy as np
 import tifffile
 
+from metseg.base.errors import MetsegError
 from metseg.data.phantom_anatomy import make_anatomy, smooth_noise
 from metseg.data.phantom_lesions import Lesion, paint_lesions, place_lesions
 from metseg.data.phantom_mimics import paint_vessels, paint_white_matter_disease
-from metseg.errors import MetsegError
 
 GENERATOR_VERSION = 1  # raise it whenever the same seed gives other pixels
 FIELD_OF_VIEW_MM = 200.0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from metseg.errors import MetsegError
-from metseg.files import read_json, write_json
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, write_json
 
 
 @dataclass(frozen=True)

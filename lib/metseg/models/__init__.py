@@ -1,6 +1,6 @@
 """A name becomes a network; the only package that knows keras-unet-collection."""
 
-from metseg.backend import keras
+from metseg.base.backend import keras
 from metseg.models.attention_unet import build_attention_unet
 from metseg.models.nested_unet import build_nested_unet
 from metseg.models.unet import build_unet

@@ -1,6 +1,6 @@
 """Attention U-Net: the U-Net of `models.unet` and a gate in each skip connection."""
 
-from metseg.backend import keras
+from metseg.base.backend import keras
 from metseg.models.blocks import Filters, decoded, encoder_column, input_tensor
 from metseg.models.outputs import probability
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from keras_unet_collection.layer_utils import CONV_stack, decode_layer, encode_layer
 
-from metseg.backend import keras
+from metseg.base.backend import keras
 from metseg.models.encoders.efficientnet_lite import encoder_features
 
 Filters = tuple[int, ...]

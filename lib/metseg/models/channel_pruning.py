@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metseg.backend import keras
+from metseg.base.backend import keras
 from metseg.models import build_model
 
 # What takes one tensor and leaves its channels apart.

@@ -7,7 +7,7 @@ Depthwise convolutions are the other way round: bfloat16 is what makes them slow
 
 import numpy as np
 
-from metseg.backend import keras
+from metseg.base.backend import keras
 from metseg.models.outputs import logits_model
 
 _LARGEST = 96  # px, of a side that a product with a matrix doubles

@@ -2,7 +2,7 @@
 
 import re
 
-from metseg.backend import keras
+from metseg.base.backend import keras
 
 _GATE = re.compile(r"gate_(\d+)")
 _HEAD = re.compile(r"head_(\d+)")

@@ -6,7 +6,7 @@ to every node, so its graph has no skip connection at all. The convolution block
 
 from keras_unet_collection.models import unet_plus_2d
 
-from metseg.backend import keras
+from metseg.base.backend import keras
 from metseg.models.blocks import Filters, encoder_column, input_tensor, node, upsampled
 from metseg.models.outputs import probability
 

@@ -2,7 +2,7 @@
 
 import math
 
-from metseg.backend import keras
+from metseg.base.backend import keras
 
 LESION_PRIOR = 0.02  # share of lesion pixels that an untrained network assumes
 

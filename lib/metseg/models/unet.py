@@ -1,6 +1,6 @@
 """U-Net, the baseline."""
 
-from metseg.backend import keras
+from metseg.base.backend import keras
 from metseg.models.blocks import Filters, decoded, encoder_column, input_tensor
 from metseg.models.outputs import probability
 

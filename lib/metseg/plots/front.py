@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from metseg.plots.labels import label_of
+from metseg.base.labels import label_of
 from metseg.plots.style import INK, PALE, axes_or_new, colour_of
 
 _MARKERS = {"fp32": "o", "bf16": "s", "int8": "D"}  # told apart without colour

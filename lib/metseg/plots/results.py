@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from metseg.plots.labels import label_of
+from metseg.base.labels import label_of
 from metseg.plots.style import INK, PALE, axes_or_new, colour_of
 
 

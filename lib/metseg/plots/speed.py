@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
-from metseg.plots.labels import label_of
+from metseg.base.labels import label_of
 from metseg.plots.style import INK, PALE, axes_or_new, colour_of
 
 _LIBRARIES = {

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from metseg.hardware import cores
+from metseg.base.hardware import cores
 from metseg.serve.metrics import Metrics
 from metseg.serve.refusals import RequestError, try_again
 

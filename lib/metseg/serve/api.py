@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 import metseg
-from metseg.errors import MetsegError
+from metseg.base.errors import MetsegError
 from metseg.predict import Predictor
 from metseg.serve.accept import preferred
 from metseg.serve.admission import Admission, Limits

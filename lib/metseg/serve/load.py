@@ -21,14 +21,14 @@ import numpy as np
 import psutil
 import tifffile
 
-from metseg.errors import MetsegError
+from metseg.base.errors import MetsegError
 from metseg.serve.admission import Limits
 
 _READY_SECONDS = 120.0
 _MOST_RETRIES = 60  # of a client that finds no room, one a second
 _SERVE = """
 import json, sys
-from metseg.errors import MetsegError
+from metseg.base.errors import MetsegError
 from metseg.serve.admission import Limits
 from metseg.serve.server import serve
 settings = json.loads(sys.argv[1])

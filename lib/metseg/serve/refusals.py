@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from metseg.errors import MetsegError
+from metseg.base.errors import MetsegError
 
 _log = logging.getLogger("metseg.serve")
 

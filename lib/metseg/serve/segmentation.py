@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, Field
 
+from metseg.base.labels import label_of
 from metseg.data.provenance import RESEARCH_USE
 from metseg.encode import mask_png
 from metseg.lesions import Lesion, measure_lesions
-from metseg.plots.labels import label_of
 from metseg.postprocess import Postprocessing, postprocess
 from metseg.predict import Predictor
 from metseg.serve.refusals import RequestError, try_again

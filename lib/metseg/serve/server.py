@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
-from metseg.errors import MetsegError
+from metseg.base.errors import MetsegError
 from metseg.origin import refuse_scans_unlike_the_phantom
 from metseg.predict import Predictor
 from metseg.serve.admission import Limits

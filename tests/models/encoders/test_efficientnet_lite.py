@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from metseg.errors import MetsegError
+from metseg.base.errors import MetsegError
 from metseg.models import build_model
 from metseg.models.encoders import efficientnet_lite as lite
 

@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from metseg.backend import keras
-from metseg.errors import MetsegError
+from metseg.base.backend import keras
+from metseg.base.errors import MetsegError
 
 # Of each stage: blocks, kernel, stride of the first block, expansion of its channels, output channels
 # (Tan & Le 2019, table 1; the Lite variant leaves out squeeze-and-excitation and has ReLU6).

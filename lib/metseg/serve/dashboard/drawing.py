@@ -5,8 +5,8 @@ from dataclasses import asdict
 import cv2
 import numpy as np
 
+from metseg.base.labels import label_of
 from metseg.encode import overlay
-from metseg.plots.labels import label_of
 from metseg.serve.dashboard import pictures
 from metseg.serve.dashboard.state import OPACITY, DashboardState
 from metseg.serve.examples import EXAMPLES, load_example

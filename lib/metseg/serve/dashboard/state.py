@@ -19,8 +19,8 @@ from traitlets import (
     validate,
 )
 
+from metseg.base.errors import MetsegError
 from metseg.data.images import CHANNELS
-from metseg.errors import MetsegError
 from metseg.lesions import least_pixels
 from metseg.postprocess import Postprocessing
 from metseg.predict import Predictor

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from traitlets import dlink, link
 
+from metseg.base.errors import MetsegError
+from metseg.base.labels import label_of
 from metseg.data.images import CHANNELS
-from metseg.errors import MetsegError
-from metseg.plots.labels import label_of
 from metseg.predict import Predictor
 from metseg.released import offered_models
 from metseg.serve.dashboard import drawing

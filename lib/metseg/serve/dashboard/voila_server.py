@@ -18,9 +18,9 @@ from tornado.netutil import bind_sockets
 from traitlets.config import Config
 from voila.app import Voila
 
-from metseg.errors import MetsegError
+from metseg.base.errors import MetsegError
+from metseg.base.paths import project_root, released_dir
 from metseg.origin import refuse_scans_unlike_the_phantom
-from metseg.paths import project_root, released_dir
 from metseg.predict import Predictor
 from metseg.released import OFFERED, described_models, released_models
 from metseg.serve.dashboard.handlers import TEMPLATE, PageConnection, dashboard_handlers, log_failure

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from metseg.revision import git_revision
+from metseg.base.revision import git_revision
 
 CHECKOUT = Path(__file__).resolve().parents[1] / ".git"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from metseg.errors import MetsegError
-from metseg.files import (
+from metseg.base.errors import MetsegError
+from metseg.base.files import (
     file_sha256,
     files_below,
     read_sealed,
@@ -180,7 +180,7 @@ def test_a_patient_does_not_hide_in_a_folder_that_cannot_be_read(tmp_path, monke
             raise PermissionError(errno.EACCES, "Permission denied")
         return scandir(folder)
 
-    monkeypatch.setattr("metseg.files.os.scandir", denied)
+    monkeypatch.setattr("metseg.base.files.os.scandir", denied)
     with pytest.raises(MetsegError, match=r"cannot read .*P_2 \(Permission denied\); make it readable"):
         files_below(tmp_path)
 

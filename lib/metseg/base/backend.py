@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from metseg.errors import MetsegError
-from metseg.memory import keep_freed_memory
+from metseg.base.errors import MetsegError
+from metseg.base.memory import keep_freed_memory
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # and on a machine without an NVIDIA card, errors
 

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from metseg.errors import MetsegError
+from metseg.base.errors import MetsegError
 
 # What the parameters cells say, which start at the notebooks' folder.
 _DEFAULT_FOLDERS = {f"../{name}" for name in ("data/phantom", "outputs/runs", "outputs/cache")}

@@ -7,12 +7,12 @@ import sys
 
 CODE = """
 import sys
-from metseg.backend import keras
+from metseg.base.backend import keras
 keras.ops.ones(1) + 1
 print("after", file=sys.stderr)
 """
 SETTINGS = """
-from metseg.backend import keras
+from metseg.base.backend import keras
 layer = keras.layers.Conv2D(1, 3)
 print(keras.config.backend(), keras.config.floatx(), keras.config.epsilon(), layer.data_format, end=" ")
 print(layer.compute_dtype, keras.config.max_epochs(), keras.config.max_steps_per_epoch())
@@ -57,7 +57,7 @@ def test_without_tensorflow_the_users_backend_is_kept(tmp_path):
 import importlib.util
 find = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name == "tensorflow" else find(name, *rest)
-from metseg.backend import keras
+from metseg.base.backend import keras
 print(keras.config.backend(), keras.config.floatx())
 """
     done = run(code, tmp_path, KERAS_BACKEND="openvino")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from metseg.errors import MetsegError
+from metseg.base.errors import MetsegError
 
 _MAX_DEPTH = 100  # folders in one another
 _OF_THE_SYSTEM = ("/proc", "/sys")

@@ -12,7 +12,7 @@ _FLAGS = {
 
 def gpu_names() -> list[str]:
     """Returns the GPUs that the Keras backend sees."""
-    from metseg.backend import keras  # here, so that prediction can name the CPU without it
+    from metseg.base.backend import keras  # here, so that prediction can name the CPU without it
 
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -62,7 +62,7 @@ def cores() -> int:
 
 def _gpu_has_bfloat16() -> bool:
     """Ampere, compute capability 8, was the first; only TensorFlow tells, other backends are trusted."""
-    from metseg.backend import keras
+    from metseg.base.backend import keras
 
     if keras.backend.backend() != "tensorflow":
         return True

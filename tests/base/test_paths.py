@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metseg import paths
-from metseg.errors import MetsegError
-from metseg.paths import located, notebooks_dir, project_root, released_dir, run_folder_of, runs_dir
+from metseg.base import paths
+from metseg.base.errors import MetsegError
+from metseg.base.paths import located, notebooks_dir, project_root, released_dir, run_folder_of, runs_dir
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from metseg.memory import ONE_ARENA
+from metseg.base.memory import ONE_ARENA
 
 CODE = """
 import resource, threading
@@ -21,7 +21,7 @@ for _ in range(2):
     thread.join()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
-KEEP = "from metseg.memory import keep_freed_memory\nprint(keep_freed_memory())"
+KEEP = "from metseg.base.memory import keep_freed_memory\nprint(keep_freed_memory())"
 
 pytestmark = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="another malloc, which is left as it is"
@@ -41,7 +41,7 @@ def printed(setup: str, **variables: str) -> list[str]:
     return done.stdout.split()
 
 
-@pytest.mark.parametrize("setup", [KEEP, "print(True)\nimport metseg.backend"])
+@pytest.mark.parametrize("setup", [KEEP, "print(True)\nimport metseg.base.backend"])
 def test_freed_memory_is_used_again(setup):
     kept, faults = printed(setup, **ONE_ARENA)
     _, without = printed("print(None)", **ONE_ARENA)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from metseg.hardware import cores, multiplies
+from metseg.base.hardware import cores, multiplies
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,9 @@ from metseg.hardware import cores, multiplies
     ],
 )
 def test_multiplies(flags, bf16, int8, monkeypatch):
-    monkeypatch.setattr("metseg.hardware._cpuinfo", lambda field: flags if field == "flags" else "abacus")
+    monkeypatch.setattr(
+        "metseg.base.hardware._cpuinfo", lambda field: flags if field == "flags" else "abacus"
+    )
     assert (multiplies("bf16"), multiplies("int8")) == (bf16, int8)
 
 
