@@ -20,7 +20,7 @@ from running_service import BRIGHT_CORNER, as_png, as_tiff, running, write_model
 from tiny_runs import DATA, SIZE
 
 from metseg.data.image_errors import MAX_SIDE
-from metseg.encode import mask_png
+from metseg.masks.encode import mask_png
 from metseg.serve.admission import Admission, Limits
 from metseg.serve.api import create_app
 from metseg.serve.segmentation import Models

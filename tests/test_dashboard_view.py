@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from dashboard_models import CountingPredictor, png, slice_with_lesions, write_released
 
-from metseg.encode import mask_png, overlay
-from metseg.postprocess import Postprocessing, postprocess
+from metseg.masks.encode import mask_png, overlay
+from metseg.masks.postprocess import Postprocessing, postprocess
 from metseg.serve.dashboard.view import Dashboard
 from metseg.serve.dashboard.widgets import Controls, Findings, Inbox, Page, Part, Sources, Stage
 from metseg.serve.upload import MAX_UPLOAD_BYTES, UploadError

@@ -15,7 +15,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import write_json
 from metseg.data.cases import CaseFiles, find_cases
 from metseg.evaluate import evaluate, unseen_cases
-from metseg.postprocess import Postprocessing
+from metseg.masks.postprocess import Postprocessing
 from metseg.runs import read_tables
 
 WRITTEN = {"per_patient.csv", "per_slice.csv", "examples.npz", "evaluation.json"}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from metseg.base.paths import released_dir
-from metseg.components import number_lesions
+from metseg.masks.components import number_lesions
 from metseg.predict import Predictor
 from metseg.released import released_models
 from metseg.serve.dashboard.reference import compare

@@ -17,8 +17,8 @@ from tiny_runs import add_int8, change_description, write_bright_model
 from tiny_scans import finished_training
 
 from metseg.base.errors import MetsegError
+from metseg.masks.postprocess import Postprocessing
 from metseg.models.inspect import inference_model
-from metseg.postprocess import Postprocessing
 from metseg.predict import Predictor
 from metseg.preprocess import Preprocessing, network_input, preprocess
 

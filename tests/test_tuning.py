@@ -12,7 +12,7 @@ from tiny_scans import write_case
 from metseg.base.errors import MetsegError
 from metseg.data.cases import find_cases
 from metseg.data.split import Split, write_split
-from metseg.postprocess import Postprocessing
+from metseg.masks.postprocess import Postprocessing
 from metseg.predict import Predictor
 from metseg.tuning import (
     MIN_VOLUME_SHARES,

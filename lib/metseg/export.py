@@ -17,8 +17,8 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import file_sha256, read_json, replacing, shown, sole_writer
 from metseg.data.images import CHANNELS
 from metseg.exported import install
+from metseg.masks.postprocess import Postprocessing
 from metseg.models.inspect import gate_names, inference_model
-from metseg.postprocess import Postprocessing
 from metseg.probe import probe
 from metseg.trained import load_network, seen_patients, seen_slices, trained_config
 

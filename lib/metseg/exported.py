@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from metseg.base.errors import MetsegError, MetsegWarning
 from metseg.base.files import file_sha256, read_json, replacing, sync_folder, write_json
 from metseg.engines import Engine, Precision, native, open_engine
-from metseg.postprocess import Postprocessing
+from metseg.masks.postprocess import Postprocessing
 from metseg.preprocess import Preprocessing
 from metseg.probe import is_as_before
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from metseg.head import head_region
+from metseg.masks.head import head_region
 
 _RING_PX = (2, 9)  # from a lesion's edge, which is drawn by hand; the outer edge of the ring
 _DARK = 1 / 3  # of the head's median: air and bone

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage, spatial
 
-from metseg.components import label_lesions
+from metseg.masks.components import label_lesions
 
 
 @dataclass(frozen=True)

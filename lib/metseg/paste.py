@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from metseg.head import head_region
+from metseg.masks.head import head_region
 
 _DEPTH = 0.11  # of the side: the middle of what is pasted lies at least so far within the head
 _RIM = 0.06  # of the side: scalp and skull, over which nothing is pasted

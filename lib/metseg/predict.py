@@ -14,8 +14,8 @@ from metseg.base.errors import MetsegError
 from metseg.base.hardware import cores
 from metseg.data.images import checked_image
 from metseg.exported import open_exported
+from metseg.masks.postprocess import drop_minor, postprocess
 from metseg.neighbours import neighbour_rows, stacked
-from metseg.postprocess import drop_minor, postprocess
 from metseg.preprocess import network_input, preprocess_volume, restore, view_of
 
 

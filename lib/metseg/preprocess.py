@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from metseg.head import Box, head_box
 from metseg.intensity import percentile_limits, stretch, tissue_limits
+from metseg.masks.head import Box, head_box
 from metseg.neighbours import neighbour_rows, stacked
 
 Intensity = Literal["slice", "volume", "tissue", "stored"]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown, sole_writer, taking_apart, write_text
 from metseg.base.paths import released_dir
-from metseg.postprocess import Postprocessing
+from metseg.masks.postprocess import Postprocessing
 from metseg.preprocess import Preprocessing
 from metseg.runs import predicts_nothing
 

@@ -10,11 +10,11 @@ import pandas as pd
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown, write_json
-from metseg.components import label_lesions
 from metseg.data.cases import CaseFiles, load_case
 from metseg.data.split import read_split
+from metseg.masks.components import label_lesions
+from metseg.masks.postprocess import Postprocessing, is_major, postprocess
 from metseg.metrics import dice_from_counts, false_alarm_worth, lesion_dice
-from metseg.postprocess import Postprocessing, is_major, postprocess
 from metseg.predict import Predictor
 from metseg.statistics import max_t_test, refuse_different
 

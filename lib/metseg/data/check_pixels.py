@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from metseg.data.images import CHANNELS, ONE_CLASS
-from metseg.head import head_region
+from metseg.masks.head import head_region
 
 _HEAD_SHARE = 0.5  # of the head that a lesion may take up in one slice
 _BORDER_SHARE = 0.25  # of the image's border: a whole side of a square; a scan may be cut close to a lesion

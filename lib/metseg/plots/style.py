@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import Normal, Stroke
 
 from metseg.base.files import replacing
-from metseg.plots.colours import PREDICTION_COLOUR, REFERENCE_COLOUR
+from metseg.masks.colours import PREDICTION_COLOUR, REFERENCE_COLOUR
 
 # Okabe & Ito's palette: distinct for the colour-blind; the networks' also differ in lightness.
 MODEL_COLOURS = {

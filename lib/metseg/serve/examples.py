@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from metseg.data.images import decode
-from metseg.encode import encode_png, mask_png
+from metseg.masks.encode import encode_png, mask_png
 from metseg.serve.upload import Upload, read_upload
 
 FOLDER = Path(__file__).with_name("example_slices")

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from metseg.lesions import least_pixels
-from metseg.postprocess import Postprocessing
+from metseg.masks.lesions import least_pixels
+from metseg.masks.postprocess import Postprocessing
 from metseg.predict import Predictor
 from metseg.serve.refusals import RequestError
 from metseg.serve.upload import MAX_PIXELS

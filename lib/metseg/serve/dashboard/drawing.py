@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from metseg.base.labels import label_of
-from metseg.encode import overlay
+from metseg.masks.encode import overlay
 from metseg.serve.dashboard import pictures
 from metseg.serve.dashboard.state import OPACITY, DashboardState
 from metseg.serve.examples import EXAMPLES, load_example

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from metseg import __version__
 from metseg.data.provenance import RESEARCH_USE
-from metseg.encode import archive, encode_png, lesions_csv, mask_png, mask_tiff, overlay
+from metseg.masks.encode import archive, encode_png, lesions_csv, mask_png, mask_tiff, overlay
 from metseg.serve.dashboard.pictures import channel_picture, windowed
 from metseg.serve.dashboard.reference import compare
 from metseg.serve.dashboard.results import NetworkResult

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 
 from metseg.data.images import CHANNELS
-from metseg.encode import encode_png, overlay
 from metseg.intensity import stretch
+from metseg.masks.encode import encode_png, overlay
 from metseg.preprocess import Preprocessing, clahe, limits_for, view_of
 
 ALL_CHANNELS = "colour"

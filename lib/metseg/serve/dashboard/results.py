@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metseg.lesions import Lesion, measure_lesions
-from metseg.postprocess import Postprocessing, postprocess
+from metseg.masks.lesions import Lesion, measure_lesions
+from metseg.masks.postprocess import Postprocessing, postprocess
 
 
 @dataclass(frozen=True, eq=False)

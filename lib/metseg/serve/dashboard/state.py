@@ -21,8 +21,8 @@ from traitlets import (
 
 from metseg.base.errors import MetsegError
 from metseg.data.images import CHANNELS
-from metseg.lesions import least_pixels
-from metseg.postprocess import Postprocessing
+from metseg.masks.lesions import least_pixels
+from metseg.masks.postprocess import Postprocessing
 from metseg.predict import Predictor
 from metseg.preprocess import Preprocessing
 from metseg.serve.dashboard.networks import Networks

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import tifffile
 
-from metseg.lesions import Lesion
-from metseg.plots.colours import PREDICTION_COLOUR
+from metseg.masks.colours import PREDICTION_COLOUR
+from metseg.masks.lesions import Lesion
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date a ZIP can hold; the same content is always the same file
 

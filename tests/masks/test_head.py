@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from metseg.head import head_box, head_region
+from metseg.masks.head import head_box, head_region
 
 
 def head(shape=(100, 80), rows=slice(10, 90), columns=slice(15, 65), grey=100) -> np.ndarray:

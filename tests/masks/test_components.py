@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from metseg.components import label_lesions, number_lesions
+from metseg.masks.components import label_lesions, number_lesions
 
 
 def test_pixels_that_touch_by_a_corner_are_one_lesion():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metseg.components import number_lesions
+from metseg.masks.components import number_lesions
 
 
 @dataclass(frozen=True)

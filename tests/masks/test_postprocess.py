@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from metseg.postprocess import Postprocessing, drop_minor, postprocess
+from metseg.masks.postprocess import Postprocessing, drop_minor, postprocess
 
 
 def drawn(*rows: str) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
-from metseg.lesions import least_pixels, measure_lesions
+from metseg.masks.lesions import least_pixels, measure_lesions
 
 # Three lesions of 6, 2 and 1 px; 1 is the L in the middle, 2 touches by its corner alone, 3 is the dot.
 DRAWN = np.array(

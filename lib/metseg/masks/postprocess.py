@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from metseg.components import label_lesions, number_lesions
+from metseg.masks.components import label_lesions, number_lesions
 
 
 class Postprocessing(BaseModel):

@@ -11,9 +11,9 @@ import tifffile
 from PIL import Image
 
 from metseg.data.images import decode
-from metseg.encode import archive, encode_png, lesions_csv, mask_png, mask_tiff, overlay
-from metseg.lesions import Lesion, measure_lesions
-from metseg.plots.colours import PREDICTION_COLOUR
+from metseg.masks.colours import PREDICTION_COLOUR
+from metseg.masks.encode import archive, encode_png, lesions_csv, mask_png, mask_tiff, overlay
+from metseg.masks.lesions import Lesion, measure_lesions
 
 INK = [240, 160, 0]  # PREDICTION_COLOUR
 MASK = np.array([[True, False, False], [False, True, True]])

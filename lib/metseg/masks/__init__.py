@@ -1,0 +1,1 @@
+"""What can be said of a mask, or of grey values, without knowing where they came from."""
