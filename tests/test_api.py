@@ -19,7 +19,7 @@ import pytest
 from running_service import BRIGHT_CORNER, as_png, as_tiff, running, write_models
 from tiny_runs import DATA, SIZE
 
-from metseg.data.image_errors import MAX_SIDE
+from metseg.data.readers.image_errors import MAX_SIDE
 from metseg.masks.encode import mask_png
 from metseg.serve.admission import Admission, Limits
 from metseg.serve.api import create_app

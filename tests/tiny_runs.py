@@ -10,7 +10,7 @@ import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 
 from metseg.base.files import read_json, write_json
-from metseg.data.images import CHANNELS
+from metseg.data.readers.images import CHANNELS
 from metseg.data.split import Split, write_split
 from metseg.metrics import evaluate_case
 

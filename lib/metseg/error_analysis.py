@@ -11,8 +11,8 @@ from scipy import stats
 from metseg.base.files import replacing
 from metseg.calibration import LEAST, count_pixels, fit_temperature
 from metseg.data.cases import Case, CaseFiles, load_case
-from metseg.data.images import CHANNELS
 from metseg.data.provenance import institution_of
+from metseg.data.readers.images import CHANNELS
 from metseg.evaluate import unseen_cases
 from metseg.lesion_contrast import standardised_contrast
 from metseg.metrics import dice, dice_from_counts, lesion_f1, match_lesions

@@ -15,7 +15,7 @@ import cv2
 from metseg.base.backend import keras
 from metseg.base.errors import MetsegError
 from metseg.base.files import file_sha256, read_json, replacing, shown, sole_writer
-from metseg.data.images import CHANNELS
+from metseg.data.readers.images import CHANNELS
 from metseg.exported import install
 from metseg.masks.postprocess import Postprocessing
 from metseg.models.inspect import gate_names, inference_model

@@ -12,7 +12,7 @@ import numpy as np
 
 from metseg.base.errors import MetsegError
 from metseg.base.hardware import cores
-from metseg.data.images import checked_image
+from metseg.data.readers.images import checked_image
 from metseg.exported import open_exported
 from metseg.masks.postprocess import drop_minor, postprocess
 from metseg.neighbours import neighbour_rows, stacked

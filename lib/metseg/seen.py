@@ -11,8 +11,8 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json
 from metseg.data.cases import CaseFiles
 from metseg.data.content import HASH_DIGITS, slice_hash
-from metseg.data.images import read_image
 from metseg.data.patients import spelling_of
+from metseg.data.readers.images import read_image
 
 _SAME = 0.5  # of the slices, of whichever has fewer: a scan without its empty slices is the same scan
 

@@ -11,8 +11,8 @@ import tifffile
 from metseg.base.errors import MetsegError
 from metseg.base.files import complain_of_path, files_below, replacing
 from metseg.data.cases import count_scans
-from metseg.data.images import IMAGE_SUFFIXES
 from metseg.data.layouts import place_of
+from metseg.data.readers.images import IMAGE_SUFFIXES
 from metseg.masks.encode import mask_tiff
 
 _SOFTWARE = "metseg predict"  # the TIFF tag by which a mask of ours is told from a reference

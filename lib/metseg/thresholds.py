@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from metseg.data.cases import Case
-from metseg.data.images import CHANNELS
+from metseg.data.readers.images import CHANNELS
 from metseg.metrics import dice_from_counts
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from metseg.data.image_errors import UnusablePixels
-from metseg.data.images import as_slice
+from metseg.data.readers.image_errors import UnusablePixels
+from metseg.data.readers.images import as_slice
 
 NAN, INF = np.nan, np.inf
 

@@ -15,7 +15,7 @@ import pytest
 import tifffile
 
 from metseg.base.paths import released_dir
-from metseg.data.images import read_image
+from metseg.data.readers.images import read_image
 from metseg.predict import Predictor
 from metseg.preprocess import network_input
 

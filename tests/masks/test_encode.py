@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from metseg.data.images import decode
+from metseg.data.readers.images import decode
 from metseg.masks.colours import PREDICTION_COLOUR
 from metseg.masks.encode import archive, encode_png, lesions_csv, mask_png, mask_tiff, overlay
 from metseg.masks.lesions import Lesion, measure_lesions

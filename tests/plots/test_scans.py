@@ -7,7 +7,7 @@ import pytest
 from matplotlib.contour import ContourSet
 
 from metseg.data.cases import Case
-from metseg.data.images import CHANNELS
+from metseg.data.readers.images import CHANNELS
 from metseg.plots import scans
 from metseg.plots.style import PREDICTION, REFERENCE, use_style
 

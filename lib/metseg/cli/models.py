@@ -155,7 +155,7 @@ def _export_and_score(
     before: Callable[[list["CaseFiles"]], None] = lambda cases: None,
 ) -> None:
     from metseg.data.cases import find_cases
-    from metseg.data.images import read_image
+    from metseg.data.readers.images import read_image
     from metseg.data.split import read_split
     from metseg.evaluate import evaluate as evaluate_model
     from metseg.evaluate import refuse_other_scans, unseen_cases

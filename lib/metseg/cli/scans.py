@@ -31,7 +31,7 @@ def predict(
     output_dir: OutputDir = None,
 ) -> None:
     """Segment scans: write <stem>_mask.tif, 0 and 255, at each image's own size."""
-    from metseg.data.images import read_slice
+    from metseg.data.readers.images import read_slice
     from metseg.origin import refuse_scans_unlike_the_phantom
     from metseg.predict import Predictor
     from metseg.segment import how_read, segmentable, told, write_mask

@@ -36,9 +36,9 @@ from metseg.base.files import (
 )
 from metseg.data import cases as case_files
 from metseg.data import content, image_errors, pictures, tiff
-from metseg.data import images as image_files
 from metseg.data.cases import CaseFiles, complain_of_classes, load_case
 from metseg.data.content import files_of, fingerprint, slice_hash
+from metseg.data.readers import images as image_files
 from metseg.neighbours import neighbour_rows, stacked
 from metseg.preprocess import Preprocessing, preprocess, preprocess_mask, view_of
 

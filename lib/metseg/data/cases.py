@@ -11,7 +11,9 @@ import numpy as np
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
-from metseg.data.images import (
+from metseg.data.layouts import MAX_SLICE, Place, people_folders, place_of
+from metseg.data.patients import TABLE, Identity, by_pattern, doubtful_people, read_patients
+from metseg.data.readers.images import (
     IMAGE_SUFFIXES,
     ONE_CLASS,
     TIFF_SUFFIXES,
@@ -19,8 +21,6 @@ from metseg.data.images import (
     read_labels,
     read_pixels,
 )
-from metseg.data.layouts import MAX_SLICE, Place, people_folders, place_of
-from metseg.data.patients import TABLE, Identity, by_pattern, doubtful_people, read_patients
 
 _LIKE_THE_TABLE = re.compile(r"patients?\W*(\(?\d*\)?)\W*(csv|tsv|xlsx?|txt|csv\.txt)", re.IGNORECASE)
 

@@ -14,8 +14,8 @@ from metseg.base.files import files_below
 from metseg.data.cases import CaseFiles, complain_if_incomplete, how_read, list_cases
 from metseg.data.check_people import Finding, SeenContents
 from metseg.data.check_pixels import Fault, SlicePixels, faults_of, label_sentences, sentences
-from metseg.data.images import CHANNELS, IMAGE_SUFFIXES, checked_image, read_labels, read_pixels
 from metseg.data.provenance import Provenance, provenance_of
+from metseg.data.readers.images import CHANNELS, IMAGE_SUFFIXES, checked_image, read_labels, read_pixels
 
 _NOTHING = Finding(True, "no mask marks a lesion; there is nothing to learn")
 _MANY = 4  # files that are told in one sentence

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from metseg.data.images import CHANNELS, ONE_CLASS
+from metseg.data.readers.images import CHANNELS, ONE_CLASS
 from metseg.masks.head import head_region
 
 _HEAD_SHARE = 0.5  # of the head that a lesion may take up in one slice

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from metseg.data.cases import Case
-from metseg.data.images import CHANNELS
+from metseg.data.readers.images import CHANNELS
 from metseg.plots.style import FLAIR, INK, LESION, PALE, PREDICTION, REFERENCE, axes_or_new, outline, picture
 
 

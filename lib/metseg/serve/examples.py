@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metseg.data.images import decode
+from metseg.data.readers.images import decode
 from metseg.masks.encode import encode_png, mask_png
 from metseg.serve.upload import Upload, read_upload
 

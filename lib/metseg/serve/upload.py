@@ -10,8 +10,8 @@ from hashlib import sha256
 import numpy as np
 
 from metseg.base.errors import MetsegError
-from metseg.data.image_errors import DamagedImage, NotAnImage, UnusablePixels
-from metseg.data.images import as_slice, decode, kind_of
+from metseg.data.readers.image_errors import DamagedImage, NotAnImage, UnusablePixels
+from metseg.data.readers.images import as_slice, decode, kind_of
 
 MAX_UPLOAD_BYTES = 16 * 2**20  # 4 megapixels of RGB at 8 bits are 12 MB uncompressed
 MAX_PIXELS = 4_000_000  # 2000 × 2000; scanners give 512 × 512 and less

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from metseg.data.images import CHANNELS
+from metseg.data.readers.images import CHANNELS
 from metseg.intensity import stretch
 from metseg.masks.encode import encode_png, overlay
 from metseg.preprocess import Preprocessing, clahe, limits_for, view_of

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metseg.data.images import decode
+from metseg.data.readers.images import decode
 from metseg.serve.upload import MAX_PIXELS, MAX_UPLOAD_BYTES, UploadError, too_large
 
 

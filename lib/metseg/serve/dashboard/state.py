@@ -20,7 +20,7 @@ from traitlets import (
 )
 
 from metseg.base.errors import MetsegError
-from metseg.data.images import CHANNELS
+from metseg.data.readers.images import CHANNELS
 from metseg.masks.lesions import least_pixels
 from metseg.masks.postprocess import Postprocessing
 from metseg.predict import Predictor

@@ -6,7 +6,7 @@ from pathlib import Path
 from anywidget import AnyWidget, WidgetTrait
 from traitlets import Bool, Bytes, Dict, Float, Int, List, Tuple, Unicode
 
-from metseg.data.images import IMAGE_SUFFIXES
+from metseg.data.readers.images import IMAGE_SUFFIXES
 from metseg.serve.dashboard.state import LEVEL, WINDOW
 from metseg.serve.upload import too_large
 

@@ -9,7 +9,7 @@ import pytest
 from complaints import complaint, tiff
 
 from metseg.base.errors import MetsegError
-from metseg.data.images import decode, read_image, read_mask
+from metseg.data.readers.images import decode, read_image, read_mask
 
 SHAPE = (24, 32)
 

@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 from tifffile import COMPRESSION, PHOTOMETRIC, RESUNIT
 
-from metseg.data.image_errors import (
+from metseg.data.readers.image_errors import (
     DAMAGED,
     ORIENTATION,
     TRUNCATED,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from metseg.data.image_errors import MAX_SIDE, DamagedImage, UnusablePixels
-from metseg.data.tiff import read_tiff
+from metseg.data.readers.image_errors import MAX_SIDE, DamagedImage, UnusablePixels
+from metseg.data.readers.tiff_slices import read_tiff
 
 ROWS = bytes(range(64)) * 2  # of an 8-bit grey image of 16 × 8 px
 PLAIN = {256: 16, 257: 8, 258: 8, 259: 1, 262: 1, 273: ..., 277: 1, 278: 8, 279: ...}

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metseg.data.image_errors import DamagedImage, NotAnImage, UnusablePixels
-from metseg.data.images import decode, kind_of
+from metseg.data.readers.image_errors import DamagedImage, NotAnImage, UnusablePixels
+from metseg.data.readers.images import decode, kind_of
 
 RGB = np.arange(768, dtype=np.uint8).reshape(16, 16, 3)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from metseg.base.errors import MetsegError
 from metseg.data import pictures, tiff
-from metseg.data.image_errors import NotAnImage, UnusablePixels
+from metseg.data.readers.image_errors import NotAnImage, UnusablePixels
 
 CHANNELS = ("pre-contrast", "FLAIR", "post-contrast")
 TIFF_SUFFIXES = (".tif", ".tiff")

@@ -7,7 +7,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from metseg.data.image_errors import (
+from metseg.data.readers.image_errors import (
     DAMAGED,
     ORIENTATION,
     TRUNCATED,
