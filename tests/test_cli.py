@@ -274,7 +274,7 @@ def test_interrupted(metseg, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("metseg.data.phantom.write_phantom", interrupt)
+    monkeypatch.setattr("metseg.data.phantom.draw.write_phantom", interrupt)
     status, _, err = metseg("phantom", "x")
     assert (status, err) == (130, "metseg: interrupted\n")
     monkeypatch.setattr("metseg.workbook.run_notebooks", interrupt)

@@ -15,7 +15,7 @@ from tiny_scans import finished_training, put_network, tiny_config, write_scans
 from metseg.agreement import check_agreement
 from metseg.base.errors import MetsegError
 from metseg.data.cases import find_cases, load_case
-from metseg.data.phantom import draw_phantom
+from metseg.data.phantom.draw import draw_phantom
 from metseg.engines import open_engine
 from metseg.export import export_onnx
 from metseg.losses import LOSSES

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metseg.data.check_pixels import SlicePixels, faults_of, label_sentences, sentences
-from metseg.data.phantom import draw_phantom
+from metseg.data.phantom.draw import draw_phantom
 
 INNER, HEAD = slice(16, 20), slice(8, 32)
 

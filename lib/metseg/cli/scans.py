@@ -120,7 +120,7 @@ def phantom(
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other patients.")] = 0,
 ) -> None:
     """Draw a synthetic data set in the layout of the real one."""
-    from metseg.data.phantom import write_phantom
+    from metseg.data.phantom.draw import write_phantom
 
     write_phantom(folder, patients=patients, seed=seed)
     print(f"{patients} synthetic patients: {shown(folder)}")

@@ -112,7 +112,7 @@ def measure_load(
 
 def phantom_slices(*, size: int = 256, count: int = 16) -> list[bytes]:
     """Returns slices of a drawn patient as TIFF files."""
-    from metseg.data.phantom import FIELD_OF_VIEW_MM, draw_phantom  # SciPy is of no use to the service
+    from metseg.data.phantom.draw import FIELD_OF_VIEW_MM, draw_phantom  # SciPy is of no use to the service
 
     files = []
     for plane in draw_phantom(1, size=size, slices=count, pixel_mm=FIELD_OF_VIEW_MM / size).image:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from metseg.data.phantom import SLICE_MM, acquire
-from metseg.data.phantom_anatomy import make_anatomy, smooth_noise
+from metseg.data.phantom.anatomy import make_anatomy, smooth_noise
+from metseg.data.phantom.draw import SLICE_MM, acquire
 
 _TUMOUR = (0.44, 0.86, 0.46)  # (T1, FLAIR, post-contrast T1)
 _CORE = (0.30, 0.72, 0.33)

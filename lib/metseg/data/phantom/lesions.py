@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metseg.data.phantom_anatomy import Anatomy, smooth_noise
+from metseg.data.phantom.anatomy import Anatomy, smooth_noise
 
 MIN_DIAMETER_MM = 3.0
 MAX_DIAMETER_MM = 25.0

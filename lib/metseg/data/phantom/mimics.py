@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from metseg.data.phantom_anatomy import Anatomy, smooth_noise
+from metseg.data.phantom.anatomy import Anatomy, smooth_noise
 
 VESSEL = (0.30, 0.22, 0.92)  # (T1, FLAIR, post-contrast T1): flow void before contrast
 WHITE_MATTER_LESION = (0.46, 0.72, 0.48)

@@ -9,10 +9,10 @@ import tifffile
 from scipy.ndimage import binary_erosion
 
 from metseg.base.errors import MetsegError
-from metseg.data import phantom
 from metseg.data.cases import list_cases
-from metseg.data.phantom import draw_phantom, write_phantom
-from metseg.data.phantom_lesions import MAX_DIAMETER_MM, MIN_DIAMETER_MM, draw_diameters_mm
+from metseg.data.phantom import draw as phantom
+from metseg.data.phantom.draw import draw_phantom, write_phantom
+from metseg.data.phantom.lesions import MAX_DIAMETER_MM, MIN_DIAMETER_MM, draw_diameters_mm
 from metseg.data.provenance import PHANTOM, provenance_of
 
 CASE_1 = "PHANTOM_0001_20000101"

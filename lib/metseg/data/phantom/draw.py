@@ -20,9 +20,9 @@ import numpy as np
 import tifffile
 
 from metseg.base.errors import MetsegError
-from metseg.data.phantom_anatomy import make_anatomy, smooth_noise
-from metseg.data.phantom_lesions import Lesion, paint_lesions, place_lesions
-from metseg.data.phantom_mimics import paint_vessels, paint_white_matter_disease
+from metseg.data.phantom.anatomy import make_anatomy, smooth_noise
+from metseg.data.phantom.lesions import Lesion, paint_lesions, place_lesions
+from metseg.data.phantom.mimics import paint_vessels, paint_white_matter_disease
 
 GENERATOR_VERSION = 1  # raise it whenever the same seed gives other pixels
 FIELD_OF_VIEW_MM = 200.0

@@ -1,0 +1,1 @@
+"""Brain slices with metastases that metseg draws itself."""
