@@ -14,7 +14,7 @@ from metseg.batches import EpochBatches, epoch_rows, resized
 from metseg.data import cache as caches
 from metseg.data.cache import SliceCache, open_cache
 from metseg.data.cases import CaseFiles, SliceFiles
-from metseg.preprocess import Preprocessing
+from metseg.preprocessing.pipeline import Preprocessing
 
 SLICES, SIZE = 11, 16
 

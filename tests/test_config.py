@@ -12,7 +12,7 @@ from metseg.config import EncoderName, LossName, TrainConfig, notebook_config, t
 from metseg.losses import LOSSES
 from metseg.models import ENCODERS
 from metseg.models.encoders.efficientnet_lite import DEEPEST
-from metseg.preprocess import Preprocessing
+from metseg.preprocessing.pipeline import Preprocessing
 
 NEEDED = {"model": "unet", "data_dir": "data/phantom"}
 PLAIN = {"filters": (4, 8), "channels": 3, "encoder": "plain"}

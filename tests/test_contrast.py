@@ -7,7 +7,7 @@ import pytest
 from metseg.base.errors import MetsegError
 from metseg.contrast import contrast_and_noise
 from metseg.data.cases import Case
-from metseg.preprocess import Preprocessing
+from metseg.preprocessing.pipeline import Preprocessing
 
 STORED = Preprocessing(image_size=64, clip_limit=0, tile_grid=4, intensity="stored")
 
@@ -48,7 +48,8 @@ def test_gain_by_hand(monkeypatch, noisy, channel):
     """CLAHE replaced by a stretch that doubles channel 1 alone: both ratios double there and only there."""
     factors = np.array([1, 2, 1], np.uint8)
     monkeypatch.setattr(
-        "metseg.preprocess.clahe", lambda image, *, clip_limit, tile_grid: image * factors ** bool(clip_limit)
+        "metseg.preprocessing.pipeline.clahe",
+        lambda image, *, clip_limit, tile_grid: image * factors ** bool(clip_limit),
     )
     contrast, noise = contrast_and_noise([noisy], STORED, [0.0, 3.0], channel=channel)
     expected = [1, factors[channel]]

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from metseg.preprocess import Preprocessing, clahe, preprocess, view_of
+from metseg.preprocessing.pipeline import Preprocessing, clahe, preprocess, view_of
 from metseg.serve.dashboard.pictures import (
     EXTRA,
     HIT,

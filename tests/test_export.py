@@ -24,7 +24,7 @@ from metseg.models.encoders.efficientnet_lite import load_imagenet
 from metseg.models.fused import training_copy
 from metseg.models.inspect import gate_model, gate_names, inference_model
 from metseg.predict import Predictor
-from metseg.preprocess import (
+from metseg.preprocessing.pipeline import (
     Preprocessing,
     network_input,
     preprocess,

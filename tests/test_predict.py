@@ -20,7 +20,7 @@ from metseg.base.errors import MetsegError
 from metseg.masks.postprocess import Postprocessing
 from metseg.models.inspect import inference_model
 from metseg.predict import Predictor
-from metseg.preprocess import Preprocessing, network_input, preprocess
+from metseg.preprocessing.pipeline import Preprocessing, network_input, preprocess
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from metseg import preprocess as preprocess_module
 from metseg import probe as probe_module
-from metseg.intensity import percentile_limits, tissue_limits
-from metseg.preprocess import Preprocessing
+from metseg.preprocessing import pipeline as preprocess_module
+from metseg.preprocessing.intensity import percentile_limits, tissue_limits
+from metseg.preprocessing.pipeline import Preprocessing
 from metseg.probe import is_as_before, probe
 
 SERVED = {"image_size": 128, "intensity": "tissue", "crop": True, "neighbours": 1}

@@ -13,7 +13,7 @@ from metseg.data.cases import find_cases, load_case
 from metseg.engines import OnnxRuntimeEngine, OpenVinoEngine
 from metseg.export import save_onnx
 from metseg.models import build_model
-from metseg.preprocess import Preprocessing, preprocess
+from metseg.preprocessing.pipeline import Preprocessing, preprocess
 from metseg.quantise import _large_convolutions, _ranges, calibration_slices, quantise
 
 CONFIG = Preprocessing(image_size=32, clip_limit=0.0)

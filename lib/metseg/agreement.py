@@ -9,7 +9,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import shown
 from metseg.models.inspect import inference_model
 from metseg.predict import Predictor
-from metseg.preprocess import network_input, restore, view_of
+from metseg.preprocessing.pipeline import network_input, restore, view_of
 from metseg.trained import load_network
 
 TOLERANCE = 1e-3  # of a probability; float32 in another order of sums gives some 1e-5

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from metseg.augment import Augmentation
 from metseg.base.errors import MetsegError
 from metseg.base.paths import located
-from metseg.preprocess import Intensity, Preprocessing
+from metseg.preprocessing.pipeline import Intensity, Preprocessing
 
 ModelName = Literal["nested_unet", "attention_unet", "unet"]
 EncoderName = Literal["plain", "efficientnet_lite0"]

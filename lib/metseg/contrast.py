@@ -7,7 +7,7 @@ import numpy as np
 
 from metseg.base.errors import MetsegError
 from metseg.data.cases import Case
-from metseg.preprocess import Preprocessing, preprocess, preprocess_mask, view_of
+from metseg.preprocessing.pipeline import Preprocessing, preprocess, preprocess_mask, view_of
 
 _RIM = np.ones((9, 9), np.uint8)
 

@@ -12,7 +12,7 @@ from metseg.error_analysis import ErrorAnalysis
 from metseg.plots.errors import CasePicture
 from metseg.plots.scans import fullest_slice
 from metseg.predict import Predictor
-from metseg.preprocess import Preprocessing, network_input, restore, view_of
+from metseg.preprocessing.pipeline import Preprocessing, network_input, restore, view_of
 from metseg.trained import load_network
 from metseg.uncertainty import entropy
 from metseg.variants import has_heads

@@ -23,7 +23,7 @@ from metseg.base.errors import MetsegError, MetsegWarning
 from metseg.base.files import file_sha256, read_json, replacing, sync_folder, write_json
 from metseg.engines import Engine, Precision, native, open_engine
 from metseg.masks.postprocess import Postprocessing
-from metseg.preprocess import Preprocessing
+from metseg.preprocessing.pipeline import Preprocessing
 from metseg.probe import is_as_before
 
 ONNX_FILES: dict[Precision, str] = {"fp32": "model.onnx", "bf16": "model.onnx", "int8": "model.int8.onnx"}

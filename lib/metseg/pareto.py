@@ -11,7 +11,7 @@ from metseg.base.errors import MetsegError
 from metseg.data.cases import CaseFiles, load_case
 from metseg.engines import open_engine
 from metseg.predict import Predictor
-from metseg.preprocess import network_input
+from metseg.preprocessing.pipeline import network_input
 from metseg.tuning import dice_change, volume_dice
 
 

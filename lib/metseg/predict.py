@@ -15,8 +15,8 @@ from metseg.base.hardware import cores
 from metseg.data.readers.images import checked_image
 from metseg.exported import open_exported
 from metseg.masks.postprocess import drop_minor, postprocess
-from metseg.neighbours import neighbour_rows, stacked
-from metseg.preprocess import network_input, preprocess_volume, restore, view_of
+from metseg.preprocessing.neighbours import neighbour_rows, stacked
+from metseg.preprocessing.pipeline import network_input, preprocess_volume, restore, view_of
 
 
 class Predictor:

@@ -7,7 +7,7 @@ by another OpenCV or NumPy.
 
 import numpy as np
 
-from metseg.preprocess import Preprocessing, network_input
+from metseg.preprocessing.pipeline import Preprocessing, network_input
 
 _BLOCKS = 4  # along each side
 _TOLERANCE = 1e-3  # a quarter of a grey value of 255, over some hundred pixels at least

@@ -20,7 +20,7 @@ from onnxruntime.quantization.calibrate import HistogramCollector, TensorsData, 
 
 from metseg.base.files import replacing
 from metseg.data.cases import CaseFiles, load_case
-from metseg.preprocess import Preprocessing, network_input
+from metseg.preprocessing.pipeline import Preprocessing, network_input
 
 SLICES = 40
 

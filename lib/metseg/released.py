@@ -11,7 +11,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown, sole_writer, taking_apart, write_text
 from metseg.base.paths import released_dir
 from metseg.masks.postprocess import Postprocessing
-from metseg.preprocess import Preprocessing
+from metseg.preprocessing.pipeline import Preprocessing
 from metseg.runs import predicts_nothing
 
 OFFERED = "METSEG_DASHBOARD_MODELS"  # environment variable of a dashboard's kernel

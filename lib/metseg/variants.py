@@ -19,7 +19,7 @@ from metseg.engines import PRECISIONS, Precision
 from metseg.export import drafts_in, export_onnx
 from metseg.exported import ONNX_FILES, install
 from metseg.predict import Predictor
-from metseg.preprocess import Preprocessing
+from metseg.preprocessing.pipeline import Preprocessing
 from metseg.quantise import calibration_slices, quantise
 from metseg.trained import trained_config
 from metseg.tuning import (

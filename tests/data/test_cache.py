@@ -20,7 +20,7 @@ from metseg.data import cache
 from metseg.data.cache import cache_home, fingerprint, network_slices, open_cache
 from metseg.data.cases import find_cases, load_case
 from metseg.data.content import slice_hash
-from metseg.preprocess import Preprocessing, network_input, preprocess, preprocess_mask, view_of
+from metseg.preprocessing.pipeline import Preprocessing, network_input, preprocess, preprocess_mask, view_of
 
 CONFIG = Preprocessing(image_size=16)
 
@@ -199,7 +199,7 @@ def test_another_computation_gets_a_cache_of_its_own(tmp_path, scans, monkeypatc
 
 def test_all_code_that_computes_network_input_is_part_of_the_key():
     """Of metseg's modules that these import there is none outside; those left out compute no pixel."""
-    no_pixels = {"metseg.base.errors", "metseg.base.files", "metseg.neighbours"}
+    no_pixels = {"metseg.base.errors", "metseg.base.files", "metseg.preprocessing.neighbours"}
     no_pixels |= {"metseg.data.layouts", "metseg.data.patients"}  # what they tell is in the key itself
     listed, found = {module.__name__ for module in cache.COMPUTED_BY}, set()
     for module in cache.COMPUTED_BY:
@@ -207,7 +207,7 @@ def test_all_code_that_computes_network_input_is_part_of_the_key():
             if isinstance(node, ast.ImportFrom) and node.module.startswith("metseg"):
                 names = {f"{node.module}.{each.name}" for each in node.names}
                 found |= names & {*sys.modules} or {node.module}
-    assert found <= listed | no_pixels and "metseg.intensity" in found
+    assert found <= listed | no_pixels and "metseg.preprocessing.intensity" in found
 
 
 def test_scans_that_change_while_they_are_read_make_no_cache(tmp_path, scans, monkeypatch):

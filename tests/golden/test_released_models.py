@@ -17,7 +17,7 @@ import tifffile
 from metseg.base.paths import released_dir
 from metseg.data.readers.images import read_image
 from metseg.predict import Predictor
-from metseg.preprocess import network_input
+from metseg.preprocessing.pipeline import network_input
 
 WRITTEN_DOWN = Path(__file__).with_name("released_models.json")
 GOLDEN = json.loads(WRITTEN_DOWN.read_text())

@@ -23,7 +23,6 @@ import tifffile
 from filelock import FileLock, Timeout
 
 from metseg import head, intensity
-from metseg import preprocess as preprocessing
 from metseg.base.errors import MetsegError, MetsegWarning
 from metseg.base.files import (
     read_json,
@@ -39,8 +38,9 @@ from metseg.data import content, image_errors, pictures, tiff
 from metseg.data.cases import CaseFiles, complain_of_classes, load_case
 from metseg.data.content import files_of, fingerprint, slice_hash
 from metseg.data.readers import images as image_files
-from metseg.neighbours import neighbour_rows, stacked
-from metseg.preprocess import Preprocessing, preprocess, preprocess_mask, view_of
+from metseg.preprocessing import pipeline as preprocessing
+from metseg.preprocessing.neighbours import neighbour_rows, stacked
+from metseg.preprocessing.pipeline import Preprocessing, preprocess, preprocess_mask, view_of
 
 _COLUMNS = {
     "case_id": str,

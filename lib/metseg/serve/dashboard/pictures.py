@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 
 from metseg.data.readers.images import CHANNELS
-from metseg.intensity import stretch
 from metseg.masks.encode import encode_png, overlay
-from metseg.preprocess import Preprocessing, clahe, limits_for, view_of
+from metseg.preprocessing.intensity import stretch
+from metseg.preprocessing.pipeline import Preprocessing, clahe, limits_for, view_of
 
 ALL_CHANNELS = "colour"
 # Okabe & Ito's; the page's legend has the same. Stripes tell them apart where colour does not.

@@ -24,7 +24,7 @@ from metseg.data.readers.images import CHANNELS
 from metseg.masks.lesions import least_pixels
 from metseg.masks.postprocess import Postprocessing
 from metseg.predict import Predictor
-from metseg.preprocess import Preprocessing
+from metseg.preprocessing.pipeline import Preprocessing
 from metseg.serve.dashboard.networks import Networks
 from metseg.serve.dashboard.pictures import ALL_CHANNELS
 from metseg.serve.dashboard.reference import Comparison, compare, read_reference

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from metseg.intensity import percentile_limits, stretch, tissue_limits
 from metseg.masks.head import Box, head_box
-from metseg.neighbours import neighbour_rows, stacked
+from metseg.preprocessing.intensity import percentile_limits, stretch, tissue_limits
+from metseg.preprocessing.neighbours import neighbour_rows, stacked
 
 Intensity = Literal["slice", "volume", "tissue", "stored"]
 _OF_VOLUME = {"volume": percentile_limits, "tissue": tissue_limits}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metseg.intensity import percentile_limits, stretch, tissue_limits
+from metseg.preprocessing.intensity import percentile_limits, stretch, tissue_limits
 
 
 def test_limits_are_percentiles_of_what_is_not_black():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from metseg.neighbours import neighbour_rows, stacked
+from metseg.preprocessing.neighbours import neighbour_rows, stacked
 
 
 def test_volumes_do_not_mix():

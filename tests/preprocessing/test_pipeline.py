@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from metseg.intensity import percentile_limits, tissue_limits
-from metseg.preprocess import (
+from metseg.preprocessing.intensity import percentile_limits, tissue_limits
+from metseg.preprocessing.pipeline import (
     Preprocessing,
     View,
     clahe,

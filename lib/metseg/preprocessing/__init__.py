@@ -1,0 +1,1 @@
+"""Scans become network input, in training and in serving by one function."""
