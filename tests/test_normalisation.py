@@ -9,7 +9,7 @@ from tiny_scans import tiny_config, write_scans
 
 from metseg.batches import EpochBatches
 from metseg.losses import LOSSES
-from metseg.metrics import lesion_dice
+from metseg.metrics.overlap import lesion_dice
 from metseg.models import build_model
 from metseg.models.fused import FusedBatchNormalization, training_copy
 from metseg.normalisation import PopulationStatistics

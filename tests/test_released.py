@@ -11,8 +11,8 @@ from tiny_runs import MANIFEST, write_bright_model, write_scored
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, write_json
 from metseg.base.paths import released_dir
-from metseg.compare import summarise
 from metseg.data.split import Split, write_split
+from metseg.metrics.compare import summarise
 from metseg.predict import Predictor
 from metseg.released import (
     OFFERED,

@@ -9,17 +9,17 @@ import pandas as pd
 from scipy import stats
 
 from metseg.base.files import replacing
-from metseg.calibration import LEAST, count_pixels, fit_temperature
 from metseg.data.cases import Case, CaseFiles, load_case
 from metseg.data.provenance import institution_of
 from metseg.data.readers.images import CHANNELS
 from metseg.evaluate import unseen_cases
 from metseg.lesion_contrast import standardised_contrast
-from metseg.metrics import dice, dice_from_counts, lesion_f1, match_lesions
+from metseg.metrics.calibration import LEAST, count_pixels, fit_temperature
+from metseg.metrics.overlap import dice, dice_from_counts, lesion_f1, match_lesions
+from metseg.metrics.statistics import bootstrap_interval
+from metseg.metrics.uncertainty import count_errors, entropy
 from metseg.predict import Predictor
-from metseg.statistics import bootstrap_interval
 from metseg.tuning import validation_cases
-from metseg.uncertainty import count_errors, entropy
 
 SIZES = (100, 1_000, 10_000)  # voxels, between classes of lesions
 CONTRASTS = {channel: f"contrast_{channel.lower().replace('-', '_')}" for channel in CHANNELS}

@@ -16,7 +16,7 @@ from metseg.data.content import fingerprint
 from metseg.data.provenance import provenance_of
 from metseg.data.split import read_split
 from metseg.exported import served_sha256
-from metseg.metrics import evaluate_case
+from metseg.metrics.overlap import evaluate_case
 from metseg.predict import Predictor
 from metseg.seen import sort_cases
 

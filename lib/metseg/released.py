@@ -158,9 +158,9 @@ def release(model: Releasable, folder: Path) -> Path:
 
 def _own_scores(model_dir: Path) -> dict:
     """Returns `compare.summarise` of the patients that a model holds out, if it is scored as it is now."""
-    from metseg.compare import summarise
     from metseg.data.split import read_split
     from metseg.evaluate import scored_as_served
+    from metseg.metrics.compare import summarise
     from metseg.runs import read_tables
 
     where = shown(model_dir)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, replacing, shown, taking_apart, write_json
-from metseg.compare import DEFINITIONS, combine_cases, compare_models, predict_nothing_score
+from metseg.metrics.compare import DEFINITIONS, combine_cases, compare_models, predict_nothing_score
 from metseg.plots.results import plot_dice_by_size, plot_paired, plot_patient_dice, plot_summary
 from metseg.plots.scans import plot_predictions
 from metseg.plots.style import save_figure, use_style

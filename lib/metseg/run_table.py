@@ -74,7 +74,7 @@ def _finished(folder: Path, name: str) -> Training:
         remarks.append("predicts nothing")
     test_dice = None
     if (folder / "evaluation" / "evaluation.json").exists():
-        from metseg.compare import combine_cases
+        from metseg.metrics.compare import combine_cases
 
         with taking_apart(folder / "evaluation" / "per_patient.csv"):
             test_dice = float(combine_cases(read_tables(folder)[0]).dice.mean())

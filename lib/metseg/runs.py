@@ -198,7 +198,7 @@ def epoch_state(home: Path) -> dict:
 
 
 def read_tables(model_dir: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Returns a model's `per_patient` and `per_slice` tables as `metseg.compare` takes them."""
+    """Returns a model's `per_patient` and `per_slice` tables as `metseg.metrics.compare` takes them."""
     import pandas as pd  # here: `metseg predict` only finds a model, and starts a fifth sooner without it
 
     folder = Path(model_dir) / "evaluation"

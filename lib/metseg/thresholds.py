@@ -6,7 +6,7 @@ import numpy as np
 
 from metseg.data.cases import Case
 from metseg.data.readers.images import CHANNELS
-from metseg.metrics import dice_from_counts
+from metseg.metrics.overlap import dice_from_counts
 
 
 def threshold_curves(cases: Iterable[Case]) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from metseg.batches import drawn_rows, resized
 from metseg.config import TrainConfig
 from metseg.data.cache import SliceCache
 from metseg.losses import LOSSES
-from metseg.metrics import lesion_dice
+from metseg.metrics.overlap import lesion_dice
 
 
 class Validation(NamedTuple):

@@ -40,11 +40,11 @@ def evaluate(
 ) -> None:
     """Score a model on patients that it has not seen, per patient and per slice."""
     from metseg.base.files import read_json
-    from metseg.compare import combine_cases
     from metseg.data.cases import find_cases
     from metseg.data.provenance import provenance_of
     from metseg.evaluate import evaluate as evaluate_model
     from metseg.evaluate import unseen_cases
+    from metseg.metrics.compare import combine_cases
     from metseg.origin import refuse_scans_unlike_the_phantom
     from metseg.seen import sort_cases
 

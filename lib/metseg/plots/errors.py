@@ -10,8 +10,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from metseg.metrics.uncertainty import retention, retention_gain
 from metseg.plots.style import FLAIR, INK, PALE, PREDICTION, REFERENCE, axes_or_new, outline, picture
-from metseg.uncertainty import retention, retention_gain
 
 _LINES = ("-", "--", ":", "-.")
 

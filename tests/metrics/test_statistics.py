@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from metseg.statistics import bootstrap_interval, holm, max_t_test, paired_test
+from metseg.metrics.statistics import bootstrap_interval, holm, max_t_test, paired_test
 
 NAN = float("nan")
 

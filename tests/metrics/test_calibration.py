@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metseg.calibration import (
+from metseg.metrics.calibration import (
     at_temperature,
     count_pixels,
     expected_calibration_error,

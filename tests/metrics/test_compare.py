@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metseg.compare import (
+from metseg.metrics.compare import (
     DEFINITIONS,
     PAIR_DEFINITIONS,
     combine_cases,
@@ -15,8 +15,8 @@ from metseg.compare import (
     predict_nothing_score,
     summarise,
 )
-from metseg.metrics import evaluate_case
-from metseg.statistics import holm
+from metseg.metrics.overlap import evaluate_case
+from metseg.metrics.statistics import holm
 
 FEW = {"resamples": 200}
 

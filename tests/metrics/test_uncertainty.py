@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metseg.uncertainty import count_errors, entropy, retention, retention_gain
+from metseg.metrics.uncertainty import count_errors, entropy, retention, retention_gain
 
 
 def test_entropy_by_hand():

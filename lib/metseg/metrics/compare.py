@@ -11,8 +11,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from metseg.metrics import dice_from_counts, lesion_f1
-from metseg.statistics import bootstrap_interval, holm, paired_test, refuse_different
+from metseg.metrics.overlap import dice_from_counts, lesion_f1
+from metseg.metrics.statistics import bootstrap_interval, holm, paired_test, refuse_different
 
 # one sentence a column of the summary, shown wherever the number is shown
 DEFINITIONS: dict[str, str] = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from metseg.metrics import (
+from metseg.metrics.overlap import (
     LesionCounts,
     detect_lesions,
     dice,

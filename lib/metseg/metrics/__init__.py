@@ -1,0 +1,1 @@
+"""Masks in, numbers out; and what the numbers of many patients say."""
