@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from tiny_runs import SIZE, write_bright_model
 
-from metseg.predict import Predictor
+from metseg.inference.predictor import Predictor
 
 
 def write_released(folder: Path) -> Path:

@@ -27,7 +27,7 @@ from metseg.data.cases import find_cases, load_case
 from metseg.data.content import slice_hash
 from metseg.data.provenance import PHANTOM
 from metseg.data.split import Split, read_split, write_split
-from metseg.predict import Predictor
+from metseg.inference.predictor import Predictor
 from metseg.report import read_comparison, write_comparison
 from metseg.seen import joined_hashes
 from metseg.serve.upload import read_upload

@@ -26,10 +26,10 @@ from playwright.sync_api import Error as PlaywrightError
 
 from metseg.base.labels import label_of
 from metseg.base.paths import project_root, released_dir
+from metseg.inference.predictor import Predictor
 from metseg.masks.components import number_lesions
 from metseg.masks.encode import mask_png
 from metseg.masks.postprocess import Postprocessing, postprocess
-from metseg.predict import Predictor
 from metseg.released import released_models
 from metseg.serve.api import create_app
 from metseg.serve.examples import FOLDER

@@ -9,9 +9,9 @@ from dashboard_models import CountingPredictor, png, slice_with_lesions, write_r
 from running_service import as_tiff
 
 from metseg.base.errors import MetsegError
+from metseg.inference.predictor import Predictor
 from metseg.masks.encode import encode_png, lesions_csv, mask_png, mask_tiff, overlay
 from metseg.masks.postprocess import Postprocessing, postprocess
-from metseg.predict import Predictor
 from metseg.serve.dashboard.files import archive_name, result_archive
 from metseg.serve.dashboard.state import DashboardState
 from metseg.serve.upload import UploadError

@@ -13,9 +13,9 @@ from metseg.base.files import read_json, sole_writer, write_json
 from metseg.data.split import Split, write_split
 from metseg.ensemble import build_ensemble, mean_network
 from metseg.export import export_onnx
+from metseg.inference.predictor import Predictor
 from metseg.model_card import model_card
 from metseg.models import build_model
-from metseg.predict import Predictor
 from metseg.runs import find_model
 from metseg.start import start_weights
 from metseg.trained import seen_patients

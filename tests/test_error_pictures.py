@@ -10,7 +10,7 @@ from metseg.data.cases import find_cases, load_case
 from metseg.error_analysis import analyse_errors
 from metseg.error_pictures import case_picture, example_pictures, head_maps
 from metseg.evaluate import unseen_cases
-from metseg.predict import Predictor
+from metseg.inference.predictor import Predictor
 
 
 def test_worst_median_and_best(scans, tmp_path):  # noqa: F811

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from metseg.base.paths import released_dir
+from metseg.inference.predictor import Predictor
 from metseg.masks.components import number_lesions
-from metseg.predict import Predictor
 from metseg.released import released_models
 from metseg.serve.dashboard.reference import compare
 from metseg.serve.examples import EXAMPLES, FOLDER, load_example, write_examples

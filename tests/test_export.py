@@ -16,14 +16,14 @@ from metseg.agreement import check_agreement
 from metseg.base.errors import MetsegError
 from metseg.data.cases import find_cases, load_case
 from metseg.data.phantom.draw import draw_phantom
-from metseg.engines import open_engine
 from metseg.export import export_onnx
+from metseg.inference.engines import open_engine
+from metseg.inference.predictor import Predictor
 from metseg.losses import LOSSES
 from metseg.models import build_model
 from metseg.models.encoders.efficientnet_lite import load_imagenet
 from metseg.models.fused import training_copy
 from metseg.models.inspect import gate_model, gate_names, inference_model
-from metseg.predict import Predictor
 from metseg.preprocessing.pipeline import (
     Preprocessing,
     network_input,

@@ -66,7 +66,7 @@ def test_the_default_keeps_the_dice_of_volumes_and_of_single_slices(
 
 
 def test_needs_a_reference_in_float32_and_a_case(tmp_path, cases, monkeypatch):
-    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: True)
+    monkeypatch.setattr("metseg.inference.engines.multiplies", lambda number_format: True)
     folders = {"fast": write_bright_model(tmp_path, precision="bf16")}
     for reference, some, says in (
         ("whole", cases, "no variant 'whole' among fast"),

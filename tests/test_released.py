@@ -12,8 +12,8 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, write_json
 from metseg.base.paths import released_dir
 from metseg.data.split import Split, write_split
+from metseg.inference.predictor import Predictor
 from metseg.metrics.compare import summarise
-from metseg.predict import Predictor
 from metseg.released import (
     OFFERED,
     check_releasable,

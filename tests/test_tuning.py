@@ -12,8 +12,8 @@ from tiny_scans import write_case
 from metseg.base.errors import MetsegError
 from metseg.data.cases import find_cases
 from metseg.data.split import Split, write_split
+from metseg.inference.predictor import Predictor
 from metseg.masks.postprocess import Postprocessing
-from metseg.predict import Predictor
 from metseg.tuning import (
     MIN_VOLUME_SHARES,
     VolumeDice,

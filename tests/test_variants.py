@@ -14,7 +14,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import sole_writer
 from metseg.data.cases import find_cases
 from metseg.data.split import read_split
-from metseg.predict import Predictor
+from metseg.inference.predictor import Predictor
 from metseg.tuning import VolumeDice, validation_cases, volume_dice
 from metseg.variants import export_serving, head_of, precision_of, training_cases
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import shown
+from metseg.inference.predictor import Predictor
 from metseg.models.inspect import inference_model
-from metseg.predict import Predictor
 from metseg.preprocessing.pipeline import network_input, restore, view_of
 from metseg.trained import load_network
 

@@ -15,9 +15,9 @@ from metseg.data.cases import CaseFiles, load_case
 from metseg.data.content import fingerprint
 from metseg.data.provenance import provenance_of
 from metseg.data.split import read_split
-from metseg.exported import served_sha256
+from metseg.inference.description import served_sha256
+from metseg.inference.predictor import Predictor
 from metseg.metrics.overlap import evaluate_case
-from metseg.predict import Predictor
 from metseg.seen import sort_cases
 
 

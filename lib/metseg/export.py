@@ -16,10 +16,10 @@ from metseg.base.backend import keras
 from metseg.base.errors import MetsegError
 from metseg.base.files import file_sha256, read_json, replacing, shown, sole_writer
 from metseg.data.readers.images import CHANNELS
-from metseg.exported import install
+from metseg.inference.description import install
+from metseg.inference.probe import probe
 from metseg.masks.postprocess import Postprocessing
 from metseg.models.inspect import gate_names, inference_model
-from metseg.probe import probe
 from metseg.trained import load_network, seen_patients, seen_slices, trained_config
 
 _DRAFTS = ".export-"

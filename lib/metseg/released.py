@@ -55,7 +55,7 @@ def offered_models() -> Path | dict[str, Path]:
 
 def _described(path: Path) -> dict:
     """Returns a `model.json` in which all is found that the pages and answers quote."""
-    from metseg.exported import checked_name
+    from metseg.inference.description import checked_name
 
     description = read_json(path)
     try:
@@ -103,7 +103,7 @@ def check_releasable(model_dir: Path, *, out_of_fold: dict | None = None) -> Rel
             patients, holds nobody out and has no scores of a cross-validation, has another file than it
             describes, or one too large to be part of a repository.
     """
-    from metseg.exported import ONNX_FILES, served_sha256
+    from metseg.inference.description import ONNX_FILES, served_sha256
     from metseg.model_card import model_card
 
     model_dir = Path(model_dir)
@@ -147,7 +147,7 @@ def scores_told(description: dict | Path) -> str:
 
 def release(model: Releasable, folder: Path) -> Path:
     """Copies a model to the released ones, in place of one of the same name; returns its folder there."""
-    from metseg.exported import install
+    from metseg.inference.description import install
 
     target = Path(folder) / model.description["name"]
     with sole_writer(folder):

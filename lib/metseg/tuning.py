@@ -12,11 +12,11 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown, write_json
 from metseg.data.cases import CaseFiles, load_case
 from metseg.data.split import read_split
+from metseg.inference.predictor import Predictor
 from metseg.masks.components import label_lesions
 from metseg.masks.postprocess import Postprocessing, is_major, postprocess
 from metseg.metrics.overlap import dice_from_counts, false_alarm_worth, lesion_dice
 from metseg.metrics.statistics import max_t_test, refuse_different
-from metseg.predict import Predictor
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 MIN_LESIONS_PX = (0, 10, 25, 50, 100)

@@ -15,10 +15,10 @@ from metseg.base.files import file_sha256, read_json, replacing, shown, write_js
 from metseg.base.hardware import multiplies
 from metseg.data.cases import CaseFiles
 from metseg.data.split import read_split
-from metseg.engines import PRECISIONS, Precision
 from metseg.export import drafts_in, export_onnx
-from metseg.exported import ONNX_FILES, install
-from metseg.predict import Predictor
+from metseg.inference.description import ONNX_FILES, install
+from metseg.inference.engines import PRECISIONS, Precision
+from metseg.inference.predictor import Predictor
 from metseg.preprocessing.pipeline import Preprocessing
 from metseg.quantise import calibration_slices, quantise
 from metseg.trained import trained_config

@@ -18,7 +18,7 @@ sys.addaudithook(watch)
 ENGINES = """
 import sys
 import numpy as np
-from metseg.engines import OnnxRuntimeEngine, OpenVinoEngine
+from metseg.inference.engines import OnnxRuntimeEngine, OpenVinoEngine
 content = open(sys.argv[1], "rb").read()
 for engine in (OnnxRuntimeEngine(content), OpenVinoEngine(content, "bf16")):
     engine.run(["prob"], np.zeros((32, 32, 3), np.float32))

@@ -16,7 +16,7 @@ import tifffile
 
 from metseg.base.paths import released_dir
 from metseg.data.readers.images import read_image
-from metseg.predict import Predictor
+from metseg.inference.predictor import Predictor
 from metseg.preprocessing.pipeline import network_input
 
 WRITTEN_DOWN = Path(__file__).with_name("released_models.json")
@@ -81,7 +81,9 @@ def test_every_released_model_is_written_down():
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
 def test_from_files_to_the_mask(name, read, monkeypatch):
-    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: False)  # the same on every CPU
+    monkeypatch.setattr(
+        "metseg.inference.engines.multiplies", lambda number_format: False
+    )  # the same on every CPU
     found, golden = measured(name, read), GOLDEN[name]
     assert found["network_sha256"] == golden["network_sha256"]
     np.testing.assert_allclose(found["input_mean"], golden["input_mean"], atol=2e-4)
@@ -107,7 +109,7 @@ def _rounded(found):
 
 
 if __name__ == "__main__":
-    from metseg import engines
+    from metseg.inference import engines
 
     engines.multiplies = lambda number_format: False
     head = draw_head()[0]

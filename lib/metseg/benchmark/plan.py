@@ -10,7 +10,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json
 from metseg.base.paths import released_dir
 from metseg.benchmark.settings import Settings
-from metseg.engines import native
+from metseg.inference.engines import native
 
 TRAINING_SLICES = 1000  # of the data set that a training reads and augments
 PEERS = ("torch", "monai")

@@ -10,7 +10,7 @@ from metseg.base.hardware import cores
 from metseg.benchmark.contestant import COST, Contestant, random_pairs, repeated
 from metseg.benchmark.flops import Cost
 from metseg.benchmark.plan import DTYPES, Measurement, onnx_path
-from metseg.engines import native, open_engine
+from metseg.inference.engines import native, open_engine
 
 
 def prepare(measurement: Measurement) -> Contestant:

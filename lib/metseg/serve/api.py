@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 import metseg
 from metseg.base.errors import MetsegError
-from metseg.predict import Predictor
+from metseg.inference.predictor import Predictor
 from metseg.serve.accept import preferred
 from metseg.serve.admission import Admission, Limits
 from metseg.serve.api_docs import DESCRIPTION, PREDICT_DOCS, PREDICT_REQUEST, name_models

@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field
 
 from metseg.base.labels import label_of
 from metseg.data.provenance import RESEARCH_USE
+from metseg.inference.predictor import Predictor
 from metseg.masks.encode import mask_png
 from metseg.masks.lesions import Lesion, measure_lesions
 from metseg.masks.postprocess import Postprocessing, postprocess
-from metseg.predict import Predictor
 from metseg.serve.refusals import RequestError, try_again
 from metseg.serve.settings import Settings
 from metseg.serve.upload import Upload

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from metseg.inference.predictor import Predictor
 from metseg.masks.lesions import least_pixels
 from metseg.masks.postprocess import Postprocessing
-from metseg.predict import Predictor
 from metseg.serve.refusals import RequestError
 from metseg.serve.upload import MAX_PIXELS
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from metseg.base.errors import MetsegError
-from metseg.predict import Predictor
+from metseg.inference.predictor import Predictor
 from metseg.released import described_models, released_models
 from metseg.serve.dashboard.faults import where
 

@@ -21,9 +21,9 @@ from traitlets import (
 
 from metseg.base.errors import MetsegError
 from metseg.data.readers.images import CHANNELS
+from metseg.inference.predictor import Predictor
 from metseg.masks.lesions import least_pixels
 from metseg.masks.postprocess import Postprocessing
-from metseg.predict import Predictor
 from metseg.preprocessing.pipeline import Preprocessing
 from metseg.serve.dashboard.networks import Networks
 from metseg.serve.dashboard.pictures import ALL_CHANNELS

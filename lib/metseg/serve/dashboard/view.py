@@ -12,7 +12,7 @@ from traitlets import dlink, link
 from metseg.base.errors import MetsegError
 from metseg.base.labels import label_of
 from metseg.data.readers.images import CHANNELS
-from metseg.predict import Predictor
+from metseg.inference.predictor import Predictor
 from metseg.released import offered_models
 from metseg.serve.dashboard import drawing
 from metseg.serve.dashboard.faults import where

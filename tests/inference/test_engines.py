@@ -8,7 +8,7 @@ import openvino
 import pytest
 from tiny_runs import write_bright_model
 
-from metseg.engines import PRECISIONS, OnnxRuntimeEngine, OpenVinoEngine, _Forms, open_engine
+from metseg.inference.engines import PRECISIONS, OnnxRuntimeEngine, OpenVinoEngine, _Forms, open_engine
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_no_tensor_is_made_before_the_constructor_has_made_one(content, monkeypa
 
 @pytest.mark.parametrize("make", [OnnxRuntimeEngine, lambda content: OpenVinoEngine(content, "bf16")])
 def test_all_cores_compute_the_same_numbers_as_one(make, content, monkeypatch):
-    monkeypatch.setattr("metseg.engines.cores", lambda: 2)
+    monkeypatch.setattr("metseg.inference.engines.cores", lambda: 2)
     engine, image = make(content), np.random.default_rng(0).random((32, 32, 3), np.float32)
     one, all_of_them = (engine.run(engine.outputs, image, all_cores=each) for each in (False, True))
     for a, b in zip(one, all_of_them, strict=True):
@@ -71,7 +71,7 @@ def test_all_cores_compute_the_same_numbers_as_one(make, content, monkeypatch):
 
 @pytest.mark.parametrize("cores", [1, 4])
 def test_a_form_is_made_once_and_only_when_it_is_wanted(cores, monkeypatch):
-    monkeypatch.setattr("metseg.engines.cores", lambda: cores)
+    monkeypatch.setattr("metseg.inference.engines.cores", lambda: cores)
     made = []
     forms = _Forms(lambda threads: made.append(threads) or f"on {threads}")
     assert forms.of(all_cores=True) == f"on {cores}" and made == [cores]
@@ -83,7 +83,7 @@ def test_a_form_is_made_once_and_only_when_it_is_wanted(cores, monkeypatch):
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("native", [True, False])
 def test_float32_takes_the_place_of_what_is_not_native(precision, native, content, monkeypatch):
-    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: native)
+    monkeypatch.setattr("metseg.inference.engines.multiplies", lambda number_format: native)
     engine = open_engine(content, precision)
     assert engine.precision == (precision if native else "fp32")
     assert engine.library == ("ONNX Runtime" if engine.precision == "fp32" else "OpenVINO")

@@ -17,9 +17,9 @@ from tiny_runs import add_int8, change_description, write_bright_model
 from tiny_scans import finished_training
 
 from metseg.base.errors import MetsegError
+from metseg.inference.predictor import Predictor
 from metseg.masks.postprocess import Postprocessing
 from metseg.models.inspect import inference_model
-from metseg.predict import Predictor
 from metseg.preprocessing.pipeline import Preprocessing, network_input, preprocess
 
 
@@ -254,11 +254,11 @@ def test_precision_is_what_it_is_computed_in(copy, predictor, monkeypatch):
     image = scan(2, 32, 32)
     assert (predictor.precision, predictor.library) == ("fp32", "ONNX Runtime")
     change_description(copy, precision="bf16")
-    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: False)
+    monkeypatch.setattr("metseg.inference.engines.multiplies", lambda number_format: False)
     elsewhere = Predictor(copy)
     assert (elsewhere.precision, elsewhere.library) == ("fp32", "ONNX Runtime")
     np.testing.assert_array_equal(elsewhere.prob_map(image), predictor.prob_map(image))
-    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: True)
+    monkeypatch.setattr("metseg.inference.engines.multiplies", lambda number_format: True)
     native = Predictor(copy)
     assert (native.precision, native.library) == ("bf16", "OpenVINO")
     np.testing.assert_allclose(native.prob_map(image), predictor.prob_map(image), atol=0.03)
@@ -268,11 +268,11 @@ def test_precision_is_what_it_is_computed_in(copy, predictor, monkeypatch):
 def test_int8_has_a_file_of_its_own_and_float32_takes_its_place(copy, predictor, monkeypatch):
     add_int8(copy)
     image = np.full((32, 32, 3), 255, np.uint8)
-    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: True)
+    monkeypatch.setattr("metseg.inference.engines.multiplies", lambda number_format: True)
     native = Predictor(copy)
     assert (native.precision, native.onnx.name) == ("int8", "model.int8.onnx")
     assert native.sha256 == native.description["quantised"]["sha256"] and not native.mask(image).any()
-    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: number_format == "bf16")
+    monkeypatch.setattr("metseg.inference.engines.multiplies", lambda number_format: number_format == "bf16")
     elsewhere = Predictor(copy)
     assert (elsewhere.precision, elsewhere.onnx.name) == ("fp32", "model.onnx")
     assert elsewhere.sha256 == predictor.sha256
@@ -369,7 +369,7 @@ def test_serving_imports_no_framework(exported, tmp_path):
         from metseg.data.cases import find_cases
         from metseg.evaluate import evaluate, unseen_cases
         from metseg.origin import network_line
-        from metseg.predict import Predictor
+        from metseg.inference.predictor import Predictor
         from metseg.released import released_models
         from metseg.runs import find_model, model_folders, read_tables
 

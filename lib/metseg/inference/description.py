@@ -21,10 +21,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from metseg.base.errors import MetsegError, MetsegWarning
 from metseg.base.files import file_sha256, read_json, replacing, sync_folder, write_json
-from metseg.engines import Engine, Precision, native, open_engine
+from metseg.inference.engines import Engine, Precision, native, open_engine
+from metseg.inference.probe import is_as_before
 from metseg.masks.postprocess import Postprocessing
 from metseg.preprocessing.pipeline import Preprocessing
-from metseg.probe import is_as_before
 
 ONNX_FILES: dict[Precision, str] = {"fp32": "model.onnx", "bf16": "model.onnx", "int8": "model.int8.onnx"}
 _ATTEMPTS = 3  # at reading a folder while somebody puts another model there

@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from metseg import probe as probe_module
+from metseg.inference import probe as probe_module
+from metseg.inference.probe import is_as_before, probe
 from metseg.preprocessing import pipeline as preprocess_module
 from metseg.preprocessing.intensity import percentile_limits, tissue_limits
 from metseg.preprocessing.pipeline import Preprocessing
-from metseg.probe import is_as_before, probe
 
 SERVED = {"image_size": 128, "intensity": "tissue", "crop": True, "neighbours": 1}
 

@@ -13,7 +13,7 @@ import numpy as np
 from metseg.base.errors import MetsegError
 from metseg.base.hardware import cores
 from metseg.data.readers.images import checked_image
-from metseg.exported import open_exported
+from metseg.inference.description import open_exported
 from metseg.masks.postprocess import drop_minor, postprocess
 from metseg.preprocessing.neighbours import neighbour_rows, stacked
 from metseg.preprocessing.pipeline import network_input, preprocess_volume, restore, view_of

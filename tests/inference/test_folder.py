@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from metseg.base.errors import MetsegError
-from metseg.segment import how_read, segmentable, write_mask
+from metseg.inference.folder import how_read, segmentable, write_mask
 
 
 def touch(folder: Path, *names: str) -> Path:

@@ -14,8 +14,8 @@ from tiny_runs import add_int8, change_description, write_bright_model
 
 from metseg.base.errors import MetsegError, MetsegWarning
 from metseg.base.files import read_json
-from metseg.exported import install, open_exported
-from metseg.probe import probe
+from metseg.inference.description import install, open_exported
+from metseg.inference.probe import probe
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def model_dir(tmp_path) -> Path:
 
 
 def test_an_int8_file_that_is_missing_changed_or_not_described(model_dir, monkeypatch):
-    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: True)
+    monkeypatch.setattr("metseg.inference.engines.multiplies", lambda number_format: True)
     onnx = add_int8(model_dir)
     onnx.write_bytes(onnx.read_bytes()[:-1])
     with pytest.raises(MetsegError, match=r"model\.int8\.onnx is not the file that model\.json describes"):
@@ -96,7 +96,7 @@ def test_a_damaged_description_is_named(model_dir, damage):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("of_input", [{"image_size": 48}, {"neighbours": 1}])
 def test_a_description_of_another_network_input_is_named(model_dir, monkeypatch, of_input, precision):
-    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: True)
+    monkeypatch.setattr("metseg.inference.engines.multiplies", lambda number_format: True)
     settings = json.loads((model_dir / "model.json").read_text())["preprocessing"]
     change_description(model_dir, preprocessing={**settings, **of_input}, precision=precision)
     with pytest.raises(MetsegError, match=r"as network input, model\.onnx takes 32 × 32 × 3; export"):
@@ -167,7 +167,7 @@ def killed_at(patch, step: int) -> None:
 @pytest.mark.parametrize("int8", ["neither", "former", "next"])
 def test_a_kill_at_any_step_leaves_a_model_that_serves(tmp_path, monkeypatch, int8):
     """The former one or the next, whole; and the next call leaves nothing else."""
-    monkeypatch.setattr("metseg.engines.multiplies", lambda number_format: number_format == "int8")
+    monkeypatch.setattr("metseg.inference.engines.multiplies", lambda number_format: number_format == "int8")
     former = write_bright_model(tmp_path / "former", validation_dice=0.1)
     following = write_bright_model(tmp_path / "next", channels=(1.0, 0.0, 0.0), validation_dice=0.2)
     if int8 != "neither":

@@ -1,0 +1,1 @@
+"""An exported network: image in, probability map and mask out; without TensorFlow."""
