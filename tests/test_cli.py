@@ -29,8 +29,8 @@ from metseg.data.provenance import PHANTOM
 from metseg.data.split import Split, read_split, write_split
 from metseg.inference.predictor import Predictor
 from metseg.report import read_comparison, write_comparison
-from metseg.seen import joined_hashes
 from metseg.serve.upload import read_upload
+from metseg.training.seen import joined_hashes
 
 PATIENTS = {f"P_{k}_20000101": mask for k, mask in enumerate((WHOLE, HALF, MISSED), start=1)}
 

@@ -18,9 +18,9 @@ from metseg.crossval import (
     unfinished_networks,
     write_crossval,
 )
-from metseg.data.cache import fingerprint
 from metseg.data.cases import find_cases
 from metseg.data.split import Split, write_split
+from metseg.training.cache import fingerprint
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from metseg.base.files import write_json
 from metseg.data.cases import CaseFiles, find_cases
 from metseg.evaluate import evaluate, unseen_cases
 from metseg.masks.postprocess import Postprocessing
-from metseg.runs import read_tables
+from metseg.training.runs import read_tables
 
 WRITTEN = {"per_patient.csv", "per_slice.csv", "examples.npz", "evaluation.json"}
 

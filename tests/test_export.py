@@ -19,7 +19,6 @@ from metseg.data.phantom.draw import draw_phantom
 from metseg.export import export_onnx
 from metseg.inference.engines import open_engine
 from metseg.inference.predictor import Predictor
-from metseg.losses import LOSSES
 from metseg.models import build_model
 from metseg.models.encoders.efficientnet_lite import load_imagenet
 from metseg.models.fused import training_copy
@@ -32,7 +31,8 @@ from metseg.preprocessing.pipeline import (
     restore,
     view_of,
 )
-from metseg.train import train
+from metseg.training.fit import train
+from metseg.training.losses import LOSSES
 from metseg.variants import native_precisions
 
 PREPROCESSING = Preprocessing(image_size=96)  # of the phantom's 160 px

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from tiny_scans import write_scans
 
-from metseg.config import TrainConfig, notebook_config
 from metseg.parameters import check_parameters, notebook_parameters, read_profile
+from metseg.training.config import TrainConfig, notebook_config
 from metseg.workbook import numbered_notebooks, run_notebooks
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"

@@ -23,7 +23,7 @@ from metseg.released import (
     scores_told,
 )
 from metseg.released import release as copy_released
-from metseg.runs import read_tables
+from metseg.training.runs import read_tables
 
 
 def release(model_dir: Path, folder: Path, **options) -> Path:

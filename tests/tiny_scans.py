@@ -6,7 +6,7 @@ import numpy as np
 import tifffile
 
 from metseg.base.files import file_sha256, read_json, write_json
-from metseg.config import TrainConfig, train_config
+from metseg.training.config import TrainConfig, train_config
 
 
 def write_case(folder: Path, case_id: str, image: np.ndarray, mask: np.ndarray) -> None:
@@ -57,7 +57,7 @@ def finished_training(tmp_path_factory) -> Path:
     The scans lie in `<folder>/../../scans`.
     """
     from metseg.export import export_onnx
-    from metseg.train import train
+    from metseg.training.fit import train
 
     home = tmp_path_factory.getbasetemp() / "finished_training"
     model_dir = home / "runs" / "nested_unet"

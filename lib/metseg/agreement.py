@@ -10,7 +10,7 @@ from metseg.base.files import shown
 from metseg.inference.predictor import Predictor
 from metseg.models.inspect import inference_model
 from metseg.preprocessing.pipeline import network_input, restore, view_of
-from metseg.trained import load_network
+from metseg.training.trained import load_network
 
 TOLERANCE = 1e-3  # of a probability; float32 in another order of sums gives some 1e-5
 

@@ -8,15 +8,15 @@ import pandas as pd
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, replacing, shown
-from metseg.begun import complain_if_begun_otherwise
-from metseg.config import config_among, with_defaults
 from metseg.data.cases import find_cases
 from metseg.data.content import fingerprint
 from metseg.data.split import Split, read_split
 from metseg.parameters import defaults_of
 from metseg.report import Comparison, compared, write_comparison
 from metseg.run_display import Event
-from metseg.runs import ENSEMBLE, MODELS, read_tables
+from metseg.training.begun import complain_if_begun_otherwise
+from metseg.training.config import config_among, with_defaults
+from metseg.training.runs import ENSEMBLE, MODELS, read_tables
 from metseg.workbook import sweep, training_notebook
 
 

@@ -14,7 +14,7 @@ from metseg.metrics.uncertainty import entropy
 from metseg.plots.errors import CasePicture
 from metseg.plots.scans import fullest_slice
 from metseg.preprocessing.pipeline import Preprocessing, network_input, restore, view_of
-from metseg.trained import load_network
+from metseg.training.trained import load_network
 from metseg.variants import has_heads
 
 

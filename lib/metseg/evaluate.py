@@ -18,7 +18,7 @@ from metseg.data.split import read_split
 from metseg.inference.description import served_sha256
 from metseg.inference.predictor import Predictor
 from metseg.metrics.overlap import evaluate_case
-from metseg.seen import sort_cases
+from metseg.training.seen import sort_cases
 
 
 def refuse_other_scans(folders: Iterable[Path], cases: Iterable[CaseFiles], data_dir: Path) -> None:

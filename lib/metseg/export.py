@@ -20,7 +20,7 @@ from metseg.inference.description import install
 from metseg.inference.probe import probe
 from metseg.masks.postprocess import Postprocessing
 from metseg.models.inspect import gate_names, inference_model
-from metseg.trained import load_network, seen_patients, seen_slices, trained_config
+from metseg.training.trained import load_network, seen_patients, seen_slices, trained_config
 
 _DRAFTS = ".export-"
 

@@ -7,7 +7,7 @@ from typing import Any
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown, taking_apart
 from metseg.data.provenance import PHANTOM, provenance_of
-from metseg.runs import MODELS
+from metseg.training.runs import MODELS
 
 
 def network_line(model_dir: Path, name: str) -> str:

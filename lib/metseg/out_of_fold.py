@@ -7,10 +7,10 @@ from typing import Any
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown
-from metseg.config import with_defaults
 from metseg.crossval import read_crossval
 from metseg.data.split import read_split
 from metseg.evaluate import scored_as_served
+from metseg.training.config import with_defaults
 
 
 def out_of_fold_scores(run_folder: Path, model_dir: Path) -> dict:

@@ -12,7 +12,7 @@ from metseg.base.files import read_json, shown, sole_writer, taking_apart, write
 from metseg.base.paths import released_dir
 from metseg.masks.postprocess import Postprocessing
 from metseg.preprocessing.pipeline import Preprocessing
-from metseg.runs import predicts_nothing
+from metseg.training.runs import predicts_nothing
 
 OFFERED = "METSEG_DASHBOARD_MODELS"  # environment variable of a dashboard's kernel
 MAX_MB = 40  # of a file; a released model is part of the repository
@@ -161,7 +161,7 @@ def _own_scores(model_dir: Path) -> dict:
     from metseg.data.split import read_split
     from metseg.evaluate import scored_as_served
     from metseg.metrics.compare import summarise
-    from metseg.runs import read_tables
+    from metseg.training.runs import read_tables
 
     where = shown(model_dir)
     if not read_split(model_dir / "split.json").test:

@@ -19,7 +19,7 @@ from metseg.metrics.compare import DEFINITIONS, combine_cases, compare_models, p
 from metseg.plots.results import plot_dice_by_size, plot_paired, plot_patient_dice, plot_summary
 from metseg.plots.scans import plot_predictions
 from metseg.plots.style import save_figure, use_style
-from metseg.runs import model_folders, predicts_nothing, read_tables
+from metseg.training.runs import model_folders, predicts_nothing, read_tables
 
 Example = tuple[np.ndarray, np.ndarray, np.ndarray]  # image, mask_ref, mask_pred
 

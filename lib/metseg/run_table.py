@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, taking_apart
-from metseg.runs import name_of, predicts_nothing, read_tables, trainings_below
+from metseg.training.runs import name_of, predicts_nothing, read_tables, trainings_below
 
 
 class Training(NamedTuple):

@@ -21,7 +21,7 @@ from metseg.inference.engines import PRECISIONS, Precision
 from metseg.inference.predictor import Predictor
 from metseg.preprocessing.pipeline import Preprocessing
 from metseg.quantise import calibration_slices, quantise
-from metseg.trained import trained_config
+from metseg.training.trained import trained_config
 from metseg.tuning import (
     DICE_TOLERANCE,
     PATIENT_TOLERANCE,

@@ -43,7 +43,7 @@ def test_steps(network, task, precision, layout):
 
 
 def test_the_loss_is_metsegs():
-    from metseg.losses import bce_dice as of_metseg
+    from metseg.training.losses import bce_dice as of_metseg
 
     rng = np.random.default_rng(0)
     logits, masks = rng.normal(size=(2, 1, 4, 4)), rng.random((2, 1, 4, 4)) < 0.3

@@ -371,7 +371,7 @@ def test_serving_imports_no_framework(exported, tmp_path):
         from metseg.origin import network_line
         from metseg.inference.predictor import Predictor
         from metseg.released import released_models
-        from metseg.runs import find_model, model_folders, read_tables
+        from metseg.training.runs import find_model, model_folders, read_tables
 
         model_dir, scans, evaluation = sys.argv[1:]
         found = find_model(model_dir, "nowhere", "nowhere")

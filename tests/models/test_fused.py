@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from metseg.losses import bce_dice
 from metseg.models import build_model
 from metseg.models.fused import FusedBatchNormalization, MatmulUpsampling, doubling_matrix, training_copy
 from metseg.models.outputs import logits_model
+from metseg.training.losses import bce_dice
 
 # n/(n−1) on the smallest maps here: 4 slices of 4×4 px.
 BESSEL = 64 / 63

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from metseg.losses import bce_dice
 from metseg.models import BUILDERS, build_model
 from metseg.models.outputs import LESION_PRIOR, logits_model
+from metseg.training.losses import bce_dice
 
 FILTERS = {"filters": (4, 8, 16)}
 LITE = {"filters": (4, 8), "encoder": "efficientnet_lite0"}

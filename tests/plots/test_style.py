@@ -19,7 +19,7 @@ from metseg.plots.style import (
     save_figure,
     use_style,
 )
-from metseg.runs import MODELS
+from metseg.training.runs import MODELS
 
 
 def lightness(colour: str) -> float:

@@ -7,9 +7,9 @@ import pandas as pd
 
 from metseg.benchmark.contestant import Contestant, repeated
 from metseg.benchmark.plan import Measurement
-from metseg.config import TrainConfig
-from metseg.data.cache import cache_home, open_cache, seal
 from metseg.data.cases import find_cases
+from metseg.training.cache import cache_home, open_cache, seal
+from metseg.training.config import TrainConfig
 
 SIDE = 128  # of its network input, px
 _SLICES_A_PATIENT = 20
@@ -56,7 +56,7 @@ def write_data_set(folder: Path, slices: int, *, side: int = SIDE, noise: bool =
 def prepare(measurement: Measurement) -> Contestant:
     """Builds what opens the data set as a training does, or what draws augmented batches from it."""
     if measurement.task == "open":
-        from metseg.train import prepare_data  # Keras stands behind it
+        from metseg.training.fit import prepare_data  # Keras stands behind it
 
         config, folder = _config(Path(measurement.path), SIDE), Path(measurement.path)
         return Contestant(repeated(lambda: prepare_data(config, cache_dir=folder / "cache")))
@@ -69,10 +69,10 @@ def epoch_batches(folder: Path, batch: int, *, side: int = SIDE):
     """Returns the `EpochBatches` of an epoch over a data set that `write_data_set` wrote."""
     import cv2
 
-    from metseg.batches import EpochBatches, epoch_rows
-    from metseg.train import prepare_data
+    from metseg.training.batches import EpochBatches, epoch_rows
+    from metseg.training.fit import prepare_data
 
-    cv2.setNumThreads(1)  # as `metseg.train` does
+    cv2.setNumThreads(1)  # as `metseg.training.fit` does
     config = _config(folder, side)
     data = prepare_data(config, cache_dir=folder / "cache")
     rows = epoch_rows(

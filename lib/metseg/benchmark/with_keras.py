@@ -11,14 +11,14 @@ from metseg.benchmark.contestant import COST, Contestant, random_pairs, repeated
 from metseg.benchmark.flops import Cost, convolution_cost
 from metseg.benchmark.plan import Measurement, onnx_path
 from metseg.benchmark.with_data import epoch_batches
-from metseg.devices import shared_out
 from metseg.export import save_onnx
-from metseg.losses import bce_dice
 from metseg.models import build_model
 from metseg.models.fused import training_copy
 from metseg.models.inspect import gate_names
 from metseg.models.outputs import logits_model
 from metseg.quantise import quantise
+from metseg.training.devices import shared_out
+from metseg.training.losses import bce_dice
 
 _FILLING = 10  # steps until batches come as fast as they are taken
 
@@ -53,7 +53,7 @@ def compiled_network(measurement: Measurement) -> tuple[keras.Model, str, Cost, 
     precision = measurement.precision or best_precision().removeprefix("mixed_")
     network = _network(measurement, precision)
     cost = convolutions(network, measurement.size)
-    if measurement.library == "metseg":  # as `metseg.train` does
+    if measurement.library == "metseg":  # as `metseg.training.fit` does
         network, loss = training_copy(network), shared_out(bce_dice)
     else:
         network, loss = logits_model(network), bce_dice

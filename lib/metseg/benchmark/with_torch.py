@@ -81,7 +81,7 @@ def _first(output) -> torch.Tensor:
 
 
 def bce_dice(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-    """Returns the loss of `metseg.losses.bce_dice`, of (B, 1, H, W) logits."""
+    """Returns the loss of `metseg.training.losses.bce_dice`, of (B, 1, H, W) logits."""
     cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, masks)
     prob_map = torch.sigmoid(logits)
     overlap = 2 * (prob_map * masks).sum() + 1

@@ -64,7 +64,7 @@ def runs_folder(output_dir: Path | None) -> Path:
 def named_model(model: str, output_dir: Path | None) -> Path:
     """Returns the folder of the model that `--model` names."""
     from metseg.base.paths import released_dir
-    from metseg.runs import find_model
+    from metseg.training.runs import find_model
 
     return find_model(model, runs_folder(output_dir), released_dir())
 
@@ -94,7 +94,7 @@ def named_models(
 def network_name(folder: Path, output_dir: Path | None) -> str:
     """Returns what commands call a network."""
     from metseg.base.paths import released_dir
-    from metseg.runs import name_of
+    from metseg.training.runs import name_of
 
     return name_of(folder, runs_folder(output_dir), released_dir())
 

@@ -46,7 +46,7 @@ def evaluate(
     from metseg.evaluate import unseen_cases
     from metseg.metrics.compare import combine_cases
     from metseg.origin import refuse_scans_unlike_the_phantom
-    from metseg.seen import sort_cases
+    from metseg.training.seen import sort_cases
 
     folder = named_model(model, output_dir)
     cases = find_cases(data_dir)
@@ -83,7 +83,7 @@ def export(
     output_dir: OutputDir = None,
 ) -> None:
     """Write a run's networks as ONNX again, choose their postprocessing, and score them again."""
-    from metseg.runs import trained_folders
+    from metseg.training.runs import trained_folders
 
     folders = trained_folders(run, runs_folder(output_dir))
 
@@ -109,9 +109,9 @@ def ensemble(
     """
     from metseg.crossval import ensembles_of_folds, fold_folders, unfinished_networks
     from metseg.data.cases import find_cases
-    from metseg.ensemble import build_ensemble, is_scored_ensemble
     from metseg.evaluate import refuse_other_scans
-    from metseg.runs import ENSEMBLE, run_folder, trained_folders
+    from metseg.training.ensemble import build_ensemble, is_scored_ensemble
+    from metseg.training.runs import ENSEMBLE, run_folder, trained_folders
 
     networks = [run_folder(run, runs_folder(output_dir)) for run in runs]
     by_fold = all(fold_folders(network.parent, network.name) for network in networks)
@@ -211,7 +211,7 @@ def ablation(
     """Hold trainings against the first one, on the validation patients that they share."""
     from metseg.ablation import ablation_table, write_ablation
     from metseg.data.cases import find_cases
-    from metseg.runs import trained_folders
+    from metseg.training.runs import trained_folders
 
     folders = [folder for run in runs for folder in trained_folders(run, runs_folder(output_dir))]
     cases = find_cases(data_dir)
@@ -242,7 +242,7 @@ def release(
     from metseg.out_of_fold import out_of_fold_scores
     from metseg.released import check_releasable, released_models, scores_told
     from metseg.released import release as release_model
-    from metseg.runs import run_folder, trained_folders
+    from metseg.training.runs import run_folder, trained_folders
 
     runs_dir = runs_folder(output_dir)
     folders = trained_folders(run, runs_dir)

@@ -117,7 +117,7 @@ def compare(
 ) -> None:
     """Compare the networks of one or more runs on the same held-out patients."""
     from metseg.report import read_comparison, write_comparison
-    from metseg.runs import is_network, run_folder
+    from metseg.training.runs import is_network, run_folder
 
     folders = [run_folder(run, runs_folder(output_dir)).resolve() for run in runs]
     comparison = read_comparison(folders)
@@ -134,7 +134,7 @@ def compare(
 
 def _started_from(run: str | None, model: str, output_dir: Path | None) -> dict:
     """Returns `--start-from` as a notebook's parameter: the folder of the run's network of this kind."""
-    from metseg.runs import trained_folders
+    from metseg.training.runs import trained_folders
 
     if run is None:
         return {}
@@ -190,7 +190,7 @@ def _say_what_counts(notebooks: list[Path], values: dict) -> None:
 
 def _run_folder(run_name: str, output_dir: Path | None) -> Path:
     from metseg.base.paths import checked_run_name
-    from metseg.runs import MODELS
+    from metseg.training.runs import MODELS
 
     folder = runs_folder(output_dir) / checked_run_name(run_name)
     if run_name in MODELS and not folder.exists():
@@ -213,7 +213,7 @@ def _show_comparison(folder: Path) -> None:
     import pandas as pd
 
     from metseg.base.labels import label_of
-    from metseg.runs import read_json
+    from metseg.training.runs import read_json
 
     record = read_json(folder / "comparison.json")
     print(f"\nVolume Dice of held-out patients, 95 % bootstrap intervals. {record['caution']}\n")

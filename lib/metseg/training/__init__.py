@@ -1,0 +1,1 @@
+"""Cases become a trained network."""

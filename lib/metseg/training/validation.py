@@ -1,0 +1,75 @@
+"""What a network is worth on some patients while it learns; it chooses the epoch, and is no final score."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from metseg.base.backend import keras
+from metseg.metrics.overlap import lesion_dice
+from metseg.training.batches import drawn_rows, resized
+from metseg.training.cache import SliceCache
+from metseg.training.config import TrainConfig
+from metseg.training.losses import LOSSES
+
+
+class Validation(NamedTuple):
+    """What `validate` found.
+
+    Attributes:
+        loss: Of slices of the kind that training draws, as `fit` computes it.
+        dice: `metrics.lesion_dice` of all slices, on the network's grid; 0 if no lesion is left there.
+        predicts_nothing: Whether no pixel of any patient with a lesion is predicted.
+    """
+
+    loss: float
+    dice: float
+    predicts_nothing: bool = False
+
+
+def validate(
+    model: keras.Model, cache: SliceCache, rows: np.ndarray, config: TrainConfig, *, size: int | None = None
+) -> Validation:
+    """Returns a network's loss and Dice on some slices.
+
+    The loss can be held against the training loss: it is over slices of the kind that an epoch draws
+    (`drawn_rows`), in mixed batches of the same size, the heads of deep supervision averaged. Two differences
+    stay: these slices are not augmented, and the training loss is the mean of an epoch in which the weights
+    change. For the Dice all slices count, and the heads' probabilities are averaged, as in `inference_model`.
+
+    Args:
+        model: A network that gives logits, as `training_copy` makes it.
+        cache: Where the slices are.
+        rows: Which slices.
+        config: The training's parameters.
+        size: Side of the grid, px; that of the cache if left out.
+    """
+    rows = np.random.default_rng(config.seed).permutation(rows)
+    chosen = {"exclude_empty": config.exclude_empty, "balance_empty": config.balance_empty}
+    drawn = np.isin(rows, drawn_rows(cache, rows, **chosen, seed=config.seed, epoch=0))
+    losses, counts = [], []
+    for group in (rows[drawn], rows[~drawn]):
+        for start in range(0, len(group), config.batch_size):
+            part = group[start : start + config.batch_size]
+            images, mask_ref = cache.network_input(part), np.asarray(cache.masks[part])
+            if size is not None:
+                images, mask_ref = resized(images, mask_ref, size)
+            logits = np.asarray(model.predict_on_batch(images))
+            logits = logits[: len(part)]  # several devices predict the batch each, one behind the other
+            # A device has a loss of its own slices alone.
+            for share in np.array_split(np.arange(len(part)), min(config.devices, len(part))):
+                known = mask_ref[share, ..., None].astype(np.float32)
+                losses += [float(LOSSES[config.loss](known, logits[share]))] * len(share)
+            prob_map = keras.ops.convert_to_numpy(keras.ops.sigmoid(logits)).mean(axis=-1)
+            mask_pred = prob_map >= config.threshold
+            counts += [(r.sum(), p.sum(), (r & p).sum()) for r, p in zip(mask_ref, mask_pred, strict=True)]
+    order = np.concatenate([rows[drawn], rows[~drawn]])
+    table = pd.DataFrame(counts, columns=["ref", "pred", "tp"])
+    volumes = table.groupby(cache.slices.patient_id.to_numpy()[order]).sum()
+    # Where a coarse epoch's grid has none of the lesions left, nothing of them is found.
+    dice = lesion_dice(volumes.ref, volumes.pred, volumes.tp) if volumes.ref.any() else 0.0
+    return Validation(
+        loss=float(np.mean(losses[: drawn.sum()])),
+        dice=dice,
+        predicts_nothing=not volumes.pred[volumes.ref > 0].any(),
+    )
