@@ -56,7 +56,7 @@ def finished_training(tmp_path_factory) -> Path:
 
     The scans lie in `<folder>/../../scans`.
     """
-    from metseg.export import export_onnx
+    from metseg.export.onnx import export_onnx
     from metseg.training.fit import train
 
     home = tmp_path_factory.getbasetemp() / "finished_training"

@@ -14,12 +14,12 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, replacing, shown
 from metseg.data.cases import CaseFiles
 from metseg.data.split import read_split
+from metseg.export.mask_settings import validation_cases, volume_dice
 from metseg.inference.predictor import Predictor
 from metseg.metrics.statistics import holm, paired_test
 from metseg.plots.results import plot_ablation
 from metseg.plots.style import save_figure, use_style
 from metseg.training.config import TrainConfig, with_defaults
-from metseg.tuning import validation_cases, volume_dice
 
 _NOT_TOLD = {"data_dir", "start_from"}  # where things lie
 

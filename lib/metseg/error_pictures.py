@@ -9,13 +9,13 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json
 from metseg.data.cases import CaseFiles, load_case
 from metseg.error_analysis import ErrorAnalysis
+from metseg.export.variants import has_heads
 from metseg.inference.predictor import Predictor
 from metseg.metrics.uncertainty import entropy
 from metseg.plots.errors import CasePicture
 from metseg.plots.scans import fullest_slice
 from metseg.preprocessing.pipeline import Preprocessing, network_input, restore, view_of
 from metseg.training.trained import load_network
-from metseg.variants import has_heads
 
 
 def example_pictures(

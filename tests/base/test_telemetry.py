@@ -71,7 +71,7 @@ def test_service_and_dashboard_look_nothing_up_and_leave_nothing_in_home(home):
 
 def test_training_leaves_only_the_settings_of_keras(home):
     """They name nobody; matplotlib's list of fonts may lie beside them."""
-    done = run_at(home, "import metseg.training.fit, metseg.export, metseg.quantise")
+    done = run_at(home, "import metseg.training.fit, metseg.export.onnx, metseg.export.quantise")
     assert (done.returncode, done.stderr) == (0, "")
     kept = {path.relative_to(home).parts[0] for path in home.rglob("*") if path.is_file()}
     assert kept <= {".keras", ".cache"}

@@ -11,7 +11,8 @@ from tiny_scans import tiny_config
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, sole_writer, write_json
 from metseg.data.split import Split, write_split
-from metseg.export import export_onnx
+from metseg.export.onnx import export_onnx
+from metseg.export.variants import has_heads
 from metseg.inference.predictor import Predictor
 from metseg.model_card import model_card
 from metseg.models import build_model
@@ -19,7 +20,6 @@ from metseg.training.ensemble import build_ensemble, mean_network
 from metseg.training.runs import find_model
 from metseg.training.start import start_weights
 from metseg.training.trained import seen_patients
-from metseg.variants import has_heads
 
 SPLIT = Split(("a", "b"), ("c",), ("d",), 0, "f")
 DATA = {"name": "test scans", "licence": "none", "caution": "Test scans.", "fingerprint": "f"}

@@ -11,12 +11,12 @@ from metseg.benchmark.contestant import COST, Contestant, random_pairs, repeated
 from metseg.benchmark.flops import Cost, convolution_cost
 from metseg.benchmark.plan import Measurement, onnx_path
 from metseg.benchmark.with_data import epoch_batches
-from metseg.export import save_onnx
+from metseg.export.onnx import save_onnx
+from metseg.export.quantise import quantise
 from metseg.models import build_model
 from metseg.models.fused import training_copy
 from metseg.models.inspect import gate_names
 from metseg.models.outputs import logits_model
-from metseg.quantise import quantise
 from metseg.training.devices import shared_out
 from metseg.training.losses import bce_dice
 

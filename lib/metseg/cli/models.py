@@ -159,7 +159,7 @@ def _export_and_score(
     from metseg.data.split import read_split
     from metseg.evaluate import evaluate as evaluate_model
     from metseg.evaluate import refuse_other_scans, unseen_cases
-    from metseg.variants import export_serving, head_of, precision_of
+    from metseg.export.variants import export_serving, head_of, precision_of
 
     wanted, head = precision_of(precision), head_of(prune)
     cases = find_cases(data_dir)

@@ -12,11 +12,12 @@ import onnxruntime
 import pytest
 from tiny_scans import finished_training, put_network, tiny_config, write_scans
 
-from metseg.agreement import check_agreement
 from metseg.base.errors import MetsegError
 from metseg.data.cases import find_cases, load_case
 from metseg.data.phantom.draw import draw_phantom
-from metseg.export import export_onnx
+from metseg.export.agreement import check_agreement
+from metseg.export.onnx import export_onnx
+from metseg.export.variants import native_precisions
 from metseg.inference.engines import open_engine
 from metseg.inference.predictor import Predictor
 from metseg.models import build_model
@@ -33,7 +34,6 @@ from metseg.preprocessing.pipeline import (
 )
 from metseg.training.fit import train
 from metseg.training.losses import LOSSES
-from metseg.variants import native_precisions
 
 PREPROCESSING = Preprocessing(image_size=96)  # of the phantom's 160 px
 

@@ -9,10 +9,10 @@ import pandas as pd
 
 from metseg.base.errors import MetsegError
 from metseg.data.cases import CaseFiles, load_case
+from metseg.export.mask_settings import dice_change, volume_dice
 from metseg.inference.engines import open_engine
 from metseg.inference.predictor import Predictor
 from metseg.preprocessing.pipeline import network_input
-from metseg.tuning import dice_change, volume_dice
 
 
 def measure_variants(

@@ -10,11 +10,11 @@ from onnxruntime.quantization import CalibrationMethod, create_calibrator
 from tiny_scans import finished_training
 
 from metseg.data.cases import find_cases, load_case
-from metseg.export import save_onnx
+from metseg.export.onnx import save_onnx
+from metseg.export.quantise import _large_convolutions, _ranges, calibration_slices, quantise
 from metseg.inference.engines import OnnxRuntimeEngine, OpenVinoEngine
 from metseg.models import build_model
 from metseg.preprocessing.pipeline import Preprocessing, preprocess
-from metseg.quantise import _large_convolutions, _ranges, calibration_slices, quantise
 
 CONFIG = Preprocessing(image_size=32, clip_limit=0.0)
 

@@ -12,9 +12,7 @@ from tiny_scans import write_case
 from metseg.base.errors import MetsegError
 from metseg.data.cases import find_cases
 from metseg.data.split import Split, write_split
-from metseg.inference.predictor import Predictor
-from metseg.masks.postprocess import Postprocessing
-from metseg.tuning import (
+from metseg.export.mask_settings import (
     MIN_VOLUME_SHARES,
     VolumeDice,
     _best,
@@ -23,6 +21,8 @@ from metseg.tuning import (
     dice_change,
     volume_dice,
 )
+from metseg.inference.predictor import Predictor
+from metseg.masks.postprocess import Postprocessing
 
 
 def scan(lesion_side: int, speck_side: int) -> tuple[np.ndarray, np.ndarray]:

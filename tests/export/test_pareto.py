@@ -8,8 +8,8 @@ from tiny_scans import write_scans
 
 from metseg.base.errors import MetsegError
 from metseg.data.cases import find_cases
-from metseg.pareto import measure_variants, on_front
-from metseg.tuning import VolumeDice
+from metseg.export.mask_settings import VolumeDice
+from metseg.export.pareto import measure_variants, on_front
 
 
 def test_front_by_hand():
@@ -58,7 +58,7 @@ def test_the_default_keeps_the_dice_of_volumes_and_of_single_slices(
         changed = predictor.name == "worse" and single_slices == worse_alone
         return VolumeDice(pd.Series(worse if changed else [0.7, 0.7]), pd.Series(dtype=float))
 
-    monkeypatch.setattr("metseg.pareto.volume_dice", dice)
+    monkeypatch.setattr("metseg.export.pareto.volume_dice", dice)
     folders = {name: write_bright_model(tmp_path / name, name=name) for name in ("whole", "worse")}
     table = measure_variants(folders, cases, reference="whole", rounds=1).set_index("variant")
     assert table.default.tolist() == [True, False]

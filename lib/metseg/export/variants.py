@@ -9,20 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from metseg.agreement import check_agreement
 from metseg.base.errors import MetsegError
 from metseg.base.files import file_sha256, read_json, replacing, shown, write_json
 from metseg.base.hardware import multiplies
 from metseg.data.cases import CaseFiles
 from metseg.data.split import read_split
-from metseg.export import drafts_in, export_onnx
-from metseg.inference.description import ONNX_FILES, install
-from metseg.inference.engines import PRECISIONS, Precision
-from metseg.inference.predictor import Predictor
-from metseg.preprocessing.pipeline import Preprocessing
-from metseg.quantise import calibration_slices, quantise
-from metseg.training.trained import trained_config
-from metseg.tuning import (
+from metseg.export.agreement import check_agreement
+from metseg.export.mask_settings import (
     DICE_TOLERANCE,
     PATIENT_TOLERANCE,
     DiceChange,
@@ -32,6 +25,13 @@ from metseg.tuning import (
     validation_cases,
     volume_dice,
 )
+from metseg.export.onnx import drafts_in, export_onnx
+from metseg.export.quantise import calibration_slices, quantise
+from metseg.inference.description import ONNX_FILES, install
+from metseg.inference.engines import PRECISIONS, Precision
+from metseg.inference.predictor import Predictor
+from metseg.preprocessing.pipeline import Preprocessing
+from metseg.training.trained import trained_config
 
 _VALIDATION_DICE = {"validation_dice": False, "validation_dice_single_slices": True}
 FASTEST_FIRST: tuple[Precision, ...] = ("int8", "bf16", "fp32")

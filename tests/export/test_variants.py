@@ -14,9 +14,9 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import sole_writer
 from metseg.data.cases import find_cases
 from metseg.data.split import read_split
+from metseg.export.mask_settings import VolumeDice, validation_cases, volume_dice
+from metseg.export.variants import export_serving, head_of, precision_of, training_cases
 from metseg.inference.predictor import Predictor
-from metseg.tuning import VolumeDice, validation_cases, volume_dice
-from metseg.variants import export_serving, head_of, precision_of, training_cases
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def everything_is_native(monkeypatch):
 def nothing_matters(monkeypatch) -> None:
     """Lets every precision pass."""
     for name in ("DICE_TOLERANCE", "PATIENT_TOLERANCE"):
-        monkeypatch.setattr(f"metseg.tuning.{name}", 1.0)
+        monkeypatch.setattr(f"metseg.export.mask_settings.{name}", 1.0)
 
 
 def description_of(folder: Path) -> dict:
@@ -70,14 +70,14 @@ def test_int8(model_dir, cases, images, monkeypatch):
     assert after["quantised"] == expected and after["sha256"] == digests["model.onnx"]
     assert before["seen"] == after["seen"]
 
-    monkeypatch.setattr("metseg.variants.multiplies", lambda number_format: False)
+    monkeypatch.setattr("metseg.export.variants.multiplies", lambda number_format: False)
     assert export_serving(model_dir, images, cases).precision == "fp32"
     assert "model.int8.onnx" not in files_of(model_dir) and "quantised" not in description_of(model_dir)
 
 
 @pytest.mark.slow
 def test_what_changes_the_dice_is_refused_and_replaces_nothing(model_dir, cases, images, monkeypatch):
-    monkeypatch.setattr("metseg.tuning.DICE_TOLERANCE", -1.0)
+    monkeypatch.setattr("metseg.export.mask_settings.DICE_TOLERANCE", -1.0)
     before = files_of(model_dir)
     says = (
         r"bf16 changes the mean Dice of .*nested_unet's validation patients by [+-]0\.\d{5}, slice by slice "
@@ -107,7 +107,7 @@ def test_whole_volumes_and_single_slices_must_both_keep_the_dice(
         changed = predictor.precision == "bf16" and single_slices == worse_alone
         return VolumeDice(pd.Series(worse if changed else [0.7, 0.7]), pd.Series(dtype=float))
 
-    monkeypatch.setattr("metseg.variants.volume_dice", dice)
+    monkeypatch.setattr("metseg.export.variants.volume_dice", dice)
     with pytest.raises(MetsegError, match=says):
         export_serving(model_dir, images, cases, precision="bf16")
 
@@ -137,7 +137,7 @@ def test_the_form_that_serves_is_scored_as_it_makes_masks(model_dir, cases, imag
 
 @pytest.mark.slow
 def test_the_float32_graph_is_checked_whatever_serves(model_dir, cases, images, monkeypatch):
-    monkeypatch.setattr("metseg.agreement.TOLERANCE", 0.0)
+    monkeypatch.setattr("metseg.export.agreement.TOLERANCE", 0.0)
     before = files_of(model_dir)
     with pytest.raises(MetsegError, match="differs from the trained network by"):
         export_serving(model_dir, images, cases, precision="bf16")
@@ -169,7 +169,7 @@ def test_a_head_that_is_not_there(model_dir, cases, images):
 
 
 def test_what_the_cpu_does_not_multiply_is_not_exported(model_dir, cases, images, monkeypatch):
-    monkeypatch.setattr("metseg.variants.multiplies", lambda number_format: number_format == "bf16")
+    monkeypatch.setattr("metseg.export.variants.multiplies", lambda number_format: number_format == "bf16")
     with pytest.raises(MetsegError, match="this CPU does not multiply int8 natively.*export in bf16 or fp32"):
         export_serving(model_dir, images, cases, precision="int8")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tiny_scans import finished_training, put_network
 
-from metseg.agreement import TOLERANCE, check_agreement
 from metseg.base.errors import MetsegError
+from metseg.export.agreement import TOLERANCE, check_agreement
 
 
 @pytest.fixture
