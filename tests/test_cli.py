@@ -27,8 +27,8 @@ from metseg.data.cases import find_cases, load_case
 from metseg.data.content import slice_hash
 from metseg.data.provenance import PHANTOM
 from metseg.data.split import Split, read_split, write_split
+from metseg.evaluation.report import read_comparison, write_comparison
 from metseg.inference.predictor import Predictor
-from metseg.report import read_comparison, write_comparison
 from metseg.serve.upload import read_upload
 from metseg.training.seen import joined_hashes
 
@@ -793,7 +793,7 @@ def test_crossval(metseg, checkout, tmp_path, monkeypatch):
             others = [("R_20000101",), ("P_20000101", "Q_20000101")][fold]
             write_split(Split(others, (), tuple(patients), 0, ""), folder / "split.json")
 
-    monkeypatch.setattr("metseg.crossval.sweep", sweep)
+    monkeypatch.setattr("metseg.evaluation.crossval.sweep", sweep)
     options = ["--folds", "2", "--profile", "cpu", "--set", "image_size=64", "--run-name", "cv"]
     status, out, err = metseg("crossval", "--model", "unet", *options, "--output-dir", "runs")
     assert (status, err) == (0, "")

@@ -7,9 +7,9 @@ from typing import Any
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown
-from metseg.crossval import read_crossval
 from metseg.data.split import read_split
-from metseg.evaluate import scored_as_served
+from metseg.evaluation.crossval import read_crossval
+from metseg.evaluation.evaluate import scored_as_served
 from metseg.training.config import with_defaults
 
 

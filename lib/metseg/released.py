@@ -159,7 +159,7 @@ def release(model: Releasable, folder: Path) -> Path:
 def _own_scores(model_dir: Path) -> dict:
     """Returns `compare.summarise` of the patients that a model holds out, if it is scored as it is now."""
     from metseg.data.split import read_split
-    from metseg.evaluate import scored_as_served
+    from metseg.evaluation.evaluate import scored_as_served
     from metseg.metrics.compare import summarise
     from metseg.training.runs import read_tables
 

@@ -367,8 +367,8 @@ def test_serving_imports_no_framework(exported, tmp_path):
         import sys
         import numpy as np
         from metseg.data.cases import find_cases
-        from metseg.evaluate import evaluate, unseen_cases
-        from metseg.origin import network_line
+        from metseg.evaluation.evaluate import evaluate, unseen_cases
+        from metseg.evaluation.origin import network_line
         from metseg.inference.predictor import Predictor
         from metseg.released import released_models
         from metseg.training.runs import find_model, model_folders, read_tables

@@ -12,7 +12,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, write_json
 from metseg.data.cases import CaseFiles, find_cases, load_case
 from metseg.data.content import slice_hash
-from metseg.evaluate import unseen_cases
+from metseg.evaluation.evaluate import unseen_cases
 from metseg.training.seen import joined_hashes, sort_cases, split_hashes
 
 

@@ -77,7 +77,7 @@ def named_models(
     Of these one that knows only the phantom is left out, and told, unless `phantom_network` is set.
     """
     from metseg.base.paths import released_dir
-    from metseg.origin import knows_only_the_phantom
+    from metseg.evaluation.origin import knows_only_the_phantom
     from metseg.released import released_models
 
     if models:
@@ -108,7 +108,7 @@ def say_scans(cases: "list[CaseFiles]") -> None:
 
 def say_network(folder: Path, output_dir: Path | None, *, stderr: bool = False) -> None:
     """Prints which network a command took and what it was trained on, before it works."""
-    from metseg.origin import network_line
+    from metseg.evaluation.origin import network_line
 
     line = network_line(folder, network_name(folder, output_dir))
     print(line, file=sys.stderr if stderr else sys.stdout, flush=True)

@@ -42,10 +42,10 @@ def evaluate(
     from metseg.base.files import read_json
     from metseg.data.cases import find_cases
     from metseg.data.provenance import provenance_of
-    from metseg.evaluate import evaluate as evaluate_model
-    from metseg.evaluate import unseen_cases
+    from metseg.evaluation.evaluate import evaluate as evaluate_model
+    from metseg.evaluation.evaluate import unseen_cases
+    from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
     from metseg.metrics.compare import combine_cases
-    from metseg.origin import refuse_scans_unlike_the_phantom
     from metseg.training.seen import sort_cases
 
     folder = named_model(model, output_dir)
@@ -107,9 +107,9 @@ def ensemble(
     It lies beside the first network, as `ensemble`. Of networks of a cross-validation, NAME/nested_unet and
     so on, one is made for each fold.
     """
-    from metseg.crossval import ensembles_of_folds, fold_folders, unfinished_networks
     from metseg.data.cases import find_cases
-    from metseg.evaluate import refuse_other_scans
+    from metseg.evaluation.crossval import ensembles_of_folds, fold_folders, unfinished_networks
+    from metseg.evaluation.evaluate import refuse_other_scans
     from metseg.training.ensemble import build_ensemble, is_scored_ensemble
     from metseg.training.runs import ENSEMBLE, run_folder, trained_folders
 
@@ -157,8 +157,8 @@ def _export_and_score(
     from metseg.data.cases import find_cases
     from metseg.data.readers.images import read_image
     from metseg.data.split import read_split
-    from metseg.evaluate import evaluate as evaluate_model
-    from metseg.evaluate import refuse_other_scans, unseen_cases
+    from metseg.evaluation.evaluate import evaluate as evaluate_model
+    from metseg.evaluation.evaluate import refuse_other_scans, unseen_cases
     from metseg.export.variants import export_serving, head_of, precision_of
 
     wanted, head = precision_of(precision), head_of(prune)
@@ -209,8 +209,8 @@ def ablation(
     output_dir: OutputDir = None,
 ) -> None:
     """Hold trainings against the first one, on the validation patients that they share."""
-    from metseg.ablation import ablation_table, write_ablation
     from metseg.data.cases import find_cases
+    from metseg.evaluation.ablation import ablation_table, write_ablation
     from metseg.training.runs import trained_folders
 
     folders = [folder for run in runs for folder in trained_folders(run, runs_folder(output_dir))]
@@ -281,7 +281,7 @@ def list_runs(output_dir: OutputDir = None) -> None:
     """List the networks of all runs: data, epochs, Dice, date; unfinished and damaged ones as well."""
     import pandas as pd
 
-    from metseg.run_table import all_trainings, runs_without_training
+    from metseg.evaluation.run_table import all_trainings, runs_without_training
 
     runs_dir = runs_folder(output_dir)
     found, others = all_trainings(runs_dir), runs_without_training(runs_dir)

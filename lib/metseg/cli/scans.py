@@ -32,9 +32,9 @@ def predict(
 ) -> None:
     """Segment scans: write <stem>_mask.tif, 0 and 255, at each image's own size."""
     from metseg.data.readers.images import read_slice
+    from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
     from metseg.inference.folder import how_read, segmentable, told, write_mask
     from metseg.inference.predictor import Predictor
-    from metseg.origin import refuse_scans_unlike_the_phantom
 
     scans = segmentable(input, output, volumes=volume)
     folder = named_model(model, output_dir)

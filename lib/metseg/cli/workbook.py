@@ -91,7 +91,7 @@ def crossval(
 ) -> None:
     """Cross-validate a network: each patient is scored by one that has never seen them."""
     from metseg.base.paths import project_root
-    from metseg.crossval import cross_validate
+    from metseg.evaluation.crossval import cross_validate
     from metseg.parameters import notebook_parameters, read_profile
     from metseg.run_display import RunDisplay
     from metseg.workbook import training_notebook
@@ -116,7 +116,7 @@ def compare(
     output_dir: OutputDir = None,
 ) -> None:
     """Compare the networks of one or more runs on the same held-out patients."""
-    from metseg.report import read_comparison, write_comparison
+    from metseg.evaluation.report import read_comparison, write_comparison
     from metseg.training.runs import is_network, run_folder
 
     folders = [run_folder(run, runs_folder(output_dir)).resolve() for run in runs]
@@ -200,7 +200,7 @@ def _run_folder(run_name: str, output_dir: Path | None) -> Path:
 
 def show_crossval(run_folder: Path) -> None:
     """Compares the networks of a cross-validation that have all folds: files and a table."""
-    from metseg.crossval import read_crossval, unfinished_networks, write_crossval
+    from metseg.evaluation.crossval import read_crossval, unfinished_networks, write_crossval
 
     write_crossval(read_crossval(run_folder), run_folder / "comparison")
     _show_comparison(run_folder / "comparison")

@@ -20,8 +20,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
 from metseg.base.errors import MetsegError
+from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
 from metseg.inference.predictor import Predictor
-from metseg.origin import refuse_scans_unlike_the_phantom
 from metseg.serve.admission import Limits
 from metseg.serve.api import create_app
 from metseg.serve.refusals import Refusal

@@ -20,8 +20,8 @@ from voila.app import Voila
 
 from metseg.base.errors import MetsegError
 from metseg.base.paths import project_root, released_dir
+from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
 from metseg.inference.predictor import Predictor
-from metseg.origin import refuse_scans_unlike_the_phantom
 from metseg.released import OFFERED, described_models, released_models
 from metseg.serve.dashboard.handlers import TEMPLATE, PageConnection, dashboard_handlers, log_failure
 from metseg.serve.dashboard.seats import OwnKernelSpec, Seats

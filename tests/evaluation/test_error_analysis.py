@@ -10,7 +10,7 @@ from tiny_scans import write_case
 
 from metseg.base.errors import MetsegError
 from metseg.data.cases import Case, find_cases
-from metseg.error_analysis import (
+from metseg.evaluation.error_analysis import (
     CONTRASTS,
     analyse_errors,
     by_lesion_size,

@@ -11,8 +11,8 @@ from metseg.base.files import read_json, replacing, shown
 from metseg.data.cases import find_cases
 from metseg.data.content import fingerprint
 from metseg.data.split import Split, read_split
+from metseg.evaluation.report import Comparison, compared, write_comparison
 from metseg.parameters import defaults_of
-from metseg.report import Comparison, compared, write_comparison
 from metseg.run_display import Event
 from metseg.training.begun import complain_if_begun_otherwise
 from metseg.training.config import config_among, with_defaults

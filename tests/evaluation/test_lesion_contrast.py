@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metseg.lesion_contrast import standardised_contrast
+from metseg.evaluation.lesion_contrast import standardised_contrast
 
 SIZE = 64
 

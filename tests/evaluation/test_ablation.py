@@ -9,11 +9,11 @@ import pytest
 from tiny_runs import SIZE, write_bright_model
 from tiny_scans import write_case
 
-from metseg.ablation import _changes, ablation_table, read_ablation, write_ablation
 from metseg.base.errors import MetsegError
 from metseg.base.files import write_json
 from metseg.data.cases import find_cases
 from metseg.data.split import Split, write_split
+from metseg.evaluation.ablation import _changes, ablation_table, read_ablation, write_ablation
 
 
 def write_training(run: Path, *, validation=("TEST_0001", "TEST_0002"), threshold=0.5, **config) -> Path:

@@ -7,10 +7,12 @@ import pytest
 from tiny_runs import DICE_OF, FOLDS, WHOLE, write_crossvalidated, write_fold
 from tiny_scans import tiny_config, write_scans
 
-from metseg import crossval
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, write_json
-from metseg.crossval import (
+from metseg.data.cases import find_cases
+from metseg.data.split import Split, write_split
+from metseg.evaluation import crossval
+from metseg.evaluation.crossval import (
     cross_validate,
     ensembles_of_folds,
     fold_folders,
@@ -18,8 +20,6 @@ from metseg.crossval import (
     unfinished_networks,
     write_crossval,
 )
-from metseg.data.cases import find_cases
-from metseg.data.split import Split, write_split
 from metseg.training.cache import fingerprint
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from metseg.data.cases import Case
-from metseg.thresholds import threshold_curves
+from metseg.evaluation.thresholds import threshold_curves
 
 
 def case_of(values, mask) -> Case:

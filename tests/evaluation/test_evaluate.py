@@ -9,12 +9,12 @@ import pytest
 import tifffile
 from tiny_scans import finished_training, write_case
 
-from metseg import evaluate as evaluate_module
 from metseg.base import files
 from metseg.base.errors import MetsegError
 from metseg.base.files import write_json
 from metseg.data.cases import CaseFiles, find_cases
-from metseg.evaluate import evaluate, unseen_cases
+from metseg.evaluation import evaluate as evaluate_module
+from metseg.evaluation.evaluate import evaluate, unseen_cases
 from metseg.masks.postprocess import Postprocessing
 from metseg.training.runs import read_tables
 

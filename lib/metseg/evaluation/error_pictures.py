@@ -8,7 +8,7 @@ import numpy as np
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json
 from metseg.data.cases import CaseFiles, load_case
-from metseg.error_analysis import ErrorAnalysis
+from metseg.evaluation.error_analysis import ErrorAnalysis
 from metseg.export.variants import has_heads
 from metseg.inference.predictor import Predictor
 from metseg.metrics.uncertainty import entropy

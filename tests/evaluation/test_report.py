@@ -13,8 +13,8 @@ from tiny_runs import DATA, HALF, MISSED, NOTHING, WHOLE, write_evaluated
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, write_json
+from metseg.evaluation.report import read_comparison, read_examples, write_comparison
 from metseg.metrics.compare import DEFINITIONS
-from metseg.report import read_comparison, read_examples, write_comparison
 
 P1, P2, P10 = "P_1_20000101", "P_2_20000101", "P_10_20000101"
 FIGURES = ["summary", "patients", "lesion_load", "examples_of_best", "paired_attention_unet_unet"]

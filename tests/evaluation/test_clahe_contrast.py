@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from metseg.base.errors import MetsegError
-from metseg.contrast import contrast_and_noise
 from metseg.data.cases import Case
+from metseg.evaluation.clahe_contrast import contrast_and_noise
 from metseg.preprocessing.pipeline import Preprocessing
 
 STORED = Preprocessing(image_size=64, clip_limit=0, tile_grid=4, intensity="stored")

@@ -8,7 +8,7 @@ from tiny_runs import write_bright_model
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown, write_json
 from metseg.data.provenance import LGG, PHANTOM
-from metseg.origin import knows_only_the_phantom, network_line, refuse_scans_unlike_the_phantom
+from metseg.evaluation.origin import knows_only_the_phantom, network_line, refuse_scans_unlike_the_phantom
 
 
 def test_the_line_of_a_released_network(tmp_path):

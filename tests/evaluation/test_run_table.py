@@ -4,7 +4,7 @@ import pytest
 from tiny_runs import MANIFEST, write_scored
 
 from metseg.base.files import read_json, write_json
-from metseg.run_table import Training, all_trainings, runs_without_training
+from metseg.evaluation.run_table import Training, all_trainings, runs_without_training
 
 
 def test_a_finished_one(tmp_path):

@@ -12,10 +12,10 @@ from metseg.base.files import replacing
 from metseg.data.cases import Case, CaseFiles, load_case
 from metseg.data.provenance import institution_of
 from metseg.data.readers.images import CHANNELS
-from metseg.evaluate import unseen_cases
+from metseg.evaluation.evaluate import unseen_cases
+from metseg.evaluation.lesion_contrast import standardised_contrast
 from metseg.export.mask_settings import validation_cases
 from metseg.inference.predictor import Predictor
-from metseg.lesion_contrast import standardised_contrast
 from metseg.metrics.calibration import LEAST, count_pixels, fit_temperature
 from metseg.metrics.overlap import dice, dice_from_counts, lesion_f1, match_lesions
 from metseg.metrics.statistics import bootstrap_interval

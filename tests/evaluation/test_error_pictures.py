@@ -7,9 +7,9 @@ from tiny_runs import write_bright_model
 from tiny_scans import finished_training
 
 from metseg.data.cases import find_cases, load_case
-from metseg.error_analysis import analyse_errors
-from metseg.error_pictures import case_picture, example_pictures, head_maps
-from metseg.evaluate import unseen_cases
+from metseg.evaluation.error_analysis import analyse_errors
+from metseg.evaluation.error_pictures import case_picture, example_pictures, head_maps
+from metseg.evaluation.evaluate import unseen_cases
 from metseg.inference.predictor import Predictor
 
 

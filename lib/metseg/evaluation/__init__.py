@@ -1,0 +1,1 @@
+"""Networks and patients they have not seen: scores, comparisons, errors."""
