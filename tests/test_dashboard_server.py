@@ -27,7 +27,7 @@ from tornado.websocket import websocket_connect
 
 from metseg.base.errors import MetsegError
 from metseg.data.provenance import PHANTOM
-from metseg.released import OFFERED
+from metseg.release.released import OFFERED
 from metseg.serve.dashboard import voila_server
 from metseg.serve.dashboard.faults import where
 from metseg.serve.dashboard.handlers import PageConnection, PageHandler

@@ -4,7 +4,7 @@ import pytest
 from metseg.base.paths import released_dir
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import number_lesions
-from metseg.released import released_models
+from metseg.release.released import released_models
 from metseg.serve.dashboard.reference import compare
 from metseg.serve.examples import EXAMPLES, FOLDER, load_example, write_examples
 from metseg.serve.upload import read_upload

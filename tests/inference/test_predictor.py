@@ -370,7 +370,7 @@ def test_serving_imports_no_framework(exported, tmp_path):
         from metseg.evaluation.evaluate import evaluate, unseen_cases
         from metseg.evaluation.origin import network_line
         from metseg.inference.predictor import Predictor
-        from metseg.released import released_models
+        from metseg.release.released import released_models
         from metseg.training.runs import find_model, model_folders, read_tables
 
         model_dir, scans, evaluation = sys.argv[1:]

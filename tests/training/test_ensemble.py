@@ -14,8 +14,8 @@ from metseg.data.split import Split, write_split
 from metseg.export.onnx import export_onnx
 from metseg.export.variants import has_heads
 from metseg.inference.predictor import Predictor
-from metseg.model_card import model_card
 from metseg.models import build_model
+from metseg.release.card import model_card
 from metseg.training.ensemble import build_ensemble, mean_network
 from metseg.training.runs import find_model
 from metseg.training.start import start_weights

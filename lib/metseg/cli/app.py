@@ -78,7 +78,7 @@ def named_models(
     """
     from metseg.base.paths import released_dir
     from metseg.evaluation.origin import knows_only_the_phantom
-    from metseg.released import released_models
+    from metseg.release.released import released_models
 
     if models:
         folders = [named_model(model, output_dir) for model in models]

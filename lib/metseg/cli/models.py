@@ -239,9 +239,9 @@ def release(
 ) -> None:
     """Make a run's networks the ones that dashboard and service use: outputs/released."""
     from metseg.base.paths import released_dir
-    from metseg.out_of_fold import out_of_fold_scores
-    from metseg.released import check_releasable, released_models, scores_told
-    from metseg.released import release as release_model
+    from metseg.release.out_of_fold import out_of_fold_scores
+    from metseg.release.released import check_releasable, released_models, scores_told
+    from metseg.release.released import release as release_model
     from metseg.training.runs import run_folder, trained_folders
 
     runs_dir = runs_folder(output_dir)

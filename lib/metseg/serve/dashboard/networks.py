@@ -8,7 +8,7 @@ import numpy as np
 
 from metseg.base.errors import MetsegError
 from metseg.inference.predictor import Predictor
-from metseg.released import described_models, released_models
+from metseg.release.released import described_models, released_models
 from metseg.serve.dashboard.faults import where
 
 _log = logging.getLogger(__name__)

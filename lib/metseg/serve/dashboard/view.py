@@ -13,7 +13,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.labels import label_of
 from metseg.data.readers.images import CHANNELS
 from metseg.inference.predictor import Predictor
-from metseg.released import offered_models
+from metseg.release.released import offered_models
 from metseg.serve.dashboard import drawing
 from metseg.serve.dashboard.faults import where
 from metseg.serve.dashboard.files import archive_name, result_archive

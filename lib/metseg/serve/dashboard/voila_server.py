@@ -22,7 +22,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.paths import project_root, released_dir
 from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
 from metseg.inference.predictor import Predictor
-from metseg.released import OFFERED, described_models, released_models
+from metseg.release.released import OFFERED, described_models, released_models
 from metseg.serve.dashboard.handlers import TEMPLATE, PageConnection, dashboard_handlers, log_failure
 from metseg.serve.dashboard.seats import OwnKernelSpec, Seats
 

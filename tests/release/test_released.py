@@ -14,7 +14,7 @@ from metseg.base.paths import released_dir
 from metseg.data.split import Split, write_split
 from metseg.inference.predictor import Predictor
 from metseg.metrics.compare import summarise
-from metseg.released import (
+from metseg.release.released import (
     OFFERED,
     check_releasable,
     described_models,
@@ -22,7 +22,7 @@ from metseg.released import (
     released_models,
     scores_told,
 )
-from metseg.released import release as copy_released
+from metseg.release.released import release as copy_released
 from metseg.training.runs import read_tables
 
 
@@ -226,7 +226,7 @@ def test_a_name_that_leads_out_of_the_folder_of_released_models(model_dir, tmp_p
 
 
 def test_too_large(model_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr("metseg.released.MAX_MB", 0.0001)
+    monkeypatch.setattr("metseg.release.released.MAX_MB", 0.0001)
     with pytest.raises(MetsegError, match="train with fewer filters"):
         release(model_dir, tmp_path / "released")
     assert not (tmp_path / "released").exists()

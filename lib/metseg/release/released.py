@@ -104,7 +104,7 @@ def check_releasable(model_dir: Path, *, out_of_fold: dict | None = None) -> Rel
             describes, or one too large to be part of a repository.
     """
     from metseg.inference.description import ONNX_FILES, served_sha256
-    from metseg.model_card import model_card
+    from metseg.release.card import model_card
 
     model_dir = Path(model_dir)
     description, manifest = (read_json(model_dir / name) for name in ("model.json", "manifest.json"))

@@ -8,7 +8,7 @@ from tiny_runs import write_crossvalidated
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, write_json
 from metseg.data.split import Split, write_split
-from metseg.out_of_fold import out_of_fold_scores
+from metseg.release.out_of_fold import out_of_fold_scores
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""A scored network becomes one that dashboard and service offer."""
