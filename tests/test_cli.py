@@ -119,7 +119,7 @@ def asked(monkeypatch) -> list:
             write_evaluated(run_folder, "unet", PATIENTS)
             write_comparison(read_comparison([run_folder]), run_folder / "comparison")
 
-    monkeypatch.setattr("metseg.workbook.run_notebooks", record)
+    monkeypatch.setattr("metseg.workbook.run.run_notebooks", record)
     return calls
 
 
@@ -277,7 +277,7 @@ def test_interrupted(metseg, monkeypatch):
     monkeypatch.setattr("metseg.data.phantom.draw.write_phantom", interrupt)
     status, _, err = metseg("phantom", "x")
     assert (status, err) == (130, "metseg: interrupted\n")
-    monkeypatch.setattr("metseg.workbook.run_notebooks", interrupt)
+    monkeypatch.setattr("metseg.workbook.run.run_notebooks", interrupt)
     status, _, err = metseg("train", "--model", "unet", "--output-dir", "runs")
     assert status == 130
     assert err == "metseg: interrupted; the same command with --run-name goes on with a training\n"

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from tiny_scans import write_scans
 
-from metseg.parameters import check_parameters, notebook_parameters, read_profile
 from metseg.training.config import TrainConfig, notebook_config
-from metseg.workbook import numbered_notebooks, run_notebooks
+from metseg.workbook.parameters import check_parameters, notebook_parameters, read_profile
+from metseg.workbook.run import numbered_notebooks, run_notebooks
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = numbered_notebooks(FOLDER)

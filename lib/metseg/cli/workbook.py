@@ -30,8 +30,8 @@ def run(
 ) -> None:
     """Run the whole workbook: notebooks 01 to 10, unattended."""
     from metseg.base.paths import project_root
-    from metseg.parameters import read_profile
-    from metseg.workbook import numbered_notebooks
+    from metseg.workbook.parameters import read_profile
+    from metseg.workbook.run import numbered_notebooks
 
     folder = project_root() / "notebooks"
     values = {**read_profile(profile, folder), **existing_folder(data_dir), **_parse(settings)}
@@ -63,8 +63,8 @@ def train(
 ) -> None:
     """Train one network with its notebook, the one a person would step through."""
     from metseg.base.paths import project_root
-    from metseg.parameters import notebook_parameters, read_profile
-    from metseg.workbook import training_notebook
+    from metseg.workbook.parameters import notebook_parameters, read_profile
+    from metseg.workbook.run import training_notebook
 
     notebook = training_notebook(model, project_root() / "notebooks")
     known = notebook_parameters(notebook)
@@ -92,9 +92,9 @@ def crossval(
     """Cross-validate a network: each patient is scored by one that has never seen them."""
     from metseg.base.paths import project_root
     from metseg.evaluation.crossval import cross_validate
-    from metseg.parameters import notebook_parameters, read_profile
-    from metseg.run_display import RunDisplay
-    from metseg.workbook import training_notebook
+    from metseg.workbook.display import RunDisplay
+    from metseg.workbook.parameters import notebook_parameters, read_profile
+    from metseg.workbook.run import training_notebook
 
     notebooks = project_root() / "notebooks"
     known = notebook_parameters(training_notebook(model, notebooks))
@@ -148,7 +148,7 @@ def _started_from(run: str | None, model: str, output_dir: Path | None) -> dict:
 
 
 def _parse(settings: list[str] | None) -> dict:
-    from metseg.parameters import parse_assignments
+    from metseg.workbook.parameters import parse_assignments
 
     values = parse_assignments(settings or [])
     for option in ("model", "start_from", "data_dir", "run_name", "output_dir"):
@@ -161,8 +161,8 @@ def _parse(settings: list[str] | None) -> dict:
 
 
 def _run_notebooks(notebooks: list[Path], values: dict, run_name: str, output_dir: Path | None) -> Path:
-    from metseg.run_display import RunDisplay
-    from metseg.workbook import run_notebooks
+    from metseg.workbook.display import RunDisplay
+    from metseg.workbook.run import run_notebooks
 
     run_folder = _run_folder(run_name, output_dir)
     _say_what_counts(notebooks, values)
@@ -174,7 +174,7 @@ def _run_notebooks(notebooks: list[Path], values: dict, run_name: str, output_di
 def _say_what_counts(notebooks: list[Path], values: dict) -> None:
     """Says how the scans are read, and which saved parameters count for nothing: somebody meant them to."""
     from metseg.data.cases import list_cases
-    from metseg.parameters import edited_parameters
+    from metseg.workbook.parameters import edited_parameters
 
     if "data_dir" in values:
         say_scans(list_cases(Path(values["data_dir"])))

@@ -12,12 +12,12 @@ from metseg.data.cases import find_cases
 from metseg.data.content import fingerprint
 from metseg.data.split import Split, read_split
 from metseg.evaluation.report import Comparison, compared, write_comparison
-from metseg.parameters import defaults_of
-from metseg.run_display import Event
 from metseg.training.begun import complain_if_begun_otherwise
 from metseg.training.config import config_among, with_defaults
 from metseg.training.runs import ENSEMBLE, MODELS, read_tables
-from metseg.workbook import sweep, training_notebook
+from metseg.workbook.display import Event
+from metseg.workbook.parameters import defaults_of
+from metseg.workbook.run import sweep, training_notebook
 
 
 def cross_validate(

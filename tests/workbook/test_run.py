@@ -15,7 +15,8 @@ import pytest
 from filelock import FileLock
 
 from metseg.base.errors import MetsegError
-from metseg.parameters import (
+from metseg.workbook.display import Event
+from metseg.workbook.parameters import (
     as_typed,
     check_parameters,
     defaults_of,
@@ -24,8 +25,7 @@ from metseg.parameters import (
     parse_assignments,
     read_profile,
 )
-from metseg.run_display import Event
-from metseg.workbook import numbered_notebooks, run_notebooks, sweep, training_notebook
+from metseg.workbook.run import numbered_notebooks, run_notebooks, sweep, training_notebook
 
 RUN = 'run_name = "quick"  # folder of this run\noutput_dir = "../outputs/runs"  # parent of all runs\n'
 
@@ -425,7 +425,7 @@ Path("pids.partial").rename("pids")
 time.sleep(300)"""
     notebook = write_notebook(folder / "03_train.ipynb", RUN, begin)
     program = (
-        "import sys\nfrom metseg.workbook import run_notebooks\n"
+        "import sys\nfrom metseg.workbook.run import run_notebooks\n"
         "run_notebooks([sys.argv[1]], {}, run_folder=sys.argv[2])"
     )
     arguments = [sys.executable, "-c", program, str(notebook), str(tmp_path / "quick")]
@@ -456,7 +456,7 @@ def test_sweep_repeats_only_what_failed(tmp_path, typed_notebook, monkeypatch):
         if values["loss"] == "focal" and not mended:
             raise MetsegError("03_train.ipynb stopped: no masks; get them")
 
-    monkeypatch.setattr("metseg.workbook.run_notebooks", run_one)
+    monkeypatch.setattr("metseg.workbook.run.run_notebooks", run_one)
 
     def run(epochs: int = 2) -> Path:
         grid, folder = {"loss": ["focal", "dice"]}, tmp_path / "tune"
@@ -505,5 +505,7 @@ def test_a_sweep_that_cannot_start(typed_notebook, tmp_path, grid, message):
 
 
 def test_no_network_library_is_loaded():
-    program = "import sys, metseg.workbook; print(*({'tensorflow', 'keras', 'papermill'} & set(sys.modules)))"
+    program = (
+        "import sys, metseg.workbook.run; print(*({'tensorflow', 'keras', 'papermill'} & set(sys.modules)))"
+    )
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == ""

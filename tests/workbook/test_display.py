@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from metseg.run_display import Event, RunDisplay
+from metseg.workbook.display import Event, RunDisplay
 
 
 def state(epoch: int, step: int, val_dice: float | None, done: bool = False) -> dict:

@@ -18,10 +18,10 @@ from typing import Any
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import shown, sole_writer, write_text
-from metseg.notebook_process import run_notebook
-from metseg.parameters import check_parameters, choices, defaults_of
-from metseg.run_display import Event
 from metseg.training.config import config_among
+from metseg.workbook.display import Event
+from metseg.workbook.notebook_process import run_notebook
+from metseg.workbook.parameters import check_parameters, choices, defaults_of
 
 _PLACE = ("run_name", "output_dir")  # which follow from a run's folder
 

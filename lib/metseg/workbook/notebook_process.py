@@ -1,7 +1,7 @@
 """One notebook, run by papermill in a process of its own.
 
 papermill switches the working directory of its whole process, so each notebook gets a child process:
-`python -m metseg.notebook_process JOB`. The child tells its progress as JSON lines on
+`python -m metseg.workbook.notebook_process JOB`. The child tells its progress as JSON lines on
 stdout. Its stdin is a pipe that stays open as long as the parent lives and wants the child: once that closes, be it by Ctrl-C or by
 kill -9 of the parent, the child ends its kernel and itself.
 """
@@ -55,7 +55,7 @@ def run_notebook(
     seen = None
     with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory(prefix="metseg-ipython-") as ipython:
         child = subprocess.Popen(
-            [sys.executable, "-m", "metseg.notebook_process", json.dumps(job, default=str)],
+            [sys.executable, "-m", "metseg.workbook.notebook_process", json.dumps(job, default=str)],
             cwd=notebook.parent,
             env={**_child_environment(), "IPYTHONDIR": ipython},  # no start-up files of the user's own
             stdin=subprocess.PIPE,
