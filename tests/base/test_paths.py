@@ -9,7 +9,7 @@ from metseg.base import paths
 from metseg.base.errors import MetsegError
 from metseg.base.paths import located, notebooks_dir, project_root, released_dir, run_folder_of, runs_dir
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def test_this_checkout(tmp_path, monkeypatch):

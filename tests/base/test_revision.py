@@ -8,7 +8,7 @@ import pytest
 
 from metseg.base.revision import git_revision
 
-CHECKOUT = Path(__file__).resolve().parents[1] / ".git"
+CHECKOUT = Path(__file__).resolve().parents[2] / ".git"
 
 
 @pytest.mark.skipif(not (CHECKOUT.exists() and shutil.which("git")), reason="no checkout of git")

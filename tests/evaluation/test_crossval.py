@@ -126,7 +126,7 @@ def test_scans_that_changed_between_folds_are_refused(run):
 @pytest.mark.parametrize(("name", "value"), [("split_seed", 1), ("validation_fraction", 0.3)])
 def test_folds_that_could_not_be_compared_are_not_trained(run, monkeypatch, name, value):
     monkeypatch.setattr(crossval, "sweep", lambda *args, **kwargs: pytest.fail("trained"))
-    notebooks = Path(__file__).parents[1] / "notebooks"
+    notebooks = Path(__file__).parents[2] / "notebooks"
     with pytest.raises(MetsegError, match=f"has attention_unet with {name}=.*, not {value}; cross-validate"):
         cross_validate("nested_unet", {name: value}, folds=2, run_folder=run, notebooks=notebooks)
 
@@ -167,7 +167,7 @@ def test_folds_that_were_begun_otherwise_are_not_gone_on_with(tmp_path, monkeypa
     options = {
         "folds": 2,
         "run_folder": tmp_path / "cv",
-        "notebooks": Path(__file__).parents[1] / "notebooks",
+        "notebooks": Path(__file__).parents[2] / "notebooks",
     }
     with pytest.raises(MetsegError, match=r"other settings \(learning_rate 0.01 → 0.5\); .*taken: cv\)"):
         cross_validate("unet", {**own, "learning_rate": 0.5}, **options)

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from tiny_runs import write_bright_model
-from tiny_scans import write_case
+from tiny_scans import finished_training, write_case
 
 from metseg.base.errors import MetsegError
-from metseg.data.cases import Case, find_cases
+from metseg.data.cases import Case, find_cases, load_case
 from metseg.evaluation.error_analysis import (
     CONTRASTS,
     analyse_errors,
@@ -18,6 +18,9 @@ from metseg.evaluation.error_analysis import (
     dice_by,
     missing_channels,
 )
+from metseg.evaluation.error_pictures import case_picture, example_pictures, head_maps
+from metseg.evaluation.evaluate import unseen_cases
+from metseg.inference.predictor import Predictor
 
 SHAPE = (2, 32, 32)
 
@@ -163,3 +166,30 @@ def test_lesion_sizes_by_hand():
     assert table.dice.tolist() == pytest.approx([0, 0.7, np.nan, 1.4 / 3], nan_ok=True)
     # 2·found / (2·found + missed + false positives)
     assert table.f1.tolist() == pytest.approx([0, 1, np.nan, 4 / (4 + 1 + 1)], nan_ok=True)
+
+
+def test_worst_median_and_best(scans, tmp_path):
+    folders, cases = [write_bright_model(tmp_path, gates=(16, 8))], find_cases(scans)
+    pictures = example_pictures(analyse_errors(folders, cases), folders, cases)
+    assert [each.title for each in pictures] == [
+        "worst: TCGA_HT_0002_20000101\nvolume Dice 0.00",
+        "median: TCGA_CS_0001_20000101\nvolume Dice 0.89",
+        "best: TCGA_HT_0003_20000101\nvolume Dice 1.00",
+    ]
+    best = pictures[-1]
+    assert list(best.maps) == ["probability", "entropy", "gate 1", "gate 2"]
+    assert best.mask_ref.sum() == 16 and (best.mask_pred == best.mask_ref).all()
+    assert best.image[LEFT[1:]].min() == 255  # of two slices the one with the lesion
+    assert {each.shape for each in best.maps.values()} == {(32, 32)}
+
+
+@pytest.mark.slow
+def test_heads_are_averaged_to_what_is_served(tmp_path_factory):
+    model_dir = finished_training(tmp_path_factory)
+    case = load_case(unseen_cases(find_cases(model_dir.parents[1] / "scans"), model_dir)[0])
+    heads = head_maps(model_dir, case.image, 1)
+    assert list(heads) == ["L1", "L2"]
+    served = Predictor(model_dir).prob_map(case.image)[1]
+    np.testing.assert_allclose(np.mean(list(heads.values()), axis=0), served, atol=1e-4)
+    files = unseen_cases(find_cases(model_dir.parents[1] / "scans"), model_dir)[0]
+    assert list(case_picture(model_dir, files, "x").maps) == ["probability", "entropy", "L1", "L2"]

@@ -19,8 +19,9 @@ from tiny_scans import finished_training, tiny_config, write_case, write_scans
 
 from metseg.base.errors import MetsegError
 from metseg.data.split import read_split
-from metseg.models import build_model, efficientnet_lite
+from metseg.models import build_model
 from metseg.models.channel_pruning import prune_channels
+from metseg.models.encoders import efficientnet_lite
 from metseg.models.encoders.efficientnet_lite import load_imagenet
 from metseg.training import fit as train_module
 from metseg.training.batches import EpochBatches

@@ -13,7 +13,7 @@ _DEFAULT_FOLDERS |= {"../outputs/reference/lgg-ablation"}
 
 def project_root() -> Path:
     """The checkout that holds notebooks/: around this package, or else the working directory."""
-    for root in (Path(__file__).resolve().parents[2], Path.cwd()):
+    for root in (Path(__file__).resolve().parents[3], Path.cwd()):
         if (root / "notebooks").is_dir():
             return root
     raise MetsegError(f"no notebooks/ folder in {Path.cwd()}; change to the workbook's checkout first")

@@ -22,7 +22,6 @@ import PIL
 import tifffile
 from filelock import FileLock, Timeout
 
-from metseg import head, intensity
 from metseg.base.errors import MetsegError, MetsegWarning
 from metseg.base.files import (
     read_json,
@@ -34,10 +33,13 @@ from metseg.base.files import (
     write_text,
 )
 from metseg.data import cases as case_files
-from metseg.data import content, image_errors, pictures, tiff
+from metseg.data import content
 from metseg.data.cases import CaseFiles, complain_of_classes, load_case
 from metseg.data.content import files_of, fingerprint, slice_hash
+from metseg.data.readers import image_errors, pictures, tiff_slices
 from metseg.data.readers import images as image_files
+from metseg.masks import head
+from metseg.preprocessing import intensity
 from metseg.preprocessing import pipeline as preprocessing
 from metseg.preprocessing.neighbours import neighbour_rows, stacked
 from metseg.preprocessing.pipeline import Preprocessing, preprocess, preprocess_mask, view_of
@@ -53,7 +55,10 @@ _COLUMNS = {
 CACHE_VERSION = 3  # part of every key: raise it when what a cache's files hold changes
 # What turns files into network input: another code, another cache. A comment changes a key as well, which
 # costs some seconds; that a change is overlooked would cost a training.
-COMPUTED_BY = (preprocessing, intensity, head, case_files, image_files, image_errors, tiff, pictures, content)
+COMPUTED_BY = (
+    *(preprocessing, intensity, head, case_files),
+    *(image_files, image_errors, tiff_slices, pictures, content),
+)
 _ARRAYS = ("images.npy", "masks.npy")
 _BLOCK = 1 << 24  # bytes that one thread sums up at once
 

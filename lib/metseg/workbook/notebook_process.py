@@ -2,8 +2,8 @@
 
 papermill switches the working directory of its whole process, so each notebook gets a child process:
 `python -m metseg.workbook.notebook_process JOB`. The child tells its progress as JSON lines on
-stdout. Its stdin is a pipe that stays open as long as the parent lives and wants the child: once that closes, be it by Ctrl-C or by
-kill -9 of the parent, the child ends its kernel and itself.
+stdout. Its stdin is a pipe that stays open as long as the parent lives and wants the child: once that
+closes, be it by Ctrl-C or by kill -9 of the parent, the child ends its kernel and itself.
 """
 
 import json

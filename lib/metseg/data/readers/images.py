@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from metseg.base.errors import MetsegError
-from metseg.data import pictures, tiff
+from metseg.data.readers import pictures
+from metseg.data.readers import tiff_slices as tiff
 from metseg.data.readers.image_errors import NotAnImage, UnusablePixels
 
 CHANNELS = ("pre-contrast", "FLAIR", "post-contrast")

@@ -21,7 +21,7 @@ from metseg.serve.dashboard.view import Dashboard
 from metseg.serve.dashboard.widgets import Controls, Findings, Inbox, Page, Part, Sources, Stage
 from metseg.serve.upload import MAX_UPLOAD_BYTES, UploadError
 
-NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "dashboard.ipynb"
+NOTEBOOK = Path(__file__).resolve().parents[3] / "notebooks" / "dashboard.ipynb"
 SLICE = png(slice_with_lesions())
 
 
