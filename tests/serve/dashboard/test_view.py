@@ -19,7 +19,7 @@ from metseg.masks.encode import mask_png, overlay
 from metseg.masks.postprocess import Postprocessing, postprocess
 from metseg.serve.dashboard.view import Dashboard
 from metseg.serve.dashboard.widgets import Controls, Findings, Inbox, Page, Part, Sources, Stage
-from metseg.serve.upload import MAX_UPLOAD_BYTES, UploadError
+from metseg.serve.upload import MAX_UPLOAD_BYTES, Refused
 
 NOTEBOOK = Path(__file__).resolve().parents[3] / "notebooks" / "dashboard.ipynb"
 SLICE = png(slice_with_lesions())
@@ -183,7 +183,7 @@ def test_a_newer_file_takes_the_place_of_an_unfinished_one(dashboard):
 @pytest.mark.parametrize("piece", [{"size": 11}, {"size": 5}])
 def test_an_inbox_takes_no_more_than_its_limit(piece):
     inbox = Inbox(limit_bytes=10)
-    with pytest.raises(UploadError) as caught:
+    with pytest.raises(Refused) as caught:
         inbox.add({"upload": 1, "name": "slice.png", "start": 0, **piece}, b"12345678901")
     assert caught.value.code == "too_large" and "slice.png" in str(caught.value)
 
