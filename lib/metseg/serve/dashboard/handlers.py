@@ -1,6 +1,7 @@
 """What the dashboard's server answers: one page, its kernel's websocket, and a plain sentence to all else."""
 
 import logging
+import re
 from asyncio import sleep
 from pathlib import Path
 
@@ -13,29 +14,26 @@ from tornado.web import HTTPError, authenticated
 from tornado.websocket import WebSocketProtocol
 from voila.tornado.handler import TornadoVoilaHandler
 
-from metseg.serve.dashboard.faults import where, without_text
+from metseg.serve.faults import where
 
 TEMPLATE = Path(__file__).with_name("template")
 _KERNEL = r"/api/kernels/(?P<kernel_id>\w+-\w+-\w+-\w+-\w+)"
 _RETRY_SECONDS = 60
 _LEAVING_SECONDS = 0.7
 _FOR_WIDGETS = {"status", "comm_open", "comm_msg", "comm_close", "shutdown_reply"}
+# What may be passed on of a kernel's report. One after another: where a frame was, and its source, below it.
+_FRAME = re.compile(r'  File ".*", line \d+, in .+')
+_SOURCE = re.compile(r"    \S.*")
+_REPORT = re.compile(r"the dashboard failed: \w+ at")
+_RAISED = re.compile(r"(\w[\w.]*(?:Error|Exception|Warning|Interrupt)): .*")
 # status: heading, and what to do
 _SENTENCES = {
     403: (
         "This dashboard opens by its link",
         "Use the whole address that the server printed, with the token at its end; whoever runs it has it.",
     ),
-    # without a token, only a strange name of this machine is refused
-    "no token": (
-        "This dashboard opens at its local address",
-        "Use the whole address that the server printed, in a browser on the same machine.",
-    ),
     404: ("There is nothing here", "The dashboard is the only page of this server."),
-    405: (
-        "This page can only be opened",
-        "The server does not take this kind of request; open the dashboard in a browser.",
-    ),
+    405: ("This page can only be opened", "Open the dashboard in a browser."),
     500: (
         "Something went wrong on the server",
         "Reload the page; if it stays, tell whoever runs the server, whose log says more.",
@@ -46,8 +44,26 @@ _SENTENCES = {
         "Try again in a few minutes; this page does so by itself.",
     ),
 }
+# of 403 where there is no token: only a strange name of this machine is refused
+_LOCAL = (
+    "This dashboard opens at its local address",
+    "Use the whole address that the server printed, in a browser on the same machine.",
+)
 _log = logging.getLogger(__name__)
 _pages = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True)
+
+
+def without_text(output: str) -> str:
+    """Returns what a kernel wrote without all that is neither the kind of a fault nor where it was."""
+    kept, after_frame = [], False
+    for line in output.splitlines():
+        raised, is_frame = _RAISED.fullmatch(line), bool(_FRAME.fullmatch(line))
+        if raised:
+            kept.append(raised[1])
+        elif is_frame or _REPORT.fullmatch(line) or (after_frame and _SOURCE.fullmatch(line)):
+            kept.append(line)
+        after_frame = is_frame
+    return "\n".join(kept)
 
 
 def log_failure(kind: str) -> str:
@@ -75,9 +91,7 @@ class PageHandler(_Discreet, TornadoVoilaHandler):
         if path:
             raise HTTPError(404)
         if not self.kernel_manager.has_room():
-            await sleep(
-                _LEAVING_SECONDS
-            )  # somebody who reloads gives a seat up a moment after asking for one
+            await sleep(_LEAVING_SECONDS)  # who reloads gives a seat up a moment after asking for one
             if not self.kernel_manager.has_room():
                 raise HTTPError(503)
         self.set_header("Content-Type", "text/html; charset=utf-8")
@@ -100,8 +114,9 @@ class PageHandler(_Discreet, TornadoVoilaHandler):
         self.finish(_pages.get_template("head.html").render() + self._sentence(status_code))
 
     def _sentence(self, status_code: int) -> str:
-        kind = "no token" if status_code == 403 and not self.identity_provider.token else status_code
-        heading, text = _SENTENCES.get(kind, _SENTENCES[500])
+        heading, text = _SENTENCES.get(status_code, _SENTENCES[500])
+        if status_code == 403 and not self.identity_provider.token:
+            heading, text = _LOCAL
         retry = _RETRY_SECONDS if status_code == 503 else None
         page = _pages.get_template("sentence.html")
         return page.render(heading=heading, text=text, retry=retry, home=self.base_url)
