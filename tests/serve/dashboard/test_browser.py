@@ -231,6 +231,7 @@ def test_every_picture_channel_and_network_can_be_shown(page):
     page.get_by_role("tab", name="Original").press("ArrowRight")
     expect(page.get_by_role("tab", name="CLAHE")).to_be_focused()
     expect(page.get_by_role("img", name="The slice after CLAHE, colour")).to_be_visible()
+    page.get_by_role("tab", name="Mask").click()
     page.get_by_label("Both side by side").check()
     labels = [label_of(name) for name in released_models(released_dir())]
     expect(page.locator("figcaption")).to_have_text(labels, timeout=10_000)
