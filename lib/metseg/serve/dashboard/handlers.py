@@ -21,11 +21,12 @@ _KERNEL = r"/api/kernels/(?P<kernel_id>\w+-\w+-\w+-\w+-\w+)"
 _RETRY_SECONDS = 60
 _LEAVING_SECONDS = 0.7
 _FOR_WIDGETS = {"status", "comm_open", "comm_msg", "comm_close", "shutdown_reply"}
-# What may be passed on of a kernel's report. One after another: where a frame was, and its source, below it.
-_FRAME = re.compile(r'  File ".*", line \d+, in .+')
-_SOURCE = re.compile(r"    \S.*")
-_REPORT = re.compile(r"the dashboard failed: \w+ at")
-_RAISED = re.compile(r"(\w[\w.]*(?:Error|Exception|Warning|Interrupt)): .*")
+# Of what a kernel writes: the kind of a fault and where it was. Other text may quote an upload.
+_TOLD = re.compile(
+    r'  File ".*", line \d+, in .+$'
+    r"|the dashboard failed: \w+ at$"
+    r"|\w[\w.]*(?:Error|Exception|Warning|Interrupt)(?=:|$)"
+)
 # status: heading, and what to do
 _SENTENCES = {
     403: (
@@ -51,19 +52,6 @@ _LOCAL = (
 )
 _log = logging.getLogger(__name__)
 _pages = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True)
-
-
-def without_text(output: str) -> str:
-    """Returns what a kernel wrote without all that is neither the kind of a fault nor where it was."""
-    kept, after_frame = [], False
-    for line in output.splitlines():
-        raised, is_frame = _RAISED.fullmatch(line), bool(_FRAME.fullmatch(line))
-        if raised:
-            kept.append(raised[1])
-        elif is_frame or _REPORT.fullmatch(line) or (after_frame and _SOURCE.fullmatch(line)):
-            kept.append(line)
-        after_frame = is_frame
-    return "\n".join(kept)
 
 
 def log_failure(kind: str) -> str:
@@ -134,7 +122,8 @@ class PageConnection(ZMQChannelsWebsocketConnection):
         if kind in _FOR_WIDGETS:
             super().handle_outgoing_message(stream, outgoing_msg)
         elif kind == "stream":
-            told = without_text(self.session.unpack(content)["text"])
+            lines = map(_TOLD.match, self.session.unpack(content)["text"].splitlines())
+            told = "\n".join(found[0] for found in lines if found)
             self.log.error("A page's kernel says: %s", told or "something that may quote an upload")
 
     def on_restart_failed(self) -> None:
@@ -184,11 +173,9 @@ class EndHandler(_Discreet, APIHandler):
 
 
 def dashboard_handlers(base_url: str, **page) -> list[tuple]:
-    """Returns all routes there are; no file can be fetched through any of them.
+    """Returns all routes there are, under `base_url`; no file can be fetched through any of them.
 
-    Args:
-        base_url: What all addresses begin with.
-        page: What Voilà's handler of a notebook takes.
+    `page` is what Voilà's handler of a notebook takes.
     """
     return [
         (url_path_join(base_url, _KERNEL), KernelHandler),

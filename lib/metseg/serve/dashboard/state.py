@@ -5,7 +5,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from traitlets import Bool, Enum, Float, HasTraits, Instance, Int, TraitError, Tuple, Unicode, observe, validate
+from traitlets import (
+    Bool,
+    Enum,
+    Float,
+    HasTraits,
+    Instance,
+    Int,
+    TraitError,
+    Tuple,
+    Unicode,
+    observe,
+    validate,
+)
 
 from metseg.base.errors import MetsegError
 from metseg.data.readers.images import CHANNELS

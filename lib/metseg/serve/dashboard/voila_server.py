@@ -86,9 +86,8 @@ def serve_dashboard(
         base_url: Path before all addresses, for a reverse proxy that forwards it.
 
     Raises:
-        MetsegError: There is no model, one cannot be loaded or knows only the phantom, the port is taken, the
-            host is none of this machine's, the token is empty though others can reach the host, `base_url` is
-            no path, or `idle_minutes` is no number of minutes.
+        MetsegError: There is no model, one cannot be loaded or knows only the phantom, the address cannot be
+            listened on, the token is empty though others can reach the host, or an argument makes no sense.
     """
     for name in ("tornado.application", "tornado.general"):
         logging.getLogger(name).setLevel(logging.ERROR)  # strangers at the door are no news
