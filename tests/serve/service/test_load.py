@@ -10,6 +10,7 @@ from running_service import BRIGHT_CORNER, as_png, running, write_models
 
 from metseg.base.errors import MetsegError
 from metseg.serve.service import load
+from metseg.serve.service.admission import Limits
 from metseg.serve.service.api import create_app
 from metseg.serve.service.load import measure_load, phantom_slices
 
@@ -53,6 +54,19 @@ def test_one_request_is_enough_and_a_proxy_of_the_user_s_is_left_aside(tmp_path,
     result = measure_load(write_models(tmp_path), clients=1, requests=1, alone=1, slices=SLICES)
     assert (result["errors"], result["first_error"]) == (0, None)
     assert all(result[f"rss_mb_{when}"] > 10 for when in ("start", "middle", "end"))
+
+
+def test_who_finds_no_room_comes_again_and_gives_up_in_the_end(tmp_path, monkeypatch):
+    @contextmanager
+    def running_full(models, **kwargs):
+        with running(create_app(models, limits=Limits(uploads=0))) as client:
+            yield str(client.base_url), os.getpid()
+
+    monkeypatch.setattr(load, "_running", running_full)
+    monkeypatch.setattr(load, "_PATIENCE_SECONDS", 0.5)
+    result = measure_load(write_models(tmp_path), clients=2, requests=2, alone=0, slices=SLICES)
+    assert (result["errors"], result["retries"]) == (2, 2)
+    assert result["first_error"].startswith('503: {"code":"busy"')
 
 
 def test_a_refusal_is_an_error(tmp_path, here):

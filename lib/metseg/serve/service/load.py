@@ -23,6 +23,7 @@ from metseg.base.errors import MetsegError
 from metseg.serve.listening import listen
 
 _READY_SECONDS = 120.0
+_PATIENCE_SECONDS = 60.0  # of a client that finds no room
 _SERVE = """
 import json, sys
 from metseg.base.errors import MetsegError
@@ -56,8 +57,8 @@ def measure_load(
         on_answer: Called with (answered, of) after each answer to one of many clients.
 
     Returns:
-        `requests`, `clients`, `workers`; `errors`, refusals for want of room among them, and the
-        `first_error` or None; `seconds`, `requests_per_second`; `p50_ms`, `p95_ms`, `p99_ms` of many clients;
+        `requests`, `clients`, `workers`; `errors`, and the `first_error` or None; `retries` after a
+        503; `seconds`, `requests_per_second`; `p50_ms`, `p95_ms`, `p99_ms` of many clients;
         `alone_p50_ms`, `alone_p95_ms`; `rss_mb_start`, `rss_mb_middle`, `rss_mb_end`, the memory of all
         processes of the service.
 
@@ -66,7 +67,7 @@ def measure_load(
     """
     slices = slices or phantom_slices()
     with _running(models, workers=workers) as (address, pid):
-        by_itself, errors = asyncio.run(_send(address, slices, clients=1, requests=alone))
+        by_itself, errors, _ = asyncio.run(_send(address, slices, clients=1, requests=alone))
         memory = [_rss_mb(pid)]
 
         def answered(count: int) -> None:
@@ -75,7 +76,7 @@ def measure_load(
             on_answer(count, requests)
 
         start = time.perf_counter()
-        many, more = asyncio.run(
+        many, more, retries = asyncio.run(
             _send(address, slices, clients=clients, requests=requests, on_answer=answered)
         )
         seconds = time.perf_counter() - start
@@ -87,6 +88,7 @@ def measure_load(
         "workers": workers,
         "errors": len(errors),
         "first_error": next(iter(errors), None),
+        "retries": retries,
         "seconds": seconds,
         "requests_per_second": len(many) / seconds,
         **{f"p{share}_ms": _percentile_ms(many, share) for share in (50, 95, 99)},
@@ -143,16 +145,26 @@ async def _send(
     clients: int,
     requests: int,
     on_answer: Callable[[int], None] = lambda count: None,
-) -> tuple[list[float], list[str]]:
-    """Sends slices in turn; returns the seconds of good answers, and what else was answered."""
-    seconds, errors, numbers = [], [], iter(range(requests))
+) -> tuple[list[float], list[str], int]:
+    """Sends slices in turn, each until there is room for it.
+
+    Returns:
+        The seconds of good answers; what else was answered; how often one had to come again.
+    """
+    seconds, errors, retries, numbers = [], [], 0, iter(range(requests))
 
     async def send_in_turn() -> None:
+        nonlocal retries
         async with httpx.AsyncClient(base_url=address, timeout=120, trust_env=False) as client:
             for number in numbers:  # shared by all clients
                 start = time.perf_counter()
                 try:
-                    answer = await client.post("/predict", files={"file": slices[number % len(slices)]})
+                    file = {"file": slices[number % len(slices)]}
+                    while (answer := await client.post("/predict", files=file)).status_code == 503:
+                        if time.perf_counter() - start > _PATIENCE_SECONDS:
+                            break
+                        retries += 1
+                        await asyncio.sleep(float(answer.headers["Retry-After"]))
                     if answer.status_code == 200 and answer.json()["mask"]:
                         seconds.append(time.perf_counter() - start)
                     else:
@@ -162,7 +174,7 @@ async def _send(
                 on_answer(len(seconds) + len(errors))
 
     await asyncio.gather(*(send_in_turn() for _ in range(clients)))
-    return seconds, errors
+    return seconds, errors, retries
 
 
 def _percentile_ms(seconds: Sequence[float], share: int) -> float | None:
