@@ -11,6 +11,7 @@ from tiny_scans import tiny_config
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, sole_writer, write_json
 from metseg.data.split import Split, write_split
+from metseg.data.volume import Volume
 from metseg.export.onnx import export_onnx
 from metseg.export.variants import has_heads
 from metseg.inference.predictor import Predictor
@@ -81,10 +82,11 @@ def test_it_is_exported_and_found_as_any_network(members, tmp_path):
     image = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), dtype=np.uint8)
     for each in members:
         export_onnx(each)
-    mean = np.mean([Predictor(each).prob_map(image) for each in members], axis=0)
+    volume = Volume.of_slices(image)
+    mean = np.mean([Predictor(each).prob_map(volume) for each in members], axis=0)
     predictor = Predictor(folder)
     assert predictor.name == "ensemble"
-    np.testing.assert_allclose(predictor.prob_map(image), mean, atol=1e-5)
+    np.testing.assert_allclose(predictor.prob_map(volume), mean, atol=1e-5)
     assert predictor.description["seen"] == ["a", "b", "c"]
     assert find_model("one/ensemble", tmp_path, tmp_path / "none") == folder
     manifest = read_json(folder / "manifest.json")
