@@ -53,12 +53,8 @@ def test_all_are_here():
 @each_notebook
 def test_opening(path):
     first = nbformat.read(path, as_version=4).cells[0]
-    title, _, text = first.source.partition("\n")
     assert first.cell_type == "markdown"
-    assert re.fullmatch(rf"# {path.name.partition('_')[0]} · \S.*", title)
-    assert re.search(r"\breads\b", text, re.IGNORECASE)
-    assert re.search(r"\bwrites\b", text, re.IGNORECASE)
-    assert re.search(r"\btakes\b[^.]*\b(seconds?|minutes?|hours?)\b", text, re.IGNORECASE)
+    assert re.match(rf"# {path.name.partition('_')[0]} · \S", first.source)
 
 
 @each_notebook
@@ -143,13 +139,6 @@ def test_names_no_person_and_no_machine(path):
     assert set(metadata) <= {"kernelspec", "language_info"}
     assert metadata.kernelspec.name == "python3"
     assert metadata.language_info == {"name": "python"}  # no version: it would change with whoever saves
-
-
-@each_notebook
-def test_numbers_are_not_stored_in_prose(path):
-    """A result in the text would be wrong after the next run."""
-    text = "\n".join(cell.source for cell in cells_of(path, "markdown"))
-    assert re.findall(r"\b0\.\d{2,}", text) == []
 
 
 # ---- trainings ----
