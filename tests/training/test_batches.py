@@ -159,7 +159,7 @@ STILL = dict.fromkeys(("rotation_deg", "shift", "zoom", "gamma", "brightness"), 
 
 
 def test_lesions_are_pasted_from_slices_of_the_same_epoch(heads):
-    rows, pasting = np.array([0, 1, 4, 5]), Augmentation(paste=1.0, **STILL)
+    rows, pasting = np.array([0, 1, 4, 5]), Augmentation(copy_paste=1.0, **STILL)
     for epoch in range(5):
         images, masks = everything(epoch_of(heads, epoch, rows=rows, augmentation=pasting))
         assert (masks.sum(axis=(1, 2, 3)) >= 64).all() and images.max() <= np.float32(201 / 255)
@@ -170,7 +170,7 @@ def test_lesions_are_pasted_from_slices_of_the_same_epoch(heads):
 
 
 def test_a_share_of_the_slices_gets_a_lesion(heads):
-    rare = Augmentation(paste=0.3, **STILL)
+    rare = Augmentation(copy_paste=0.3, **STILL)
     masks = [
         everything(epoch_of(heads, epoch, rows=np.arange(6), augmentation=rare))[1] for epoch in range(50)
     ]
@@ -233,7 +233,7 @@ def memory_of(slices: int, folder: Path) -> np.ndarray:
 
 def test_memory_hardly_grows_with_the_data_set(tmp_path, monkeypatch):
     def blank(case: CaseFiles, config: Preprocessing) -> caches.NetworkSlices:
-        shape = (len(case.slices), config.image_size, config.image_size)
+        shape = (len(case.slices), config.preprocessing.image_size, config.preprocessing.image_size)
         images, masks = np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool)
         return caches.NetworkSlices(images, masks, np.zeros(shape[0], int), [""] * shape[0])
 

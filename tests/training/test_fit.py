@@ -26,7 +26,8 @@ from metseg.models.encoders.efficientnet_lite import load_imagenet
 from metseg.training import fit as train_module
 from metseg.training.batches import EpochBatches
 from metseg.training.config import TrainConfig
-from metseg.training.fit import prepare_data, train
+from metseg.training.dataset import prepare_data
+from metseg.training.fit import train
 from metseg.training.validation import Validation, validate
 
 # All columns but seconds.
@@ -111,7 +112,7 @@ def test_files_of_a_finished_training(finished):
 
 
 def test_the_model_is_plain_keras_in_float32(finished, config):
-    assert config.precision == "mixed_bfloat16"
+    assert config.learning.precision == "mixed_bfloat16"
     model = keras.saving.load_model(finished / "model.keras")
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
     kinds = {type(layer) for layer in model.layers}
@@ -144,7 +145,7 @@ def test_training_leaves_keras_as_it_was(finished):
 
 
 def test_another_configuration_is_refused_by_name(finished, config, cache_dir):
-    changed = config.model_copy(update={"learning_rate": 0.02, "loss": "dice"})
+    changed = config.changed(**{"learning_rate": 0.02, "loss": "dice"})
     with pytest.raises(MetsegError, match=r"loss bce_dice → dice, learning_rate 0\.01 → 0\.02\)") as error:
         train(changed, finished, cache_dir=cache_dir)
     assert "epochs" not in str(error.value).partition("(taken")[0]
@@ -160,7 +161,7 @@ def test_a_training_older_than_a_parameter_goes_on(copy, config, cache_dir):
     assert train(config, copy, cache_dir=cache_dir).name == "unet"
     assert (copy / "history.csv").read_bytes() == before
     with pytest.raises(MetsegError, match=r"other settings \(devices 1 → 2\)"):
-        train(config.model_copy(update={"devices": 2}), copy, cache_dir=cache_dir)
+        train(config.changed(**{"devices": 2}), copy, cache_dir=cache_dir)
 
 
 @pytest.mark.parametrize("was_finished", [True, False])
@@ -332,7 +333,7 @@ def test_no_test_patient_is_learned_from_or_validated_on(scans, cache_dir, tmp_p
     everyone = {*split.train, *split.validation, *split.test}
     assert len(everyone) == len(split.train) + len(split.validation) + len(split.test) == 7 and split.test
     # Each patient has three slices, the third without lesion; validation keeps it whatever training does.
-    assert len(trained) == len(split.train) * (2 if config.exclude_empty else 3)
+    assert len(trained) == len(split.train) * (2 if config.learning.exclude_empty else 3)
     assert len(validated) == len(split.validation) * 3
 
 
@@ -384,7 +385,7 @@ def test_coarse_epochs_learn_on_half_the_side_and_are_never_kept(scans, cache_di
             return images, masks
 
     monkeypatch.setattr(train_module, "EpochBatches", Recorded)
-    model = train(tiny_config(scans, epochs=4, coarse_epochs=1), tmp_path, cache_dir=cache_dir)
+    model = train(tiny_config(scans, epochs=4, progressive_resizing=1), tmp_path, cache_dir=cache_dir)
     assert set(seen) == {(0, (16, 16), (16, 16)), *((k, (32, 32), (32, 32)) for k in (1, 2, 3))}
     table = history_of(tmp_path)
     assert list(table.image_size) == [16, 32, 32, 32]
@@ -420,7 +421,7 @@ def test_kill_9_changes_nothing(scans, cache_dir, tmp_path):
         model="nested_unet",
         deep_supervision=True,
         epochs=4,
-        coarse_epochs=2,
+        progressive_resizing=2,
         noise=0.02,
         precision="mixed_bfloat16",
     )
@@ -531,7 +532,7 @@ def test_a_training_that_has_begun_needs_no_pretrained_weights(scans, cache_dir,
 @pytest.mark.slow
 def test_a_kill_between_any_two_writes(scans, cache_dir, tmp_path, monkeypatch):
     """A kill leaves the disk as it was between two renames, perhaps with half a file: each is resumed."""
-    config = tiny_config(scans, epochs=3, coarse_epochs=1, ema_momentum=0.7)
+    config = tiny_config(scans, epochs=3, progressive_resizing=1, ema_momentum=0.7)
     undisturbed, states = tmp_path / "undisturbed", []
 
     def kept_before(rename):

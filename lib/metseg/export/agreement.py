@@ -10,7 +10,7 @@ from metseg.base.files import shown
 from metseg.inference.predictor import Predictor
 from metseg.models.inspect import inference_model
 from metseg.preprocessing.pipeline import network_input, restore, view_of
-from metseg.training.trained import load_network
+from metseg.training.run_folder import RunFolder
 
 TOLERANCE = 1e-3  # of a probability; float32 in another order of sums gives some 1e-5
 
@@ -32,7 +32,7 @@ def check_agreement(model_dir: Path, images: Sequence[np.ndarray], *, exported: 
     exported = Path(model_dir if exported is None else exported)
     predictor = Predictor(exported)
     network = inference_model(
-        load_network(Path(model_dir) / "model.keras"), prune=predictor.description["prune"]
+        RunFolder(model_dir).load_network(), prune=predictor.description["prune"]
     )
     largest = 0.0
     for image in images:

@@ -11,7 +11,7 @@ from metseg.base.backend import keras
 from metseg.base.errors import MetsegError, MetsegWarning
 from metseg.base.files import file_sha256, shown, sync_file, sync_folder, write_sealed
 from metseg.training.ema import AveragedWeights
-from metseg.training.run_folder import CHECKPOINT_STATE, DamagedEpoch, RunFolder, epoch_state
+from metseg.training.run_folder import CHECKPOINT_STATE, DamagedEpoch, epoch_state, epochs_kept
 
 _NETWORK, _SERVING, _BEST = "network.weights.h5", "serving.npz", "best.npz"
 KEPT = 2  # epochs: where the last one is damaged, the training goes on from the one before
@@ -24,8 +24,8 @@ class Checkpoint:
     place whole; its `state.json` has the hashes of what lies beside it and of itself.
     """
 
-    def __init__(self, run: RunFolder, model: keras.Model, averaged: AveragedWeights):
-        self._run, self._folder = run, run.checkpoint
+    def __init__(self, folder: Path, model: keras.Model, averaged: AveragedWeights):
+        self._folder = Path(folder)
         self._model = model
         self._averaged = averaged
         self._best, self._best_place = list[np.ndarray](), -1
@@ -39,8 +39,10 @@ class Checkpoint:
             MetsegError: All epochs that are kept are damaged, or an older metseg wrote them.
         """
         if (self._folder / CHECKPOINT_STATE).exists():
-            raise MetsegError(f"{self._run} was begun by an older metseg; choose another run name")
-        found = self._run.epochs_kept()
+            raise MetsegError(
+                f"{shown(self._folder.parent)} was begun by an older metseg; choose another run name"
+            )
+        found = epochs_kept(self._folder)
         for number in sorted(found, reverse=True):
             try:
                 history = self._load(found[number])
@@ -103,7 +105,7 @@ class Checkpoint:
         finally:
             shutil.rmtree(work, ignore_errors=True)
         # Only now, for the new one is on the disk.
-        for number, path in self._run.epochs_kept().items():
+        for number, path in epochs_kept(self._folder).items():
             if not len(history) - KEPT < number <= len(history):
                 shutil.rmtree(path)
 
@@ -121,13 +123,13 @@ class Checkpoint:
         return state["history"]
 
 
-def keep_last_epoch(run: RunFolder) -> None:
+def keep_last_epoch(folder: Path) -> None:
     """Removes all but the last epoch of a training that is finished: more epochs go on from there."""
-    kept = run.epochs_kept()
+    kept = epochs_kept(folder)
     for number, path in kept.items():
         if number < max(kept):
             shutil.rmtree(path, ignore_errors=True)
-    for leftover in run.checkpoint.glob(".epoch-*.part"):  # of a killed process
+    for leftover in Path(folder).glob(".epoch-*.part"):  # of a killed process
         shutil.rmtree(leftover, ignore_errors=True)
 
 

@@ -32,7 +32,9 @@ from metseg.training.schedule import best_epoch, learning_rate_of, out_of_patien
 from metseg.training.validation import validate
 
 
-def train(config: TrainConfig, run: RunFolder, *, cache_dir: Path, restart: bool = False) -> keras.Model:
+def train(
+    config: TrainConfig, run: RunFolder | Path, *, cache_dir: Path, restart: bool = False
+) -> keras.Model:
     """Trains one network, or goes on with it, or returns it when it was finished before.
 
     Writes into its folder, each file whole or not at all: configuration, split, history and checkpoint after
@@ -44,7 +46,7 @@ def train(config: TrainConfig, run: RunFolder, *, cache_dir: Path, restart: bool
 
     Args:
         config: All that decides the result.
-        run: Folder of the training.
+        run: Folder of the training, or its path.
         cache_dir: Folder of the caches.
         restart: Where the folder holds a training with other settings or data, set that one aside, into
             `before-1` in it, and begin anew. One with the same settings goes on.
@@ -53,13 +55,14 @@ def train(config: TrainConfig, run: RunFolder, *, cache_dir: Path, restart: bool
         MetsegError: The folder holds a training with another configuration or other data, another process
             is writing to it, or the data cannot be used.
     """
+    run = RunFolder(run)
     with sole_writer(run.path):
         if not restart:
             complain_if_begun_otherwise(config, run)  # before minutes of preparing
         data = prepare_data(config, cache_dir=cache_dir)
         if begin(config, data.split, run, restart=restart):
             _train_epochs(config, data, run)
-        keep_last_epoch(run)
+        keep_last_epoch(run.checkpoint)
     manifest = read_json(run.manifest)
     if manifest.get("predicts_nothing"):
         print(f"{config.network.model} {PREDICTS_NOTHING} than {manifest['epochs_trained']} epochs")
@@ -75,7 +78,7 @@ def _train_epochs(config: TrainConfig, data: Dataset, run: RunFolder) -> None:
         model = training_copy(_build(config, precision))
         model.compile(keras.optimizers.Adam(learning.learning_rate), shared_out(LOSSES[learning.loss]))
     averaged, statistics = AveragedWeights(model, learning.ema_momentum), PopulationStatistics(model)
-    checkpoint = Checkpoint(run, model, averaged)
+    checkpoint = Checkpoint(run.checkpoint, model, averaged)
     # A row older than progressive resizing does not tell its size.
     whole = config.preprocessing.image_size
     history = [{**row, "image_size": row.get("image_size", whole)} for row in checkpoint.restore()]

@@ -178,14 +178,9 @@ class RunFolder(os.PathLike):
                 "train the network again"
             ) from error
 
-    def epochs_kept(self) -> dict[int, Path]:
-        """Returns {epochs that were finished then: folder} of what the checkpoint keeps."""
-        paths = [path for path in self.checkpoint.glob("epoch-*") if path.name[6:].isdigit()]
-        return {int(path.name[6:]): path for path in paths}
-
     def epochs_done(self) -> list[dict]:
         """Returns the history up to the last epoch that is kept whole; nothing where that is damaged."""
-        kept = self.epochs_kept()
+        kept = epochs_kept(self.checkpoint)
         try:
             return epoch_state(kept[max(kept)])["history"] if kept else []
         except DamagedEpoch:
@@ -222,6 +217,12 @@ class RunFolder(os.PathLike):
         if not whole:
             raise damaged
         return tables
+
+
+def epochs_kept(checkpoint: Path) -> dict[int, Path]:
+    """Returns {epochs that were finished then: folder} of what a checkpoint keeps."""
+    paths = [path for path in checkpoint.glob("epoch-*") if path.name[6:].isdigit()]
+    return {int(path.name[6:]): path for path in paths}
 
 
 def epoch_state(home: Path) -> dict:
