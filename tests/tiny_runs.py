@@ -10,8 +10,8 @@ import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 
 from metseg.base.files import read_json, write_json
-from metseg.data.readers.images import CHANNELS
 from metseg.data.split import Split, write_split
+from metseg.data.volume import CHANNELS
 from metseg.metrics.overlap import evaluate_case
 
 SIZE = 32

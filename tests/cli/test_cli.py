@@ -516,7 +516,7 @@ def test_predict_takes_what_dashboard_and_service_take_and_says_what_it_made_of_
     masks = written(tmp_path / "out")
     for path in source.iterdir():
         upload = read_upload(path.read_bytes())
-        assert np.array_equal(masks[f"{path.stem}_mask.tif"] > 0, Predictor(model).mask(upload.image))
+        assert np.array_equal(masks[f"{path.stem}_mask.tif"] > 0, Predictor(model).mask(upload.volume)[0])
     notes = [line for line in out.splitlines() if line.startswith("note: ")]
     assert any("alpha.png: " in note and "transparency" in note for note in notes)
     (rescaled,) = [note for note in notes if "rescaled" in note]

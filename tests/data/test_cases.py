@@ -248,7 +248,7 @@ def test_load_case_states_shapes_types_and_spacing(tmp_path, write_slice, noise,
     case = load_case(find_cases(tmp_path)[0])
     assert case.image.shape == (2, 24, 32, 3) and case.image.dtype == np.uint8
     assert case.mask.shape == (2, 24, 32) and case.mask.dtype == bool
-    assert case.spacing_mm == pytest.approx((3, 1, 1))
+    assert case.volume.spacing_mm == pytest.approx((3, 1, 1))
     assert (case.case_id, case.patient_id) == (CASE, "TCGA_CS_0001")
 
 

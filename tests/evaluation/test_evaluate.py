@@ -14,6 +14,7 @@ from metseg.base import files
 from metseg.base.errors import MetsegError
 from metseg.base.files import write_json
 from metseg.data.cases import CaseFiles, find_cases
+from metseg.data.volume import Volume
 from metseg.evaluation import evaluate as evaluate_module
 from metseg.evaluation.evaluate import evaluate, unseen_cases
 from metseg.masks.postprocess import Postprocessing
@@ -32,8 +33,8 @@ class StubPredictor:
     def __init__(self, model_dir):
         pass
 
-    def mask(self, image: np.ndarray) -> np.ndarray:
-        return image[..., 1] > 200
+    def mask(self, volume: Volume) -> np.ndarray:
+        return volume.array[1] > 200
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from tiny_scans import finished_training, put_network
 
 from metseg.base.errors import MetsegError
+from metseg.data.volume import Volume
 from metseg.export.agreement import TOLERANCE, check_agreement
 
 
@@ -18,9 +19,9 @@ def model_dir(tmp_path_factory, tmp_path) -> Path:
 
 
 @pytest.fixture
-def images() -> list[np.ndarray]:
+def images() -> list[Volume]:
     rng = np.random.default_rng(3)
-    return [rng.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in ((32, 32), (40, 25))]
+    return [Volume(rng.integers(0, 256, (3, 1, *shape), dtype=np.uint8)) for shape in ((32, 32), (40, 25))]
 
 
 def test_they_agree(model_dir, images):

@@ -12,6 +12,7 @@ from tiny_scans import write_case
 from metseg.base.errors import MetsegError
 from metseg.data.cases import find_cases
 from metseg.data.split import Split, write_split
+from metseg.data.volume import Volume
 from metseg.export.mask_settings import (
     MIN_VOLUME_SHARES,
     VolumeDice,
@@ -95,8 +96,10 @@ def test_a_false_lesion_far_from_the_large_one_goes(model_dir, tmp_path):
     dice = by_share[~by_share.fill_holes].set_index("min_volume_share").dice
     assert dice.to_dict() == pytest.approx({0.0: 512 / 582, 0.1: 512 / 582, 0.3: 1.0})
     assert chosen(model_dir)["min_volume_share"] == 0.3 and chosen(model_dir)["validation_dice"] == 1.0
-    assert Predictor(model_dir).mask(image)[5].sum() == 0
-    assert Predictor(model_dir).mask(image[5]).sum() == 70  # alone it has nothing to be small beside
+    assert Predictor(model_dir).mask(Volume.of_slices(image))[5].sum() == 0
+    assert (
+        Predictor(model_dir).mask(Volume.of_slice(image[5])).sum() == 70
+    )  # alone it has nothing to be small beside
 
 
 def test_a_second_lesion_is_not_given_up_for_dice(tmp_path):

@@ -15,6 +15,7 @@ from tiny_scans import finished_training, put_network, tiny_config, write_scans
 from metseg.base.errors import MetsegError
 from metseg.data.cases import find_cases, load_case
 from metseg.data.phantom.draw import draw_phantom
+from metseg.data.volume import Volume
 from metseg.export.agreement import check_agreement
 from metseg.export.onnx import export_onnx
 from metseg.export.variants import native_precisions
@@ -138,7 +139,7 @@ def test_attention_gates_come_along(model_dir, images):
     image = np.random.default_rng(6).integers(0, 256, (48, 48, 3), dtype=np.uint8)
     small = preprocess(image, Preprocessing(image_size=32, clip_limit=0))
     expected = gate_model(model).predict_on_batch(small[None])
-    shown = predictor.gate_maps(image)
+    shown = predictor.gate_maps(Volume.of_slice(image))
     for gate, name in zip(shown, gate_names(model), strict=True):
         once = cv2.resize(expected[name][0, ..., 0], (32, 32), interpolation=cv2.INTER_LINEAR)
         twice = cv2.resize(once, (48, 48), interpolation=cv2.INTER_LINEAR)
@@ -176,7 +177,7 @@ def test_predictor_equals_keras_on_50_slices(name, encoder, model_dir, phantom_s
     replace_model(model_dir, model, **PREPROCESSING.model_dump(), **supervised)
     export_onnx(model_dir)
 
-    prob_map = Predictor(model_dir).prob_map(volume)
+    prob_map = Predictor(model_dir).prob_map(Volume.of_slices(volume))
     expected = inference_model(model).predict(small, batch_size=10, verbose=0)[..., 0]
     expected = np.stack([restore(each, volume.shape[1:3]) for each in expected])
     assert prob_map.shape == (50, 160, 160) and np.ptp(expected) > 0.1
@@ -198,18 +199,18 @@ def test_predictor_equals_keras_with_all_that_a_volume_shares(tmp_path):
     export_onnx(tmp_path / "unet")
     case = load_case(find_cases(scans)[0])
     config = Preprocessing(image_size=32, **shared)
-    small = network_input(case.image, config)
-    view = view_of(case.image, config)
+    small = network_input(case.volume, config)
+    view = view_of(case.volume, config)
     expected = network.predict_on_batch(small)[..., 0]
     expected = np.stack([restore(each, case.image.shape[1:3], view) for each in expected])
     predictor = Predictor(tmp_path / "unet")
-    np.testing.assert_allclose(predictor.prob_map(case.image), expected, atol=1e-4)
-    assert check_agreement(tmp_path / "unet", case.image) < 1e-4
+    np.testing.assert_allclose(predictor.prob_map(case.volume), expected, atol=1e-4)
+    assert check_agreement(tmp_path / "unet", list(map(Volume.of_slice, case.image))) < 1e-4
     # A slice alone is its own neighbour; and its own volume.
-    alone = predictor.prob_map(case.image[1])
-    repeated = network.predict_on_batch(network_input(case.image[1:2], config))[0, ..., 0]
-    expected = restore(repeated, alone.shape, view_of(case.image[1], config))
-    np.testing.assert_allclose(alone, expected, atol=1e-4)
+    alone = Volume.of_slice(case.image[1])
+    repeated = network.predict_on_batch(network_input(alone, config))[0, ..., 0]
+    expected = restore(repeated, alone.grid[1:], view_of(alone, config))
+    np.testing.assert_allclose(predictor.prob_map(alone)[0], expected, atol=1e-4)
 
 
 def test_description(model_dir):

@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.contour import ContourSet
 
-from metseg.data.cases import Case
-from metseg.data.readers.images import CHANNELS
+from metseg.data.volume import CHANNELS, Case, Labels, Volume
 from metseg.plots import scans
 from metseg.plots.style import PREDICTION, REFERENCE, use_style
 
@@ -31,7 +30,7 @@ def case_of(patient_id: str = "P_1") -> Case:
     mask = np.zeros((3, 12, 10), bool)
     mask[1, 2:6, 2:6] = True
     mask[2, 2:4, 2:4] = True
-    return Case(image.astype(np.uint8), mask, (1, 2, 3), None, patient_id, f"{patient_id}_1")
+    return Case(Volume.of_slices(image.astype(np.uint8)), Labels.of_mask(mask), f"{patient_id}_1", patient_id)
 
 
 def contours(ax) -> list[ContourSet]:
@@ -89,7 +88,7 @@ def test_lesion_contrast():
     case.image[:, 9] = 0  # background, which is no tissue
     case.image[case.mask] = 200
     flat = np.full((1, 20, 20, 3), 100, np.uint8)
-    larger = Case(flat, np.zeros((1, 20, 20), bool), (1,), None, "P_2", "P_2_1")
+    larger = Case(Volume.of_slices(flat), Labels.of_mask(np.zeros((1, 20, 20), bool)), "P_2_1", "P_2")
     axes = scans.plot_lesion_contrast([case, larger])
     assert [title(ax) for ax in axes] == list(CHANNELS)
     for ax in axes:

@@ -51,7 +51,7 @@ def test_the_cache_holds_what_preprocess_returns_bit_for_bit(tmp_path, scans, in
     row = 0
     for files in scans:
         case = load_case(files)
-        view = view_of(case.image, config)
+        view = view_of(case.volume, config)
         for image, mask in zip(case.image, case.mask, strict=True):
             expected = preprocess(image, config, view)
             assert (opened.images[row].astype(np.float32) / 255 == expected).all()
@@ -67,7 +67,7 @@ def test_the_cache_holds_what_preprocess_returns_bit_for_bit(tmp_path, scans, in
 def test_network_input_is_that_of_prediction(tmp_path, scans, neighbours):
     config = Preprocessing(image_size=16, neighbours=neighbours)
     opened = open_cache(scans, config, folder=tmp_path / "cache")
-    expected = np.concatenate([network_input(load_case(files).image, config) for files in scans])
+    expected = np.concatenate([network_input(load_case(files).volume, config) for files in scans])
     rows = np.array([4, 0, 2])
     np.testing.assert_array_equal(opened.network_input(rows), expected[rows])
     np.testing.assert_array_equal(opened.network_input(np.arange(5)), expected)

@@ -32,6 +32,7 @@ def predict(
 ) -> None:
     """Segment scans: write <stem>_mask.tif, 0 and 255, at each image's own size."""
     from metseg.data.readers.images import read_slice
+    from metseg.data.volume import Volume
     from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
     from metseg.inference.folder import how_read, segmentable, told, write_mask
     from metseg.inference.predictor import Predictor
@@ -48,21 +49,22 @@ def predict(
     failed, changes, written = [], {}, 0
     with progress_bars() as bars:
         for scan in bars.track(scans, description="Segmenting"):
-            images, targets, bad = [], [], []
+            slices, targets, bad = [], [], []
             for path, target in scan:
                 try:
-                    image, changes[path] = read_slice(path)
-                    images.append(image)
+                    alone, changes[path] = read_slice(path)
+                    slices.append(alone)
                     targets.append(target)
                 except MetsegError as error:
                     bad.append(str(error))
-            if len({image.shape[:2] for image in images}) > 1:
+            if len({each.grid for each in slices}) > 1:
                 bad.append(f"{scan[0][0]} and other slices of its scan differ in size; export it at one size")
             if bad and len(scan) > 1:  # a slice's neighbours would be taken for each other's
                 failed += [f"{text}; no slice of its scan was segmented" for text in bad]
                 continue
             failed += bad
-            for mask, target in zip(predictor.masks(images), targets, strict=True):
+            masks = predictor.mask(Volume.stacked(slices)) if slices else []
+            for mask, target in zip(masks, targets, strict=True):
                 write_mask(mask, target)
             written += len(targets)
     print(f"{written} masks by {network_name(folder, output_dir)}: {shown(output)}")

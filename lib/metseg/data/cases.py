@@ -3,24 +3,16 @@
 import difflib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
 from metseg.data.layouts import MAX_SLICE, Place, people_folders, place_of
 from metseg.data.patients import TABLE, Identity, by_pattern, doubtful_people, read_patients
-from metseg.data.readers.images import (
-    IMAGE_SUFFIXES,
-    ONE_CLASS,
-    TIFF_SUFFIXES,
-    checked_image,
-    read_labels,
-    read_pixels,
-)
+from metseg.data.readers.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, read_scan
+from metseg.data.volume import Case
 
 _LIKE_THE_TABLE = re.compile(r"patients?\W*(\(?\d*\)?)\W*(csv|tsv|xlsx?|txt|csv\.txt)", re.IGNORECASE)
 
@@ -52,29 +44,6 @@ class CaseFiles:
     visit: str | None = None
     told_by: str = "name"
     folders: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Case:
-    """One scan with its reference.
-
-    Attributes:
-        image: (Z, H, W, 3) uint8, channels as in `CHANNELS`.
-        mask: (Z, H, W) bool.
-        slice_index: (Z,) the numbers in the files' names.
-        spacing_mm: (z, y, x), or None when the files do not tell.
-        patient_id: The person; a person may have several cases.
-        case_id: The scan.
-        labels: The numbers by which its masks mark a lesion.
-    """
-
-    image: np.ndarray
-    mask: np.ndarray
-    slice_index: tuple[int, ...]
-    spacing_mm: tuple[float, float, float] | None
-    patient_id: str
-    case_id: str
-    labels: frozenset[float] = frozenset()
 
 
 def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
@@ -252,37 +221,10 @@ def complain_if_incomplete(files: SliceFiles) -> None:
 
 def load_case(files: CaseFiles) -> Case:
     """Reads one scan; raises `MetsegError` naming the first file that is wrong."""
-    images, masks, spacings, labels = [], [], [], set[float]()
     for each in files.slices:
         complain_if_incomplete(each)
-        pixels, spacing = read_pixels(each.image)
-        images.append(checked_image(pixels, str(each.image)))
-        stored = read_labels(each.mask, pixels.shape[:2])
-        labels |= {float(stored.max())} - {0.0}
-        complain_of_classes(labels, f"{each.mask} and other masks of {files.case_id}")
-        masks.append(stored > 0)
-        spacings.append(spacing)
-        if images[-1].shape != images[0].shape:
-            raise MetsegError(
-                f"{each.image} is {images[-1].shape[:2]} but the first slice of {files.case_id} is "
-                f"{images[0].shape[:2]}; export the scan at one size"
-            )
-    return Case(
-        image=np.stack(images),
-        mask=np.stack(masks),
-        slice_index=tuple(each.slice_index for each in files.slices),
-        spacing_mm=spacings[0],
-        patient_id=files.patient_id,
-        case_id=files.case_id,
-        labels=frozenset(labels),
+    volume, labels = read_scan(
+        [each.image for each in files.slices], [each.mask for each in files.slices], files.case_id
     )
-
-
-def complain_of_classes(labels: Collection[float], masks: str) -> None:
-    """Raises a `MetsegError` where masks mark a lesion with numbers that may be classes."""
-    if len(labels) > 1 and not set(labels) <= ONE_CLASS:
-        numbers = ", ".join(f"{label:g}" for label in sorted(labels))
-        raise MetsegError(
-            f"{masks} mark with different numbers ({numbers}); if they are classes, save the one to find as "
-            "255 and all else as 0, and if not, all as 255"
-        )
+    numbers = tuple(each.slice_index for each in files.slices)
+    return Case(volume, labels, files.case_id, files.patient_id, files.visit, numbers)

@@ -15,7 +15,8 @@ from metseg.data.cases import CaseFiles, complain_if_incomplete, how_read, list_
 from metseg.data.check_people import Finding, SeenContents
 from metseg.data.check_pixels import Fault, SlicePixels, faults_of, label_sentences, sentences
 from metseg.data.provenance import Provenance, provenance_of
-from metseg.data.readers.images import CHANNELS, IMAGE_SUFFIXES, checked_image, read_labels, read_pixels
+from metseg.data.readers.images import IMAGE_SUFFIXES, read_image, read_labels
+from metseg.data.volume import CHANNELS
 
 _NOTHING = Finding(True, "no mask marks a lesion; there is nothing to learn")
 _MANY = 4  # files that are told in one sentence
@@ -140,10 +141,10 @@ def _check_case(case: CaseFiles, findings: list[Finding], contents: SeenContents
         image = labels = None
         if files.image is not None:
             try:
-                stored, spacing = read_pixels(files.image)
-                image = checked_image(stored, str(files.image))
+                volume = read_image(files.image)
+                image = volume.channels_last[0]
                 shapes.add(image.shape[:2])
-                spacings.append(spacing)
+                spacings.append(volume.spacing_mm)
             except MetsegError as error:
                 pixels.unreadable.append((files.image, str(error)))
         if image is not None and np.ptp(image) > 0:  # blank slices are alike and tell nothing

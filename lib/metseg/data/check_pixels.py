@@ -13,7 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from metseg.data.readers.images import CHANNELS, ONE_CLASS
+from metseg.data.readers.images import ONE_CLASS
+from metseg.data.volume import CHANNELS
 from metseg.masks.head import head_region
 
 _HEAD_SHARE = 0.5  # of the head that a lesion may take up in one slice

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from metseg.base.errors import MetsegError
-from metseg.data.cases import Case
+from metseg.data.volume import Case
 from metseg.preprocessing.pipeline import Preprocessing, preprocess, preprocess_mask, view_of
 
 _RIM = np.ones((9, 9), np.uint8)
@@ -46,7 +46,7 @@ def _measure(
     case: Case, config: Preprocessing, limits: Sequence[float], channel: int
 ) -> list[tuple[float, float]]:
     z = int(case.mask.sum(axis=(1, 2)).argmax())
-    view = view_of(case.image, config)
+    view = view_of(case.volume, config)
     lesion = preprocess_mask(case.mask[z], config, view)
     if not lesion.any():
         return []

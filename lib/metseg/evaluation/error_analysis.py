@@ -9,9 +9,9 @@ import pandas as pd
 from scipy import stats
 
 from metseg.base.files import replacing
-from metseg.data.cases import Case, CaseFiles, load_case
+from metseg.data.cases import CaseFiles, load_case
 from metseg.data.provenance import institution_of
-from metseg.data.readers.images import CHANNELS
+from metseg.data.volume import CHANNELS, Case
 from metseg.evaluation.evaluate import unseen_cases
 from metseg.evaluation.lesion_contrast import standardised_contrast
 from metseg.export.mask_settings import validation_cases
@@ -71,7 +71,7 @@ def analyse_errors(
     pixels: list = [0] * len(folders)
     for k, (fold, files) in enumerate(unseen):
         case, predictor = load_case(files), predictors[fold]
-        prob_map, disagreement = predictor.doubted(case.image)
+        prob_map, disagreement = predictor.doubted(case.volume)
         mask, missing = predictor.mask_of(prob_map), missing_channels(case)
         contrasts = zip(CONTRASTS.items(), standardised_contrast(case.image, case.mask), strict=True)
         scans.append(
@@ -115,7 +115,7 @@ def temperatures(folders: Sequence[Path], cases: Iterable[CaseFiles]) -> list[fl
     for folder in folders:
         predictor = Predictor(folder)
         validation = map(load_case, validation_cases(folder, cases))
-        counts = [count_pixels(predictor.prob_map(case.image), case.mask) for case in validation]
+        counts = [count_pixels(predictor.prob_map(case.volume), case.mask) for case in validation]
         found.append(fit_temperature(sum(counts)))
     return found
 

@@ -8,6 +8,7 @@ import numpy as np
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json
 from metseg.data.cases import CaseFiles, load_case
+from metseg.data.volume import Volume
 from metseg.evaluation.error_analysis import ErrorAnalysis
 from metseg.export.variants import has_heads
 from metseg.inference.predictor import Predictor
@@ -45,21 +46,21 @@ def case_picture(model_dir: Path, files: CaseFiles, title: str) -> CasePicture:
     first, or the heads of deep supervision.
     """
     predictor, case = Predictor(model_dir), load_case(files)
-    prob_map, z = predictor.prob_map(case.image), fullest_slice(case.mask)
-    mask, gates = predictor.mask_of(prob_map), predictor.gate_maps(case.image, z)
+    prob_map, z = predictor.prob_map(case.volume), fullest_slice(case.mask)
+    mask, gates = predictor.mask_of(prob_map), predictor.gate_maps(case.volume, z)
     doubt = entropy(prob_map[z], threshold=predictor.postprocessing.threshold)
     maps = {"probability": prob_map[z], "entropy": doubt}
     maps |= {f"gate {k + 1}": gate for k, gate in enumerate(gates)}
-    maps |= head_maps(model_dir, case.image, z) if has_heads(model_dir) else {}
+    maps |= head_maps(model_dir, case.volume, z) if has_heads(model_dir) else {}
     return CasePicture(title, case.image[z], case.mask[z], mask[z], maps)
 
 
-def head_maps(model_dir: Path, volume: np.ndarray, z: int) -> dict[str, np.ndarray]:
+def head_maps(model_dir: Path, volume: Volume, z: int) -> dict[str, np.ndarray]:
     """Returns the probability map of each head of deep supervision for a slice of a volume.
 
     Args:
         model_dir: Folder of a finished training with deep supervision.
-        volume: (Z, H, W, 3) uint8.
+        volume: The scan, uint8.
         z: The slice.
 
     Returns:
@@ -69,4 +70,4 @@ def head_maps(model_dir: Path, volume: np.ndarray, z: int) -> dict[str, np.ndarr
     network = load_network(Path(model_dir) / "model.keras")
     heads = network.predict(network_input(volume, config)[z : z + 1], verbose=0)[0]
     view = view_of(volume, config)
-    return {f"L{k + 1}": restore(heads[..., k], volume.shape[1:3], view) for k in range(heads.shape[-1])}
+    return {f"L{k + 1}": restore(heads[..., k], volume.grid[1:], view) for k in range(heads.shape[-1])}

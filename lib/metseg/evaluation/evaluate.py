@@ -93,10 +93,10 @@ def evaluate(
     for k, files in enumerate(cases):
         case = load_case(files)
         started = time.perf_counter()
-        mask_pred = predictor.mask(case.image)
+        mask_pred = predictor.mask(case.volume)
         seconds += time.perf_counter() - started
         slices += len(case.image)
-        row, table = evaluate_case(case.mask, mask_pred, spacing_mm=case.spacing_mm)
+        row, table = evaluate_case(case.mask, mask_pred, spacing_mm=case.volume.spacing_mm)
         who = {"patient_id": case.patient_id, "case_id": case.case_id}
         rows.append({**who, **row, "ref_sha256": _mask_hash(case.mask)})
         tables.append(table.assign(**who, slice_index=np.asarray(case.slice_index)))

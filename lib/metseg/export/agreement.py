@@ -7,6 +7,7 @@ import numpy as np
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import shown
+from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
 from metseg.models.inspect import inference_model
 from metseg.preprocessing.pipeline import network_input, restore, view_of
@@ -15,12 +16,12 @@ from metseg.training.run_folder import RunFolder
 TOLERANCE = 1e-3  # of a probability; float32 in another order of sums gives some 1e-5
 
 
-def check_agreement(model_dir: Path, images: Sequence[np.ndarray], *, exported: Path | None = None) -> float:
+def check_agreement(model_dir: Path, slices: Sequence[Volume], *, exported: Path | None = None) -> float:
     """Compares `model.onnx`, in float32, with `model.keras` on slices, each by itself.
 
     Args:
         model_dir: Folder of a finished training.
-        images: Slices, (H, W, 3) uint8.
+        slices: Volumes of one slice, uint8.
         exported: Folder of its exported model; `model_dir` if left out.
 
     Returns:
@@ -35,10 +36,10 @@ def check_agreement(model_dir: Path, images: Sequence[np.ndarray], *, exported: 
         RunFolder(model_dir).load_network(), prune=predictor.description["prune"]
     )
     largest = 0.0
-    for image in images:
-        prob_map = network.predict_on_batch(network_input(image[None], predictor.preprocessing))[0, ..., 0]
-        expected = restore(prob_map, image.shape[:2], view_of(image, predictor.preprocessing))
-        difference = np.abs(predictor.prob_map(image, flip_average=False) - expected)
+    for alone in slices:
+        prob_map = network.predict_on_batch(network_input(alone, predictor.preprocessing))[0, ..., 0]
+        expected = restore(prob_map, alone.grid[1:], view_of(alone, predictor.preprocessing))
+        difference = np.abs(predictor.prob_map(alone, flip_average=False)[0] - expected)
         largest = max(largest, float(difference.max()))
     if largest > TOLERANCE:
         raise MetsegError(

@@ -12,6 +12,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown, write_json
 from metseg.data.cases import CaseFiles, load_case
 from metseg.data.split import read_split
+from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import label_lesions
 from metseg.masks.postprocess import Postprocessing, is_major, postprocess
@@ -81,7 +82,7 @@ def choose_postprocessing(
         case = load_case(each)
         lesions = label_lesions(case.mask)
         for flip in (False, True):
-            prob_map = predictor.prob_map(case.image, flip_average=flip)
+            prob_map = predictor.prob_map(case.volume, flip_average=flip)
             for setting in candidates(usual):
                 known = (case.patient_id, flip, *setting.model_dump().values())
                 mask = postprocess(prob_map, setting)
@@ -200,9 +201,9 @@ def volume_dice(
     rows = []
     for k, case in enumerate(map(load_case, cases)):
         mask = (
-            np.stack([predictor.mask(image) for image in case.image])
+            np.concatenate([predictor.mask(Volume.of_slice(image)) for image in case.image])
             if single_slices
-            else predictor.mask(case.image)
+            else predictor.mask(case.volume)
         )
         rows.append((case.patient_id, case.mask.sum(), mask.sum(), (case.mask & mask).sum()))
         if on_case:

@@ -15,7 +15,7 @@ import cv2
 from metseg.base.backend import keras
 from metseg.base.errors import MetsegError
 from metseg.base.files import file_sha256, read_json, replacing, shown, sole_writer
-from metseg.data.readers.images import CHANNELS
+from metseg.data.volume import CHANNELS
 from metseg.inference.description import install
 from metseg.inference.probe import probe
 from metseg.masks.postprocess import Postprocessing

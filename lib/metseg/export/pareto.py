@@ -9,6 +9,7 @@ import pandas as pd
 
 from metseg.base.errors import MetsegError
 from metseg.data.cases import CaseFiles, load_case
+from metseg.data.volume import Volume
 from metseg.export.mask_settings import dice_change, volume_dice
 from metseg.inference.engines import open_engine
 from metseg.inference.predictor import Predictor
@@ -51,7 +52,7 @@ def measure_variants(
     predictors = {name: Predictor(folder) for name, folder in folders.items()}
     if predictors[reference].precision != "fp32":
         raise MetsegError(f"{reference} runs in {predictors[reference].precision}; give one in float32")
-    seconds = _alternating(predictors, load_case(cases[0]).image, rounds)
+    seconds = _alternating(predictors, load_case(cases[0]).volume, rounds)
     rows, dice = [], {}
     for k, (name, predictor) in enumerate(predictors.items()):
         size = predictor.onnx.stat().st_size / 1e6
@@ -76,14 +77,12 @@ def measure_variants(
     return table
 
 
-def _alternating(
-    predictors: Mapping[str, Predictor], image: np.ndarray, rounds: int
-) -> dict[str, list[float]]:
+def _alternating(predictors: Mapping[str, Predictor], volume: Volume, rounds: int) -> dict[str, list[float]]:
     """Returns each network's seconds for one slice, round by round."""
     runs = {}
     for name, predictor in predictors.items():
         engine = open_engine(predictor.onnx.read_bytes(), predictor.precision)
-        runs[name] = engine, network_input(image, predictor.preprocessing)[len(image) // 2]
+        runs[name] = engine, network_input(volume, predictor.preprocessing)[volume.grid[0] // 2]
     seconds = {name: [] for name in predictors}
     for _ in range(rounds):
         for name, (engine, small) in runs.items():

@@ -42,7 +42,7 @@ def calibration_slices(
         chosen.setdefault(case.case_id, (case, []))[1].append(z)
     found = []
     for files, places in chosen.values():
-        found += list(network_input(load_case(files).image, config)[places])
+        found += list(network_input(load_case(files).volume, config)[places])
     return found
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from metseg.base.errors import MetsegError
@@ -14,6 +13,7 @@ from metseg.base.files import file_sha256, read_json, replacing, shown, write_js
 from metseg.base.hardware import multiplies
 from metseg.data.cases import CaseFiles
 from metseg.data.split import read_split
+from metseg.data.volume import Volume
 from metseg.export.agreement import check_agreement
 from metseg.export.mask_settings import (
     DICE_TOLERANCE,
@@ -92,7 +92,7 @@ def native_precisions() -> tuple[Precision, ...]:
 
 def export_serving(
     model_dir: Path,
-    images: Sequence[np.ndarray],
+    slices: Sequence[Volume],
     cases: Iterable[CaseFiles],
     *,
     precision: Precision | None = None,
@@ -112,7 +112,7 @@ def export_serving(
 
     Args:
         model_dir: Folder of a finished training.
-        images: Slices for the first comparison, (H, W, 3) uint8.
+        slices: Volumes of one slice for the first comparison.
         cases: Cases, those of all the training's patients among them.
         precision: What it shall serve in; the fastest that passes if left out.
         prune: Head to keep, as for `export_onnx`.
@@ -133,7 +133,7 @@ def export_serving(
     with drafts_in(model_dir) as drafts:
         whole = Path(drafts) / "fp32"
         export_onnx(model_dir, prune=prune, output=whole)
-        done = Exported("fp32", check_agreement(model_dir, images, exported=whole))
+        done = Exported("fp32", check_agreement(model_dir, slices, exported=whole))
         shutil.copyfile(model_dir / "split.json", whole / "split.json")
         files = validation_cases(whole, cases)
 

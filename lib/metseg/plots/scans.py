@@ -7,8 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from metseg.data.cases import Case
-from metseg.data.readers.images import CHANNELS
+from metseg.data.volume import CHANNELS, Case
 from metseg.plots.style import FLAIR, INK, LESION, PALE, PREDICTION, REFERENCE, axes_or_new, outline, picture
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from metseg.base.labels import label_of
 from metseg.data.provenance import RESEARCH_USE
+from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
 from metseg.masks.encode import mask_png
 from metseg.masks.lesions import Lesion, measure_lesions
@@ -110,8 +111,8 @@ class Models:
             for name, given in self._given.items()
         }
         for predictor in loaded.values():
-            predictor.prob_map(np.zeros((32, 32, 3), np.uint8))  # alone, on all cores
-            predictor.prob_map(np.zeros((2, 32, 32, 3), np.uint8))  # in company, on one each
+            predictor.prob_map(Volume(np.zeros((3, 1, 32, 32), np.uint8)))  # alone, on all cores
+            predictor.prob_map(Volume(np.zeros((3, 2, 32, 32), np.uint8)))  # in company, on one each
         self._predictors = loaded
 
     @property
@@ -181,7 +182,7 @@ def segment(
     flip_average = predictor.flip_average if settings.flip_average is None else settings.flip_average
     used = settings.postprocessing(predictor, upload.spacing_mm)
     before = time.perf_counter()
-    prob_map = predictor.prob_map(upload.image, flip_average=flip_average)
+    (prob_map,) = predictor.prob_map(upload.volume, flip_average=flip_average)
     network_ms = 1000 * (time.perf_counter() - before)
     mask = postprocess(prob_map, used)
     png = mask_png(mask)

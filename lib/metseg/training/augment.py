@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from metseg.data.readers.images import CHANNELS
+from metseg.data.volume import CHANNELS
 
 _NOT_OF_SHAPE = (
     *("shift", "gamma", "brightness", "noise"),

@@ -33,11 +33,12 @@ from metseg.base.files import (
     write_text,
 )
 from metseg.data import cases as case_files
-from metseg.data import content
-from metseg.data.cases import CaseFiles, complain_of_classes, load_case
+from metseg.data import content, volume
+from metseg.data.cases import CaseFiles, load_case
 from metseg.data.content import files_of, fingerprint, slice_hash
 from metseg.data.readers import image_errors, pictures, tiff_slices
 from metseg.data.readers import images as image_files
+from metseg.data.readers.images import complain_of_classes
 from metseg.masks import head
 from metseg.preprocessing import intensity
 from metseg.preprocessing import pipeline as preprocessing
@@ -56,7 +57,7 @@ CACHE_VERSION = 3  # part of every key: raise it when what a cache's files hold 
 # What turns files into network input: another code, another cache. A comment changes a key as well, which
 # costs some seconds; that a change is overlooked would cost a training.
 COMPUTED_BY = (
-    *(preprocessing, intensity, head, case_files),
+    *(preprocessing, intensity, head, case_files, volume),
     *(image_files, image_errors, tiff_slices, pictures, content),
 )
 _ARRAYS = ("images.npy", "masks.npy")
@@ -319,14 +320,14 @@ class NetworkSlices(NamedTuple):
 def network_slices(files: CaseFiles, config: Preprocessing) -> NetworkSlices:
     """Reads one case and preprocesses it."""
     case = load_case(files)
-    view = view_of(case.image, config)
+    view = view_of(case.volume, config)
     images = np.stack([preprocess(image, config, view) for image in case.image])
     return NetworkSlices(
         images=np.rint(images * 255).astype(np.uint8),
         masks=np.stack([preprocess_mask(mask, config, view) for mask in case.mask]),
         scan_lesion_px=np.count_nonzero(case.mask, axis=(1, 2)),
         hashes=[slice_hash(image) for image in case.image],
-        labels=case.labels,
+        labels=case.labels.stored,
     )
 
 

@@ -22,12 +22,15 @@ from metseg.data.readers.image_errors import (
     DamagedImage,
     ImageError,
     UnusablePixels,
+    as_volume,
     check_orientation,
     check_size,
 )
+from metseg.data.volume import Volume
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # of a damaged file the caller tells in one sentence
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+SUFFIXES = (".tif", ".tiff")
+SIGNATURES = dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF")
 _MAX_TAGS, _MAX_VALUES = 4096, 65_536
 # The codecs whose output tifffile bounds by the size of the strip.
 _CODECS = {COMPRESSION.NONE, COMPRESSION.LZW, COMPRESSION.ADOBE_DEFLATE, COMPRESSION.DEFLATE}
@@ -47,9 +50,7 @@ _OTHER_TAGS = {ORIENTATION, _DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUT
 _FORMATS = {1: "B", 2: "c", 3: "H", 4: "I", 5: "II", 16: "Q"}  # of one value: byte, letter, short, …
 
 
-def read_tiff(
-    data: bytes, name: str, *, max_pixels: int
-) -> tuple[np.ndarray, tuple[float, float, float] | None]:
+def read(data: bytes, name: str, *, max_pixels: int) -> Volume:
     """Decodes a TIFF file; arguments, result and errors are those of `images.decode`."""
     try:
         directory = _read_directory(data)
@@ -61,7 +62,7 @@ def read_tiff(
             pixels = page.asarray(maxworkers=1)
             if page.axes == "SYX":
                 pixels = np.moveaxis(pixels, 0, -1)
-        return pixels, _spacing_mm(directory)
+        return as_volume(pixels, _spacing_mm(directory))
     except ImageError:
         raise
     except struct.error as error:  # something lies beyond the end
