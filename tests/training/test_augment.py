@@ -6,9 +6,7 @@ from pydantic import ValidationError
 
 from metseg.training.augment import Augmentation, augment_pair
 
-OFF = dict.fromkeys(
-    ("rotation_deg", "shift", "zoom", "gamma", "brightness", "noise", "elastic", "missing", "alone"), 0.0
-)
+OFF = dict.fromkeys(Augmentation.model_fields.keys() - {"augment", "flip", "copy_paste"}, 0.0)
 OFF["flip"] = False
 SIZE = 64
 

@@ -233,7 +233,7 @@ def memory_of(slices: int, folder: Path) -> np.ndarray:
 
 def test_memory_hardly_grows_with_the_data_set(tmp_path, monkeypatch):
     def blank(case: CaseFiles, config: Preprocessing) -> caches.NetworkSlices:
-        shape = (len(case.slices), config.preprocessing.image_size, config.preprocessing.image_size)
+        shape = (len(case.slices), config.image_size, config.image_size)
         images, masks = np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool)
         return caches.NetworkSlices(images, masks, np.zeros(shape[0], int), [""] * shape[0])
 

@@ -80,7 +80,7 @@ def test_one_that_is_not_released_lists_the_runs_networks(runs, released):
     with pytest.raises(MetsegError, match="no released nested_unet: .*: one/unet, two/nested_unet, two/unet"):
         find_model("nested_unet", runs, released)
     with pytest.raises(MetsegError, match="no released unet: .* holds none yet"):
-        find_model("unet", runs / "nothing", released)
+        find_model("unet", runs / "nothing", runs)
 
 
 def test_of_several_none_is_guessed(runs, released):

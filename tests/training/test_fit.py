@@ -1,6 +1,5 @@
 """Training: what it leaves behind, what it refuses, and that an interruption changes nothing."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,7 +19,6 @@ from tiny_scans import finished_training, tiny_config, write_case, write_scans
 from metseg.base.errors import MetsegError
 from metseg.data.split import read_split
 from metseg.models import build_model
-from metseg.models.channel_pruning import prune_channels
 from metseg.models.encoders import efficientnet_lite
 from metseg.models.encoders.efficientnet_lite import load_imagenet
 from metseg.training import fit as train_module
@@ -155,13 +153,13 @@ def test_another_configuration_is_refused_by_name(finished, config, cache_dir):
 def test_a_training_older_than_a_parameter_goes_on(copy, config, cache_dir):
     """What its config.json does not name had its default then."""
     older = json.loads((copy / "config.json").read_text())
-    del older["devices"], older["start_from"]
+    del older["devices"]
     (copy / "config.json").write_text(json.dumps(older))
     before = (copy / "history.csv").read_bytes()
     assert train(config, copy, cache_dir=cache_dir).name == "unet"
     assert (copy / "history.csv").read_bytes() == before
     with pytest.raises(MetsegError, match=r"other settings \(devices 1 → 2\)"):
-        train(config.changed(**{"devices": 2}), copy, cache_dir=cache_dir)
+        train(config.changed(devices=2), copy, cache_dir=cache_dir)
 
 
 @pytest.mark.parametrize("was_finished", [True, False])
@@ -485,22 +483,6 @@ def interrupt_second_epoch(config: TrainConfig, model_dir: Path, cache_dir: Path
 
 
 @pytest.mark.slow
-def test_an_interruption_after_starting_from_another_network(scans, cache_dir, copy, tmp_path, monkeypatch):
-    """The start is needed once: after the first epoch the checkpoint holds all that came of it."""
-    narrow = prune_channels(keras.saving.load_model(copy / "model.keras"), (3, 6))
-    config = tiny_config(scans, filters=(3, 6), start_from=str(copy), learning_rate=1e-9)
-    interrupt_second_epoch(config, tmp_path / "narrow", cache_dir, monkeypatch)
-    sha256 = hashlib.sha256((copy / "model.keras").read_bytes()).hexdigest()
-    shutil.rmtree(copy)
-    model = train(config, tmp_path / "narrow", cache_dir=cache_dir)
-    for learned, start in zip(model.trainable_variables, narrow.trainable_variables, strict=True):
-        np.testing.assert_allclose(learned, start, atol=1e-6)
-    manifest = json.loads((tmp_path / "narrow" / "manifest.json").read_text())
-    assert manifest["epochs_trained"] == 2 and manifest["config"]["filters"] == [3, 6]
-    assert manifest["start"]["filters"] == [4, 8] and manifest["start"]["sha256"] == sha256
-
-
-@pytest.mark.slow
 def test_a_pretrained_encoder_is_where_a_training_starts(scans, cache_dir, tmp_path):
     lite = {"encoder": "efficientnet_lite0", "learning_rate": 1e-9, "epochs": 1}
     network = train(tiny_config(scans, **lite), tmp_path / "lite", cache_dir=cache_dir)
@@ -512,11 +494,6 @@ def test_a_pretrained_encoder_is_where_a_training_starts(scans, cache_dir, tmp_p
                 layer.trainable_variables, network.get_layer(layer.name).trainable_variables, strict=True
             ):
                 np.testing.assert_allclose(learned, start, atol=1e-6)
-    # Another start is kept as it is: the first training's, of other decoder weights too.
-    again = tiny_config(scans, **lite, start_from=str(tmp_path / "lite"), seed=0)
-    second = train(again, tmp_path / "second", cache_dir=cache_dir)
-    for first, after in zip(network.trainable_variables, second.trainable_variables, strict=True):
-        np.testing.assert_allclose(after, first, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -120,11 +120,11 @@ def test_a_kill_between_two_writes_of_going_on_loses_nothing(copy, config, monke
         assert begin(longer, split, RunFolder(copy))
     assert len(states) == 3  # extended.json, config.json, split.json
     for state in states:
-        assert begin(longer, split, RunFolder(Path(state)))
-        assert resume.extensions(longer, Path(state)) == [{"after_epoch": 2, "epochs": [2, 4]}]
+        assert begin(longer, split, RunFolder(state))
+        assert resume.extensions(longer, RunFolder(state)) == [{"after_epoch": 2, "epochs": [2, 4]}]
         assert read_json(Path(state) / "config.json")["epochs"] == 4
     # one that was recorded and then not asked for again came to nothing
-    assert resume.extensions(config, Path(states[1])) == []
+    assert resume.extensions(config, RunFolder(states[1])) == []
 
 
 def test_patience_may_change(copy, config):
@@ -132,7 +132,7 @@ def test_patience_may_change(copy, config):
     (copy / "manifest.json").unlink()
     assert begin(with_changes(config, patience=3, epochs=6), split, RunFolder(copy))
     told = [{"after_epoch": 2, "epochs": [2, 6], "patience": [0, 3]}]
-    assert resume.extensions(with_changes(config, epochs=6), copy) == told
+    assert resume.extensions(with_changes(config, epochs=6), RunFolder(copy)) == told
 
 
 def test_a_finished_training_that_cannot_go_on_says_so(copy, config):
@@ -144,10 +144,10 @@ def test_a_finished_training_that_cannot_go_on_says_so(copy, config):
     for row, dice in zip(state["history"], (0.5, 0.4), strict=True):
         row["val_dice"] = dice
     write_sealed(copy / "checkpoint" / "epoch-2" / "state.json", state)
-    with pytest.raises(MetsegError, match="patience=1"):  # it would stop at once
+    with pytest.raises(MetsegError, match="patience 0 → 1 adds none"):  # it would stop at once
         complain_if_begun_otherwise(with_changes(config, epochs=4, patience=1), RunFolder(copy))
     shutil.rmtree(copy / "checkpoint")  # as trainings were left once
-    with pytest.raises(MetsegError, match=r"its state .* was not kept.*restart = True.*start_from"):
+    with pytest.raises(MetsegError, match=r"its state .* was not kept.*restart = True"):
         complain_if_begun_otherwise(with_changes(config, epochs=4), RunFolder(copy))
 
 

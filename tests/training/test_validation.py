@@ -125,14 +125,10 @@ def test_the_loss_is_what_fit_reports_of_the_same_slices(heads, changes):
     layer = keras.layers.Conv2D(heads, 1, kernel_initializer="zeros", bias_initializer=bias)
     model = keras.Sequential([keras.Input((4, 4, 3)), layer])
     model.compile(keras.optimizers.SGD(0.0), shared_out(LOSSES[config.learning.loss]))
-    chosen = {"exclude_empty": config.learning.exclude_empty, "balance_empty": config.learning.balance_empty}
-    drawn = epoch_rows(cache, ("a", "b"), **chosen, seed=config.learning.seed, epoch=0)
-    options = {
-        "batch_size": config.learning.batch_size,
-        "augmentation": None,
-        "seed": config.learning.seed,
-        "epoch": 0,
-    }
+    learning = config.learning
+    chosen = {"exclude_empty": learning.exclude_empty, "balance_empty": learning.balance_empty}
+    drawn = epoch_rows(cache, ("a", "b"), **chosen, seed=learning.seed, epoch=0)
+    options = {"batch_size": learning.batch_size, "augmentation": None, "seed": learning.seed, "epoch": 0}
     batches = EpochBatches(cache, drawn, **options)
     fitted = model.fit(batches.prepared_ahead(), shuffle=False, verbose=0).history["loss"][-1]
     assert validate(model, cache, np.arange(20), config.learning).loss == pytest.approx(fitted, rel=1e-5)

@@ -32,9 +32,7 @@ def check_agreement(model_dir: Path, slices: Sequence[Volume], *, exported: Path
     """
     exported = Path(model_dir if exported is None else exported)
     predictor = Predictor(exported)
-    network = inference_model(
-        RunFolder(model_dir).load_network(), prune=predictor.description["prune"]
-    )
+    network = inference_model(RunFolder(model_dir).load_network(), prune=predictor.description["prune"])
     largest = 0.0
     for alone in slices:
         prob_map = network.predict_on_batch(network_input(alone, predictor.preprocessing))[0, ..., 0]
