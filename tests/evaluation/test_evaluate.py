@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from metseg.training.runs import read_tables
 from tiny_scans import finished_training, write_case
 
 from metseg.base import files
@@ -17,7 +18,6 @@ from metseg.data.volume import Volume
 from metseg.evaluation import evaluate as evaluate_module
 from metseg.evaluation.evaluate import evaluate, unseen_cases
 from metseg.masks.postprocess import Postprocessing
-from metseg.training.runs import read_tables
 
 WRITTEN = {"per_patient.csv", "per_slice.csv", "examples.npz", "evaluation.json"}
 

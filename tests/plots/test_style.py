@@ -5,6 +5,7 @@ import matplotlib.image
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from metseg.training.runs import MODELS
 
 from metseg.base.errors import MetsegError
 from metseg.base.labels import label_of
@@ -19,7 +20,6 @@ from metseg.plots.style import (
     save_figure,
     use_style,
 )
-from metseg.training.runs import MODELS
 
 
 def lightness(colour: str) -> float:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from metseg.training.runs import read_tables
 from tiny_runs import MANIFEST, write_bright_model, write_scored
 
 from metseg.base.errors import MetsegError
@@ -23,7 +24,6 @@ from metseg.release.released import (
     scores_told,
 )
 from metseg.release.released import release as copy_released
-from metseg.training.runs import read_tables
 
 
 def release(model_dir: Path, folder: Path, **options) -> Path:

@@ -9,15 +9,14 @@ import numpy as np
 import pandas as pd
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import make_folder, read_json, replacing, shown, write_json
+from metseg.base.files import make_folder, replacing, shown, write_json
 from metseg.base.hardware import cpu_name
 from metseg.data.cases import CaseFiles, load_case
 from metseg.data.content import fingerprint
 from metseg.data.provenance import provenance_of
-from metseg.data.split import read_split
-from metseg.inference.description import served_sha256
 from metseg.inference.predictor import Predictor
 from metseg.metrics.overlap import evaluate_case
+from metseg.training.run_folder import RunFolder
 from metseg.training.seen import sort_cases
 
 
@@ -25,7 +24,7 @@ def refuse_other_scans(folders: Iterable[Path], cases: Iterable[CaseFiles], data
     """Raises `MetsegError` unless these are the scans that all these models were trained on."""
     found = fingerprint(list(cases))
     for folder in folders:
-        if read_split(Path(folder) / "split.json").fingerprint != found:
+        if RunFolder(folder).read_split().fingerprint != found:
             raise MetsegError(
                 f"{data_dir} does not hold the scans that {shown(folder)} was trained on; give those"
             )
@@ -56,24 +55,15 @@ def unseen_cases(
 
 def _complain_if_held_out_was_seen(cases: list[CaseFiles], chosen: set[CaseFiles], model_dir: Path) -> None:
     """Nobody who was held out may leave the score without a word."""
-    if not (Path(model_dir) / "split.json").is_file():
+    run = RunFolder(model_dir)
+    if not run.split.is_file():
         return
-    held_out = set(read_split(Path(model_dir) / "split.json").test)
+    held_out = set(run.read_split().test)
     if seen := sorted(case.case_id for case in cases if case.patient_id in held_out and case not in chosen):
         raise MetsegError(
             f"{', '.join(seen)} was held out from {shown(model_dir)}, which has learned the same scan under "
             "another name; mend the names (metseg check-data) and train again"
         )
-
-
-def scored_as_served(model_dir: Path) -> bool:
-    """Returns whether an exported model's scores are of the file and the settings that it serves with."""
-    description = read_json(Path(model_dir) / "model.json")
-    scored = read_json(Path(model_dir) / "evaluation" / "evaluation.json")
-    same = all(scored.get(key) == description[key] for key in ("postprocessing", "flip_average"))
-    same &= scored.get("min_volume_share", 0) == description.get("min_volume_share", 0)
-    same &= scored.get("precision", "fp32") == description.get("precision", "fp32")
-    return same and scored.get("sha256") == served_sha256(description)
 
 
 def evaluate(

@@ -11,7 +11,7 @@ from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
 from metseg.models.inspect import inference_model
 from metseg.preprocessing.pipeline import network_input, restore, view_of
-from metseg.training.trained import load_network
+from metseg.training.run_folder import RunFolder
 
 TOLERANCE = 1e-3  # of a probability; float32 in another order of sums gives some 1e-5
 
@@ -32,9 +32,7 @@ def check_agreement(model_dir: Path, slices: Sequence[Volume], *, exported: Path
     """
     exported = Path(model_dir if exported is None else exported)
     predictor = Predictor(exported)
-    network = inference_model(
-        load_network(Path(model_dir) / "model.keras"), prune=predictor.description["prune"]
-    )
+    network = inference_model(RunFolder(model_dir).load_network(), prune=predictor.description["prune"])
     largest = 0.0
     for alone in slices:
         prob_map = network.predict_on_batch(network_input(alone, predictor.preprocessing))[0, ..., 0]

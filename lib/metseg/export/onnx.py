@@ -20,7 +20,7 @@ from metseg.inference.description import install
 from metseg.inference.probe import probe
 from metseg.masks.postprocess import Postprocessing
 from metseg.models.inspect import gate_names, inference_model
-from metseg.training.trained import load_network, seen_patients, seen_slices, trained_config
+from metseg.training.run_folder import RunFolder
 
 _DRAFTS = ".export-"
 
@@ -41,8 +41,8 @@ def export_onnx(model_dir: Path, *, prune: int | None = None, output: Path | Non
     """
     model_dir = Path(model_dir)
     manifest = read_json(model_dir / "manifest.json")
-    config = trained_config(model_dir)
-    network = load_network(model_dir / "model.keras")
+    run = RunFolder(model_dir)
+    config, network = run.trained_config(), run.load_network()
     try:
         model = inference_model(network, prune=prune)
     except ValueError as error:
@@ -50,7 +50,7 @@ def export_onnx(model_dir: Path, *, prune: int | None = None, output: Path | Non
     # The probability first, then the attention gates, coarsest first, so that serving can show them.
     gates = [model.get_layer(name).output for name in gate_names(model)]
     model = keras.Model(model.input, [model.output, *gates]) if gates else model
-    size = config.image_size
+    size = config.preprocessing.image_size
     output = model_dir if output is None else Path(output)
     onnx = output / "model.onnx"
     description = {
@@ -59,14 +59,14 @@ def export_onnx(model_dir: Path, *, prune: int | None = None, output: Path | Non
         "preprocessing": config.preprocessing.model_dump(),
         "probe": probe(config.preprocessing),
         "opencv": cv2.__version__,
-        "postprocessing": Postprocessing(threshold=config.threshold).model_dump(),
-        "usual_threshold": config.threshold,  # from which another is chosen
+        "postprocessing": Postprocessing(threshold=config.learning.threshold).model_dump(),
+        "usual_threshold": config.learning.threshold,  # from which another is chosen
         "flip_average": False,
         "min_volume_share": 0.0,
         "parameters": model.count_params(),
         "data": {name: manifest["data"][name] for name in ("name", "licence", "caution")},
-        "seen": sorted(set().union(*seen_patients(model_dir))),
-        "seen_slices": seen_slices(model_dir),
+        "seen": sorted(run.seen_patients()),
+        "seen_slices": run.seen_slices(),
         "precision": "fp32",
         "prune": prune,
         "validation_dice": manifest["validation_dice"] if prune is None else None,

@@ -31,7 +31,7 @@ from metseg.inference.description import ONNX_FILES, install
 from metseg.inference.engines import PRECISIONS, Precision
 from metseg.inference.predictor import Predictor
 from metseg.preprocessing.pipeline import Preprocessing
-from metseg.training.trained import trained_config
+from metseg.training.run_folder import RunFolder
 
 _VALIDATION_DICE = {"validation_dice": False, "validation_dice_single_slices": True}
 FASTEST_FIRST: tuple[Precision, ...] = ("int8", "bf16", "fp32")
@@ -241,7 +241,7 @@ def write_variants(model_dir: Path, folder: Path, cases: Iterable[CaseFiles]) ->
     for precision in native_precisions()[::-1][1:]:
         target = folder / precision
         variants[precision] = reduce_precision(variants["fp32"], target, precision, cases=cases)
-    for head in range(1, trained_config(model_dir).poolings + 1):
+    for head in range(1, RunFolder(model_dir).trained_config().network.poolings + 1):
         name = f"L{head}"
         variants[name] = export_onnx(model_dir, prune=head, output=folder / name).parent
     return variants

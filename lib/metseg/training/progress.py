@@ -9,8 +9,13 @@ from pathlib import Path
 from IPython import get_ipython
 from IPython.display import HTML, display
 
+from metseg.base.backend import keras
 from metseg.base.errors import MetsegError
 from metseg.base.files import write_text
+from metseg.training.config import TrainConfig
+from metseg.training.schedule import best_epoch, out_of_patience, size_of
+
+PREDICTS_NOTHING = "predicts nothing on validation patients: train longer"
 
 _SECONDS_BETWEEN_REPORTS = 0.5
 
@@ -63,3 +68,49 @@ class ProgressReporter:
         if self._line is not None:
             share = (progress.epoch - 1 + progress.step / progress.steps) / progress.epochs
             self._line.update(HTML(f'<progress value="{share:.3f}"></progress> {progress}'))
+
+
+class EpochReporter(keras.callbacks.Callback):
+    """Turns what Keras reports of each step into a `Progress`."""
+
+    def __init__(self, config: TrainConfig, path: Path, steps: int, history: list[dict]):
+        super().__init__()
+        self._reporter = ProgressReporter(path)
+        self._config, self._steps, self._history = config, steps, list(history)
+        self._resumed_at, self._started = len(history), time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._report(len(self._history), batch + 1, logs["loss"])
+
+    def epoch_done(self, history: list[dict]) -> None:
+        """Tells of a finished epoch, its validation included."""
+        self._history, learning = list(history), self._config.learning
+        finished = len(history) == learning.epochs or out_of_patience(history, learning)
+        self._report(len(history) - 1, self._steps, history[-1]["loss"], finished=finished, at_once=True)
+
+    def _pixels(self, first: int, end: int) -> int:
+        """Returns a slice's pixels, summed over epochs: what their time grows with."""
+        return sum(size_of(epoch, self._config) ** 2 for epoch in range(first, end))
+
+    def _report(
+        self, epoch: int, step: int, loss: float, *, finished: bool = False, at_once: bool = False
+    ) -> None:
+        learning, last = self._config.learning, self._history[-1] if self._history else {}
+        kept = self._history[best_epoch(self._history, learning)] if self._history else {}
+        done = self._pixels(self._resumed_at, epoch) + self._pixels(epoch, epoch + 1) * step / self._steps
+        left = self._pixels(self._resumed_at, learning.epochs) - done
+        progress = Progress(
+            model=self._config.network.model,
+            epoch=epoch + 1,
+            epochs=learning.epochs,
+            step=step,
+            steps=self._steps,
+            loss=float(loss),
+            finished_epochs=len(self._history),
+            last_loss=last.get("loss"),
+            val_dice=last.get("val_dice"),
+            seconds_left=(time.monotonic() - self._started) / done * left,
+            done=finished,
+            note=PREDICTS_NOTHING if kept.get("predicts_nothing") else "",
+        )
+        self._reporter.report(progress, at_once=at_once)

@@ -14,11 +14,12 @@ from tiny_scans import tiny_config, write_scans
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, read_sealed, write_json, write_sealed
 from metseg.data.split import Split, read_split, write_split
-from metseg.training import begun
 from metseg.training import fit as train_module
-from metseg.training.begun import begin, complain_if_begun_otherwise
+from metseg.training import resume
 from metseg.training.config import TrainConfig
 from metseg.training.fit import train
+from metseg.training.resume import begin, complain_if_begun_otherwise
+from metseg.training.run_folder import RunFolder
 from metseg.training.validation import validate
 
 COMPARED = ["epoch", "loss", "val_loss", "val_dice", "learning_rate"]
@@ -49,7 +50,7 @@ def copy(finished, tmp_path) -> Path:
 
 
 def with_changes(config: TrainConfig, **changes) -> TrainConfig:
-    return config.model_copy(update=changes)
+    return config.changed(**changes)
 
 
 def same_result(folder: Path, other: Path) -> None:
@@ -116,38 +117,38 @@ def test_a_kill_between_two_writes_of_going_on_loses_nothing(copy, config, monke
 
     with monkeypatch.context() as patch:
         patch.setattr("metseg.base.files.os.replace", keep_and_replace)
-        assert begin(longer, split, copy)
+        assert begin(longer, split, RunFolder(copy))
     assert len(states) == 3  # extended.json, config.json, split.json
     for state in states:
-        assert begin(longer, split, Path(state))
-        assert begun.extensions(longer, Path(state)) == [{"after_epoch": 2, "epochs": [2, 4]}]
+        assert begin(longer, split, RunFolder(state))
+        assert resume.extensions(longer, RunFolder(state)) == [{"after_epoch": 2, "epochs": [2, 4]}]
         assert read_json(Path(state) / "config.json")["epochs"] == 4
     # one that was recorded and then not asked for again came to nothing
-    assert begun.extensions(config, Path(states[1])) == []
+    assert resume.extensions(config, RunFolder(states[1])) == []
 
 
 def test_patience_may_change(copy, config):
     split = read_split(copy / "split.json")
     (copy / "manifest.json").unlink()
-    assert begin(with_changes(config, patience=3, epochs=6), split, copy)
+    assert begin(with_changes(config, patience=3, epochs=6), split, RunFolder(copy))
     told = [{"after_epoch": 2, "epochs": [2, 6], "patience": [0, 3]}]
-    assert begun.extensions(with_changes(config, epochs=6), copy) == told
+    assert resume.extensions(with_changes(config, epochs=6), RunFolder(copy)) == told
 
 
 def test_a_finished_training_that_cannot_go_on_says_so(copy, config):
     with pytest.raises(MetsegError, match=r"epochs 2 → 1.*restart = True"):
-        complain_if_begun_otherwise(with_changes(config, epochs=1), copy)
+        complain_if_begun_otherwise(with_changes(config, epochs=1), RunFolder(copy))
     with pytest.raises(MetsegError, match="finished after 2 epochs, and patience 0 → 5 adds none"):
-        complain_if_begun_otherwise(with_changes(config, patience=5), copy)
+        complain_if_begun_otherwise(with_changes(config, patience=5), RunFolder(copy))
     state = read_sealed(copy / "checkpoint" / "epoch-2" / "state.json")
     for row, dice in zip(state["history"], (0.5, 0.4), strict=True):
         row["val_dice"] = dice
     write_sealed(copy / "checkpoint" / "epoch-2" / "state.json", state)
-    with pytest.raises(MetsegError, match="patience=1"):  # it would stop at once
-        complain_if_begun_otherwise(with_changes(config, epochs=4, patience=1), copy)
+    with pytest.raises(MetsegError, match="patience 0 → 1 adds none"):  # it would stop at once
+        complain_if_begun_otherwise(with_changes(config, epochs=4, patience=1), RunFolder(copy))
     shutil.rmtree(copy / "checkpoint")  # as trainings were left once
-    with pytest.raises(MetsegError, match=r"its state .* was not kept.*restart = True.*start_from"):
-        complain_if_begun_otherwise(with_changes(config, epochs=4), copy)
+    with pytest.raises(MetsegError, match=r"its state .* was not kept.*restart = True"):
+        complain_if_begun_otherwise(with_changes(config, epochs=4), RunFolder(copy))
 
 
 # other settings
@@ -158,9 +159,9 @@ def test_other_settings_are_named_beside_the_runs_there_are(copy, config):
     (copy.parents[1] / "begun" / "unet" / "config.json").write_text("{}")
     other = with_changes(config, epochs=4, loss="dice")
     with pytest.raises(MetsegError, match=r"loss bce_dice → dice, epochs 2 → 4.*\(taken: begun, run\)"):
-        complain_if_begun_otherwise(other, copy)
+        complain_if_begun_otherwise(other, RunFolder(copy))
     elsewhere = with_changes(config, data_dir="moved")
-    complain_if_begun_otherwise(elsewhere, copy)
+    complain_if_begun_otherwise(elsewhere, RunFolder(copy))
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -183,10 +184,10 @@ def test_a_restart_sets_the_former_training_aside(copy, config, cache_dir, tmp_p
 
 def test_a_restart_takes_other_data_and_more_epochs_for_a_new_training(copy, config):
     split = read_split(copy / "split.json")
-    assert begin(with_changes(config, epochs=4), split, copy, restart=True)
+    assert begin(with_changes(config, epochs=4), split, RunFolder(copy), restart=True)
     assert not (copy / "history.csv").exists() and not (copy / "extended.json").exists()
     (copy / "history.csv").touch()
-    assert begin(with_changes(config, epochs=4), SPLIT, copy, restart=True)
+    assert begin(with_changes(config, epochs=4), SPLIT, RunFolder(copy), restart=True)
     assert (copy / "before-1").is_dir() and (copy / "before-2").is_dir()
     assert read_split(copy / "split.json") == SPLIT
 
@@ -194,14 +195,14 @@ def test_a_restart_takes_other_data_and_more_epochs_for_a_new_training(copy, con
 def test_without_a_restart_other_data_are_refused(copy, config):
     before = files_of(copy)
     with pytest.raises(MetsegError, match="other data; .*restart = True"):
-        begin(config, SPLIT, copy)
+        begin(config, SPLIT, RunFolder(copy))
     assert files_of(copy) == before
 
 
 @pytest.mark.parametrize("moves", range(7))
 def test_a_kill_while_it_is_set_aside(tmp_path, config, monkeypatch, moves):
     folder = tmp_path / "run" / "unet"
-    write_json(folder / "config.json", config.model_dump(mode="json"))
+    write_json(folder / "config.json", config.flat())
     for name in ("history.csv", "model.keras", "progress.json"):
         (folder / name).write_text(name)
     write_split(SPLIT, folder / "split.json")
@@ -216,9 +217,9 @@ def test_a_kill_while_it_is_set_aside(tmp_path, config, monkeypatch, moves):
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(os, "replace", killed)
-        begin(other, SPLIT, folder, restart=True)
-    complain_if_begun_otherwise(other, folder)
-    assert begin(other, SPLIT, folder)
+        begin(other, SPLIT, RunFolder(folder), restart=True)
+    complain_if_begun_otherwise(other, RunFolder(folder))
+    assert begin(other, SPLIT, RunFolder(folder))
     assert files_of(folder / "before-1") == before
     assert json.loads((folder / "config.json").read_text())["loss"] == "dice"
 
@@ -230,5 +231,5 @@ def test_a_finished_training_whose_state_is_damaged_stays_as_it_is(copy, config)
     path.write_bytes(content)
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     with pytest.raises(MetsegError, match="damaged.*restart = True"):
-        begin(with_changes(config, epochs=4), read_split(copy / "split.json"), copy)
+        begin(with_changes(config, epochs=4), read_split(copy / "split.json"), RunFolder(copy))
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before

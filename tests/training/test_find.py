@@ -1,20 +1,15 @@
 """Finding runs and models by name."""
 
-import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import write_json
-from metseg.training.runs import (
+from metseg.training.find import (
     find_model,
     model_folders,
     name_of,
-    predicts_nothing,
-    read_json,
-    read_tables,
     run_folder,
     run_names,
     trained_folders,
@@ -84,8 +79,8 @@ def test_by_folder_and_by_a_file_in_it(runs, released):
 def test_one_that_is_not_released_lists_the_runs_networks(runs, released):
     with pytest.raises(MetsegError, match="no released nested_unet: .*: one/unet, two/nested_unet, two/unet"):
         find_model("nested_unet", runs, released)
-    with pytest.raises(MetsegError, match="no released ensemble: .* holds none yet"):
-        find_model("ensemble", runs / "nothing", released)
+    with pytest.raises(MetsegError, match="no released unet: .* holds none yet"):
+        find_model("unet", runs / "nothing", runs)
 
 
 def test_of_several_none_is_guessed(runs, released):
@@ -107,7 +102,7 @@ def test_a_network_without_an_export(runs, released):
 
 def test_an_unknown_name_lists_the_valid_ones(runs, released, tmp_path):
     for name in ("vnet", str(tmp_path / "nothing" / "here"), "one/vnet"):
-        with pytest.raises(MetsegError, match="nested_unet, attention_unet, unet or ensemble; .* one/unet, "):
+        with pytest.raises(MetsegError, match="nested_unet, attention_unet or unet; .* one/unet, "):
             find_model(name, runs, released)
 
 
@@ -132,23 +127,6 @@ def test_model_folders_are_those_that_were_evaluated(runs):
         model_folders(runs / "c")
     with pytest.raises(MetsegError, match="none"):
         model_folders(runs / "nothing" / "c")
-
-
-def test_tables_keep_names_that_look_like_numbers(tmp_path):
-    folder = tmp_path / "evaluation"
-    folder.mkdir()
-    for table in ("per_patient", "per_slice"):
-        pd.DataFrame({"patient_id": ["007", "NA"], "case_id": ["0071", "1e5"], "dice": [0.5, None]}).to_csv(
-            folder / f"{table}.csv", index=False
-        )
-    for table in read_tables(tmp_path):
-        assert list(table.patient_id) == ["007", "NA"] and list(table.case_id) == ["0071", "1e5"]
-        assert table.dice[0] == 0.5 and pd.isna(table.dice[1])
-
-
-def test_read_json(tmp_path):
-    (tmp_path / "a.json").write_text(json.dumps({"name": "Übung"}, ensure_ascii=False), encoding="utf-8")
-    assert read_json(tmp_path / "a.json") == {"name": "Übung"}
 
 
 def test_trained_folders(runs, monkeypatch):
@@ -180,20 +158,3 @@ def test_a_released_network_was_not_trained_here(runs, named, monkeypatch):
     monkeypatch.chdir(runs / "two")
     with pytest.raises(MetsegError, match="nested_unet alone is the released network, .*: one/unet, two/"):
         named("nested_unet", runs)
-
-
-@pytest.mark.parametrize(
-    ("manifest", "served", "nothing"),
-    [
-        ({"predicts_nothing": True, "validation_dice": 0.1}, 0.1, True),
-        ({"predicts_nothing": False, "validation_dice": 0.0}, None, False),
-        ({"validation_dice": 0.0}, None, True),  # of a training that does not tell
-        ({"validation_dice": 0.2}, None, False),
-        ({"validation_dice": None}, 0.0, True),  # an ensemble
-        ({}, None, False),
-    ],
-)
-def test_what_predicts_nothing(tmp_path, manifest, served, nothing):
-    write_json(tmp_path / "manifest.json", manifest)
-    write_json(tmp_path / "model.json", {"validation_dice": served})
-    assert predicts_nothing(tmp_path) is nothing

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from metseg.training.paste import paste_lesion
+from metseg.training.copy_paste import paste_lesion
 
 SIZE = 128
 
