@@ -8,7 +8,7 @@ from metseg.base.files import read_json
 from metseg.data.cases import find_cases
 from metseg.data.provenance import provenance_of
 from metseg.evaluation.evaluate import evaluate, unseen_cases
-from metseg.export.variants import export_in_float32
+from metseg.export.precision import export
 from metseg.metrics.compare import combine_cases
 from metseg.training.config import TrainConfig
 from metseg.training.fit import train
@@ -68,7 +68,7 @@ def run_trial(
     train(config, run, cache_dir=cache_dir, restart=restart)
     cases = find_cases(Path(config.data_dir))
     if not run.is_exported:
-        export_in_float32(run.path, cases, on_case=on_case)
+        export(run, cases, on_case=on_case)
     if run.read_split().test and not run.scored_as_served:
         evaluate(run.path, unseen_cases(cases, run.path), run.evaluation, on_case=on_case)
     return read_score(run)
