@@ -12,7 +12,7 @@ from metseg.base.files import read_json, shown, sole_writer, taking_apart, write
 from metseg.base.paths import released_dir
 from metseg.masks.postprocess import Postprocessing
 from metseg.preprocessing.pipeline import Preprocessing
-from metseg.training.runs import predicts_nothing
+from metseg.training.run_folder import RunFolder
 
 OFFERED = "METSEG_DASHBOARD_MODELS"  # environment variable of a dashboard's kernel
 MAX_MB = 40  # of a file; a released model is part of the repository
@@ -99,34 +99,30 @@ def check_releasable(model_dir: Path, *, out_of_fold: dict | None = None) -> Rel
             them the model's own scores on the patients it holds out count.
 
     Raises:
-        MetsegError: The model was not exported, not tuned, not scored since, finds nothing in its validation
-            patients, holds nobody out and has no scores of a cross-validation, has another file than it
-            describes, or one too large to be part of a repository.
+        MetsegError: The model was not exported, not scored since, finds nothing in its validation patients,
+            holds nobody out and has no scores of a cross-validation, has another file than it describes, or
+            one too large to be part of a repository.
     """
     from metseg.inference.description import ONNX_FILES, served_sha256
     from metseg.release.card import model_card
 
-    model_dir = Path(model_dir)
-    description, manifest = (read_json(model_dir / name) for name in ("model.json", "manifest.json"))
-    precision = description.get("precision", "fp32")
+    run = RunFolder(model_dir)
+    description, manifest = read_json(run.description), read_json(run.manifest)
     if not {"validation_patients", "validation_dice_single_slices"} <= description.keys():
-        where = shown(model_dir)
-        raise MetsegError(f"how {where} makes masks was never chosen; call: metseg export {where}")
-    if predicts_nothing(model_dir) or description.get("validation_dice") == 0:
-        raise MetsegError(
-            f"{shown(model_dir)} finds nothing in its validation patients; train on, or release another one"
-        )
-    scores = out_of_fold or _own_scores(model_dir)
-    hashes = {"model.onnx": description["sha256"], ONNX_FILES[precision]: served_sha256(description)}
-    for name, expected in hashes.items():
-        _complain_if_unfit(model_dir / name, expected)
+        raise MetsegError(f"how {run} makes masks was never settled; call: metseg export {run}")
+    if run.predicts_nothing or description.get("validation_dice") == 0:
+        raise MetsegError(f"{run} finds nothing in its validation patients; train on, or release another one")
+    scores = out_of_fold or _own_scores(run)
+    served = ONNX_FILES[description.get("precision", "fp32")]
+    for name, expected in {"model.onnx": description["sha256"], served: served_sha256(description)}.items():
+        _complain_if_unfit(run.path / name, expected)
     names = ("n_patients", "dice_mean", "dice_mean_low", "dice_mean_high", "dice_median", "folds")
     measured = {name: scores[name] for name in names if name in scores}
     description["out_of_fold" if out_of_fold else "held_out"] = measured
-    _described(model_dir / "model.json")
-    with taking_apart(model_dir / "manifest.json"):
+    _described(run.description)
+    with taking_apart(run.manifest):
         card = model_card(description, manifest, scores)
-    return Releasable(model_dir, tuple(hashes), description, card)
+    return Releasable(run.path, tuple({"model.onnx", served}), description, card)
 
 
 def scores_told(description: dict | Path) -> str:
@@ -156,25 +152,19 @@ def release(model: Releasable, folder: Path) -> Path:
     return target
 
 
-def _own_scores(model_dir: Path) -> dict:
+def _own_scores(run: RunFolder) -> dict:
     """Returns `compare.summarise` of the patients that a model holds out, if it is scored as it is now."""
-    from metseg.data.split import read_split
-    from metseg.evaluation.evaluate import scored_as_served
     from metseg.metrics.compare import summarise
-    from metseg.training.runs import read_tables
 
-    where = shown(model_dir)
-    if not read_split(model_dir / "split.json").test:
+    if not run.read_split().test:
         raise MetsegError(
-            f"{where} holds nobody out; name the cross-validation of its recipe: "
-            f"metseg release {where} --crossval RUN"
+            f"{run} holds nobody out; name the cross-validation of its recipe: "
+            f"metseg release {run} --crossval RUN"
         )
-    if not (model_dir / "evaluation" / "evaluation.json").is_file():
-        raise MetsegError(f"{where} was never scored; call: metseg export {where}")
-    if not scored_as_served(model_dir):
-        raise MetsegError(f"{where} changed after it was scored; call: metseg export {where}")
-    with taking_apart(model_dir / "evaluation" / "per_patient.csv", f"call: metseg export {where}"):
-        return summarise(*read_tables(model_dir))
+    if not run.scored_as_served:
+        raise MetsegError(f"{run} was never scored, or changed since; call: metseg export {run}")
+    with taking_apart(run.per_patient, f"call: metseg export {run}"):
+        return summarise(*run.read_tables())
 
 
 def _complain_if_unfit(onnx: Path, sha256: str) -> None:
