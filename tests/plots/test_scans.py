@@ -192,12 +192,10 @@ def test_predictions():
 
 
 def test_gates():
-    image = np.full((16, 16, 3), 0.5)
-    gates = {"gate_3": np.full((4, 4), 0.2), "gate_2": np.eye(8)}
+    image, gates = np.full((16, 16, 3), 128, np.uint8), [np.full((16, 16), 0.2), np.eye(16)]
     axes = scans.plot_gates(image, mask_of(16, 16), gates)
-    assert [title(ax) for ax in axes] == ["slice and reference", "gate, 4 × 4", "gate, 8 × 8"]
     assert [len(contours(ax)) for ax in axes] == [1, 0, 0]
-    assert {ax.images[0].get_clim() for ax in axes} == {(0, 1)}
+    assert {ax.images[0].get_clim() for ax in axes[1:]} == {(0, 1)}
     assert axes[0].figure.axes[-1].get_ylabel() == "coefficient α"
     render(axes)
 

@@ -135,5 +135,23 @@ def evaluate(
     return per_patient
 
 
+def fullest_slices(run: RunFolder, *, most: int = 12) -> dict[str, tuple[np.ndarray, ...]]:
+    """Returns {case and its volume Dice: (image, mask_ref, mask_pred)} of the slices with most reference.
+
+    Args:
+        run: A scored network's folder.
+        most: Of so many scans at most, in the order of their names.
+    """
+    per_patient, _ = run.read_tables()
+    dice = per_patient.set_index("case_id").dice
+    with np.load(run.examples) as arrays:
+        return {
+            f"{case}\nvolume Dice {dice[case]:.2f}": tuple(
+                arrays[f"{case}/{part}"] for part in ("image", "mask_ref", "mask_pred")
+            )
+            for case in sorted(dice.index)[:most]
+        }
+
+
 def _mask_hash(mask: np.ndarray) -> str:
     return hashlib.sha256(str(mask.shape).encode() + np.packbits(mask).tobytes()).hexdigest()[:16]

@@ -151,15 +151,15 @@ def plot_predictions(
 
 
 def plot_gates(
-    image: np.ndarray, mask: np.ndarray, gates: Mapping[str, np.ndarray], *, channel: int = FLAIR
+    image: np.ndarray, mask: np.ndarray, gates: Sequence[np.ndarray], *, channel: int = FLAIR
 ) -> np.ndarray:
-    """Shows a slice with its reference, then each attention gate's (h, w) coefficients on [0, 1]."""
+    """Shows an (H, W, C) uint8 slice with its reference, then each gate's (H, W) coefficients on [0, 1]."""
     axes = _grid(1, 1 + len(gates), side=2.0)[0]
-    picture(axes[0], image[..., channel], "slice and reference", upper=1)
+    picture(axes[0], image[..., channel], "slice and reference")
     outline(axes[0], mask, REFERENCE)
-    for ax, coefficients in zip(axes[1:], gates.values(), strict=True):
+    for k, (ax, coefficients) in enumerate(zip(axes[1:], gates, strict=True)):
         shown = ax.imshow(coefficients, cmap="cividis", vmin=0, vmax=1)
-        ax.set_title(f"gate, {coefficients.shape[0]} × {coefficients.shape[1]}")
+        ax.set_title(f"gate {k + 1}" + (", the coarsest" if k == 0 else ""))
         ax.set_axis_off()
     axes[0].figure.colorbar(shown, ax=axes, shrink=0.7, label="coefficient α")
     return axes
