@@ -19,7 +19,7 @@ from metseg.inference.predictor import Predictor
 from metseg.metrics.statistics import holm, paired_test
 from metseg.plots.results import plot_ablation
 from metseg.plots.style import save_figure, use_style
-from metseg.training.config import TrainConfig, with_defaults
+from metseg.training.config import PARAMETERS, with_defaults
 
 _NOT_TOLD = {"data_dir", "start_from"}  # where things lie
 
@@ -113,6 +113,6 @@ def _changes(before: dict[str, Any], manifest: dict[str, Any]) -> str:
     if members := manifest.get("members"):
         return "mean of " + ", ".join(f"{each['run']}/{each['model']}" for each in members)
     before, after = with_defaults(before), with_defaults(manifest["config"])
-    names = [n for n in TrainConfig.model_fields if n not in _NOT_TOLD and after[n] != before[n]]
+    names = [n for n in PARAMETERS if n not in _NOT_TOLD and after[n] != before[n]]
     extended = [f"extended after epoch {each['after_epoch']}" for each in manifest.get("extended") or ()]
     return ", ".join([f"{name}={after[name]}" for name in names] + extended)
