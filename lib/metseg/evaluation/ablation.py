@@ -20,6 +20,8 @@ from metseg.metrics.statistics import holm, paired_test
 from metseg.plots.results import plot_ablation
 from metseg.plots.style import save_figure, use_style
 from metseg.training.config import PARAMETERS, with_defaults
+from metseg.training.find import MODELS, trainings_below
+from metseg.training.run_folder import RunFolder
 
 _NOT_TOLD = {"data_dir", "start_from"}  # where things lie
 
@@ -116,3 +118,24 @@ def _changes(before: dict[str, Any], manifest: dict[str, Any]) -> str:
     names = [n for n in PARAMETERS if n not in _NOT_TOLD and after[n] != before[n]]
     extended = [f"extended after epoch {each['after_epoch']}" for each in manifest.get("extended") or ()]
     return ", ".join([f"{name}={after[name]}" for name in names] + extended)
+
+
+def comparable_trainings(run_folder: Path) -> list[Path]:
+    """Returns the exported trainings of a run, and those of runs beside it with the same split.
+
+    The run's own come first, its first network as the baseline; of trainings with the same parameters one is
+    enough.
+    """
+    run_folder = Path(run_folder)
+    own = [RunFolder(path) for path in trainings_below(run_folder)]
+    own.sort(key=lambda run: MODELS.index(run.path.name) if run.path.name in MODELS else len(MODELS))
+    own = [run for run in own if run.is_finished and run.is_exported]
+    if not own:
+        return []
+    split, found = own[0].read_split(), {}
+    beside = map(RunFolder, trainings_below(run_folder.parent))
+    for run in [*own, *(run for run in beside if run.is_finished and run.is_exported)]:
+        recipe = {**run.recorded_config(), "data_dir": ""}
+        if run.read_split() == split and recipe not in found.values():
+            found[run.path] = recipe
+    return list(found)

@@ -1,4 +1,4 @@
-"""Cross-validations as they lie on the disk: every patient held out once, by a network that never saw them."""
+"""Cross-validations that lie on the disk: every patient held out once, by a network that never saw them."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -266,8 +266,9 @@ def notebook_config(names: Mapping[str, object]) -> TrainConfig:
     """
     from metseg.base.recipe import notebook_settings  # here: predictions need no YAML
 
-    _complain_of_misspelt(names)
-    known = {**vars(notebook_settings(names)), **names}
+    settings = vars(notebook_settings(names))
+    _complain_of_misspelt({name: value for name, value in names.items() if name not in settings})
+    known = {**settings, **names}
     values = {name: _as_typed(name, known[name]) for name in PARAMETERS if name in known}
     if values.get("model") != "nested_unet":
         values.pop("deep_supervision", None)  # in a recipe for all networks it is meant for this one
