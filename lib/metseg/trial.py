@@ -1,14 +1,15 @@
 """A trial: one network trained, exported and scored, the one way for notebooks, commands and sweeps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from metseg.base.files import read_json
-from metseg.data.cases import find_cases
+from metseg.data.cases import CaseFiles, find_cases
 from metseg.data.provenance import provenance_of
 from metseg.evaluation.evaluate import evaluate, unseen_cases
 from metseg.export.precision import export
+from metseg.inference.engines import Precision
 from metseg.metrics.compare import combine_cases
 from metseg.training.config import TrainConfig
 from metseg.training.fit import train
@@ -89,3 +90,35 @@ def read_score(run: RunFolder) -> Score:
         test_patients=count,
         caution=provenance_of(names).caution,
     )
+
+
+def export_and_score(
+    run: RunFolder,
+    cases: Sequence[CaseFiles],
+    *,
+    precision: Precision | None = None,
+    prune: int | None = None,
+    on_case: Callable[[int, int], None] | None = None,
+) -> str:
+    """Exports a trained network as it serves, scores it again, and returns in a line what changed.
+
+    Args:
+        run: Folder of the finished training.
+        cases: Cases, those of all its patients among them.
+        precision, prune, on_case: As for `export`.
+    """
+    done = export(run, cases, precision=precision, prune=prune, on_case=on_case)
+    what = "exported, and nobody is held out to score it"
+    if run.read_split().test:
+        evaluate(run.path, unseen_cases(cases, run.path), run.evaluation, on_case=on_case)
+        what = "exported and scored"
+    text = (
+        f"{what}: {run}; probabilities in float32 differ from the trained network's by at most "
+        f"{done.largest_difference:.0e}; serves in {done.precision}, validation Dice "
+        f"{done.dice_change.mean:+.4f} against float32, slice by slice "
+        f"{done.dice_change_single_slices.mean:+.4f}, of one patient by "
+        f"{done.largest_change_of_a_patient:.4f} at most"
+    )
+    if done.dice_change_of_head is not None:
+        text += f"; head L{prune} {done.dice_change_of_head:+.4f} against all heads"
+    return text

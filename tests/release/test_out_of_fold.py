@@ -25,7 +25,7 @@ def refit(run, tmp_path) -> Path:
         for name in ("model.json", "evaluation/evaluation.json"):
             write_json(folder / name, {**read_json(folder / name), **served})
     folder = tmp_path / "refit" / "attention_unet"
-    # One knows no `alone` yet, the other its default.
+    # One knows no `neighbour_dropout` yet, the other its default.
     config = {"model": "attention_unet", "fold": 0, "folds": 0, "test_fraction": 0, "epochs": 3, "alone": 0.0}
     config |= {"split_seed": 1}  # who is held out is no part of a recipe
     write_json(folder / "config.json", {**config, "data_dir": "elsewhere"})

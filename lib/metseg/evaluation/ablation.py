@@ -14,14 +14,14 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, replacing, shown
 from metseg.data.cases import CaseFiles
 from metseg.data.split import read_split
-from metseg.export.mask_settings import validation_cases, volume_dice
+from metseg.export.validation_dice import validation_cases, volume_dice
 from metseg.inference.predictor import Predictor
 from metseg.metrics.statistics import holm, paired_test
 from metseg.plots.results import plot_ablation
 from metseg.plots.style import save_figure, use_style
-from metseg.training.config import TrainConfig, with_defaults
-
-_NOT_TOLD = {"data_dir", "start_from"}  # where things lie
+from metseg.training.config import PARAMETERS, with_defaults
+from metseg.training.find import MODELS, trainings_below
+from metseg.training.run_folder import RunFolder
 
 
 def ablation_table(
@@ -109,10 +109,29 @@ def read_ablation(folder: Path) -> pd.DataFrame:
 
 
 def _changes(before: dict[str, Any], manifest: dict[str, Any]) -> str:
-    """Returns `name=value` of all parameters that differ, or an ensemble's members."""
-    if members := manifest.get("members"):
-        return "mean of " + ", ".join(f"{each['run']}/{each['model']}" for each in members)
+    """Returns `name=value` of all parameters that differ."""
     before, after = with_defaults(before), with_defaults(manifest["config"])
-    names = [n for n in TrainConfig.model_fields if n not in _NOT_TOLD and after[n] != before[n]]
+    names = [n for n in PARAMETERS if n != "data_dir" and after[n] != before[n]]
     extended = [f"extended after epoch {each['after_epoch']}" for each in manifest.get("extended") or ()]
     return ", ".join([f"{name}={after[name]}" for name in names] + extended)
+
+
+def comparable_trainings(run_folder: Path) -> list[Path]:
+    """Returns the exported trainings of a run, and those of runs beside it with the same split.
+
+    The run's own come first, its first network as the baseline; of trainings with the same parameters one is
+    enough.
+    """
+    run_folder = Path(run_folder)
+    own = [RunFolder(path) for path in trainings_below(run_folder)]
+    own.sort(key=lambda run: MODELS.index(run.path.name) if run.path.name in MODELS else len(MODELS))
+    own = [run for run in own if run.is_finished and run.is_exported]
+    if not own:
+        return []
+    split, found = own[0].read_split(), {}
+    beside = map(RunFolder, trainings_below(run_folder.parent))
+    for run in [*own, *(run for run in beside if run.is_finished and run.is_exported)]:
+        recipe = {**run.recorded_config(), "data_dir": ""}
+        if run.read_split() == split and recipe not in found.values():
+            found[run.path] = recipe
+    return list(found)

@@ -14,7 +14,7 @@ from metseg.data.provenance import institution_of
 from metseg.data.volume import CHANNELS, Case
 from metseg.evaluation.evaluate import unseen_cases
 from metseg.evaluation.lesion_contrast import standardised_contrast
-from metseg.export.mask_settings import validation_cases
+from metseg.export.validation_dice import validation_cases
 from metseg.inference.predictor import Predictor
 from metseg.metrics.calibration import LEAST, count_pixels, fit_temperature
 from metseg.metrics.overlap import dice, dice_from_counts, lesion_f1, match_lesions

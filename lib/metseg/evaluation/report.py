@@ -15,11 +15,13 @@ import pandas as pd
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, replacing, shown, taking_apart, write_json
+from metseg.base.labels import label_of
 from metseg.metrics.compare import DEFINITIONS, combine_cases, compare_models, predict_nothing_score
 from metseg.plots.results import plot_dice_by_size, plot_paired, plot_patient_dice, plot_summary
 from metseg.plots.scans import plot_predictions
 from metseg.plots.style import save_figure, use_style
-from metseg.training.runs import model_folders, predicts_nothing, read_tables
+from metseg.training.find import is_network, model_folders
+from metseg.training.run_folder import RunFolder
 
 Example = tuple[np.ndarray, np.ndarray, np.ndarray]  # image, mask_ref, mask_pred
 
@@ -107,7 +109,7 @@ def compared(folders: Mapping[str, Sequence[Path]]) -> Comparison:
         raise MetsegError(f"{error}; compare runs with the same data and split") from error
     cost = pd.DataFrame([_cost(name, paths) for name, paths in folders.items()])
     combined = {name: combine_cases(per_patient) for name, (per_patient, _) in tables.items()}
-    description = next(iter(folders.values()))[0] / "model.json"
+    description = RunFolder(next(iter(folders.values()))[0]).description
     with taking_apart(description):
         data, caution = (read_json(description)["data"][name] for name in ("name", "caution"))
     return Comparison(
@@ -119,28 +121,29 @@ def compared(folders: Mapping[str, Sequence[Path]]) -> Comparison:
         predict_nothing=predict_nothing_score(next(iter(tables.values()))[1]),
         data=data,
         caution=caution,
-        nothing=frozenset(name for name, paths in folders.items() if all(map(predicts_nothing, paths))),
+        nothing=frozenset(
+            name for name, paths in folders.items() if all(RunFolder(path).predicts_nothing for path in paths)
+        ),
     )
 
 
 def _joined(folders: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns the tables of one or more trainings as one of each kind."""
-    per_patient, per_slice = zip(*map(read_tables, folders), strict=True)
+    per_patient, per_slice = zip(*(RunFolder(folder).read_tables() for folder in folders), strict=True)
     return pd.concat(per_patient, ignore_index=True), pd.concat(per_slice, ignore_index=True)
 
 
 def _cost(name: str, folders: Sequence[Path]) -> dict:
     """Returns what a network's trainings took: minutes all together, the rest in the mean."""
     parameters, per_slice, seconds, validation = [], [], [], []
-    for folder in folders:
-        with taking_apart(folder / "evaluation" / "evaluation.json", f"call: metseg export {shown(folder)}"):
-            scored = read_json(folder / "evaluation" / "evaluation.json")
+    for run in map(RunFolder, folders):
+        with taking_apart(run.scored, f"call: metseg export {run}"):
+            scored = read_json(run.scored)
             parameters.append(scored["parameters"])
             per_slice.append(float(scored["seconds_per_slice"]))
-        with taking_apart(folder / "manifest.json"):
-            known = (folder / "manifest.json").exists()
-            seconds.append(read_json(folder / "manifest.json")["train_seconds"] if known else np.nan)
-        validation.append(read_json(folder / "model.json").get("validation_dice"))
+        with taking_apart(run.manifest):
+            seconds.append(read_json(run.manifest)["train_seconds"] if run.is_finished else np.nan)
+        validation.append(read_json(run.description).get("validation_dice"))
     return {
         "model": name,
         "parameters": parameters[0],
@@ -159,29 +162,24 @@ def read_examples(comparison: Comparison, model: str) -> dict[str, Example]:
     ranked = comparison.dice[model].dropna().sort_values()
     if ranked.empty:
         raise MetsegError(f"no held-out patient of {model} has a Dice: no lesion, no prediction")
-    paths = [folder / "evaluation" / "examples.npz" for folder in comparison.folders[model]]
+    paths = [RunFolder(folder).examples for folder in comparison.folders[model]]
     per_patient, _ = _joined(comparison.folders[model])
     cases = per_patient.groupby("patient_id").case_id.agg(sorted)
-    where = " or ".join(shown(path) for path in paths)
-    try:
-        with ExitStack() as stack:
-            return _places(ChainMap(*(stack.enter_context(np.load(path)) for path in paths)), ranked, cases)
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        folders = " ".join(shown(path.parents[1]) for path in paths)
-        raise MetsegError(f"{where} is missing or damaged; call: metseg export {folders}") from error
-
-
-def _places(
-    arrays: Mapping[str, np.ndarray], ranked: pd.Series, cases: Mapping[str, list[str]]
-) -> dict[str, Example]:
     places = {"worst": 0, "median": len(ranked) // 2, "best": len(ranked) - 1}
     examples = {}
-    for place, k in places.items():
-        patient = ranked.index[k]
-        # Of a patient's scans the one whose slice holds most lesion.
-        case = max(cases[patient], key=lambda case: arrays[f"{case}/mask_ref"].sum())
-        title = f"{place}: {patient}\nvolume Dice {ranked.iloc[k]:.2f}"
-        examples[title] = tuple(arrays[f"{case}/{part}"] for part in ("image", "mask_ref", "mask_pred"))
+    try:
+        with ExitStack() as stack:
+            arrays = ChainMap(*(stack.enter_context(np.load(path)) for path in paths))
+            for place, k in places.items():
+                patient = ranked.index[k]
+                # Of a patient's scans the one whose slice holds most lesion.
+                case = max(cases[patient], key=lambda case: arrays[f"{case}/mask_ref"].sum())
+                title = f"{place}: {patient}\nvolume Dice {ranked.iloc[k]:.2f}"
+                parts = ("image", "mask_ref", "mask_pred")
+                examples[title] = tuple(arrays[f"{case}/{part}"] for part in parts)
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        where, folders = " or ".join(map(shown, paths)), " ".join(map(shown, comparison.folders[model]))
+        raise MetsegError(f"{where} is missing or damaged; call: metseg export {folders}") from error
     return examples
 
 
@@ -226,3 +224,39 @@ def write_comparison(comparison: Comparison, folder: Path, *, channel: int = 1) 
         figures[f"paired_{a}_{b}".replace("/", "_")] = plot_paired(comparison.dice, a, b)
     saved = [save_figure(axes, folder / f"{name}.png") for name, axes in figures.items()]
     return [*(folder / f"{name}.csv" for name in frames), folder / "comparison.json", *saved]
+
+
+def comparison_told(folder: Path) -> str:
+    """Returns the table of a written comparison in words: means with intervals, and what may be concluded."""
+    record = read_json(Path(folder) / "comparison.json")
+    rows = [
+        {
+            "network": label_of(row["model"]),
+            "mean": _with_interval(row, "dice_mean"),
+            "median": _with_interval(row, "dice_median"),
+            "validation": f"{row['validation_dice']:.3f}" if row["validation_dice"] is not None else "–",
+            "pooled": _with_interval(row, "pooled_dice"),
+            "false positives a patient": f"{row['false_positives_per_patient']:.1f}",
+            "ms a slice": f"{1000 * row['seconds_per_slice']:.0f}",
+        }
+        for row in record["summary"]
+    ]
+    text = f"Volume Dice of held-out patients, 95 % bootstrap intervals. {record['caution']}\n\n"
+    text += pd.DataFrame(rows).to_string(index=False)
+    if nothing := record.get("predicts_nothing"):
+        text += f"\nfinds nothing in its validation patients, so never the best: {', '.join(nothing)}"
+    return text
+
+
+def _with_interval(row: dict, name: str) -> str:
+    value, low, high = (row.get(f"{name}{end}") for end in ("", "_low", "_high"))
+    interval = "" if low is None else f" ({low:.3f}–{high:.3f})"
+    return "undefined" if value is None else f"{value:.3f}{interval}"
+
+
+def comparison_folder(folders: Sequence[Path]) -> Path:
+    """Returns where a comparison of runs, or of single networks, is written unless told: beside the first."""
+    first, of_networks = folders[0], is_network(folders[0])
+    names = [f"{path.parent.name}-{path.name}" if is_network(path) else path.name for path in folders]
+    home = first.parent if of_networks else first
+    return home / "-".join(["comparison", *(names if of_networks else names[1:])])

@@ -2,7 +2,8 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import complain_of_path, files_below, replacing
 from metseg.data.cases import count_scans
 from metseg.data.layouts import place_of
-from metseg.data.readers.images import IMAGE_SUFFIXES
+from metseg.data.readers.images import IMAGE_SUFFIXES, read_slice
+from metseg.data.volume import Volume
+from metseg.inference.predictor import Predictor
 from metseg.masks.encode import mask_tiff
 
 _SOFTWARE = "metseg predict"  # the TIFF tag by which a mask of ours is told from a reference
@@ -64,6 +67,51 @@ def segmentable(source: Path, output: Path, *, volumes: bool = False) -> list[Pa
         scan = (image.parent, place.case_id) if together else image
         scans[scan].append((place.slice_index if together else 0, image, target))
     return [[pair[1:] for pair in sorted(scan)] for scan in scans.values()]
+
+
+@dataclass
+class Segmented:
+    """What came of the images of one or more scans.
+
+    Attributes:
+        masks: How many were written.
+        notes: What was done to make slices of files, a line a kind.
+        failed: A sentence for each file that could not be segmented.
+    """
+
+    masks: int
+    notes: list[str]
+    failed: list[str]
+
+
+def segment_scans(predictor: Predictor, scans: Iterable[Pairs]) -> Segmented:
+    """Segments scans and writes a mask for each image; what cannot be read stops no other scan.
+
+    Args:
+        predictor: The network.
+        scans: As `segmentable` returns them.
+    """
+    written, changes, failed = 0, {}, []
+    for scan in scans:
+        slices, targets, bad = [], [], []
+        for path, target in scan:
+            try:
+                alone, changes[path] = read_slice(path)
+                slices.append(alone)
+                targets.append(target)
+            except MetsegError as error:
+                bad.append(str(error))
+        if len({each.grid for each in slices}) > 1:
+            bad.append(f"{scan[0][0]} and other slices of its scan differ in size; export it at one size")
+        if bad and len(scan) > 1:  # a slice's neighbours would be taken for each other's
+            failed += [f"{text}; no slice of its scan was segmented" for text in bad]
+            continue
+        failed += bad
+        masks = predictor.mask(Volume.stacked(slices)) if slices else []
+        for mask, target in zip(masks, targets, strict=True):
+            write_mask(mask, target)
+        written += len(targets)
+    return Segmented(written, told(changes), failed)
 
 
 def how_read(scans: list[Pairs]) -> str:

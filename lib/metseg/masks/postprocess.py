@@ -8,7 +8,7 @@ from metseg.masks.components import label_lesions, number_lesions
 
 
 class Postprocessing(BaseModel):
-    """Parameters of `postprocess`; a model brings its own, see `tuning`.
+    """Parameters of `postprocess`; a model brings its own.
 
     Attributes:
         threshold: Probability from which a pixel is lesion.

@@ -141,6 +141,24 @@ def scores_told(description: dict | Path) -> str:
     return "; ".join(lines)
 
 
+def replaced_told(model: Releasable, folder: Path) -> str | None:
+    """Returns what a release would replace and by what, a line each; None if nothing lies in its place."""
+    former = Path(folder) / model.description["name"]
+    if not former.exists():
+        return None
+    told = scores_told(former / "model.json"), scores_told(model.description)
+    return f"released so far: {told[0]}\nin its place:    {told[1]}"
+
+
+def released_told(folder: Path) -> str:
+    """Returns a line for each released network: its Dice and data."""
+    return "\n".join(
+        f"{name}: validation Dice {each['validation_dice']:.3f}, slice by slice "
+        f"{each['validation_dice_single_slices']:.3f}; {each['data']['name']}"
+        for name, each in released_models(folder).items()
+    )
+
+
 def release(model: Releasable, folder: Path) -> Path:
     """Copies a model to the released ones, in place of one of the same name; returns its folder there."""
     from metseg.inference.description import install

@@ -254,29 +254,31 @@ def config_among(values: Mapping[str, object]) -> TrainConfig:
 
 
 def notebook_config(names: Mapping[str, object]) -> TrainConfig:
-    """Returns the configuration among a notebook's names: `notebook_config(globals())`.
+    """Returns the configuration of a notebook: `notebook_config(globals())`.
 
-    What papermill makes of a typed value is made good: a list that it passes as text, and a folder's name
-    of digits that it passes as a number.
+    A name in the notebook wins over the recipe that the notebook names (`notebook_settings`). What papermill
+    makes of a typed value is made good: a list that it passes as text, and a folder's name of digits that it
+    passes as a number.
 
     Raises:
-        MetsegError: A value does not fit, a parameter is missing, or a name is so near to one that it was
-            meant; it would silently have kept its default.
+        MetsegError: A value does not fit, or a name is so near to a parameter's that it was meant; it would
+            silently have kept its default.
     """
-    _complain_of_misspelt(names)
-    expected = set(PARAMETERS)
-    if names.get("model") != "nested_unet":
-        expected.discard("deep_supervision")
-    if missing := sorted(expected - names.keys()):
-        raise MetsegError(f"parameter {missing[0]!r} is missing; put it back into the parameters cell")
-    values = {name: _as_typed(name, names[name]) for name in PARAMETERS if name in names}
-    if isinstance(values["data_dir"], str):
+    from metseg.base.recipe import notebook_settings  # here: predictions need no YAML
+
+    settings = vars(notebook_settings(names))
+    _complain_of_misspelt({name: value for name, value in names.items() if name not in settings})
+    known = {**settings, **names}
+    values = {name: _as_typed(name, known[name]) for name in PARAMETERS if name in known}
+    if values.get("model") != "nested_unet":
+        values.pop("deep_supervision", None)  # in a recipe for all networks it is meant for this one
+    if isinstance(values.get("data_dir"), str):
         values["data_dir"] = located(values["data_dir"]).as_posix()
     return train_config(**values)
 
 
 def _complain_of_misspelt(names: Mapping[str, object]) -> None:
-    known = [*PARAMETERS, "run_name", "output_dir", "cache_dir", "restart"]
+    known = [*PARAMETERS, "run_name", "output_dir", "cache_dir", "restart", "recipe"]
     for name, value in names.items():
         if name in known or name.startswith("_") or not isinstance(value, _PLAIN):
             continue
