@@ -17,7 +17,7 @@ from metseg.data.provenance import provenance_of
 from metseg.data.split import read_split
 from metseg.inference.description import served_sha256
 from metseg.inference.predictor import Predictor
-from metseg.metrics.overlap import evaluate_case
+from metseg.metrics.case_scores import evaluate_case
 from metseg.training.seen import sort_cases
 
 
