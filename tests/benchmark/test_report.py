@@ -1,31 +1,33 @@
 """A finished benchmark becomes files, whoever measured it."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pandas as pd
 import pytest
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import write_json
-from metseg.benchmark import report
 from metseg.benchmark.report import read_benchmark, write_report
 
 
 @pytest.fixture
-def finished(monkeypatch, tmp_path, limits_group, training_group, profile_group, scaling_group):
-    """A function that writes a benchmark of four groups, finished or not; returns its folder."""
-    groups = (limits_group, training_group, profile_group, scaling_group)
-    found = {group.name: (group, measured) for group, measured in groups}
-    monkeypatch.setattr(report, "planned", lambda *_: [group for group, _ in found.values()])
+def finished(tmp_path, limits_group, training_group, scaling_group):
+    """A function that writes a benchmark of three groups, finished or not; returns its folder."""
+    groups = {
+        "limits": limits_group,
+        "training-nested_unet": training_group,
+        "scaling-training-nested_unet": scaling_group,
+    }
 
     def write(*, end: str | None = "2026-01-01", left_out: tuple[str, ...] = (), other_cores: float = 0.0):
-        for name, (_, measured) in found.items():
-            for turns in measured["rounds"]:
+        for name, (_, found) in groups.items():
+            for turns in found["rounds"]:
                 for turn in turns.values():
                     turn["other_cores"] = other_cores
-            write_json(tmp_path / "measurements" / f"{name}.json", measured)
-        record = {"settings": {}, "left_out": list(left_out), "finished": end}
+            write_json(tmp_path / "measurements" / f"{name}.json", found)
+        plan = {name: [asdict(each) for each in group] for name, (group, _) in groups.items()}
+        record = {"settings": {}, "plan": plan, "left_out": list(left_out), "finished": end}
         write_json(tmp_path / "benchmark.json", record)
         return tmp_path
 
@@ -36,23 +38,12 @@ def test_what_is_read(finished):
     benchmark = read_benchmark(finished())
     assert benchmark.limits.gflops == pytest.approx({"float32": 100, "bfloat16": 200})
     assert benchmark.headline().contestant.tolist() == ["metseg", "keras", "monai bfloat16 channels_last"]
-    assert benchmark.profile.kind.tolist() == ["convolution", "copies"]
     assert benchmark.scaling.exponent.tolist() == pytest.approx([1])
     assert benchmark.notes == []
     assert benchmark.verdicts == [
         "Nested U-Net, training, 128², batch 8: metseg (float32) is 0.50 times as fast as MONAI's fastest "
         "(bfloat16, channels_last); quartiles over rounds 0.50–0.50"
     ]
-
-
-def test_a_benchmark_without_a_profile(finished, monkeypatch):
-    folder = finished()
-    (folder / "measurements" / "profile.json").unlink()
-    groups = [group for group in report.planned(folder) if group.name != "profile"]
-    monkeypatch.setattr(report, "planned", lambda *_: groups)
-    benchmark = read_benchmark(folder)
-    assert benchmark.profile.empty
-    assert folder / "profile.png" not in write_report(benchmark, folder)
 
 
 def test_verdict_on_inference(finished):
@@ -80,8 +71,7 @@ def test_notes(finished):
 def test_files(finished):
     folder = finished()
     files = write_report(read_benchmark(folder), folder)
-    names = ["results.csv", "profile.csv", "scaling.csv", "benchmark.json"]
-    names += ["speed.png", "roofline.png", "profile.png", "scaling.png"]
+    names = ["results.csv", "scaling.csv", "benchmark.json", "speed.png", "roofline.png", "scaling.png"]
     assert files == [folder / name for name in names]
     assert all(path.stat().st_size > 0 for path in files)
     assert len(pd.read_csv(folder / "results.csv")) == 5
@@ -90,5 +80,12 @@ def test_files(finished):
 
 
 def test_an_unfinished_one_is_one_sentence(finished):
-    with pytest.raises(MetsegError, match="is not finished; the command that began it goes on"):
+    with pytest.raises(MetsegError, match="is not finished"):
         read_benchmark(finished(end=None))
+
+
+def test_a_damaged_one_is_one_sentence(finished):
+    folder = finished()
+    (folder / "benchmark.json").write_text('{"finished": "2026-01-01", "plan": {"limits": [{}]}}')
+    with pytest.raises(MetsegError, match="measure again in another folder"):
+        read_benchmark(folder)
