@@ -19,6 +19,7 @@ READERS = (tiff_slices, pictures)
 TIFF_SUFFIXES = tiff_slices.SUFFIXES
 IMAGE_SUFFIXES = (*tiff_slices.SUFFIXES, *pictures.SUFFIXES)
 ONE_CLASS = {1.0, 255.0, 65_535.0}  # what programs write in a mask for "all of it", whatever the bits
+CLASSES_REMEDY = "if they are classes, save the one to find as 255 and all else as 0, else all as 255"
 _LOSS = 3  # grey values by which the channels of one grey picture may differ
 _MAX_PIXELS = 2**26  # of a file on the user's own disk; a service sets a limit of its own
 
@@ -158,15 +159,18 @@ def _rescaled(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     return scaled, notes
 
 
+def read_file(path: Path) -> bytes:
+    """Returns a file's content, or raises a `MetsegError`."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        reason = error.strerror or error
+        raise MetsegError(f"{path} cannot be opened ({reason}); check its name and permissions") from error
+
+
 def read_stored(path: Path) -> Volume:
     """Reads one image file as it is stored; see `decode`."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise MetsegError(
-            f"{path} cannot be opened ({error.strerror or error}); check its name and permissions"
-        ) from error
-    return decode(data, str(path))
+    return decode(read_file(path), str(path))
 
 
 def read_image(path: Path) -> Volume:
@@ -237,7 +241,4 @@ def complain_of_classes(labels: set[float], masks: str) -> None:
     """Raises a `MetsegError` where masks mark a lesion with numbers that may be classes."""
     if len(labels) > 1 and not labels <= ONE_CLASS:
         numbers = ", ".join(f"{label:g}" for label in sorted(labels))
-        raise MetsegError(
-            f"{masks} mark with different numbers ({numbers}); if they are classes, save the one to find as "
-            "255 and all else as 0, and if not, all as 255"
-        )
+        raise MetsegError(f"{masks} mark with different numbers ({numbers}); {CLASSES_REMEDY}")
