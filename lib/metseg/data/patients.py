@@ -140,7 +140,9 @@ def read_patients(path: Path) -> dict[str, Identity]:
         lines = io.StringIO(text, newline="")
         rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise MetsegError(f"{path} cannot be read ({error}); save it as UTF-8 text and look at its quotes") from error
+        raise MetsegError(
+            f"{path} cannot be read ({error}); save it as UTF-8 text and look at its quotes"
+        ) from error
     header = rows[0] if rows else []
     for name in (*_COLUMNS, "visit"):
         if header.count(name) > 1 or (name in _COLUMNS and name not in header):
