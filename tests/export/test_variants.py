@@ -14,6 +14,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import sole_writer
 from metseg.data.cases import find_cases
 from metseg.data.split import read_split
+from metseg.data.volume import Volume
 from metseg.export.mask_settings import VolumeDice, validation_cases, volume_dice
 from metseg.export.variants import export_serving, head_of, precision_of, training_cases
 from metseg.inference.predictor import Predictor
@@ -31,8 +32,8 @@ def cases(tmp_path_factory) -> list:
 
 
 @pytest.fixture
-def images() -> list[np.ndarray]:
-    return [np.random.default_rng(5).integers(0, 256, (32, 32, 3), dtype=np.uint8)]
+def images() -> list[Volume]:
+    return [Volume(np.random.default_rng(5).integers(0, 256, (3, 1, 32, 32), dtype=np.uint8))]
 
 
 @pytest.fixture(autouse=True)
