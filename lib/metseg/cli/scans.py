@@ -33,8 +33,9 @@ def predict(
     """Segment scans: write <stem>_mask.tif, 0 and 255, at each image's own size."""
     from metseg.data.readers.images import read_slice
     from metseg.data.volume import Volume
+    from metseg.data.writers.tiff_masks import write_mask
     from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
-    from metseg.inference.folder import how_read, segmentable, told, write_mask
+    from metseg.inference.folder import how_read, segmentable, told
     from metseg.inference.predictor import Predictor
 
     scans = segmentable(input, output, volumes=volume)

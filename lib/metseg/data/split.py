@@ -45,9 +45,7 @@ def split_by_patient(
 ) -> Split:
     """Holds out patients for the test, and others for validation.
 
-    Each set gets its share of the patients with a lesion and of those without; none is left without a patient
-    who has one, for a set without lesions can neither teach, nor choose, nor tell anything. Where all have
-    one, the split is the same as if nobody had asked.
+    Each set gets its share of the patients with a lesion, one at least, and of those without.
 
     Args:
         patients: Patient ids; order and repetition do not matter.
@@ -90,7 +88,8 @@ def kfold_by_patient(
         test = ordered[k::folds]
         n_validation = _validation_size(order, len(test), validation_fraction)
         # So that the folds differ in validation patients too.
-        turned = [_turned(stratum, k * len(stratum) // folds) for stratum in (lesion, free)]
+        starts = [(each, k * len(each) // folds) for each in (lesion, free)]
+        turned = [each[start:] + each[:start] for each, start in starts]
         splits.append(_assign(*turned, test, n_validation, validation_fraction, seed, fingerprint))
     return splits
 
@@ -108,10 +107,6 @@ def _parted(order: list[str], with_lesion: Iterable[str]) -> tuple[list[str], li
     """Returns the patients with a lesion and those without, each in order."""
     known = set(with_lesion)
     return [each for each in order if each in known], [each for each in order if each not in known]
-
-
-def _turned(order: list[str], start: int) -> list[str]:
-    return order[start:] + order[:start]
 
 
 def _complain_if_few(
@@ -144,12 +139,7 @@ def _share(
 ) -> list[str]:
     """Returns the first patients of both strata, `size` in all, `kept` with a lesion being left.
 
-    Args:
-        lesion, free: Patients who are left to choose from.
-        size: How many to choose.
-        fraction: Share of the patients with a lesion to choose, one at least.
-        kept: Patients with a lesion to leave.
-        of: How many have a lesion, if not all of them are left.
+    Of those with a lesion (`of`, if not all are left to choose from) it is the `fraction`, one at least.
     """
     n = max(1, round((len(lesion) if of is None else of) * fraction), size - len(free))
     n = min(n, size, len(lesion) - kept)
