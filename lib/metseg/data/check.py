@@ -32,7 +32,7 @@ class DataReport:
             tumour_slices, lesion_px, height, width, spacing_mm, missing (channels that repeat FLAIR).
         findings: Errors first.
         provenance: What the data set is.
-        how_read: How files became scans, in words.
+        how_read: How files became scans.
     """
 
     cases: pd.DataFrame

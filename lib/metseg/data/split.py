@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import read_json, write_json
+from metseg.base.files import read_json, taking_apart, write_json
 
 
 @dataclass(frozen=True)
@@ -115,13 +115,11 @@ def _complain_if_few(
     if len(lesion) >= needed or len(lesion) == len(order):  # of all too few, their number is complained of
         return
     roles = "training, validation and test" if test else "training and validation"
-    what = f"folds={folds} needs {needed} such patients" if folds else f"{roles} need one each"
-    ways = "choose fewer folds, or " if 3 <= len(lesion) < folds else ""
-    ways += "set test_fraction to 0, or " if test and not folds and len(lesion) == 2 else ""
-    raise MetsegError(
-        f"{len(lesion)} of {len(order)} patients have a lesion, but {what}; "
-        f"{ways}give scans of more patients with a lesion"
-    )
+    text = f"{len(lesion)} of {len(order)} patients have a lesion, but "
+    text += f"folds={folds} needs {needed} such patients; " if folds else f"{roles} need one each; "
+    text += "choose fewer folds, or " if 3 <= len(lesion) < folds else ""
+    text += "set test_fraction to 0, or " if test and not folds and len(lesion) == 2 else ""
+    raise MetsegError(f"{text}give scans of more patients with a lesion")
 
 
 def _validation_size(order: list[str], n_test: int, fraction: float) -> int:
@@ -174,8 +172,6 @@ def read_split(path: Path) -> Split:
         MetsegError: It is missing or damaged.
     """
     record = read_json(path)
-    try:
+    with taking_apart(path, "train again under another run name"):
         roles = {name: tuple(record.pop(name)) for name in ("train", "validation", "test")}
         return Split(**roles, **record)
-    except (KeyError, TypeError, ValueError) as error:
-        raise MetsegError(f"{path} is damaged; train again under another run name") from error

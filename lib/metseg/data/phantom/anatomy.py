@@ -35,29 +35,17 @@ _TEMPORAL_HORN = np.array([(23, -37, 7, 6.0), (29, -24, -9, 3.5), (29, -4, -20, 
 
 @dataclass
 class Anatomy:
-    """One drawn head. Arrays are (Z, H, W) float32 in mm unless said otherwise.
+    """One drawn head. Arrays are (Z, H, W) float32 unless said otherwise; distances are negative inside."""
 
-    Attributes:
-        points_mm: (Z, H, W, 3) x (left-right), y (to the front), z (to the vertex) in the head's frame.
-        pixel_mm: Edge of one pixel.
-        age: 0 (young, tight sulci) to 1 (wide sulci and ventricles, more white-matter disease).
-        depth_mm: Depth under the smooth hull of the brain, negative outside.
-        cortex_mm: Depth under the folded pial surface (sulci and fissures count as surface).
-        lateral_mm: Distance from the lateral ventricles, negative inside.
-        ventricle_mm: Distance from all ventricles and the basal cistern, negative inside.
-        signal: (Z, H, W, 3) painted signal.
-        brain: (Z, H, W) bool, inside the hull of the brain.
-    """
-
-    points_mm: np.ndarray
-    pixel_mm: float
-    age: float
-    depth_mm: np.ndarray = field(init=False)
-    cortex_mm: np.ndarray = field(init=False)
-    lateral_mm: np.ndarray = field(init=False)
-    ventricle_mm: np.ndarray = field(init=False)
-    signal: np.ndarray = field(init=False)
-    brain: np.ndarray = field(init=False)
+    points_mm: np.ndarray  # (Z, H, W, 3): x (left-right), y (to the front), z (to the vertex)
+    pixel_mm: float  # edge of one pixel
+    age: float  # 0 (young, tight sulci) to 1 (wide sulci and ventricles, more white-matter disease)
+    depth_mm: np.ndarray = field(init=False)  # under the smooth hull of the brain, negative outside
+    cortex_mm: np.ndarray = field(init=False)  # under the folded pial surface, sulci and fissures included
+    lateral_mm: np.ndarray = field(init=False)  # distance from the lateral ventricles
+    ventricle_mm: np.ndarray = field(init=False)  # distance from all ventricles and the basal cistern
+    signal: np.ndarray = field(init=False)  # (Z, H, W, 3), painted
+    brain: np.ndarray = field(init=False)  # bool, inside the hull
 
     def paint(self, inside_mm, tissue: tuple[float, float, float], opacity=1.0, where=...) -> None:
         """Paints a tissue over the signal, fading over one pixel at its edge (partial volume).

@@ -30,20 +30,12 @@ _NOTE = "Synthetic images drawn by metseg; no figure obtained on them is clinica
 
 @dataclass(frozen=True)
 class PhantomCase:
-    """A phantom scan with everything that is known of it because it was drawn.
+    """A phantom scan with everything that is known of it because it was drawn; arrays are (Z, H, W)."""
 
-    Attributes:
-        image: (Z, H, W, 3) uint8; channels pre-contrast T1, FLAIR, post-contrast T1.
-        labels: (Z, H, W) int32; 0 outside, n inside `lesions[n - 1]`, with its necrotic core, without oedema.
-        brain: (Z, H, W) bool; the brain with its inner and outer CSF.
-        oedema: (Z, H, W) float32 in [0, 1]; share of oedema.
-        lesions: The lesions drawn.
-    """
-
-    image: np.ndarray
-    labels: np.ndarray
-    brain: np.ndarray
-    oedema: np.ndarray
+    image: np.ndarray  # (Z, H, W, 3) uint8
+    labels: np.ndarray  # int32; 0 outside, n inside `lesions[n - 1]`, with its necrotic core, without oedema
+    brain: np.ndarray  # bool; the brain with its inner and outer CSF
+    oedema: np.ndarray  # float32 in [0, 1]; share of oedema
     lesions: list[Lesion]
 
     @property
@@ -190,12 +182,9 @@ def _holds_phantom(folder: Path, record: dict) -> bool:
     try:
         found = json.loads((folder / "phantom.json").read_text())
     except (OSError, ValueError):
-        raise MetsegError(
-            f"{folder} exists and is no phantom of metseg; choose another folder, or move it away."
-        ) from None
+        text = f"{folder} exists and is no phantom of metseg; choose another folder, or move it away"
+        raise MetsegError(text) from None
     if found == record:
         return True
-    raise MetsegError(
-        f"{folder} holds a phantom made with other parameters or by another version of metseg; "
-        "choose another folder, or delete it to have it made anew."
-    )
+    what = "a phantom made with other parameters or by another version of metseg"
+    raise MetsegError(f"{folder} holds {what}; choose another folder, or delete it to have it made anew")

@@ -15,23 +15,14 @@ OEDEMA = (0.47, 0.78, 0.49)
 
 @dataclass(frozen=True)
 class Lesion:
-    """One metastasis.
+    """One metastasis."""
 
-    Attributes:
-        centre_mm: (3,) position in the head's frame.
-        diameter_mm: Of the ball of equal volume, before the surface is roughened.
-        frame: (3, 3) turns and stretches space so that the ellipsoid becomes that ball.
-        enhancing: (T1, FLAIR, post-contrast) signal of the enhancing tumour.
-        rim_mm: Thickness of the enhancing rim; infinite for a solid lesion.
-        oedema_mm: How far the oedema reaches from the surface.
-    """
-
-    centre_mm: np.ndarray
-    diameter_mm: float
-    frame: np.ndarray
-    enhancing: tuple[float, float, float]
-    rim_mm: float
-    oedema_mm: float
+    centre_mm: np.ndarray  # (3,) in the head's frame
+    diameter_mm: float  # of the ball of equal volume, before the surface is roughened
+    frame: np.ndarray  # (3, 3) turns and stretches space so that the ellipsoid becomes that ball
+    enhancing: tuple[float, float, float]  # signal in T1, FLAIR and post-contrast T1
+    rim_mm: float  # thickness of the enhancing rim; infinite for a solid lesion
+    oedema_mm: float  # how far the oedema reaches from the surface
 
     @property
     def is_ring(self) -> bool:
