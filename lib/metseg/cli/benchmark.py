@@ -68,7 +68,7 @@ def service(
     """Start the service, send it phantom slices, and report latencies, errors and memory."""
     import json
 
-    from metseg.serve.load import measure_load
+    from metseg.serve.service.load import measure_load
 
     models = named_models(model, output_dir)
     for folder in models.values():

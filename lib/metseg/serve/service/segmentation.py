@@ -15,8 +15,8 @@ from metseg.inference.predictor import Predictor
 from metseg.masks.encode import mask_png
 from metseg.masks.lesions import Lesion, measure_lesions
 from metseg.masks.postprocess import Postprocessing, postprocess
-from metseg.serve.refusals import RequestError, try_again
-from metseg.serve.settings import Settings
+from metseg.serve.service.refusals import RequestError, try_again
+from metseg.serve.service.settings import Settings
 from metseg.serve.upload import Upload
 
 JSON, PNG = "application/json", "image/png"

@@ -5,9 +5,9 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from metseg.serve.form import MAX_BODY_BYTES
-from metseg.serve.metrics import Metrics
-from metseg.serve.refusals import internal_error
+from metseg.serve.service.form import MAX_BODY_BYTES
+from metseg.serve.service.metrics import Metrics
+from metseg.serve.service.refusals import internal_error
 
 _LINGER_SECONDS = 2.0
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from running_service import BRIGHT_CORNER, as_tiff, running, write_models
 from schemathesis import GenerationMode
 
-from metseg.serve.api import create_app
+from metseg.serve.service.api import create_app
 
 TAGS = {"resolutionunit": "CENTIMETER", "resolution": (20, 40), "description": "spacing_mm=5"}
 SLICE = as_tiff(BRIGHT_CORNER, photometric="rgb", metadata=None, **TAGS)

@@ -11,11 +11,11 @@ import tifffile
 from running_service import BRIGHT_CORNER, as_png, running, write_models
 
 from metseg.base.errors import MetsegError
-from metseg.serve import admission, load
-from metseg.serve.admission import Limits
-from metseg.serve.api import create_app
-from metseg.serve.load import measure_load, phantom_slices
-from metseg.serve.segmentation import segment
+from metseg.serve.service import admission, load
+from metseg.serve.service.admission import Limits
+from metseg.serve.service.api import create_app
+from metseg.serve.service.load import measure_load, phantom_slices
+from metseg.serve.service.segmentation import segment
 
 SLICES = [as_png(BRIGHT_CORNER), as_png(BRIGHT_CORNER[::-1])]
 
@@ -71,7 +71,7 @@ def test_who_found_no_room_comes_again_and_is_counted(tmp_path, monkeypatch):
             yield str(client.base_url), SimpleNamespace(pid=os.getpid())
 
     monkeypatch.setattr(admission, "_full", refuse)
-    monkeypatch.setattr("metseg.serve.api.segment", wait_and_segment)
+    monkeypatch.setattr("metseg.serve.service.api.segment", wait_and_segment)
     monkeypatch.setattr(load, "_running", running_here)
     limits = Limits(at_once=1, waiting=0, uploads=1)
     models = write_models(tmp_path)

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from metseg.serve.admission import Admission, Limits
-from metseg.serve.metrics import Metrics
+from metseg.serve.service.admission import Admission, Limits
+from metseg.serve.service.metrics import Metrics
 
 
 class Work:

@@ -32,8 +32,8 @@ from metseg.masks.components import number_lesions
 from metseg.masks.encode import mask_png
 from metseg.masks.postprocess import Postprocessing, postprocess
 from metseg.release.released import released_models
-from metseg.serve.api import create_app
 from metseg.serve.examples import FOLDER
+from metseg.serve.service.api import create_app
 from metseg.serve.upload import MAX_UPLOAD_BYTES, read_upload
 
 pytestmark = pytest.mark.slow

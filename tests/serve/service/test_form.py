@@ -2,8 +2,8 @@
 
 import pytest
 
-from metseg.serve.form import parse_form
-from metseg.serve.refusals import RequestError
+from metseg.serve.service.form import parse_form
+from metseg.serve.service.refusals import RequestError
 
 KIND = "multipart/form-data; boundary=B"
 FILE = ('name="file"; filename="a.tif"', b"II*\0")

@@ -19,15 +19,15 @@ from starlette.responses import JSONResponse, Response
 import metseg
 from metseg.base.errors import MetsegError
 from metseg.inference.predictor import Predictor
-from metseg.serve.accept import preferred
-from metseg.serve.admission import Admission, Limits
-from metseg.serve.api_docs import DESCRIPTION, PREDICT_DOCS, PREDICT_REQUEST, name_models
-from metseg.serve.doorway import Doorway
-from metseg.serve.form import parse_form, read_body
-from metseg.serve.metrics import Metrics
-from metseg.serve.refusals import RequestError, answer, documented, try_again
-from metseg.serve.segmentation import JSON, PNG, ModelCard, Models, Segmentation, segment
-from metseg.serve.settings import Settings, invalid_setting
+from metseg.serve.service.accept import preferred
+from metseg.serve.service.admission import Admission, Limits
+from metseg.serve.service.api_docs import DESCRIPTION, PREDICT_DOCS, PREDICT_REQUEST, name_models
+from metseg.serve.service.doorway import Doorway
+from metseg.serve.service.form import parse_form, read_body
+from metseg.serve.service.metrics import Metrics
+from metseg.serve.service.refusals import RequestError, answer, documented, try_again
+from metseg.serve.service.segmentation import JSON, PNG, ModelCard, Models, Segmentation, segment
+from metseg.serve.service.settings import Settings, invalid_setting
 from metseg.serve.upload import UploadError, read_upload
 
 _log = logging.getLogger("metseg.serve")

@@ -22,9 +22,9 @@ from uvicorn.supervisors import Multiprocess
 from metseg.base.errors import MetsegError
 from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
 from metseg.inference.predictor import Predictor
-from metseg.serve.admission import Limits
-from metseg.serve.api import create_app
-from metseg.serve.refusals import Refusal
+from metseg.serve.service.admission import Limits
+from metseg.serve.service.api import create_app
+from metseg.serve.service.refusals import Refusal
 
 HEADER_SECONDS = 10.0
 MAX_CONNECTIONS = 512  # a process may have 1024 open files

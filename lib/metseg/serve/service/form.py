@@ -13,7 +13,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
-from metseg.serve.refusals import RequestError
+from metseg.serve.service.refusals import RequestError
 from metseg.serve.upload import MAX_UPLOAD_BYTES, too_large
 
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it quotes what it cannot read

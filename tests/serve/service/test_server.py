@@ -16,12 +16,12 @@ from tiny_runs import write_bright_model
 
 from metseg.base.errors import MetsegError
 from metseg.data.provenance import PHANTOM
-from metseg.serve import server
-from metseg.serve.api import create_app
+from metseg.serve.service import server
+from metseg.serve.service.api import create_app
 
 START = """
 import json, sys
-from metseg.serve.server import serve
+from metseg.serve.service.server import serve
 models, workers = json.loads(sys.argv[1])
 serve(models, port=0, workers=workers)
 """

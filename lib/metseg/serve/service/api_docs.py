@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from metseg.data.provenance import RESEARCH_USE
-from metseg.serve.segmentation import JSON, PNG
-from metseg.serve.settings import Settings
+from metseg.serve.service.segmentation import JSON, PNG
+from metseg.serve.service.settings import Settings
 from metseg.serve.upload import MAX_PIXELS, MAX_UPLOAD_BYTES
 
 DESCRIPTION = f"""Segments brain lesions in one MRI slice. {RESEARCH_USE}

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from metseg.base.hardware import cores
-from metseg.serve.metrics import Metrics
-from metseg.serve.refusals import RequestError, try_again
+from metseg.serve.service.metrics import Metrics
+from metseg.serve.service.refusals import RequestError, try_again
 
 _T = TypeVar("_T")
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from metseg.inference.predictor import Predictor
 from metseg.masks.lesions import least_pixels
 from metseg.masks.postprocess import Postprocessing
-from metseg.serve.refusals import RequestError
+from metseg.serve.service.refusals import RequestError
 from metseg.serve.upload import MAX_PIXELS
 
 MAX_MM2 = 1e6  # a square metre

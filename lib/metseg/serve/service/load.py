@@ -22,15 +22,15 @@ import psutil
 import tifffile
 
 from metseg.base.errors import MetsegError
-from metseg.serve.admission import Limits
+from metseg.serve.service.admission import Limits
 
 _READY_SECONDS = 120.0
 _MOST_RETRIES = 60  # of a client that finds no room, one a second
 _SERVE = """
 import json, sys
 from metseg.base.errors import MetsegError
-from metseg.serve.admission import Limits
-from metseg.serve.server import serve
+from metseg.serve.service.admission import Limits
+from metseg.serve.service.server import serve
 settings = json.loads(sys.argv[1])
 try:
     serve(**settings | {"limits": Limits(**settings["limits"]), "log_level": "WARNING"})

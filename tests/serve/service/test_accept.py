@@ -2,7 +2,7 @@
 
 import pytest
 
-from metseg.serve.accept import preferred
+from metseg.serve.service.accept import preferred
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ from tiny_runs import DATA, SIZE
 
 from metseg.data.readers.image_errors import MAX_SIDE
 from metseg.masks.encode import mask_png
-from metseg.serve.admission import Admission, Limits
-from metseg.serve.api import create_app
-from metseg.serve.segmentation import Models
-from metseg.serve.segmentation import segment as segment_slice
+from metseg.serve.service.admission import Admission, Limits
+from metseg.serve.service.api import create_app
+from metseg.serve.service.segmentation import Models
+from metseg.serve.service.segmentation import segment as segment_slice
 from metseg.serve.upload import MAX_UPLOAD_BYTES
 
 PNG = as_png(BRIGHT_CORNER)
@@ -315,7 +315,7 @@ def test_a_fault_of_the_service_is_told_and_its_text_kept_back(models, monkeypat
     def fail(*args, **kwargs):
         raise RuntimeError(secret)
 
-    monkeypatch.setattr("metseg.serve.api.segment", fail)
+    monkeypatch.setattr("metseg.serve.service.api.segment", fail)
     with running(create_app(models)) as client:
         answer = segment(client)
         assert segment(client, b"").status_code == 415  # it goes on
@@ -386,7 +386,7 @@ def gate(monkeypatch):
         assert gate.wait(30)
         return segment_slice(*args, **kwargs)
 
-    monkeypatch.setattr("metseg.serve.api.segment", wait_and_segment)
+    monkeypatch.setattr("metseg.serve.service.api.segment", wait_and_segment)
     yield gate
     gate.set()
 
