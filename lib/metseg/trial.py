@@ -7,9 +7,8 @@ from pathlib import Path
 from metseg.base.files import read_json
 from metseg.data.cases import CaseFiles, find_cases
 from metseg.data.provenance import provenance_of
-from metseg.data.readers.images import read_slice
 from metseg.evaluation.evaluate import evaluate, unseen_cases
-from metseg.export.variants import export_in_float32, export_serving
+from metseg.export.precision import export
 from metseg.inference.engines import Precision
 from metseg.metrics.compare import combine_cases
 from metseg.training.config import TrainConfig
@@ -70,7 +69,7 @@ def run_trial(
     train(config, run, cache_dir=cache_dir, restart=restart)
     cases = find_cases(Path(config.data_dir))
     if not run.is_exported:
-        export_in_float32(run.path, cases, on_case=on_case)
+        export(run, cases, on_case=on_case)
     if run.read_split().test and not run.scored_as_served:
         evaluate(run.path, unseen_cases(cases, run.path), run.evaluation, on_case=on_case)
     return read_score(run)
@@ -106,20 +105,16 @@ def export_and_score(
     Args:
         run: Folder of the finished training.
         cases: Cases, those of all its patients among them.
-        precision, prune, on_case: As for `export_serving`.
+        precision, prune, on_case: As for `export`.
     """
-    paths = [files.image for case in cases for files in case.slices if files.image]
-    slices = [
-        read_slice(path)[0] for path in paths[:: max(1, len(paths) // 50)][:50]
-    ]  # from all over the set
-    done = export_serving(run.path, slices, cases, precision=precision, prune=prune, on_case=on_case)
+    done = export(run, cases, precision=precision, prune=prune, on_case=on_case)
     what = "exported, and nobody is held out to score it"
     if run.read_split().test:
         evaluate(run.path, unseen_cases(cases, run.path), run.evaluation, on_case=on_case)
         what = "exported and scored"
     text = (
         f"{what}: {run}; probabilities in float32 differ from the trained network's by at most "
-        f"{done.largest_difference:.0e} on {len(slices)} slices; serves in {done.precision}, validation Dice "
+        f"{done.largest_difference:.0e}; serves in {done.precision}, validation Dice "
         f"{done.dice_change.mean:+.4f} against float32, slice by slice "
         f"{done.dice_change_single_slices.mean:+.4f}, of one patient by "
         f"{done.largest_change_of_a_patient:.4f} at most"

@@ -8,8 +8,8 @@ from tiny_scans import write_scans
 
 from metseg.base.errors import MetsegError
 from metseg.data.cases import find_cases
-from metseg.export.mask_settings import VolumeDice
 from metseg.export.pareto import measure_variants, on_front
+from metseg.export.validation_dice import VolumeDice
 
 
 def test_front_by_hand():

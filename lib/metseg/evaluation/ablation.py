@@ -14,7 +14,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, replacing, shown
 from metseg.data.cases import CaseFiles
 from metseg.data.split import read_split
-from metseg.export.mask_settings import validation_cases, volume_dice
+from metseg.export.validation_dice import validation_cases, volume_dice
 from metseg.inference.predictor import Predictor
 from metseg.metrics.statistics import holm, paired_test
 from metseg.plots.results import plot_ablation
@@ -54,7 +54,7 @@ def ablation_table(
         raise MetsegError("no training to score; name the baseline first, then the others")
     rows: list[dict[str, Any]] = []
     for k, folder in enumerate(map(Path, folders)):
-        manifest, files = read_json(folder / "manifest.json"), validation_cases(folder, cases)
+        manifest, files = read_json(folder / "manifest.json"), validation_cases(RunFolder(folder), cases)
         if read_split(folder / "split.json") != read_split(Path(folders[0]) / "split.json"):
             raise MetsegError(
                 f"{shown(folder)} has another split than {shown(folders[0])}; compare trainings of one"

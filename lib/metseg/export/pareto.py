@@ -10,7 +10,7 @@ import pandas as pd
 from metseg.base.errors import MetsegError
 from metseg.data.cases import CaseFiles, load_case
 from metseg.data.volume import Volume
-from metseg.export.mask_settings import dice_change, volume_dice
+from metseg.export.validation_dice import dice_change, volume_dice
 from metseg.inference.engines import open_engine
 from metseg.inference.predictor import Predictor
 from metseg.preprocessing.pipeline import network_input
@@ -42,7 +42,7 @@ def measure_variants(
         every slice segmented by itself), dice_change and dice_change_single_slices (of these means, against
         the reference), largest_change_of_a_patient (up or down, of whole volumes or slice by slice), on_front
         (no other is as fast and as good for volumes, and better in one of the two), default (the fastest
-        whose changes are negligible, see `tuning.DiceChange`).
+        whose changes are negligible, see `DiceChange`).
 
     Raises:
         MetsegError: The reference is not among the variants, does not run in float32, or there is no case.

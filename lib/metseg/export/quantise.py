@@ -19,7 +19,8 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.calibrate import HistogramCollector, TensorsData, save_tensors_data
 
 from metseg.base.files import replacing
-from metseg.data.cases import CaseFiles, load_case
+from metseg.data.cases import CaseFiles
+from metseg.export.onnx import spread_slices
 from metseg.preprocessing.pipeline import Preprocessing, network_input
 
 SLICES = 40
@@ -28,22 +29,12 @@ SLICES = 40
 def calibration_slices(
     cases: Iterable[CaseFiles], config: Preprocessing, *, slices: int = SLICES
 ) -> list[np.ndarray]:
-    """Returns network input, evenly spaced over all slices of some cases: (S, S, C) float32 each.
-
-    Args:
-        cases: Cases of training patients.
-        config: Preprocessing of the network.
-        slices: How many at most.
-    """
-    rows = [(case, z) for case in cases for z in range(len(case.slices))]
-    chosen: dict[str, tuple[CaseFiles, list[int]]] = {}
-    for k in range(min(slices, len(rows))):
-        case, z = rows[k * len(rows) // min(slices, len(rows))]
-        chosen.setdefault(case.case_id, (case, []))[1].append(z)
-    found = []
-    for files, places in chosen.values():
-        found += list(network_input(load_case(files).volume, config)[places])
-    return found
+    """Returns network input, evenly spaced over all slices of some cases: (S, S, C) float32 each."""
+    return [
+        image
+        for volume, places in spread_slices(cases, slices)
+        for image in network_input(volume, config)[places]
+    ]
 
 
 def quantise(source: Path, target: Path, slices: Iterable[np.ndarray]) -> None:

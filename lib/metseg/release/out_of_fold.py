@@ -9,9 +9,8 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown
 from metseg.data.split import read_split
 from metseg.evaluation.crossval import read_crossval
-from metseg.release.released import Releasable, check_releasable
+from metseg.evaluation.evaluate import scored_as_served
 from metseg.training.config import with_defaults
-from metseg.training.run_folder import RunFolder
 
 
 def out_of_fold_scores(run_folder: Path, model_dir: Path) -> dict:
@@ -46,7 +45,7 @@ def out_of_fold_scores(run_folder: Path, model_dir: Path) -> dict:
             f"{shown(model_dir)} and {where} have different parameters ({', '.join(changed)}); "
             "train with those that were cross-validated"
         )
-    if stale := [folder for folder in folders if not RunFolder(folder).scored_as_served]:
+    if stale := [folder for folder in folders if not scored_as_served(folder)]:
         where = shown(stale[0])
         raise MetsegError(f"{where} changed after it was scored; call: metseg export {where}")
     summary = crossval.summary.set_index("model").loc[model]
@@ -58,20 +57,6 @@ def out_of_fold_scores(run_folder: Path, model_dir: Path) -> dict:
         "scored_in": ", ".join(sorted(scored_in)),
         "same_masks": same_masks,
     }
-
-
-def check_run(folders: Sequence[Path], crossval: Path | None) -> list[Releasable]:
-    """Returns what `release` copies of a run's networks, all checked before one is released.
-
-    Args:
-        folders: Folders of finished trainings.
-        crossval: Folder of the cross-validation whose scores count; None takes each network's own.
-
-    Raises:
-        MetsegError: One is not fit, see `check_releasable` and `out_of_fold_scores`.
-    """
-    scores = [out_of_fold_scores(crossval, folder) if crossval else None for folder in folders]
-    return [check_releasable(folder, out_of_fold=of) for folder, of in zip(folders, scores, strict=True)]
 
 
 def _masks(model_dir: Path) -> tuple:

@@ -12,7 +12,7 @@ from metseg.base.files import read_json, shown, sole_writer, taking_apart, write
 from metseg.base.paths import released_dir
 from metseg.masks.postprocess import Postprocessing
 from metseg.preprocessing.pipeline import Preprocessing
-from metseg.training.run_folder import RunFolder
+from metseg.training.runs import predicts_nothing
 
 OFFERED = "METSEG_DASHBOARD_MODELS"  # environment variable of a dashboard's kernel
 MAX_MB = 40  # of a file; a released model is part of the repository
@@ -112,7 +112,7 @@ def check_releasable(model_dir: Path, *, out_of_fold: dict | None = None) -> Rel
     if not {"validation_patients", "validation_dice_single_slices"} <= description.keys():
         where = shown(model_dir)
         raise MetsegError(f"how {where} makes masks was never chosen; call: metseg export {where}")
-    if RunFolder(model_dir).predicts_nothing or description.get("validation_dice") == 0:
+    if predicts_nothing(model_dir) or description.get("validation_dice") == 0:
         raise MetsegError(
             f"{shown(model_dir)} finds nothing in its validation patients; train on, or release another one"
         )
@@ -145,24 +145,6 @@ def scores_told(description: dict | Path) -> str:
     return "; ".join(lines)
 
 
-def replaced_told(model: Releasable, folder: Path) -> str | None:
-    """Returns what a release would replace and by what, a line each; None if nothing lies in its place."""
-    former = Path(folder) / model.description["name"]
-    if not former.exists():
-        return None
-    told = scores_told(former / "model.json"), scores_told(model.description)
-    return f"released so far: {told[0]}\nin its place:    {told[1]}"
-
-
-def released_told(folder: Path) -> str:
-    """Returns a line for each released network: its Dice and data."""
-    return "\n".join(
-        f"{name}: validation Dice {each['validation_dice']:.3f}, slice by slice "
-        f"{each['validation_dice_single_slices']:.3f}; {each['data']['name']}"
-        for name, each in released_models(folder).items()
-    )
-
-
 def release(model: Releasable, folder: Path) -> Path:
     """Copies a model to the released ones, in place of one of the same name; returns its folder there."""
     from metseg.inference.description import install
@@ -177,7 +159,9 @@ def release(model: Releasable, folder: Path) -> Path:
 def _own_scores(model_dir: Path) -> dict:
     """Returns `compare.summarise` of the patients that a model holds out, if it is scored as it is now."""
     from metseg.data.split import read_split
+    from metseg.evaluation.evaluate import scored_as_served
     from metseg.metrics.compare import summarise
+    from metseg.training.runs import read_tables
 
     where = shown(model_dir)
     if not read_split(model_dir / "split.json").test:
@@ -187,10 +171,10 @@ def _own_scores(model_dir: Path) -> dict:
         )
     if not (model_dir / "evaluation" / "evaluation.json").is_file():
         raise MetsegError(f"{where} was never scored; call: metseg export {where}")
-    if not RunFolder(model_dir).scored_as_served:
+    if not scored_as_served(model_dir):
         raise MetsegError(f"{where} changed after it was scored; call: metseg export {where}")
     with taking_apart(model_dir / "evaluation" / "per_patient.csv", f"call: metseg export {where}"):
-        return summarise(*RunFolder(model_dir).read_tables())
+        return summarise(*read_tables(model_dir))
 
 
 def _complain_if_unfit(onnx: Path, sha256: str) -> None:
