@@ -13,6 +13,7 @@ from metseg.inference.engines import Precision
 from metseg.metrics.compare import combine_cases
 from metseg.training.config import TrainConfig
 from metseg.training.fit import train
+from metseg.training.interrupt import told_in_a_sentence
 from metseg.training.run_folder import RunFolder
 
 
@@ -66,12 +67,13 @@ def run_trial(
     Raises:
         MetsegError: As `train`, `export` and `evaluate`.
     """
-    train(config, run, cache_dir=cache_dir, restart=restart)
-    cases = find_cases(Path(config.data_dir))
-    if not run.is_exported:
-        export(run, cases, on_case=on_case)
-    if run.read_split().test and not run.scored_as_served:
-        evaluate(run.path, unseen_cases(cases, run.path), run.evaluation, on_case=on_case)
+    with told_in_a_sentence(run):
+        train(config, run, cache_dir=cache_dir, restart=restart)
+        cases = find_cases(Path(config.data_dir))
+        if not run.is_exported:
+            export(run, cases, on_case=on_case)
+        if run.read_split().test and not run.scored_as_served:
+            evaluate(run.path, unseen_cases(cases, run.path), run.evaluation, on_case=on_case)
     return read_score(run)
 
 

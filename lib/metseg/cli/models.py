@@ -142,19 +142,19 @@ def release(
 ) -> None:
     """Make a run's networks the ones that dashboard and service use: outputs/released."""
     from metseg.base.paths import released_dir
-    from metseg.release.out_of_fold import check_run
     from metseg.release.released import release as release_model
-    from metseg.release.released import released_told, replaced_told
+    from metseg.release.run import check_run, released_told, replaced_told
     from metseg.training.find import run_folder, trained_folders
 
     runs_dir = runs_folder(output_dir)
     folders = trained_folders(run, runs_dir)
     checked = check_run(folders, run_folder(crossval, runs_dir) if crossval else None)
     _say_all(folders, output_dir)
-    replaced = {each.description["name"]: replaced_told(each, released_dir()) for each in checked}
-    print(*filter(None, replaced.values()), sep="\n", end="\n" * any(replaced.values()))
-    if any(replaced.values()) and not replace:
-        _ask_to_replace([name for name, told in replaced.items() if told])
+    replaced = replaced_told(checked, released_dir())
+    for told in replaced.values():
+        print(told)
+    if replaced and not replace:
+        _ask_to_replace([*replaced])
     for each in checked:
         print(f"released: {shown(release_model(each, released_dir()))}")
     print(released_told(released_dir()))

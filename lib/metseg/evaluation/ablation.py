@@ -52,7 +52,7 @@ def ablation_table(
         raise MetsegError("no training to score; name the baseline first, then the others")
     rows: list[dict[str, Any]] = []
     for k, folder in enumerate(map(Path, folders)):
-        manifest, files = read_json(folder / "manifest.json"), validation_cases(folder, cases)
+        manifest, files = read_json(folder / "manifest.json"), validation_cases(RunFolder(folder), cases)
         if read_split(folder / "split.json") != read_split(Path(folders[0]) / "split.json"):
             raise MetsegError(
                 f"{shown(folder)} has another split than {shown(folders[0])}; compare trainings of one"

@@ -1,16 +1,20 @@
 """The graph of a network, drawn as its papers draw it."""
 
+from typing import TYPE_CHECKING
+
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from metseg.models.inspect import Graph
 from metseg.plots.style import INK, PALE, axes_or_new, colour_of
+
+if TYPE_CHECKING:
+    from metseg.models.inspect import Graph
 
 _STEP = 0.5  # columns that a level lies further right than the one above it
 _BEND = 0.28
 
 
-def plot_graph(graph: Graph, *, model: str, ax: Axes | None = None) -> Axes:
+def plot_graph(graph: "Graph", *, model: str, ax: Axes | None = None) -> Axes:
     """Draws nodes and arrows: levels from fine (top) to coarse, the encoder on the left.
 
     Args:

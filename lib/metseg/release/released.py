@@ -12,7 +12,6 @@ from metseg.base.files import read_json, shown, sole_writer, taking_apart, write
 from metseg.base.paths import released_dir
 from metseg.masks.postprocess import Postprocessing
 from metseg.preprocessing.pipeline import Preprocessing
-from metseg.training.run_folder import RunFolder
 
 OFFERED = "METSEG_DASHBOARD_MODELS"  # environment variable of a dashboard's kernel
 MAX_MB = 40  # of a file; a released model is part of the repository
@@ -139,24 +138,6 @@ def scores_told(description: dict | Path) -> str:
         if of := description.get(key):
             lines.append(f"mean volume Dice of {of['n_patients']} {what} patients {of['dice_mean']:.3f}")
     return "; ".join(lines)
-
-
-def replaced_told(model: Releasable, folder: Path) -> str | None:
-    """Returns what a release would replace and by what, a line each; None if nothing lies in its place."""
-    former = Path(folder) / model.description["name"]
-    if not former.exists():
-        return None
-    told = scores_told(former / "model.json"), scores_told(model.description)
-    return f"released so far: {told[0]}\nin its place:    {told[1]}"
-
-
-def released_told(folder: Path) -> str:
-    """Returns a line for each released network: its Dice and data."""
-    return "\n".join(
-        f"{name}: validation Dice {each['validation_dice']:.3f}, slice by slice "
-        f"{each['validation_dice_single_slices']:.3f}; {each['data']['name']}"
-        for name, each in released_models(folder).items()
-    )
 
 
 def release(model: Releasable, folder: Path) -> Path:

@@ -22,6 +22,7 @@ from metseg.training.config import TrainConfig
 from metseg.training.dataset import Dataset, prepare_data
 from metseg.training.devices import data_parallel, shared_out
 from metseg.training.ema import AveragedWeights
+from metseg.training.interrupt import told_in_a_sentence
 from metseg.training.losses import LOSSES
 from metseg.training.manifest import write_manifest
 from metseg.training.normalisation import MOST_SLICES, PopulationStatistics
@@ -56,7 +57,7 @@ def train(
             is writing to it, or the data cannot be used.
     """
     run = RunFolder(run)
-    with sole_writer(run.path):
+    with told_in_a_sentence(run), sole_writer(run.path):
         if not restart:
             complain_if_begun_otherwise(config, run)  # before minutes of preparing
         data = prepare_data(config, cache_dir=cache_dir)

@@ -25,7 +25,8 @@ class Progress:
     """Where a training stands; epochs and steps are counted from 1, times in seconds.
 
     `loss` is of the epoch under way; `last_loss` and `val_dice` are of the last of the finished epochs.
-    `note` is what a person should know of the network that would be kept now.
+    `resumed_after` counts the epochs that an earlier, interrupted call had finished. `note` is what a person
+    should know of the network that would be kept now.
     """
 
     model: str
@@ -40,6 +41,7 @@ class Progress:
     seconds_left: float
     done: bool = False
     note: str = ""
+    resumed_after: int = 0
 
     def __str__(self) -> str:
         dice = "–" if self.val_dice is None else f"{self.val_dice:.3f}"
@@ -50,19 +52,21 @@ class Progress:
 
 
 class ProgressReporter:
-    """Writes `progress.json` and refreshes one line of the notebook, if this is one."""
+    """Writes `progress.json`, prints a line an epoch, and refreshes a line of the notebook, if this is one."""
 
     def __init__(self, path: Path):
         self._path = path
         self._last = 0.0
         self._line = display(HTML(""), display_id=True) if get_ipython() is not None else None
 
-    def report(self, progress: Progress, *, at_once: bool = False) -> None:
-        """Tells of progress, but not more often than a person can read unless `at_once`."""
+    def report(self, progress: Progress, *, epoch_done: bool = False) -> None:
+        """Tells of progress, but not more often than a person can read unless an epoch is done."""
         now = time.monotonic()
-        if not at_once and now - self._last < _SECONDS_BETWEEN_REPORTS:
+        if not epoch_done and now - self._last < _SECONDS_BETWEEN_REPORTS:
             return
         self._last = now
+        if epoch_done:
+            print(progress, flush=True)
         with suppress(MetsegError):  # Windows refuses while somebody reads it; the next one will do
             write_text(self._path, json.dumps(asdict(progress)), durable=False)
         if self._line is not None:
@@ -78,6 +82,8 @@ class EpochReporter(keras.callbacks.Callback):
         self._reporter = ProgressReporter(path)
         self._config, self._steps, self._history = config, steps, list(history)
         self._resumed_at, self._started = len(history), time.monotonic()
+        if history:
+            print(f"resumed at epoch {len(history) + 1}", flush=True)
 
     def on_train_batch_end(self, batch, logs=None):
         self._report(len(self._history), batch + 1, logs["loss"])
@@ -86,14 +92,14 @@ class EpochReporter(keras.callbacks.Callback):
         """Tells of a finished epoch, its validation included."""
         self._history, learning = list(history), self._config.learning
         finished = len(history) == learning.epochs or out_of_patience(history, learning)
-        self._report(len(history) - 1, self._steps, history[-1]["loss"], finished=finished, at_once=True)
+        self._report(len(history) - 1, self._steps, history[-1]["loss"], finished=finished, epoch_done=True)
 
     def _pixels(self, first: int, end: int) -> int:
         """Returns a slice's pixels, summed over epochs: what their time grows with."""
         return sum(size_of(epoch, self._config) ** 2 for epoch in range(first, end))
 
     def _report(
-        self, epoch: int, step: int, loss: float, *, finished: bool = False, at_once: bool = False
+        self, epoch: int, step: int, loss: float, *, finished: bool = False, epoch_done: bool = False
     ) -> None:
         learning, last = self._config.learning, self._history[-1] if self._history else {}
         kept = self._history[best_epoch(self._history, learning)] if self._history else {}
@@ -112,5 +118,6 @@ class EpochReporter(keras.callbacks.Callback):
             seconds_left=(time.monotonic() - self._started) / done * left,
             done=finished,
             note=PREDICTS_NOTHING if kept.get("predicts_nothing") else "",
+            resumed_after=self._resumed_at,
         )
-        self._reporter.report(progress, at_once=at_once)
+        self._reporter.report(progress, epoch_done=epoch_done)
