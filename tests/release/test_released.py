@@ -14,15 +14,15 @@ from metseg.base.paths import released_dir
 from metseg.data.split import Split, write_split
 from metseg.inference.predictor import Predictor
 from metseg.metrics.compare import summarise
+from metseg.release.release import check_releasable
+from metseg.release.release import release as copy_released
 from metseg.release.released import (
     OFFERED,
-    check_releasable,
     described_models,
     offered_models,
     released_models,
     scores_told,
 )
-from metseg.release.released import release as copy_released
 from metseg.training.run_folder import RunFolder
 
 
@@ -215,7 +215,7 @@ def test_a_name_that_leads_out_of_the_folder_of_released_models(model_dir, tmp_p
 
 
 def test_too_large(model_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr("metseg.release.released.MAX_MB", 0.0001)
+    monkeypatch.setattr("metseg.release.release.MAX_MB", 0.0001)
     with pytest.raises(MetsegError, match="train with fewer filters"):
         release(model_dir, tmp_path / "released")
     assert not (tmp_path / "released").exists()

@@ -142,8 +142,8 @@ def release(
 ) -> None:
     """Make a run's networks the ones that dashboard and service use: outputs/released."""
     from metseg.base.paths import released_dir
-    from metseg.release.released import release as release_model
-    from metseg.release.run import check_run, released_told, replaced_told
+    from metseg.release.release import check_run, released_told, replaced_told
+    from metseg.release.release import release as release_model
     from metseg.training.find import run_folder, trained_folders
 
     runs_dir = runs_folder(output_dir)

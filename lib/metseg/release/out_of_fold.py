@@ -1,12 +1,10 @@
 """What a cross-validation says of a recipe, for a network of that recipe that holds nobody out."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown
 from metseg.evaluation.crossval import read_crossval
-from metseg.release.released import Releasable, check_releasable
 from metseg.training.run_folder import RunFolder
 
 
@@ -50,20 +48,6 @@ def out_of_fold_scores(run_folder: Path, model_dir: Path) -> dict:
         "scored_in": ", ".join(sorted({each["precision"] for each in served})),
         "same_masks": sum(all(each[name] == made[name] for name in masks) for each in served),
     }
-
-
-def check_run(folders: Sequence[Path], crossval: Path | None) -> list[Releasable]:
-    """Returns what `release` copies of a run's networks, all checked before one is released.
-
-    Args:
-        folders: Folders of finished trainings.
-        crossval: Folder of the cross-validation whose scores count; None takes each network's own.
-
-    Raises:
-        MetsegError: One is not fit, see `check_releasable` and `out_of_fold_scores`.
-    """
-    scores = [out_of_fold_scores(crossval, folder) if crossval else None for folder in folders]
-    return [check_releasable(folder, out_of_fold=of) for folder, of in zip(folders, scores, strict=True)]
 
 
 def _recipe(run: RunFolder) -> dict:
