@@ -41,7 +41,7 @@ def test_what_is_read(finished):
     assert benchmark.scaling.exponent.tolist() == pytest.approx([1])
     assert benchmark.notes == []
     assert benchmark.verdicts == [
-        "Nested U-Net, training, 128², batch 8: metseg (float32) is 0.50 times as fast as MONAI's fastest "
+        "U-Net++, training, 128², batch 8: metseg (float32) is 0.50 times as fast as MONAI's fastest "
         "(bfloat16, channels_last); quartiles over rounds 0.50–0.50"
     ]
 
@@ -54,7 +54,7 @@ def test_verdict_on_inference(finished):
     onnx = {**row, "library": "onnxruntime", "contestant": "onnxruntime", "precision": "float32", **ratios}
     (said,) = replace(benchmark, results=pd.DataFrame([ours, onnx])).verdicts
     assert said == (
-        "Nested U-Net, inference, 128², one image: metseg (int8) is 2.50 times as fast as the same network "
+        "U-Net++, inference, 128², one image: metseg (int8) is 2.50 times as fast as the same network "
         "in ONNX Runtime (float32); quartiles over rounds 2.00–4.00"
     )
 

@@ -42,7 +42,7 @@ def results() -> pd.DataFrame:
 
 def test_bars_of_each_network(results):
     axes = plot_speed(results)
-    assert [ax.get_title(loc="left") for ax in axes] == ["Nested U-Net", "Attention U-Net"]
+    assert [ax.get_title(loc="left") for ax in axes] == ["U-Net++", "Attention U-Net"]
     nested = axes[0]
     assert [bar.get_width() for bar in nested.patches] == [10, 20]  # the first stands on top
     assert [label.get_text() for label in nested.get_yticklabels()] == ["MONAI f32 NHWC", "metseg bf16"]
@@ -76,7 +76,7 @@ def test_curves_and_their_exponents(results):
     ax = plot_scaling(results, exponents)
     training, inference = ax.lines
     assert training.get_xydata().tolist() == [[100, 1000], [200, 4000]]  # 8 images at 8 and 2 a second
-    assert r"1.00 \pm 0.03" in training.get_label() and "Nested U-Net" in training.get_label()
+    assert r"1.00 \pm 0.03" in training.get_label() and "U-Net++" in training.get_label()
     assert inference.get_xydata().tolist() == [[100, 10], [200, 20]]
     assert "0.50" in inference.get_label() and "pm" not in inference.get_label()
     assert [label.get_text() for label in ax.get_xticklabels()] == ["100", "200"]

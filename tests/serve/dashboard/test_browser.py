@@ -228,7 +228,7 @@ def test_both_networks_and_what_the_gates_look_at(page):
     expect(page.locator(".ms-footer li")).to_have_count(2)
     page.get_by_role("tab", name="Gates").click()
     expect(page.locator("figcaption").first).to_have_text("Attention U-Net, gate 1 (coarsest)")
-    expect(page.get_by_text("Nested U-Net has no attention gates.")).to_be_visible()
+    expect(page.get_by_text("U-Net++ has no attention gates.")).to_be_visible()
 
 
 def test_every_picture_and_channel_can_be_shown(page):

@@ -15,7 +15,7 @@ from metseg.masks.encode import encode_png, lesions_csv, mask_png, mask_tiff, ov
 from metseg.masks.postprocess import Postprocessing, postprocess
 from metseg.serve.dashboard.files import archive_name, result_archive
 from metseg.serve.dashboard.state import DashboardState
-from metseg.serve.upload import UploadError
+from metseg.serve.upload import Refused
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_the_last_of_two_slices_is_shown(opened):
 )
 def test_a_file_that_is_no_slice_leaves_everything_as_it_was(opened, data, code):
     before = opened.upload, opened.results, opened.file_name
-    with pytest.raises(UploadError) as caught:
+    with pytest.raises(Refused) as caught:
         opened.open_slice(data, "other.png")
     assert caught.value.code == code and "other.png" in str(caught.value)
     assert before == (opened.upload, opened.results, opened.file_name)
@@ -296,7 +296,7 @@ def test_a_grey_reference_saved_as_colours_is_taken(opened):
     ],
 )
 def test_a_reference_that_fits_not_is_refused_in_a_sentence(opened, pixels, sentence):
-    with pytest.raises(UploadError, match=sentence):
+    with pytest.raises(Refused, match=sentence):
         opened.open_reference(png(pixels), "mask.png")
     assert opened.reference is None
 

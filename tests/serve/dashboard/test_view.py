@@ -19,7 +19,7 @@ from metseg.masks.encode import mask_png, overlay
 from metseg.masks.postprocess import Postprocessing, postprocess
 from metseg.serve.dashboard.view import Dashboard
 from metseg.serve.dashboard.widgets import Controls, Findings, Inbox, Page, Part, Sources, Stage
-from metseg.serve.upload import MAX_UPLOAD_BYTES, UploadError
+from metseg.serve.upload import MAX_UPLOAD_BYTES, Refused
 
 NOTEBOOK = Path(__file__).resolve().parents[3] / "notebooks" / "dashboard.ipynb"
 SLICE = png(slice_with_lesions())
@@ -73,9 +73,9 @@ def pixels(file: bytes) -> np.ndarray:
 def test_the_page_is_there_before_any_network(dashboard):
     assert CountingPredictor.loaded == [] and dashboard.stage.original == b""
     (about,) = dashboard.about
-    assert about["label"] == "Nested U-Net" and about["score"] == "validation Dice 0.90"
+    assert about["label"] == "U-Net++" and about["score"] == "validation Dice 0.90"
     assert about["caution"].startswith("Test scans")
-    assert [each["label"] for each in dashboard.controls.networks] == ["Nested U-Net", "Attention U-Net"]
+    assert [each["label"] for each in dashboard.controls.networks] == ["U-Net++", "Attention U-Net"]
     assert dashboard.sources.limit_bytes == MAX_UPLOAD_BYTES
 
 
@@ -147,14 +147,14 @@ def test_an_upload_is_drawn(dashboard, pieces):
     upload(dashboard, SLICE, pieces=pieces)
     stage, image = dashboard.stage, slice_with_lesions()
     mask = image[..., 1] == 255
-    assert stage.size == (32, 32) and stage.networks == ["Nested U-Net"]
+    assert stage.size == (32, 32) and stage.networks == ["U-Net++"]
     assert np.array_equal(pixels(stage.original), image[..., 1])
     assert np.array_equal(pixels(stage.contrast), image[..., 1])  # this network's clip limit is 0
     assert np.array_equal(pixels(stage.overlay[0]), overlay(image[..., 1], mask, opacity=0.35))
     assert pixels(stage.heat[0])[5, 5].tolist() == [252, 255, 164]  # the colour of probability 1
     assert stage.comparison == [] and stage.gates == []
     (table,) = dashboard.findings.tables
-    assert table["network"] == "Nested U-Net" and table["more"] == 0
+    assert table["network"] == "U-Net++" and table["more"] == 0
     assert [lesion["area_px"] for lesion in table["lesions"]] == [16, 4]
     details = "32 × 32 px, of unknown size"
     assert dashboard.sources.slice == {"name": "slice.png", "details": details, "notes": []}
@@ -183,7 +183,7 @@ def test_a_newer_file_takes_the_place_of_an_unfinished_one(dashboard):
 @pytest.mark.parametrize("piece", [{"size": 11}, {"size": 5}])
 def test_an_inbox_takes_no_more_than_its_limit(piece):
     inbox = Inbox(limit_bytes=10)
-    with pytest.raises(UploadError) as caught:
+    with pytest.raises(Refused) as caught:
         inbox.add({"upload": 1, "name": "slice.png", "start": 0, **piece}, b"12345678901")
     assert caught.value.code == "too_large" and "slice.png" in str(caught.value)
 
@@ -316,9 +316,9 @@ def test_a_grey_slice_is_told_however_it_is_stored(dashboard, stored):
 
 def test_both_networks_side_by_side(opened):
     opened.controls.set_state({"side_by_side": True})
-    assert opened.stage.networks == ["Nested U-Net", "Attention U-Net"]
+    assert opened.stage.networks == ["U-Net++", "Attention U-Net"]
     assert len(opened.stage.overlay) == len(opened.stage.heat) == len(opened.findings.tables) == 2
-    assert [each["label"] for each in opened.about] == ["Nested U-Net", "Attention U-Net"]
+    assert [each["label"] for each in opened.about] == ["U-Net++", "Attention U-Net"]
 
 
 def test_gates_are_drawn_for_who_looks_at_them(opened):

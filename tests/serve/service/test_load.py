@@ -4,7 +4,6 @@ import os
 import threading
 from contextlib import contextmanager
 from io import BytesIO
-from types import SimpleNamespace
 
 import pytest
 import tifffile
@@ -20,9 +19,8 @@ from metseg.serve.service.segmentation import segment
 SLICES = [as_png(BRIGHT_CORNER), as_png(BRIGHT_CORNER[::-1])]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_every_request_is_answered(tmp_path, workers):
-    told = []
+def test_every_request_is_answered(tmp_path):
+    workers, told = 2, []
     result = measure_load(
         write_models(tmp_path),
         clients=4,
@@ -40,21 +38,28 @@ def test_every_request_is_answered(tmp_path, workers):
     assert all(result[f"rss_mb_{when}"] > 10 for when in ("start", "middle", "end"))
 
 
-def test_a_proxy_of_the_users_is_for_other_machines(tmp_path, monkeypatch):
+def test_one_request_is_enough_and_a_proxy_of_the_user_s_is_left_aside(tmp_path, monkeypatch, here):
     for name in ("http_proxy", "all_proxy"):
         monkeypatch.setenv(name, "socks5://127.0.0.1:9")  # nobody listens there, and httpx speaks no SOCKS
     result = measure_load(write_models(tmp_path), clients=1, requests=1, alone=1, slices=SLICES)
     assert (result["errors"], result["first_error"]) == (0, None)
-
-
-@pytest.mark.parametrize("requests", [1, 3])
-def test_memory_is_measured_midway_through_few_requests_too(tmp_path, requests):
-    result = measure_load(write_models(tmp_path), clients=1, requests=requests, alone=0, slices=SLICES)
-    assert (result["requests"], result["errors"]) == (requests, 0)
     assert all(result[f"rss_mb_{when}"] > 10 for when in ("start", "middle", "end"))
 
 
-def test_who_found_no_room_comes_again_and_is_counted(tmp_path, monkeypatch):
+@pytest.fixture
+def here(monkeypatch):
+    """The service in a thread, with room for one upload."""
+
+    @contextmanager
+    def running_here(models, **kwargs):
+        limits = Limits(at_once=1, waiting=0, uploads=1)
+        with running(create_app(models, limits=limits)) as client:
+            yield str(client.base_url), os.getpid()
+
+    monkeypatch.setattr(load, "_running", running_here)
+
+
+def test_who_found_no_room_comes_again_and_is_counted(tmp_path, monkeypatch, here):
     one_was_refused, full = threading.Event(), admission._full
 
     def refuse():
@@ -65,31 +70,15 @@ def test_who_found_no_room_comes_again_and_is_counted(tmp_path, monkeypatch):
         assert one_was_refused.wait(30)
         return segment(*args, **kwargs)
 
-    @contextmanager
-    def running_here(models, *, limits, **kwargs):
-        with running(create_app(models, limits=limits)) as client:
-            yield str(client.base_url), SimpleNamespace(pid=os.getpid())
-
     monkeypatch.setattr(admission, "_full", refuse)
     monkeypatch.setattr("metseg.serve.service.api.segment", wait_and_segment)
-    monkeypatch.setattr(load, "_running", running_here)
-    limits = Limits(at_once=1, waiting=0, uploads=1)
-    models = write_models(tmp_path)
-    result = measure_load(models, clients=3, requests=6, alone=0, slices=SLICES, limits=limits)
+    result = measure_load(write_models(tmp_path), clients=3, requests=6, alone=0, slices=SLICES)
     assert result["errors"] == 0
     assert result["retries"] > 0
 
 
-def test_who_never_finds_room_gives_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(load, "_MOST_RETRIES", 1)
-    full = Limits(uploads=0)
-    result = measure_load(write_models(tmp_path), clients=2, requests=2, alone=0, slices=SLICES, limits=full)
-    assert (result["errors"], result["retries"]) == (2, 2)
-    assert result["first_error"].startswith('503: {"code":"busy"')
-
-
-def test_a_refusal_is_an_error(tmp_path):
-    result = measure_load(write_models(tmp_path), clients=2, requests=4, alone=0, slices=[b"no image"])
+def test_a_refusal_is_an_error(tmp_path, here):
+    result = measure_load(write_models(tmp_path), clients=1, requests=4, alone=0, slices=[b"no image"])
     assert result["errors"] == 4
     assert result["first_error"].startswith('415: {"code":"not_an_image"')
     assert result["p50_ms"] is None

@@ -1,6 +1,7 @@
 """The service as it is started and stopped: real processes, real sockets."""
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -36,7 +37,7 @@ class Service:
         self.log = tmp / "log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", START, arguments], stderr=log, env={"TMPDIR": str(tmp)}
+                [sys.executable, "-c", START, arguments], stderr=log, env=os.environ | {"TMPDIR": str(tmp)}
             )
         deadline = time.monotonic() + 60
         while not (found := re.search(r"listens on (http://127.0.0.1:(\d+))", self.log.read_text())):
@@ -58,19 +59,17 @@ class Service:
         return httpx.post(f"{self.address}/predict", files={"file": ("JANE_DOE_1970.png", PNG)})
 
 
-def test_an_answer_does_not_wait_for_confirmations():
-    with server.listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
-        connection, _ = listener.accept()
-        with connection:
-            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> dict[str, Path]:
+    return write_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
-def start(tmp_path):
+def start(tmp_path, models):
     started = []
 
     def run(workers: int) -> Service:
-        started.append(Service(write_models(tmp_path / "models"), workers, tmp_path))
+        started.append(Service(models, workers, tmp_path))
         return started[-1]
 
     yield run
@@ -81,7 +80,7 @@ def start(tmp_path):
 
 def half_sent(port: int) -> tuple[socket.socket, bytes]:
     """Begins an upload; returns its connection and what is still to be sent."""
-    form = b'--B\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + PNG + b"\r\n--B--\r\n"
+    form = b'--B\r\nContent-Disposition: form-data; name="file"; filename=""\r\n\r\n' + PNG + b"\r\n--B--\r\n"
     header = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\n"
     connection = socket.create_connection(("127.0.0.1", port), timeout=30)
     connection.sendall(header + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(form))
@@ -97,9 +96,8 @@ def read_all(connection: socket.socket) -> bytes:
     return answer
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_what_is_in_flight_is_finished_when_the_service_is_told_to_end(start, workers):
-    service = start(workers)
+def finishes_what_is_in_flight(service: Service, workers: int) -> bool:
+    """Tells the service to end in the midst of an upload; returns whether that one is answered well."""
     connection, rest = half_sent(service.port)
     service.process.terminate()
     deadline = time.monotonic() + 30
@@ -107,13 +105,18 @@ def test_what_is_in_flight_is_finished_when_the_service_is_told_to_end(start, wo
         assert time.monotonic() < deadline, service.log.read_text()
         time.sleep(0.02)
     connection.sendall(rest)
-    assert read_all(connection).startswith(b"HTTP/1.1 200 OK")
+    answered = read_all(connection).startswith(b"HTTP/1.1 200 OK")
     assert service.process.wait(30) == 0
     with pytest.raises(httpx.ConnectError):
         httpx.get(service.address)
+    return answered
 
 
-def test_the_figures_are_those_of_all_processes(start, tmp_path):
+def test_what_is_in_flight_is_finished_when_the_service_is_told_to_end(start):
+    assert finishes_what_is_in_flight(start(1), 1)
+
+
+def test_several_processes_have_one_set_of_figures_and_end_alike(start, tmp_path):
     service = start(2)
     for _ in range(20):  # each over a connection of its own, so that either process has some
         assert service.segment().status_code == 200
@@ -124,8 +127,7 @@ def test_the_figures_are_those_of_all_processes(start, tmp_path):
     assert [float(found[1]) for found in counted] == [20.0] * 6
     assert all(re.search(r"^metseg_waiting 0\.0$", text, re.MULTILINE) for text in seen)
     (figures,) = tmp_path.glob("metseg-figures-*")
-    service.process.terminate()
-    assert service.process.wait(30) == 0
+    assert finishes_what_is_in_flight(service, 2)
     assert not figures.exists()
 
 
@@ -144,25 +146,6 @@ def test_the_log_tells_kind_and_size_alone(start):
     log = service.log.read_text()
     assert f"PNG of {len(PNG)} bytes" in log
     assert "JANE" not in log
-
-
-def test_a_port_that_is_taken_is_one_sentence(tmp_path):
-    models = write_models(tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(MetsegError, match=f"cannot listen on 127.0.0.1:{port} .*choose another"):
-            server.serve(models, port=port)
-
-
-@pytest.mark.parametrize(("host", "port"), [("256.1.1.1", 0), ("127.0.0.1", 70_000), ("ü..", 0)])
-def test_an_address_that_is_none_is_one_sentence(tmp_path, host, port):
-    with pytest.raises(MetsegError, match="cannot listen on .*choose another"):
-        server.serve(write_models(tmp_path), host=host, port=port)
-
-
-def test_an_empty_host_is_not_all_the_world(tmp_path):
-    with pytest.raises(MetsegError, match="the host is empty; name an address"):
-        server.serve(write_models(tmp_path), host="")
 
 
 @pytest.mark.slow
@@ -193,35 +176,31 @@ def raw(client: httpx.Client, data: bytes) -> bytes:
         return read_all(connection)
 
 
-@pytest.mark.parametrize("data", [b"\0\1\2\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"])
-def test_what_is_no_request_is_refused_like_all_else(tmp_path, data):
-    with running(create_app(write_models(tmp_path))) as client:
-        header, _, body = raw(client, data).partition(b"\r\n\r\n")
-    assert header.startswith(b"HTTP/1.1 400")
-    assert json.loads(body)["code"] == "malformed_request"
+def test_what_is_no_request_is_refused_like_all_else(models):
+    with running(create_app(models)) as client:
+        for data in (b"\0\1\2\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"):
+            header, _, body = raw(client, data).partition(b"\r\n\r\n")
+            assert header.startswith(b"HTTP/1.1 400")
+            assert json.loads(body)["code"] == "malformed_request"
 
 
-@pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\nX: y\r\n"])
-def test_who_does_not_say_what_he_wants_is_not_waited_for(tmp_path, monkeypatch, data):
+def test_who_does_not_say_what_he_wants_is_not_waited_for(models, monkeypatch):
     monkeypatch.setattr(server, "HEADER_SECONDS", 0.2)
-    with running(create_app(write_models(tmp_path))) as client:
-        assert raw(client, data) == b""
+    with running(create_app(models)) as client:
+        for data in (b"", b"GET / HTTP/1.1\r\nX: y\r\n"):
+            assert raw(client, data) == b""
+        with connected(client) as connection:  # nor is a second request
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b'{"status":"alive"}'):
+                answer += connection.recv(1024)
+            connection.sendall(b"GET / HTTP/1.1\r\nX: y\r\n")
+            assert connection.recv(1024) == b""
 
 
-def test_a_second_request_that_is_not_finished_is_not_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(server, "HEADER_SECONDS", 0.2)
-    with running(create_app(write_models(tmp_path))) as client, connected(client) as connection:
-        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-        answer = b""
-        while not answer.endswith(b'{"status":"alive"}'):
-            answer += connection.recv(1024)
-        connection.sendall(b"GET / HTTP/1.1\r\nX: y\r\n")
-        assert connection.recv(1024) == b""
-
-
-def test_a_connection_beyond_the_most_is_closed(tmp_path, monkeypatch):
+def test_a_connection_beyond_the_most_is_closed(models, monkeypatch):
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
-    with running(create_app(write_models(tmp_path))) as client:  # the first one
+    with running(create_app(models)) as client:  # the first one
         with connected(client), connected(client) as third:
             assert third.recv(1) == b""
         assert client.get("/health").status_code == 200

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from metseg.base.hardware import cores
 from metseg.serve.service.metrics import Metrics
-from metseg.serve.service.refusals import RequestError, try_again
+from metseg.serve.upload import Refused
 
 _T = TypeVar("_T")
 
@@ -48,7 +48,7 @@ class Admission:
         """Lets one upload in, and yields a function that is told the size of each piece of it.
 
         Raises:
-            RequestError: There is no room, on entering or for a piece.
+            Refused: There is no room, on entering or for a piece.
         """
         if self._uploads >= self.limits.uploads:
             raise _full()
@@ -81,7 +81,7 @@ class Admission:
             What the job returned; None where it was not begun because of `gone`.
 
         Raises:
-            RequestError: Too many jobs wait already.
+            Refused: Too many jobs wait already.
         """
         if self._free.locked() and self._waiting >= self.limits.waiting:
             raise _full()
@@ -118,5 +118,5 @@ async def _to_its_end(job: asyncio.Future[_T]) -> _T:
     raise cancelled
 
 
-def _full() -> RequestError:
-    return try_again("busy", "The service has all the work it can hold; try again in a second")
+def _full() -> Refused:
+    return Refused("busy", "The service has all the work it can hold; try again in a second")

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
+import re
 import time
-import traceback
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,21 +14,21 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 import metseg
 from metseg.base.errors import MetsegError
 from metseg.inference.predictor import Predictor
-from metseg.serve.service.accept import preferred
+from metseg.serve.faults import where
 from metseg.serve.service.admission import Admission, Limits
-from metseg.serve.service.api_docs import DESCRIPTION, PREDICT_DOCS, PREDICT_REQUEST, name_models
 from metseg.serve.service.doorway import Doorway
-from metseg.serve.service.form import parse_form, read_body
+from metseg.serve.service.form import read_form
 from metseg.serve.service.metrics import Metrics
-from metseg.serve.service.refusals import RequestError, answer, documented, try_again
+from metseg.serve.service.openapi import ANSWERS, DESCRIPTION, REQUEST, name_models
+from metseg.serve.service.refusals import answer, documented
 from metseg.serve.service.segmentation import JSON, PNG, ModelCard, Models, Segmentation, segment
 from metseg.serve.service.settings import Settings, invalid_setting
-from metseg.serve.upload import UploadError, read_upload
+from metseg.serve.upload import Refused, read_upload
 
 _log = logging.getLogger("metseg.serve")
 _PATHS = frozenset(
@@ -68,12 +68,17 @@ def create_app(
 
     async def load() -> None:
         nonlocal failed
-        failed = not await asyncio.to_thread(_load, offered)
+        try:
+            await asyncio.to_thread(offered.load)
+        except Exception as error:  # such as ONNX Runtime's; nobody else would hear of it
+            told = str(error) if isinstance(error, MetsegError) else where(error)
+            _log.critical("The models cannot be loaded: %s", told)
+            failed = True
 
     def refuse_if_failed() -> None:
         if failed:
             message = "The models could not be loaded; the service's log says why, so tell who runs it"
-            raise RequestError(500, "internal_error", message)
+            raise Refused("internal_error", message)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -100,30 +105,25 @@ def create_app(
     @app.post(
         "/predict",
         response_model=Segmentation,
-        responses=PREDICT_DOCS | documented(400, 406, 408, 413, 415, 422, 500, 503),
-        openapi_extra={"requestBody": PREDICT_REQUEST},
+        responses=ANSWERS,
+        openapi_extra=REQUEST,
         summary="Segment one slice",
     )
     async def predict(request: Request, settings: Annotated[Settings, Query()]) -> Response:
-        media_type = preferred(request.headers.get("accept"), (JSON, PNG))
-        if media_type is None:
-            message = f"The answer is {JSON} or {PNG}; accept one of them"
-            raise RequestError(406, "not_acceptable", message)
+        media_type = _preferred(request.headers.get("accept"))
         refuse_if_failed()
         offered.named(settings.model)  # before anything is read
-        started, content_type = request.scope["started"], request.headers.get("content-type", "")
         admission: Admission = request.app.state.admission
         with admission.upload() as hold:
-            body = await read_body(request, seconds=limits.upload_seconds, hold=hold)
+            content, fields = await read_form(request, seconds=limits.upload_seconds, hold=hold)
+            asked = settings.updated(fields)
 
             def job() -> bytes:
-                content, fields = parse_form(content_type, body)
-                asked = settings.updated(fields)
                 before = time.perf_counter()
                 upload = read_upload(content)
-                decode_ms = 1000 * (time.perf_counter() - before)
+                times = {"decode_ms": 1000 * (time.perf_counter() - before)}
+                times["started"] = request.scope["started"]
                 _log.info("%s of %d bytes", upload.kind, len(content))
-                times = {"decode_ms": decode_ms, "started": started}
                 return segment(upload, asked, offered, media_type=media_type, **times)
 
             result = await admission.run(job, gone=request.is_disconnected)
@@ -143,8 +143,7 @@ def create_app(
     @app.get("/health/ready", responses=documented(500, 503), summary="Whether the service can segment")
     async def ready() -> Ready:
         refuse_if_failed()
-        if not offered.ready:
-            raise try_again("not_ready", "The models are still loading; try again in a second")
+        offered.named(None)
         return Ready()
 
     @app.get("/metrics", response_class=Response, summary="Figures for Prometheus")
@@ -160,49 +159,53 @@ def create_app(
     return app
 
 
-def _load(models: Models) -> bool:
-    """Loads the models; returns whether that went well, and logs what did not."""
-    try:
-        models.load()
-    except MetsegError as error:
-        _log.critical("%s", error)
-        return False
-    except Exception as error:  # such as ONNX Runtime's; nobody else would hear of it
-        where = "".join(traceback.format_tb(error.__traceback__))
-        _log.critical("The models cannot be loaded: %s at\n%s", type(error).__name__, where)
-        return False
-    return True
+def _preferred(accept: str | None) -> str:
+    """Returns `JSON` or `PNG`, whichever an `Accept` header ranks higher; JSON if it does not care.
+
+    Raises:
+        Refused: It accepts neither.
+
+    Reference: RFC 9110, 12.5.1: the most precise range decides on a kind.
+    """
+    weights = {}
+    for each in re.sub(r"\s", "", accept or "*/*").lower().split(","):
+        kind, *parameters = each.split(";")
+        told = [value.removeprefix("q=") for value in parameters if value.startswith("q=")] or ["1"]
+        weights[kind] = float(told[0]) if re.fullmatch(r"0(\.\d*)?|1(\.0*)?", told[0]) else 0.0
+    ranked = []
+    for media_type in (JSON, PNG):
+        ranges = (media_type, f"{media_type.partition('/')[0]}/*", "*/*")
+        found = next((each for each in ranges if each in weights), None)
+        if found and weights[found] > 0:
+            ranked.append((weights[found], -ranges.index(found), media_type))
+    if not ranked:
+        raise Refused("not_acceptable", f"The answer is {JSON} or {PNG}; accept one of them")
+    return max(ranked, key=lambda each: each[:2])[-1]
 
 
 def _answer_all_errors(app: FastAPI, metrics: Metrics) -> None:
     """Makes every error a `Refusal`, FastAPI's own among them, and counts it."""
 
-    def refuse(
-        status: int, code: str, message: str, headers: Mapping[str, str] | None = None
-    ) -> JSONResponse:
+    def refuse(code: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
         metrics.refused.labels(code).inc()
         _log.info("refused: %s", code)
-        return answer(status, code, message, headers)
+        return answer(code, message, headers)
 
-    @app.exception_handler(RequestError)
-    async def on_request_error(request: Request, error: RequestError) -> JSONResponse:
-        return refuse(error.status, error.code, str(error), error.headers)
-
-    @app.exception_handler(UploadError)
-    async def on_upload_error(request: Request, error: UploadError) -> JSONResponse:
-        return refuse(error.status, error.code, str(error))
+    @app.exception_handler(Refused)
+    async def on_refused(request: Request, error: Refused) -> Response:
+        return refuse(error.code, str(error))
 
     @app.exception_handler(RequestValidationError)
-    async def on_invalid_setting(request: Request, error: RequestValidationError) -> JSONResponse:
-        return await on_request_error(request, invalid_setting(error.errors()))
+    async def on_invalid_setting(request: Request, error: RequestValidationError) -> Response:
+        return await on_refused(request, invalid_setting(error.errors()))
 
     @app.exception_handler(HTTPException)
-    async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
+    async def on_http_error(request: Request, error: HTTPException) -> Response:
         if error.status_code == 405:
             allowed = (error.headers or {}).get("Allow", "another method")
             message = f"This address takes {allowed}, not {request.method:.20}"
-            return refuse(405, "method_not_allowed", message, error.headers)
-        return refuse(404, "not_found", "There is nothing at this address; see /docs for what there is")
+            return refuse("method_not_allowed", message, error.headers)
+        return refuse("not_found", "There is nothing at this address; see /docs for what there is")
 
     @app.exception_handler(ClientDisconnect)
     async def on_disconnect(request: Request, error: ClientDisconnect) -> Response:

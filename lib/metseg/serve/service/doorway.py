@@ -1,15 +1,18 @@
 """What happens around every request: it is counted, timed, and answered even when the service fails."""
 
 import asyncio
+import logging
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from metseg.serve.faults import where
 from metseg.serve.service.form import MAX_BODY_BYTES
 from metseg.serve.service.metrics import Metrics
-from metseg.serve.service.refusals import internal_error
+from metseg.serve.service.refusals import answer
 
 _LINGER_SECONDS = 2.0
+_log = logging.getLogger("metseg.serve")
 
 
 class Doorway:
@@ -26,51 +29,47 @@ class Doorway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        scope["started"] = time.perf_counter()
-        visit = _Visit(scope, receive, send)
+        scope["started"] = started = time.perf_counter()
+        names = {name for name, _ in scope["headers"]}
+        unread = b"transfer-encoding" in names or b"content-length" in names
+        status, seconds, closing = 0, 0.0, False
+
+        async def listen() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = message["type"] == "http.request" and message.get("more_body", False)
+            return message
+
+        async def reply(message: Message) -> None:
+            nonlocal status, seconds, closing
+            if message["type"] == "http.response.start":
+                status, seconds, closing = message["status"], time.perf_counter() - started, unread
+                if closing:
+                    message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            elif closing and not message.get("more_body", False):
+                await send({**message, "more_body": True})
+                await drop_the_rest()
+                message = {"type": "http.response.body", "body": b""}
+            await send(message)
+
+        async def drop_the_rest() -> None:
+            dropped = 0
+            try:
+                async with asyncio.timeout(_LINGER_SECONDS):
+                    while unread and dropped <= MAX_BODY_BYTES:
+                        dropped += len((await listen()).get("body", b""))
+            except TimeoutError:
+                pass
+
         try:
-            await self._app(scope, visit.receive, visit.send)
+            await self._app(scope, listen, reply)
         except Exception as error:
-            if visit.status:  # half an answer cannot be mended
+            if status:  # half an answer cannot be mended
                 raise
-            await internal_error(error)(scope, visit.receive, visit.send)
+            _log.error("%s", where(error))
+            failed = answer("internal_error", "The service failed; its log says where, so tell who runs it")
+            await failed(scope, listen, reply)
         path = scope["path"].rstrip("/") or "/"
         path = path if path in self._paths else "other"
-        self._metrics.requests.labels(path, visit.status).inc()
-        self._metrics.seconds.labels(path).observe(visit.seconds)
-
-
-class _Visit:
-    """One request and its answer."""
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send):
-        names = {name for name, _ in scope["headers"]}
-        self._unread = b"transfer-encoding" in names or b"content-length" in names
-        self._started, self._receive, self._send = scope["started"], receive, send
-        self.status, self.seconds, self._closing = 0, 0.0, False
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        self._unread = message["type"] == "http.request" and message.get("more_body", False)
-        return message
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status, self.seconds = message["status"], time.perf_counter() - self._started
-            if self._unread:
-                self._closing = True
-                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
-        elif self._closing and not message.get("more_body", False):
-            await self._send({**message, "more_body": True})
-            await self._drop_the_rest()
-            message = {"type": "http.response.body", "body": b""}
-        await self._send(message)
-
-    async def _drop_the_rest(self) -> None:
-        dropped = 0
-        try:
-            async with asyncio.timeout(_LINGER_SECONDS):
-                while self._unread and dropped <= MAX_BODY_BYTES:
-                    dropped += len((await self.receive()).get("body", b""))
-        except TimeoutError:
-            pass
+        self._metrics.requests.labels(path, status).inc()
+        self._metrics.seconds.labels(path).observe(seconds)

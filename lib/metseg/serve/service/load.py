@@ -6,13 +6,12 @@ A user's proxy is left aside: it stands between the machine and others, and the 
 import asyncio
 import io
 import json
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +21,16 @@ import psutil
 import tifffile
 
 from metseg.base.errors import MetsegError
-from metseg.serve.service.admission import Limits
+from metseg.serve.listening import listen
 
 _READY_SECONDS = 120.0
 _MOST_RETRIES = 60  # of a client that finds no room, one a second
 _SERVE = """
 import json, sys
 from metseg.base.errors import MetsegError
-from metseg.serve.service.admission import Limits
 from metseg.serve.service.server import serve
-settings = json.loads(sys.argv[1])
-try:
-    serve(**settings | {"limits": Limits(**settings["limits"]), "log_level": "WARNING"})
+try:  # nobody looks at these masks
+    serve(**json.loads(sys.argv[1]), log_level="WARNING", phantom_network=True)
 except MetsegError as error:
     sys.exit(str(error))
 """
@@ -47,6 +44,9 @@ class _Tally:
     errors: list[str] = field(default_factory=list)
     retries: int = 0
 
+    def percentile_ms(self, share: int) -> float | None:
+        return 1000 * float(np.percentile(self.seconds, share)) if self.seconds else None
+
 
 def measure_load(
     models: Mapping[str, Path],
@@ -55,9 +55,8 @@ def measure_load(
     requests: int = 2000,
     alone: int = 100,
     workers: int = 1,
-    limits: Limits | None = None,
     slices: Sequence[bytes] | None = None,
-    on_answer: Callable[[int, int], None] | None = None,
+    on_answer: Callable[[int, int], None] = lambda answered, of: None,
 ) -> dict[str, Any]:
     """Starts the service, sends it slices, and stops it.
 
@@ -66,7 +65,7 @@ def measure_load(
         clients: Clients that send at once, each one slice after the other.
         requests: Slices that they send, all together.
         alone: Slices that a single client sends before, for the latency without company.
-        workers, limits: As in `serve`.
+        workers: As in `serve`.
         slices: Files to send in turn; slices of the phantom if left out.
         on_answer: Called with (answered, of) after each answer to one of many clients.
 
@@ -80,32 +79,31 @@ def measure_load(
         MetsegError: The service does not start.
     """
     slices = slices or phantom_slices()
-    with _running(models, workers=workers, limits=limits) as (address, process):
-        alone_tally, _ = asyncio.run(_send(address, slices, clients=1, requests=alone))
-        memory = [_rss_mb(process)]
+    with _running(models, workers=workers) as (address, pid):
+        by_itself = asyncio.run(_send(address, slices, clients=1, requests=alone))
+        memory = [_rss_mb(pid)]
 
         def answered(count: int) -> None:
             if count == max(1, requests // 2):
-                memory.append(_rss_mb(process))
-            if on_answer:
-                on_answer(count, requests)
+                memory.append(_rss_mb(pid))
+            on_answer(count, requests)
 
-        tally, seconds = asyncio.run(
-            _send(address, slices, clients=clients, requests=requests, on_answer=answered)
-        )
-        memory.append(_rss_mb(process))
-    errors = alone_tally.errors + tally.errors
+        start = time.perf_counter()
+        many = asyncio.run(_send(address, slices, clients=clients, requests=requests, on_answer=answered))
+        seconds = time.perf_counter() - start
+        memory.append(_rss_mb(pid))
+    errors = by_itself.errors + many.errors
     return {
         "requests": requests,
         "clients": clients,
         "workers": workers,
         "errors": len(errors),
         "first_error": next(iter(errors), None),
-        "retries": tally.retries,
+        "retries": many.retries,
         "seconds": seconds,
-        "requests_per_second": len(tally.seconds) / seconds,
-        **{f"p{share}_ms": _percentile_ms(tally.seconds, share) for share in (50, 95, 99)},
-        **{f"alone_p{share}_ms": _percentile_ms(alone_tally.seconds, share) for share in (50, 95)},
+        "requests_per_second": len(many.seconds) / seconds,
+        **{f"p{share}_ms": many.percentile_ms(share) for share in (50, 95, 99)},
+        **{f"alone_p{share}_ms": by_itself.percentile_ms(share) for share in (50, 95)},
         **dict(zip(("rss_mb_start", "rss_mb_middle", "rss_mb_end"), memory, strict=True)),
     }
 
@@ -123,35 +121,32 @@ def phantom_slices(*, size: int = 256, count: int = 16) -> list[bytes]:
 
 
 @contextmanager
-def _running(
-    models: Mapping[str, Path], *, workers: int, limits: Limits | None
-) -> Iterator[tuple[str, subprocess.Popen]]:
-    """Runs the service in a process of its own; yields its address and the process, when it is ready."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
+def _running(models: Mapping[str, Path], *, workers: int) -> Iterator[tuple[str, int]]:
+    """Runs the service in a process of its own; yields its address and the process's id, when it is ready."""
+    with listen("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
-    settings = {"port": port, "workers": workers, "limits": asdict(limits or Limits())}
-    settings["phantom_network"] = True  # nobody looks at these masks
-    settings |= {"models": {name: str(Path(folder).absolute()) for name, folder in models.items()}}
-    process = subprocess.Popen([sys.executable, "-c", _SERVE, json.dumps(settings)])
+    folders = {name: str(Path(folder).absolute()) for name, folder in models.items()}
+    settings = json.dumps({"models": folders, "port": port, "workers": workers})
+    process = subprocess.Popen([sys.executable, "-c", _SERVE, settings])
     address = f"http://127.0.0.1:{port}"
     try:
-        _wait_until_ready(address, process)
-        yield address, process
+        deadline = time.monotonic() + _READY_SECONDS
+        while not _is_ready(address):
+            if time.monotonic() > deadline or process.poll() is not None:
+                message = "the service did not start; what it said stands above, or call: metseg serve"
+                raise MetsegError(message)
+            time.sleep(0.05)
+        yield address, process.pid
     finally:
         process.terminate()
         process.wait()
 
 
-def _wait_until_ready(address: str, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + _READY_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"{address}/health/ready", trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    raise MetsegError("the service did not start; what it said stands above, or call: metseg serve")
+def _is_ready(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/health/ready", trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 async def _send(
@@ -160,9 +155,9 @@ async def _send(
     *,
     clients: int,
     requests: int,
-    on_answer: Callable[[int], None] | None = None,
-) -> tuple[_Tally, float]:
-    """Sends slices in turn; returns what the clients met and the seconds that it took."""
+    on_answer: Callable[[int], None] = lambda count: None,
+) -> _Tally:
+    """Sends slices in turn; returns what the clients met."""
     tally, numbers = _Tally(), iter(range(requests))
     answered = 0
 
@@ -172,12 +167,10 @@ async def _send(
             for number in numbers:  # shared by all clients
                 await _segment(client, slices[number % len(slices)], tally)
                 answered += 1
-                if on_answer:
-                    on_answer(answered)
+                on_answer(answered)
 
-    start = time.perf_counter()
     await asyncio.gather(*(send_in_turn() for _ in range(clients)))
-    return tally, time.perf_counter() - start
+    return tally
 
 
 async def _segment(client: httpx.AsyncClient, content: bytes, tally: _Tally) -> None:
@@ -199,11 +192,7 @@ async def _segment(client: httpx.AsyncClient, content: bytes, tally: _Tally) -> 
         tally.errors.append(f"{answer.status_code}: {answer.text:.200}")
 
 
-def _percentile_ms(seconds: Sequence[float], share: int) -> float | None:
-    return 1000 * float(np.percentile(seconds, share)) if seconds else None
-
-
-def _rss_mb(process: subprocess.Popen) -> float:
-    parent = psutil.Process(process.pid)
+def _rss_mb(pid: int) -> float:
+    parent = psutil.Process(pid)
     family = [parent, *parent.children(recursive=True)]
     return sum(each.memory_info().rss for each in family) / 1e6

@@ -14,35 +14,20 @@ class Metrics:
     """
 
     def __init__(self, folder: Path | None = None):
-        """Makes the figures.
-
-        Args:
-            folder: Where the processes of one service keep them; None for a process by itself.
-        """
+        """Makes the figures; processes of one service keep them in a folder."""
         if folder is not None:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         import prometheus_client as prometheus
 
-        self._folder = folder
-        self._registry = registry = prometheus.CollectorRegistry()
-        self.requests = prometheus.Counter(
-            "metseg_requests", "Requests answered.", ["path", "status"], registry=registry
-        )
-        self.seconds = prometheus.Histogram(
-            "metseg_request_seconds",
-            "From a request's first line to the beginning of its answer.",
-            ["path"],
-            registry=registry,
-        )
-        self.waiting = prometheus.Gauge(
-            "metseg_waiting",
-            "Slices that wait for a thread.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self.refused = prometheus.Counter(
-            "metseg_refused", "Requests refused, by the code of the answer.", ["code"], registry=registry
-        )
+        self._folder, self._registry = folder, prometheus.CollectorRegistry()
+        to = {"registry": self._registry}
+        self.requests = prometheus.Counter("metseg_requests", "Requests answered.", ["path", "status"], **to)
+        what = "From a request's first line to the beginning of its answer."
+        self.seconds = prometheus.Histogram("metseg_request_seconds", what, ["path"], **to)
+        what = "Slices that wait for a thread."
+        self.waiting = prometheus.Gauge("metseg_waiting", what, multiprocess_mode="livesum", **to)
+        what = "Requests refused, by the code of the answer."
+        self.refused = prometheus.Counter("metseg_refused", what, ["code"], **to)
 
     def text(self) -> tuple[bytes, str]:
         """Returns the figures of all processes in Prometheus's format, and its content type."""

@@ -1,16 +1,31 @@
 """Every answer but a good one: a status, a code for programs and one sentence for people."""
 
-import logging
-import traceback
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from metseg.base.errors import MetsegError
-
-_log = logging.getLogger("metseg.serve")
+# Of each code; what the OpenAPI document says of a status is made of them.
+_CODES = {
+    "malformed_request": (400, "It is no HTTP request."),
+    "malformed_form": (400, "The form is cut short, or not what its header says."),
+    "truncated": (400, "The file is truncated or damaged."),
+    "not_found": (404, "There is nothing at this address."),
+    "method_not_allowed": (405, "The address takes another method."),
+    "not_acceptable": (406, "Neither JSON nor PNG would be accepted."),
+    "too_slow": (408, "The upload took too long."),
+    "too_large": (413, "The upload is too large."),
+    "not_an_image": (415, "The content is no TIFF, PNG or JPEG, whatever its name says."),
+    "unusable_pixels": (422, "The pixels are no slice."),
+    "no_file": (422, "There is no file."),
+    "several_files": (422, "There is more than one file."),
+    "invalid_setting": (422, "A field is unknown or out of range."),
+    "unknown_model": (422, "There is no model of this name."),
+    "internal_error": (500, "The service failed."),
+    "busy": (503, "There is no room now."),
+    "not_ready": (503, "The models are still loading."),
+}
 
 
 class Refusal(BaseModel):
@@ -23,55 +38,20 @@ class Refusal(BaseModel):
     )
 
 
-class RequestError(MetsegError):
-    """A request that is answered with a `Refusal`.
-
-    Attributes:
-        status: HTTP status.
-        code: As in `Refusal`.
-        headers: What the answer's header says besides.
-    """
-
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None):
-        super().__init__(message)
-        self.status, self.code, self.headers = status, code, dict(headers or {})
-
-
-def try_again(code: str, message: str) -> RequestError:
-    """Returns the error of a service that cannot answer now but soon."""
-    return RequestError(503, code, message, {"Retry-After": "1"})
-
-
-def answer(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """Returns a refusal as an HTTP response."""
+def answer(code: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Returns a refusal as an HTTP response; of what passes soon, it says when to try again."""
+    status = _CODES[code][0]
+    headers = {**(headers or {}), **({"Retry-After": "1"} if status == 503 else {})}
     return JSONResponse(Refusal(code=code, message=message).model_dump(), status, headers)
-
-
-def internal_error(error: Exception) -> JSONResponse:
-    """Answers for a fault of our own and logs where it was, without its text, which may quote an upload."""
-    _log.error("%s at\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
-    return answer(500, "internal_error", "The service failed; its log says where, so tell who runs it")
-
-
-_DESCRIPTIONS = {
-    400: "The file is truncated or damaged (`truncated`), or the form around it is (`malformed_form`).",
-    406: "Neither JSON nor PNG would be accepted (`not_acceptable`).",
-    408: "The upload took too long (`too_slow`).",
-    413: "The upload is too large (`too_large`).",
-    415: "The content is no TIFF, PNG or JPEG, whatever its name says (`not_an_image`).",
-    422: "The pixels are no slice (`unusable_pixels`); there is no file or more than one (`no_file`, "
-    "`several_files`); a field is unknown or out of range (`invalid_setting`, `unknown_model`).",
-    500: "The service failed (`internal_error`).",
-    503: "There is no room now (`busy`), or the models are still loading (`not_ready`).",
-}
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Returns what the OpenAPI document says of refusals with these statuses."""
-    answers: dict[int | str, dict[str, Any]] = {
-        status: {"model": Refusal, "description": _DESCRIPTIONS[status]} for status in statuses
-    }
-    if 503 in answers:
-        wait = {"description": "Seconds after which to try again.", "schema": {"type": "integer"}}
-        answers[503]["headers"] = {"Retry-After": wait}
+    wait = {"description": "Seconds after which to try again.", "schema": {"type": "integer"}}
+    answers: dict[int | str, dict[str, Any]] = {}
+    for status in statuses:
+        texts = [f"`{code}`: {text}" for code, (of, text) in _CODES.items() if of == status]
+        answers[status] = {"model": Refusal, "description": "\n".join(texts)}
+        if status == 503:
+            answers[status]["headers"] = {"Retry-After": wait}
     return answers

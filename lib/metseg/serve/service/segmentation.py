@@ -15,9 +15,8 @@ from metseg.inference.predictor import Predictor
 from metseg.masks.encode import mask_png
 from metseg.masks.lesions import Lesion, measure_lesions
 from metseg.masks.postprocess import Postprocessing, postprocess
-from metseg.serve.service.refusals import RequestError, try_again
 from metseg.serve.service.settings import Settings
-from metseg.serve.upload import Upload
+from metseg.serve.upload import Refused, Upload
 
 JSON, PNG = "application/json", "image/png"
 
@@ -26,7 +25,7 @@ class ModelCard(BaseModel):
     """What `/models` says of a model."""
 
     name: str = Field(examples=["nested_unet"])
-    label: str = Field(description="The name as papers write it.", examples=["Nested U-Net"])
+    label: str = Field(description="The name as papers write it.", examples=["U-Net++"])
     default: bool = Field(description="Whether it is taken when a request names none.")
     sha256: str = Field(description="Of the network's file.")
     parameters: int = Field(description="Weights of the network.")
@@ -76,12 +75,14 @@ class Segmentation(BaseModel):
     settings: UsedSettings
     image: Size
     spacing_mm: tuple[float, float, float] | None = Field(
-        description="Voxel size (z, y, x); null where the file does not tell, and then nothing is in mm."
+        description="Voxel size (z, y, x); null where the file does not tell, and then nothing is in mm.",
+        examples=[[5.0, 1.25, 1.25]],
     )
     notes: list[str] = Field(description="What was changed to make a slice of the file.")
     mask: str = Field(
         description="PNG of the image's own size, 0 and 255, as base64.",
-        json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/png"},
+        json_schema_extra={"contentEncoding": "base64", "contentMediaType": PNG},
+        examples=["iVBORw0KGgo…"],
     )
     lesions: list[Lesion] = Field(description="Largest first; pixels that touch are one lesion.")
     timings_ms: Timings
@@ -89,16 +90,15 @@ class Segmentation(BaseModel):
 
 
 class Models:
-    """The models that a service offers, the default first."""
+    """The models that a service offers, the default first.
+
+    Attributes:
+        ready: Whether they are loaded.
+    """
 
     def __init__(self, models: Mapping[str, Path | Predictor]):
-        """Takes note of them; `load` loads them.
-
-        Args:
-            models: {name: folder of an exported model, or its Predictor}, the default first.
-        """
-        self._given = dict(models)
-        self._predictors: dict[str, Predictor] = {}
+        """Takes note of {name: folder of an exported model, or its Predictor}; `load` loads them."""
+        self._models, self.ready = dict(models), False
 
     def load(self) -> None:
         """Loads each that is not, and runs it in both ways, so that the first visitor does not wait for it.
@@ -106,57 +106,51 @@ class Models:
         Raises:
             MetsegError: One cannot be loaded.
         """
-        loaded = {
-            name: given if isinstance(given, Predictor) else Predictor(given)
-            for name, given in self._given.items()
-        }
-        for predictor in loaded.values():
+        for name, given in self._models.items():
+            predictor = given if isinstance(given, Predictor) else Predictor(given)
             predictor.prob_map(Volume(np.zeros((3, 1, 32, 32), np.uint8)))  # alone, on all cores
             predictor.prob_map(Volume(np.zeros((3, 2, 32, 32), np.uint8)))  # in company, on one each
-        self._predictors = loaded
-
-    @property
-    def ready(self) -> bool:
-        """Whether they are loaded."""
-        return bool(self._predictors)
+            self._models[name] = predictor
+        self.ready = True
 
     def named(self, name: str | None) -> tuple[str, Predictor]:
         """Returns the name and the model that a request asked for, or the default.
 
         Raises:
-            RequestError: There is none of that name, or they are not loaded yet.
+            Refused: There is none of that name, or they are not loaded yet.
         """
-        if name is not None and name not in self._given:
-            message = f"There is no model {name!r:.60}; the models are {', '.join(self._given)}"
-            raise RequestError(422, "unknown_model", message)
+        if name is not None and name not in self._models:
+            message = f"There is no model {name!r:.60}; the models are {', '.join(self._models)}"
+            raise Refused("unknown_model", message)
         if not self.ready:
-            raise try_again("not_ready", "The models are still loading; try again in a second")
-        name = name or next(iter(self._given))
-        return name, self._predictors[name]
+            raise Refused("not_ready", "The models are still loading; try again in a second")
+        name = name or next(iter(self._models))
+        return name, self._models[name]
 
     def cards(self) -> list[ModelCard]:
-        """Returns what is known of each."""
-        return [self._card(name) for name in self._given]
-
-    def _card(self, name: str) -> ModelCard:
-        _, predictor = self.named(name)
-        known = predictor.description
-        return ModelCard(
-            name=name,
-            label=label_of(name),
-            default=name == next(iter(self._given)),
-            sha256=predictor.sha256,
-            parameters=known["parameters"],
-            input_size=known["preprocessing"]["image_size"],
-            channels=known["input"]["channels"],
-            postprocessing=predictor.postprocessing,
-            flip_average=predictor.flip_average,
-            validation_dice=known.get("validation_dice"),
-            validation_dice_single_slices=known.get("validation_dice_single_slices"),
-            data=known["data"]["name"],
-            licence=known["data"]["licence"],
-            caution=known["data"]["caution"],
-        )
+        """Returns what is known of each; raises `Refused` while they are not loaded."""
+        default, _ = self.named(None)
+        cards = []
+        for name, predictor in self._models.items():
+            known = predictor.description
+            card = ModelCard(
+                name=name,
+                label=label_of(name),
+                default=name == default,
+                sha256=predictor.sha256,
+                parameters=known["parameters"],
+                input_size=known["preprocessing"]["image_size"],
+                channels=known["input"]["channels"],
+                postprocessing=predictor.postprocessing,
+                flip_average=predictor.flip_average,
+                validation_dice=known.get("validation_dice"),
+                validation_dice_single_slices=known.get("validation_dice_single_slices"),
+                data=known["data"]["name"],
+                licence=known["data"]["licence"],
+                caution=known["data"]["caution"],
+            )
+            cards.append(card)
+        return cards
 
 
 def segment(
@@ -176,7 +170,7 @@ def segment(
         The answer's body.
 
     Raises:
-        RequestError: There is no such model, or the settings do not fit the slice.
+        Refused: There is no such model, or the settings do not fit the slice.
     """
     name, predictor = models.named(settings.model)
     flip_average = predictor.flip_average if settings.flip_average is None else settings.flip_average
@@ -190,19 +184,17 @@ def segment(
         return png
     lesions, _ = measure_lesions(mask, prob_map, spacing_mm=upload.spacing_mm)
     height, width = mask.shape
+    shown = {**used.model_dump(), "min_lesion_mm2": settings.min_lesion_mm2, "flip_average": flip_average}
+    total_ms = 1000 * (time.perf_counter() - started)
     result = Segmentation(
         model=name,
-        settings=UsedSettings(
-            **used.model_dump(), min_lesion_mm2=settings.min_lesion_mm2, flip_average=flip_average
-        ),
+        settings=UsedSettings(**shown),
         image=Size(height=height, width=width),
         spacing_mm=upload.spacing_mm,
         notes=list(upload.notes),
         mask=base64.b64encode(png).decode(),
         lesions=lesions,
-        timings_ms=Timings(
-            decode=decode_ms, network=network_ms, total=1000 * (time.perf_counter() - started)
-        ),
+        timings_ms=Timings(decode=decode_ms, network=network_ms, total=total_ms),
         caution=f"{RESEARCH_USE} {predictor.description['data']['caution']}",
     )
     return result.model_dump_json().encode()

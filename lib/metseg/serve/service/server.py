@@ -5,7 +5,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import socket
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -19,9 +18,9 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
-from metseg.base.errors import MetsegError
 from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
 from metseg.inference.predictor import Predictor
+from metseg.serve.listening import listen
 from metseg.serve.service.admission import Limits
 from metseg.serve.service.api import create_app
 from metseg.serve.service.refusals import Refusal
@@ -114,28 +113,6 @@ def _log_config(level: str) -> dict:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "loggers": {"uvicorn": logger, "metseg": logger},
     }
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Returns a socket that listens on an address; raises `MetsegError` where that cannot be."""
-    if not host:
-        raise MetsegError("the host is empty; name an address, such as 127.0.0.1, or 0.0.0.0 for all")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError, UnicodeError, TypeError) as error:
-        # create_server names the address in the error's own text a second time.
-        number = getattr(error, "errno", None)
-        known = number is not None and not isinstance(error, socket.gaierror)
-        reason = os.strerror(number) if known else getattr(error, "strerror", None) or "it is no address"
-        raise MetsegError(
-            f"cannot listen on {host}:{port} ({reason}); choose another host or port"
-        ) from error
-    listener.set_inheritable(True)
-    # asyncio does so by itself only for sockets made with their protocol's number. Without it an answer on a
-    # connection that is kept waits 40 ms for the client to confirm its header.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
 
 
 class Connection(H11Protocol):

@@ -9,10 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from metseg.inference.predictor import Predictor
 from metseg.masks.lesions import least_pixels
 from metseg.masks.postprocess import Postprocessing
-from metseg.serve.service.refusals import RequestError
-from metseg.serve.upload import MAX_PIXELS
+from metseg.serve.upload import MAX_PIXELS, Refused
 
-MAX_MM2 = 1e6  # a square metre
+_MAX_MM2 = 1e6  # a square metre
 
 
 def _without_null(schema: dict[str, Any]) -> None:
@@ -40,7 +39,7 @@ class Settings(BaseModel):
     )
     min_lesion_mm2: float | None = _optional(
         ge=0,
-        le=MAX_MM2,
+        le=_MAX_MM2,
         allow_inf_nan=False,
         description="Lesions of a smaller area are dropped, mm²; 0 keeps all. Refused where the file does "
         "not tell the size of its pixels (its `spacing_mm` is null), and together with `min_lesion_px`.",
@@ -49,11 +48,7 @@ class Settings(BaseModel):
     flip_average: bool | None = _optional(description="Average with the mirrored slice, for twice the time.")
 
     def updated(self, fields: Mapping[str, str]) -> "Settings":
-        """Returns these settings with the fields of a form in their place.
-
-        Raises:
-            RequestError: A field is unknown or out of range.
-        """
+        """Returns these settings with a form's fields in their place; raises `Refused` where one is wrong."""
         try:
             return Settings.model_validate({**self.model_dump(), **fields})
         except ValidationError as error:
@@ -69,18 +64,17 @@ class Settings(BaseModel):
             spacing_mm: Voxel size (z, y, x) of the slice in mm; None where it is unknown.
 
         Raises:
-            RequestError: The smallest lesion is given in mm² for a slice whose pixels are of unknown size, or
+            Refused: The smallest lesion is given in mm² for a slice whose pixels are of unknown size, or
                 in pixels as well.
         """
         asked = self.model_dump(include=set(Postprocessing.model_fields), exclude_none=True)
         if self.min_lesion_mm2 is not None:
             if self.min_lesion_px is not None:
-                raise _refused("min_lesion_px and min_lesion_mm2 are both given; give one of them")
+                message = "min_lesion_px and min_lesion_mm2 are both given; give one of them"
+                raise Refused("invalid_setting", message)
             if spacing_mm is None:
-                raise _refused(
-                    "min_lesion_mm2 is given, but the file does not tell the size of its pixels; give "
-                    "min_lesion_px, or a TIFF that tells it"
-                )
+                message = "min_lesion_mm2 is given, but the file does not tell the size of its pixels; give "
+                raise Refused("invalid_setting", message + "min_lesion_px, or a TIFF that tells it")
             asked["min_lesion_px"] = least_pixels(self.min_lesion_mm2, spacing_mm)
         return predictor.postprocessing.model_copy(update=asked)
 
@@ -89,21 +83,16 @@ _REMEDIES = {
     "model": "give a name from /models",
     "threshold": "give a probability above 0 and below 1, such as 0.5",
     "min_lesion_px": f"give a whole number of pixels from 0 to {MAX_PIXELS}",
-    "min_lesion_mm2": f"give an area in mm² from 0 to {MAX_MM2:.0f}",
+    "min_lesion_mm2": f"give an area in mm² from 0 to {_MAX_MM2:.0f}",
     "fill_holes": "give true or false",
     "flip_average": "give true or false",
 }
 
 
-def invalid_setting(errors: Sequence[Mapping[str, Any]]) -> RequestError:
+def invalid_setting(errors: Sequence[Mapping[str, Any]]) -> Refused:
     """Returns pydantic's first complaint in words of our own."""
     name, value = str(errors[0]["loc"][-1]), errors[0].get("input")
     if name in _REMEDIES:
-        message = f"{name} is {value!r:.60}; {_REMEDIES[name]}"
-    else:
-        message = f"There is no setting {name!r:.60}; the settings are {', '.join(_REMEDIES)}"
-    return _refused(message)
-
-
-def _refused(message: str) -> RequestError:
-    return RequestError(422, "invalid_setting", message)
+        return Refused("invalid_setting", f"{name} is {value!r:.60}; {_REMEDIES[name]}")
+    message = f"There is no setting {name!r:.60}; the settings are {', '.join(_REMEDIES)}"
+    return Refused("invalid_setting", message)
