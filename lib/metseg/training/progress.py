@@ -52,7 +52,7 @@ class Progress:
 
 
 class ProgressReporter:
-    """Writes `progress.json`, prints a line an epoch, and refreshes a line of the notebook, if this is one."""
+    """Writes `progress.json`, prints a line an epoch, and refreshes one line of a notebook."""
 
     def __init__(self, path: Path):
         self._path = path
