@@ -15,7 +15,8 @@ from fastapi import FastAPI
 from PIL import Image
 from tiny_runs import SIZE, write_bright_model
 
-from metseg.serve.server import Connection, listen
+from metseg.serve.listening import listen
+from metseg.serve.service.server import Connection
 
 # Of the models' size, so that nothing is resampled: 4 × 5 px of lesion, and 3 × 3 px that FLAIR alone shows.
 BRIGHT_CORNER = np.full((SIZE, SIZE, 3), 20, np.uint8)

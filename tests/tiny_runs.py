@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from metseg.base.files import read_json, write_json
 from metseg.data.split import Split, write_split
 from metseg.data.volume import CHANNELS
-from metseg.metrics.overlap import evaluate_case
+from metseg.metrics.case_scores import evaluate_case
 
 SIZE = 32
 DATA = {"name": "test scans", "licence": "none", "caution": "Test scans: nothing follows from them."}

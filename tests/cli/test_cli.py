@@ -577,7 +577,7 @@ def test_a_network_of_the_phantom_refuses_other_scans(metseg, refused, tmp_path,
 @pytest.mark.parametrize("command", ["serve", "dashboard"])
 def test_what_is_served_has_the_same_names(metseg, refused, two_networks, monkeypatch, command):
     served = []
-    monkeypatch.setattr("metseg.serve.server.serve", lambda models, **options: served.append(models))
+    monkeypatch.setattr("metseg.serve.service.server.serve", lambda models, **options: served.append(models))
     monkeypatch.setattr(
         "metseg.serve.dashboard.voila_server.serve_dashboard",
         lambda models, **options: served.append(models),

@@ -82,7 +82,7 @@ def test_one_slice_under_two_names_is_refused(tmp_path, write_slice, noise, squa
     write_slice(tmp_path, f"{CASE}_1", noise(1), square(1))
     write_slice(tmp_path, f"{CASE}_01", noise(1), square(1))
     text = complaint(list_cases, tmp_path)
-    assert f"{CASE}_1" in text and f"{CASE}_01" in text and "remove one" in text
+    assert f"{CASE}_1" in text and f"{CASE}_01" in text
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from metseg.training.runs import read_tables
 from tiny_scans import finished_training, write_case
 
 from metseg.base import files
@@ -59,7 +58,7 @@ def cases(tmp_path, monkeypatch) -> list[CaseFiles]:
 
 def test_tables_by_hand(cases, tmp_path):
     returned = evaluate("nowhere", cases, tmp_path / "m" / "evaluation")
-    per_patient, per_slice = read_tables(tmp_path / "m")
+    per_patient, per_slice = RunFolder(tmp_path / "m").read_tables()
     pd.testing.assert_frame_equal(per_patient, returned)
 
     first, second = per_patient.to_dict("records")
@@ -96,7 +95,7 @@ def test_scores_carry_a_hash_of_the_reference(cases, tmp_path):
     tifffile.imwrite(path, np.roll(mask, 1, axis=0))  # as many pixels
     hashes.append(evaluate("nowhere", cases, tmp_path / "m" / "evaluation").ref_sha256.tolist())
     assert hashes[0][0] != hashes[1][0] and hashes[0][1] == hashes[1][1]
-    assert read_tables(tmp_path / "m")[0].ref_sha256.tolist() == hashes[1]
+    assert RunFolder(tmp_path / "m").read_tables()[0].ref_sha256.tolist() == hashes[1]
 
 
 def test_summary_and_examples(cases, tmp_path):

@@ -372,7 +372,8 @@ def test_serving_imports_no_framework(exported, tmp_path):
         from metseg.evaluation.origin import network_line
         from metseg.inference.predictor import Predictor
         from metseg.release.released import released_models
-        from metseg.training.runs import find_model, model_folders, read_tables
+        from metseg.training.find import find_model, model_folders
+        from metseg.training.run_folder import RunFolder
 
         model_dir, scans, evaluation = sys.argv[1:]
         found = find_model(model_dir, "nowhere", "nowhere")

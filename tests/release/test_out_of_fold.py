@@ -46,23 +46,6 @@ def test_a_recipes_scores(run, refit):
     assert out_of_fold_scores(run, refit)["same_masks"] == 1
 
 
-def test_the_order_of_an_ensembles_members_does_not_matter(run, refit):
-    members = [
-        {"model": model, "config": {"model": model, "epochs": epochs}}
-        for model, epochs in (("unet", 3), ("nested_unet", 4))
-    ]
-    for fold in range(2):
-        manifest = run / "attention_unet" / f"attention_unet-{fold + 1}" / "attention_unet" / "manifest.json"
-        write_json(manifest, {**read_json(manifest), "members": members})
-    record = {"model": "attention_unet", "members": members[::-1]}
-    write_json(refit / "manifest.json", record)
-    assert out_of_fold_scores(run, refit)["folds"] == 2
-    members[0]["config"]["epochs"] = 5
-    write_json(refit / "manifest.json", record)
-    with pytest.raises(MetsegError, match=r"have different parameters \(members\)"):
-        out_of_fold_scores(run, refit)
-
-
 def test_scores_of_another_file_are_refused(run, refit):
     path = run / "attention_unet" / "attention_unet-2" / "attention_unet" / "model.json"
     write_json(path, {**read_json(path), "sha256": "another"})

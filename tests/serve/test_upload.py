@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running_service import BRIGHT_CORNER, as_png, as_tiff
 
-from metseg.serve.upload import MAX_PIXELS, MAX_UPLOAD_BYTES, STATUS, Upload, UploadError, read_upload
+from metseg.serve.upload import MAX_PIXELS, MAX_UPLOAD_BYTES, STATUS, Refused, Upload, read_upload
 
 TIFF = as_tiff(BRIGHT_CORNER, photometric="rgb")
 JPEG = cv2.imencode(".jpg", BRIGHT_CORNER)[1].tobytes()
@@ -48,7 +48,7 @@ def test_the_kind_is_that_of_the_content(data, kind):
     ],
 )
 def test_what_is_no_slice_has_a_code_and_a_status(data, code, status):
-    with pytest.raises(UploadError, match="^scan.tif ") as caught:
+    with pytest.raises(Refused, match="^scan.tif ") as caught:
         read_upload(data, "scan.tif")
     assert (caught.value.code, caught.value.status) == (code, status)
 
@@ -120,7 +120,7 @@ def test_the_seeds_are_slices():
 def test_a_mutated_file_is_a_slice_or_one_sentence(data):
     try:
         upload = read_upload(data)
-    except UploadError as error:
+    except Refused as error:
         assert error.status == STATUS[error.code]
         assert str(error).startswith("The file ") and "\n" not in str(error) and len(str(error)) < 200
     else:

@@ -16,7 +16,6 @@ from metseg.training.config import (
     EncoderName,
     LossName,
     TrainConfig,
-    notebook_config,
     train_config,
     with_defaults,
 )
@@ -162,43 +161,3 @@ def test_what_a_record_did_not_know_yet():
     assert known["filters"] == [16, 32, 64, 128]
     assert with_defaults({**old, "seed": 5})["split_seed"] == 5  # one seed was for both
     assert with_defaults({**old, "seed": 5, "split_seed": 1})["split_seed"] == 1
-
-
-# ---- a notebook's names ----
-
-
-@pytest.fixture
-def names() -> dict:
-    """What a training notebook's kernel holds after its parameters cell."""
-    known = train_config(**NEEDED).flat()
-    del known["deep_supervision"]  # which the notebook of a U-Net does not declare
-    return {**known, "run_name": "first", "output_dir": "runs", "In": [""], "_i1": "epoch = 3", "json": json}
-
-
-def test_a_notebooks_names(names):
-    assert notebook_config(names) == train_config(**NEEDED)
-
-
-@pytest.mark.parametrize(("wrong", "meant"), [("epoch", "epochs"), ("learning_rates", "learning_rate")])
-def test_a_misspelt_parameter_would_silently_keep_its_default(names, wrong, meant):
-    with pytest.raises(MetsegError, match=f"'{wrong}' is no parameter .did you mean {meant}"):
-        notebook_config({**names, wrong: 3})
-    # whatever else a person keeps in a kernel is their own
-    notebook_config({**names, "my_notes": "…", "total": 3, wrong: object()})
-
-
-def test_a_parameter_that_is_gone_is_named(names):
-    del names["epochs"]
-    with pytest.raises(MetsegError, match="parameter 'epochs' is missing"):
-        notebook_config(names)
-    names["epochs"], names["model"] = 12, "nested_unet"
-    with pytest.raises(MetsegError, match="parameter 'deep_supervision' is missing"):
-        notebook_config(names)
-
-
-def test_what_papermill_makes_of_typed_values_is_made_good(names):
-    typed = {"filters": "[4, 8]", "epochs": "3", "data_dir": 2024, "clip_limit": 2}
-    config = notebook_config({**names, **typed})
-    assert config == train_config(**{**NEEDED, "data_dir": "2024"}, filters=(4, 8), epochs=3, clip_limit=2.0)
-    with pytest.raises(MetsegError, match=r"^filters='\[4': "):
-        notebook_config({**names, "filters": "[4"})

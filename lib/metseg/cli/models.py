@@ -1,9 +1,9 @@
 """Commands on trained models: score, export, release."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -22,10 +22,6 @@ from metseg.cli.app import (
     say_scans,
     watched,
 )
-from metseg.cli.workbook import show_crossval
-
-if TYPE_CHECKING:
-    from metseg.data.cases import CaseFiles
 
 
 @app.command()
@@ -82,92 +78,29 @@ def export(
     ] = None,
     output_dir: OutputDir = None,
 ) -> None:
-    """Write a run's networks as ONNX again, choose their postprocessing, and score them again."""
+    """Write a run's networks as ONNX again, settle how masks are made, and score them again."""
+    from metseg.data.cases import find_cases
+    from metseg.evaluation.evaluate import refuse_other_scans
+    from metseg.export.precision import head_of, precision_of
     from metseg.training.find import trained_folders
+    from metseg.training.run_folder import RunFolder
+    from metseg.trial import export_and_score
 
     folders = trained_folders(run, runs_folder(output_dir))
-
-    def say_all(cases: list["CaseFiles"]) -> None:
-        say_scans(cases)
-        _say_all(folders, output_dir)
-
-    _export_and_score(folders, data_dir, precision, prune, before=say_all)
-
-
-@app.command()
-def ensemble(
-    runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Runs, RUN/NETWORK, or networks' folders.")
-    ],
-    data_dir: Annotated[Path, typer.Option(help="The scans they were trained on.")],
-    output_dir: OutputDir = None,
-) -> None:
-    """Make one model of trained networks, whose probability is the mean of theirs, and score it.
-
-    It lies beside the first network, as `ensemble`. Of networks of a cross-validation, NAME/nested_unet and
-    so on, one is made for each fold.
-    """
-    from metseg.data.cases import find_cases
-    from metseg.evaluation.crossval import ensembles_of_folds, fold_folders, unfinished_networks
-    from metseg.evaluation.evaluate import refuse_other_scans
-    from metseg.training.ensemble import build_ensemble, is_scored_ensemble
-    from metseg.training.runs import ENSEMBLE, run_folder, trained_folders
-
-    networks = [run_folder(run, runs_folder(output_dir)) for run in runs]
-    by_fold = all(fold_folders(network.parent, network.name) for network in networks)
-    if by_fold:
-        ensembles = ensembles_of_folds(networks)
-    else:
-        members = []
-        for run in runs:
-            found = trained_folders(run, runs_folder(output_dir))
-            # A former one of the same run is no member of the next; one that was named is refused.
-            members += [folder for folder in found if folder.name != ENSEMBLE] or found
-        ensembles = {members[0].parent / ENSEMBLE: members}
+    form = {"precision": precision_of(precision), "prune": head_of(prune)}
     cases = find_cases(data_dir)
-    for members in ensembles.values():
-        refuse_other_scans(members, cases, data_dir)  # before anything is written
+    refuse_other_scans(folders, cases, data_dir)
     say_scans(cases)
-    _say_all([folder for members in ensembles.values() for folder in members], output_dir)
-    for folder, members in ensembles.items():
-        if by_fold and is_scored_ensemble(folder, members):
-            continue  # interrupted, the same command goes on
-        _export_and_score([build_ensemble(members, folder)], data_dir, None, None)
-    if not by_fold:
-        return
-    run_folder = networks[0].parent
-    print(f"ensembles, one a fold: {len(ensembles)} in {shown(run_folder / ENSEMBLE)}")
-    if ENSEMBLE not in unfinished_networks(run_folder):
-        show_crossval(run_folder)
+    _say_all(folders, output_dir)
+    for folder in folders:
+        with progress_bars() as bars:
+            told = export_and_score(RunFolder(folder), cases, **form, on_case=watched(bars, folder.name))
+        print(told)
 
 
 def _say_all(folders: Iterable[Path], output_dir: Path | None) -> None:
     for folder in folders:
         say_network(folder, output_dir)
-
-
-def _export_and_score(
-    folders: list[Path],
-    data_dir: Path,
-    precision: str | None,
-    prune: str | None,
-    *,
-    before: Callable[[list["CaseFiles"]], None] = lambda cases: None,
-) -> None:
-    from metseg.data.cases import find_cases
-    from metseg.evaluation.evaluate import refuse_other_scans
-    from metseg.export.precision import head_of, precision_of
-    from metseg.training.run_folder import RunFolder
-    from metseg.trial import export_and_score
-
-    form = {"precision": precision_of(precision), "prune": head_of(prune)}
-    cases = find_cases(data_dir)
-    refuse_other_scans(folders, cases, data_dir)
-    before(cases)
-    for folder in folders:
-        with progress_bars() as bars:
-            told = export_and_score(RunFolder(folder), cases, **form, on_case=watched(bars, folder.name))
-        print(told)
 
 
 @app.command()
@@ -209,8 +142,8 @@ def release(
 ) -> None:
     """Make a run's networks the ones that dashboard and service use: outputs/released."""
     from metseg.base.paths import released_dir
-    from metseg.release.released import release as release_model
-    from metseg.release.run import check_run, released_told, replaced_told
+    from metseg.release.release import check_run, released_told, replaced_told
+    from metseg.release.release import release as release_model
     from metseg.training.find import run_folder, trained_folders
 
     runs_dir = runs_folder(output_dir)

@@ -54,7 +54,7 @@ def serve(
     output_dir: OutputDir = None,
 ) -> None:
     """Answer POST /predict/ with masks: the released models as a web service."""
-    from metseg.serve.server import serve as serve_models
+    from metseg.serve.service.server import serve as serve_models
 
     models = named_models(model, output_dir, phantom_network=phantom_network)
     for folder in models.values():

@@ -31,7 +31,6 @@ Network = Annotated[str, typer.Option("--model", help="nested_unet, attention_un
 # Parameters that have an option of their own.
 _OPTIONS = {name: f"--{name.replace('_', '-')}" for name in ("data_dir", "run_name", "output_dir")}
 _OPTIONS |= {"model": "--model of metseg train", "recipe": "--profile"}
-_OPTIONS |= {"start_from": "--start-from of metseg train"}
 
 
 @app.command()
@@ -64,12 +63,6 @@ def train(
     data_dir: DataDir = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the network input, px.")] = None,
     profile: Profile = "quick",
-    start_from: Annotated[
-        str | None,
-        typer.Option(
-            help="RUN, RUN/NETWORK, or a network's folder, to start from; wider filters are pruned."
-        ),
-    ] = None,
     run_name: RunName = None,
     settings: Settings = None,
     output_dir: OutputDir = None,
@@ -82,7 +75,7 @@ def train(
     notebook = training_notebook(model, project_root() / "notebooks")
     options = {"epochs": epochs, "image_size": image_size}
     typed = {name: value for name, value in options.items() if value is not None}
-    typed |= existing_folder(data_dir) | _typed(settings) | _started_from(start_from, model, output_dir)
+    typed |= existing_folder(data_dir) | _typed(settings)
     run_folder = _run_notebooks([notebook], profile, typed, run_name or _dated(model), output_dir)
     name = f"{run_folder.name}/{model}"
     print(f"Model: {shown(run_folder / model)}, for other commands --model {name}")
@@ -139,21 +132,6 @@ def compare(
         say_network(network, output_dir)
     write_comparison(comparison, output)
     print(f"\n{comparison_told(output)}\nTables and figures: {shown(output)}")
-
-
-def _started_from(run: str | None, model: str, output_dir: Path | None) -> dict:
-    """Returns `--start-from` as a notebook's parameter: the folder of the run's network of this kind."""
-    from metseg.training.runs import trained_folders
-
-    if run is None:
-        return {}
-    found = trained_folders(run, runs_folder(output_dir))
-    same = [folder for folder in found if folder.name == model]
-    if len(found) > 1 and not same:
-        raise MetsegError(f"{run} holds no {model} to start from; it has {', '.join(f.name for f in found)}")
-    start = (same or found)[0]
-    say_network(start, output_dir)
-    return {"start_from": str(start.resolve())}
 
 
 def _dated(name: str) -> str:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
@@ -17,8 +18,7 @@ from metseg.data.volume import Case
 _LIKE_THE_TABLE = re.compile(r"patients?\W*(\(?\d*\)?)\W*(csv|tsv|xlsx?|txt|csv\.txt)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class SliceFiles:
+class SliceFiles(NamedTuple):
     """One slice's files; a file that is missing is None."""
 
     slice_index: int
@@ -66,48 +66,42 @@ def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
         raise MetsegError(f"{folder} is not a folder; give the one that holds the scans")
     files = files_below(folder)
     table, declared = _declared(files)
-    places = _slices_among(files, folder, declared)
     found: dict[str, dict[int, dict[str, Path]]] = defaultdict(lambda: defaultdict(dict))
-    lies_in: dict[str, tuple[Path, Place]] = {}
-    for path, place in places.items():
+    first: dict[str, tuple[Path, Place]] = {}  # of each scan
+    for path, place in _slices_among(files, folder, declared).items():
         if place.slice_index is None:
             raise MetsegError(
                 f"{path} ends in a number that is no slice's (0 to {MAX_SLICE}); name the slices of a scan "
                 "<scan>_1, <scan>_2 and so on"
             )
-        first, other = lies_in.setdefault(place.case_id, (path, place))
-        if other.home != place.home:
+        other, its = first.setdefault(place.case_id, (path, place))
+        if its.home != place.home:
             raise MetsegError(
-                f"scan {place.case_id} lies in {first.parent} and in {path.parent}; name the folder of one "
+                f"scan {place.case_id} lies in {other.parent} and in {path.parent}; name the folder of one "
                 "copy, or give each scan a name of its own"
             )
         kind = "mask" if place.is_mask else "image"
-        slices = found[place.case_id][place.slice_index]
-        if kind in slices:
-            folder_of = " (a folder of masks, by its name)" if place.is_mask else ""
-            raise MetsegError(
-                f"{slices[kind]} and {path} are the same slice's {kind}{folder_of}; remove one of them, or "
-                "rename what is not"
-            )
-        slices[kind] = path
+        there = found[place.case_id][place.slice_index].setdefault(kind, path)
+        if there != path:
+            raise MetsegError(f"{there} and {path} are the same slice's {kind}; remove or rename one of them")
     if not found:
         raise MetsegError(
             f"{folder} holds no scan{_what_lies_there(files)}; expected files such as <case>_1.tif and "
             "<case>_1_mask.tif (see data/README.md)"
         )
-    if unknown := sorted(declared.keys() - found.keys()):
-        near = difflib.get_close_matches(unknown[0], found, n=1) or sorted(found)[:1]
-        raise MetsegError(
-            f"{table} names case {unknown[0]}, which is not among the scans (such as {near[0]}); correct it"
-        )
     for case_id in declared:
-        scan = place_of(lies_in[case_id][0], folder).case_id
+        if case_id not in found:
+            near = difflib.get_close_matches(case_id, found, n=1) or sorted(found)[:1]
+            raise MetsegError(
+                f"{table} names case {case_id}, which is no scan (such as {near[0]}); correct it"
+            )
+        scan = place_of(first[case_id][0], folder).case_id
         if scan != case_id and scan in found:
             raise MetsegError(
                 f"{table} names {case_id}, but the other slices of {scan} are left to their names; name all "
                 "of them, or the scan alone"
             )
-    people = {case_id: place.who for case_id, (_, place) in lies_in.items()} | declared
+    people = {case_id: place.who for case_id, (_, place) in first.items()} | declared
     if pattern is not None:
         people = {case_id: by_pattern(case_id, pattern) for case_id in people}
     return [
@@ -117,7 +111,7 @@ def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
             tuple(SliceFiles(z, f.get("image"), f.get("mask")) for z, f in sorted(slices.items())),
             visit=people[case_id].visit,
             told_by=people[case_id].by,
-            folders=people_folders(lies_in[case_id][1].home),
+            folders=people_folders(first[case_id][1].home),
         )
         for case_id, slices in sorted(found.items())
     ]
@@ -125,30 +119,35 @@ def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
 
 def _slices_among(files: list[Path], folder: Path, declared: Mapping[str, Identity]) -> dict[Path, Place]:
     """Returns the files that are slices; pictures of a scan that is there as TIFF are previews."""
-    images: tuple[dict[Path, Place], dict[Path, Place]] = {}, {}
-    masks: tuple[dict[Path, Place], dict[Path, Place]] = {}, {}
+    places: dict[Path, Place] = {}
     for path in files:
-        suffix = path.suffix.lower()
-        if suffix not in IMAGE_SUFFIXES:
-            continue
-        place = place_of(path, folder, scans=declared)
-        # A name without a slice's number is a scan's only where a convention or the table says so.
-        known = place.who.by not in ("name", "sequence", "folder") or place.case_id in declared
-        if place.case_id and (place.numbered or known):
-            (masks if place.is_mask else images)[suffix not in TIFF_SUFFIXES][path] = place
-    # A scan that is there as TIFF has previews, another one that is whole is a scan of pictures.
-    tiffs = {place.case_id for place in images[0].values()}
-    pictures = {place.case_id for place in images[1].values()} - tiffs
-    if images[0]:
-        pictures &= {place.case_id for group in masks for place in group.values()}
-    chosen = images[0] | {path: place for path, place in images[1].items() if place.case_id in pictures}
-    with_tiff_mask = {(place.case_id, place.slice_index) for place in masks[0].values()}
-    chosen |= masks[0] | {
-        path: place
-        for path, place in masks[1].items()
-        if place.case_id in tiffs | pictures and (place.case_id, place.slice_index) not in with_tiff_mask
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            place = place_of(path, folder, scans=declared)
+            # A name without a slice's number is a scan's only where a convention or the table says so.
+            known = place.who.by not in ("name", "sequence", "folder") or place.case_id in declared
+            if place.case_id and (place.numbered or known):
+                places[path] = place
+    is_tiff = {path: path.suffix.lower() in TIFF_SUFFIXES for path in places}
+    tiffs = {place.case_id for path, place in places.items() if is_tiff[path] and not place.is_mask}
+    # Beside TIFF scans another one that is whole is a scan of pictures.
+    masked = {place.case_id for place in places.values() if place.is_mask}
+    pictures = {place.case_id for path, place in places.items() if not is_tiff[path] and not place.is_mask}
+    pictures = (pictures - tiffs) & masked if tiffs else pictures
+    with_tiff_mask = {
+        (place.case_id, place.slice_index)
+        for path, place in places.items()
+        if is_tiff[path] and place.is_mask
     }
-    return {path: chosen[path] for path in files if path in chosen}
+
+    def counts(path: Path, place: Place) -> bool:
+        if is_tiff[path]:
+            return True
+        if place.is_mask:
+            slice_of = place.case_id, place.slice_index
+            return place.case_id in tiffs | pictures and slice_of not in with_tiff_mask
+        return place.case_id in pictures
+
+    return {path: place for path, place in places.items() if counts(path, place)}
 
 
 def _what_lies_there(files: list[Path]) -> str:
@@ -158,7 +157,7 @@ def _what_lies_there(files: list[Path]) -> str:
 
 
 def _declared(files: list[Path]) -> tuple[Path | None, dict[str, Identity]]:
-    """Returns the `patients.csv` among the files, if there is one, and who it says is who."""
+    """Returns the `patients.csv` among the files, if there is one, and whom it tells."""
     tables = [path for path in files if path.name == TABLE]
     if not tables and (alike := [path for path in files if _LIKE_THE_TABLE.fullmatch(path.name)]):
         raise MetsegError(f"{alike[0]} is not read; call it {TABLE}, with commas, if it says who is who")

@@ -23,8 +23,6 @@ from metseg.training.config import PARAMETERS, with_defaults
 from metseg.training.find import MODELS, trainings_below
 from metseg.training.run_folder import RunFolder
 
-_NOT_TOLD = {"data_dir", "start_from"}  # where things lie
-
 
 def ablation_table(
     folders: Sequence[Path],
@@ -111,11 +109,9 @@ def read_ablation(folder: Path) -> pd.DataFrame:
 
 
 def _changes(before: dict[str, Any], manifest: dict[str, Any]) -> str:
-    """Returns `name=value` of all parameters that differ, or an ensemble's members."""
-    if members := manifest.get("members"):
-        return "mean of " + ", ".join(f"{each['run']}/{each['model']}" for each in members)
+    """Returns `name=value` of all parameters that differ."""
     before, after = with_defaults(before), with_defaults(manifest["config"])
-    names = [n for n in PARAMETERS if n not in _NOT_TOLD and after[n] != before[n]]
+    names = [n for n in PARAMETERS if n != "data_dir" and after[n] != before[n]]
     extended = [f"extended after epoch {each['after_epoch']}" for each in manifest.get("extended") or ()]
     return ", ".join([f"{name}={after[name]}" for name in names] + extended)
 

@@ -15,7 +15,7 @@ from metseg.data.cases import CaseFiles, load_case
 from metseg.data.content import fingerprint
 from metseg.data.provenance import provenance_of
 from metseg.inference.predictor import Predictor
-from metseg.metrics.overlap import evaluate_case
+from metseg.metrics.case_scores import evaluate_case
 from metseg.training.run_folder import RunFolder
 from metseg.training.seen import sort_cases
 

@@ -19,12 +19,11 @@ from metseg.preprocessing.pipeline import network_input, preprocess_volume, rest
 
 
 class Predictor:
-    """Segments slices and volumes with an exported model.
+    """Segments volumes with an exported model.
 
     Attributes:
         name: The network's name.
-        precision: What the network computes in: the model's own choice where the CPU multiplies that
-            natively, else `fp32`.
+        precision: What the network computes in: the model's choice where it is native, else `fp32`.
         library: What computes it.
         onnx: The file that runs: `model.int8.onnx` in int8, else `model.onnx`.
         sha256: Its hash.
@@ -41,8 +40,8 @@ class Predictor:
         Args:
             model_dir: Folder of an exported model.
             threads: Slices of a volume that one call segments at once, each on a core of its own; as many as
-                this process has cores if left out. With 1, a slice that comes alone takes one core as well;
-                else it takes all of them, unless another call of this object is at work.
+                this process has cores if left out. But for 1, a slice that comes alone takes all of them,
+                unless another call of this object is at work.
 
         Raises:
             MetsegError: A file is missing or damaged, or is not the one that was exported.

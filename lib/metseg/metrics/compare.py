@@ -1,6 +1,6 @@
 """Tables of numbers in, statistics out: what a set of scored scans says about a model, and about two of them.
 
-A model comes as two tables, the rows of `metrics.evaluate_case` gathered: `per_patient` (one row a scan, with
+A model comes as two tables, the rows of `evaluate_case` gathered: `per_patient` (one row a scan, with
 patient_id and case_id) and `per_slice` (one row a slice, with both ids). The unit of every interval and test
 is the patient, since neighbouring slices, and scans of one person, are not independent.
 """

@@ -1,6 +1,5 @@
 """Intervals and tests over patients: simple, named after their papers, and the same for every table."""
 
-import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -108,40 +107,6 @@ def holm(p_values) -> np.ndarray:
     # the k-th smallest of M times (M - k), never below a smaller p's result
     adjusted[order] = np.maximum.accumulate(p_values[order] * np.arange(p_values.size, 0, -1))
     return np.minimum(adjusted, 1.0)
-
-
-def max_t_test(gains: np.ndarray, *, resamples: int = 10_000, seed: int = 0) -> np.ndarray:
-    """Tests of many alternatives against one usual way, on the same patients, corrected for their number.
-
-    If nothing were gained, each patient's gains could as well have the other sign, those of all alternatives
-    together. An alternative's p-value is the share of such flips in which the largest t of any alternative
-    reaches its own. All flips are tried up to 13 patients, else some are drawn.
-
-    Args:
-        gains: of each alternative and patient, (M, N), no nan.
-        resamples: flips drawn for more than 13 patients.
-        seed: of the drawing.
-
-    Returns:
-        One-sided p-values, (M,): of a gain. At least 1 / 2^N, so that fewer than five patients show nothing.
-
-    Reference:
-        Nichols & Holmes (2002), Nonparametric permutation tests for functional neuroimaging, Hum. Brain Mapp.
-        15:1-25, section Single threshold test; Westfall & Young (1993), Resampling-Based Multiple Testing.
-    """
-    gains = np.asarray(gains, dtype=float)
-    patients = gains.shape[1]
-    if patients <= 13:
-        signs = np.array(list(itertools.product((1, -1), repeat=patients)))
-    else:
-        drawn = np.random.default_rng(seed).choice((1, -1), (resamples, patients))
-        signs = np.concatenate([np.ones((1, patients), int), drawn])
-    # In place of t its increasing function sum / (√N · norm), which stays finite without variance.
-    norms = np.linalg.norm(gains, axis=1, keepdims=True)
-    scaled = np.divide(gains, norms, out=np.zeros_like(gains), where=norms > 0)
-    sums = scaled @ signs.T
-    reached = sums.max(axis=0) >= sums[:, :1] - 1e-9  # the first flip is none
-    return reached.mean(axis=1)
 
 
 def refuse_different(index_a: pd.Index, index_b: pd.Index, name_a: str, name_b: str) -> None:

@@ -70,12 +70,7 @@ def view_of(volume: Volume, config: Preprocessing) -> View:
 
 
 def clahe(image: np.ndarray, *, clip_limit: float, tile_grid: int) -> np.ndarray:
-    """Equalises each channel's histogram tile by tile, with limited contrast.
-
-    Args:
-        image: (H, W, C) uint8.
-        clip_limit: Contrast limit on OpenCV's scale; 0 returns the image as it is.
-        tile_grid: Tiles along each side.
+    """Equalises each channel of (H, W, C) uint8 tile by tile, with limited contrast; 0 leaves it as it is.
 
     Reference:
         Zuiderveld 1994, "Contrast Limited Adaptive Histogram Equalization", Graphics Gems IV.
@@ -138,26 +133,15 @@ def preprocess(image: np.ndarray, config: Preprocessing, view: View = WHOLE) -> 
 def preprocess_volume(
     volume: Volume, config: Preprocessing, view: View, *, over: Callable = map
 ) -> np.ndarray:
-    """Returns `preprocess` of all slices of a volume, each without its neighbours.
+    """Returns `preprocess` of all slices of a volume, (Z, S, S, 3), each without its neighbours.
 
-    Args:
-        volume: The scan, uint8.
-        config: The parameters.
-        view: `view_of` the volume.
-        over: What applies a function to each slice, such as the `map` of a thread pool.
-
-    Returns:
-        (Z, S, S, 3) float32 in [0, 1].
+    `over` is what applies a function to each slice, such as the `map` of a thread pool.
     """
     return np.stack(list(over(lambda image: preprocess(image, config, view), volume.channels_last)))
 
 
 def network_input(volume: Volume, config: Preprocessing) -> np.ndarray:
-    """Returns all slices of a volume, uint8, as a network takes them.
-
-    Returns:
-        (Z, S, S, config.channels) float32 in [0, 1]: each slice with its neighbours.
-    """
+    """Returns a uint8 volume as a network takes it: (Z, S, S, config.channels) float32 in [0, 1]."""
     slices = preprocess_volume(volume, config, view_of(volume, config))
     return stacked(slices, neighbour_rows([len(slices)], config.neighbours))
 

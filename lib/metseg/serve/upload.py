@@ -1,7 +1,7 @@
-"""What a visitor uploads becomes a slice, or one sentence with the HTTP status that fits it.
+"""What a visitor uploads becomes a slice, or one sentence and the code of what is wrong.
 
-The service and the dashboard read uploads here, so that both take and refuse the same files. Content alone
-decides: neither the file's name nor the type that the sender gives is looked at.
+The service and the dashboard both read uploads here. Content alone decides: neither the file's name nor the
+type that the sender gives is looked at.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from metseg.data.volume import Volume
 
 MAX_UPLOAD_BYTES = 16 * 2**20  # 4 megapixels of RGB at 8 bits are 12 MB uncompressed
 MAX_PIXELS = 4_000_000  # 2000 × 2000; scanners give 512 × 512 and less
+_CODES = {NotAnImage: "not_an_image", DamagedImage: "truncated", UnusablePixels: "unusable_pixels"}
 
 
 @dataclass(frozen=True)
@@ -45,44 +46,31 @@ class Upload:
         return self.volume.spacing_mm
 
 
-class UploadError(MetsegError):
-    """A file that cannot be segmented; its text is one sentence for the visitor.
+class Refused(MetsegError):
+    """Something that a visitor sent and that cannot be used; its text is one sentence for him.
 
     Attributes:
-        code: "too_large", "not_an_image", "truncated" or "unusable_pixels".
-        status: The HTTP status of it: 413, 415, 400 or 422.
+        code: What is wrong, for programs; of a file "too_large", "not_an_image", "truncated" or
+            "unusable_pixels".
     """
 
     def __init__(self, code: str, message: str):
         super().__init__(message)
         self.code = code
-        self.status = STATUS[code]
 
 
-STATUS = {"too_large": 413, "not_an_image": 415, "truncated": 400, "unusable_pixels": 422}
-_CODES = {NotAnImage: "not_an_image", DamagedImage: "truncated", UnusablePixels: "unusable_pixels"}
-
-
-def too_large(name: str = "The file") -> UploadError:
+def too_large(name: str = "The file") -> Refused:
     """Returns the error of a file above `MAX_UPLOAD_BYTES`, for those who notice before they have read it."""
     limit = f"{MAX_UPLOAD_BYTES // 2**20} MB"
-    return UploadError("too_large", f"{name} is larger than {limit}; export a single slice, or shrink it")
+    return Refused("too_large", f"{name} is larger than {limit}; export a single slice, or shrink it")
 
 
 def read_upload(data: bytes, name: str = "The file") -> Upload:
-    """Reads one uploaded file.
-
-    Args:
-        data: Its content.
-        name: What to call it in an error.
-
-    Raises:
-        UploadError: It is too large, no image, damaged, or no slice.
-    """
+    """Reads one uploaded file, called `name` in an error; raises `Refused` where it is no slice."""
     if len(data) > MAX_UPLOAD_BYTES:
         raise too_large(name)
     try:
         volume, notes = as_slice(decode(data, name, max_pixels=MAX_PIXELS), name)
     except tuple(_CODES) as error:
-        raise UploadError(_CODES[type(error)], str(error)) from error
+        raise Refused(_CODES[type(error)], str(error)) from error
     return Upload(volume, tuple(notes), kind_of(data), sha256(data).hexdigest())

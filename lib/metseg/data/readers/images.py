@@ -19,6 +19,7 @@ READERS = (tiff_slices, pictures)
 TIFF_SUFFIXES = tiff_slices.SUFFIXES
 IMAGE_SUFFIXES = (*tiff_slices.SUFFIXES, *pictures.SUFFIXES)
 ONE_CLASS = {1.0, 255.0, 65_535.0}  # what programs write in a mask for "all of it", whatever the bits
+CLASSES_REMEDY = "if they are classes, save the one to find as 255 and all else as 0, else all as 255"
 _LOSS = 3  # grey values by which the channels of one grey picture may differ
 _MAX_PIXELS = 2**26  # of a file on the user's own disk; a service sets a limit of its own
 
@@ -56,12 +57,8 @@ def decode(data: bytes, name: str, *, max_pixels: int = _MAX_PIXELS) -> Volume:
 
 
 def check_sequences(volume: Volume, name: str) -> Volume:
-    """Returns a volume that the networks can read, or says what is wrong with it.
-
-    Raises:
-        UnusablePixels: It is not uint8 with the channels of `SEQUENCES`.
-    """
-    if len(volume.channels) == 4 and volume.channels[3] == "alpha":
+    """Returns a volume that is uint8 with the channels of `SEQUENCES`, else raises `UnusablePixels`."""
+    if volume.channels == (*SEQUENCES, "alpha"):
         raise UnusablePixels(f"{name} has 4 channels; drop the alpha channel and keep {', '.join(CHANNELS)}")
     if volume.channels != tuple(SEQUENCES):
         n = len(volume.channels)
@@ -75,18 +72,13 @@ def check_sequences(volume: Volume, name: str) -> Volume:
 
 
 def as_slice(volume: Volume, name: str) -> tuple[Volume, list[str]]:
-    """Makes a slice for the networks of what people have, and says what was done to it.
-
-    Args:
-        volume: One slice of any real numbers with 1, 3 or 4 channels; a fourth channel is alpha.
-        name: What to call it in an error.
+    """Makes a slice for the networks of what people have: uint8 with the channels of `SEQUENCES`.
 
     Returns:
-        The slice, uint8 with the channels of `SEQUENCES`, and a sentence for each thing that was changed or
-        may surprise.
+        The slice, and a sentence for each thing that was changed or may surprise.
 
     Raises:
-        UnusablePixels: There are other channels, or no finite number.
+        UnusablePixels: There are not 1, 3 or 4 channels (the fourth being alpha), or no finite number.
     """
     pixels, notes = volume.channels_last[0], []
     if pixels.shape[2] not in (1, 3, 4):
@@ -158,15 +150,18 @@ def _rescaled(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     return scaled, notes
 
 
+def read_file(path: Path) -> bytes:
+    """Returns a file's content, or raises a `MetsegError`."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        reason = error.strerror or error
+        raise MetsegError(f"{path} cannot be opened ({reason}); check its name and permissions") from error
+
+
 def read_stored(path: Path) -> Volume:
     """Reads one image file as it is stored; see `decode`."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise MetsegError(
-            f"{path} cannot be opened ({error.strerror or error}); check its name and permissions"
-        ) from error
-    return decode(data, str(path))
+    return decode(read_file(path), str(path))
 
 
 def read_image(path: Path) -> Volume:
@@ -180,17 +175,11 @@ def read_slice(path: Path) -> tuple[Volume, list[str]]:
 
 
 def read_labels(path: Path, shape: tuple[int, int] | None) -> np.ndarray:
-    """Reads one reference mask as it is stored: 0, and at most one other number where the lesion is.
-
-    Args:
-        path: The mask's file.
-        shape: (H, W) of its image; None where that could not be read.
-
-    Returns:
-        (H, W) of any numbers.
+    """Reads one reference mask as it is stored, (H, W): 0, and at most one other number for the lesion.
 
     Raises:
-        MetsegError: It is of another size than its image, has channels, or more than two values.
+        MetsegError: It is of another size than its image (if that is known), has channels, or more than two
+            values.
     """
     stored = read_stored(path)
     if len(stored.channels) > 1:
@@ -208,15 +197,10 @@ def read_labels(path: Path, shape: tuple[int, int] | None) -> np.ndarray:
 
 
 def read_scan(images: Sequence[Path], masks: Sequence[Path], name: str) -> tuple[Volume, Labels]:
-    """Reads the slices of one scan and their masks.
-
-    Args:
-        images: The slices' files, in order.
-        masks: The mask of each.
-        name: What to call the scan in an error.
+    """Reads the slices of one scan, in order, and the mask of each.
 
     Raises:
-        MetsegError: Naming the first file that is wrong.
+        MetsegError: Naming the first file that is wrong, and the scan by `name`.
     """
     slices, lesions, numbers = [], [], set[float]()
     for image, mask in zip(images, masks, strict=True):
@@ -237,7 +221,4 @@ def complain_of_classes(labels: set[float], masks: str) -> None:
     """Raises a `MetsegError` where masks mark a lesion with numbers that may be classes."""
     if len(labels) > 1 and not labels <= ONE_CLASS:
         numbers = ", ".join(f"{label:g}" for label in sorted(labels))
-        raise MetsegError(
-            f"{masks} mark with different numbers ({numbers}); if they are classes, save the one to find as "
-            "255 and all else as 0, and if not, all as 255"
-        )
+        raise MetsegError(f"{masks} mark with different numbers ({numbers}); {CLASSES_REMEDY}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metseg.data.readers.images import decode
-from metseg.serve.upload import MAX_PIXELS, MAX_UPLOAD_BYTES, UploadError, too_large
+from metseg.serve.upload import MAX_PIXELS, MAX_UPLOAD_BYTES, Refused, too_large
 
 
 @dataclass(frozen=True)
@@ -66,5 +66,5 @@ def read_reference(data: bytes, name: str, shape: tuple[int, int]) -> np.ndarray
     return pixels > 0
 
 
-def _unusable(sentence: str) -> UploadError:
-    return UploadError("unusable_pixels", sentence)
+def _unusable(sentence: str) -> Refused:
+    return Refused("unusable_pixels", sentence)

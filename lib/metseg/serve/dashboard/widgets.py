@@ -179,7 +179,7 @@ class Inbox:
             The file when it is whole, else None.
 
         Raises:
-            UploadError: The file is too large, whatever the browser thought of it.
+            Refused: The file is too large, whatever the browser thought of it.
         """
         if piece["start"] == 0:
             self._upload, self._data = piece["upload"], bytearray()

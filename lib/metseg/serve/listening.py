@@ -1,0 +1,28 @@
+"""The address that the service or the dashboard listens on."""
+
+import os
+import socket
+
+from metseg.base.errors import MetsegError
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Returns a socket that listens on an address; raises `MetsegError` where that cannot be."""
+    if not host:
+        raise MetsegError("the host is empty; name an address, such as 127.0.0.1, or 0.0.0.0 for all")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError, UnicodeError, TypeError) as error:
+        # create_server names the address in the error's own text a second time.
+        number = getattr(error, "errno", None)
+        known = number is not None and not isinstance(error, socket.gaierror)
+        reason = os.strerror(number) if known else getattr(error, "strerror", None) or "it is no address"
+        raise MetsegError(
+            f"cannot listen on {host}:{port} ({reason}); choose another host or port"
+        ) from error
+    listener.set_inheritable(True)  # for the processes of a service
+    # asyncio does so by itself only for sockets made with their protocol's number. Without it an answer on a
+    # connection that is kept waits 40 ms for the client to confirm its header.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

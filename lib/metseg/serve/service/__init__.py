@@ -1,0 +1,1 @@
+"""The web service: one slice in, its mask and lesions out."""

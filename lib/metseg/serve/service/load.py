@@ -1,0 +1,198 @@
+"""How the service bears many clients at once: errors, latencies, memory.
+
+A user's proxy is left aside: it stands between the machine and others, and the service runs on this one.
+"""
+
+import asyncio
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import tifffile
+
+from metseg.base.errors import MetsegError
+from metseg.serve.listening import listen
+
+_READY_SECONDS = 120.0
+_MOST_RETRIES = 60  # of a client that finds no room, one a second
+_SERVE = """
+import json, sys
+from metseg.base.errors import MetsegError
+from metseg.serve.service.server import serve
+try:  # nobody looks at these masks
+    serve(**json.loads(sys.argv[1]), log_level="WARNING", phantom_network=True)
+except MetsegError as error:
+    sys.exit(str(error))
+"""
+
+
+@dataclass
+class _Tally:
+    """What the clients met."""
+
+    seconds: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    retries: int = 0
+
+    def percentile_ms(self, share: int) -> float | None:
+        return 1000 * float(np.percentile(self.seconds, share)) if self.seconds else None
+
+
+def measure_load(
+    models: Mapping[str, Path],
+    *,
+    clients: int = 16,
+    requests: int = 2000,
+    alone: int = 100,
+    workers: int = 1,
+    slices: Sequence[bytes] | None = None,
+    on_answer: Callable[[int, int], None] = lambda answered, of: None,
+) -> dict[str, Any]:
+    """Starts the service, sends it slices, and stops it.
+
+    Args:
+        models: {name: folder of an exported model}, the default first.
+        clients: Clients that send at once, each one slice after the other.
+        requests: Slices that they send, all together.
+        alone: Slices that a single client sends before, for the latency without company.
+        workers: As in `serve`.
+        slices: Files to send in turn; slices of the phantom if left out.
+        on_answer: Called with (answered, of) after each answer to one of many clients.
+
+    Returns:
+        `requests`, `clients`, `workers`; `errors`, and the `first_error` or None; `retries` after a 503;
+        `seconds`, `requests_per_second`; `p50_ms`, `p95_ms`, `p99_ms` of many clients, from the first attempt
+        to the answer; `alone_p50_ms`, `alone_p95_ms`; `rss_mb_start`, `rss_mb_middle`, `rss_mb_end`, the
+        memory of all processes of the service.
+
+    Raises:
+        MetsegError: The service does not start.
+    """
+    slices = slices or phantom_slices()
+    with _running(models, workers=workers) as (address, pid):
+        by_itself = asyncio.run(_send(address, slices, clients=1, requests=alone))
+        memory = [_rss_mb(pid)]
+
+        def answered(count: int) -> None:
+            if count == max(1, requests // 2):
+                memory.append(_rss_mb(pid))
+            on_answer(count, requests)
+
+        start = time.perf_counter()
+        many = asyncio.run(_send(address, slices, clients=clients, requests=requests, on_answer=answered))
+        seconds = time.perf_counter() - start
+        memory.append(_rss_mb(pid))
+    errors = by_itself.errors + many.errors
+    return {
+        "requests": requests,
+        "clients": clients,
+        "workers": workers,
+        "errors": len(errors),
+        "first_error": next(iter(errors), None),
+        "retries": many.retries,
+        "seconds": seconds,
+        "requests_per_second": len(many.seconds) / seconds,
+        **{f"p{share}_ms": many.percentile_ms(share) for share in (50, 95, 99)},
+        **{f"alone_p{share}_ms": by_itself.percentile_ms(share) for share in (50, 95)},
+        **dict(zip(("rss_mb_start", "rss_mb_middle", "rss_mb_end"), memory, strict=True)),
+    }
+
+
+def phantom_slices(*, size: int = 256, count: int = 16) -> list[bytes]:
+    """Returns slices of a drawn patient as TIFF files."""
+    from metseg.data.phantom.draw import FIELD_OF_VIEW_MM, draw_phantom  # SciPy is of no use to the service
+
+    files = []
+    for plane in draw_phantom(1, size=size, slices=count, pixel_mm=FIELD_OF_VIEW_MM / size).image:
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, plane, photometric="rgb")
+        files.append(buffer.getvalue())
+    return files
+
+
+@contextmanager
+def _running(models: Mapping[str, Path], *, workers: int) -> Iterator[tuple[str, int]]:
+    """Runs the service in a process of its own; yields its address and the process's id, when it is ready."""
+    with listen("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    folders = {name: str(Path(folder).absolute()) for name, folder in models.items()}
+    settings = json.dumps({"models": folders, "port": port, "workers": workers})
+    process = subprocess.Popen([sys.executable, "-c", _SERVE, settings])
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + _READY_SECONDS
+        while not _is_ready(address):
+            if time.monotonic() > deadline or process.poll() is not None:
+                message = "the service did not start; what it said stands above, or call: metseg serve"
+                raise MetsegError(message)
+            time.sleep(0.05)
+        yield address, process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _is_ready(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/health/ready", trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+async def _send(
+    address: str,
+    slices: Sequence[bytes],
+    *,
+    clients: int,
+    requests: int,
+    on_answer: Callable[[int], None] = lambda count: None,
+) -> _Tally:
+    """Sends slices in turn; returns what the clients met."""
+    tally, numbers = _Tally(), iter(range(requests))
+    answered = 0
+
+    async def send_in_turn() -> None:
+        nonlocal answered
+        async with httpx.AsyncClient(base_url=address, timeout=120, trust_env=False) as client:
+            for number in numbers:  # shared by all clients
+                await _segment(client, slices[number % len(slices)], tally)
+                answered += 1
+                on_answer(answered)
+
+    await asyncio.gather(*(send_in_turn() for _ in range(clients)))
+    return tally
+
+
+async def _segment(client: httpx.AsyncClient, content: bytes, tally: _Tally) -> None:
+    """Sends one slice until the service has room for it; gives up after `_MOST_RETRIES`."""
+    start = time.perf_counter()
+    for retry in range(_MOST_RETRIES + 1):
+        try:
+            answer = await client.post("/predict", files={"file": content})
+        except httpx.HTTPError as error:
+            tally.errors.append(repr(error))
+            return
+        if answer.status_code != 503 or retry == _MOST_RETRIES:
+            break
+        tally.retries += 1
+        await asyncio.sleep(float(answer.headers["Retry-After"]))
+    if answer.status_code == 200 and answer.json()["mask"]:
+        tally.seconds.append(time.perf_counter() - start)
+    else:
+        tally.errors.append(f"{answer.status_code}: {answer.text:.200}")
+
+
+def _rss_mb(pid: int) -> float:
+    parent = psutil.Process(pid)
+    family = [parent, *parent.children(recursive=True)]
+    return sum(each.memory_info().rss for each in family) / 1e6

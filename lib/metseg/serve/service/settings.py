@@ -1,0 +1,98 @@
+"""How a visitor wants a slice segmented; what is left out is the model's own choice."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from metseg.inference.predictor import Predictor
+from metseg.masks.lesions import least_pixels
+from metseg.masks.postprocess import Postprocessing
+from metseg.serve.upload import MAX_PIXELS, Refused
+
+_MAX_MM2 = 1e6  # a square metre
+
+
+def _without_null(schema: dict[str, Any]) -> None:
+    """Makes a JSON schema say that a field is left out, not null; no form can hold a null."""
+    schema.update(schema.pop("anyOf", [{}])[0])
+    schema.pop("default", None)
+
+
+_optional = partial(Field, None, json_schema_extra=_without_null)
+
+
+class Settings(BaseModel):
+    """The optional fields of a request, in its form or in its address."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str | None = _optional(description="A name from `/models`; the default one if left out.")
+    threshold: float | None = _optional(
+        gt=0, lt=1, allow_inf_nan=False, description="Probability from which a pixel is lesion."
+    )
+    min_lesion_px: int | None = _optional(
+        ge=0,
+        le=MAX_PIXELS,
+        description="Lesions of fewer pixels are dropped; 0 keeps all. Not together with `min_lesion_mm2`.",
+    )
+    min_lesion_mm2: float | None = _optional(
+        ge=0,
+        le=_MAX_MM2,
+        allow_inf_nan=False,
+        description="Lesions of a smaller area are dropped, mm²; 0 keeps all. Refused where the file does "
+        "not tell the size of its pixels (its `spacing_mm` is null), and together with `min_lesion_px`.",
+    )
+    fill_holes: bool | None = _optional(description="Background that a lesion encloses becomes lesion.")
+    flip_average: bool | None = _optional(description="Average with the mirrored slice, for twice the time.")
+
+    def updated(self, fields: Mapping[str, str]) -> "Settings":
+        """Returns these settings with a form's fields in their place; raises `Refused` where one is wrong."""
+        try:
+            return Settings.model_validate({**self.model_dump(), **fields})
+        except ValidationError as error:
+            raise invalid_setting(error.errors()) from error
+
+    def postprocessing(
+        self, predictor: Predictor, spacing_mm: Sequence[float] | None = None
+    ) -> Postprocessing:
+        """Returns the parameters for `postprocess`, a model's own where nothing else was asked for.
+
+        Args:
+            predictor: The model.
+            spacing_mm: Voxel size (z, y, x) of the slice in mm; None where it is unknown.
+
+        Raises:
+            Refused: The smallest lesion is given in mm² for a slice whose pixels are of unknown size, or
+                in pixels as well.
+        """
+        asked = self.model_dump(include=set(Postprocessing.model_fields), exclude_none=True)
+        if self.min_lesion_mm2 is not None:
+            if self.min_lesion_px is not None:
+                message = "min_lesion_px and min_lesion_mm2 are both given; give one of them"
+                raise Refused("invalid_setting", message)
+            if spacing_mm is None:
+                message = "min_lesion_mm2 is given, but the file does not tell the size of its pixels; give "
+                raise Refused("invalid_setting", message + "min_lesion_px, or a TIFF that tells it")
+            asked["min_lesion_px"] = least_pixels(self.min_lesion_mm2, spacing_mm)
+        return predictor.postprocessing.model_copy(update=asked)
+
+
+_REMEDIES = {
+    "model": "give a name from /models",
+    "threshold": "give a probability above 0 and below 1, such as 0.5",
+    "min_lesion_px": f"give a whole number of pixels from 0 to {MAX_PIXELS}",
+    "min_lesion_mm2": f"give an area in mm² from 0 to {_MAX_MM2:.0f}",
+    "fill_holes": "give true or false",
+    "flip_average": "give true or false",
+}
+
+
+def invalid_setting(errors: Sequence[Mapping[str, Any]]) -> Refused:
+    """Returns pydantic's first complaint in words of our own."""
+    name, value = str(errors[0]["loc"][-1]), errors[0].get("input")
+    if name in _REMEDIES:
+        return Refused("invalid_setting", f"{name} is {value!r:.60}; {_REMEDIES[name]}")
+    message = f"There is no setting {name!r:.60}; the settings are {', '.join(_REMEDIES)}"
+    return Refused("invalid_setting", message)

@@ -1,0 +1,83 @@
+"""What the OpenAPI document promises is what the service does, tried with requests drawn from it."""
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from running_service import BRIGHT_CORNER, as_tiff, running, write_models
+from schemathesis import GenerationMode
+
+from metseg.serve.service.api import create_app
+
+TAGS = {"resolutionunit": "CENTIMETER", "resolution": (20, 40), "description": "spacing_mm=5"}
+SLICE = as_tiff(BRIGHT_CORNER, photometric="rgb", metadata=None, **TAGS)
+schemathesis.openapi.format("binary", st.just(SLICE))  # no schema can say what an image is
+SETTINGS = settings(
+    max_examples=100,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+READS = ("/models", "/health", "/health/ready", "/metrics")
+
+
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory):
+    app = create_app(write_models(tmp_path_factory.mktemp("models")))
+    with running(app) as client:
+        yield schemathesis.openapi.from_url(f"{client.base_url}/openapi.json")
+
+
+def test_every_operation_is_tried(schema):
+    operations = [operation.ok() for operation in schema.get_all_operations()]
+    assert {(each.method.upper(), each.path) for each in operations} == {
+        ("POST", "/predict"),
+        *(("GET", path) for path in READS),
+    }
+
+
+@pytest.mark.parametrize("path", READS)
+def test_what_is_read_is_as_documented(schema, path):
+    @SETTINGS
+    @given(case=schema[path]["GET"].as_strategy())
+    def try_one(case):
+        assert case.call_and_validate().status_code == 200
+
+    try_one()
+
+
+def test_a_slice_with_valid_settings_is_segmented_as_documented(schema):
+    @SETTINGS
+    @given(case=schema["/predict"]["POST"].as_strategy().filter(lambda case: not _has_two_sizes(case)))
+    def try_one(case):
+        assert case.call_and_validate().status_code == 200
+
+    try_one()
+
+
+def test_a_request_that_breaks_the_schema_is_refused_as_documented(schema):
+    codes = set()
+
+    @SETTINGS
+    @given(
+        case=schema["/predict"]["POST"]
+        .as_strategy(generation_mode=GenerationMode.NEGATIVE)
+        .filter(lambda case: not _is_lost(case.body))
+    )
+    def try_one(case):
+        codes.add(case.call_and_validate().json().get("code"))
+
+    try_one()
+    assert {"invalid_setting", "no_file"} <= codes
+
+
+def _has_two_sizes(case) -> bool:
+    """Whether the smallest lesion is given twice: a schema cannot say that two fields of an address exclude
+    each other."""
+    return {"min_lesion_px", "min_lesion_mm2"} <= {*(case.query or {}), *case.body}
+
+
+def _is_lost(body) -> bool:
+    """Whether an empty list stands for a field: a form has no way to say it, and leaves the field out."""
+    return isinstance(body, dict) and any(value in ([], {}) for value in body.values())

@@ -1,0 +1,97 @@
+"""The load benchmark counts what happened; how long it took is no matter of a test."""
+
+import os
+import threading
+from contextlib import contextmanager
+from io import BytesIO
+
+import pytest
+import tifffile
+from running_service import BRIGHT_CORNER, as_png, running, write_models
+
+from metseg.base.errors import MetsegError
+from metseg.serve.service import admission, load
+from metseg.serve.service.admission import Limits
+from metseg.serve.service.api import create_app
+from metseg.serve.service.load import measure_load, phantom_slices
+from metseg.serve.service.segmentation import segment
+
+SLICES = [as_png(BRIGHT_CORNER), as_png(BRIGHT_CORNER[::-1])]
+
+
+def test_every_request_is_answered(tmp_path):
+    workers, told = 2, []
+    result = measure_load(
+        write_models(tmp_path),
+        clients=4,
+        requests=20,
+        alone=3,
+        workers=workers,
+        slices=SLICES,
+        on_answer=lambda *progress: told.append(progress),
+    )
+    assert (result["requests"], result["clients"], result["workers"]) == (20, 4, workers)
+    assert (result["errors"], result["first_error"], result["retries"]) == (0, None, 0)
+    assert sorted(told) == [(n, 20) for n in range(1, 21)]
+    assert 0 < result["alone_p50_ms"] <= result["alone_p95_ms"]
+    assert 0 < result["p50_ms"] <= result["p95_ms"] <= result["p99_ms"] <= 1000 * result["seconds"]
+    assert all(result[f"rss_mb_{when}"] > 10 for when in ("start", "middle", "end"))
+
+
+def test_one_request_is_enough_and_a_proxy_of_the_user_s_is_left_aside(tmp_path, monkeypatch, here):
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "socks5://127.0.0.1:9")  # nobody listens there, and httpx speaks no SOCKS
+    result = measure_load(write_models(tmp_path), clients=1, requests=1, alone=1, slices=SLICES)
+    assert (result["errors"], result["first_error"]) == (0, None)
+    assert all(result[f"rss_mb_{when}"] > 10 for when in ("start", "middle", "end"))
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """The service in a thread, with room for one upload."""
+
+    @contextmanager
+    def running_here(models, **kwargs):
+        limits = Limits(at_once=1, waiting=0, uploads=1)
+        with running(create_app(models, limits=limits)) as client:
+            yield str(client.base_url), os.getpid()
+
+    monkeypatch.setattr(load, "_running", running_here)
+
+
+def test_who_found_no_room_comes_again_and_is_counted(tmp_path, monkeypatch, here):
+    one_was_refused, full = threading.Event(), admission._full
+
+    def refuse():
+        one_was_refused.set()
+        return full()
+
+    def wait_and_segment(*args, **kwargs):
+        assert one_was_refused.wait(30)
+        return segment(*args, **kwargs)
+
+    monkeypatch.setattr(admission, "_full", refuse)
+    monkeypatch.setattr("metseg.serve.service.api.segment", wait_and_segment)
+    result = measure_load(write_models(tmp_path), clients=3, requests=6, alone=0, slices=SLICES)
+    assert result["errors"] == 0
+    assert result["retries"] > 0
+
+
+def test_a_refusal_is_an_error(tmp_path, here):
+    result = measure_load(write_models(tmp_path), clients=1, requests=4, alone=0, slices=[b"no image"])
+    assert result["errors"] == 4
+    assert result["first_error"].startswith('415: {"code":"not_an_image"')
+    assert result["p50_ms"] is None
+
+
+def test_a_service_that_does_not_start_is_one_sentence(tmp_path, capfd):
+    with pytest.raises(MetsegError, match="the service did not start"):
+        measure_load({"unet": tmp_path}, requests=1, slices=SLICES)
+    said = capfd.readouterr().err
+    assert "model.onnx is missing" in said and "Traceback" not in said
+
+
+def test_the_slices_sent_are_the_phantoms():
+    slices = phantom_slices(size=64, count=2)
+    assert len(set(slices)) == 2
+    assert [tifffile.imread(BytesIO(each)).shape for each in slices] == [(64, 64, 3)] * 2
