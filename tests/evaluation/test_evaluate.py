@@ -17,6 +17,7 @@ from metseg.data.volume import Volume
 from metseg.evaluation import evaluate as evaluate_module
 from metseg.evaluation.evaluate import evaluate, unseen_cases
 from metseg.masks.postprocess import Postprocessing
+from metseg.training.run_folder import RunFolder
 
 WRITTEN = {"per_patient.csv", "per_slice.csv", "examples.npz", "evaluation.json"}
 

@@ -43,7 +43,7 @@ def run(
 ) -> None:
     """Run the whole workbook: notebooks 01 to 10, unattended."""
     from metseg.base.paths import project_root
-    from metseg.evaluation.report import comparison_told
+    from metseg.evaluation.comparison_text import comparison_told
     from metseg.workbook.run import numbered_notebooks
 
     notebooks = numbered_notebooks(project_root() / "notebooks")
@@ -118,12 +118,8 @@ def compare(
     output_dir: OutputDir = None,
 ) -> None:
     """Compare the networks of one or more runs on the same held-out patients."""
-    from metseg.evaluation.report import (
-        comparison_folder,
-        comparison_told,
-        read_comparison,
-        write_comparison,
-    )
+    from metseg.evaluation.comparison_text import comparison_folder, comparison_told
+    from metseg.evaluation.report import read_comparison, write_comparison
     from metseg.training.find import run_folder
 
     folders = [run_folder(run, runs_folder(output_dir)).resolve() for run in runs]
@@ -179,8 +175,8 @@ def _say_what_counts(notebooks: list[Path], values: dict) -> None:
 
 def show_crossval(run_folder: Path) -> None:
     """Compares the networks of a cross-validation that have all folds: files and a table."""
+    from metseg.evaluation.comparison_text import comparison_told
     from metseg.evaluation.crossval import read_crossval, unfinished_networks, write_crossval
-    from metseg.evaluation.report import comparison_told
 
     output = run_folder / "comparison"
     write_crossval(read_crossval(run_folder), output)

@@ -15,15 +15,12 @@ import pandas as pd
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, replacing, shown, taking_apart, write_json
-from metseg.base.labels import label_of
 from metseg.metrics.compare import DEFINITIONS, combine_cases, compare_models, predict_nothing_score
 from metseg.plots.results import plot_dice_by_size, plot_paired, plot_patient_dice, plot_summary
 from metseg.plots.scans import plot_predictions
 from metseg.plots.style import save_figure, use_style
-from metseg.training.find import is_network, model_folders
+from metseg.training.find import model_folders
 from metseg.training.run_folder import RunFolder
-
-Example = tuple[np.ndarray, np.ndarray, np.ndarray]  # image, mask_ref, mask_pred
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Comparison:
 
     Attributes:
         summary: One row a network, best mean volume Dice first; columns as in `compare.DEFINITIONS`, then
-            parameters, seconds_per_slice, train_minutes and validation_dice (what settings are chosen by).
+            parameters, seconds_per_slice, train_minutes, validation_dice (what settings are chosen by), encoder.
         pairs: One row a pair of networks; columns as in `compare.PAIR_DEFINITIONS`.
         dice: Volume Dice, one row a patient and one column a network.
         tables: {network: one row a patient}.
@@ -135,14 +132,16 @@ def _joined(folders: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _cost(name: str, folders: Sequence[Path]) -> dict:
     """Returns what a network's trainings took: minutes all together, the rest in the mean."""
-    parameters, per_slice, seconds, validation = [], [], [], []
+    parameters, per_slice, seconds, validation, encoders = [], [], [], [], []
     for run in map(RunFolder, folders):
         with taking_apart(run.scored, f"call: metseg export {run}"):
             scored = read_json(run.scored)
             parameters.append(scored["parameters"])
             per_slice.append(float(scored["seconds_per_slice"]))
         with taking_apart(run.manifest):
-            seconds.append(read_json(run.manifest)["train_seconds"] if run.is_finished else np.nan)
+            manifest = read_json(run.manifest) if run.is_finished else {"train_seconds": np.nan}
+            seconds.append(manifest["train_seconds"])
+            encoders.append(manifest.get("config", {}).get("encoder", "plain"))
         validation.append(read_json(run.description).get("validation_dice"))
     return {
         "model": name,
@@ -150,11 +149,13 @@ def _cost(name: str, folders: Sequence[Path]) -> dict:
         "seconds_per_slice": float(np.mean(per_slice)),
         "train_minutes": sum(seconds) / 60,
         "validation_dice": None if None in validation else float(np.mean(validation)),
+        "encoder": encoders[0],
     }
 
 
-def read_examples(comparison: Comparison, model: str) -> dict[str, Example]:
-    """Returns the fullest slice of the worst, median and best patient of a network, titled with its Dice.
+def read_examples(comparison: Comparison, model: str) -> dict[str, tuple[np.ndarray, ...]]:
+    """Returns {title with the Dice: (image, mask_ref, mask_pred)} of the fullest slice of the worst, the median
+    and the best patient of a network.
 
     Raises:
         MetsegError: No patient has a Dice, or a file of examples is missing or damaged.
@@ -224,39 +225,3 @@ def write_comparison(comparison: Comparison, folder: Path, *, channel: int = 1) 
         figures[f"paired_{a}_{b}".replace("/", "_")] = plot_paired(comparison.dice, a, b)
     saved = [save_figure(axes, folder / f"{name}.png") for name, axes in figures.items()]
     return [*(folder / f"{name}.csv" for name in frames), folder / "comparison.json", *saved]
-
-
-def comparison_told(folder: Path) -> str:
-    """Returns the table of a written comparison in words: means with intervals, and what may be concluded."""
-    record = read_json(Path(folder) / "comparison.json")
-    rows = [
-        {
-            "network": label_of(row["model"]),
-            "mean": _with_interval(row, "dice_mean"),
-            "median": _with_interval(row, "dice_median"),
-            "validation": f"{row['validation_dice']:.3f}" if row["validation_dice"] is not None else "–",
-            "pooled": _with_interval(row, "pooled_dice"),
-            "false positives a patient": f"{row['false_positives_per_patient']:.1f}",
-            "ms a slice": f"{1000 * row['seconds_per_slice']:.0f}",
-        }
-        for row in record["summary"]
-    ]
-    text = f"Volume Dice of held-out patients, 95 % bootstrap intervals. {record['caution']}\n\n"
-    text += pd.DataFrame(rows).to_string(index=False)
-    if nothing := record.get("predicts_nothing"):
-        text += f"\nfinds nothing in its validation patients, so never the best: {', '.join(nothing)}"
-    return text
-
-
-def _with_interval(row: dict, name: str) -> str:
-    value, low, high = (row.get(f"{name}{end}") for end in ("", "_low", "_high"))
-    interval = "" if low is None else f" ({low:.3f}–{high:.3f})"
-    return "undefined" if value is None else f"{value:.3f}{interval}"
-
-
-def comparison_folder(folders: Sequence[Path]) -> Path:
-    """Returns where a comparison of runs, or of single networks, is written unless told: beside the first."""
-    first, of_networks = folders[0], is_network(folders[0])
-    names = [f"{path.parent.name}-{path.name}" if is_network(path) else path.name for path in folders]
-    home = first.parent if of_networks else first
-    return home / "-".join(["comparison", *(names if of_networks else names[1:])])

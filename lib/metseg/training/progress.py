@@ -3,7 +3,7 @@
 import json
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from IPython import get_ipython
@@ -52,7 +52,7 @@ class Progress:
 
 
 class ProgressReporter:
-    """Writes `progress.json`; in a notebook it prints a line an epoch and refreshes one."""
+    """Writes `progress.json`, prints a line an epoch, and refreshes one line of a notebook."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -66,7 +66,7 @@ class ProgressReporter:
             return
         self._last = now
         if epoch_done:
-            print(progress, flush=True)
+            print(replace(progress, note=""), flush=True)  # the note is said once, at the end
         with suppress(MetsegError):  # Windows refuses while somebody reads it; the next one will do
             write_text(self._path, json.dumps(asdict(progress)), durable=False)
         if self._line is not None:
