@@ -14,6 +14,7 @@ from metseg.plots.style import FLAIR, INK, LESION, PALE, PREDICTION, REFERENCE, 
 def _grid(rows: int, columns: int, side: float = 1.9) -> np.ndarray:
     axes = plt.subplots(rows, columns, figsize=(side * columns, side * rows), squeeze=False)[1]
     for ax in axes.flat:
+        ax.set_axis_off()
     return axes
 
 
