@@ -29,7 +29,7 @@ class Comparison:
 
     Attributes:
         summary: One row a network, best mean volume Dice first; columns as in `compare.DEFINITIONS`, then
-            parameters, seconds_per_slice, train_minutes, validation_dice (settings are chosen by it), encoder.
+            parameters, seconds_per_slice, train_minutes, validation_dice (it chose settings), encoder.
         pairs: One row a pair of networks; columns as in `compare.PAIR_DEFINITIONS`.
         dice: Volume Dice, one row a patient and one column a network.
         tables: {network: one row a patient}.
