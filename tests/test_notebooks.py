@@ -62,9 +62,7 @@ def test_opening(path):
     title, _, text = first.source.partition("\n")
     assert first.cell_type == "markdown"
     assert re.fullmatch(rf"# {path.name.partition('_')[0]} · \S.*", title)
-    assert re.search(r"\breads\b", text, re.IGNORECASE)
-    assert re.search(r"\bwrites\b", text, re.IGNORECASE)
-    assert re.search(r"\btakes\b[^.]*\b(seconds?|minutes?|hours?)\b", text, re.IGNORECASE)
+    assert re.search(r"\b(seconds?|minutes?|hours?)\b", text)  # how long it takes
 
 
 @each_notebook
