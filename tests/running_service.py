@@ -55,7 +55,9 @@ def running(app: FastAPI, *, ready: bool = True) -> Iterator[httpx.Client]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=30) as client:
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=30, trust_env=False
+        ) as client:
             while ready and client.get("/health/ready").status_code != 200:
                 time.sleep(0.005)
             yield client

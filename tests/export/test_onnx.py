@@ -23,7 +23,7 @@ from metseg.inference.predictor import Predictor
 from metseg.models import build_model
 from metseg.models.encoders.efficientnet_lite import load_imagenet
 from metseg.models.fused import training_copy
-from metseg.models.inspect import gate_model, gate_names, inference_model
+from metseg.models.inspect import gate_names, inference_model
 from metseg.preprocessing.pipeline import (
     Preprocessing,
     network_input,
@@ -128,9 +128,13 @@ def test_onnx_equals_keras(name, model_dir, images):
     assert description["name"] == name and description["parameters"] == model.count_params()
 
 
+def gate_model(model: keras.Model) -> keras.Model:
+    return keras.Model(model.input, {name: model.get_layer(name).output for name in gate_names(model)})
+
+
 @pytest.mark.slow
 def test_attention_gates_come_along(model_dir, images):
-    """Coarsest first, those of `gate_model`; the Predictor brings them to the grid of a slice."""
+    """Coarsest first; the Predictor brings them to the grid of a slice."""
     model = build_model("attention_unet", filters=(4, 8, 16))
     scatter_weights(model)
     replace_model(model_dir, model)

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running_service import BRIGHT_CORNER, as_png, as_tiff
 
-from metseg.serve.upload import MAX_PIXELS, MAX_UPLOAD_BYTES, STATUS, Refused, Upload, read_upload
+from metseg.serve.upload import MAX_PIXELS, MAX_UPLOAD_BYTES, Refused, Upload, read_upload
 
 TIFF = as_tiff(BRIGHT_CORNER, photometric="rgb")
 JPEG = cv2.imencode(".jpg", BRIGHT_CORNER)[1].tobytes()
@@ -33,24 +33,24 @@ def test_the_kind_is_that_of_the_content(data, kind):
 
 
 @pytest.mark.parametrize(
-    ("data", "code", "status"),
+    ("data", "code"),
     [
-        (bytes(MAX_UPLOAD_BYTES + 1), "too_large", 413),
-        (TIFF + bytes(MAX_UPLOAD_BYTES), "too_large", 413),
-        (b"", "not_an_image", 415),
-        (b"%PDF-1.7", "not_an_image", 415),
-        (TIFF[:-1], "truncated", 400),
-        (as_png(BRIGHT_CORNER)[:-1], "truncated", 400),
-        (JPEG[:-2], "truncated", 400),
-        (as_png(np.zeros((2000, 2001), np.uint8)), "unusable_pixels", 422),
-        (as_tiff(np.zeros((2, 8, 8), np.uint8)), "unusable_pixels", 422),
-        (as_tiff(np.full((8, 8), np.nan)), "unusable_pixels", 422),
+        (bytes(MAX_UPLOAD_BYTES + 1), "too_large"),
+        (TIFF + bytes(MAX_UPLOAD_BYTES), "too_large"),
+        (b"", "not_an_image"),
+        (b"%PDF-1.7", "not_an_image"),
+        (TIFF[:-1], "truncated"),
+        (as_png(BRIGHT_CORNER)[:-1], "truncated"),
+        (JPEG[:-2], "truncated"),
+        (as_png(np.zeros((2000, 2001), np.uint8)), "unusable_pixels"),
+        (as_tiff(np.zeros((2, 8, 8), np.uint8)), "unusable_pixels"),
+        (as_tiff(np.full((8, 8), np.nan)), "unusable_pixels"),
     ],
 )
-def test_what_is_no_slice_has_a_code_and_a_status(data, code, status):
+def test_what_is_no_slice_has_a_code(data, code):
     with pytest.raises(Refused, match="^scan.tif ") as caught:
         read_upload(data, "scan.tif")
-    assert (caught.value.code, caught.value.status) == (code, status)
+    assert caught.value.code == code
 
 
 def test_the_largest_upload_is_still_read():
@@ -114,14 +114,14 @@ def test_the_seeds_are_slices():
 
 
 @settings(
-    max_examples=3000, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=1000, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 @given(data=mutated_files())
 def test_a_mutated_file_is_a_slice_or_one_sentence(data):
     try:
         upload = read_upload(data)
     except Refused as error:
-        assert error.status == STATUS[error.code]
+        assert error.code in {"too_large", "not_an_image", "truncated", "unusable_pixels"}
         assert str(error).startswith("The file ") and "\n" not in str(error) and len(str(error)) < 200
     else:
         assert isinstance(upload, Upload)

@@ -55,7 +55,7 @@ def run_benchmark(
     folder = Path(folder)
     with sole_writer(folder):
         record, before = _record(settings), _begun(folder)
-        if before.get("finished") and before["settings"] == record["settings"]:
+        if before.get("finished") and before.get("settings") == record["settings"]:
             return before
         if not _goes_on(before, record):
             if before and not restart:

@@ -2,10 +2,9 @@
 
 import multiprocessing
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -54,7 +53,8 @@ class Worker:
 
     def turn(self, seconds: float) -> dict[str, Any]:
         """Has it work for so long; returns the seconds of its steps, its peak memory and the others' load."""
-        self._connection.send(seconds)
+        with suppress(OSError):  # it has died: no answer will come, and that says why
+            self._connection.send(seconds)
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
@@ -102,10 +102,11 @@ def _work(connection: Connection, measurement: Measurement, folder: Path) -> Non
             others = (_others_seconds() - idle) / (time.perf_counter() - began)
             answer = {"seconds": times, "other_cores": max(0.0, others), "peak_mb": peak_memory_mb()}
             connection.send(answer)
-    except (EOFError, OSError):
-        sys.exit()  # nobody asks any more
+    except EOFError:
+        return  # nobody asks any more
     except Exception as error:  # noqa: BLE001
-        connection.send(" ".join(f"{type(error).__name__}: {error}".split()))
+        with suppress(OSError):
+            connection.send(" ".join(f"{type(error).__name__}: {error}".split()))
 
 
 def prepare(measurement: Measurement, folder: Path) -> Contestant:

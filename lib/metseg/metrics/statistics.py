@@ -10,16 +10,13 @@ from scipy import stats
 def bootstrap_interval(
     values, statistic: Callable = np.mean, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of a statistic over patients.
-
-    The percentile form, not BCa: BCa's jackknife is unsound for the median and undefined for constant values.
+    """Percentile bootstrap interval of a statistic over patients; BCa would be unsound for the median.
 
     Args:
         values: one number a patient, (N,), no nan.
         statistic: takes an array and `axis`, as np.mean and np.median do.
         confidence: coverage in (0, 1).
-        resamples: bootstrap samples drawn.
-        seed: of the resampling; the same seed gives the same interval.
+        resamples, seed: bootstrap samples drawn, and of the drawing.
 
     Returns:
         Lower and upper end; (nan, nan) for fewer than two patients, who say nothing about spread.
@@ -55,10 +52,8 @@ def paired_test(dice_a: pd.Series, dice_b: pd.Series, *, resamples: int = 10_000
     in a tumour-free patient, which `dice_mean` and `false_positives_per_patient` show.
 
     Args:
-        dice_a: Dice of the first model, indexed by patient_id.
-        dice_b: Dice of the second, the same patients in any order.
-        resamples: bootstrap samples drawn.
-        seed: of the resampling.
+        dice_a, dice_b: Dice of either model, indexed by patient_id, the same patients in any order.
+        resamples, seed: Of the bootstrap.
 
     Returns:
         n, n_dropped, mean_difference (a minus b), mean_difference_low, mean_difference_high (95 % bootstrap
@@ -75,17 +70,16 @@ def paired_test(dice_a: pd.Series, dice_b: pd.Series, *, resamples: int = 10_000
     # rounded, because 0.9 - 0.8 and 0.8 - 0.7 must tie in the ranks
     kept = difference.dropna().round(12).to_numpy()
     low, high = bootstrap_interval(kept, np.mean, resamples=resamples, seed=seed)
+    p_value = 1.0 if kept.size else np.nan
     if kept.any():
-        p_value = float(stats.wilcoxon(kept, zero_method="pratt").pvalue)
-    else:
-        p_value = 1.0 if kept.size else float("nan")
+        p_value = stats.wilcoxon(kept, zero_method="pratt").pvalue
     return {
         "n": int(kept.size),
         "n_dropped": int(difference.size - kept.size),
         "mean_difference": float(kept.mean()) if kept.size else float("nan"),
         "mean_difference_low": low,
         "mean_difference_high": high,
-        "p_value": p_value,
+        "p_value": float(p_value),
     }
 
 

@@ -11,22 +11,11 @@ _NODE = re.compile(r"x(\d)(\d)_1_activation")  # the last layer of X(i,j)
 
 
 def gate_names(model: keras.Model) -> list[str]:
-    """Returns the layers that hold an attention gate's coefficients, coarsest first."""
-    return [layer.name for layer in model.layers if _GATE.fullmatch(layer.name)]
+    """Returns the layers that hold an attention gate's coefficients, coarsest first.
 
-
-def gate_model(model: keras.Model) -> keras.Model:
-    """Returns a model from the same image to {gate name: (B, H/2ⁱ, W/2ⁱ, 1) coefficients in [0, 1]}.
-
-    Gate i is of level i, finest 1. A plain network's are half as fine: (B, H/2ⁱ⁺¹, W/2ⁱ⁺¹, 1).
-
-    Raises:
-        ValueError: The model has no attention gate.
+    Gate i is of level i, finest 1: (B, H/2ⁱ, W/2ⁱ, 1) in [0, 1]; a plain network's are half as fine.
     """
-    names = gate_names(model)
-    if not names:
-        raise ValueError(f"{model.name} has no attention gate; attention_unet has")
-    return keras.Model(model.input, {name: model.get_layer(name).output for name in names})
+    return [layer.name for layer in model.layers if _GATE.fullmatch(layer.name)]
 
 
 def inference_model(model: keras.Model, *, prune: int | None = None) -> keras.Model:
@@ -50,10 +39,8 @@ def inference_model(model: keras.Model, *, prune: int | None = None) -> keras.Mo
         return keras.Model(model.input, heads[prune].output, name=f"{model.name}_l{prune}")
     if len(heads) < 2:
         return model
-    mean = keras.layers.Average(name="mean_of_heads", dtype="float32")(
-        [head.output for head in heads.values()]
-    )
-    return keras.Model(model.input, mean, name=model.name)
+    average = keras.layers.Average(name="mean_of_heads", dtype="float32")
+    return keras.Model(model.input, average([head.output for head in heads.values()]), name=model.name)
 
 
 class Graph(NamedTuple):

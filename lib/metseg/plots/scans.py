@@ -12,7 +12,10 @@ from metseg.plots.style import FLAIR, INK, LESION, PALE, PREDICTION, REFERENCE, 
 
 
 def _grid(rows: int, columns: int, side: float = 1.9) -> np.ndarray:
-    return plt.subplots(rows, columns, figsize=(side * columns, side * rows), squeeze=False)[1]
+    axes = plt.subplots(rows, columns, figsize=(side * columns, side * rows), squeeze=False)[1]
+    for ax in axes.flat:
+        ax.set_axis_off()
+    return axes
 
 
 def fullest_slice(mask: np.ndarray) -> int:
@@ -28,16 +31,8 @@ def plot_cases(cases: Sequence[Case]) -> np.ndarray:
         for channel, ax in enumerate(row):
             picture(ax, case.image[z, ..., channel], "" if k else CHANNELS[channel])
             outline(ax, case.mask[z], REFERENCE)
-        row[0].text(
-            -0.04,
-            0.5,
-            case.patient_id,
-            rotation=90,
-            va="center",
-            ha="right",
-            transform=row[0].transAxes,
-            fontsize=7,
-        )
+        place = {"rotation": 90, "va": "center", "ha": "right", "transform": row[0].transAxes}
+        row[0].text(-0.04, 0.5, case.patient_id, fontsize=7, **place)
     return axes
 
 
@@ -45,12 +40,8 @@ def plot_lesion_load(cases, ax: Axes | None = None) -> Axes:
     """Shows each scan's share of slices with lesion against its lesion pixels; takes `DataReport.cases`."""
     ax = axes_or_new(ax)
     ax.scatter(cases.lesion_px.clip(lower=1), cases.tumour_slices / cases.slices, s=22, color=INK, alpha=0.7)
-    ax.set(
-        xscale="log",
-        ylim=(0, 1.02),
-        xlabel="lesion load of a scan / px",
-        ylabel="share of slices with lesion",
-    )
+    ax.set(xlabel="lesion load of a scan / px", ylabel="share of slices with lesion")
+    ax.set(xscale="log", ylim=(0, 1.02))
     return ax
 
 
@@ -112,10 +103,7 @@ def plot_pairs(
     pairs: Sequence[tuple[np.ndarray, np.ndarray]], *, columns: int = 6, channel: int = FLAIR
 ) -> np.ndarray:
     """Shows (image, mask) pairs, the first one titled as the original."""
-    rows = -(-len(pairs) // columns)
-    axes = _grid(rows, columns, side=1.6)
-    for ax in axes.flat:
-        ax.set_axis_off()
+    axes = _grid(-(-len(pairs) // columns), columns, side=1.6)
     for k, (ax, (image, mask)) in enumerate(zip(axes.flat, pairs, strict=False)):
         picture(ax, image[..., channel], "original" if k == 0 else "", upper=1)
         outline(ax, mask, REFERENCE)
@@ -129,24 +117,18 @@ def plot_predictions(
     channel: int = FLAIR,
 ) -> np.ndarray:
     """Shows slices with both contours: {title: (image, mask_ref, mask_pred)}."""
-    rows = -(-len(examples) // columns)
-    axes = _grid(rows, columns, side=2.1)
-    for ax in axes.flat:
-        ax.set_axis_off()
+    axes = _grid(-(-len(examples) // columns), columns, side=2.1)
     for ax, (title, (image, mask_ref, mask_pred)) in zip(axes.flat, examples.items(), strict=False):
-        picture(ax, image[..., channel], title)
-        ax.title.set_fontsize(7)
+        picture(ax, image[..., channel], title).title.set_fontsize(7)
         outline(ax, mask_ref, REFERENCE)
         outline(ax, mask_pred, PREDICTION)
-    lines = [
-        Line2D([], [], color=style["colors"], linestyle=style["linestyles"], label=name)
-        for style, name in ((REFERENCE, "reference"), (PREDICTION, "prediction"))
-    ]
-    legend = axes[0, 0].figure.legend(
-        handles=lines, loc="outside lower center", ncols=2, facecolor="#555555", frameon=True
-    )
-    for text in legend.get_texts():
-        text.set_color("white")
+    axes[0, 0].figure.legend(
+        handles=[
+            Line2D([], [], color=style["colors"], linestyle=style["linestyles"], label=name)
+            for style, name in ((REFERENCE, "reference"), (PREDICTION, "prediction"))
+        ],
+        loc="outside lower center", ncols=2, facecolor="#555555", labelcolor="white", frameon=True,
+    )  # fmt: skip
     return axes
 
 
@@ -160,6 +142,5 @@ def plot_gates(
     for k, (ax, coefficients) in enumerate(zip(axes[1:], gates, strict=True)):
         shown = ax.imshow(coefficients, cmap="cividis", vmin=0, vmax=1)
         ax.set_title(f"gate {k + 1}" + (", the coarsest" if k == 0 else ""))
-        ax.set_axis_off()
     axes[0].figure.colorbar(shown, ax=axes, shrink=0.7, label="coefficient α")
     return axes
