@@ -111,6 +111,7 @@ def test_costs(run):
         "seconds_per_slice",
         "train_minutes",
         "validation_dice",
+        "encoder",
     ]
     assert (unet["parameters"], unet["seconds_per_slice"], unet["train_minutes"]) == (1000, 0.25, 1.5)
     assert math.isnan(attention["train_minutes"])  # a released model comes without its manifest

@@ -29,7 +29,7 @@ class Comparison:
 
     Attributes:
         summary: One row a network, best mean volume Dice first; columns as in `compare.DEFINITIONS`, then
-            parameters, seconds_per_slice, train_minutes, validation_dice (what settings are chosen by), encoder.
+            parameters, seconds_per_slice, train_minutes, validation_dice (it chose settings), encoder.
         pairs: One row a pair of networks; columns as in `compare.PAIR_DEFINITIONS`.
         dice: Volume Dice, one row a patient and one column a network.
         tables: {network: one row a patient}.
@@ -154,8 +154,8 @@ def _cost(name: str, folders: Sequence[Path]) -> dict:
 
 
 def read_examples(comparison: Comparison, model: str) -> dict[str, tuple[np.ndarray, ...]]:
-    """Returns {title with the Dice: (image, mask_ref, mask_pred)} of the fullest slice of the worst, the median
-    and the best patient of a network.
+    """Returns {title with the Dice: (image, mask_ref, mask_pred)} of the fullest slice of the worst, the
+    median and the best patient of a network.
 
     Raises:
         MetsegError: No patient has a Dice, or a file of examples is missing or damaged.

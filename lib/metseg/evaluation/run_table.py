@@ -39,8 +39,10 @@ class Training(NamedTuple):
     @property
     def scores_told(self) -> str:
         """Both Dice in one line."""
-        test = "nobody held out" if self.test_dice is None else f"test Dice {self.test_dice:.3f}"
-        return f"validation Dice {self.validation_dice:.3f}, {test} (means over patients)"
+        validation, test = (
+            "–" if dice is None else f"{dice:.3f}" for dice in (self.validation_dice, self.test_dice)
+        )
+        return f"validation Dice {validation}, test Dice {test} (means over patients)"
 
 
 def all_trainings(runs_dir: Path) -> list[Training]:

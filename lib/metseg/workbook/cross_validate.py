@@ -73,11 +73,13 @@ def _complain_of_other_folds(config: TrainConfig, run_folder: Path, *, but: str 
 
 def _complain_if_begun_otherwise(configs: list[TrainConfig], run_folder: Path) -> None:
     """All folds are looked at before the first one is trained."""
-    data_dir = Path(configs[0].data_dir)
-    found = fingerprint(find_cases(data_dir)) if data_dir.is_dir() else None
-    for run in begun_folds(run_folder, configs[0].network.model):
+    begun = [run for run in begun_folds(run_folder, configs[0].network.model) if run.has_epochs]
+    for run in begun:
         complain_if_begun_otherwise(configs[run.recorded_config()["fold"]], run)
-        if run.has_epochs and found not in (None, run.read_split().fingerprint):
+    data_dir = Path(configs[0].data_dir)
+    found = fingerprint(find_cases(data_dir)) if begun and data_dir.is_dir() else None
+    for run in begun:
+        if found not in (None, run.read_split().fingerprint):
             raise MetsegError(
                 f"{run} began with other data; set restart = True to set it aside and begin anew, or choose "
                 "another run name"
