@@ -142,8 +142,7 @@ def write_fold(
     """Writes a scored fold of a cross-validation, where `metseg crossval` has it; returns its folder."""
     # Numbered from 1, and by the tenth fold text is no longer in order.
     folder = write_evaluated(run / model / f"{model}-{fold + 1}", model, predictions, seconds=60.0)
-    first = "unet" if model == "ensemble" else model  # an ensemble's is its first member's
-    config = {"model": first, "fold": fold, "folds": folds, "epochs": epochs, "data_dir": f"from {fold}"}
+    config = {"model": model, "fold": fold, "folds": folds, "epochs": epochs, "data_dir": f"from {fold}"}
     write_json(folder / "config.json", config)
     others = tuple(case for each in FOLDS for case in each if case not in predictions)
     write_split(Split(others, (), tuple(predictions), seed, ""), folder / "split.json")

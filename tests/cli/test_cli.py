@@ -12,14 +12,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
-import keras
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import tifffile
 from tiny_runs import DATA, HALF, MISSED, WHOLE, write_bright_model, write_evaluated, write_scored
-from tiny_scans import finished_training, put_network, write_scans
+from tiny_scans import finished_training, write_scans
 
 from metseg import cli
 from metseg.base.files import read_json, write_json
@@ -218,14 +217,12 @@ def test_help_lists_all_commands(metseg):
     [
         ("run", "--profile --data-dir --run-name --set --output-dir"),
         ("train", "--model --epochs --data-dir --image-size --profile --run-name --set --output-dir"),
-        ("train", "--start-from"),
         ("predict", "--model --input --output --output-dir"),
         ("evaluate", "--model --data-dir --output --output-dir"),
         ("compare", "RUN... --output --output-dir"),
         ("crossval", "--model --folds --data-dir --profile --run-name --set --output-dir"),
         ("ablation", "BASELINE --data-dir --output --output-dir"),
         ("export", "RUN --data-dir --precision --prune --output-dir"),
-        ("ensemble", "RUN... --data-dir --output-dir"),
         ("release", "RUN --crossval --output-dir"),
         ("check-data", "DIR"),
         ("phantom", "DIR --patients --seed"),
@@ -254,8 +251,6 @@ def test_options(metseg, monkeypatch, command, options):
         ["ablation", "a"],
         ["export"],
         ["export", "first"],
-        ["ensemble"],
-        ["ensemble", "first"],
         ["release"],
         ["check-data"],
         ["phantom", "x", "--patients", "0"],
@@ -333,27 +328,6 @@ def test_what_is_saved_in_a_cell_is_named_and_counts_for_nothing(metseg, asked, 
     assert err.count("\n") == 1 and "04b_train_unet.ipynb has epochs = 12" in err and "from 20" in err
 
 
-def test_training_starts_from_the_same_network_of_a_run(metseg, refused, asked, checkout, tmp_path):
-    runs = tmp_path / "runs"
-    for folder in ("several/unet", "several/attention_unet", "other"):
-        write_json(runs / folder / "manifest.json", {"data": DATA})
-    where, wanted = ["--output-dir", runs], runs / "several" / "unet"
-    for named in ("several", wanted):
-        metseg("train", "--model", "unet", "--start-from", named, *where)
-        assert asked[-1][1]["start_from"] == str(wanted)
-    metseg("train", "--model", "unet", "--start-from", runs / "other", *where)  # whatever it is called
-    assert asked[-1][1]["start_from"] == str(runs / "other")
-    _, out, _ = metseg("train", "--model", "unet", "--start-from", "several/attention_unet", *where)
-    assert asked[-1][1]["start_from"] == str(runs / "several" / "attention_unet")
-    assert out.startswith(
-        "network: several/attention_unet (runs/several/attention_unet), trained on test scans"
-    )
-    line = refused("train", "--model", "unet", "--start-from", "unet", *where)
-    assert "several/unet" in line and "several/attention_unet" in line
-    line = refused("train", "--model", "nested_unet", "--start-from", "several", *where)
-    assert line == "several holds no nested_unet to start from; it has attention_unet, unet"
-
-
 def test_training_names_itself_after_its_network(metseg, asked, checkout):
     metseg("train", "--model", "nested_unet")
     assert asked[0][2].name.startswith("nested_unet-2")
@@ -367,8 +341,6 @@ def test_training_names_itself_after_its_network(metseg, asked, checkout):
         (["run", "--set", "epochs"], ["'epochs' is not NAME=VALUE", "epochs=3"]),
         (["run", "--set", "epochs=many"], ["epochs is 'many'", "whole number", "12"]),
         (["run", "--set", "model=unet"], ["model is no parameter to set", "--model of metseg train"]),
-        (["train", "--model", "unet", "--set", "start_from=x"], ["start_from is no", "--start-from"]),
-        (["train", "--model", "unet", "--start-from", "absent"], ["no finished training in absent"]),
         (["run", "--set", "run_name=x"], ["run_name is no parameter to set", "--run-name"]),
         (["run", "--set", "output_dir=x"], ["output_dir is no parameter to set", "--output-dir"]),
         (["run", "--set", "test_fraction=0"], ["test_fraction=0 holds nobody out", "metseg train"]),
@@ -970,58 +942,6 @@ def test_export_then_release(metseg, refused, trained, tmp_path):
     tifffile.imwrite(tmp_path / "slice.tif", grey(32, 32), photometric="rgb")
     status, out, _ = metseg("predict", "--model", "nested_unet", "--input", "slice.tif")
     assert status == 0 and "outputs/released/nested_unet" in out
-
-
-@pytest.mark.slow
-def test_an_ensemble_is_scored_and_released(metseg, refused, trained, tmp_path):
-    assert "an ensemble needs two trained networks" in refused("ensemble", "first", "--data-dir", "scans")
-    shutil.copytree(trained.parent, tmp_path / "outputs" / "runs" / "second")
-    network = keras.saving.load_model(trained / "model.keras")
-    network.set_weights([0.99 * weights for weights in network.get_weights()])
-    put_network(network, tmp_path / "outputs" / "runs" / "second" / "nested_unet")
-    write_scans(tmp_path / "other", seed=1)
-    assert "does not hold the scans" in refused("ensemble", "first", "second", "--data-dir", "other")
-    assert not (trained.parent / "ensemble").exists()
-    for _ in range(2):  # the second time over a former one, which is no member
-        status, out, err = metseg("ensemble", "first", "second", "--data-dir", "scans")
-        assert (status, err) == (0, "")
-        assert worked(out).startswith(
-            "exported and scored: outputs/runs/first/ensemble; probabilities in float32"
-        )
-    manifest = json.loads((trained.parent / "ensemble" / "manifest.json").read_text())
-    assert [member["run"] for member in manifest["members"]] == ["first", "second"]
-    status, out, err = metseg("release", trained.parent / "ensemble")
-    assert (status, err) == (0, "") and worked(out).startswith("released: outputs/released/ensemble\n")
-
-
-@pytest.mark.slow
-def test_ensembles_of_a_cross_validation_are_made_fold_by_fold(metseg, trained, tmp_path):
-    folds = []
-    for k, model in enumerate(("nested_unet", "attention_unet")):
-        folds.append(tmp_path / "outputs" / "runs" / "cv" / model / f"{model}-1" / model)
-        shutil.copytree(trained, folds[k])
-        manifest = json.loads((trained / "manifest.json").read_text())
-        manifest["config"] |= {"fold": 0, "folds": 2}
-        write_json(folds[k] / "manifest.json", manifest)
-        write_json(folds[k] / "config.json", manifest["config"])
-    network = keras.saving.load_model(trained / "model.keras")
-    network.set_weights([0.9 * weights for weights in network.get_weights()])
-    put_network(network, folds[1])
-    for folder in folds:
-        assert metseg("export", folder, "--data-dir", "scans")[0] == 0
-    command = ["ensemble", "cv/nested_unet", "cv/attention_unet", "--data-dir", "scans"]
-    status, out, err = metseg(*command)
-    ensemble = tmp_path / "outputs" / "runs" / "cv" / "ensemble" / "ensemble-1" / "ensemble"
-    assert (status, err) == (0, "") and worked(out).startswith(
-        "exported and scored: outputs/runs/cv/ensemble/"
-    )
-    assert "Tables and figures" not in out  # the second fold is missing
-    made = ensemble / "model.keras"
-    before = made.stat().st_mtime_ns
-    status, out, err = metseg(*command)
-    assert (status, err) == (0, "")
-    assert worked(out) == "ensembles, one a fold: 1 in outputs/runs/cv/ensemble\n"
-    assert made.stat().st_mtime_ns == before
 
 
 @pytest.mark.slow

@@ -14,7 +14,6 @@ from metseg.data.split import Split, write_split
 from metseg.evaluation import crossval
 from metseg.evaluation.crossval import (
     cross_validate,
-    ensembles_of_folds,
     fold_folders,
     read_crossval,
     unfinished_networks,
@@ -62,28 +61,6 @@ def test_an_unfinished_network_waits(run):
     write_fold(run, "nested_unet", 0, FOLDS[0])
     assert set(read_crossval(run).dice) == {"attention_unet", "unet"}
     assert unfinished_networks(run) == ["nested_unet"]
-
-
-def test_an_ensemble_averages_the_networks_of_a_fold(run):
-    nested = write_fold(run, "nested_unet", 1, FOLDS[1])
-    attention = run / "attention_unet" / "attention_unet-2" / "attention_unet"
-    found = ensembles_of_folds([run / "nested_unet", run / "attention_unet"])
-    assert found == {run / "ensemble" / "ensemble-2" / "ensemble": [nested, attention]}
-    write_fold(run, "ensemble", 1, FOLDS[1])
-    (run / "ensemble" / "sweep.csv").unlink()
-    assert unfinished_networks(run) == ["nested_unet", "ensemble"]
-    write_fold(run, "ensemble", 0, FOLDS[0])
-    assert set(read_crossval(run).dice) == {"attention_unet", "unet", "ensemble"}
-
-
-def test_ensembles_are_no_members(run):
-    with pytest.raises(MetsegError, match="ensemble holds ensembles already; name the networks themselves"):
-        ensembles_of_folds([run / "ensemble", run / "unet"])
-
-
-def test_networks_without_a_fold_in_common_are_refused(run):
-    with pytest.raises(MetsegError, match="nested_unet and .*unet have no finished fold in common; call"):
-        ensembles_of_folds([run / "nested_unet", run / "unet"])
 
 
 @pytest.mark.parametrize("folds", [0, 1])

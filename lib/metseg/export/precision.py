@@ -30,7 +30,7 @@ from metseg.inference.predictor import Predictor
 from metseg.preprocessing.pipeline import Preprocessing
 from metseg.training.run_folder import RunFolder
 
-FASTEST_FIRST: tuple[Precision, ...] = ("int8", "bf16", "fp32")
+_FASTEST_FIRST: tuple[Precision, ...] = ("int8", "bf16", "fp32")
 _COMPARED = 20  # slices on which the float32 graph is held against the trained network
 _DRAFTS = ".export-"
 
@@ -85,7 +85,7 @@ def head_of(text: str | None) -> int | None:
 
 def native_precisions() -> tuple[Precision, ...]:
     """Returns what this CPU multiplies natively, the fastest first; a network can be checked in no other."""
-    return tuple(each for each in FASTEST_FIRST if each == "fp32" or multiplies(each))
+    return tuple(each for each in _FASTEST_FIRST if each == "fp32" or multiplies(each))
 
 
 def export(
@@ -96,15 +96,12 @@ def export(
     prune: int | None = None,
     on_case: Callable[[int, int], None] | None = None,
 ) -> Exported:
-    """Writes the files that serve, once they were found to be as good.
+    """Writes the files that serve, once they were found to be as good; till then the former ones stay.
 
     They are `model.onnx` in float32, `model.int8.onnx` beside it if it serves in int8, and `model.json`.
     The float32 graph must give the trained network's probabilities, and by it is settled how masks are made
-    of them. Another precision is then held against that graph, its masks made in the same way: the mean
-    volume Dice of the validation patients may change by `DICE_TOLERANCE` at most, and that of none by more
-    than `PATIENT_TOLERANCE`, for whole volumes and for every slice by itself, as it is uploaded. If one of
-    them fails, the files that were there before stay. What a pruned head changes is measured and told; it is
-    never refused.
+    of them. Another precision may change the validation patients' volume Dice hardly (`DiceChange`), for whole
+    volumes and for every slice by itself. What a pruned head changes is measured and told, never refused.
 
     Args:
         run: Folder of a finished training, or its path.
@@ -138,8 +135,8 @@ def export(
 
         if prune is not None:
             export_onnx(run, drafts / "averaged")
-            means = [volume_dice(Predictor(each), files).mean for each in (drafts / "averaged", whole.path)]
-            done = done._replace(dice_change_of_head=means[1] - means[0])
+            all_heads, head = (volume_dice(Predictor(drafts / each), files) for each in ("averaged", "fp32"))
+            done = done._replace(dice_change_of_head=head.mean - all_heads.mean)
         set_masks(whole, cases, on_case=on_case)
         before = list[VolumeDice]()
         for each in able if precision is None else (precision,):

@@ -138,32 +138,3 @@ def plot_ablation(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         title=f"{label_of(first.model)}: against {first.dice:.3f}",
     )
     return ax
-
-
-def plot_postprocessing(table: pd.DataFrame, *, model: str, ax: Axes | None = None) -> Axes:
-    """Shows validation Dice by threshold, a line a smallest lesion; takes `choose_postprocessing`'s table."""
-    ax = axes_or_new(ax, (5.5, 3.2))
-    chosen = table[table.chosen].iloc[0]
-    others = ["flip_average", "fill_holes", "min_volume_share"]
-    alike = table[(table[others] == chosen[others]).all(axis=1)]
-    for min_px, line in alike.groupby("min_lesion_px"):
-        taken = min_px == chosen.min_lesion_px
-        style = {"color": colour_of(model), "linewidth": 2} if taken else {"color": PALE, "linewidth": 1}
-        ax.plot(line.threshold, line.dice, **style, zorder=2 + taken, label="chosen" if taken else "others")
-    handles, names = ax.get_legend_handles_labels()
-    once = dict(zip(names, handles, strict=True))
-    kept = f"lesions ≥ {chosen.min_lesion_px} px" if chosen.min_lesion_px else "all lesions"
-    once = {kept: once["chosen"], "other sizes": once.get("others")}
-    ax.legend(
-        [h for h in once.values() if h],
-        [n for n, h in once.items() if h],
-        loc="center left",
-        bbox_to_anchor=(1, 0.5),
-    )
-    ax.plot(chosen.threshold, chosen.dice, "o", color=colour_of(model), zorder=4)
-    ax.set(
-        xlabel="probability threshold",
-        ylabel="volume Dice, mean of\nvalidation patients",
-        title=f"{label_of(model)}: threshold and smallest lesion kept",
-    )
-    return ax
