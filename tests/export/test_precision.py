@@ -88,22 +88,15 @@ def test_what_changes_the_dice_is_refused_and_replaces_nothing(model_dir, cases,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("worse_alone", [True, False])
-@pytest.mark.parametrize(
-    ("worse", "says"),
-    [
-        ([0.697, 0.697], r"-0\.00300.*where 0\.002 is allowed"),
-        ([0.685, 0.714], r"-0\.00050.*one patient's by .*-0\.01500.*where 0\.01 is"),
-    ],
-)
-def test_whole_volumes_and_single_slices_must_both_keep_the_dice(
-    worse, says, worse_alone, model_dir, cases, monkeypatch
-):
+def test_whole_volumes_and_single_slices_must_both_keep_the_dice(worse_alone, model_dir, cases, monkeypatch):
+    worse = [0.685, 0.714]  # the mean hardly changes, one patient's does
+
     def dice(predictor, cases, *, single_slices, on_case):
         changed = predictor.precision == "bf16" and single_slices == worse_alone
         return VolumeDice(pd.Series(worse if changed else [0.7, 0.7]), pd.Series(dtype=float))
 
     monkeypatch.setattr("metseg.export.validation_dice.volume_dice", dice)
-    with pytest.raises(MetsegError, match=says):
+    with pytest.raises(MetsegError, match=r"-0\.00050.*one patient's by -0\.01500.*where 0\.01 is"):
         export(model_dir, cases, precision="bf16")
 
 
