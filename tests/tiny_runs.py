@@ -74,7 +74,7 @@ def write_bright_model(
         "sha256": hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest(),
         "preprocessing": {"image_size": size, "clip_limit": 0.0, "tile_grid": 8, "intensity": "stored"},
         "postprocessing": {"threshold": 0.5, "min_lesion_px": 0, "fill_holes": False},
-        "flip_average": False,
+        "tta_flip": False,
         "parameters": 4,
         "seen": list(seen),
         "data": DATA,
@@ -180,7 +180,7 @@ def write_scored(run_folder: Path) -> Path:
     write_json(folder / "manifest.json", MANIFEST)
     (folder / "model.keras").touch()
     write_split(Split(("A", "B"), ("C", "D", "E"), ("TEST_0001", "TEST_0002"), 0, "f"), folder / "split.json")
-    scored = {key: description[key] for key in ("sha256", "postprocessing", "flip_average")}
+    scored = {key: description[key] for key in ("sha256", "postprocessing", "tta_flip")}
     write_json(folder / "evaluation" / "evaluation.json", {**scored, "parameters": 4})
     return folder
 

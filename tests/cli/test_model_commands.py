@@ -127,7 +127,7 @@ def test_a_network_that_holds_nobody_out_is_released_with_its_recipes_scores(
     assert "holds nobody out; name the cross-validation of its recipe" in refused("release", "first")
     cv = tmp_path / "outputs" / "runs" / "cv"
     config = json.loads((trained / "config.json").read_text())
-    served = {"sha256": "abc", "postprocessing": {"threshold": 0.5}, "flip_average": False}
+    served = {"sha256": "abc", "postprocessing": {"threshold": 0.5}, "tta_flip": False}
     for k, predictions in enumerate(({"A_1": WHOLE}, {"B_1": HALF})):
         fold = write_evaluated(cv / "nested_unet" / f"nested_unet-{k + 1}", "nested_unet", predictions)
         for name in ("model.json", "evaluation/evaluation.json"):

@@ -25,7 +25,7 @@ WRITTEN = {"per_patient.csv", "per_slice.csv", "examples.npz", "evaluation.json"
 class StubPredictor:
     """Marks the pixels that are bright in the image's second channel."""
 
-    name, postprocessing, flip_average = "stub", Postprocessing(threshold=0.4, min_lesion_px=3), True
+    name, postprocessing, tta_flip = "stub", Postprocessing(threshold=0.4, min_lesion_px=3), True
     min_volume_share = 0.3
     description, sha256 = {"parameters": 7}, "1234abcd"
     library, precision = "abacus", "fp32"
@@ -105,7 +105,7 @@ def test_summary_and_examples(cases, tmp_path):
     assert summary["model"] == "stub" and summary["parameters"] == 7
     assert summary["sha256"] == "1234abcd"  # by it the scores are known to be this file's
     assert summary["postprocessing"] == {"threshold": 0.4, "min_lesion_px": 3, "fill_holes": False}
-    assert summary["flip_average"] is True and summary["min_volume_share"] == 0.3
+    assert summary["tta_flip"] is True and summary["min_volume_share"] == 0.3
     assert (summary["cases"], summary["slices"]) == (2, 5) and summary["seconds_per_slice"] > 0
     assert summary["data"] == "own scans"
     with np.load(tmp_path / "evaluation" / "examples.npz") as examples:

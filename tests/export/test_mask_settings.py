@@ -64,7 +64,7 @@ def test_a_false_lesion_far_from_the_large_one_goes(model_dir, tmp_path):
     assert dice.to_dict() == pytest.approx({0.0: 512 / 582, 0.1: 512 / 582, 0.3: 1.0})
     record = chosen(model_dir)
     assert record["postprocessing"] == {"threshold": 0.5, "min_lesion_px": 0, "fill_holes": False}
-    assert record["flip_average"] is True and record["min_volume_share"] == 0.3
+    assert record["tta_flip"] is True and record["min_volume_share"] == 0.3
     assert record["validation_dice"] == 1.0 and record["validation_patients"] == 1
     assert Predictor(model_dir.path).mask(Volume.of_slices(image))[5].sum() == 0
     alone = Predictor(model_dir.path).mask(Volume.of_slice(image[5]))

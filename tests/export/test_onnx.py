@@ -239,7 +239,7 @@ def test_description(model_dir):
     assert description["input"] == {"size": 32, "channels": ["pre-contrast", "FLAIR", "post-contrast"]}
     # What a training knows of postprocessing is its threshold; the rest is chosen afterwards.
     assert description["postprocessing"] == {"threshold": 0.5, "min_lesion_px": 0, "fill_holes": False}
-    assert description["flip_average"] is False
+    assert description["tta_flip"] is False
     assert description["preprocessing"] == {
         "image_size": 32,
         "clip_limit": 0.0,

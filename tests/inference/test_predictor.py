@@ -141,52 +141,50 @@ def test_mask_follows_the_models_own_postprocessing(tmp_path):
     assert areas == {(False, 0): 13, (False, 2): 12, (True, 0): 17, (True, 2): 16, (True, 17): 0}
 
 
-def test_flip_average_is_the_mean_with_the_mirror_image(predictor):
+def test_tta_flip_is_the_mean_with_the_mirror_image(predictor):
     image = scan(9, 32, 32)
-    plain, averaged = predictor.prob_map(of(image)), predictor.prob_map(of(image), flip_average=True)
+    plain, averaged = predictor.prob_map(of(image)), predictor.prob_map(of(image), tta_flip=True)
     mirrored = predictor.prob_map(of(image[:, :, ::-1]))[:, :, ::-1]
     assert np.abs(plain - mirrored).max() > 0.01
     assert averaged.dtype == np.float32
     np.testing.assert_allclose(averaged, (plain + mirrored) / 2, atol=1e-6)
-    np.testing.assert_allclose(
-        predictor.prob_map(one(image[4]), flip_average=True)[0], averaged[4], atol=1e-6
-    )
+    np.testing.assert_allclose(predictor.prob_map(one(image[4]), tta_flip=True)[0], averaged[4], atol=1e-6)
 
 
-def test_flip_average_of_what_is_its_own_mirror_image(predictor, tmp_path):
+def test_tta_flip_of_what_is_its_own_mirror_image(predictor, tmp_path):
     image = scan(1, 40, 40)[0]
     image = np.concatenate([image[:, :20], image[:, 19::-1]], axis=1)
-    (averaged,) = predictor.prob_map(one(image), flip_average=True)
+    (averaged,) = predictor.prob_map(one(image), tta_flip=True)
     assert np.ptp(averaged) > 0.1
     np.testing.assert_allclose(averaged, averaged[:, ::-1], atol=1e-5)
     bright = Predictor(write_bright_model(tmp_path))
     image[:, 15:25] = 255
     volume = one(image)
     assert bright.mask(volume).any()
-    np.testing.assert_allclose(bright.prob_map(volume, flip_average=True), bright.prob_map(volume), atol=1e-6)
+    np.testing.assert_allclose(bright.prob_map(volume, tta_flip=True), bright.prob_map(volume), atol=1e-6)
 
 
-def test_flip_average_is_the_models_own_choice(copy, predictor):
+def test_tta_flip_is_the_models_own_choice(copy, predictor):
     image = scan(2, 32, 32)
-    assert predictor.flip_average is False
-    plain, averaged = (predictor.prob_map(of(image), flip_average=flip) for flip in (False, True))
+    assert predictor.tta_flip is False
+    plain, averaged = (predictor.prob_map(of(image), tta_flip=flip) for flip in (False, True))
     np.testing.assert_array_equal(predictor.prob_map(of(image)), plain)
-    change_description(copy, flip_average=True)
+    change_description(copy, tta_flip=True)
     flipping = Predictor(copy)
-    assert flipping.flip_average is True
+    assert flipping.tta_flip is True
     np.testing.assert_allclose(flipping.prob_map(of(image)), averaged, atol=1e-6)
     np.testing.assert_allclose(flipping.prob_map(one(image[0]))[0], averaged[0], atol=1e-6)
-    np.testing.assert_allclose(flipping.prob_map(of(image), flip_average=False), plain, atol=1e-6)
+    np.testing.assert_allclose(flipping.prob_map(of(image), tta_flip=False), plain, atol=1e-6)
     np.testing.assert_array_equal(flipping.mask(of(image)), flipping.prob_map(of(image)) >= 0.5)
 
 
 @pytest.mark.parametrize("flips", [False, True])
 def test_doubt_is_what_the_mirrored_slice_says_against_it(copy, flips):
     image = scan(2, 32, 32)
-    change_description(copy, flip_average=flips)
+    change_description(copy, tta_flip=flips)
     predictor = Predictor(copy)
-    plain = predictor.prob_map(of(image), flip_average=False)
-    mirrored = predictor.prob_map(of(image[:, :, ::-1]), flip_average=False)[:, :, ::-1]
+    plain = predictor.prob_map(of(image), tta_flip=False)
+    mirrored = predictor.prob_map(of(image[:, :, ::-1]), tta_flip=False)[:, :, ::-1]
     _, doubt = predictor.doubted(of(image))
     assert doubt.dtype == np.float32 and doubt.max() > 0.01
     np.testing.assert_allclose(doubt, np.abs(plain - mirrored), atol=1e-5)
@@ -199,7 +197,7 @@ def test_what_is_doubted_is_what_masks_are_made_of(copy, flips):
     image = scan(2, 40, 56)
     image[:, :, 41:] = image[:, :8] = 0
     known = json.loads((copy / "model.json").read_text())["preprocessing"]
-    change_description(copy, flip_average=flips, preprocessing={**known, "crop": True, "clip_limit": 2.0})
+    change_description(copy, tta_flip=flips, preprocessing={**known, "crop": True, "clip_limit": 2.0})
     predictor = Predictor(copy)
     np.testing.assert_array_equal(predictor.doubted(of(image))[0], predictor.prob_map(of(image)))
 

@@ -19,7 +19,7 @@ def run(tmp_path) -> Path:
 @pytest.fixture
 def refit(run, tmp_path) -> Path:
     """An Attention U-Net trained as those of the folds were, with nobody held out."""
-    served = {"sha256": "abc", "postprocessing": {"threshold": 0.5}, "flip_average": False}
+    served = {"sha256": "abc", "postprocessing": {"threshold": 0.5}, "tta_flip": False}
     for fold in range(2):
         folder = run / "attention_unet" / f"attention_unet-{fold + 1}" / "attention_unet"
         for name in ("model.json", "evaluation/evaluation.json"):

@@ -178,7 +178,7 @@ def test_none_released(tmp_path):
     [
         {"sha256": "other"},
         {"postprocessing": {"threshold": 0.4}},
-        {"flip_average": True},
+        {"tta_flip": True},
         {"min_volume_share": 1},
     ],
 )

@@ -63,7 +63,7 @@ def test_parameters(run):
             run.trained_config()
 
 
-SERVED = {"postprocessing": {"threshold": 0.5}, "flip_average": True, "sha256": "0"}
+SERVED = {"postprocessing": {"threshold": 0.5}, "tta_flip": True, "sha256": "0"}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ SERVED = {"postprocessing": {"threshold": 0.5}, "flip_average": True, "sha256": 
         ({}, True),
         ({"precision": "fp32", "min_volume_share": 0}, True),  # which went without saying
         ({"postprocessing": {"threshold": 0.4}}, False),
-        ({"flip_average": False}, False),
+        ({"tta_flip": False}, False),
         ({"min_volume_share": 0.3}, False),
         ({"precision": "bf16"}, False),
         ({"sha256": "1"}, False),

@@ -122,7 +122,7 @@ def evaluate(
         "precision": predictor.precision,
         "parameters": predictor.description["parameters"],
         "postprocessing": predictor.postprocessing.model_dump(),
-        "flip_average": predictor.flip_average,
+        "tta_flip": predictor.tta_flip,
         "min_volume_share": predictor.min_volume_share,
         "cases": len(cases),
         "slices": slices,

@@ -50,7 +50,7 @@ def set_masks(
     setting = Postprocessing(**read_json(run.description)["postprocessing"])
     predictor, rows = Predictor(run.path), []
     for k, case in enumerate(map(load_case, files)):
-        mask = postprocess(predictor.prob_map(case.volume, flip_average=True), setting)
+        mask = postprocess(predictor.prob_map(case.volume, tta_flip=True), setting)
         rows += [(case.patient_id, *counts) for counts in _counts(label_lesions(case.mask), mask)]
         if on_case:
             on_case(k + 1, len(files))
@@ -74,7 +74,7 @@ def set_masks(
     table["chosen"] = table.min_volume_share == share
     description = {
         **read_json(run.description),
-        "flip_average": True,
+        "tta_flip": True,
         "min_volume_share": share,
         "validation_dice": float(table.dice[table.chosen].item()),
         "validation_patients": volumes.ref.shape[1],

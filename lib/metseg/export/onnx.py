@@ -53,7 +53,7 @@ def export_onnx(run: RunFolder, folder: Path, *, prune: int | None = None) -> ke
         "probe": probe(config.preprocessing),
         "opencv": cv2.__version__,
         "postprocessing": Postprocessing(threshold=config.learning.threshold).model_dump(),
-        "flip_average": False,
+        "tta_flip": False,
         "min_volume_share": 0.0,
         "encoder": config.network.encoder,
         "parameters": network.count_params(),
@@ -108,7 +108,7 @@ def check_agreement(
             alone = Volume.of_slice(volume.channels_last[z], volume.channels)
             prob_map = network.predict_on_batch(network_input(alone, predictor.preprocessing))[0, ..., 0]
             expected = restore(prob_map, volume.grid[1:], view_of(alone, predictor.preprocessing))
-            difference = np.abs(predictor.prob_map(alone, flip_average=False)[0] - expected)
+            difference = np.abs(predictor.prob_map(alone, tta_flip=False)[0] - expected)
             largest = max(largest, float(difference.max()))
     if largest > TOLERANCE:
         raise MetsegError(

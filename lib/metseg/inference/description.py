@@ -26,6 +26,7 @@ from metseg.masks.postprocess import Postprocessing
 from metseg.preprocessing.pipeline import Preprocessing
 
 ONNX_FILES: dict[Precision, str] = {"fp32": "model.onnx", "bf16": "model.onnx", "int8": "model.int8.onnx"}
+_FORMER = {"flip_average": "tta_flip"}
 _ATTEMPTS = 3  # at reading a folder while somebody puts another model there
 
 
@@ -34,6 +35,11 @@ def checked_name(name: str) -> str:
     if not re.fullmatch(r"\w[\w .+-]*", name):
         raise ValueError("a name has letters, digits, '_', '-' and '.' alone")
     return name
+
+
+def by_todays_names(record: dict) -> dict:
+    """Returns a `model.json` or `evaluation.json` of any age by the names of today."""
+    return {_FORMER.get(name, name): value for name, value in record.items()}
 
 
 class _Quoted(BaseModel):
@@ -52,7 +58,7 @@ class Description(BaseModel):
     data: _Quoted
     preprocessing: Preprocessing
     postprocessing: Postprocessing
-    flip_average: bool
+    tta_flip: bool
     min_volume_share: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
     precision: Precision = "fp32"
     probe: list[float] | None = None  # of the preprocessing that it was exported with
@@ -121,10 +127,11 @@ def _read_description(path: Path) -> tuple[Description, dict, Precision, str]:
     _complain_if_missing(path)
     try:
         text = path.read_text(encoding="utf-8")
-        known, description = Description.model_validate_json(text), json.loads(text)
+        description = by_todays_names(json.loads(text))
+        known = Description.model_validate_json(json.dumps(description))
         precision = native(known.precision)
         return known, description, precision, served_sha256({**description, "precision": precision})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MetsegError(f"{path} is damaged ({_reason(error)}); export the model again") from error
 
 

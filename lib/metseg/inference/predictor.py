@@ -29,7 +29,7 @@ class Predictor:
         sha256: Its hash.
         preprocessing: Of the network input.
         postprocessing: How `mask` makes a mask of a probability map.
-        flip_average: Whether `prob_map` averages a slice and its mirror image unless told.
+        tta_flip: Whether `prob_map` averages a slice and its mirror image unless told.
         min_volume_share: Of a volume, `mask` drops lesions smaller than this share of the largest one.
         description: The whole of `model.json`.
     """
@@ -50,18 +50,18 @@ class Predictor:
         self.description, self.onnx, self.sha256 = found.description, found.onnx, found.sha256
         self.name, self.preprocessing = found.known.name, found.known.preprocessing
         self.postprocessing = found.known.postprocessing
-        self.flip_average, self.min_volume_share = found.known.flip_average, found.known.min_volume_share
+        self.tta_flip, self.min_volume_share = found.known.tta_flip, found.known.min_volume_share
         self._threads, self._engine = threads or cores(), found.engine
         self._at_work, self._lock = 0, threading.Lock()
         self.library, self.precision = self._engine.library, self._engine.precision
         self._output, *self._gates = self._engine.outputs
 
-    def prob_map(self, volume: Volume, *, flip_average: bool | None = None) -> np.ndarray:
+    def prob_map(self, volume: Volume, *, tta_flip: bool | None = None) -> np.ndarray:
         """Returns the lesion probability of each voxel.
 
         Args:
             volume: A scan of any size, uint8 with the channels of `SEQUENCES`; a slice is a volume of one.
-            flip_average: Average with the mirrored slices, left and right exchanged, for twice the time; the
+            tta_flip: Average with the mirrored slices, left and right exchanged, for twice the time; the
                 model's own choice if left out.
 
         Returns:
@@ -72,8 +72,8 @@ class Predictor:
         Raises:
             MetsegError: The volume is of another type or has other channels.
         """
-        flip_average = self.flip_average if flip_average is None else flip_average
-        return self._maps(volume, flip_average=flip_average)[0]
+        tta_flip = self.tta_flip if tta_flip is None else tta_flip
+        return self._maps(volume, tta_flip=tta_flip)[0]
 
     def doubted(self, volume: Volume) -> tuple[np.ndarray, np.ndarray]:
         """Returns the lesion probability of each voxel, and how far the mirrored slice speaks against it.
@@ -85,12 +85,10 @@ class Predictor:
             `prob_map`, and float32 in [0, 1] of the same shape: the distance between the probabilities of the
             slice and of its mirror image, left and right exchanged.
         """
-        prob_map, disagreement = self._maps(volume, flip_average=self.flip_average, disagreement=True)
+        prob_map, disagreement = self._maps(volume, tta_flip=self.tta_flip, disagreement=True)
         return prob_map, disagreement
 
-    def _maps(
-        self, volume: Volume, *, flip_average: bool, disagreement: bool = False
-    ) -> Sequence[np.ndarray]:
+    def _maps(self, volume: Volume, *, tta_flip: bool, disagreement: bool = False) -> Sequence[np.ndarray]:
         """Returns `prob_map` and, if wanted, the distance of `doubted`."""
         check_sequences(volume, "the image")
         depth, *shape = volume.grid
@@ -101,10 +99,10 @@ class Predictor:
             (small,) = stacked(slices, rows[z : z + 1])
             (plain,) = self._engine.run([self._output], small, all_cores=all_cores)
             found = [plain]
-            if flip_average or disagreement:
+            if tta_flip or disagreement:
                 (mirrored,) = self._engine.run([self._output], small[:, ::-1], all_cores=all_cores)
                 mirrored = mirrored[:, ::-1]
-                found = [(plain + mirrored) / 2 if flip_average else plain]
+                found = [(plain + mirrored) / 2 if tta_flip else plain]
                 found += [np.abs(plain - mirrored)] if disagreement else []
             return [np.clip(restore(each[..., 0], tuple(shape), view), 0, 1) for each in found]
 

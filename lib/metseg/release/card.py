@@ -84,7 +84,7 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
         f"{_GREY[settings['intensity']]}; CLAHE with clip limit {settings['clip_limit']:g} "
         f"on {tiles} × {tiles} tiles",
         "output": "the probability that a pixel is lesion, on the slice's own grid"
-        + (", averaged with the mirrored slice's" if description["flip_average"] else ""),
+        + (", averaged with the mirrored slice's" if description["tta_flip"] else ""),
         "mask": f"probability of {chosen['threshold']:g} or more; lesions {dropped}; holes "
         f"{'filled' if chosen['fill_holes'] else 'left open'}; checked on the validation patients",
         "network": f"{network}{head}; {description['parameters']:,} parameters",

@@ -5,6 +5,7 @@ from pathlib import Path
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown
 from metseg.evaluation.crossval import read_crossval
+from metseg.inference.description import by_todays_names
 from metseg.training.run_folder import RunFolder
 
 
@@ -40,7 +41,7 @@ def out_of_fold_scores(run_folder: Path, model_dir: Path) -> dict:
         )
     if stale := [fold for fold in folds if not fold.scored_as_served]:
         raise MetsegError(f"{stale[0]} changed after it was scored; call: metseg export {stale[0]}")
-    masks = ("postprocessing", "flip_average", "min_volume_share")
+    masks = ("postprocessing", "tta_flip", "min_volume_share")
     served, made = [_served(fold) for fold in folds], _served(run)
     return {
         **crossval.summary.set_index("model").loc[model].to_dict(),
@@ -61,4 +62,9 @@ def _recipe(run: RunFolder) -> dict:
 
 def _served(run: RunFolder) -> dict:
     """Returns what `model.json` says, or for older ones what went without saying."""
-    return {"prune": None, "precision": "fp32", "min_volume_share": 0.0, **read_json(run.description)}
+    return {
+        "prune": None,
+        "precision": "fp32",
+        "min_volume_share": 0.0,
+        **by_todays_names(read_json(run.description)),
+    }

@@ -51,9 +51,9 @@ def offered_models() -> Path | dict[str, Path]:
 
 def described(path: Path) -> dict:
     """Returns a `model.json` in which all is found that the pages and answers quote."""
-    from metseg.inference.description import checked_name
+    from metseg.inference.description import by_todays_names, checked_name
 
-    description = read_json(path)
+    description = by_todays_names(read_json(path))
     try:
         quoted = [description["data"][name] for name in ("name", "licence", "caution")]
         whole = all(isinstance(text, str) for text in [*quoted, description["sha256"]])

@@ -36,7 +36,7 @@ class ModelCard(BaseModel):
     input_size: int = Field(description="Side of the square that a slice is shrunk to, px.")
     channels: list[str] = Field(examples=[["pre-contrast", "FLAIR", "post-contrast"]])
     postprocessing: Postprocessing = Field(description="Taken where a request says nothing else.")
-    flip_average: bool = Field(description="Likewise.")
+    tta_flip: bool = Field(description="Likewise.")
     validation_dice: float | None = Field(
         description="Mean volume Dice of its validation patients, whole scans at once."
     )
@@ -61,7 +61,7 @@ class UsedSettings(Postprocessing):
     min_lesion_mm2: float | None = Field(
         description="As asked for, and `min_lesion_px` follows from it; null where it was not."
     )
-    flip_average: bool = False
+    tta_flip: bool = False
 
 
 class Timings(BaseModel):
@@ -149,7 +149,7 @@ class Models:
                 input_size=known["preprocessing"]["image_size"],
                 channels=known["input"]["channels"],
                 postprocessing=predictor.postprocessing,
-                flip_average=predictor.flip_average,
+                tta_flip=predictor.tta_flip,
                 validation_dice=known.get("validation_dice"),
                 validation_dice_single_slices=known.get("validation_dice_single_slices"),
                 data=known["data"]["name"],
@@ -180,10 +180,10 @@ def segment(
         Refused: There is no such model, or the settings do not fit the slice.
     """
     name, predictor = models.named(settings.model)
-    flip_average = predictor.flip_average if settings.flip_average is None else settings.flip_average
+    tta_flip = predictor.tta_flip if settings.tta_flip is None else settings.tta_flip
     used = settings.postprocessing(predictor, upload.spacing_mm)
     before = time.perf_counter()
-    (prob_map,) = predictor.prob_map(upload.volume, flip_average=flip_average)
+    (prob_map,) = predictor.prob_map(upload.volume, tta_flip=tta_flip)
     network_ms = 1000 * (time.perf_counter() - before)
     mask = postprocess(prob_map, used)
     png = mask_png(mask)
@@ -191,7 +191,7 @@ def segment(
         return png
     lesions, _ = measure_lesions(mask, prob_map, spacing_mm=upload.spacing_mm)
     height, width = mask.shape
-    shown = {**used.model_dump(), "min_lesion_mm2": settings.min_lesion_mm2, "flip_average": flip_average}
+    shown = {**used.model_dump(), "min_lesion_mm2": settings.min_lesion_mm2, "tta_flip": tta_flip}
     total_ms = 1000 * (time.perf_counter() - started)
     result = Segmentation(
         model=name,
