@@ -131,7 +131,7 @@ def _read_description(path: Path) -> tuple[Description, dict, Precision, str]:
         known = Description.model_validate_json(json.dumps(description))
         precision = native(known.precision)
         return known, description, precision, served_sha256({**description, "precision": precision})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MetsegError(f"{path} is damaged ({_reason(error)}); export the model again") from error
 
 
