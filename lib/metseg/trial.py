@@ -117,10 +117,10 @@ def export_and_score(
     text = (
         f"{what}: {run}; probabilities in float32 differ from the trained network's by at most "
         f"{done.largest_difference:.0e}; serves in {done.precision}, validation Dice "
-        f"{done.dice_change.mean:+.4f} against float32, slice by slice "
-        f"{done.dice_change_single_slices.mean:+.4f}, of one patient by "
-        f"{done.largest_change_of_a_patient:.4f} at most"
+        f"{done.change.mean:+.4f} against float32, slice by slice "
+        f"{done.change.mean_single_slices:+.4f}, of one patient by "
+        f"{abs(done.change.largest):.4f} at most"
     )
-    if done.dice_change_of_head is not None:
-        text += f"; head L{prune} {done.dice_change_of_head:+.4f} against all heads"
+    if done.change_of_head is not None:
+        text += f"; head L{prune} {done.change_of_head:+.4f} against all heads"
     return text

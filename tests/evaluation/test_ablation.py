@@ -13,7 +13,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import write_json
 from metseg.data.cases import find_cases
 from metseg.data.split import Split, write_split
-from metseg.evaluation.ablation import _changes, ablation_table, read_ablation, write_ablation
+from metseg.evaluation.ablation import ablation_table, read_ablation, write_ablation
 
 
 def write_training(run: Path, *, validation=("TEST_0001", "TEST_0002"), threshold=0.5, **config) -> Path:
@@ -75,8 +75,3 @@ def test_trainings_of_another_split_are_refused(tmp_path, cases):
 def test_nothing_to_score(cases):
     with pytest.raises(MetsegError, match="no training to score"):
         ablation_table([], cases)
-
-
-def test_an_ensemble_is_told_by_its_members():
-    members = [{"run": "a", "model": "nested_unet"}, {"run": "b", "model": "attention_unet"}]
-    assert _changes({}, {"members": members}) == "mean of a/nested_unet, b/attention_unet"

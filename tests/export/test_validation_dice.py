@@ -24,19 +24,22 @@ def known(dice: list[float], patients: str) -> VolumeDice:
 )
 def test_what_a_mean_hides_counts_as_well(after, mean, largest, negligible):
     # In another order, for patients are compared, not rows.
-    change = dice_change(known([0.5, 0.9, 0.7], "abc"), known(after[::-1], "cba"))
-    assert (change.mean, change.largest) == pytest.approx((mean, largest))
-    assert change.negligible == negligible
+    before, after = known([0.5, 0.9, 0.7], "abc"), known(after[::-1], "cba")
+    change = dice_change([before, before], [after, before])
+    assert change == pytest.approx((mean, 0, largest))
+    alone = dice_change([before, before], [before, after])
+    assert alone == pytest.approx((0, mean, largest))
+    assert change.negligible == alone.negligible == negligible
 
 
 def test_other_patients_cannot_be_compared():
     with pytest.raises(ValueError, match="hold different patients"):
-        dice_change(known([0.5, 0.9], "ab"), known([0.5], "a"))
+        dice_change([known([0.5, 0.9], "ab")], [known([0.5], "a")])
 
 
 def test_a_false_alarm_is_a_change_too():
     """(0.6 + 0.8) / 2 becomes 1.4 / 2.25: b, who has no lesion, gets a third of a lesion's voxels."""
     before = VolumeDice(pd.Series([0.6, 0.8], list("ac")), pd.Series([0.0], ["b"]))
-    change = dice_change(before, before._replace(false_alarm=pd.Series([0.25], ["b"])))
-    assert (change.mean, change.largest) == pytest.approx((1.4 / 2.25 - 0.7, 0.25))
+    change = dice_change([before] * 2, [before._replace(false_alarm=pd.Series([0.25], ["b"])), before])
+    assert change == pytest.approx((1.4 / 2.25 - 0.7, 0, 0.25))
     assert not change.negligible

@@ -12,7 +12,6 @@ from metseg.plots.results import (
     plot_history,
     plot_paired,
     plot_patient_dice,
-    plot_postprocessing,
     plot_summary,
 )
 from metseg.plots.style import colour_of, use_style
@@ -272,20 +271,3 @@ def test_axes_given_are_the_axes_used(dice, summary):
     for ax, call in zip(plt.subplots(1, len(calls))[1], calls, strict=True):
         assert call(ax) is ax and ax.has_data()
     assert len(plt.get_fignums()) == 1
-
-
-# ---- postprocessing ----
-
-
-def test_postprocessing_marks_the_choice():
-    grid = [(t, px, 0.7 + 0.1 * (px == 10) - abs(t - 0.5)) for t in (0.4, 0.5, 0.6) for px in (0, 10)]
-    table = pd.DataFrame(grid, columns=["threshold", "min_lesion_px", "dice"]).assign(min_volume_share=0.0)
-    table = table.assign(flip_average=False, fill_holes=False, chosen=table.dice == table.dice.max())
-    ax = plot_postprocessing(table, model="unet")
-    render(ax)
-    plain, taken, dot = ax.lines
-    np.testing.assert_allclose(taken.get_ydata(), [0.7, 0.8, 0.7])
-    np.testing.assert_allclose(plain.get_ydata(), [0.6, 0.7, 0.6])
-    assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (0.5, pytest.approx(0.8))
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["lesions ≥ 10 px", "other sizes"]
-    assert taken.get_color() == colour_of("unet") != plain.get_color()

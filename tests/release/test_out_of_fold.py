@@ -57,7 +57,7 @@ def test_scores_of_another_file_are_refused(run, refit):
     ("name", "changes", "message"),
     [
         ("config.json", {"epochs": 4, "seed": 1}, r"have different parameters \(epochs, seed\); train with"),
-        ("config.json", {"paste": 0.3}, r"have different parameters \(paste\); train with"),
+        ("config.json", {"paste": 0.3}, r"have different parameters \(copy_paste\); train with"),
         ("model.json", {"prune": 1}, r"have different parameters \(prune\); train with"),
         ("manifest.json", {"extended": [{"after_epoch": 1, "epochs": [1, 3]}]}, r"parameters \(extended\)"),
         ("split.json", {"fingerprint": "other"}, "have different data; train both with the same"),

@@ -22,12 +22,13 @@ def test_they_are_what_the_phantom_draws(tmp_path):
         assert np.count_nonzero(again != mask) <= 2
 
 
-@pytest.mark.parametrize("name", [example.name for example in EXAMPLES])
-def test_each_is_a_slice_with_lesions_to_see(name):
-    upload, mask = load_example(name)
-    assert upload.image.shape == (160, 160, 3) and upload.image.dtype == np.uint8
-    assert upload.spacing_mm == (5.0, 1.25, 1.25)
-    assert mask.shape == (160, 160) and mask.sum() >= 50
+def test_each_is_a_small_slice_with_lesions_to_see():
+    for example in EXAMPLES:
+        upload, mask = load_example(example.name)
+        assert upload.image.shape == (160, 160, 3) and upload.image.dtype == np.uint8
+        assert upload.spacing_mm == (5.0, 1.25, 1.25)
+        assert mask.shape == (160, 160) and mask.sum() >= 50
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 260_000
 
 
 @pytest.mark.parametrize("network", released_models(released_dir()))
@@ -37,12 +38,3 @@ def test_the_released_networks_know_what_one_example_shows(network):
     (found,) = Predictor(released_dir() / network).mask(upload.volume)
     assert compare(found, mask).slice_dice > 0.9
     assert number_lesions(found)[0].max() == 1
-
-
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_each_says_whose_head_it_is(example):
-    assert "nobody's head" in example.about
-
-
-def test_they_are_small():
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 260_000

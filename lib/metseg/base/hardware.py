@@ -8,13 +8,17 @@ _FLAGS = {"bf16": {"avx512_bf16", "amx_bf16"}, "int8": {"avx512_vnni", "avx_vnni
 
 
 def gpu_names() -> list[str]:
-    """Returns the GPUs that TensorFlow sees."""
-    return [device.name for device in _gpus()]
+    """Returns the GPUs that Keras's backend sees, TensorFlow or JAX."""
+    return [str(getattr(device, "name", device)) for device in _gpus()]
 
 
 def _gpus() -> list:
     from metseg.base.backend import keras  # here, so that prediction can name the CPU without it
 
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return [device for device in jax.devices() if device.platform == "gpu"]
     if keras.backend.backend() != "tensorflow":
         return []
     import tensorflow as tf
@@ -40,6 +44,10 @@ def best_precision() -> str:
     float16 on older GPUs; float32 elsewhere, for a CPU that only emulates bfloat16 is slower with it.
     """
     if gpus := _gpus():
+        from metseg.base.backend import keras
+
+        if keras.backend.backend() != "tensorflow":
+            return "mixed_bfloat16"  # which JAX's GPUs are trusted to multiply
         import tensorflow as tf
 
         details = tf.config.experimental.get_device_details(gpus[0])

@@ -14,7 +14,6 @@ from metseg.export.onnx import save_onnx
 from metseg.export.quantise import quantise
 from metseg.models import build_model
 from metseg.models.fused import training_copy
-from metseg.models.inspect import gate_names
 from metseg.models.outputs import logits_model
 from metseg.training.devices import shared_out
 from metseg.training.losses import bce_dice
@@ -99,10 +98,8 @@ def _export(measurement: Measurement, folder: Path) -> Contestant:
     The cost of its convolutions lies beside it, which ONNX no longer tells.
     """
     network = _network(measurement, "float32")
-    gates = [network.get_layer(name).output for name in gate_names(network)]
-    model = keras.Model(network.input, [network.output, *gates]) if gates else network
     whole, int8 = (onnx_path(folder, measurement.network, measurement.size, name) for name in ("", "int8"))
     write_json(whole.with_name("cost.json"), asdict(convolutions(network, measurement.size)))
-    save_onnx(model, whole, image_size=measurement.size)
+    save_onnx(network, whole, image_size=measurement.size)
     quantise(whole, int8, random_pairs(measurement)[0][:1])  # speed does not depend on the scales
     return Contestant(lambda seconds: [])

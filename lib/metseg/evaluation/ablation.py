@@ -13,8 +13,7 @@ import pandas as pd
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, replacing, shown
 from metseg.data.cases import CaseFiles
-from metseg.data.split import read_split
-from metseg.export.validation_dice import validation_cases, volume_dice
+from metseg.export.validation_dice import dice_both_ways, validation_cases
 from metseg.inference.predictor import Predictor
 from metseg.metrics.statistics import holm, paired_test
 from metseg.plots.results import plot_ablation
@@ -50,34 +49,30 @@ def ablation_table(
     """
     if not folders:
         raise MetsegError("no training to score; name the baseline first, then the others")
-    rows: list[dict[str, Any]] = []
-    for k, folder in enumerate(map(Path, folders)):
-        manifest, files = read_json(folder / "manifest.json"), validation_cases(RunFolder(folder), cases)
-        if read_split(folder / "split.json") != read_split(Path(folders[0]) / "split.json"):
-            raise MetsegError(
-                f"{shown(folder)} has another split than {shown(folders[0])}; compare trainings of one"
-            )
-        predictor = Predictor(folder)
-        scored = volume_dice(predictor, files)
-        dice = scored.of_patient
+    runs, rows = list(map(RunFolder, folders)), list[dict[str, Any]]()
+    for k, run in enumerate(runs):
+        manifest, files = read_json(run.manifest), validation_cases(run, cases)
+        if run.read_split() != runs[0].read_split():
+            raise MetsegError(f"{run} has another split than {runs[0]}; compare trainings of one")
+        predictor = Predictor(run.path)
+        whole, alone = dice_both_ways(predictor, files)
+        dice = whole.of_patient
         if k == 0:
             baseline, config = dice, manifest["config"]
         test = paired_test(dice, baseline) if k else {}
         rows.append(
             {
-                "run": folder.parent.name,
+                "run": run.path.parent.name,
                 "model": predictor.name,
                 "changed": _changes(config, manifest),
                 "epochs": manifest["epochs_trained"],
                 "train_minutes": manifest["train_seconds"] / 60,
                 "patients": len(dice),
-                "dice": scored.mean,
+                "dice": whole.mean,
                 "dice_median": dice.median(),
-                "difference": test.get("mean_difference"),
-                "difference_low": test.get("mean_difference_low"),
-                "difference_high": test.get("mean_difference_high"),
+                **{f"difference{end}": test.get(f"mean_difference{end}") for end in ("", "_low", "_high")},
                 "p_value": test.get("p_value"),
-                "dice_single_slices": volume_dice(predictor, files, single_slices=True).mean,
+                "dice_single_slices": alone.mean,
             }
         )
         on_model(k + 1, len(folders))

@@ -10,7 +10,7 @@ import pandas as pd
 from metseg.base.errors import MetsegError
 from metseg.data.cases import CaseFiles, load_case
 from metseg.data.volume import Volume
-from metseg.export.validation_dice import dice_change, volume_dice
+from metseg.export.validation_dice import dice_both_ways, dice_change
 from metseg.inference.engines import open_engine
 from metseg.inference.predictor import Predictor
 from metseg.preprocessing.pipeline import network_input
@@ -57,22 +57,20 @@ def measure_variants(
     for k, (name, predictor) in enumerate(predictors.items()):
         size = predictor.onnx.stat().st_size / 1e6
         ms = 1000 * float(np.median(seconds[name]))
-        dice[name] = [volume_dice(predictor, cases, single_slices=alone) for alone in (False, True)]
+        dice[name] = dice_both_ways(predictor, cases)
         rows.append((name, predictor.precision, ms, size, *(each.mean for each in dice[name])))
         if on_variant:
             on_variant(k + 1, len(folders))
     columns = ["variant", "precision", "ms_per_slice", "mb", "dice", "dice_single_slices"]
     table = pd.DataFrame(rows, columns=columns)
-    by_name = table.set_index("variant").loc[reference]
-    table.insert(3, "times_as_fast", by_name.ms_per_slice / table.ms_per_slice)
-    changes = [
-        [dice_change(*pair) for pair in zip(dice[reference], own, strict=True)] for own in dice.values()
-    ]
-    table["dice_change"] = [whole.mean for whole, _ in changes]
-    table["dice_change_single_slices"] = [alone.mean for _, alone in changes]
-    table["largest_change_of_a_patient"] = [max(abs(each.largest) for each in pair) for pair in changes]
+    of_reference = table.set_index("variant").ms_per_slice[reference]
+    table.insert(3, "times_as_fast", of_reference / table.ms_per_slice)
+    changes = [dice_change(dice[reference], own) for own in dice.values()]
+    table["dice_change"] = [each.mean for each in changes]
+    table["dice_change_single_slices"] = [each.mean_single_slices for each in changes]
+    table["largest_change_of_a_patient"] = [abs(each.largest) for each in changes]
     table["on_front"] = on_front(table.ms_per_slice, table.dice)
-    same = table[[whole.negligible and alone.negligible for whole, alone in changes]]
+    same = table[[each.negligible for each in changes]]
     table["default"] = table.index == same.ms_per_slice.idxmin()
     return table
 

@@ -19,7 +19,7 @@ from metseg.export.validation_dice import (
     DICE_TOLERANCE,
     PATIENT_TOLERANCE,
     DiceChange,
-    VolumeDice,
+    dice_both_ways,
     dice_change,
     validation_cases,
     volume_dice,
@@ -30,7 +30,7 @@ from metseg.inference.predictor import Predictor
 from metseg.preprocessing.pipeline import Preprocessing
 from metseg.training.run_folder import RunFolder
 
-FASTEST_FIRST: tuple[Precision, ...] = ("int8", "bf16", "fp32")
+_FASTEST_FIRST: tuple[Precision, ...] = ("int8", "bf16", "fp32")
 _COMPARED = 20  # slices on which the float32 graph is held against the trained network
 _DRAFTS = ".export-"
 
@@ -41,51 +41,34 @@ class Exported(NamedTuple):
     Attributes:
         precision: What it serves in.
         largest_difference: From the trained network, of a pixel's probability, in float32.
-        dice_change: Of the validation patients' volume Dice, against float32.
-        dice_change_single_slices: The same, where every slice is segmented by itself.
-        dice_change_of_head: Of their mean, for the head that was kept, in float32, against the heads'
-            average; None where nothing was pruned.
+        change: Of the validation patients' volume Dice, against float32.
+        change_of_head: Of its mean, for the head that was kept, in float32, against the heads' average; None
+            where nothing was pruned.
     """
 
     precision: Precision
     largest_difference: float
-    dice_change: DiceChange = DiceChange()
-    dice_change_single_slices: DiceChange = DiceChange()
-    dice_change_of_head: float | None = None
-
-    @property
-    def largest_change_of_a_patient(self) -> float:
-        """In volume Dice, up or down, of whole volumes or slice by slice."""
-        return max(abs(self.dice_change.largest), abs(self.dice_change_single_slices.largest))
+    change: DiceChange = DiceChange()
+    change_of_head: float | None = None
 
 
 def precision_of(text: str | None) -> Precision | None:
-    """Returns a precision by its name; None stays None.
-
-    Raises:
-        MetsegError: There is none of that name.
-    """
+    """Returns a precision by its name; None stays None, and another name is a `MetsegError`."""
     if text is not None and text not in PRECISIONS:
         raise MetsegError(f"unknown precision {text!r}; valid are {', '.join(PRECISIONS)}")
     return text
 
 
 def head_of(text: str | None) -> int | None:
-    """Returns k of `Lk`, as U-Net++ names a network that ends with the head on X(0,k); None stays None.
-
-    Raises:
-        MetsegError: It is no such name.
-    """
-    if text is None:
-        return None
-    if not (found := re.fullmatch(r"[Ll]([1-9])", text)):
+    """Returns k of `Lk`, as U-Net++ names a network that ends with the head on X(0,k); None stays None."""
+    if text is not None and not re.fullmatch(r"[Ll][1-9]", text):
         raise MetsegError(f"unknown head {text!r}; valid are L1, L2 and so on, L4 with five levels")
-    return int(found[1])
+    return None if text is None else int(text[1])
 
 
 def native_precisions() -> tuple[Precision, ...]:
     """Returns what this CPU multiplies natively, the fastest first; a network can be checked in no other."""
-    return tuple(each for each in FASTEST_FIRST if each == "fp32" or multiplies(each))
+    return tuple(each for each in _FASTEST_FIRST if each == "fp32" or multiplies(each))
 
 
 def export(
@@ -96,15 +79,12 @@ def export(
     prune: int | None = None,
     on_case: Callable[[int, int], None] | None = None,
 ) -> Exported:
-    """Writes the files that serve, once they were found to be as good.
+    """Writes the files that serve, once they were found to be as good; till then the former ones stay.
 
     They are `model.onnx` in float32, `model.int8.onnx` beside it if it serves in int8, and `model.json`.
     The float32 graph must give the trained network's probabilities, and by it is settled how masks are made
-    of them. Another precision is then held against that graph, its masks made in the same way: the mean
-    volume Dice of the validation patients may change by `DICE_TOLERANCE` at most, and that of none by more
-    than `PATIENT_TOLERANCE`, for whole volumes and for every slice by itself, as it is uploaded. If one of
-    them fails, the files that were there before stay. What a pruned head changes is measured and told; it is
-    never refused.
+    of them. Another precision must hardly change the validation patients' volume Dice (`DiceChange`). What a
+    pruned head changes is measured and told, never refused.
 
     Args:
         run: Folder of a finished training, or its path.
@@ -127,54 +107,42 @@ def export(
     with _drafts_in(run.path) as drafts:
         whole = RunFolder(drafts / "fp32")
         network = export_onnx(run, whole.path, prune=prune)
-        done = Exported("fp32", check_agreement(network, whole.path, cases, slices=_COMPARED))
+        difference = check_agreement(network, whole.path, cases, slices=_COMPARED)
         shutil.copyfile(run.split, whole.split)
-        files = validation_cases(whole, cases)
-
-        def dice_of(folder: Path) -> list[VolumeDice]:
-            """Of whole volumes, and of slices by themselves."""
-            of = {"predictor": Predictor(folder), "cases": files, "on_case": on_case}
-            return [volume_dice(**of, single_slices=alone) for alone in (False, True)]
-
+        files, change_of_head = validation_cases(whole, cases), None
         if prune is not None:
             export_onnx(run, drafts / "averaged")
-            means = [volume_dice(Predictor(each), files).mean for each in (drafts / "averaged", whole.path)]
-            done = done._replace(dice_change_of_head=means[1] - means[0])
+            all_heads, head = (volume_dice(Predictor(drafts / each), files) for each in ("averaged", "fp32"))
+            change_of_head = head.mean - all_heads.mean
         set_masks(whole, cases, on_case=on_case)
-        before = list[VolumeDice]()
+        before = None
         for each in able if precision is None else (precision,):
-            if each == "fp32":
-                return _keep(whole, run, done)
-            before = before or dice_of(whole.path)
-            draft = reduce_precision(whole.path, drafts / each, each, cases=training_cases(run, cases))
-            after = dice_of(draft)
-            change, alone = (dice_change(*pair) for pair in zip(before, after, strict=True))
-            if change.negligible and alone.negligible:
-                means = dict(zip(("validation_dice", "validation_dice_single_slices"), after, strict=True))
-                path = RunFolder(draft).description
-                write_json(path, {**read_json(path), **{name: dice.mean for name, dice in means.items()}})
-                done = done._replace(precision=each, dice_change=change, dice_change_single_slices=alone)
-                return _keep(RunFolder(draft), run, done)
+            draft, change = whole.path, DiceChange()
+            if each != "fp32":
+                before = before or dice_both_ways(Predictor(whole.path), files, on_case)
+                draft = reduce_precision(whole.path, drafts / each, each, cases=training_cases(run, cases))
+                after = dice_both_ways(Predictor(draft), files, on_case)
+                change = dice_change(before, after)
+                names = ("validation_dice", "validation_dice_single_slices")
+                known = {name: dice.mean for name, dice in zip(names, after, strict=True)}
+                write_json(draft / "model.json", {**read_json(draft / "model.json"), **known})
+            if each == "fp32" or change.negligible:
+                networks = {name: path for name in ONNX_FILES.values() if (path := draft / name).is_file()}
+                install(networks, read_json(draft / "model.json"), run.path)
+                return Exported(each, difference, change, change_of_head)
     raise MetsegError(
         f"{precision} changes the mean Dice of {run}'s validation patients by {change.mean:+.5f}, slice by "
-        f"slice by {alone.mean:+.5f}, where {DICE_TOLERANCE} is allowed, and one patient's by "
-        f"{change.largest:+.5f} and {alone.largest:+.5f}, where {PATIENT_TOLERANCE} is; the former files "
-        f"stay: export it in {' or '.join(other for other in able if other != precision)}"
+        f"slice by {change.mean_single_slices:+.5f}, where {DICE_TOLERANCE} is allowed, and one patient's by "
+        f"{change.largest:+.5f}, where {PATIENT_TOLERANCE} is; the former files stay: export it in "
+        f"{' or '.join(other for other in able if other != precision)}"
     )
 
 
 def reduce_precision(source: Path, target: Path, precision: Precision, *, cases: Iterable[CaseFiles]) -> Path:
-    """Writes an exported float32 network in another precision.
+    """Writes an exported float32 network in another precision into a folder, and returns that.
 
-    Args:
-        source: Folder of the exported network.
-        target: Folder to write `model.onnx`, `model.json` and, for int8, `model.int8.onnx` into.
-        precision: `int8` rounds the weights, in a file of its own; the others only say how the float32 file
-            is computed.
-        cases: Cases of the training's own patients, by whom int8 scales its integers.
-
-    Returns:
-        `target`.
+    `int8` rounds the weights, in a file of its own, its integers scaled by the training's own patients, whose
+    cases are needed; the others only say how the float32 file is computed.
     """
     target.mkdir(parents=True, exist_ok=True)
     description = {**read_json(source / "model.json"), "precision": precision}
@@ -232,9 +200,3 @@ def _drafts_in(folder: Path) -> Iterator[Path]:
             raise MetsegError(f"cannot write to {shown(folder)} ({reason}); make it writable") from error
         with drafts as path:
             yield Path(path)
-
-
-def _keep(draft: RunFolder, run: RunFolder, exported: Exported) -> Exported:
-    networks = {name: path for name in ONNX_FILES.values() if (path := draft.path / name).is_file()}
-    install(networks, read_json(draft.description), run.path)
-    return exported

@@ -23,11 +23,9 @@ from metseg.data.cases import CaseFiles
 from metseg.export.onnx import spread_slices
 from metseg.preprocessing.pipeline import Preprocessing, network_input
 
-SLICES = 40
-
 
 def calibration_slices(
-    cases: Iterable[CaseFiles], config: Preprocessing, *, slices: int = SLICES
+    cases: Iterable[CaseFiles], config: Preprocessing, *, slices: int = 40
 ) -> list[np.ndarray]:
     """Returns network input, evenly spaced over all slices of some cases: (S, S, C) float32 each."""
     return [

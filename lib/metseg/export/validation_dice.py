@@ -46,7 +46,7 @@ class VolumeDice(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """As `metrics.overlap.lesion_dice`: the mean of those with a lesion, lowered by false alarms."""
+        """Returns `metrics.overlap.lesion_dice`: the mean of those with a lesion, lowered by false alarms."""
         worth = len(self.of_patient) + self.false_alarm.sum()
         return float(self.of_patient.sum() / worth) if len(self.of_patient) else float("nan")
 
@@ -83,34 +83,45 @@ def volume_dice(
     return VolumeDice(pd.Series(dice, volumes.index[has]), pd.Series(worth, volumes.index[~has]))
 
 
+def dice_both_ways(
+    predictor: Predictor, cases: Sequence[CaseFiles], on_case: Callable[[int, int], None] | None = None
+) -> list[VolumeDice]:
+    """Returns `volume_dice` of whole volumes, and of every slice as if it were uploaded by itself."""
+    return [volume_dice(predictor, cases, single_slices=alone, on_case=on_case) for alone in (False, True)]
+
+
 class DiceChange(NamedTuple):
     """What changes in the volume Dice of some patients from one form of a network to another.
 
     Attributes:
-        mean: The change of `VolumeDice.mean`.
-        largest: Of one patient, up or down; of one without a lesion the worth of the false alarm. Where
-            lesions have few voxels a single one may decide it.
+        mean: The change of `VolumeDice.mean` of whole volumes.
+        mean_single_slices: The same, every slice by itself.
+        largest: Of one patient, in either way, up or down; of one without a lesion the worth of the false
+            alarm. Where lesions have few voxels a single one may decide it.
     """
 
     mean: float = 0.0
+    mean_single_slices: float = 0.0
     largest: float = 0.0
 
     @property
     def negligible(self) -> bool:
         """Whether the other form may take the first one's place."""
-        mean, largest = round(abs(self.mean), 9), round(abs(self.largest), 9)  # 0.702 - 0.7 is above 0.002
-        return mean <= DICE_TOLERANCE and largest <= PATIENT_TOLERANCE
+        limits = (DICE_TOLERANCE, DICE_TOLERANCE, PATIENT_TOLERANCE)
+        # 0.702 - 0.7 is above 0.002
+        return all(round(abs(each), 9) <= most for each, most in zip(self, limits, strict=True))
 
 
-def dice_change(before: VolumeDice, after: VolumeDice) -> DiceChange:
-    """Compares what `volume_dice` returned for two forms.
+def dice_change(before: Sequence[VolumeDice], after: Sequence[VolumeDice]) -> DiceChange:
+    """Compares what `dice_both_ways` returned for two forms.
 
     Raises:
         ValueError: They are of different patients.
     """
-    changes = []
+    means, changes = [], []
     for old, new in zip(before, after, strict=True):
-        refuse_different(old.index, new.index, "before", "after")
-        changes.append(new - old)
-    change = pd.concat([each for each in changes if len(each)])
-    return DiceChange(after.mean - before.mean, float(change[change.abs().idxmax()]))
+        means.append(new.mean - old.mean)
+        for a, b in ((old.of_patient, new.of_patient), (old.false_alarm, new.false_alarm)):
+            refuse_different(a.index, b.index, "before", "after")
+            changes += (b - a).tolist()
+    return DiceChange(*means, max(changes, key=abs))

@@ -112,7 +112,8 @@ def plot_summary(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
             value, low, high = (getattr(row, f"dice_{name}{end}") for end in ("", "_low", "_high"))
             ax.plot([low, high], [y + offset] * 2, color=colour_of(row.model), linewidth=2)
             ax.plot(value, y + offset, marker, color=colour_of(row.model), label=name if y == 0 else None)
-    ax.set_yticks(range(len(summary)), [label_of(model) for model in summary.model])
+    encoders = summary.get("encoder", ["plain"] * len(summary))
+    ax.set_yticks(range(len(summary)), list(map(label_of, summary.model, encoders)))
     ax.invert_yaxis()
     ax.set(xlim=(0, 1), xlabel="volume Dice of held-out patients, 95 % bootstrap interval")
     ax.legend()
@@ -136,34 +137,5 @@ def plot_ablation(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set(
         xlabel=f"change of mean volume Dice,\n{first.patients} validation patients, 95 % bootstrap interval",
         title=f"{label_of(first.model)}: against {first.dice:.3f}",
-    )
-    return ax
-
-
-def plot_postprocessing(table: pd.DataFrame, *, model: str, ax: Axes | None = None) -> Axes:
-    """Shows validation Dice by threshold, a line a smallest lesion; takes `choose_postprocessing`'s table."""
-    ax = axes_or_new(ax, (5.5, 3.2))
-    chosen = table[table.chosen].iloc[0]
-    others = ["flip_average", "fill_holes", "min_volume_share"]
-    alike = table[(table[others] == chosen[others]).all(axis=1)]
-    for min_px, line in alike.groupby("min_lesion_px"):
-        taken = min_px == chosen.min_lesion_px
-        style = {"color": colour_of(model), "linewidth": 2} if taken else {"color": PALE, "linewidth": 1}
-        ax.plot(line.threshold, line.dice, **style, zorder=2 + taken, label="chosen" if taken else "others")
-    handles, names = ax.get_legend_handles_labels()
-    once = dict(zip(names, handles, strict=True))
-    kept = f"lesions ≥ {chosen.min_lesion_px} px" if chosen.min_lesion_px else "all lesions"
-    once = {kept: once["chosen"], "other sizes": once.get("others")}
-    ax.legend(
-        [h for h in once.values() if h],
-        [n for n, h in once.items() if h],
-        loc="center left",
-        bbox_to_anchor=(1, 0.5),
-    )
-    ax.plot(chosen.threshold, chosen.dice, "o", color=colour_of(model), zorder=4)
-    ax.set(
-        xlabel="probability threshold",
-        ylabel="volume Dice, mean of\nvalidation patients",
-        title=f"{label_of(model)}: threshold and smallest lesion kept",
     )
     return ax

@@ -14,10 +14,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError, UnicodeError, TypeError) as error:
-        # create_server names the address in the error's own text a second time.
-        number = getattr(error, "errno", None)
-        known = number is not None and not isinstance(error, socket.gaierror)
-        reason = os.strerror(number) if known else getattr(error, "strerror", None) or "it is no address"
+        number = getattr(error, "errno", None) or 0  # the error's own text names the address a second time
+        reason = os.strerror(number) if number > 0 else "it is no address"
         raise MetsegError(
             f"cannot listen on {host}:{port} ({reason}); choose another host or port"
         ) from error

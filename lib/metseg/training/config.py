@@ -239,6 +239,8 @@ def with_defaults(recorded: Mapping[str, object]) -> dict[str, object]:
     """Returns a recorded configuration by today's names; what it did not know yet was the default."""
     known = train_config(model="unet", data_dir="").flat()  # they are the same for all
     values = {_FORMER.get(name, name): value for name, value in recorded.items()}
+    if values.get("start_from", "") is None:  # a training could once start from another's weights
+        del values["start_from"]
     # There was one seed for both once.
     return {**known, "split_seed": values.get("seed", known["split_seed"]), **values}
 

@@ -357,14 +357,16 @@ def test_it_lives_at_once_and_segments_when_the_models_are_loaded(models, monkey
 def test_a_fault_while_loading_is_told_in_the_log_and_to_all_who_ask(models, monkeypatch, caplog):
     secret, closed, close = "JANE" + " DOE", threading.Event(), Admission.close
 
-    def fail(self):
+    def fail(self, folder):
         raise RuntimeError(secret)
 
     def close_and_tell(self):
         close(self)
         closed.set()
 
-    monkeypatch.setattr(Models, "load", fail)
+    monkeypatch.setattr(
+        "metseg.serve.service.segmentation.Predictor.__init__", lambda self, folder: fail(folder)
+    )
     monkeypatch.setattr(Admission, "close", close_and_tell)
     with running(create_app(models), ready=False) as client:
         wait_for(lambda: client.get("/health/ready").status_code != 503)

@@ -1,7 +1,6 @@
 """The load benchmark counts what happened; how long it took is no matter of a test."""
 
 import os
-import threading
 from contextlib import contextmanager
 from io import BytesIO
 
@@ -10,13 +9,23 @@ import tifffile
 from running_service import BRIGHT_CORNER, as_png, running, write_models
 
 from metseg.base.errors import MetsegError
-from metseg.serve.service import admission, load
-from metseg.serve.service.admission import Limits
+from metseg.serve.service import load
 from metseg.serve.service.api import create_app
 from metseg.serve.service.load import measure_load, phantom_slices
-from metseg.serve.service.segmentation import segment
 
 SLICES = [as_png(BRIGHT_CORNER), as_png(BRIGHT_CORNER[::-1])]
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """The service in a thread of the test."""
+
+    @contextmanager
+    def running_here(models, **kwargs):
+        with running(create_app(models)) as client:
+            yield str(client.base_url), os.getpid()
+
+    monkeypatch.setattr(load, "_running", running_here)
 
 
 def test_every_request_is_answered(tmp_path):
@@ -31,7 +40,7 @@ def test_every_request_is_answered(tmp_path):
         on_answer=lambda *progress: told.append(progress),
     )
     assert (result["requests"], result["clients"], result["workers"]) == (20, 4, workers)
-    assert (result["errors"], result["first_error"], result["retries"]) == (0, None, 0)
+    assert (result["errors"], result["first_error"]) == (0, None)
     assert sorted(told) == [(n, 20) for n in range(1, 21)]
     assert 0 < result["alone_p50_ms"] <= result["alone_p95_ms"]
     assert 0 < result["p50_ms"] <= result["p95_ms"] <= result["p99_ms"] <= 1000 * result["seconds"]
@@ -44,37 +53,6 @@ def test_one_request_is_enough_and_a_proxy_of_the_user_s_is_left_aside(tmp_path,
     result = measure_load(write_models(tmp_path), clients=1, requests=1, alone=1, slices=SLICES)
     assert (result["errors"], result["first_error"]) == (0, None)
     assert all(result[f"rss_mb_{when}"] > 10 for when in ("start", "middle", "end"))
-
-
-@pytest.fixture
-def here(monkeypatch):
-    """The service in a thread, with room for one upload."""
-
-    @contextmanager
-    def running_here(models, **kwargs):
-        limits = Limits(at_once=1, waiting=0, uploads=1)
-        with running(create_app(models, limits=limits)) as client:
-            yield str(client.base_url), os.getpid()
-
-    monkeypatch.setattr(load, "_running", running_here)
-
-
-def test_who_found_no_room_comes_again_and_is_counted(tmp_path, monkeypatch, here):
-    one_was_refused, full = threading.Event(), admission._full
-
-    def refuse():
-        one_was_refused.set()
-        return full()
-
-    def wait_and_segment(*args, **kwargs):
-        assert one_was_refused.wait(30)
-        return segment(*args, **kwargs)
-
-    monkeypatch.setattr(admission, "_full", refuse)
-    monkeypatch.setattr("metseg.serve.service.api.segment", wait_and_segment)
-    result = measure_load(write_models(tmp_path), clients=3, requests=6, alone=0, slices=SLICES)
-    assert result["errors"] == 0
-    assert result["retries"] > 0
 
 
 def test_a_refusal_is_an_error(tmp_path, here):

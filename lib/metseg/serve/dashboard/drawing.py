@@ -3,11 +3,12 @@
 from dataclasses import asdict
 
 import cv2
-import numpy as np
 
 from metseg.base.labels import label_of
 from metseg.masks.encode import overlay
+from metseg.preprocessing.pipeline import Preprocessing
 from metseg.serve.dashboard import pictures
+from metseg.serve.dashboard.pictures import for_page
 from metseg.serve.dashboard.state import OPACITY, DashboardState
 from metseg.serve.examples import EXAMPLES, load_example
 
@@ -20,76 +21,64 @@ def slice_pictures(state: DashboardState) -> dict:
     if state.upload is None:
         return {}
     size = state.upload.image.shape[1::-1]
-    return {"number": state.number, "size": size, "original": pictures.for_page(_windowed(state))}
+    return {"number": state.number, "size": size, "original": for_page(state.picture())}
 
 
 def contrast_pictures(state: DashboardState) -> dict:
     """Returns what a `Stage` shows of the contrast that the network gets."""
     if state.upload is None:
         return {}
-    picture = pictures.clahe_picture(state.upload.image, state.channel, state.preprocessing)
-    return {"contrast": pictures.for_page(picture)}
+    config = Preprocessing(**state.models[state.network]["preprocessing"])
+    return {"contrast": for_page(pictures.clahe_picture(state.upload.image, state.channel, config))}
 
 
 def mask_pictures(state: DashboardState) -> dict:
     """Returns what a `Stage` shows of the masks."""
     if state.upload is None:
         return {}
-    picture = _windowed(state)
-    masks = [each.mask for each in state.results]
-    tints = [overlay(picture, mask, opacity=state.opacity) for mask in masks]
+    picture, masks, strength = state.picture(), [each.mask for each in state.results], state.opacity
     compared = []
     if state.reference is not None:
         compared = [
-            pictures.comparison_picture(picture, mask, state.reference, opacity=state.opacity)
-            for mask in masks
+            pictures.comparison_picture(picture, mask, state.reference, opacity=strength) for mask in masks
         ]
     return {
         "networks": [label_of(each.network) for each in state.results],
-        "overlay": [pictures.for_page(tint) for tint in tints],
-        "comparison": [pictures.for_page(each) for each in compared],
+        "overlay": [for_page(overlay(picture, mask, opacity=strength)) for mask in masks],
+        "comparison": [for_page(each) for each in compared],
         "outlines": [pictures.outlines(each.numbers, _LISTED) for each in state.results],
     }
 
 
 def heat_pictures(state: DashboardState) -> dict:
     """Returns what a `Stage` shows of the probabilities."""
-    heats = [pictures.heat_picture(each.prob_map) for each in state.results]
-    return {"heat": [pictures.for_page(heat) for heat in heats]}
+    return {"heat": [for_page(pictures.heat_picture(each.prob_map)) for each in state.results]}
 
 
 def gate_pictures(state: DashboardState) -> dict:
     """Returns what a `Stage` shows of the attention gates; a network that has none gets an empty list."""
-    if state.upload is None:
-        return {}
-    picture = pictures.channel_picture(state.upload.image, state.channel)
-    return {
-        "gates": [
-            [pictures.for_page(pictures.gate_picture(picture, gate)) for gate in state.gates(each.network)]
-            for each in state.results
-        ]
-    }
+    gates = []
+    for result in state.results:
+        picture = pictures.channel_picture(state.upload.image, state.channel)
+        maps = state.gates(result.network)
+        gates.append([for_page(pictures.gate_picture(picture, gate)) for gate in maps])
+    return {"gates": gates}
 
 
 def findings(state: DashboardState) -> dict:
-    """Returns the tables and the agreement with a reference."""
+    """Returns the tables and the agreement with a reference, for `Findings`."""
     labels = [label_of(each.network) for each in state.results]
     spacing_mm = state.upload and state.upload.spacing_mm
-    return {
-        "pixel_mm2": 0.0 if spacing_mm is None else spacing_mm[1] * spacing_mm[2],
-        "tables": [
-            {
-                "network": label,
-                "lesions": [asdict(lesion) for lesion in each.lesions[:_LISTED]],
-                "more": max(0, len(each.lesions) - _LISTED),
-            }
-            for label, each in zip(labels, state.results, strict=True)
-        ],
-        "agreements": [
-            {"network": label, "dice": each.slice_dice, **asdict(each)}
-            for label, each in zip(labels, state.comparisons(), strict=False)  # none without a reference
-        ],
-    }
+    tables = []
+    for label, result in zip(labels, state.results, strict=True):
+        listed = [asdict(lesion) for lesion in result.lesions[:_LISTED]]
+        tables.append({"network": label, "lesions": listed, "more": len(result.lesions) - len(listed)})
+    agreements = [
+        {"network": label, "dice": each.slice_dice, **asdict(each)}
+        for label, each in zip(labels, state.comparisons(), strict=False)  # none without a reference
+    ]
+    pixel_mm2 = 0.0 if spacing_mm is None else spacing_mm[1] * spacing_mm[2]
+    return {"pixel_mm2": pixel_mm2, "tables": tables, "agreements": agreements}
 
 
 def file_names(state: DashboardState) -> dict:
@@ -97,14 +86,12 @@ def file_names(state: DashboardState) -> dict:
     if state.upload is None:
         return {"slice": {}, "reference": {}}
     height, width = state.upload.image.shape[:2]
-    details = f"{width} × {height} px, "
-    if state.upload.spacing_mm is None:
-        details += "of unknown size"
-    else:
+    size = "of unknown size"
+    if state.upload.spacing_mm is not None:
         _, y, x = state.upload.spacing_mm
-        details += f"{x:.3g} mm" if x == y else f"{x:.3g} × {y:.3g} mm"
+        size = f"{x:.3g} mm" if x == y else f"{x:.3g} × {y:.3g} mm"
     notes = [*state.remarks, *state.upload.notes]
-    given = {"name": state.file_name, "details": details, "notes": notes}
+    given = {"name": state.file_name, "details": f"{width} × {height} px, {size}", "notes": notes}
     return {"slice": given, "reference": {"name": state.reference_name} if state.reference_name else {}}
 
 
@@ -118,16 +105,9 @@ def about(state: DashboardState) -> dict:
     facts = []
     for network in state.networks:
         model = state.models[network]
-        data = model["data"]
-        facts.append(
-            {
-                "label": label_of(network),
-                "data": data["name"],
-                "licence": data["licence"],
-                "score": _score(model),
-                "caution": data["caution"],
-            }
-        )
+        data = {name: model["data"][name] for name in ("licence", "caution")}
+        told = {"label": label_of(network), "data": model["data"]["name"], "score": _score(model)}
+        facts.append({**told, **data})
     return {"about": facts}
 
 
@@ -137,14 +117,8 @@ def example_buttons() -> list[dict]:
     for example in EXAMPLES:
         flair = load_example(example.name)[0].image[..., 1]
         small = cv2.resize(flair, (_THUMB_PX, _THUMB_PX), interpolation=cv2.INTER_AREA)
-        buttons.append({"name": example.name, "title": example.title, "picture": pictures.for_page(small)})
+        buttons.append({"name": example.name, "title": example.title, "picture": for_page(small)})
     return buttons
-
-
-def _windowed(state: DashboardState) -> np.ndarray:
-    """What the masks are drawn on."""
-    picture = pictures.channel_picture(state.upload.image, state.channel)
-    return pictures.windowed(picture, state.window, state.level)
 
 
 def _score(model: dict) -> str:

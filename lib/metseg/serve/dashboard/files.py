@@ -8,9 +8,8 @@ from pathlib import PurePosixPath
 from metseg import __version__
 from metseg.data.provenance import RESEARCH_USE
 from metseg.masks.encode import archive, encode_png, lesions_csv, mask_png, mask_tiff, overlay
-from metseg.serve.dashboard.pictures import channel_picture, windowed
+from metseg.serve.dashboard.networks import NetworkResult
 from metseg.serve.dashboard.reference import compare
-from metseg.serve.dashboard.results import NetworkResult
 from metseg.serve.dashboard.state import DashboardState
 
 
@@ -22,7 +21,16 @@ def result_archive(state: DashboardState) -> bytes:
     files = {}
     for result in state.results:
         folder = f"{result.network}/" if len(state.results) > 1 else ""
-        files |= {folder + name: content for name, content in _result(state, result).items()}
+        picture = overlay(state.picture(), result.mask, opacity=state.opacity)
+        files |= {
+            f"{folder}mask.png": mask_png(result.mask),
+            f"{folder}mask.tif": mask_tiff(result.mask),
+            f"{folder}overlay.png": encode_png(picture),
+            f"{folder}lesions.csv": lesions_csv(result.lesions),
+            f"{folder}settings.json": json.dumps(
+                _record(state, result), indent=1, ensure_ascii=False
+            ).encode(),
+        }
     return archive(files)
 
 
@@ -33,15 +41,15 @@ def archive_name(state: DashboardState, content: bytes) -> str:
     return f"{plain or 'slice'}_metseg_{sha256(content).hexdigest()[:8]}.zip"
 
 
-def _result(state: DashboardState, result: NetworkResult) -> dict[str, bytes]:
+def _record(state: DashboardState, result: NetworkResult) -> dict:
+    """Returns what a mask was made of and how, as JSON knows it."""
     model = state.models[result.network]
-    picture = windowed(channel_picture(state.upload.image, state.channel), state.window, state.level)
     reference = None
     if state.reference is not None:
         agreement = compare(result.mask, state.reference)
         pixels = {f"{name}_px": count for name, count in asdict(agreement).items()}
         reference = {"name": state.reference_name, "slice_dice": agreement.slice_dice, **pixels}
-    settings = {
+    return {
         "input": {"name": state.file_name, "sha256": state.upload.sha256, "remarks": list(state.remarks)},
         "model": result.network,
         "sha256": model["sha256"],
@@ -49,12 +57,7 @@ def _result(state: DashboardState, result: NetworkResult) -> dict[str, bytes]:
         "min_lesion_mm2": state.min_lesion if state.unit == "mm²" else None,
         "flip_average": model["flip_average"],
         "reference": reference,
-        "overlay": {
-            "channel": state.channel,
-            "opacity": state.opacity,
-            "window": state.window,
-            "level": state.level,
-        },
+        "overlay": {name: getattr(state, name) for name in ("channel", "opacity", "window", "level")},
         "spacing_mm": state.upload.spacing_mm,
         "changes_to_the_slice": list(state.upload.notes),
         "trained_on": model["data"]["name"],
@@ -62,11 +65,4 @@ def _result(state: DashboardState, result: NetworkResult) -> dict[str, bytes]:
         "caution": model["data"]["caution"],
         "note": RESEARCH_USE,
         "metseg": __version__,
-    }
-    return {
-        "mask.png": mask_png(result.mask),
-        "mask.tif": mask_tiff(result.mask),
-        "overlay.png": encode_png(overlay(picture, result.mask, opacity=state.opacity)),
-        "lesions.csv": lesions_csv(result.lesions),
-        "settings.json": json.dumps(settings, indent=1, ensure_ascii=False).encode(),
     }

@@ -1,6 +1,7 @@
 """What the dashboard's server answers: one page, its kernel's websocket, and a plain sentence to all else."""
 
 import logging
+import re
 from asyncio import sleep
 from pathlib import Path
 
@@ -13,29 +14,27 @@ from tornado.web import HTTPError, authenticated
 from tornado.websocket import WebSocketProtocol
 from voila.tornado.handler import TornadoVoilaHandler
 
-from metseg.serve.dashboard.faults import where, without_text
+from metseg.serve.faults import where
 
 TEMPLATE = Path(__file__).with_name("template")
 _KERNEL = r"/api/kernels/(?P<kernel_id>\w+-\w+-\w+-\w+-\w+)"
 _RETRY_SECONDS = 60
 _LEAVING_SECONDS = 0.7
 _FOR_WIDGETS = {"status", "comm_open", "comm_msg", "comm_close", "shutdown_reply"}
+# Of what a kernel writes: the kind of a fault and where it was. Other text may quote an upload.
+_TOLD = re.compile(
+    r'  File ".*", line \d+, in .+$'
+    r"|the dashboard failed: \w+ at$"
+    r"|\w[\w.]*(?:Error|Exception|Warning|Interrupt)(?=:|$)"
+)
 # status: heading, and what to do
 _SENTENCES = {
     403: (
         "This dashboard opens by its link",
         "Use the whole address that the server printed, with the token at its end; whoever runs it has it.",
     ),
-    # without a token, only a strange name of this machine is refused
-    "no token": (
-        "This dashboard opens at its local address",
-        "Use the whole address that the server printed, in a browser on the same machine.",
-    ),
     404: ("There is nothing here", "The dashboard is the only page of this server."),
-    405: (
-        "This page can only be opened",
-        "The server does not take this kind of request; open the dashboard in a browser.",
-    ),
+    405: ("This page can only be opened", "Open the dashboard in a browser."),
     500: (
         "Something went wrong on the server",
         "Reload the page; if it stays, tell whoever runs the server, whose log says more.",
@@ -46,6 +45,11 @@ _SENTENCES = {
         "Try again in a few minutes; this page does so by itself.",
     ),
 }
+# of 403 where there is no token: only a strange name of this machine is refused
+_LOCAL = (
+    "This dashboard opens at its local address",
+    "Use the whole address that the server printed, in a browser on the same machine.",
+)
 _log = logging.getLogger(__name__)
 _pages = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True)
 
@@ -75,9 +79,7 @@ class PageHandler(_Discreet, TornadoVoilaHandler):
         if path:
             raise HTTPError(404)
         if not self.kernel_manager.has_room():
-            await sleep(
-                _LEAVING_SECONDS
-            )  # somebody who reloads gives a seat up a moment after asking for one
+            await sleep(_LEAVING_SECONDS)  # who reloads gives a seat up a moment after asking for one
             if not self.kernel_manager.has_room():
                 raise HTTPError(503)
         self.set_header("Content-Type", "text/html; charset=utf-8")
@@ -100,8 +102,9 @@ class PageHandler(_Discreet, TornadoVoilaHandler):
         self.finish(_pages.get_template("head.html").render() + self._sentence(status_code))
 
     def _sentence(self, status_code: int) -> str:
-        kind = "no token" if status_code == 403 and not self.identity_provider.token else status_code
-        heading, text = _SENTENCES.get(kind, _SENTENCES[500])
+        heading, text = _SENTENCES.get(status_code, _SENTENCES[500])
+        if status_code == 403 and not self.identity_provider.token:
+            heading, text = _LOCAL
         retry = _RETRY_SECONDS if status_code == 503 else None
         page = _pages.get_template("sentence.html")
         return page.render(heading=heading, text=text, retry=retry, home=self.base_url)
@@ -119,7 +122,8 @@ class PageConnection(ZMQChannelsWebsocketConnection):
         if kind in _FOR_WIDGETS:
             super().handle_outgoing_message(stream, outgoing_msg)
         elif kind == "stream":
-            told = without_text(self.session.unpack(content)["text"])
+            lines = map(_TOLD.match, self.session.unpack(content)["text"].splitlines())
+            told = "\n".join(found[0] for found in lines if found)
             self.log.error("A page's kernel says: %s", told or "something that may quote an upload")
 
     def on_restart_failed(self) -> None:
@@ -169,11 +173,9 @@ class EndHandler(_Discreet, APIHandler):
 
 
 def dashboard_handlers(base_url: str, **page) -> list[tuple]:
-    """Returns all routes there are; no file can be fetched through any of them.
+    """Returns all routes there are, under `base_url`; no file can be fetched through any of them.
 
-    Args:
-        base_url: What all addresses begin with.
-        page: What Voilà's handler of a notebook takes.
+    `page` is what Voilà's handler of a notebook takes.
     """
     return [
         (url_path_join(base_url, _KERNEL), KernelHandler),

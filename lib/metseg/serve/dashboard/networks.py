@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,33 @@ import numpy as np
 from metseg.base.errors import MetsegError
 from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
+from metseg.masks.lesions import Lesion, measure_lesions
+from metseg.masks.postprocess import Postprocessing, postprocess
 from metseg.release.released import described_models, released_models
-from metseg.serve.dashboard.faults import where
+from metseg.serve.faults import where
 
 _log = logging.getLogger(__name__)
-_NOT_LOADED = "This network cannot be loaded; tell whoever runs the server."
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkResult:
+    """What one network and the settings make of a slice.
+
+    Attributes:
+        network: Its name.
+        settings: What made the mask of the probabilities.
+        prob_map: (H, W) float32.
+        mask: (H, W) bool.
+        lesions: Largest first.
+        numbers: (H, W) int32, the number of the lesion in each pixel, 0 outside.
+    """
+
+    network: str
+    settings: Postprocessing
+    prob_map: np.ndarray
+    mask: np.ndarray
+    lesions: list[Lesion]
+    numbers: np.ndarray
 
 
 class Networks:
@@ -58,14 +81,21 @@ class Networks:
         """Tells whether a network has seen the slice."""
         return name in self._prob_maps
 
-    def prob_map(self, name: str) -> np.ndarray:
-        """Returns the (H, W) probabilities of the slice."""
-        if name not in self._prob_maps:
-            self._prob_maps[name] = self._predictor(name).prob_map(self._volume)[0]
-        return self._prob_maps[name]
+    def run(self, name: str) -> None:
+        """Runs a network on the slice."""
+        self._prob_maps[name] = self._predictor(name).prob_map(self._volume)[0]
+
+    def result(
+        self, name: str, settings: Postprocessing, spacing_mm: Sequence[float] | None
+    ) -> NetworkResult:
+        """Returns what a network that has run and the settings make of the slice."""
+        prob_map = self._prob_maps[name]
+        mask = postprocess(prob_map, settings)
+        measured = measure_lesions(mask, prob_map, spacing_mm=spacing_mm)
+        return NetworkResult(name, settings, prob_map, mask, *measured)
 
     def gates(self, name: str) -> list[np.ndarray]:
-        """Returns the gate maps of the slice, coarsest first."""
+        """Returns the (H, W) gate maps of the slice, coarsest first; nothing where there are none."""
         if name not in self._gates:
             self._gates[name] = self._predictor(name).gate_maps(self._volume)
         return self._gates[name]
@@ -76,5 +106,6 @@ class Networks:
                 self._predictors[name] = self._load(self._folders[name])
             except (MetsegError, OSError) as error:  # its text names a path of the server
                 _log.error("the dashboard failed: %s", where(error))
-                raise MetsegError(_NOT_LOADED) from error
+                told = "This network cannot be loaded; tell whoever runs the server."
+                raise MetsegError(told) from error
         return self._predictors[name]

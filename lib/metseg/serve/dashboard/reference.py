@@ -31,8 +31,8 @@ class Comparison:
 
 def compare(mask: np.ndarray, reference: np.ndarray) -> Comparison:
     """Counts where an (H, W) bool mask and its reference agree."""
-    hit, marked, drawn = (int(np.count_nonzero(each)) for each in (mask & reference, mask, reference))
-    return Comparison(hit, marked - hit, drawn - hit)
+    parts = mask & reference, mask & ~reference, reference & ~mask
+    return Comparison(*(int(np.count_nonzero(part)) for part in parts))
 
 
 def read_reference(data: bytes, name: str, shape: tuple[int, int]) -> np.ndarray:
@@ -52,19 +52,16 @@ def read_reference(data: bytes, name: str, shape: tuple[int, int]) -> np.ndarray
     if len(data) > MAX_UPLOAD_BYTES:
         raise too_large(name)
     stored = decode(data, name, max_pixels=MAX_PIXELS).array[:, 0]
-    if len(stored) > 1 and not (stored[:3] == stored[0]).all():  # but for grey, saved as colours
-        raise _unusable(f"{name} has colours; save the mask with one channel, 0 and 255 only")
     pixels = stored[0]
-    if pixels.shape != shape:
-        (height, width), (rows, columns) = pixels.shape, shape
-        raise _unusable(
-            f"{name} is {width} × {height} px but the slice is {columns} × {rows}; export both at one size"
-        )
     values = np.unique(pixels)
-    if len(values) > 2 or (len(values) == 2 and values[0] != 0) or not np.isfinite(values).all():
-        raise _unusable(f"{name} has {len(values)} grey values; save the mask with 0 and 255 only")
+    fault = None
+    if len(stored) > 1 and not (stored[:3] == pixels).all():  # but for grey, saved as colours
+        fault = "has colours; save the mask with one channel, 0 and 255 only"
+    elif pixels.shape != shape:
+        (height, width), (rows, columns) = pixels.shape, shape
+        fault = f"is {width} × {height} px but the slice is {columns} × {rows}; export both at one size"
+    elif len(values) > 2 or (len(values) == 2 and values[0] != 0) or not np.isfinite(values).all():
+        fault = f"has {len(values)} grey values; save the mask with 0 and 255 only"
+    if fault:
+        raise Refused("unusable_pixels", f"{name} {fault}")
     return pixels > 0
-
-
-def _unusable(sentence: str) -> Refused:
-    return Refused("unusable_pixels", sentence)

@@ -24,11 +24,9 @@ from metseg.data.volume import CHANNELS
 from metseg.inference.predictor import Predictor
 from metseg.masks.lesions import least_pixels
 from metseg.masks.postprocess import Postprocessing
-from metseg.preprocessing.pipeline import Preprocessing
 from metseg.serve.dashboard.networks import Networks
-from metseg.serve.dashboard.pictures import ALL_CHANNELS
+from metseg.serve.dashboard.pictures import ALL_CHANNELS, channel_picture, windowed
 from metseg.serve.dashboard.reference import Comparison, compare, read_reference
-from metseg.serve.dashboard.results import NetworkResult, result_of
 from metseg.serve.examples import example_named, load_example
 from metseg.serve.upload import Upload, read_upload
 
@@ -59,6 +57,7 @@ class DashboardState(HasTraits):
         results: A `NetworkResult` for each network shown.
         selected: Which result, from 0, and the number of the lesion picked in it; 0 for none.
         busy: Whether a network runs.
+        models: {name: description} of all networks, the best one first.
     """
 
     network = Unicode()
@@ -84,15 +83,7 @@ class DashboardState(HasTraits):
     def __init__(
         self, released: Path | Mapping[str, Path], *, predictor: Callable[[Path], Predictor] = Predictor
     ):
-        """Knows the models, and loads none of them yet.
-
-        Args:
-            released: The released models' folder; or {name: folder of an exported model}, the default first.
-            predictor: What loads a model from its folder.
-
-        Raises:
-            MetsegError: There is none.
-        """
+        """Knows the models and loads none of them yet; the arguments are those of `Networks`."""
         self._networks = Networks(released, predictor)
         self.models = self._networks.models
         super().__init__(network=next(iter(self.models)))
@@ -121,9 +112,9 @@ class DashboardState(HasTraits):
         spacing_mm = self.upload and self.upload.spacing_mm
         return round(self.min_lesion) if spacing_mm is None else least_pixels(self.min_lesion, spacing_mm)
 
-    @property
-    def preprocessing(self) -> Preprocessing:
-        return Preprocessing(**self.models[self.network]["preprocessing"])
+    def picture(self) -> np.ndarray:
+        """Returns what the masks are drawn on: (H, W) or (H, W, 3) uint8."""
+        return windowed(channel_picture(self.upload.image, self.channel), self.window, self.level)
 
     def reset_settings(self) -> None:
         """Takes back the network's own settings and the usual opacity."""
@@ -139,6 +130,10 @@ class DashboardState(HasTraits):
     def load_models(self) -> None:
         """Loads the networks shown, so that the first slice need not wait for them."""
         self._networks.warm_up(self.networks)
+
+    def gates(self, network: str) -> list[np.ndarray]:
+        """Returns the gate maps of a network for the slice, coarsest first; it is run once for them."""
+        return self._networks.gates(network)
 
     def open_slice(self, data: bytes, name: str) -> None:
         """Reads and segments an uploaded slice."""
@@ -157,10 +152,6 @@ class DashboardState(HasTraits):
 
     def drop_reference(self) -> None:
         self.reference, self.reference_name = None, ""
-
-    def gates(self, network: str) -> list[np.ndarray]:
-        """Returns the gate maps of a network for the slice, coarsest first; it is run once for them."""
-        return self._networks.gates(network)
 
     def comparisons(self) -> list[Comparison]:
         """Returns how each result agrees with the reference; nothing without one."""
@@ -184,8 +175,7 @@ class DashboardState(HasTraits):
             self.number += 1
             self.reset_window()
             self.reference, self.reference_name = reference, reference_name
-            self.results = self._results()
-            self.selected = (0, 0)
+            self._take_results()
 
     def _measure_by(self, upload: Upload) -> list[str]:
         """Turns the smallest lesion into the unit of a slice that comes; returns what is to be told of it."""
@@ -219,15 +209,14 @@ class DashboardState(HasTraits):
             if not self._networks.has_run(network):
                 self.results = ()  # if the network cannot run, nothing of another is shown as its own
                 with self._at_work():
-                    self._networks.prob_map(network)
+                    self._networks.run(network)
         with self.hold_trait_notifications():
-            self.results = self._results()
-            self.selected = (0, 0)
+            self._take_results()
 
-    def _results(self) -> tuple[NetworkResult, ...]:
-        spacing_mm, settings = self.upload.spacing_mm, self.settings
-        maps = {network: self._networks.prob_map(network) for network in self.networks}
-        return tuple(result_of(*each, settings, spacing_mm=spacing_mm) for each in maps.items())
+    def _take_results(self) -> None:
+        how = self.settings, self.upload.spacing_mm
+        self.results = tuple(self._networks.result(network, *how) for network in self.networks)
+        self.selected = (0, 0)
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:

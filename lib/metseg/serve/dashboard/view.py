@@ -1,8 +1,6 @@
 """The dashboard as a widget: links the parts of the page to the state, and draws what has changed."""
 
 import logging
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,14 +13,14 @@ from metseg.data.volume import CHANNELS
 from metseg.inference.predictor import Predictor
 from metseg.release.released import offered_models
 from metseg.serve.dashboard import drawing
-from metseg.serve.dashboard.faults import where
 from metseg.serve.dashboard.files import archive_name, result_archive
 from metseg.serve.dashboard.pictures import ALL_CHANNELS
 from metseg.serve.dashboard.state import DashboardState
 from metseg.serve.dashboard.widgets import Controls, Findings, Inbox, Page, Part, Sources, Stage
+from metseg.serve.faults import where
 from metseg.serve.upload import MAX_UPLOAD_BYTES
 
-_UNEXPECTED = "Something went wrong inside the dashboard. Try again; if it stays, reload the page."
+_SETTINGS = ["threshold", "min_lesion", "fill_holes", "opacity"]
 _log = logging.getLogger(__name__)
 
 
@@ -53,19 +51,21 @@ class Dashboard(Page):
             findings=Findings(),
         )
         self._inboxes = {role: Inbox(MAX_UPLOAD_BYTES) for role in ("slice", "reference")}
-        for part in (self, self.sources, self.controls, self.stage, self.findings):
+        self._parts = self.stage, self.findings, self.sources, self.controls
+        for part in (self, *self._parts):
             part.failed, part.received = self._tell, self._handle
-        settings = ["threshold", "min_lesion", "fill_holes", "opacity"]
-        for name in ["network", "side_by_side", *settings]:
-            link((state, name), (self.controls, name))
-        for name in ("channel", "window", "level", "selected"):
-            link((state, name), (self.stage, name))
-        link((state, "selected"), (self.findings, "selected"))
-        dlink((state, "busy"), (self.stage, "busy"))
-        dlink((state, "unit"), (self.controls, "unit"))
         stage, shown = self.stage, ["channel", "window", "level"]
+        for part, names in (
+            (self.controls, ["network", "side_by_side", *_SETTINGS]),
+            (stage, [*shown, "selected"]),
+            (self.findings, ["selected"]),
+        ):
+            for name in names:
+                link((state, name), (part, name))
+        dlink((state, "busy"), (stage, "busy"))
+        dlink((state, "unit"), (self.controls, "unit"))
         self._draw(self, drawing.about, ["network", "side_by_side"])
-        self._draw(self.controls, drawing.changed, ["network", *settings])
+        self._draw(self.controls, drawing.changed, ["network", *_SETTINGS])
         self._draw(self.sources, drawing.file_names, ["upload", "file_name", "remarks", "reference_name"])
         self._draw(stage, drawing.slice_pictures, ["upload", "number", *shown])
         self._draw(stage, drawing.contrast_pictures, ["upload", "channel", "network"])
@@ -89,19 +89,23 @@ class Dashboard(Page):
         """Gates take a run of the network, so only those who look at them wait for it."""
         return drawing.gate_pictures(state) if self.stage.view == "gates" else {"gates": []}
 
-    def _tell(self, error: Exception) -> None:
+    def _tell(self, error: BaseException) -> None:
         """Says in the page what went wrong."""
+        if isinstance(error, KeyboardInterrupt):
+            return  # a kernel whose visitor has left is interrupted before it is ended
+        self.message = str(error)
         if not isinstance(error, MetsegError):
             _log.error("the dashboard failed: %s", where(error))
-        self.message = str(error) if isinstance(error, MetsegError) else _UNEXPECTED
+            self.message = (
+                "Something went wrong inside the dashboard. Try again; if it stays, reload the page."
+            )
 
     def _handle(self, message: dict, buffers: list) -> None:
         """Does what a browser asks for."""
         match message["kind"]:
             case "ready":
                 self.sources.examples = drawing.example_buttons()
-                with _uninterrupted():
-                    self.state.load_models()
+                self.state.load_models()
             case "piece":
                 self._take_piece(message, bytes(buffers[0]))
             case "example":
@@ -139,22 +143,9 @@ class Dashboard(Page):
     def _at_once(self) -> Iterator[None]:
         """Sends all that follows from a new file together; an older message is no longer true then."""
         with ExitStack() as stack:
-            for part in (self.stage, self.findings, self.sources, self.controls):
+            for part in self._parts:
                 stack.enter_context(part.hold_sync())
             yield
             if self.stage.view == "comparison" and self.state.reference is None:
                 self.stage.view = "overlay"  # a new slice has nothing to be compared with yet
         self.message = ""
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Lets no SIGINT in: a kernel whose visitor has left gets one, and would log where it was interrupted."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # which no signal reaches
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)

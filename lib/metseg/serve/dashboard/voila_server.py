@@ -14,7 +14,6 @@ from urllib.parse import quote
 from jupyter_server.utils import url_path_join
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
-from tornado.netutil import bind_sockets
 from traitlets.config import Config
 from voila.app import Voila
 
@@ -25,6 +24,7 @@ from metseg.inference.predictor import Predictor
 from metseg.release.released import OFFERED, described_models, released_models
 from metseg.serve.dashboard.handlers import TEMPLATE, PageConnection, dashboard_handlers, log_failure
 from metseg.serve.dashboard.seats import OwnKernelSpec, Seats
+from metseg.serve.listening import listen
 
 # The page may load nothing and talk to nobody but its server; widgets' scripts come as blobs.
 _POLICY = (
@@ -35,7 +35,7 @@ _WEBSOCKET_BYTES = 4 * 2**20  # of one message; an upload comes in pieces of hal
 
 
 class DashboardServer(Voila):
-    """Voilà with its own page and routes, listening on sockets that are open already."""
+    """Voilà with its own page and routes, listening on a socket that is open already."""
 
     def setup_template_dirs(self) -> None:
         super().setup_template_dirs()
@@ -47,7 +47,7 @@ class DashboardServer(Voila):
         return dashboard_handlers(self.base_url, **page)
 
     def listen(self) -> None:
-        HTTPServer(self.app, xheaders=True).add_sockets(self.sockets)
+        HTTPServer(self.app, xheaders=True).add_socket(self.socket)
         print(f"The dashboard is at {self.address} (Ctrl-C ends it)", flush=True)
         self.ioloop = IOLoop.current()
         # A KeyboardInterrupt in the midst of ending a kernel would come again from `stop`, which awaits that.
@@ -86,9 +86,8 @@ def serve_dashboard(
         base_url: Path before all addresses, for a reverse proxy that forwards it.
 
     Raises:
-        MetsegError: There is no model, one cannot be loaded or knows only the phantom, the port is taken, the
-            host is none of this machine's, the token is empty though others can reach the host, `base_url` is
-            no path, or `idle_minutes` is no number of minutes.
+        MetsegError: There is no model, one cannot be loaded or knows only the phantom, the address cannot be
+            listened on, the token is empty though others can reach the host, or an argument makes no sense.
     """
     for name in ("tornado.application", "tornado.general"):
         logging.getLogger(name).setLevel(logging.ERROR)  # strangers at the door are no news
@@ -98,12 +97,21 @@ def serve_dashboard(
         Predictor(Path(models[name]), threads=1)  # a sentence now, where somebody reads it
         if not phantom_network:
             refuse_scans_unlike_the_phantom(description, name)
-    seconds = _seconds(idle_minutes)
-    base_url = _base_path(base_url)
+    if not (math.isfinite(idle_minutes) and idle_minutes > 0):
+        raise MetsegError(
+            f"a kernel cannot be idle for {idle_minutes} minutes; choose a number above 0, such as 30"
+        )
+    seconds = max(1, int(60 * min(idle_minutes, 10**7)))  # what a timedelta can hold
+    if "://" in base_url or any(each.isspace() or each in "?#" for each in base_url):
+        raise MetsegError(
+            f"the base URL {base_url!r} is no path; give one such as /seg/, without http:// or space"
+        )
+    base_url = url_path_join("/", base_url, "/")
     token = _token(host, token)
     notebook = project_root() / "notebooks" / "dashboard.ipynb"
-    sockets = _listen(host, port)
-    port = sockets[0].getsockname()[1]
+    listener = listen(host, port)
+    listener.setblocking(False)
+    port = listener.getsockname()[1]
     settings = {
         "headers": {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"},
         # Without a token, a page of another site must not reach this one under a name of its own making.
@@ -149,31 +157,20 @@ def serve_dashboard(
         },
     }
     server = DashboardServer(config=Config(config))
-    server.sockets = sockets
+    server.socket = listener
     query = f"?token={quote(token, safe='')}" if token else ""
     server.address = f"http://{_shown_host(host)}:{port}{base_url}{query}"
     server.initialize([])
     server.start()
 
 
-def _seconds(minutes: float) -> int:
-    if not (math.isfinite(minutes) and minutes > 0):
-        raise MetsegError(
-            f"a kernel cannot be idle for {minutes} minutes; choose a number above 0, such as 30"
-        )
-    return max(1, int(60 * min(minutes, 10**7)))  # what a timedelta can hold, whatever is asked for
-
-
-def _base_path(base_url: str) -> str:
-    if "://" in base_url or any(each.isspace() or each in "?#" for each in base_url):
-        raise MetsegError(
-            f"the base URL {base_url!r} is no path; give one such as /seg/, without http:// or space"
-        )
-    return url_path_join("/", base_url, "/")
-
-
 def _token(host: str, token: str | None) -> str:
-    if _is_this_machine(host):
+    """Returns what a visitor's link has to contain; it is empty only where nobody else can reach the host."""
+    try:
+        here = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = False
+    if here:
         return token or ""
     if token == "":
         raise MetsegError(
@@ -182,28 +179,7 @@ def _token(host: str, token: str | None) -> str:
     return token or secrets.token_urlsafe(24)
 
 
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _shown_host(host: str) -> str:
     if host in ("", "0.0.0.0", "::"):
         return socket.gethostname()
     return f"[{host}]" if ":" in host else host
-
-
-def _listen(host: str, port: int) -> list[socket.socket]:
-    if not 0 <= port <= 65535:
-        raise MetsegError(f"there is no port {port}; choose one up to 65535, or 0 for any that is free")
-    if not host:
-        raise MetsegError("the host is empty; choose one, such as 127.0.0.1, or 0.0.0.0 for all")
-    try:
-        return bind_sockets(port, host)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "no name of a host"
-        raise MetsegError(
-            f"cannot listen on {host}:{port} ({reason}); choose another port or host"
-        ) from error

@@ -22,6 +22,10 @@ def _shared(trait):
     return trait.tag(sync=True, echo_update=False)
 
 
+def _pick():
+    return _shared(Tuple(Int(), Int(), default_value=(0, 0)))
+
+
 class Part(AnyWidget):
     """A part of the page. Whatever goes wrong while it handles a message is told to `failed`.
 
@@ -32,7 +36,7 @@ class Part(AnyWidget):
         received: Called with a message of the browser and its binary buffers.
     """
 
-    failed: Callable[[Exception], None]
+    failed: Callable[[BaseException], None]
     received: Callable[[dict, list], None]
 
     def set_state(self, sync_data: dict) -> None:
@@ -44,7 +48,7 @@ class Part(AnyWidget):
     def _handle_custom_msg(self, content: dict, buffers: list) -> None:
         try:
             self.received(content, buffers)
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             self.failed(error)
 
 
@@ -58,8 +62,7 @@ class Sources(Part):
         slice, reference: {"name", "details", "notes"} of what is loaded, or empty.
     """
 
-    _esm = _source("dom.js", "sources.js")
-    _css = _source("sources.css")
+    _esm, _css = _source("dom.js", "sources.js"), _source("sources.css")
 
     limit_bytes = _shared(Int())
     suffixes = _shared(List(list(IMAGE_SUFFIXES)))
@@ -69,16 +72,13 @@ class Sources(Part):
 
 
 class Controls(Part):
-    """The network and the settings, as in `DashboardState`.
+    """The networks, {"name", "label"} each, and the settings as in `DashboardState`.
 
     Attributes:
-        networks: {"name", "label"} each.
-        unit: Of the smallest lesion, "px" or "mm²".
         changed: Whether a setting differs from the network's own.
     """
 
-    _esm = _source("dom.js", "controls.js")
-    _css = _source("controls.css")
+    _esm, _css = _source("dom.js", "controls.js"), _source("controls.css")
 
     networks = _shared(List())
     network = _shared(Unicode())
@@ -97,7 +97,6 @@ class Stage(Part):
     Attributes:
         number: Of the slice, so that a new one is told from the same anew.
         channels: Names of what can be shown.
-        window, level: As in `DashboardState`.
         view: Which picture is large.
         networks: Labels of the networks shown.
         size: Width and height of the slice, px.
@@ -105,8 +104,7 @@ class Stage(Part):
         outlines: For each network, for each lesion, the borders of its parts as [x, y, x, y, …].
     """
 
-    _esm = _source("dom.js", "zoom.js", "stage.js")
-    _css = _source("stage.css")
+    _esm, _css = _source("dom.js", "zoom.js", "stage.js"), _source("stage.css")
 
     number = _shared(Int())
     channels = _shared(List())
@@ -123,7 +121,7 @@ class Stage(Part):
     comparison = _shared(List())
     gates = _shared(List())
     outlines = _shared(List())
-    selected = _shared(Tuple(Int(), Int(), default_value=(0, 0)))
+    selected = _pick()
     busy = _shared(Bool())
 
 
@@ -136,11 +134,10 @@ class Findings(Part):
         agreements: {"network", "dice", "hit", "extra", "missed"} each, where there is a reference.
     """
 
-    _esm = _source("dom.js", "findings.js")
-    _css = _source("findings.css")
+    _esm, _css = _source("dom.js", "findings.js"), _source("findings.css")
 
     tables = _shared(List())
-    selected = _shared(Tuple(Int(), Int(), default_value=(0, 0)))
+    selected = _pick()
     agreements = _shared(List())
     pixel_mm2 = _shared(Float())
 
@@ -153,8 +150,7 @@ class Page(Part):
         about: {"label", "data", "licence", "score", "caution"} of each network shown.
     """
 
-    _esm = _source("dom.js", "page.js")
-    _css = _source("page.css")
+    _esm, _css = _source("dom.js", "page.js"), _source("page.css")
 
     sources = _shared(WidgetTrait())
     controls = _shared(WidgetTrait())

@@ -17,9 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 import metseg
-from metseg.base.errors import MetsegError
 from metseg.inference.predictor import Predictor
-from metseg.serve.faults import where
 from metseg.serve.service.admission import Admission, Limits
 from metseg.serve.service.doorway import Doorway
 from metseg.serve.service.form import read_form
@@ -64,26 +62,11 @@ def create_app(
     """
     limits = limits or Limits()
     metrics, offered = Metrics(metrics_folder), Models(models)
-    failed = False
-
-    async def load() -> None:
-        nonlocal failed
-        try:
-            await asyncio.to_thread(offered.load)
-        except Exception as error:  # such as ONNX Runtime's; nobody else would hear of it
-            told = str(error) if isinstance(error, MetsegError) else where(error)
-            _log.critical("The models cannot be loaded: %s", told)
-            failed = True
-
-    def refuse_if_failed() -> None:
-        if failed:
-            message = "The models could not be loaded; the service's log says why, so tell who runs it"
-            raise Refused("internal_error", message)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.admission = admission = Admission(limits, metrics)
-        loading = asyncio.create_task(load())
+        loading = asyncio.create_task(asyncio.to_thread(offered.load))
         try:
             yield
             await loading
@@ -111,7 +94,6 @@ def create_app(
     )
     async def predict(request: Request, settings: Annotated[Settings, Query()]) -> Response:
         media_type = _preferred(request.headers.get("accept"))
-        refuse_if_failed()
         offered.named(settings.model)  # before anything is read
         admission: Admission = request.app.state.admission
         with admission.upload() as hold:
@@ -133,7 +115,6 @@ def create_app(
 
     @app.get("/models", responses=documented(500, 503), summary="The models, the default first")
     async def list_models() -> list[ModelCard]:
-        refuse_if_failed()
         return offered.cards()
 
     @app.get("/health", summary="Whether the service lives")
@@ -142,7 +123,6 @@ def create_app(
 
     @app.get("/health/ready", responses=documented(500, 503), summary="Whether the service can segment")
     async def ready() -> Ready:
-        refuse_if_failed()
         offered.named(None)
         return Ready()
 

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from metseg.base.errors import MetsegError
 from metseg.serve.listening import listen
 
 _READY_SECONDS = 120.0
-_MOST_RETRIES = 60  # of a client that finds no room, one a second
 _SERVE = """
 import json, sys
 from metseg.base.errors import MetsegError
@@ -34,18 +32,6 @@ try:  # nobody looks at these masks
 except MetsegError as error:
     sys.exit(str(error))
 """
-
-
-@dataclass
-class _Tally:
-    """What the clients met."""
-
-    seconds: list[float] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    retries: int = 0
-
-    def percentile_ms(self, share: int) -> float | None:
-        return 1000 * float(np.percentile(self.seconds, share)) if self.seconds else None
 
 
 def measure_load(
@@ -70,17 +56,17 @@ def measure_load(
         on_answer: Called with (answered, of) after each answer to one of many clients.
 
     Returns:
-        `requests`, `clients`, `workers`; `errors`, and the `first_error` or None; `retries` after a 503;
-        `seconds`, `requests_per_second`; `p50_ms`, `p95_ms`, `p99_ms` of many clients, from the first attempt
-        to the answer; `alone_p50_ms`, `alone_p95_ms`; `rss_mb_start`, `rss_mb_middle`, `rss_mb_end`, the
-        memory of all processes of the service.
+        `requests`, `clients`, `workers`; `errors`, refusals for want of room among them, and the
+        `first_error` or None; `seconds`, `requests_per_second`; `p50_ms`, `p95_ms`, `p99_ms` of many clients;
+        `alone_p50_ms`, `alone_p95_ms`; `rss_mb_start`, `rss_mb_middle`, `rss_mb_end`, the memory of all
+        processes of the service.
 
     Raises:
         MetsegError: The service does not start.
     """
     slices = slices or phantom_slices()
     with _running(models, workers=workers) as (address, pid):
-        by_itself = asyncio.run(_send(address, slices, clients=1, requests=alone))
+        by_itself, errors = asyncio.run(_send(address, slices, clients=1, requests=alone))
         memory = [_rss_mb(pid)]
 
         def answered(count: int) -> None:
@@ -89,21 +75,22 @@ def measure_load(
             on_answer(count, requests)
 
         start = time.perf_counter()
-        many = asyncio.run(_send(address, slices, clients=clients, requests=requests, on_answer=answered))
+        many, more = asyncio.run(
+            _send(address, slices, clients=clients, requests=requests, on_answer=answered)
+        )
         seconds = time.perf_counter() - start
         memory.append(_rss_mb(pid))
-    errors = by_itself.errors + many.errors
+    errors += more
     return {
         "requests": requests,
         "clients": clients,
         "workers": workers,
         "errors": len(errors),
         "first_error": next(iter(errors), None),
-        "retries": many.retries,
         "seconds": seconds,
-        "requests_per_second": len(many.seconds) / seconds,
-        **{f"p{share}_ms": many.percentile_ms(share) for share in (50, 95, 99)},
-        **{f"alone_p{share}_ms": by_itself.percentile_ms(share) for share in (50, 95)},
+        "requests_per_second": len(many) / seconds,
+        **{f"p{share}_ms": _percentile_ms(many, share) for share in (50, 95, 99)},
+        **{f"alone_p{share}_ms": _percentile_ms(by_itself, share) for share in (50, 95)},
         **dict(zip(("rss_mb_start", "rss_mb_middle", "rss_mb_end"), memory, strict=True)),
     }
 
@@ -156,40 +143,30 @@ async def _send(
     clients: int,
     requests: int,
     on_answer: Callable[[int], None] = lambda count: None,
-) -> _Tally:
-    """Sends slices in turn; returns what the clients met."""
-    tally, numbers = _Tally(), iter(range(requests))
-    answered = 0
+) -> tuple[list[float], list[str]]:
+    """Sends slices in turn; returns the seconds of good answers, and what else was answered."""
+    seconds, errors, numbers = [], [], iter(range(requests))
 
     async def send_in_turn() -> None:
-        nonlocal answered
         async with httpx.AsyncClient(base_url=address, timeout=120, trust_env=False) as client:
             for number in numbers:  # shared by all clients
-                await _segment(client, slices[number % len(slices)], tally)
-                answered += 1
-                on_answer(answered)
+                start = time.perf_counter()
+                try:
+                    answer = await client.post("/predict", files={"file": slices[number % len(slices)]})
+                    if answer.status_code == 200 and answer.json()["mask"]:
+                        seconds.append(time.perf_counter() - start)
+                    else:
+                        errors.append(f"{answer.status_code}: {answer.text:.200}")
+                except httpx.HTTPError as error:
+                    errors.append(repr(error))
+                on_answer(len(seconds) + len(errors))
 
     await asyncio.gather(*(send_in_turn() for _ in range(clients)))
-    return tally
+    return seconds, errors
 
 
-async def _segment(client: httpx.AsyncClient, content: bytes, tally: _Tally) -> None:
-    """Sends one slice until the service has room for it; gives up after `_MOST_RETRIES`."""
-    start = time.perf_counter()
-    for retry in range(_MOST_RETRIES + 1):
-        try:
-            answer = await client.post("/predict", files={"file": content})
-        except httpx.HTTPError as error:
-            tally.errors.append(repr(error))
-            return
-        if answer.status_code != 503 or retry == _MOST_RETRIES:
-            break
-        tally.retries += 1
-        await asyncio.sleep(float(answer.headers["Retry-After"]))
-    if answer.status_code == 200 and answer.json()["mask"]:
-        tally.seconds.append(time.perf_counter() - start)
-    else:
-        tally.errors.append(f"{answer.status_code}: {answer.text:.200}")
+def _percentile_ms(seconds: Sequence[float], share: int) -> float | None:
+    return 1000 * float(np.percentile(seconds, share)) if seconds else None
 
 
 def _rss_mb(pid: int) -> float:

@@ -1,6 +1,7 @@
 """One upload becomes one answer: the mask, its lesions, and by what they were found."""
 
 import base64
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, Field
 
+from metseg.base.errors import MetsegError
 from metseg.base.labels import label_of
 from metseg.data.provenance import RESEARCH_USE
 from metseg.data.volume import Volume
@@ -15,9 +17,11 @@ from metseg.inference.predictor import Predictor
 from metseg.masks.encode import mask_png
 from metseg.masks.lesions import Lesion, measure_lesions
 from metseg.masks.postprocess import Postprocessing, postprocess
+from metseg.serve.faults import where
 from metseg.serve.service.settings import Settings
 from metseg.serve.upload import Refused, Upload
 
+_log = logging.getLogger("metseg.serve")
 JSON, PNG = "application/json", "image/png"
 
 
@@ -90,39 +94,42 @@ class Segmentation(BaseModel):
 
 
 class Models:
-    """The models that a service offers, the default first.
-
-    Attributes:
-        ready: Whether they are loaded.
-    """
+    """The models that a service offers, the default first."""
 
     def __init__(self, models: Mapping[str, Path | Predictor]):
         """Takes note of {name: folder of an exported model, or its Predictor}; `load` loads them."""
-        self._models, self.ready = dict(models), False
+        self._models, self._ready, self._failed = dict(models), False, False
 
     def load(self) -> None:
         """Loads each that is not, and runs it in both ways, so that the first visitor does not wait for it.
 
-        Raises:
-            MetsegError: One cannot be loaded.
+        What goes wrong is logged, and told by `named`.
         """
-        for name, given in self._models.items():
-            predictor = given if isinstance(given, Predictor) else Predictor(given)
-            predictor.prob_map(Volume(np.zeros((3, 1, 32, 32), np.uint8)))  # alone, on all cores
-            predictor.prob_map(Volume(np.zeros((3, 2, 32, 32), np.uint8)))  # in company, on one each
-            self._models[name] = predictor
-        self.ready = True
+        try:
+            for name, given in self._models.items():
+                predictor = given if isinstance(given, Predictor) else Predictor(given)
+                predictor.prob_map(Volume(np.zeros((3, 1, 32, 32), np.uint8)))  # alone, on all cores
+                predictor.prob_map(Volume(np.zeros((3, 2, 32, 32), np.uint8)))  # in company, on one each
+                self._models[name] = predictor
+            self._ready = True
+        except Exception as error:  # ONNX Runtime's too; nobody else would hear of it
+            told = str(error) if isinstance(error, MetsegError) else where(error)
+            _log.critical("The models cannot be loaded: %s", told)
+            self._failed = True
 
     def named(self, name: str | None) -> tuple[str, Predictor]:
         """Returns the name and the model that a request asked for, or the default.
 
         Raises:
-            Refused: There is none of that name, or they are not loaded yet.
+            Refused: There is none of that name, or they are not loaded yet, or could not be.
         """
+        if self._failed:
+            message = "The models could not be loaded; the service's log says why, so tell who runs it"
+            raise Refused("internal_error", message)
         if name is not None and name not in self._models:
             message = f"There is no model {name!r:.60}; the models are {', '.join(self._models)}"
             raise Refused("unknown_model", message)
-        if not self.ready:
+        if not self._ready:
             raise Refused("not_ready", "The models are still loading; try again in a second")
         name = name or next(iter(self._models))
         return name, self._models[name]

@@ -8,7 +8,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Mapping
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from uvicorn.supervisors import Multiprocess
 from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
 from metseg.inference.predictor import Predictor
 from metseg.serve.listening import listen
-from metseg.serve.service.admission import Limits
 from metseg.serve.service.api import create_app
 from metseg.serve.service.refusals import Refusal
 
@@ -37,7 +36,6 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     workers: int = 1,
-    limits: Limits | None = None,
     log_level: str = "INFO",
     phantom_network: bool = False,
 ) -> None:
@@ -48,7 +46,6 @@ def serve(
         host: Address to listen on; the default is seen by this machine alone.
         port: Port to listen on; 0 for any free one.
         workers: Processes.
-        limits: What each of them takes on.
         log_level: The least that is worth a line on stderr.
         phantom_network: Whether one that knows only the phantom may be among the models.
 
@@ -63,12 +60,19 @@ def serve(
     if workers > 1:
         offered = dict(models)  # each process loads its own
     listener = listen(host, port)
-    with ExitStack() as stack:
-        shared = tempfile.TemporaryDirectory(prefix="metseg-figures-") if workers > 1 else nullcontext()
-        folder = stack.enter_context(shared)
+    logger = {"handlers": ["stderr"], "level": log_level, "propagate": False}
+    logs = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "loggers": {"uvicorn": logger, "metseg": logger},
+    }
+    shared = tempfile.TemporaryDirectory(prefix="metseg-figures-") if workers > 1 else nullcontext()
+    with shared as folder:
         figures = Path(folder) if folder else None
         config = uvicorn.Config(
-            partial(_create_app, offered, limits=limits, metrics_folder=figures),
+            partial(_create_app, offered, figures),
             factory=True,
             workers=workers,
             http=Connection,
@@ -76,7 +80,7 @@ def serve(
             interface="asgi3",
             access_log=False,  # an address may hold a name
             server_header=False,
-            log_config=_log_config(log_level),
+            log_config=logs,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
             timeout_worker_healthcheck=30,
@@ -92,7 +96,7 @@ def serve(
                 uvicorn.Server(config).run(sockets=[listener])
 
 
-def _create_app(models: Mapping[str, Path | Predictor], **options) -> FastAPI:
+def _create_app(models: Mapping[str, Path | Predictor], figures: Path | None) -> FastAPI:
     """Makes the app; a worker ends with the process that started it, however that ends."""
     if parent := multiprocessing.parent_process():
 
@@ -101,18 +105,7 @@ def _create_app(models: Mapping[str, Path | Predictor], **options) -> FastAPI:
             os.kill(os.getpid(), signal.SIGTERM)
 
         threading.Thread(target=end_with_it, daemon=True).start()
-    return create_app(models, **options)
-
-
-def _log_config(level: str) -> dict:
-    logger = {"handlers": ["stderr"], "level": level, "propagate": False}
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-        "loggers": {"uvicorn": logger, "metseg": logger},
-    }
+    return create_app(models, metrics_folder=figures)
 
 
 class Connection(H11Protocol):
@@ -149,10 +142,7 @@ class Connection(H11Protocol):
         body = Refusal(code="malformed_request", message=message).model_dump_json().encode()
         headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
         headers.append(("connection", "close"))
-        for event in (
-            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
-            h11.Data(data=body),
-            h11.EndOfMessage(),
-        ):
+        head = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+        for event in (head, h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event))
         self.transport.close()

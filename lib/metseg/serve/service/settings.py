@@ -11,8 +11,6 @@ from metseg.masks.lesions import least_pixels
 from metseg.masks.postprocess import Postprocessing
 from metseg.serve.upload import MAX_PIXELS, Refused
 
-_MAX_MM2 = 1e6  # a square metre
-
 
 def _without_null(schema: dict[str, Any]) -> None:
     """Makes a JSON schema say that a field is left out, not null; no form can hold a null."""
@@ -39,7 +37,7 @@ class Settings(BaseModel):
     )
     min_lesion_mm2: float | None = _optional(
         ge=0,
-        le=_MAX_MM2,
+        le=1e6,
         allow_inf_nan=False,
         description="Lesions of a smaller area are dropped, mm²; 0 keeps all. Refused where the file does "
         "not tell the size of its pixels (its `spacing_mm` is null), and together with `min_lesion_px`.",
@@ -70,29 +68,18 @@ class Settings(BaseModel):
         asked = self.model_dump(include=set(Postprocessing.model_fields), exclude_none=True)
         if self.min_lesion_mm2 is not None:
             if self.min_lesion_px is not None:
-                message = "min_lesion_px and min_lesion_mm2 are both given; give one of them"
-                raise Refused("invalid_setting", message)
+                raise Refused("invalid_setting", "min_lesion_px and min_lesion_mm2 are both given; give one")
             if spacing_mm is None:
-                message = "min_lesion_mm2 is given, but the file does not tell the size of its pixels; give "
-                raise Refused("invalid_setting", message + "min_lesion_px, or a TIFF that tells it")
+                message = "the file does not tell the size of its pixels; give min_lesion_px instead"
+                raise Refused("invalid_setting", f"min_lesion_mm2 is given, but {message}")
             asked["min_lesion_px"] = least_pixels(self.min_lesion_mm2, spacing_mm)
         return predictor.postprocessing.model_copy(update=asked)
 
 
-_REMEDIES = {
-    "model": "give a name from /models",
-    "threshold": "give a probability above 0 and below 1, such as 0.5",
-    "min_lesion_px": f"give a whole number of pixels from 0 to {MAX_PIXELS}",
-    "min_lesion_mm2": f"give an area in mm² from 0 to {_MAX_MM2:.0f}",
-    "fill_holes": "give true or false",
-    "flip_average": "give true or false",
-}
-
-
 def invalid_setting(errors: Sequence[Mapping[str, Any]]) -> Refused:
-    """Returns pydantic's first complaint in words of our own."""
-    name, value = str(errors[0]["loc"][-1]), errors[0].get("input")
-    if name in _REMEDIES:
-        return Refused("invalid_setting", f"{name} is {value!r:.60}; {_REMEDIES[name]}")
-    message = f"There is no setting {name!r:.60}; the settings are {', '.join(_REMEDIES)}"
+    """Returns the first complaint of pydantic's as a refusal."""
+    first, name = errors[0], str(errors[0]["loc"][-1])
+    message = f"{name} is {first.get('input')!r:.60}, but {first['msg'][0].lower()}{first['msg'][1:]}"
+    if first["type"] == "extra_forbidden":
+        message = f"There is no setting {name!r:.60}; the settings are {', '.join(Settings.model_fields)}"
     return Refused("invalid_setting", message)
