@@ -18,9 +18,9 @@ with told_in_a_sentence("runs/a/unet"):
 def test_an_interrupt_says_how_to_go_on():
     with pytest.raises(KeyboardInterrupt), told_in_a_sentence("outer"), told_in_a_sentence("runs/a/unet"):
         raise KeyboardInterrupt
-    with pytest.raises(Interrupted, match="^runs/a/unet was interrupted; run it again, and it goes on"):
-        with told_in_a_sentence("runs/a/unet"):
-            raise KeyboardInterrupt
+    sentence = "^runs/a/unet was interrupted; run it again, and it goes on"
+    with pytest.raises(Interrupted, match=sentence), told_in_a_sentence("runs/a/unet"):
+        raise KeyboardInterrupt
     with pytest.raises(ValueError), told_in_a_sentence("runs/a/unet"):
         raise ValueError
 
