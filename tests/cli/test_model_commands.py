@@ -73,7 +73,7 @@ def test_ablation(metseg, refused, trained, tmp_path):
 
 @pytest.mark.slow
 def test_export_then_release(metseg, refused, trained, tmp_path):
-    assert "makes masks was never chosen; call: metseg export" in refused("release", "first")
+    assert "call: metseg export" in refused("release", "first")
     (trained / "model.onnx").unlink()
     (trained / "model.json").unlink()
     status, out, err = metseg("export", "first", "--data-dir", "scans")
@@ -82,7 +82,7 @@ def test_export_then_release(metseg, refused, trained, tmp_path):
         "exported and scored: outputs/runs/first/nested_unet; probabilities in float32 differ"
     )
     description = json.loads((trained / "model.json").read_text())
-    assert f" on 21 slices; serves in {description['precision']}, validation Dice " in out
+    assert f"serves in {description['precision']}, validation Dice " in out
     assert " against float32, slice by slice " in out and "head" not in out
     assert description["validation_patients"] == 1 and 0 <= description["validation_dice"] <= 1
 
@@ -92,7 +92,7 @@ def test_export_then_release(metseg, refused, trained, tmp_path):
     released = tmp_path / "outputs" / "released" / "nested_unet"
     served = {path.name: path.read_bytes() for path in trained.glob("model*.onnx")}
     assert served == {path.name: path.read_bytes() for path in released.glob("*.onnx")}
-    assert (released / "README.md").read_text().startswith("# Nested U-Net\n")
+    assert (released / "README.md").read_text().startswith("# U-Net++\n")
     # of two networks both are released or none
     shutil.copytree(trained, trained.with_name("unet"))
     (trained.with_name("unet") / "evaluation" / "evaluation.json").unlink()

@@ -19,7 +19,7 @@ from metseg.workbook.parameters import (
     as_typed,
     check_parameters,
     defaults_of,
-    edited_parameters,
+    edits_told,
     notebook_parameters,
     parse_assignments,
     read_profile,
@@ -241,11 +241,9 @@ def test_what_commands_start_from_is_the_recipe(typed_notebook, recipe):
         **{"epochs": 8, "rate": 0.5, "filters": [8, 16], "loss": "dice", "empty": True, "limit": 5},
         **{"run_name": "quick", "output_dir": "../outputs/runs"},
     }
-    assert edited_parameters(typed_notebook) == {
-        "epochs": (3, 8),
-        "filters": ("mine", [8, 16]),
-        "limit": (None, 5),
-    }
+    told = edits_told([typed_notebook])
+    assert [line.split()[3] for line in told] == ["epochs", "filters", "limit"]
+    assert "has epochs = 3, " in told[0] and "start from 8, " in told[0]
     check_parameters({"filters": [4]}, [typed_notebook])  # by the recipe's types
     assert read_profile("quick", typed_notebook.parent) == {}
 
@@ -269,7 +267,7 @@ def test_a_notebook_whose_cell_names_a_recipe_takes_all_of_a_training(folder):
 
 
 def test_without_a_recipe_the_cell_counts(typed_notebook):
-    assert defaults_of(typed_notebook)["epochs"] == 8 and edited_parameters(typed_notebook) == {}
+    assert defaults_of(typed_notebook)["epochs"] == 8 and edits_told([typed_notebook]) == []
 
 
 def test_the_network_of_a_notebook_is_the_recipes(folder):

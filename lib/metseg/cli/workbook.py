@@ -96,6 +96,8 @@ def crossval(
     """Cross-validate a network: each patient is scored by one that has never seen them."""
     from metseg.base.paths import project_root
     from metseg.data.phantom.draw import draw_phantom_if_missing
+    from metseg.evaluation.comparison_text import comparison_told
+    from metseg.evaluation.crossval import read_crossval, unfinished_networks, write_crossval
     from metseg.training.config import config_among
     from metseg.workbook.cross_validate import cross_validate
     from metseg.workbook.run import command_values, training_notebook, training_settings
@@ -108,7 +110,12 @@ def crossval(
     draw_phantom_if_missing(Path(config.data_dir))
     places = {"run_folder": run_folder, "cache_dir": Path(found["cache_dir"])}
     cross_validate(config, folds=folds, **places, restart=found["restart"])
-    show_crossval(run_folder)
+    output = run_folder / "comparison"
+    write_crossval(read_crossval(run_folder), output)
+    print(f"\n{comparison_told(output)}")
+    if left := unfinished_networks(run_folder):
+        print(f"not shown, for folds are missing: {', '.join(left)}")
+    print(f"Tables and figures: {shown(output)}")
 
 
 @app.command()
@@ -171,16 +178,3 @@ def _say_what_counts(notebooks: list[Path], values: dict) -> None:
         say_scans(list_cases(Path(values["data_dir"])))
     for line in edits_told(notebooks):
         print(line, file=sys.stderr)
-
-
-def show_crossval(run_folder: Path) -> None:
-    """Compares the networks of a cross-validation that have all folds: files and a table."""
-    from metseg.evaluation.comparison_text import comparison_told
-    from metseg.evaluation.crossval import read_crossval, unfinished_networks, write_crossval
-
-    output = run_folder / "comparison"
-    write_crossval(read_crossval(run_folder), output)
-    print(f"\n{comparison_told(output)}")
-    if left := unfinished_networks(run_folder):
-        print(f"not shown, for folds are missing: {', '.join(left)}")
-    print(f"Tables and figures: {shown(output)}")

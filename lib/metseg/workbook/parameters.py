@@ -79,24 +79,18 @@ def defaults_of(notebook: Path) -> dict[str, Any]:
     return values
 
 
-def edited_parameters(notebook: Path) -> dict[str, tuple[Any, Any]]:
-    """{name: (value in the notebook's saved cell, value that commands start from)} where the two differ."""
-    saved, start = notebook_parameters(notebook), defaults_of(notebook)
-    return {
-        name: (each.default, start[name])
-        for name, each in saved.items()
-        if name in start and each.default != start[name]
-    }
-
-
 def edits_told(notebooks: Iterable[Path]) -> list[str]:
-    """Returns a line for each saved parameter that no command follows: somebody meant it to count."""
-    return [
-        f"note: {notebook.name} has {name} = {saved!r}, which is for JupyterLab; commands start from "
-        f"{start!r}, see params/{START}.yml (--set {name}=...)"
-        for notebook in notebooks
-        for name, (saved, start) in edited_parameters(notebook).items()
-    ]
+    """Returns a line for each value saved in a cell that no command follows: somebody meant it to count."""
+    lines = []
+    for notebook in notebooks:
+        start = defaults_of(notebook)
+        lines += [
+            f"note: {notebook.name} has {name} = {each.default!r}, which is for JupyterLab; commands start "
+            f"from {start[name]!r}, see params/{START}.yml (--set {name}=...)"
+            for name, each in notebook_parameters(notebook).items()
+            if name in start and each.default != start[name]
+        ]
+    return lines
 
 
 def read_profile(name: str, folder: Path) -> dict[str, Any]:
