@@ -98,7 +98,14 @@ def picture(page: Page) -> np.ndarray:
       context.drawImage(image, 0, 0);
       return [canvas.height, canvas.width, [...context.getImageData(0, 0, canvas.width, canvas.height).data]];
     }"""
-    height, width, values = image.evaluate(script)
+    for last in (False, False, True):
+        try:
+            height, width, values = image.evaluate(script)
+            break
+        except PlaywrightError:  # it was being replaced by a newer one
+            if last:
+                raise
+            page.wait_for_timeout(200)
     return np.reshape(values, (height, width, 4))[..., :3].astype(np.uint8)
 
 

@@ -19,6 +19,7 @@ from running_service import BRIGHT_CORNER, as_png, as_tiff, running, write_model
 from tiny_runs import DATA, SIZE
 
 from metseg.data.readers.image_errors import MAX_SIDE
+from metseg.inference.predictor import Predictor
 from metseg.masks.encode import mask_png
 from metseg.serve.service.admission import Admission, Limits
 from metseg.serve.service.api import create_app
@@ -364,9 +365,7 @@ def test_a_fault_while_loading_is_told_in_the_log_and_to_all_who_ask(models, mon
         close(self)
         closed.set()
 
-    monkeypatch.setattr(
-        "metseg.serve.service.segmentation.Predictor.__init__", lambda self, folder: fail(folder)
-    )
+    monkeypatch.setattr(Predictor, "__init__", fail)
     monkeypatch.setattr(Admission, "close", close_and_tell)
     with running(create_app(models), ready=False) as client:
         wait_for(lambda: client.get("/health/ready").status_code != 503)
@@ -434,14 +433,16 @@ def test_who_went_away_while_waiting_is_not_segmented(models, gate):
 
 @pytest.mark.parametrize("limits", [Limits(uploads=1), Limits(upload_bytes=1000)], ids=["number", "memory"])
 def test_uploads_are_bounded_in_number_and_in_memory(models, limits):
-    release = threading.Event()
+    sent, release = threading.Event(), threading.Event()
 
     def held():
         yield BEGUN + b"x" * 800
+        sent.set()
         assert release.wait(30)
 
     with running(create_app(models, limits=limits)) as client, ThreadPoolExecutor() as pool:
         first = pool.submit(client.post, "/predict", content=held(), headers=FORM)
+        assert sent.wait(30)
         wait_for(lambda: segment(client).status_code != 200)  # until the first one is being read
         assert refused(segment(client)) == (503, "busy")
         release.set()

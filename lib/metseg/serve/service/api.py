@@ -7,11 +7,10 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -32,18 +31,6 @@ _log = logging.getLogger("metseg.serve")
 _PATHS = frozenset(
     ("/", "/predict", "/models", "/health", "/health/ready", "/metrics", "/docs", "/openapi.json")
 )
-
-
-class Alive(BaseModel):
-    """The process answers."""
-
-    status: Literal["alive"] = "alive"
-
-
-class Ready(BaseModel):
-    """The models are loaded."""
-
-    status: Literal["ready"] = "ready"
 
 
 def create_app(
@@ -118,13 +105,13 @@ def create_app(
         return offered.cards()
 
     @app.get("/health", summary="Whether the service lives")
-    async def health() -> Alive:
-        return Alive()
+    async def health() -> dict[str, str]:
+        return {"status": "alive"}
 
     @app.get("/health/ready", responses=documented(500, 503), summary="Whether the service can segment")
-    async def ready() -> Ready:
+    async def ready() -> dict[str, str]:
         offered.named(None)
-        return Ready()
+        return {"status": "ready"}
 
     @app.get("/metrics", response_class=Response, summary="Figures for Prometheus")
     def show_metrics() -> Response:
