@@ -51,33 +51,29 @@ def set_masks(
     predictor, rows = Predictor(run.path), []
     for k, case in enumerate(map(load_case, files)):
         mask = postprocess(predictor.prob_map(case.volume, tta_flip=True), setting)
-        rows += [(case.patient_id, *counts) for counts in _counts(label_lesions(case.mask), mask)]
+        counted = _counts(label_lesions(case.mask), mask)
+        rows += [(share, case.patient_id, *numbers) for share, *numbers in counted]
         if on_case:
             on_case(k + 1, len(files))
-    columns = ["patient_id", "min_volume_share", "ref", "pred", "tp", "lesions_found"]
-    keys = {"index": "min_volume_share", "columns": "patient_id"}
-    volumes = pd.DataFrame(rows, columns=columns).pivot_table(**keys, aggfunc="sum")
-    if not (volumes.ref > 0).any(axis=None):
+    keys, counts = ["min_volume_share", "patient_id"], ["ref", "pred", "tp", "lesions_found"]
+    volumes = pd.DataFrame(rows, columns=[*keys, *counts]).groupby(keys).sum()
+    if not (volumes.ref > 0).any():
         raise MetsegError(
             f"none of the patients that {run} was validated on has a lesion to choose masks by; "
             "train again: a split now gives validation one"
         )
-    table = pd.DataFrame(
-        [
-            (share, lesion_dice(row.ref, row.pred, row.tp), int(row.lesions_found.sum()))
-            for share, row in ((share, volumes.loc[share]) for share in MIN_VOLUME_SHARES)
-        ],
-        columns=["min_volume_share", "dice", "lesions_found"],
-    )
     found = volumes.lesions_found
     share = next(each for each in harmless if (found.loc[each] >= found.loc[0.0]).all())
+    table = found.groupby(level=0, sort=False).sum().loc[list(MIN_VOLUME_SHARES)].reset_index()
+    of_share = [volumes.loc[each] for each in MIN_VOLUME_SHARES]
+    table.insert(1, "dice", [lesion_dice(each.ref, each.pred, each.tp) for each in of_share])
     table["chosen"] = table.min_volume_share == share
     description = {
         **read_json(run.description),
         "tta_flip": True,
         "min_volume_share": share,
         "validation_dice": float(table.dice[table.chosen].item()),
-        "validation_patients": volumes.ref.shape[1],
+        "validation_patients": len(of_share[0]),
     }
     write_json(run.description, description)
     alone = volume_dice(Predictor(run.path), files, single_slices=True).mean

@@ -103,8 +103,8 @@ def _ranges(source: Path, slices: Sequence[np.ndarray], folder: Path) -> Tensors
     """Returns the range to quantise for each input of a convolution.
 
     `collect_data` would keep the features of all slices until the last has run, gigabytes for 40 of them.
-    A histogram takes them slice by slice, but has its bins from the first one it sees. So that it is the
-    same as that of all at once, the slice with a feature's largest value comes first.
+    A histogram takes them slice by slice, and has its bins from the first one: for each feature that with the
+    largest value, so that it is the histogram of all at once.
     """
     calibrater = create_calibrator(
         Path(source),
@@ -120,14 +120,8 @@ def _ranges(source: Path, slices: Sequence[np.ndarray], folder: Path) -> Tensors
 
     largest = [{name: np.abs(each).max() for name, each in features(image).items()} for image in slices]
     first = {name: int(np.argmax([each[name] for each in largest])) for name in wanted}
-    histograms = HistogramCollector(
-        calibrater.method,
-        calibrater.symmetric,
-        calibrater.num_bins,
-        calibrater.num_quantized_bins,
-        calibrater.percentile,
-        calibrater.scenario,
-    )
+    options = ("method", "symmetric", "num_bins", "num_quantized_bins", "percentile", "scenario")
+    histograms = HistogramCollector(*(getattr(calibrater, name) for name in options))
     for is_turn_of_first in (True, False):
         for k, image in enumerate(slices):
             found = features(image).items()
