@@ -52,11 +52,10 @@ class CountingPredictor(Predictor):
         super().__init__(model_dir, threads=1)
         self.loaded.append(self.name)
 
-    def prob_map(self, image, **options):
-        if image.ndim == 3:  # it calls itself with the slice as a volume
-            self.runs.append(self.name)
-        return super().prob_map(image, **options)
+    def prob_map(self, volume, **options):
+        self.runs.append(self.name)
+        return super().prob_map(volume, **options)
 
-    def gate_maps(self, image):
+    def gate_maps(self, volume):
         self.runs.append(f"gates of {self.name}")
-        return super().gate_maps(image)
+        return super().gate_maps(volume)

@@ -10,9 +10,9 @@ import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 
 from metseg.base.files import read_json, write_json
-from metseg.data.readers.images import CHANNELS
 from metseg.data.split import Split, write_split
-from metseg.metrics.overlap import evaluate_case
+from metseg.data.volume import CHANNELS
+from metseg.metrics.case_scores import evaluate_case
 
 SIZE = 32
 DATA = {"name": "test scans", "licence": "none", "caution": "Test scans: nothing follows from them."}
@@ -74,7 +74,7 @@ def write_bright_model(
         "sha256": hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest(),
         "preprocessing": {"image_size": size, "clip_limit": 0.0, "tile_grid": 8, "intensity": "stored"},
         "postprocessing": {"threshold": 0.5, "min_lesion_px": 0, "fill_holes": False},
-        "flip_average": False,
+        "tta_flip": False,
         "parameters": 4,
         "seen": list(seen),
         "data": DATA,
@@ -142,12 +142,10 @@ def write_fold(
     """Writes a scored fold of a cross-validation, where `metseg crossval` has it; returns its folder."""
     # Numbered from 1, and by the tenth fold text is no longer in order.
     folder = write_evaluated(run / model / f"{model}-{fold + 1}", model, predictions, seconds=60.0)
-    first = "unet" if model == "ensemble" else model  # an ensemble's is its first member's
-    config = {"model": first, "fold": fold, "folds": folds, "epochs": epochs, "data_dir": f"from {fold}"}
+    config = {"model": model, "fold": fold, "folds": folds, "epochs": epochs, "data_dir": f"from {fold}"}
     write_json(folder / "config.json", config)
     others = tuple(case for each in FOLDS for case in each if case not in predictions)
     write_split(Split(others, (), tuple(predictions), seed, ""), folder / "split.json")
-    (run / model / "sweep.csv").touch()
     return folder
 
 
@@ -182,7 +180,7 @@ def write_scored(run_folder: Path) -> Path:
     write_json(folder / "manifest.json", MANIFEST)
     (folder / "model.keras").touch()
     write_split(Split(("A", "B"), ("C", "D", "E"), ("TEST_0001", "TEST_0002"), 0, "f"), folder / "split.json")
-    scored = {key: description[key] for key in ("sha256", "postprocessing", "flip_average")}
+    scored = {key: description[key] for key in ("sha256", "postprocessing", "tta_flip")}
     write_json(folder / "evaluation" / "evaluation.json", {**scored, "parameters": 4})
     return folder
 

@@ -58,6 +58,7 @@ def finished_training(tmp_path_factory) -> Path:
     """
     from metseg.export.onnx import export_onnx
     from metseg.training.fit import train
+    from metseg.training.run_folder import RunFolder
 
     home = tmp_path_factory.getbasetemp() / "finished_training"
     model_dir = home / "runs" / "nested_unet"
@@ -67,7 +68,7 @@ def finished_training(tmp_path_factory) -> Path:
         write_scans(home / "scans"), model="nested_unet", filters=(4, 8, 16), deep_supervision=True, epochs=8
     )
     train(config, model_dir, cache_dir=home / "cache")
-    export_onnx(model_dir)
+    export_onnx(RunFolder(model_dir), model_dir)
     return model_dir
 
 

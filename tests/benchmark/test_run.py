@@ -11,13 +11,11 @@ import pytest
 
 from metseg.base.errors import MetsegError
 from metseg.benchmark import run
-from metseg.benchmark.plan import plan
 from metseg.benchmark.run import planned, read_measurements, run_benchmark, unfinished_benchmark
 from metseg.benchmark.settings import Settings
 
-SMALL = Settings(
-    networks=(), scaling_sizes=(), data_slices=(), matrix_sides=(), stream_mb=1, rounds=3, turn_seconds=0.01
-)
+SMALL = Settings(networks=(), matrix_sides=(), stream_mb=1, rounds=3, turn_seconds=0.01)
+THREE = SMALL.model_copy(update={"matrix_sides": (8,)})  # three workers a round
 RUN = """
 import sys
 from pathlib import Path
@@ -37,7 +35,7 @@ class FakeWorker:
         self.measurement = measurement
 
     def ready(self):
-        return {"precision": "float32", "threads": 1, "flop": 2, "elements": 3, "weights": 0}
+        return {"precision": "float32", "threads": 1, "cost": {"flop": 2, "elements": 3, "weights": 0}}
 
     def turn(self, seconds):
         type(self).turns += 1
@@ -49,7 +47,7 @@ class FakeWorker:
 @pytest.fixture
 def fake(monkeypatch):
     @contextmanager
-    def working(measurements):
+    def working(measurements, folder):
         yield [FakeWorker(measurement) for measurement in measurements]
 
     monkeypatch.setattr(run, "working", working)
@@ -58,92 +56,67 @@ def fake(monkeypatch):
     return FakeWorker
 
 
-def test_an_interrupted_run_repeats_its_last_round_alone(fake, tmp_path):
-    settings = SMALL.model_copy(update={"matrix_sides": (8,)})  # three workers a round
-    (group,) = plan(settings, tmp_path, peers=False, serving={})
-    fake.last_turn = 3 + 5  # in the second round, behind three turns to warm up
+def interrupted(fake, settings, folder, *, at: int) -> None:
+    """Begins a benchmark that is interrupted at a turn."""
+    fake.turns, fake.last_turn = 0, at
     with pytest.raises(KeyboardInterrupt):
-        run_benchmark(settings, tmp_path)
-    kept = read_measurements(group, tmp_path)["rounds"]
+        run_benchmark(settings, folder)
+
+
+def test_an_interrupted_run_repeats_its_last_round_alone(fake, tmp_path):
+    interrupted(fake, THREE, tmp_path, at=3 + 5)  # in the second round, behind three turns to warm up
+    kept = read_measurements("limits", tmp_path)["rounds"]
     assert len(kept) == 1
     assert json.loads((tmp_path / "benchmark.json").read_text())["finished"] is None
     told = []
-    record = run_benchmark(settings, tmp_path, on_progress=lambda *progress: told.append(progress))
+    record = run_benchmark(THREE, tmp_path, on_progress=lambda *progress: told.append(progress))
     assert fake.turns == 8 + 3 + 2 * 3
-    rounds = read_measurements(group, tmp_path)["rounds"]
+    rounds = read_measurements("limits", tmp_path)["rounds"]
     assert rounds[0] == kept[0] and len(rounds) == 3
     assert record["finished"]
-    done = [k for _, k, _ in told]
-    assert done == sorted(done) and done[-1] == pytest.approx(told[-1][2])
-    run_benchmark(settings, tmp_path)  # finished: nobody starts
+    assert told == [("limits", done, 3) for done in (1, 2, 3)]
+    assert run_benchmark(THREE, tmp_path) == record  # finished: nobody starts
     assert fake.turns == 17
 
 
 def test_contestants_alternate(fake, tmp_path):
-    settings = SMALL.model_copy(update={"matrix_sides": (8,)})
-    run_benchmark(settings, tmp_path)
-    (group,) = plan(settings, tmp_path, peers=False, serving={})
-    rounds = read_measurements(group, tmp_path)["rounds"]
-    order = [turns[measurement.key]["seconds"][1] for turns in rounds for measurement in group.measurements]
+    record = run_benchmark(THREE, tmp_path)
+    rounds = read_measurements("limits", tmp_path)["rounds"]
+    order = [turns[each.key]["seconds"][1] for turns in rounds for each in planned(record)["limits"]]
     assert order == list(range(4, 13))  # the first three were to warm up
 
 
-def test_other_settings_are_refused(fake, tmp_path):
+def test_other_settings_are_refused_or_begun_anew(fake, tmp_path):
     run_benchmark(SMALL, tmp_path)
-    with pytest.raises(MetsegError, match="holds a benchmark with other settings; choose another --run-name"):
-        run_benchmark(SMALL.model_copy(update={"rounds": 4}), tmp_path)
+    other = SMALL.model_copy(update={"rounds": 4})
+    with pytest.raises(MetsegError, match="choose another --run-name"):
+        run_benchmark(other, tmp_path)
+    assert run_benchmark(other, tmp_path, restart=True)["settings"]["rounds"] == 4
+    assert len(read_measurements("limits", tmp_path)["rounds"]) == 4
 
 
-@pytest.fixture
-def elsewhere(monkeypatch):
-    """A function after which all is installed, released and committed otherwise."""
-
-    def change():
-        monkeypatch.setattr(run, "git_revision", lambda: "another")
-        monkeypatch.setattr(run, "missing_peers", lambda: ["torch"])
-        monkeypatch.setattr(run, "released_precisions", lambda networks: {"nested_unet": "int8"})
-
-    return change
-
-
-def test_a_finished_one_stays_as_it_is(fake, elsewhere, tmp_path):
-    record = run_benchmark(SMALL, tmp_path)
-    plan_of_then = planned(tmp_path)
-    elsewhere()
-    assert run_benchmark(SMALL, tmp_path) == record
-    assert run_benchmark(SMALL.model_copy(update={"rounds": 4}), tmp_path, restart=True) == record
-    assert planned(tmp_path) == plan_of_then
-
-
-def test_what_changed_meanwhile_does_not_go_on(fake, elsewhere, tmp_path):
-    fake.last_turn = 3
-    folder = tmp_path / "benchmark-1"
-    with pytest.raises(KeyboardInterrupt):
-        run_benchmark(SMALL, folder)
-    (group,) = planned(folder)
-    before = read_measurements(group, folder)["rounds"]
-    elsewhere()
+def test_what_changed_meanwhile_does_not_go_on(fake, monkeypatch, tmp_path):
+    folder, whole = tmp_path / "benchmark-1", tmp_path / "benchmark-0"
+    finished = run_benchmark(SMALL, whole)
+    interrupted(fake, SMALL, folder, at=3)
+    before = read_measurements("limits", folder)["rounds"]
+    monkeypatch.setattr(run, "git_revision", lambda: "another")
+    assert run_benchmark(SMALL, whole) == finished
     assert unfinished_benchmark(tmp_path, SMALL) is None
-    with pytest.raises(MetsegError, match="benchmark-1 holds a benchmark with other git revision; choose an"):
+    with pytest.raises(MetsegError, match="choose another --run-name"):
         run_benchmark(SMALL, folder)
     assert run_benchmark(SMALL, folder, restart=True)["git_revision"] == "another"
-    rounds = read_measurements(group, folder)["rounds"]
+    rounds = read_measurements("limits", folder)["rounds"]
     assert len(before) > 0 and len(rounds) == 3 and rounds[0] != before[0]
 
 
-@pytest.mark.parametrize(
-    ("name", "text"), [("benchmark.json", "{"), ("plan.json", "{"), ("plan.json", '{"groups": [{}]}')]
-)
-def test_a_damaged_one_is_skipped_named_or_begun_anew(fake, tmp_path, name, text):
-    fake.last_turn = 3
-    folder = tmp_path / "benchmark-1"
-    with pytest.raises(KeyboardInterrupt):
-        run_benchmark(SMALL, folder)
-    (folder / name).write_text(text)
+def test_a_damaged_one_is_begun_anew(fake, tmp_path):
+    interrupted(fake, SMALL, tmp_path / "benchmark-1", at=3)
+    (tmp_path / "benchmark-1" / "benchmark.json").write_text("{")
     assert unfinished_benchmark(tmp_path, SMALL) is None
-    with pytest.raises(MetsegError, match="benchmark-1 is damaged; choose another --run-name"):
-        run_benchmark(SMALL, folder)
-    assert run_benchmark(SMALL, folder, restart=True)["finished"]
+    fake.turns = 10
+    assert run_benchmark(SMALL, tmp_path / "benchmark-1")["finished"]
+    assert fake.turns == 10 + 1 + 3
 
 
 def test_peers_that_are_not_installed_are_one_sentence(fake, monkeypatch, tmp_path):
@@ -155,11 +128,8 @@ def test_peers_that_are_not_installed_are_one_sentence(fake, monkeypatch, tmp_pa
 
 
 def test_the_run_to_go_on_with(fake, tmp_path):
-    fake.last_turn = 3
     for name in ("benchmark-1", "benchmark-2"):
-        fake.turns = 0
-        with pytest.raises(KeyboardInterrupt):
-            run_benchmark(SMALL, tmp_path / name)
+        interrupted(fake, SMALL, tmp_path / name, at=3)
     assert unfinished_benchmark(tmp_path, SMALL) == tmp_path / "benchmark-2"
     assert unfinished_benchmark(tmp_path, SMALL.model_copy(update={"rounds": 9})) is None
     run_benchmark(SMALL, tmp_path / "benchmark-2")
@@ -168,25 +138,15 @@ def test_the_run_to_go_on_with(fake, tmp_path):
 
 def test_a_killed_run_goes_on_and_leaves_no_process(tmp_path):
     settings = SMALL.model_copy(update={"rounds": 40, "turn_seconds": 0.05})
-    (group,) = plan(settings, tmp_path, peers=False, serving={})
     child = subprocess.Popen([sys.executable, "-c", RUN, settings.model_dump_json(), str(tmp_path)])
-    while child.poll() is None and len(read_measurements(group, tmp_path)["rounds"]) < 3:
+    while child.poll() is None and len(read_measurements("limits", tmp_path)["rounds"]) < 3:
         time.sleep(0.02)
     workers = psutil.Process(child.pid).children()
     child.kill()
     child.wait()
     assert workers and psutil.wait_procs(workers, timeout=30)[1] == []  # none is still alive
-    kept = read_measurements(group, tmp_path)["rounds"]
+    kept = read_measurements("limits", tmp_path)["rounds"]
     assert 3 <= len(kept) < 40
     run_benchmark(settings, tmp_path)
-    rounds = read_measurements(group, tmp_path)["rounds"]
+    rounds = read_measurements("limits", tmp_path)["rounds"]
     assert len(rounds) == 40 and rounds[: len(kept)] == kept
-
-
-def test_a_contestant_that_stops_is_one_sentence(tmp_path):
-    settings = SMALL.model_copy(update={"stream_mb": -1})
-    with pytest.raises(
-        MetsegError, match="machine stopped at bandwidth .*the same command goes on"
-    ) as caught:
-        run_benchmark(settings, tmp_path)
-    assert "\n" not in str(caught.value)

@@ -1,10 +1,13 @@
-"""Medians, ratios and shares of the limit, by hand."""
+"""Medians, ratios, shares of the limit and exponents, by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from metseg.benchmark.plan import Group, Measurement
-from metseg.benchmark.table import Limits, measured_limits, profile_table, results_table
+from metseg.benchmark.plan import Measurement
+from metseg.benchmark.table import Limits, measured_limits, results_table, scaling_table
+
+LIMITS = Limits({"float32": 100, "bfloat16": 200}, 12)
 
 
 def test_limits_are_the_best_that_was_seen(limits_group):
@@ -14,8 +17,7 @@ def test_limits_are_the_best_that_was_seen(limits_group):
 
 
 def test_training_by_hand(training_group):
-    table = results_table([training_group], Limits({"float32": 100, "bfloat16": 200}, 12))
-    table = table.set_index("contestant")
+    table = results_table({"training-nested_unet": training_group}, LIMITS).set_index("contestant")
     assert set(table.unit) == {"images/s"}
     # 8 images in 1 s; in 2 and 4 s, whose median is 3 s and whose quartiles are 2.5 and 3.5 s
     assert table.loc["metseg", ["q25", "median", "q75"]].tolist() == [8, 8, 8]
@@ -33,36 +35,31 @@ def test_training_by_hand(training_group):
     assert table["rounds"].tolist() == table.steps.tolist() == [2, 2, 2]
 
 
-def test_profile_by_hand(profile_group):
-    table = profile_table(*profile_group, Limits({"float32": 100}, 12)).set_index("kind")
-    assert table.index.tolist() == ["convolution", "copies"]
-    assert table.share.tolist() == pytest.approx([0.625, 0.375])
-    assert table.ms.tolist() == pytest.approx([625, 375])
-    convolution = table.loc["convolution"]
-    assert convolution.gflops == pytest.approx(24 / 0.625)  # three times 1 GFLOP, 8 images
-    assert convolution.fraction_of_limit == pytest.approx(0.384)
-    assert convolution.faster_alone == pytest.approx(1.6)
-    assert np.isnan(table.loc["copies", "gflops"])
-
-
-@pytest.mark.parametrize(
-    ("task", "batch", "unit", "value"),
-    [
-        ("inference", 1, "ms", 250),
-        ("inference", 8, "images/s", 32),
-        ("open", 1, "s", 0.25),
-        ("read", 8, "ms", 250),
-    ],
-)
-def test_units(task, batch, unit, value):
-    measurement = Measurement(
-        "metseg", task, network="unet" if task == "inference" else "", size=64, batch=batch
-    )
-    turn = {"seconds": [0.25], "other_cores": 0.0, "peak_mb": 1.0}
-    ready = {"precision": "float32", "threads": 1, "flop": 10**9, "elements": 10**6, "weights": 10}
-    found = {"ready": {measurement.key: ready}, "rounds": [{measurement.key: turn}]}
-    (row,) = results_table(
-        [(Group("alone", (measurement,)), found)], Limits({"float32": 100}, 10)
-    ).itertuples()
+@pytest.mark.parametrize(("batch", "unit", "value"), [(1, "ms", 250), (8, "images/s", 32)])
+def test_units_of_inference(measured, batch, unit, value):
+    alone = Measurement("metseg", "inference", "unet", size=64, batch=batch, precision="int8")
+    (row,) = results_table({"alone": measured([alone], [[0.25]])}, LIMITS).itertuples()
     assert (row.unit, row.median) == (unit, value)
     assert np.isnan(row.ratio_to_metseg)  # nobody to hold it against
+    assert np.isnan(row.intensity)  # of integers
+
+
+def test_a_step_that_is_proportional_to_its_pixels(scaling_group, training_group):
+    results = results_table(
+        {"training-nested_unet": training_group, "scaling-training-nested_unet": scaling_group}, LIMITS
+    )
+    (row,) = scaling_table(results).itertuples()
+    assert (row.task, row.network, row.points) == ("training", "nested_unet", 2)
+    assert row.exponent == pytest.approx(1)
+    assert np.isnan(row.standard_error)  # of two points
+    assert scaling_table(results[results.group == "training-nested_unet"]).empty
+
+
+def test_standard_error_of_an_exponent_by_hand():
+    # Logarithms of pixels 0, 1, 2 and of times 0, 1, 0: residuals -1/3, 2/3, -1/3; sqrt(6/9 / 1 / 2)
+    sides, times = np.exp([0, 0.5, 1]), np.exp([0.0, 1.0, 0.0])
+    curve = pd.DataFrame({"size": sides, "median": times}).assign(
+        task="inference", network="unet", group="scaling-inference-unet"
+    )
+    (row,) = scaling_table(curve).itertuples()
+    assert (row.exponent, row.standard_error) == pytest.approx((0, np.sqrt(1 / 3)))

@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the optional extra 'benchmark' is not installed")
 pytest.importorskip("monai", reason="the optional extra 'benchmark' is not installed")
 
-from metseg.benchmark.flops import Cost  # noqa: E402
+from metseg.benchmark.contestant import Cost  # noqa: E402
 from metseg.benchmark.plan import Measurement  # noqa: E402
 from metseg.benchmark.with_torch import bce_dice, build_monai, convolutions, prepare  # noqa: E402
 
@@ -14,7 +14,7 @@ NETWORKS = ("attention_unet", "nested_unet")
 
 
 def test_convolutions_by_hand():
-    # as in test_flops.py, on 8×8 px; the bias is left out
+    # as in test_contestant.py, on 8×8 px; the bias is left out
     first = torch.nn.Conv2d(3, 2, 3, padding=1)
     network = torch.nn.Sequential(first, torch.nn.MaxPool2d(2), torch.nn.ConvTranspose2d(2, 4, 2, stride=2))
     counted = convolutions(network, torch.zeros(1, 3, 8, 8))
@@ -32,12 +32,12 @@ def test_the_widths_are_those_that_were_asked_for(network):
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("task", ["training", "inference"])
 @pytest.mark.parametrize(("precision", "layout"), [("float32", ""), ("bfloat16", "channels_last")])
-def test_steps(network, task, precision, layout):
+def test_steps(tmp_path, network, task, precision, layout):
     filters = (4, 8, 16, 32, 64)
     measurement = Measurement(
         "monai", task, network, 32, 2, precision=precision, layout=layout, filters=filters
     )
-    contestant = prepare(measurement)
+    contestant = prepare(measurement, tmp_path)
     assert contestant.precision == precision and contestant.cost.flop > 0
     assert len(contestant.run(0.0)) == 1
 

@@ -7,22 +7,37 @@ import sys
 import numpy as np
 import pytest
 
+from metseg.base.errors import MetsegError
 from metseg.base.hardware import cores
-from metseg.benchmark.contestant import random_pairs, repeated
 from metseg.benchmark.plan import Measurement
-from metseg.benchmark.process import working
-from metseg.benchmark.worker import peak_memory_mb
+from metseg.benchmark.worker import peak_memory_mb, working
 
 
-def test_a_worker_takes_turns():
-    with working([Measurement("machine", "bandwidth", size=1)]) as (worker,):
+def test_a_worker_takes_turns(tmp_path):
+    with working([Measurement("machine", "bandwidth", size=1)], tmp_path) as (worker,):
         # 250,000 numbers of 4 bytes, three arrays
         cost = {"flop": 250_000, "elements": 750_000, "weights": 0}
-        assert worker.ready() == {"precision": "float32", "threads": cores(), **cost}
+        assert worker.ready() == {"precision": "float32", "threads": cores(), "cost": cost}
         for _ in range(2):
             answer = worker.turn(0.01)
             assert sum(answer["seconds"]) >= 0.01 and min(answer["seconds"]) > 0
             assert answer["other_cores"] >= 0 and answer["peak_mb"] > 10
+
+
+def test_a_contestant_that_stops_is_one_sentence(tmp_path):
+    impossible = [Measurement("machine", "bandwidth", size=-1)]
+    complaint = pytest.raises(MetsegError, match="machine stopped at bandwidth .ValueError.*goes on")
+    with working(impossible, tmp_path) as (worker,), complaint as caught:
+        worker.ready()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_contestant_that_is_killed_is_one_sentence(tmp_path):
+    with working([Measurement("machine", "bandwidth", size=1)], tmp_path) as (worker,):
+        worker.ready()
+        worker._process.kill()
+        with pytest.raises(MetsegError, match=r"machine stopped at bandwidth \(exit code -9\)"):
+            worker.turn(0.01)
 
 
 def test_memory_is_the_childs_own():
@@ -32,18 +47,3 @@ def test_memory_is_the_childs_own():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert held[-1] and peak_memory_mb() > 300
     assert 5 < json.loads(done.stdout) < 300
-
-
-def test_a_step_that_has_begun_is_finished():
-    calls = []
-    assert len(repeated(lambda: calls.append(1))(0.0)) == len(calls) == 1
-
-
-@pytest.mark.parametrize("batch", [1, 8])
-def test_everyone_sees_the_same_images(batch):
-    measurement = Measurement("metseg", "training", size=16, batch=batch)
-    images, masks = random_pairs(measurement)
-    assert images.shape == (4 * batch, 16, 16, 3) and masks.shape == (4 * batch, 16, 16, 1)
-    assert images.dtype == masks.dtype == np.float32
-    assert images.min() >= 0 and images.max() <= 1 and set(np.unique(masks)) <= {0, 1}
-    np.testing.assert_array_equal(random_pairs(measurement)[0], images)

@@ -13,7 +13,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import write_json
 from metseg.data.cases import find_cases
 from metseg.data.split import Split, write_split
-from metseg.evaluation.ablation import _changes, ablation_table, read_ablation, write_ablation
+from metseg.evaluation.ablation import ablation_table, comparable_trainings, read_ablation, write_ablation
 
 
 def write_training(run: Path, *, validation=("TEST_0001", "TEST_0002"), threshold=0.5, **config) -> Path:
@@ -77,6 +77,20 @@ def test_nothing_to_score(cases):
         ablation_table([], cases)
 
 
-def test_an_ensemble_is_told_by_its_members():
-    members = [{"run": "a", "model": "nested_unet"}, {"run": "b", "model": "attention_unet"}]
-    assert _changes({}, {"members": members}) == "mean of a/nested_unet, b/attention_unet"
+def test_trainings_of_ones_own_that_can_be_held_against_each_other(tmp_path):
+    def leave(name: str, *, test: str = "C", exported: bool = True, **config) -> Path:
+        folder = tmp_path / name
+        write_json(folder / "config.json", {"model": folder.name, "data_dir": name, **config})
+        write_json(folder / "manifest.json", {})
+        if exported:
+            write_json(folder / "model.json", {})
+        write_split(Split(("A",), ("B",), (test,), 0, "f"), folder / "split.json")
+        return folder
+
+    leave("before/nested_unet")  # with the parameters of the run's own
+    others = leave("no-clahe/nested_unet", clip_limit=0.0)
+    leave("another-split/nested_unet", test="D", clip_limit=1.0)
+    leave("unfinished/nested_unet", exported=False, clip_limit=3.0)
+    assert comparable_trainings(tmp_path / "run") == []  # nothing of this run yet
+    own = [leave(f"run/{name}") for name in ("unet", "nested_unet")]
+    assert comparable_trainings(tmp_path / "run") == [own[1], own[0], others]

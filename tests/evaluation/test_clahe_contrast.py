@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from metseg.base.errors import MetsegError
-from metseg.data.cases import Case
+from metseg.data.volume import Case, Labels, Volume
 from metseg.evaluation.clahe_contrast import contrast_and_noise
 from metseg.preprocessing.pipeline import Preprocessing
 
@@ -13,7 +13,7 @@ STORED = Preprocessing(image_size=64, clip_limit=0, tile_grid=4, intensity="stor
 
 
 def case_of(image: np.ndarray, mask: np.ndarray) -> Case:
-    return Case(image, mask, tuple(range(len(image))), None, "P", "P_1")
+    return Case(Volume.of_slices(image), Labels.of_mask(mask), "P_1", "P")
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ from metseg.base import files
 from metseg.base.errors import MetsegError
 from metseg.base.files import write_json
 from metseg.data.cases import CaseFiles, find_cases
+from metseg.data.volume import Volume
 from metseg.evaluation import evaluate as evaluate_module
 from metseg.evaluation.evaluate import evaluate, unseen_cases
 from metseg.masks.postprocess import Postprocessing
-from metseg.training.runs import read_tables
+from metseg.training.run_folder import RunFolder
 
 WRITTEN = {"per_patient.csv", "per_slice.csv", "examples.npz", "evaluation.json"}
 
@@ -24,7 +25,7 @@ WRITTEN = {"per_patient.csv", "per_slice.csv", "examples.npz", "evaluation.json"
 class StubPredictor:
     """Marks the pixels that are bright in the image's second channel."""
 
-    name, postprocessing, flip_average = "stub", Postprocessing(threshold=0.4, min_lesion_px=3), True
+    name, postprocessing, tta_flip = "stub", Postprocessing(threshold=0.4, min_lesion_px=3), True
     min_volume_share = 0.3
     description, sha256 = {"parameters": 7}, "1234abcd"
     library, precision = "abacus", "fp32"
@@ -32,8 +33,8 @@ class StubPredictor:
     def __init__(self, model_dir):
         pass
 
-    def mask(self, image: np.ndarray) -> np.ndarray:
-        return image[..., 1] > 200
+    def mask(self, volume: Volume) -> np.ndarray:
+        return volume.array[1] > 200
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def cases(tmp_path, monkeypatch) -> list[CaseFiles]:
 
 def test_tables_by_hand(cases, tmp_path):
     returned = evaluate("nowhere", cases, tmp_path / "m" / "evaluation")
-    per_patient, per_slice = read_tables(tmp_path / "m")
+    per_patient, per_slice = RunFolder(tmp_path / "m").read_tables()
     pd.testing.assert_frame_equal(per_patient, returned)
 
     first, second = per_patient.to_dict("records")
@@ -95,7 +96,7 @@ def test_scores_carry_a_hash_of_the_reference(cases, tmp_path):
     tifffile.imwrite(path, np.roll(mask, 1, axis=0))  # as many pixels
     hashes.append(evaluate("nowhere", cases, tmp_path / "m" / "evaluation").ref_sha256.tolist())
     assert hashes[0][0] != hashes[1][0] and hashes[0][1] == hashes[1][1]
-    assert read_tables(tmp_path / "m")[0].ref_sha256.tolist() == hashes[1]
+    assert RunFolder(tmp_path / "m").read_tables()[0].ref_sha256.tolist() == hashes[1]
 
 
 def test_summary_and_examples(cases, tmp_path):
@@ -104,7 +105,7 @@ def test_summary_and_examples(cases, tmp_path):
     assert summary["model"] == "stub" and summary["parameters"] == 7
     assert summary["sha256"] == "1234abcd"  # by it the scores are known to be this file's
     assert summary["postprocessing"] == {"threshold": 0.4, "min_lesion_px": 3, "fill_holes": False}
-    assert summary["flip_average"] is True and summary["min_volume_share"] == 0.3
+    assert summary["tta_flip"] is True and summary["min_volume_share"] == 0.3
     assert (summary["cases"], summary["slices"]) == (2, 5) and summary["seconds_per_slice"] > 0
     assert summary["data"] == "own scans"
     with np.load(tmp_path / "evaluation" / "examples.npz") as examples:

@@ -8,7 +8,12 @@ from tiny_runs import write_bright_model
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown, write_json
 from metseg.data.provenance import LGG, PHANTOM
-from metseg.evaluation.origin import knows_only_the_phantom, network_line, refuse_scans_unlike_the_phantom
+from metseg.evaluation.origin import (
+    but_of_the_phantom,
+    knows_only_the_phantom,
+    network_line,
+    refuse_scans_unlike_the_phantom,
+)
 
 
 def test_the_line_of_a_released_network(tmp_path):
@@ -42,3 +47,9 @@ def test_any_other_network_takes_all_scans(tmp_path):
     for data in (asdict(LGG), {"name": "own scans"}):
         refuse_scans_unlike_the_phantom({"data": data}, "unet", ["PHANTOM_0001_20000101"])
         refuse_scans_unlike_the_phantom({"data": data}, "unet")
+
+
+def test_networks_of_the_phantom_are_left_out_unless_there_are_no_others():
+    phantom, lgg = {"data": asdict(PHANTOM)}, {"data": asdict(LGG)}
+    assert but_of_the_phantom({"a": phantom, "b": lgg}) == ["b"]
+    assert but_of_the_phantom({"a": phantom}) == ["a"]

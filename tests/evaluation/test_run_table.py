@@ -4,7 +4,7 @@ import pytest
 from tiny_runs import MANIFEST, write_scored
 
 from metseg.base.files import read_json, write_json
-from metseg.evaluation.run_table import Training, all_trainings, runs_without_training
+from metseg.evaluation.run_table import Training, all_trainings, runs_told
 
 
 def test_a_finished_one(tmp_path):
@@ -12,6 +12,8 @@ def test_a_finished_one(tmp_path):
     name, data, patients, epochs, *dice, finished, remark = list(all_trainings(tmp_path)[0])
     assert (name, data, patients, epochs) == ("run/unet", "test scans", 7, "3")
     assert dice == [0.9, 0.75]  # as it is served, and of patients with 1 and 0.5
+    told = all_trainings(tmp_path)[0].scores_told
+    assert told.startswith("validation Dice 0.900, test Dice 0.750")
     assert (finished, remark) == ("2026-01-02 00:00", "")
 
 
@@ -58,12 +60,14 @@ def test_a_damaged_history(tmp_path):
     folder = tmp_path / "run" / "unet"
     write_json(folder / "config.json", {"epochs": 12})
     (folder / "history.csv").write_text("epoch,val_dice\n1,much\n")
-    assert "damaged: history.csv" in all_trainings(tmp_path)[0].remark
+    (found,) = all_trainings(tmp_path)
+    assert "damaged: " in found.remark and "history.csv" in found.remark
 
 
 def test_folds_by_their_whole_name_and_runs_without_a_training(tmp_path):
     write_json(tmp_path / "cv" / "unet" / "unet-1" / "unet" / "config.json", {"epochs": 3})
     write_json(tmp_path / "benchmark" / "results.json", {})
     assert [each.name for each in all_trainings(tmp_path)] == ["cv/unet/unet-1/unet"]
-    assert runs_without_training(tmp_path) == ["benchmark"]
-    assert all_trainings(tmp_path / "nothing") == runs_without_training(tmp_path / "nothing") == []
+    assert runs_told(tmp_path).splitlines()[-1] == "without a training: benchmark"
+    assert all_trainings(tmp_path / "nothing") == []
+    assert "no training in" in runs_told(tmp_path / "nothing")

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from metseg.data.cases import Case
+from metseg.data.volume import Case, Labels, Volume
 from metseg.evaluation.thresholds import threshold_curves
 
 
 def case_of(values, mask) -> Case:
     """One slice whose channels hold `values` (C, 2, 2)."""
     image = np.moveaxis(np.array(values, np.uint8), 0, -1)[None]
-    return Case(image, np.array([mask], bool), (1,), None, "P", "P_1")
+    return Case(Volume.of_slices(image), Labels.of_mask(np.array([mask], bool)), "P_1", "P")
 
 
 def test_four_pixels_by_hand():

@@ -8,8 +8,8 @@ from tiny_scans import write_scans
 
 from metseg.base.errors import MetsegError
 from metseg.data.cases import find_cases
-from metseg.export.mask_settings import VolumeDice
 from metseg.export.pareto import measure_variants, on_front
+from metseg.export.validation_dice import VolumeDice
 
 
 def test_front_by_hand():
@@ -54,11 +54,11 @@ def test_measured(tmp_path, cases):
 def test_the_default_keeps_the_dice_of_volumes_and_of_single_slices(
     tmp_path, cases, monkeypatch, worse_alone, worse
 ):
-    def dice(predictor, cases, *, single_slices):
+    def dice(predictor, cases, *, single_slices, on_case):
         changed = predictor.name == "worse" and single_slices == worse_alone
         return VolumeDice(pd.Series(worse if changed else [0.7, 0.7]), pd.Series(dtype=float))
 
-    monkeypatch.setattr("metseg.export.pareto.volume_dice", dice)
+    monkeypatch.setattr("metseg.export.validation_dice.volume_dice", dice)
     folders = {name: write_bright_model(tmp_path / name, name=name) for name in ("whole", "worse")}
     table = measure_variants(folders, cases, reference="whole", rounds=1).set_index("variant")
     assert table.default.tolist() == [True, False]

@@ -85,5 +85,5 @@ def test_a_stride_counts_as_a_pooling(tmp_path):
     network = build_model("unet", filters=(4, 8), encoder="efficientnet_lite0")
     save_onnx(network, tmp_path / "model.onnx", image_size=32)
     # Two stages of the encoder have three depthwise convolutions behind its stem, which sees the whole size;
-    # the decoder's blocks have three convolutions and two. Those of 1 × 1, and the head, stay out.
-    assert len(_large_convolutions(tmp_path / "model.onnx")) == 3 + 3 + 2
+    # the decoder's two nodes have two convolutions each. Those of 1 × 1, and the head, stay out.
+    assert len(_large_convolutions(tmp_path / "model.onnx")) == 3 + 2 + 2

@@ -16,6 +16,7 @@ import tifffile
 
 from metseg.base.paths import released_dir
 from metseg.data.readers.images import read_image
+from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
 from metseg.preprocessing.pipeline import network_input
 
@@ -49,16 +50,16 @@ def draw_head() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def read(tmp_path_factory) -> np.ndarray:
+def read(tmp_path_factory) -> Volume:
     """The head, written to files and read again."""
     folder, slices = tmp_path_factory.mktemp("head"), []
     for z, image in enumerate(draw_head()[0]):
         tifffile.imwrite(folder / f"HEAD_{z}.tif", image, photometric="rgb", compression="zlib")
         slices.append(read_image(folder / f"HEAD_{z}.tif"))
-    return np.stack(slices)
+    return Volume.stacked(slices)
 
 
-def measured(name: str, volume: np.ndarray) -> dict:
+def measured(name: str, volume: Volume) -> dict:
     """What is written down of a model; the middle slice stands for its network input."""
     predictor = Predictor(released_dir() / name)
     assert predictor.precision == "fp32"
@@ -112,7 +113,7 @@ if __name__ == "__main__":
     from metseg.inference import engines
 
     engines.multiplies = lambda number_format: False
-    head = draw_head()[0]
+    head = Volume.of_slices(draw_head()[0])
     models = sorted(path.parent.name for path in released_dir().glob("*/model.json"))
     entries = []
     for model in models:

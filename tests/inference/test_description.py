@@ -13,7 +13,7 @@ import pytest
 from tiny_runs import add_int8, change_description, write_bright_model
 
 from metseg.base.errors import MetsegError, MetsegWarning
-from metseg.base.files import read_json
+from metseg.base.files import read_json, write_json
 from metseg.inference.description import install, open_exported
 from metseg.inference.probe import probe
 
@@ -71,9 +71,9 @@ def test_a_missing_file_is_named(model_dir, name):
         lambda text: text.replace('"threshold": 0.5', '"threshold": null'),
         lambda text: text.replace('"threshold": 0.5', '"threshold": 1.0'),
         lambda text: text.replace('"min_lesion_px": 0', '"min_lesion_px": -1'),
-        lambda text: text.replace('"flip_average"', '"flips"'),
-        lambda text: text.replace('"flip_average": false', '"flip_average": "false"').replace(
-            '"flip_average": true', '"flip_average": "true"'
+        lambda text: text.replace('"tta_flip"', '"flips"'),
+        lambda text: text.replace('"tta_flip": false', '"tta_flip": "false"').replace(
+            '"tta_flip": true', '"tta_flip": "true"'
         ),
         lambda text: text.replace('"name": ', '"name": [], "was": ', 1),
         lambda text: text.rstrip().removesuffix("}") + ', "min_volume_share": 7}',
@@ -236,3 +236,11 @@ def test_scores_of_a_former_model_count_no_longer(tmp_path):
     (former / "evaluation" / "evaluation.json").write_text("{}")
     install({"model.onnx": following / "model.onnx"}, read_json(following / "model.json"), former)
     assert not (former / "evaluation" / "evaluation.json").exists()
+
+
+def test_a_name_of_former_times_is_read(model_dir):
+    description = read_json(model_dir / "model.json")
+    former = {("flip_average" if name == "tta_flip" else name): value for name, value in description.items()}
+    write_json(model_dir / "model.json", {**former, "flip_average": True})
+    found = open_exported(model_dir)
+    assert found.known.tta_flip is True and found.description["tta_flip"] is True

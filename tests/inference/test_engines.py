@@ -8,7 +8,7 @@ import openvino
 import pytest
 from tiny_runs import write_bright_model
 
-from metseg.inference.engines import PRECISIONS, OnnxRuntimeEngine, OpenVinoEngine, _Forms, open_engine
+from metseg.inference.engines import PRECISIONS, OnnxRuntimeEngine, OpenVinoEngine, open_engine
 
 
 @pytest.fixture
@@ -67,17 +67,6 @@ def test_all_cores_compute_the_same_numbers_as_one(make, content, monkeypatch):
     one, all_of_them = (engine.run(engine.outputs, image, all_cores=each) for each in (False, True))
     for a, b in zip(one, all_of_them, strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-@pytest.mark.parametrize("cores", [1, 4])
-def test_a_form_is_made_once_and_only_when_it_is_wanted(cores, monkeypatch):
-    monkeypatch.setattr("metseg.inference.engines.cores", lambda: cores)
-    made = []
-    forms = _Forms(lambda threads: made.append(threads) or f"on {threads}")
-    assert forms.of(all_cores=True) == f"on {cores}" and made == [cores]
-    assert forms.of(all_cores=False) == "on 1"
-    assert forms.of(all_cores=True) == f"on {cores}"
-    assert made == [cores, 1][: len({cores, 1})]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -8,7 +8,8 @@ import pytest
 import tifffile
 
 from metseg.base.errors import MetsegError
-from metseg.inference.folder import how_read, segmentable, write_mask
+from metseg.data.writers.tiff_masks import write_mask
+from metseg.inference.folder import how_read, segmentable
 
 
 def touch(folder: Path, *names: str) -> Path:

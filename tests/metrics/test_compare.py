@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from metseg.metrics.case_scores import evaluate_case
 from metseg.metrics.compare import (
     DEFINITIONS,
     PAIR_DEFINITIONS,
@@ -15,7 +16,6 @@ from metseg.metrics.compare import (
     predict_nothing_score,
     summarise,
 )
-from metseg.metrics.overlap import evaluate_case
 from metseg.metrics.statistics import holm
 
 FEW = {"resamples": 200}

@@ -5,9 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
-from metseg.metrics.statistics import bootstrap_interval, holm, max_t_test, paired_test
+from metseg.metrics.statistics import bootstrap_interval, holm, paired_test
 
 NAN = float("nan")
 
@@ -87,43 +86,3 @@ def test_holm_by_hand():
 
 
 # several models
-
-
-# many alternatives
-
-
-def test_one_alternative_of_constant_gain():
-    """Of the 2 ** 5 flips only that of no sign has as large a sum."""
-    assert max_t_test(np.full((1, 5), 0.01)) == pytest.approx([1 / 32])
-
-
-def test_flips_counted_by_hand():
-    """Gains 1, 2, 3: sums of 6, 4, 2, 0 (twice), -2, -4, -6; and of -1, -2, -3 all reach the smallest."""
-    assert max_t_test(np.array([[1, 2, 3]])) == pytest.approx([1 / 8])
-    assert max_t_test(np.array([[-1, 2, 3]])) == pytest.approx([2 / 8])
-    assert max_t_test(np.array([[-1, -2, -3]])) == pytest.approx([1])
-
-
-def test_more_alternatives_are_more_chances():
-    """Alternatives (1, 1) and (1, -1): each flip makes one of them as large as the first is."""
-    assert max_t_test(np.array([[1, 1]])) == pytest.approx([1 / 4])
-    assert max_t_test(np.array([[1, 1], [1, -1]])) == pytest.approx([2 / 4, 1])
-    assert max_t_test(np.array([[1, 1], [2, 2]])) == pytest.approx([1 / 4, 1 / 4])  # t knows no scale
-
-
-def test_no_gain_is_no_evidence():
-    assert max_t_test(np.zeros((2, 6))).tolist() == [1, 1]
-
-
-def test_of_many_patients_flips_are_drawn():
-    gains = np.random.default_rng(0).normal(0.2, 1, (3, 40))
-    p_values = max_t_test(gains, resamples=4000)
-    assert p_values.tolist() == max_t_test(gains, resamples=4000).tolist()
-    alone = stats.ttest_1samp(gains, 0, axis=1, alternative="greater").pvalue
-    assert (p_values >= alone - 0.02).all() and (p_values <= 3 * alone + 0.02).all()
-
-
-def test_chance_seldom_wins():
-    rng = np.random.default_rng(0)
-    won = [max_t_test(rng.normal(size=(30, 8))).min() <= 0.05 for _ in range(200)]
-    assert np.mean(won) < 0.09

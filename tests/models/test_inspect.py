@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 
 from metseg.models import build_model
-from metseg.models.inspect import concatenations, gate_model, gate_names, inference_model
+from metseg.models.inspect import (
+    concatenations,
+    gate_names,
+    graph_of,
+    inference_model,
+)
+
+
+def gate_model(model: keras.Model) -> keras.Model:
+    return keras.Model(model.input, {name: model.get_layer(name).output for name in gate_names(model)})
 
 
 @pytest.fixture
@@ -51,8 +60,6 @@ def test_gate_names_survive_saving(tmp_path):
 def test_a_network_without_gates_says_so(name):
     model = build_model(name, filters=(4, 8, 16))
     assert gate_names(model) == []
-    with pytest.raises(ValueError, match=f"{name} has no attention gate"):
-        gate_model(model)
 
 
 def test_the_heads_are_averaged(deep, batch):
@@ -90,12 +97,9 @@ def test_a_network_with_one_head_is_returned_as_it_is():
         assert inference_model(model) is model
 
 
-def test_concatenations_name_what_they_join():
-    assert concatenations(build_model("nested_unet", filters=(4, 8, 16))) == {
-        "x01_concat": "x00_1_activation, x01_up_unpool",
-        "x11_concat": "x10_1_activation, x11_up_unpool",
-        "x02_concat": "x00_1_activation, x01_1_activation, x02_up_unpool",
-    }
+def test_every_skip_connection_is_a_concatenation():
+    counts = {"nested_unet": 3, "attention_unet": 2, "unet": 2}
+    assert {name: concatenations(build_model(name, filters=(4, 8, 16))) for name in counts} == counts
 
 
 @pytest.mark.parametrize("prune", [0, 4])
@@ -106,14 +110,13 @@ def test_a_head_that_is_not_there(deep, prune):
 
 def test_a_pretrained_encoder_has_no_features_of_the_whole_size_to_join():
     lite = {"filters": (4, 8, 8), "encoder": "efficientnet_lite0"}
-    joined = concatenations(build_model("nested_unet", **lite))
-    assert joined == {
-        "x11_concat": "encoder_0_project_bn, x11_up_unpool",
-        "x21_concat": "encoder_2_add, x21_up_unpool",
-        "x12_concat": "encoder_0_project_bn, x11_1_activation, x12_up_unpool",
+    graph = graph_of(build_model("nested_unet", **lite))
+    assert graph.nodes == {
+        **{(1, 0): 16, (2, 0): 24, (3, 0): 40},  # the encoder's own widths
+        **{(1, 1): 8, (2, 1): 8, (1, 2): 8, (0, 3): 4},
     }
+    assert [start for start, end, kind in graph.arrows if end == (0, 3)] == [(1, 2)]
     assert len(gate_names(build_model("attention_unet", **lite))) == 2
-    assert len(concatenations(build_model("unet", **lite))) == 2
 
 
 def test_heads_of_a_network_with_a_pretrained_encoder(randomised, rng):
@@ -125,3 +128,29 @@ def test_heads_of_a_network_with_a_pretrained_encoder(randomised, rng):
     for k in (1, 2, 3):
         single = inference_model(deep, prune=k).predict_on_batch(images)
         np.testing.assert_allclose(single[..., 0], heads[..., k - 1], atol=1e-6)
+
+
+def test_the_graph_of_unet_is_one_diagonal():
+    graph = graph_of(build_model("unet", filters=(4, 8, 16)))
+    assert graph.nodes == {(0, 0): 4, (1, 0): 8, (2, 0): 16, (1, 1): 8, (0, 2): 4}
+    assert sorted(graph.arrows) == [
+        ((0, 0), (0, 2), "skip"),
+        ((0, 0), (1, 0), "down"),
+        ((1, 0), (1, 1), "skip"),
+        ((1, 0), (2, 0), "down"),
+        ((1, 1), (0, 2), "up"),
+        ((2, 0), (1, 1), "up"),
+    ]
+    assert graph.heads == [(0, 2)]
+
+
+def test_the_graphs_of_the_others_differ_in_gates_and_dense_skips():
+    shape = {"filters": (4, 8, 16), "encoder": "efficientnet_lite0"}
+    unet = graph_of(build_model("unet", **shape))
+    gated = graph_of(build_model("attention_unet", **shape))
+    assert gated.nodes == unet.nodes
+    assert [(a, b, kind.replace("gated", "skip")) for a, b, kind in gated.arrows] == unet.arrows
+    assert sum(kind == "gated" for *_, kind in gated.arrows) == 2
+    nested = graph_of(build_model("nested_unet", **shape, deep_supervision=True))
+    assert unet.nodes.items() <= nested.nodes.items() and set(unet.arrows) <= set(nested.arrows)
+    assert nested.heads == [(0, 1), (0, 2), (0, 3)]

@@ -12,7 +12,6 @@ from metseg.plots.results import (
     plot_history,
     plot_paired,
     plot_patient_dice,
-    plot_postprocessing,
     plot_summary,
 )
 from metseg.plots.style import colour_of, use_style
@@ -129,7 +128,7 @@ def test_patient_dice(dice):
     assert sorted(points[:, 1]) == [0.0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9]  # seven, for one is nan
     assert (np.abs(points[:, 0] - points[:, 0].round()) <= 0.15).all()
     assert sorted(points[:, 0].round()) == [0, 0, 0, 1, 1, 1, 1]
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["Nested U-Net", "U-Net"]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["U-Net++", "U-Net"]
     assert ax.get_ylim() == (-0.02, 1.02)
     assert [set(colours(c)) for c in ax.collections] == [{colour_of(m)} for m in dice]
     medians = {float(line.get_ydata()[0]) for line in ax.lines if line.get_linewidth() == 1.8}
@@ -166,8 +165,8 @@ def test_paired(dice):
     assert offsets(ax).tolist() == [[0.5, 0.9], [0.7, 0.8], [0.3, 0.1]]
     better, worse = colour_of("nested_unet"), colour_of("unet")
     assert colours(ax.collections[0]) == [better, better, worse]
-    assert ax.get_title(loc="left") == "Nested U-Net better in 2 of 3"
-    assert ax.get_xlabel() == "volume Dice, U-Net" and ax.get_ylabel() == "volume Dice, Nested U-Net"
+    assert ax.get_title(loc="left") == "U-Net++ better in 2 of 3"
+    assert ax.get_xlabel() == "volume Dice, U-Net" and ax.get_ylabel() == "volume Dice, U-Net++"
     assert ax.get_xlim() == ax.get_ylim() == (-0.02, 1.02)
     assert ax.lines[0].get_xydata().tolist() == [[0, 0], [1, 1]]
     render(ax)
@@ -197,7 +196,7 @@ def test_dice_by_size():
     assert len(ax.collections) == 2
     assert offsets(ax)[:3].tolist() == [[10, 0.2], [1000, 0.9], [1, 0.0]]  # none at all is drawn at 1
     assert ax.get_xscale() == "log" and ax.get_ylim() == (-0.02, 1.02)
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["U-Net", "Nested U-Net"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["U-Net", "U-Net++"]
     shapes = [c.get_paths()[0].vertices.shape for c in ax.collections]
     assert shapes[0] != shapes[1]  # markers differ, not colours alone
     render(ax)
@@ -223,7 +222,7 @@ def test_summary(summary):
     ]
     assert lines[5] == [[0.5, 0.88]] and lines[7] == [[0.5, 1.12]]
     assert [line.get_color() for line in ax.lines] == [colour_of("nested_unet")] * 4 + [colour_of("unet")] * 4
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["Nested U-Net", "U-Net"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["U-Net++", "U-Net"]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["mean", "median"]
     assert ax.get_xlim() == (0, 1) and ax.yaxis_inverted()  # best on top
     render(ax)
@@ -272,20 +271,3 @@ def test_axes_given_are_the_axes_used(dice, summary):
     for ax, call in zip(plt.subplots(1, len(calls))[1], calls, strict=True):
         assert call(ax) is ax and ax.has_data()
     assert len(plt.get_fignums()) == 1
-
-
-# ---- postprocessing ----
-
-
-def test_postprocessing_marks_the_choice():
-    grid = [(t, px, 0.7 + 0.1 * (px == 10) - abs(t - 0.5)) for t in (0.4, 0.5, 0.6) for px in (0, 10)]
-    table = pd.DataFrame(grid, columns=["threshold", "min_lesion_px", "dice"]).assign(min_volume_share=0.0)
-    table = table.assign(flip_average=False, fill_holes=False, chosen=table.dice == table.dice.max())
-    ax = plot_postprocessing(table, model="unet")
-    render(ax)
-    plain, taken, dot = ax.lines
-    np.testing.assert_allclose(taken.get_ydata(), [0.7, 0.8, 0.7])
-    np.testing.assert_allclose(plain.get_ydata(), [0.6, 0.7, 0.6])
-    assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (0.5, pytest.approx(0.8))
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["lesions ≥ 10 px", "other sizes"]
-    assert taken.get_color() == colour_of("unet") != plain.get_color()

@@ -19,7 +19,7 @@ from metseg.plots.style import (
     save_figure,
     use_style,
 )
-from metseg.training.runs import MODELS
+from metseg.training.find import MODELS
 
 
 def lightness(colour: str) -> float:
@@ -39,7 +39,7 @@ def test_every_network_has_a_colour_and_a_label_of_its_own():
 
 def test_run_and_network():
     assert colour_of("first/unet") == colour_of("unet") != colour_of("first/nested_unet")
-    assert label_of("nested_unet") == "Nested U-Net"
+    assert label_of("nested_unet") == "U-Net++"
     assert label_of("first/unet") == "first · U-Net"
     assert label_of("another") == "another"
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from metseg.data.volume import Volume
 from metseg.preprocessing.intensity import percentile_limits, tissue_limits
 from metseg.preprocessing.pipeline import (
     Preprocessing,
@@ -31,11 +32,11 @@ def plain(size: int = 16, **changes) -> Preprocessing:
 def test_only_a_volume_shares_its_limits():
     volume = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
     for intensity, limits in (("volume", percentile_limits), ("tissue", tissue_limits)):
-        view = view_of(volume, plain(intensity=intensity))
+        view = view_of(Volume.of_slices(volume), plain(intensity=intensity))
         np.testing.assert_array_equal(view.limits, limits(volume))
         assert view.box is None
     for intensity in ("slice", "stored"):
-        assert view_of(volume, plain(intensity=intensity)) == (None, None)
+        assert view_of(Volume.of_slices(volume), plain(intensity=intensity)) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_a_black_image_stays_black_and_finite():
     for intensity in INTENSITIES:
         config = Preprocessing(image_size=32, intensity=intensity, clip_limit=0)
         image = np.zeros((40, 20, 3), np.uint8)
-        prepared = preprocess(image, config, view_of(image, config))
+        prepared = preprocess(image, config, view_of(Volume.of_slice(image), config))
         assert (prepared == 0).all()
 
 
@@ -94,7 +95,7 @@ def test_a_black_image_stays_black_and_finite():
 def test_any_size_gives_a_square_in_steps_of_1_255_and_comes_back(shape, clip_limit, intensity, crop):
     config = Preprocessing(image_size=32, clip_limit=clip_limit, intensity=intensity, crop=crop)
     image = np.random.default_rng(2).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    view = view_of(image, config)
+    view = view_of(Volume.of_slice(image), config)
     prepared = preprocess(image, config, view)
     assert prepared.shape == (32, 32, 3) and prepared.dtype == np.float32
     assert prepared.min() >= 0 and prepared.max() <= 1
@@ -194,7 +195,7 @@ def test_a_crop_fills_the_input_with_the_head_and_comes_back_in_its_place():
     volume = np.zeros((2, 100, 100, 3), np.uint8)
     volume[:, 10:90, 20:70] = 100
     config = plain(32, crop=True)
-    view = view_of(volume, config)
+    view = view_of(Volume.of_slices(volume), config)
     rows, columns = view.box
     sides = rows.stop - rows.start, columns.stop - columns.start
     assert sides == pytest.approx((84, 54), abs=2)  # smoothing widens it by a pixel on each side
@@ -211,12 +212,12 @@ def test_a_crop_fills_the_input_with_the_head_and_comes_back_in_its_place():
 def test_network_input_is_each_slice_with_its_neighbours():
     volume = np.random.default_rng(8).integers(1, 256, (3, 16, 16, 3), dtype=np.uint8)
     config = plain(neighbours=1)
-    inputs = network_input(volume, config)
+    inputs = network_input(Volume.of_slices(volume), config)
     own = volume.astype(np.float32) / 255
     assert inputs.shape == (3, 16, 16, config.channels) == (3, 16, 16, 9)
     np.testing.assert_array_equal(inputs[1], np.concatenate([own[1], own[0], own[2]], axis=-1))
     np.testing.assert_array_equal(inputs[2], np.concatenate([own[2], own[1], own[2]], axis=-1))
-    alone = network_input(volume[:1], config)
+    alone = network_input(Volume.of_slices(volume[:1]), config)
     np.testing.assert_array_equal(alone[0], np.concatenate([own[0]] * 3, axis=-1))
 
 

@@ -19,13 +19,13 @@ def run(tmp_path) -> Path:
 @pytest.fixture
 def refit(run, tmp_path) -> Path:
     """An Attention U-Net trained as those of the folds were, with nobody held out."""
-    served = {"sha256": "abc", "postprocessing": {"threshold": 0.5}, "flip_average": False}
+    served = {"sha256": "abc", "postprocessing": {"threshold": 0.5}, "tta_flip": False}
     for fold in range(2):
         folder = run / "attention_unet" / f"attention_unet-{fold + 1}" / "attention_unet"
         for name in ("model.json", "evaluation/evaluation.json"):
             write_json(folder / name, {**read_json(folder / name), **served})
     folder = tmp_path / "refit" / "attention_unet"
-    # One knows no `alone` yet, the other its default.
+    # One knows no `neighbour_dropout` yet, the other its default.
     config = {"model": "attention_unet", "fold": 0, "folds": 0, "test_fraction": 0, "epochs": 3, "alone": 0.0}
     config |= {"split_seed": 1}  # who is held out is no part of a recipe
     write_json(folder / "config.json", {**config, "data_dir": "elsewhere"})
@@ -46,23 +46,6 @@ def test_a_recipes_scores(run, refit):
     assert out_of_fold_scores(run, refit)["same_masks"] == 1
 
 
-def test_the_order_of_an_ensembles_members_does_not_matter(run, refit):
-    members = [
-        {"model": model, "config": {"model": model, "epochs": epochs}}
-        for model, epochs in (("unet", 3), ("nested_unet", 4))
-    ]
-    for fold in range(2):
-        manifest = run / "attention_unet" / f"attention_unet-{fold + 1}" / "attention_unet" / "manifest.json"
-        write_json(manifest, {**read_json(manifest), "members": members})
-    record = {"model": "attention_unet", "members": members[::-1]}
-    write_json(refit / "manifest.json", record)
-    assert out_of_fold_scores(run, refit)["folds"] == 2
-    members[0]["config"]["epochs"] = 5
-    write_json(refit / "manifest.json", record)
-    with pytest.raises(MetsegError, match=r"have different parameters \(members\)"):
-        out_of_fold_scores(run, refit)
-
-
 def test_scores_of_another_file_are_refused(run, refit):
     path = run / "attention_unet" / "attention_unet-2" / "attention_unet" / "model.json"
     write_json(path, {**read_json(path), "sha256": "another"})
@@ -74,7 +57,7 @@ def test_scores_of_another_file_are_refused(run, refit):
     ("name", "changes", "message"),
     [
         ("config.json", {"epochs": 4, "seed": 1}, r"have different parameters \(epochs, seed\); train with"),
-        ("config.json", {"paste": 0.3}, r"have different parameters \(paste\); train with"),
+        ("config.json", {"paste": 0.3}, r"have different parameters \(copy_paste\); train with"),
         ("model.json", {"prune": 1}, r"have different parameters \(prune\); train with"),
         ("manifest.json", {"extended": [{"after_epoch": 1, "epochs": [1, 3]}]}, r"parameters \(extended\)"),
         ("split.json", {"fingerprint": "other"}, "have different data; train both with the same"),

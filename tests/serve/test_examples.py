@@ -35,6 +35,6 @@ def test_each_is_a_small_slice_with_lesions_to_see():
 def test_the_released_networks_know_what_one_example_shows(network):
     """They were trained on gliomas; the others show metastases."""
     upload, mask = load_example("glioma")
-    found = Predictor(released_dir() / network).mask(upload.image)
+    (found,) = Predictor(released_dir() / network).mask(upload.volume)
     assert compare(found, mask).slice_dice > 0.9
     assert number_lesions(found)[0].max() == 1

@@ -159,7 +159,7 @@ STILL = dict.fromkeys(("rotation_deg", "shift", "zoom", "gamma", "brightness"), 
 
 
 def test_lesions_are_pasted_from_slices_of_the_same_epoch(heads):
-    rows, pasting = np.array([0, 1, 4, 5]), Augmentation(paste=1.0, **STILL)
+    rows, pasting = np.array([0, 1, 4, 5]), Augmentation(copy_paste=1.0, **STILL)
     for epoch in range(5):
         images, masks = everything(epoch_of(heads, epoch, rows=rows, augmentation=pasting))
         assert (masks.sum(axis=(1, 2, 3)) >= 64).all() and images.max() <= np.float32(201 / 255)
@@ -170,7 +170,7 @@ def test_lesions_are_pasted_from_slices_of_the_same_epoch(heads):
 
 
 def test_a_share_of_the_slices_gets_a_lesion(heads):
-    rare = Augmentation(paste=0.3, **STILL)
+    rare = Augmentation(copy_paste=0.3, **STILL)
     masks = [
         everything(epoch_of(heads, epoch, rows=np.arange(6), augmentation=rare))[1] for epoch in range(50)
     ]

@@ -2,7 +2,6 @@
 
 import ast
 import errno
-import inspect
 import os
 import shutil
 import sys
@@ -18,8 +17,9 @@ from filelock import FileLock
 from metseg.base.errors import MetsegError
 from metseg.data.cases import find_cases, load_case
 from metseg.data.content import slice_hash
+from metseg.preprocessing import pipeline
 from metseg.preprocessing.pipeline import Preprocessing, network_input, preprocess, preprocess_mask, view_of
-from metseg.training import cache
+from metseg.training import cache, cache_key
 from metseg.training.cache import cache_home, fingerprint, network_slices, open_cache
 
 CONFIG = Preprocessing(image_size=16)
@@ -51,7 +51,7 @@ def test_the_cache_holds_what_preprocess_returns_bit_for_bit(tmp_path, scans, in
     row = 0
     for files in scans:
         case = load_case(files)
-        view = view_of(case.image, config)
+        view = view_of(case.volume, config)
         for image, mask in zip(case.image, case.mask, strict=True):
             expected = preprocess(image, config, view)
             assert (opened.images[row].astype(np.float32) / 255 == expected).all()
@@ -67,7 +67,7 @@ def test_the_cache_holds_what_preprocess_returns_bit_for_bit(tmp_path, scans, in
 def test_network_input_is_that_of_prediction(tmp_path, scans, neighbours):
     config = Preprocessing(image_size=16, neighbours=neighbours)
     opened = open_cache(scans, config, folder=tmp_path / "cache")
-    expected = np.concatenate([network_input(load_case(files).image, config) for files in scans])
+    expected = np.concatenate([network_input(load_case(files).volume, config) for files in scans])
     rows = np.array([4, 0, 2])
     np.testing.assert_array_equal(opened.network_input(rows), expected[rows])
     np.testing.assert_array_equal(opened.network_input(np.arange(5)), expected)
@@ -120,7 +120,10 @@ def test_any_name_survives_the_table(tmp_path, write_slice, noise, square, name)
 def test_a_second_run_decodes_nothing(tmp_path, scans, monkeypatch):
     first = open_cache(scans, CONFIG, folder=tmp_path / "cache")
     monkeypatch.setattr(cache, "load_case", lambda files: pytest.fail("decoded again"))
-    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("read again"))
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(
+        Path, "read_bytes", lambda path: pytest.fail("read") if path.suffix == ".tif" else read_bytes(path)
+    )
     second = open_cache(scans, CONFIG, folder=tmp_path / "cache")
     assert (first.images == second.images).all() and (first.masks == second.masks).all()
     assert first.slices.equals(second.slices) and first.fingerprint == second.fingerprint
@@ -183,31 +186,34 @@ def test_who_is_in_a_file_is_part_of_the_key(tmp_path, scans):
 def test_another_computation_gets_a_cache_of_its_own(tmp_path, scans, monkeypatch, what):
     before = cache_home(scans, CONFIG, folder=tmp_path)
     if what == "code":
-        source = inspect.getsource
-        changed = cache.COMPUTED_BY[0]
+        read_bytes, changed = Path.read_bytes, Path(pipeline.__file__)
         monkeypatch.setattr(
-            inspect, "getsource", lambda module: source(module) + ("x = 1" if module is changed else "")
+            Path, "read_bytes", lambda path: read_bytes(path) + (b"x = 1" if path.samefile(changed) else b"")
         )
     else:
         monkeypatch.setattr({"OpenCV": cv2, "NumPy": np}[what], "__version__", "0.0")
-    cache._code_version.cache_clear()
+    cache_key._code_version.cache_clear()
     after = cache_home(scans, CONFIG, folder=tmp_path)
     monkeypatch.undo()
-    cache._code_version.cache_clear()
+    cache_key._code_version.cache_clear()
     assert before != after and cache_home(scans, CONFIG, folder=tmp_path) == before
 
 
 def test_all_code_that_computes_network_input_is_part_of_the_key():
     """Of metseg's modules that these import there is none outside; those left out compute no pixel."""
-    no_pixels = {"metseg.base.errors", "metseg.base.files", "metseg.preprocessing.neighbours"}
-    no_pixels |= {"metseg.data.layouts", "metseg.data.patients"}  # what they tell is in the key itself
-    listed, found = {module.__name__ for module in cache.COMPUTED_BY}, set()
-    for module in cache.COMPUTED_BY:
-        for node in ast.walk(ast.parse(inspect.getsource(module))):
+    package = Path(cache.__file__).parents[1]
+    listed = {path for pattern in cache_key.COMPUTED_BY for path in package.glob(pattern)}
+    no_pixels = {"base/errors.py", "base/files.py", "data/layouts.py", "data/patients.py"}
+    no_pixels |= {"training/cache_key.py"}  # what these tell is in the key itself
+    found = set()
+    for path in listed:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module.startswith("metseg"):
                 names = {f"{node.module}.{each.name}" for each in node.names}
-                found |= names & {*sys.modules} or {node.module}
-    assert found <= listed | no_pixels and "metseg.preprocessing.intensity" in found
+                modules = names & {*sys.modules} or {node.module}
+                found |= {Path(sys.modules[name].__file__) for name in modules}
+    assert {package / "preprocessing" / "intensity.py", package / "data" / "volume.py"} <= found
+    assert found <= listed | {package / name for name in no_pixels}
 
 
 def test_scans_that_change_while_they_are_read_make_no_cache(tmp_path, scans, monkeypatch):

@@ -12,10 +12,10 @@ from metseg.models.encoders.efficientnet_lite import DEEPEST
 from metseg.preprocessing.pipeline import Preprocessing
 from metseg.training.augment import Augmentation
 from metseg.training.config import (
+    PARAMETERS,
     EncoderName,
     LossName,
     TrainConfig,
-    notebook_config,
     train_config,
     with_defaults,
 )
@@ -45,11 +45,11 @@ PLAIN = {"filters": (4, 8), "channels": 3, "encoder": "plain"}
         ({"image_size": 8}, "image_size=8: Input should be greater than or equal to 16"),
         ({"image_size": 128.5}, "image_size=128.5: Input should be a valid integer"),
         ({"image_size": 100}, "image_size=100 is not divisible by 8, which these filters need"),
-        ({"image_size": 24, "coarse_epochs": 1}, "half of image_size=24 is not divisible by 8"),
-        ({"coarse_epochs": 12}, "coarse_epochs=12 leaves none of epochs=12 to the whole size"),
+        ({"image_size": 24, "progressive_resizing": 1}, "half of image_size=24 is not divisible by 8"),
+        ({"progressive_resizing": 12}, "progressive_resizing=12 leaves none of epochs=12 to the whole size"),
         ({"filters": (16,)}, "filters=(16,): Tuple should have at least 2 items"),
         ({"filters": (16, 0)}, "filters=(16, 0): every level needs at least one filter"),
-        ({"filters": (16, "x")}, "filters.1='x': Input should be a valid integer"),
+        ({"filters": (16, "x")}, "filters=(16, 'x'): Input should be a valid integer"),
         ({"filters": 16}, "filters=16: Input should be a valid tuple"),
         ({"deep_supervision": True}, "deep_supervision needs model='nested_unet', not 'unet'"),
         ({"epochs": 0}, "epochs=0: Input should be greater than or equal to 1"),
@@ -78,7 +78,7 @@ PLAIN = {"filters": (4, 8), "channels": 3, "encoder": "plain"}
         ({"rotation_deg": 999.0}, "rotation_deg=999.0: Input should be less than or equal to 180"),
         ({"zoom": 1.0}, "zoom=1.0: Input should be less than 1"),
         ({"elastic": -0.1}, "elastic=-0.1: Input should be greater than or equal to 0"),
-        ({"epoch": 5}, "unknown parameter 'epoch'; valid are model, data_dir, image_size"),
+        ({"epoch": 5}, "unknown parameter 'epoch'; valid are model, data_dir, encoder"),
     ],
 )
 def test_a_wrong_parameter_is_named_in_one_sentence(changes, sentence):
@@ -108,26 +108,22 @@ def test_the_defaults_of_the_parts_are_the_defaults_of_the_whole():
     assert config.augmentation == Augmentation()
 
 
-def test_augment_false_turns_all_of_it_off():
-    assert train_config(**NEEDED, augment=False).augmentation is None
-
-
 def test_only_the_nested_unet_is_told_of_deep_supervision():
     nested = train_config(model="nested_unet", data_dir="x", filters=(4, 8), deep_supervision=True)
-    assert nested.model_options == {**PLAIN, "deep_supervision": True}
-    assert train_config(**NEEDED, filters=(4, 8)).model_options == PLAIN
-    assert train_config(**NEEDED, filters=(4, 8), neighbours=1).model_options == {**PLAIN, "channels": 9}
+    assert nested.build_options == {**PLAIN, "deep_supervision": True}
+    assert train_config(**NEEDED, filters=(4, 8)).build_options == PLAIN
+    assert train_config(**NEEDED, filters=(4, 8), neighbours=1).build_options == {**PLAIN, "channels": 9}
 
 
 def test_a_pretrained_encoder_adds_a_level_below_the_filters():
-    assert train_config(**NEEDED, filters=(4, 8)).poolings == 1
-    assert train_config(**NEEDED, filters=(4, 8), encoder="efficientnet_lite0").poolings == 2
+    assert train_config(**NEEDED, filters=(4, 8)).network.poolings == 1
+    assert train_config(**NEEDED, filters=(4, 8), encoder="efficientnet_lite0").network.poolings == 2
 
 
 def test_every_encoder_has_a_name_that_a_config_takes_and_as_many_levels():
     assert typing.get_args(EncoderName) == ENCODERS
     lite = {"encoder": "efficientnet_lite0", "image_size": 64}
-    assert train_config(**NEEDED, **lite, filters=(8,) * DEEPEST).poolings == DEEPEST
+    assert train_config(**NEEDED, **lite, filters=(8,) * DEEPEST).network.poolings == DEEPEST
 
 
 def test_every_loss_has_a_name_that_a_config_takes():
@@ -137,11 +133,25 @@ def test_every_loss_has_a_name_that_a_config_takes():
 def test_a_config_survives_json():
     config = train_config(**NEEDED, filters=[4, 8, 16], learning_rate=3e-4, folds=5, fold=4)
     assert TrainConfig(**json.loads(config.model_dump_json())) == config
+    assert train_config(**json.loads(json.dumps(config.flat()))) == config
+
+
+def test_every_parameter_stands_in_one_group():
+    groups = [field.annotation for name, field in TrainConfig.model_fields.items() if name != "data_dir"]
+    names = [name for group in groups for name in group.model_fields]
+    assert sorted(names) == sorted(PARAMETERS.keys() - {"data_dir"})
+
+
+def test_former_names_of_parameters():
+    known = with_defaults({"coarse_epochs": 3, "missing": 0.1, "paste": 0.2, "alone": 0.3})
+    names = ("progressive_resizing", "modality_dropout", "copy_paste", "neighbour_dropout")
+    assert [known[name] for name in names] == [3, 0.1, 0.2, 0.3]
+    assert known.keys() == PARAMETERS.keys()
 
 
 def test_a_config_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
-        train_config(**NEEDED).epochs = 3
+        train_config(**NEEDED).learning.epochs = 3
 
 
 def test_what_a_record_did_not_know_yet():
@@ -151,45 +161,3 @@ def test_what_a_record_did_not_know_yet():
     assert known["filters"] == [16, 32, 64, 128]
     assert with_defaults({**old, "seed": 5})["split_seed"] == 5  # one seed was for both
     assert with_defaults({**old, "seed": 5, "split_seed": 1})["split_seed"] == 1
-
-
-# ---- a notebook's names ----
-
-
-@pytest.fixture
-def names() -> dict:
-    """What a training notebook's kernel holds after its parameters cell."""
-    known = TrainConfig(**NEEDED).model_dump()
-    del known["deep_supervision"]  # which the notebook of a U-Net does not declare
-    return {**known, "run_name": "first", "output_dir": "runs", "In": [""], "_i1": "epoch = 3", "json": json}
-
-
-def test_a_notebooks_names(names):
-    assert notebook_config(names) == train_config(**NEEDED)
-
-
-@pytest.mark.parametrize(("wrong", "meant"), [("epoch", "epochs"), ("learning_rates", "learning_rate")])
-def test_a_misspelt_parameter_would_silently_keep_its_default(names, wrong, meant):
-    with pytest.raises(MetsegError, match=f"'{wrong}' is no parameter .did you mean {meant}"):
-        notebook_config({**names, wrong: 3})
-    # whatever else a person keeps in a kernel is their own
-    notebook_config({**names, "my_notes": "…", "total": 3, wrong: object()})
-
-
-def test_a_parameter_that_is_gone_is_named(names):
-    del names["epochs"]
-    with pytest.raises(MetsegError, match="parameter 'epochs' is missing"):
-        notebook_config(names)
-    names["epochs"], names["model"] = 12, "nested_unet"
-    with pytest.raises(MetsegError, match="parameter 'deep_supervision' is missing"):
-        notebook_config(names)
-
-
-def test_what_papermill_makes_of_typed_values_is_made_good(names):
-    typed = {"filters": "[4, 8]", "epochs": "3", "data_dir": 2024, "start_from": 7, "clip_limit": 2}
-    config = notebook_config({**names, **typed})
-    assert config == train_config(
-        **{**NEEDED, "data_dir": "2024"}, filters=(4, 8), epochs=3, start_from="7", clip_limit=2.0
-    )
-    with pytest.raises(MetsegError, match=r"^filters='\[4': "):
-        notebook_config({**names, "filters": "[4"})

@@ -69,5 +69,5 @@ def test_two_devices_learn_as_one(tmp_path):
     assert one[-1] < 0.95 * one[0]
     np.testing.assert_allclose(two, one, rtol=1e-4)
     history = pd.read_csv(tmp_path / "model" / "history.csv")
-    assert len(history) == config.epochs and history.val_dice.between(0, 1).all()
+    assert len(history) == config.learning.epochs and history.val_dice.between(0, 1).all()
     assert history.loss.iloc[-1] < history.loss[0]

@@ -1,6 +1,5 @@
 """Training: what it leaves behind, what it refuses, and that an interruption changes nothing."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,13 +19,13 @@ from tiny_scans import finished_training, tiny_config, write_case, write_scans
 from metseg.base.errors import MetsegError
 from metseg.data.split import read_split
 from metseg.models import build_model
-from metseg.models.channel_pruning import prune_channels
 from metseg.models.encoders import efficientnet_lite
 from metseg.models.encoders.efficientnet_lite import load_imagenet
 from metseg.training import fit as train_module
 from metseg.training.batches import EpochBatches
 from metseg.training.config import TrainConfig
-from metseg.training.fit import prepare_data, train
+from metseg.training.dataset import prepare_data
+from metseg.training.fit import train
 from metseg.training.validation import Validation, validate
 
 # All columns but seconds.
@@ -111,7 +110,7 @@ def test_files_of_a_finished_training(finished):
 
 
 def test_the_model_is_plain_keras_in_float32(finished, config):
-    assert config.precision == "mixed_bfloat16"
+    assert config.learning.precision == "mixed_bfloat16"
     model = keras.saving.load_model(finished / "model.keras")
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
     kinds = {type(layer) for layer in model.layers}
@@ -144,7 +143,7 @@ def test_training_leaves_keras_as_it_was(finished):
 
 
 def test_another_configuration_is_refused_by_name(finished, config, cache_dir):
-    changed = config.model_copy(update={"learning_rate": 0.02, "loss": "dice"})
+    changed = config.changed(**{"learning_rate": 0.02, "loss": "dice"})
     with pytest.raises(MetsegError, match=r"loss bce_dice → dice, learning_rate 0\.01 → 0\.02\)") as error:
         train(changed, finished, cache_dir=cache_dir)
     assert "epochs" not in str(error.value).partition("(taken")[0]
@@ -154,13 +153,13 @@ def test_another_configuration_is_refused_by_name(finished, config, cache_dir):
 def test_a_training_older_than_a_parameter_goes_on(copy, config, cache_dir):
     """What its config.json does not name had its default then."""
     older = json.loads((copy / "config.json").read_text())
-    del older["devices"], older["start_from"]
+    del older["devices"]
     (copy / "config.json").write_text(json.dumps(older))
     before = (copy / "history.csv").read_bytes()
     assert train(config, copy, cache_dir=cache_dir).name == "unet"
     assert (copy / "history.csv").read_bytes() == before
     with pytest.raises(MetsegError, match=r"other settings \(devices 1 → 2\)"):
-        train(config.model_copy(update={"devices": 2}), copy, cache_dir=cache_dir)
+        train(config.changed(devices=2), copy, cache_dir=cache_dir)
 
 
 @pytest.mark.parametrize("was_finished", [True, False])
@@ -332,7 +331,7 @@ def test_no_test_patient_is_learned_from_or_validated_on(scans, cache_dir, tmp_p
     everyone = {*split.train, *split.validation, *split.test}
     assert len(everyone) == len(split.train) + len(split.validation) + len(split.test) == 7 and split.test
     # Each patient has three slices, the third without lesion; validation keeps it whatever training does.
-    assert len(trained) == len(split.train) * (2 if config.exclude_empty else 3)
+    assert len(trained) == len(split.train) * (2 if config.learning.exclude_empty else 3)
     assert len(validated) == len(split.validation) * 3
 
 
@@ -384,7 +383,7 @@ def test_coarse_epochs_learn_on_half_the_side_and_are_never_kept(scans, cache_di
             return images, masks
 
     monkeypatch.setattr(train_module, "EpochBatches", Recorded)
-    model = train(tiny_config(scans, epochs=4, coarse_epochs=1), tmp_path, cache_dir=cache_dir)
+    model = train(tiny_config(scans, epochs=4, progressive_resizing=1), tmp_path, cache_dir=cache_dir)
     assert set(seen) == {(0, (16, 16), (16, 16)), *((k, (32, 32), (32, 32)) for k in (1, 2, 3))}
     table = history_of(tmp_path)
     assert list(table.image_size) == [16, 32, 32, 32]
@@ -420,7 +419,7 @@ def test_kill_9_changes_nothing(scans, cache_dir, tmp_path):
         model="nested_unet",
         deep_supervision=True,
         epochs=4,
-        coarse_epochs=2,
+        progressive_resizing=2,
         noise=0.02,
         precision="mixed_bfloat16",
     )
@@ -484,22 +483,6 @@ def interrupt_second_epoch(config: TrainConfig, model_dir: Path, cache_dir: Path
 
 
 @pytest.mark.slow
-def test_an_interruption_after_starting_from_another_network(scans, cache_dir, copy, tmp_path, monkeypatch):
-    """The start is needed once: after the first epoch the checkpoint holds all that came of it."""
-    narrow = prune_channels(keras.saving.load_model(copy / "model.keras"), (3, 6))
-    config = tiny_config(scans, filters=(3, 6), start_from=str(copy), learning_rate=1e-9)
-    interrupt_second_epoch(config, tmp_path / "narrow", cache_dir, monkeypatch)
-    sha256 = hashlib.sha256((copy / "model.keras").read_bytes()).hexdigest()
-    shutil.rmtree(copy)
-    model = train(config, tmp_path / "narrow", cache_dir=cache_dir)
-    for learned, start in zip(model.trainable_variables, narrow.trainable_variables, strict=True):
-        np.testing.assert_allclose(learned, start, atol=1e-6)
-    manifest = json.loads((tmp_path / "narrow" / "manifest.json").read_text())
-    assert manifest["epochs_trained"] == 2 and manifest["config"]["filters"] == [3, 6]
-    assert manifest["start"]["filters"] == [4, 8] and manifest["start"]["sha256"] == sha256
-
-
-@pytest.mark.slow
 def test_a_pretrained_encoder_is_where_a_training_starts(scans, cache_dir, tmp_path):
     lite = {"encoder": "efficientnet_lite0", "learning_rate": 1e-9, "epochs": 1}
     network = train(tiny_config(scans, **lite), tmp_path / "lite", cache_dir=cache_dir)
@@ -511,11 +494,6 @@ def test_a_pretrained_encoder_is_where_a_training_starts(scans, cache_dir, tmp_p
                 layer.trainable_variables, network.get_layer(layer.name).trainable_variables, strict=True
             ):
                 np.testing.assert_allclose(learned, start, atol=1e-6)
-    # Another start is kept as it is: the first training's, of other decoder weights too.
-    again = tiny_config(scans, **lite, start_from=str(tmp_path / "lite"), seed=0)
-    second = train(again, tmp_path / "second", cache_dir=cache_dir)
-    for first, after in zip(network.trainable_variables, second.trainable_variables, strict=True):
-        np.testing.assert_allclose(after, first, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -531,7 +509,7 @@ def test_a_training_that_has_begun_needs_no_pretrained_weights(scans, cache_dir,
 @pytest.mark.slow
 def test_a_kill_between_any_two_writes(scans, cache_dir, tmp_path, monkeypatch):
     """A kill leaves the disk as it was between two renames, perhaps with half a file: each is resumed."""
-    config = tiny_config(scans, epochs=3, coarse_epochs=1, ema_momentum=0.7)
+    config = tiny_config(scans, epochs=3, progressive_resizing=1, ema_momentum=0.7)
     undisturbed, states = tmp_path / "undisturbed", []
 
     def kept_before(rename):

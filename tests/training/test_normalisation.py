@@ -11,7 +11,8 @@ from metseg.metrics.overlap import lesion_dice
 from metseg.models import build_model
 from metseg.models.fused import FusedBatchNormalization, training_copy
 from metseg.training.batches import EpochBatches
-from metseg.training.fit import Dataset, prepare_data, train
+from metseg.training.dataset import Dataset, prepare_data
+from metseg.training.fit import train
 from metseg.training.losses import LOSSES
 from metseg.training.normalisation import PopulationStatistics
 
@@ -148,7 +149,7 @@ def test_a_short_training_is_worth_what_it_has_learned(tmp_path, monkeypatch, em
     # What is kept is what was validated.
     kept = json.loads((tmp_path / "unet" / "manifest.json").read_text())
     rows = Watched.data.cache.rows(Watched.data.split.validation)
-    pred = np.asarray(network(Watched.data.cache.network_input(rows)))[..., 0] >= config.threshold
+    pred = np.asarray(network(Watched.data.cache.network_input(rows)))[..., 0] >= config.learning.threshold
     ref, patients = Watched.data.cache.masks[rows], Watched.data.cache.slices.patient_id.to_numpy()[rows]
     counts = [each.sum((1, 2)) for each in (ref, pred, ref & pred)]
     volumes = [[each[patients == who].sum() for who in np.unique(patients)] for each in counts]

@@ -18,8 +18,9 @@ def history(*dice: float) -> list[dict]:
     return [{"val_dice": value} for value in dice]
 
 
-CONFIG = tiny_config("x", epochs=9, patience=2)
-COARSE = tiny_config("x", epochs=9, patience=2, image_size=32, coarse_epochs=3)
+WHOLE = tiny_config("x", epochs=9, patience=2)
+SMALL_FIRST = tiny_config("x", epochs=9, patience=2, image_size=32, progressive_resizing=3)
+CONFIG, COARSE = WHOLE.learning, SMALL_FIRST.learning
 
 
 def test_epochs_without_gain():
@@ -31,8 +32,8 @@ def test_epochs_without_gain():
 
 
 def test_the_first_epochs_are_coarse():
-    assert [size_of(epoch, COARSE) for epoch in range(5)] == [16, 16, 16, 32, 32]
-    assert size_of(0, CONFIG) == CONFIG.image_size
+    assert [size_of(epoch, SMALL_FIRST) for epoch in range(5)] == [16, 16, 16, 32, 32]
+    assert size_of(0, WHOLE) == 32
 
 
 @pytest.mark.parametrize(
@@ -71,25 +72,25 @@ def test_of_equal_epochs_the_last_is_kept(dice, nothing, best):
 def test_a_tie_is_no_gain():
     assert epochs_without_gain(history(0.0, 0.0, 0.0), CONFIG) == 2
     assert out_of_patience(history(0.0, 0.0, 0.0), CONFIG)
-    assert learning_rate_of(6, history(*[0.0] * 6), tiny_config("x", schedule="plateau")) == 0.005
+    assert learning_rate_of(6, history(*[0.0] * 6), tiny_config("x", schedule="plateau").learning) == 0.005
 
 
 def test_the_cosine_begins_anew_on_the_whole_size():
-    config = tiny_config("x", epochs=6, coarse_epochs=2, image_size=32, learning_rate=0.8)
+    config = tiny_config("x", epochs=6, progressive_resizing=2, image_size=32, learning_rate=0.8).learning
     assert [learning_rate_of(epoch, [], config) for epoch in range(6)] == pytest.approx(
         [0.8, 0.4, 0.4, 0.2 * (1 + math.sqrt(0.5)), 0.2, 0.2 * (1 - math.sqrt(0.5))]
     )
 
 
 def test_learning_rates_by_hand():
-    cosine = tiny_config("x", epochs=4, learning_rate=0.8, schedule="cosine")
+    cosine = tiny_config("x", epochs=4, learning_rate=0.8, schedule="cosine").learning
     assert [learning_rate_of(epoch, [], cosine) for epoch in range(5)] == pytest.approx(
         [0.8, 0.4 * (1 + math.sqrt(0.5)), 0.4, 0.4 * (1 - math.sqrt(0.5)), 0]
     )
-    constant = tiny_config("x", learning_rate=0.8, schedule="constant")
+    constant = tiny_config("x", learning_rate=0.8, schedule="constant").learning
     assert learning_rate_of(7, history(0.5, *[0.1] * 6), constant) == 0.8
 
-    plateau = tiny_config("x", learning_rate=0.8, schedule="plateau")
+    plateau = tiny_config("x", learning_rate=0.8, schedule="plateau").learning
     for dice, expected in (
         ([], 0.8),
         ([0.5, 0.1, 0.1, 0.1, 0.1], 0.8),  # four epochs without a gain

@@ -44,7 +44,7 @@ def test_validation_by_hand():
     cache = fake_cache(masks, said, ["a", "a", "b", "c"])
     config = tiny_config("x", loss="bce", batch_size=1, balance_empty=False)
     # a over both its slices: 3 of reference, 3 predicted, 2 in both; b, rightly left empty, does not count.
-    loss, dice, predicts_nothing = validate(FakeModel(1), cache, np.arange(4), config)
+    loss, dice, predicts_nothing = validate(FakeModel(1), cache, np.arange(4), config.learning)
     assert dice == pytest.approx((2 * 2 / 6 + 1) / 2) and not predicts_nothing
     right, wrong = -math.log(0.8), -math.log(0.2)
     first, second = (3 * right + wrong) / 4, (3 * right + wrong) / 4
@@ -52,9 +52,9 @@ def test_validation_by_hand():
     # The batch size moves no Dice, though it may cut a patient in two.
     for size in (2, 3, 4):
         config = tiny_config("x", loss="bce", batch_size=size)
-        assert validate(FakeModel(1), cache, np.arange(4), config).dice == pytest.approx(dice)
+        assert validate(FakeModel(1), cache, np.arange(4), config.learning).dice == pytest.approx(dice)
     # Other rows, other patients.
-    assert validate(FakeModel(1), cache, np.array([0]), config).dice == pytest.approx(2 * 2 / 5)
+    assert validate(FakeModel(1), cache, np.array([0]), config.learning).dice == pytest.approx(2 * 2 / 5)
 
 
 def test_validation_on_half_the_side():
@@ -64,18 +64,20 @@ def test_validation_on_half_the_side():
     said = np.zeros((4, 4, 3))
     said[:2, :2] = [[1.0], [0.4]]  # 0.7 in the mean, and nothing elsewhere
     cache = fake_cache(masks, [said], ["a"])
-    halved = validate(FakeModel(1), cache, np.array([0]), tiny_config("x"), size=2)
+    halved = validate(FakeModel(1), cache, np.array([0]), tiny_config("x").learning, size=2)
     assert halved.dice == pytest.approx(2 / 3)
     # 1 beside the mask, 0.4 in it: wrong, but not nothing.
-    assert validate(FakeModel(1), cache, np.array([0]), tiny_config("x"))[1:] == (0, False)
+    assert validate(FakeModel(1), cache, np.array([0]), tiny_config("x").learning)[1:] == (0, False)
 
 
 def test_a_lesion_too_small_for_half_the_side():
     masks = np.zeros((1, 4, 4), bool)
     masks[0, 0, 0] = True
     cache = fake_cache(masks, np.ones((1, 4, 4, 3)), ["a"])
-    assert validate(FakeModel(1), cache, np.array([0]), tiny_config("x"), size=2).dice == 0
-    assert validate(FakeModel(1), cache, np.array([0]), tiny_config("x")).dice == pytest.approx(2 / 17)
+    assert validate(FakeModel(1), cache, np.array([0]), tiny_config("x").learning, size=2).dice == 0
+    assert validate(FakeModel(1), cache, np.array([0]), tiny_config("x").learning).dice == pytest.approx(
+        2 / 17
+    )
 
 
 def test_validation_threshold_and_heads():
@@ -84,11 +86,11 @@ def test_validation_threshold_and_heads():
     cache = fake_cache([[[1, 1, 1, 1]]], [said], ["a"])
     for threshold, dice in ((0.5, 1.0), (0.6, 0.0)):
         config = tiny_config("x", threshold=threshold, loss="bce")
-        loss, found, predicts_nothing = validate(FakeModel(3), cache, np.array([0]), config)
+        loss, found, predicts_nothing = validate(FakeModel(3), cache, np.array([0]), config.learning)
         assert found == dice and predicts_nothing == (dice == 0)
         assert loss == pytest.approx(-np.log(np.array([51, 102, 230]) / 255).mean(), rel=1e-5)
     # One head alone says 0.2 and finds nothing.
-    assert validate(FakeModel(1), cache, np.array([0]), tiny_config("x"))[1:] == (0, True)
+    assert validate(FakeModel(1), cache, np.array([0]), tiny_config("x").learning)[1:] == (0, True)
 
 
 def test_whoever_has_no_lesion_can_only_lower_the_dice():
@@ -96,10 +98,10 @@ def test_whoever_has_no_lesion_can_only_lower_the_dice():
     masks, config = [[[1, 1, 0, 0]], [[0, 0, 0, 0]]], tiny_config("x")
     for alarm, dice in (((0, 0, 0, 0), 1), ((0, 0, 1, 1), 1 / 1.5), ((1, 1, 1, 1), 1 / (1 + 4 / 6))):
         cache = fake_cache(masks, [pixels(1, 1, 0, 0), pixels(*alarm)], ["a", "b"])
-        assert validate(FakeModel(1), cache, np.arange(2), config).dice == pytest.approx(dice)
+        assert validate(FakeModel(1), cache, np.arange(2), config.learning).dice == pytest.approx(dice)
     # What predicts in b alone finds nothing of any lesion.
     cache = fake_cache(masks, [pixels(0, 0, 0, 0), pixels(1, 1, 1, 1)], ["a", "b"])
-    assert validate(FakeModel(1), cache, np.arange(2), config)[1:] == (0, True)
+    assert validate(FakeModel(1), cache, np.arange(2), config.learning)[1:] == (0, True)
 
 
 @pytest.mark.parametrize("heads", [1, 3])
@@ -122,11 +124,12 @@ def test_the_loss_is_what_fit_reports_of_the_same_slices(heads, changes):
     bias = keras.initializers.Constant(-1.0)
     layer = keras.layers.Conv2D(heads, 1, kernel_initializer="zeros", bias_initializer=bias)
     model = keras.Sequential([keras.Input((4, 4, 3)), layer])
-    model.compile(keras.optimizers.SGD(0.0), shared_out(LOSSES[config.loss]))
-    chosen = {"exclude_empty": config.exclude_empty, "balance_empty": config.balance_empty}
-    drawn = epoch_rows(cache, ("a", "b"), **chosen, seed=config.seed, epoch=0)
-    options = {"batch_size": config.batch_size, "augmentation": None, "seed": config.seed, "epoch": 0}
+    model.compile(keras.optimizers.SGD(0.0), shared_out(LOSSES[config.learning.loss]))
+    learning = config.learning
+    chosen = {"exclude_empty": learning.exclude_empty, "balance_empty": learning.balance_empty}
+    drawn = epoch_rows(cache, ("a", "b"), **chosen, seed=learning.seed, epoch=0)
+    options = {"batch_size": learning.batch_size, "augmentation": None, "seed": learning.seed, "epoch": 0}
     batches = EpochBatches(cache, drawn, **options)
     fitted = model.fit(batches.prepared_ahead(), shuffle=False, verbose=0).history["loss"][-1]
-    assert validate(model, cache, np.arange(20), config).loss == pytest.approx(fitted, rel=1e-5)
+    assert validate(model, cache, np.arange(20), config.learning).loss == pytest.approx(fitted, rel=1e-5)
     assert len(drawn) == {(True, True): 7, (False, True): 14, (False, False): 20}[tuple(chosen.values())]

@@ -48,7 +48,18 @@ def test_that_a_network_predicts_nothing_is_said_and_stays():
                 if event.training:
                     event = replace(event, training=event.training | {"note": "predicts nothing"})
                 display(event)
-        assert console.file.getvalue().count("predicts nothing") == (1 if live else 2)  # a line an epoch
+        assert console.file.getvalue().count("predicts nothing") == 2  # a line an epoch
+
+
+def test_where_a_training_was_resumed_is_said_once():
+    console = Console(file=io.StringIO())
+    display = RunDisplay(console)
+    for event in events_of_a_run()[1:]:
+        if event.training and event.training["epoch"] > 1:
+            event = replace(event, training=event.training | {"resumed_after": 1})
+            display(event)
+    lines = console.file.getvalue().splitlines()
+    assert lines[0] == "  unet: resumed at epoch 2" and lines[1].startswith("  unet: epoch 3 of 3")
 
 
 def test_bars_on_a_terminal():

@@ -1,6 +1,5 @@
 """Tiny notebooks without any network, built here, stand in for the workbook's."""
 
-import csv
 import json
 import os
 import signal
@@ -20,12 +19,18 @@ from metseg.workbook.parameters import (
     as_typed,
     check_parameters,
     defaults_of,
-    edited_parameters,
+    edits_told,
     notebook_parameters,
     parse_assignments,
     read_profile,
 )
-from metseg.workbook.run import numbered_notebooks, run_notebooks, sweep, training_notebook
+from metseg.workbook.run import (
+    command_values,
+    numbered_notebooks,
+    run_notebooks,
+    training_notebook,
+    training_settings,
+)
 
 RUN = 'run_name = "quick"  # folder of this run\noutput_dir = "../outputs/runs"  # parent of all runs\n'
 
@@ -131,16 +136,10 @@ def test_a_notebook_that_is_none(folder):
 def test_profiles(folder):
     assert read_profile("quick", folder) == {}
     (folder / "params").mkdir()
-    (folder / "params" / "lgg.yml").write_text("epochs: 50\nlearning_rate: 1e-3\nfilters: [16, 32]\n")
-    assert read_profile("lgg", folder) == {"epochs": 50, "learning_rate": 1e-3, "filters": [16, 32]}
+    (folder / "params" / "lgg.yml").write_text("epochs: 50\nfilters: [16, 32]\n")
+    assert read_profile("lgg", folder) == {"epochs": 50, "filters": [16, 32]}
     with pytest.raises(MetsegError, match=r"no profile 'lg' \(did you mean lgg\?\); valid: lgg, quick"):
         read_profile("lg", folder)
-    (folder / "params" / "lgg.yml").write_text("- epochs\n")
-    with pytest.raises(MetsegError, match="no mapping of parameters"):
-        read_profile("lgg", folder)
-    (folder / "params" / "lgg.yml").write_text("epochs: [")
-    with pytest.raises(MetsegError, match="not readable YAML"):
-        read_profile("lgg", folder)
 
 
 def test_assignments():
@@ -242,17 +241,33 @@ def test_what_commands_start_from_is_the_recipe(typed_notebook, recipe):
         **{"epochs": 8, "rate": 0.5, "filters": [8, 16], "loss": "dice", "empty": True, "limit": 5},
         **{"run_name": "quick", "output_dir": "../outputs/runs"},
     }
-    assert edited_parameters(typed_notebook) == {
-        "epochs": (3, 8),
-        "filters": ("mine", [8, 16]),
-        "limit": (None, 5),
-    }
+    told = edits_told([typed_notebook])
+    assert [line.split()[3] for line in told] == ["epochs", "filters", "limit"]
+    assert "has epochs = 3, " in told[0] and "start from 8, " in told[0]
     check_parameters({"filters": [4]}, [typed_notebook])  # by the recipe's types
     assert read_profile("quick", typed_notebook.parent) == {}
 
 
+def test_a_notebook_whose_cell_names_a_recipe_takes_all_of_a_training(folder):
+    cell = 'model = "unet"\nrecipe = "params/quick.yml"\nepochs = 3\ndata_dir = "../data/x"\n'
+    notebook = write_notebook(folder / "04b_train_unet.ipynb", cell)
+    (folder / "params").mkdir()
+    recipe = "epochs: 8\nrotation_deg: 5.0\ncache_dir: ../c\ngallery: 4\ndeep_supervision: false\n"
+    (folder / "params" / "quick.yml").write_text(recipe)
+    (folder / "params" / "mine.yml").write_text("rotation_deg: 7.0\ngallery: 5\n")
+    start = defaults_of(notebook)
+    assert (start["epochs"], start["rotation_deg"]) == (8, 5.0)
+    assert start.keys() & {"gallery", "deep_supervision"} == set()  # other notebooks' and other networks'
+    values = command_values("mine", {"epochs": 2}, [notebook])
+    assert values == {"rotation_deg": 7.0, "epochs": 2}
+    settings = training_settings(notebook, values)
+    assert (settings["epochs"], settings["cache_dir"]) == (2, str(folder.parent / "c"))
+    with pytest.raises(MetsegError, match="epochs is 'x'"):
+        training_settings(notebook, {"epochs": "x"})
+
+
 def test_without_a_recipe_the_cell_counts(typed_notebook):
-    assert defaults_of(typed_notebook)["epochs"] == 8 and edited_parameters(typed_notebook) == {}
+    assert defaults_of(typed_notebook)["epochs"] == 8 and edits_told([typed_notebook]) == []
 
 
 def test_the_network_of_a_notebook_is_the_recipes(folder):
@@ -280,15 +295,8 @@ def test_start_up_files_of_the_users_own_do_not_reach_a_notebook(folder, tmp_pat
     assert not (tmp_path / "ipython" / "profile_default" / "history.sqlite").exists()
 
 
-@pytest.mark.parametrize(
-    ("passed", "value"),
-    [([1, 2], [1, 2]), ("[unet, nested_unet]", ["unet", "nested_unet"]), ("{epochs: 3}", {"epochs": 3})],
-)
-def test_what_papermill_passes_as_text_is_read(passed, value):
-    assert as_typed(passed) == value
-
-
-def test_what_is_no_list_is_said():
+def test_what_papermill_passes_as_text_is_read():
+    assert as_typed([1, 2]) == [1, 2] and as_typed("[unet, nested_unet]") == ["unet", "nested_unet"]
     with pytest.raises(MetsegError, match=r"'\[1, 2' is no list"):
         as_typed("[1, 2")
 
@@ -442,66 +450,6 @@ time.sleep(300)"""
             pass  # free again
     finally:
         parent.kill()
-
-
-def test_sweep_repeats_only_what_failed(tmp_path, typed_notebook, monkeypatch):
-    # "dice" finishes at once, "focal" only after it was mended; a run with other epochs is another run
-    started: list[tuple[str, dict]] = []
-    events: list[Event] = []
-    mended = False
-
-    def run_one(notebooks, values, *, run_folder, on_event):
-        started.append((run_folder.name, values))
-        on_event(Event("started", run_folder.name, notebooks[0], 1, 1))
-        if values["loss"] == "focal" and not mended:
-            raise MetsegError("03_train.ipynb stopped: no masks; get them")
-
-    monkeypatch.setattr("metseg.workbook.run.run_notebooks", run_one)
-
-    def run(epochs: int = 2) -> Path:
-        grid, folder = {"loss": ["focal", "dice"]}, tmp_path / "tune"
-        return sweep(typed_notebook, grid, {"epochs": epochs}, run_folder=folder, on_event=events.append)
-
-    def table() -> list[tuple[str, str, str, str]]:
-        with (tmp_path / "tune" / "sweep.csv").open(newline="") as file:
-            return [(row["run"], row["loss"], row["epochs"], row["status"]) for row in csv.DictReader(file)]
-
-    with pytest.raises(
-        MetsegError,
-        match=r"1 of 2 runs failed \(tune-1\), the first with: 03_train.*get them\. Mend.*sweep.csv",
-    ):
-        run()
-    assert table() == [
-        ("tune-1", '"focal"', "2", "failed: 03_train.ipynb stopped: no masks; get them"),
-        ("tune-2", '"dice"', "2", "finished"),
-    ]
-    mended = True
-    assert run() == tmp_path / "tune" / "sweep.csv"
-    focal, dice = {"epochs": 2, "loss": "focal"}, {"epochs": 2, "loss": "dice"}
-    assert started == [("tune-1", focal), ("tune-2", dice), ("tune-1", focal)]
-    assert [(event.position, event.of) for event in events] == [(1, 2), (2, 2), (1, 2)]
-    assert [row[3] for row in table()] == ["finished", "finished"]
-    run()
-    assert len(started) == 3
-    run(epochs=3)
-    assert [name for name, _ in started[3:]] == ["tune-1", "tune-2"]
-    (typed_notebook.parent / "params").mkdir()
-    (typed_notebook.parent / "params" / "quick.yml").write_text("rate: 0.25\n")  # from another recipe
-    run(epochs=3)
-    assert len(started) == 7
-
-
-@pytest.mark.parametrize(
-    ("grid", "message"),
-    [({}, "nothing to vary"), ({"epochs": []}, "nothing to vary"), ({"epochs": [1, "x"]}, "epochs is 'x'")],
-)
-def test_a_sweep_that_cannot_start(typed_notebook, tmp_path, grid, message):
-    with pytest.raises(MetsegError, match=message):
-        sweep(typed_notebook, grid, {}, run_folder=tmp_path / "tune")
-    assert not (tmp_path / "tune").exists()
-
-
-# ---- the display ----
 
 
 def test_no_network_library_is_loaded():

@@ -24,8 +24,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
     Args:
         path: The file to write.
-        durable: Wait until it is on the disk, so that not even a power cut leaves an empty file in the place
-            of the former one; not worth its time for what is written twice a second.
+        durable: Wait until it is on the disk, so that not even a power cut loses it.
 
     Raises:
         MetsegError: The disk is full, or the folder cannot be written to.
@@ -42,10 +41,8 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         if durable:
             sync_folder(path.parent)
     except OSError as error:
-        raise MetsegError(
-            f"cannot write {path} ({error.strerror or error}); "
-            "free disk space or choose another output folder"
-        ) from error
+        remedy = "free disk space or choose another output folder"
+        raise MetsegError(f"cannot write {path} ({error.strerror or error}); {remedy}") from error
     finally:
         with suppress(OSError):  # gone already, or below a path that is no folder
             partial.unlink()
@@ -69,25 +66,21 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what `replacing` left below a folder as its process was killed; links are not followed.
-
-    What a living process is writing stays. A number that was given to another process since keeps a leftover
-    for longer, never the other way round.
-    """
+    """Removes what `replacing` left below a folder as its process was killed, and nothing of a living one."""
     for home, _, names in os.walk(folder):
         for name in names:
             found, path = _PARTIAL.fullmatch(name), Path(home, name)
-            if found and not _is_being_written(path, int(found["pid"])):
+            if not found:
+                continue
+            if int(found["pid"]) == os.getpid():  # in a container every start has the same number
+                living = path.absolute() in _being_written
+            else:
+                import psutil  # here: a prediction removes nothing
+
+                living = psutil.pid_exists(int(found["pid"]))
+            if not living:
                 with suppress(OSError):
                     path.unlink()
-
-
-def _is_being_written(path: Path, pid: int) -> bool:
-    if pid == os.getpid():  # in a container every start has the same number
-        return path.absolute() in _being_written
-    import psutil  # here: a prediction removes nothing
-
-    return psutil.pid_exists(pid)
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -96,8 +89,8 @@ def files_below(folder: Path) -> list[Path]:
     A link with a file's name that leads nowhere is among them: who opens it says so.
 
     Raises:
-        MetsegError: A folder cannot be read, or a link without a suffix leads nowhere: a patient could hide
-            there. Or it is as in `complain_of_path`, or folders lie too deep in one another.
+        MetsegError: A folder cannot be read or lies too deep, a link without a suffix leads nowhere (a
+            patient could hide there), or a path is as in `complain_of_path`.
     """
     found, seen = [], set()
 
@@ -110,8 +103,8 @@ def files_below(folder: Path) -> list[Path]:
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
-            reason = error.strerror or error
-            raise MetsegError(f"cannot read {folder} ({reason}); make it readable or move it away") from error
+            reason = f"cannot read {folder} ({error.strerror or error})"
+            raise MetsegError(f"{reason}; make it readable or move it away") from error
         for entry in entries:
             if entry.name.startswith("."):
                 continue
@@ -122,10 +115,8 @@ def files_below(folder: Path) -> list[Path]:
             except OSError:  # a link that leads to itself
                 is_folder = is_file = False
             if is_folder and depth == _MAX_DEPTH:
-                deep = Path(*path.parts[:-depth])  # what lies in the folder that was given
-                raise MetsegError(
-                    f"{deep} holds over {_MAX_DEPTH} folders in one another; move it away, or its scans up"
-                )
+                deep = f"{Path(*path.parts[:-depth])} holds over {_MAX_DEPTH} folders in one another"
+                raise MetsegError(f"{deep}; move it away, or its scans up")
             if is_folder:
                 look_in(path, depth + 1)
             elif is_file or (entry.is_symlink() and path.suffix and not path.exists()):
@@ -141,12 +132,8 @@ def files_below(folder: Path) -> list[Path]:
 def complain_of_path(path: Path, *, is_link: bool = True) -> None:
     """Raises a `MetsegError` for a path that no scan should have.
 
-    Its name is no UTF-8, so that it can be neither printed nor written into a run's files; or it leads to the
+    Its name is no UTF-8, so that it cannot be printed; or it is a link (which it may be if `is_link`) to the
     files by which the system shows itself, which have no end.
-
-    Args:
-        path: Of a file or folder.
-        is_link: Whether it may lead elsewhere.
     """
     try:
         str(path).encode()
@@ -159,13 +146,16 @@ def complain_of_path(path: Path, *, is_link: bool = True) -> None:
             raise MetsegError(f"{path} leads into {home}, where no scan lies; remove it or give another")
 
 
-def make_folder(folder: Path, *, remedy: str = "choose another folder") -> None:
+def make_folder(folder: Path) -> None:
     """Makes a folder and those above it, or raises a `MetsegError`."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = error.strerror or error
-        raise MetsegError(f"cannot write to {shown(folder)}: {reason}; {remedy}") from error
+        raise _cannot_write(folder, error, "choose another folder") from error
+
+
+def _cannot_write(folder: Path, error: OSError, remedy: str) -> MetsegError:
+    return MetsegError(f"cannot write to {shown(folder)}: {error.strerror or error}; {remedy}")
 
 
 @contextmanager
@@ -177,18 +167,16 @@ def sole_writer(folder: Path) -> Iterator[None]:
     Raises:
         MetsegError: Another process holds it, or the folder cannot be written to.
     """
-    remedy = "choose another folder as output_dir"
-    make_folder(folder, remedy=remedy)
     lock = FileLock(Path(folder) / ".lock", timeout=0)
     try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise MetsegError(
             f"run '{shown(folder)}' is being written by another process; wait for it or choose another run"
         ) from None
     except OSError as error:
-        reason = error.strerror or error
-        raise MetsegError(f"cannot write to {shown(folder)}: {reason}; {remedy}") from error
+        raise _cannot_write(folder, error, "choose another folder as output_dir") from error
     try:
         remove_leftovers(folder)
         yield

@@ -4,28 +4,26 @@ import os
 import platform
 from pathlib import Path
 
-_FLAGS = {
-    "bf16": {"avx512_bf16", "amx_bf16"},
-    "int8": {"avx512_vnni", "avx_vnni", "amx_int8"},
-}
+_FLAGS = {"bf16": {"avx512_bf16", "amx_bf16"}, "int8": {"avx512_vnni", "avx_vnni", "amx_int8"}}
 
 
 def gpu_names() -> list[str]:
-    """Returns the GPUs that the Keras backend sees."""
+    """Returns the GPUs that Keras's backend sees, TensorFlow or JAX."""
+    return [str(getattr(device, "name", device)) for device in _gpus()]
+
+
+def _gpus() -> list:
     from metseg.base.backend import keras  # here, so that prediction can name the CPU without it
 
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return [device.name for device in tf.config.list_physical_devices("GPU")]
-    if backend == "jax":
+    if keras.backend.backend() == "jax":
         import jax
 
-        return [str(device) for device in jax.devices() if device.platform == "gpu"]
-    import torch
+        return [device for device in jax.devices() if device.platform == "gpu"]
+    if keras.backend.backend() != "tensorflow":
+        return []
+    import tensorflow as tf
 
-    return [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+    return tf.config.list_physical_devices("GPU")
 
 
 def cpu_name() -> str:
@@ -42,11 +40,18 @@ def _cpuinfo(field: str) -> str:
 def best_precision() -> str:
     """Returns the Keras dtype policy that trains fastest here.
 
-    bfloat16 where the CPU (AVX512-BF16, AMX) or the GPU multiplies it natively, float16 on older GPUs;
-    float32 elsewhere, for a CPU that only emulates bfloat16 is slower with it.
+    bfloat16 where the CPU (AVX512-BF16, AMX) or the GPU (from compute capability 8) multiplies it natively,
+    float16 on older GPUs; float32 elsewhere, for a CPU that only emulates bfloat16 is slower with it.
     """
-    if gpu_names():
-        return "mixed_bfloat16" if _gpu_has_bfloat16() else "mixed_float16"
+    if gpus := _gpus():
+        from metseg.base.backend import keras
+
+        if keras.backend.backend() != "tensorflow":
+            return "mixed_bfloat16"  # which JAX's GPUs are trusted to multiply
+        import tensorflow as tf
+
+        details = tf.config.experimental.get_device_details(gpus[0])
+        return "mixed_bfloat16" if details.get("compute_capability", (0, 0)) >= (8, 0) else "mixed_float16"
     return "mixed_bfloat16" if multiplies("bf16") else "float32"
 
 
@@ -58,18 +63,6 @@ def multiplies(number_format: str) -> bool:
 def cores() -> int:
     """Returns the cores that this process may use, which in a container are fewer than the machine's."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _gpu_has_bfloat16() -> bool:
-    """Ampere, compute capability 8, was the first; only TensorFlow tells, other backends are trusted."""
-    from metseg.base.backend import keras
-
-    if keras.backend.backend() != "tensorflow":
-        return True
-    import tensorflow as tf
-
-    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
-    return details.get("compute_capability", (0, 0)) >= (8, 0)
 
 
 def describe_hardware() -> dict:

@@ -1,14 +1,16 @@
-"""Networks as papers write them."""
+"""Networks by what they are, as papers write them."""
 
-_LABELS = {
-    "nested_unet": "Nested U-Net",
-    "attention_unet": "Attention U-Net",
-    "unet": "U-Net",
-    "ensemble": "Ensemble",
-}
+_LABELS = {"nested_unet": "U-Net++", "attention_unet": "Attention U-Net", "unet": "U-Net"}
+_ENCODERS = {"efficientnet_lite0": "EfficientNet-Lite0"}
 
 
-def label_of(label: str) -> str:
-    """Returns a network's name as papers write it; `run/network` keeps the run in front."""
+def label_of(label: str, encoder: str = "plain") -> str:
+    """Returns a network's name, with its pretrained encoder's: `U-Net++ on EfficientNet-Lite0`.
+
+    Args:
+        label: A network's name; `run/network` keeps the run in front.
+        encoder: Its encoder's name; `plain` is its own.
+    """
     *run, model = label.rsplit("/", 1)
-    return " · ".join([*run, _LABELS.get(model, model)])
+    name = _LABELS.get(model, model)
+    return " · ".join([*run, name if encoder == "plain" else f"{name} on {_ENCODERS.get(encoder, encoder)}"])

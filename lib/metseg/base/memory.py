@@ -15,13 +15,11 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 def keep_freed_memory() -> bool:
     """Has glibc keep the memory that this process frees; the process then stays as large as it ever was.
 
-    To be called before threads are started. Those that run already keep arenas of their own, as in a Jupyter
-    kernel, from which blocks of more than 64 MB are still given back; `ONE_ARENA` in the environment of a
-    process prevents them.
+    To be called before threads are started: those that run already, as in a Jupyter kernel, keep arenas of
+    their own, which `ONE_ARENA` in the environment of a process prevents.
 
     Returns:
-        Whether glibc took the settings. They are not made, and it is False, where there is no glibc, or where
-        the environment has settings of its own (MALLOC_MMAP_MAX_, GLIBC_TUNABLES and so on).
+        Whether glibc took the settings; not where there is none, or the environment has settings of its own.
     """
     own = {name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))} - ONE_ARENA.keys()
     try:

@@ -38,14 +38,10 @@ def _outputs() -> Path:
 
 
 def located(path: str | int) -> Path:
-    """Returns a folder that a notebook's parameter names.
+    """Returns a folder that a notebook's parameter names; papermill makes a number of a name of digits.
 
-    The defaults start at the notebooks' folder. A kernel that works elsewhere, as papermill's does when it
-    is called from there, finds them in the checkout all the same. Any other relative path starts where the
-    kernel works.
-
-    Args:
-        path: As in the parameters cell; papermill makes a number of a name of digits.
+    The defaults start at the notebooks' folder, wherever the kernel works. Any other relative path starts
+    where it works.
     """
     path = str(path)
     if path not in _DEFAULT_FOLDERS or _holds_notebooks(Path()):
@@ -66,11 +62,7 @@ def _holds_notebooks(folder: Path) -> bool:
 
 
 def run_folder_of(output_dir: str, run_name: str | int) -> Path:
-    """Returns the folder of a notebook's run.
-
-    Args:
-        output_dir: Where runs are kept, as in the parameters cell.
-        run_name: Name of the run; of `-p run_name 2024` papermill makes a number.
+    """Returns the folder of a notebook's run; of `-p run_name 2024` papermill makes a number.
 
     Raises:
         MetsegError: The name is none of a folder, or can no longer be told from what papermill made of it.

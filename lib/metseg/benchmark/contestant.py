@@ -4,14 +4,46 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import Self
 
 import numpy as np
 
-from metseg.benchmark.flops import Cost
 from metseg.benchmark.plan import Measurement
 
-COST = "cost.json"  # beside an exported network, which no longer knows its convolutions
 BATCHES = 4  # kept in memory, so that no contestant sees one batch alone
+ELEMENT_BYTES = {"float32": 4, "bfloat16": 2}
+TRAINING_PASSES = 3  # forward, gradient of the inputs, gradient of the weights: as many operations each
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of one image's way forward through some convolutions; biases are left out.
+
+    Attributes:
+        flop: Floating-point operations; a multiplication and its addition are two.
+        elements: Numbers that the convolutions read and write, each input and output once.
+        weights: Numbers in their kernels: taps · channels in / groups · channels out.
+    """
+
+    flop: int = 0
+    elements: int = 0
+    weights: int = 0
+
+    def __add__(self, other: Self) -> Self:
+        return Cost(self.flop + other.flop, self.elements + other.elements, self.weights + other.weights)
+
+    def intensity(self, *, batch: int, precision: str) -> float:
+        """Returns the arithmetic intensity of a batch, FLOP/byte.
+
+        Every convolution reads its inputs and its kernel once and writes its outputs once, from and to main
+        memory: what caches hold from one convolution to the next is not counted. A training does three times
+        the operations on three times the traffic, which leaves the quotient as it is.
+
+        Reference:
+            Williams et al. 2009, "Roofline", doi:10.1145/1498765.1498785, operational intensity.
+        """
+        moved = ELEMENT_BYTES[precision] * (batch * self.elements + self.weights)
+        return batch * self.flop / moved
 
 
 @dataclass(frozen=True)
@@ -23,15 +55,12 @@ class Contestant:
         precision: What it multiplies in; "" where that means nothing.
         cost: Of the network's convolutions, one image forward; empty for other tasks.
         threads: With which the library computes a step.
-        parts: Returns the seconds that a step of the last turn spent in each kind of operation; None where
-            no profiler watches.
     """
 
     run: Callable[[float], list[float]]
     precision: str = ""
     cost: Cost = Cost()
     threads: int = 1
-    parts: Callable[[], dict[str, float]] | None = None
 
 
 def repeated(step: Callable[[], object]) -> Callable[[float], list[float]]:

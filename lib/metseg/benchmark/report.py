@@ -8,13 +8,11 @@ from typing import Any
 import pandas as pd
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import read_json, replacing, shown, write_json
+from metseg.base.files import read_json, replacing, shown, taking_apart, write_json
 from metseg.base.labels import label_of
-from metseg.benchmark.plan import Group
 from metseg.benchmark.run import planned, read_measurements
-from metseg.benchmark.scaling import scaling_table
-from metseg.benchmark.table import BASELINE, Limits, measured_limits, profile_table, results_table
-from metseg.plots.speed import plot_profile, plot_roofline, plot_scaling, plot_speed
+from metseg.benchmark.table import BASELINE, Limits, measured_limits, results_table, scaling_table
+from metseg.plots.speed import plot_roofline, plot_scaling, plot_speed
 from metseg.plots.style import save_figure, use_style
 
 # What the rest of the machine may use before figures become doubtful; ratios too, for threads that wait for
@@ -27,27 +25,23 @@ class Benchmark:
     """A finished benchmark as it lies in its folder.
 
     Attributes:
-        record: Settings, hardware, versions, what was left out, when it was finished.
+        record: What `run_benchmark` returns.
         limits: What the machine bears.
         results: See `results_table`.
-        profile: See `profile_table`.
         scaling: See `scaling_table`.
     """
 
     record: dict[str, Any]
     limits: Limits
     results: pd.DataFrame
-    profile: pd.DataFrame
     scaling: pd.DataFrame
 
     @property
     def notes(self) -> list[str]:
         """Returns a sentence on all that a reader has to know beside the figures."""
-        said = list(self.record["left_out"])
-        if self.limits.other_cores > QUIET_CORES:
-            said.append(
-                f"the limits are too low: other work took {self.limits.other_cores:.1f} cores meanwhile"
-            )
+        said, others = list(self.record["left_out"]), self.limits.other_cores
+        if others > QUIET_CORES:
+            said.append(f"the limits are too low: other work took {others:.1f} cores meanwhile")
         busy = self.results[self.results.other_cores > QUIET_CORES]
         if len(busy):
             share = f"{len(busy)} of {len(self.results)} rows were measured beside other work"
@@ -58,18 +52,16 @@ class Benchmark:
     def verdicts(self) -> list[str]:
         """Returns how many times as fast metseg is as MONAI's fastest, and as ONNX Runtime; a sentence each.
 
-        Both precisions are named, which may differ: a sentence compares what one would use, and only rows
-        of the same precision compare code.
+        Both precisions are named: only rows of the same precision compare code.
         """
         rows = self.results[self.results.ratio_to_metseg.notna()]
         said = []
         for _, group in rows.groupby("group", sort=False):
             base = group[group.contestant == BASELINE].iloc[0]
-            monai = group[group.library == "monai"]
-            if len(monai):
-                best = monai.loc[monai.ratio_to_metseg.idxmax()]
-                layout = f", {best.layout}" if best.layout else ""
-                said.append(_verdict(base, best, f"MONAI's fastest ({best.precision}{layout})"))
+            monai = group[group.library == "monai"].nlargest(1, "ratio_to_metseg")
+            for row in monai.to_dict("records"):
+                layout = f", {row['layout']}" if row["layout"] else ""
+                said.append(_verdict(base, row, f"MONAI's fastest ({row['precision']}{layout})"))
             for row in group[group.library == "onnxruntime"].to_dict("records"):
                 said.append(_verdict(base, row, f"the same network in ONNX Runtime ({row['precision']})"))
         return said
@@ -98,34 +90,32 @@ def read_benchmark(folder: Path) -> Benchmark:
     Raises:
         MetsegError: There is none, it is damaged, or it is not finished.
     """
-    folder = Path(folder)
-    record = read_json(folder / "benchmark.json")
+    path = Path(folder) / "benchmark.json"
+    record = read_json(path)
     if not record.get("finished"):
         raise MetsegError(f"the benchmark {shown(folder)} is not finished; the command that began it goes on")
-    measured = {group.name: (group, read_measurements(group, folder)) for group in planned(folder)}
-    limits = measured_limits(*measured.pop("limits"))
-    profile = profile_table(*measured.pop("profile", (Group("profile", ()), {})), limits)
-    results = results_table(measured.values(), limits)
-    return Benchmark(record, limits, results, profile, scaling_table(results))
+    with taking_apart(path, "measure again in another folder"):
+        groups = planned(record)
+        measured = {name: (group, read_measurements(name, folder)) for name, group in groups.items()}
+        limits = measured_limits(*measured.pop("limits"))
+        results = results_table(measured, limits)
+    return Benchmark(record, limits, results, scaling_table(results))
 
 
 def write_report(benchmark: Benchmark, folder: Path) -> list[Path]:
-    """Writes three tables, the figures, and the limits into `benchmark.json`; returns all files."""
-    folder = Path(folder)
+    """Writes two tables, the figures, and the limits into `benchmark.json`; returns all files."""
+    folder, limits = Path(folder), benchmark.limits
     use_style()
-    files = []
-    for name in ("results", "profile", "scaling"):
-        with replacing(folder / f"{name}.csv") as unfinished:
-            getattr(benchmark, name).to_csv(unfinished, index=False)
-        files.append(folder / f"{name}.csv")
-    write_json(folder / "benchmark.json", {**benchmark.record, "limits": asdict(benchmark.limits)})
-    files += [folder / "benchmark.json", save_figure(plot_speed(benchmark.results), folder / "speed.png")]
-    limits = benchmark.limits
-    roofline = plot_roofline(benchmark.results, limits.gflops, limits.gb_per_s)
-    files.append(save_figure(roofline, folder / "roofline.png"))
-    if len(benchmark.profile):
-        files.append(save_figure(plot_profile(benchmark.profile), folder / "profile.png"))
+    tables = {"results.csv": benchmark.results, "scaling.csv": benchmark.scaling}
+    for name, table in tables.items():
+        with replacing(folder / name) as partial:
+            table.to_csv(partial, index=False)
+    write_json(folder / "benchmark.json", {**benchmark.record, "limits": asdict(limits)})
+    figures = {
+        "speed.png": plot_speed(benchmark.results),
+        "roofline.png": plot_roofline(benchmark.results, limits.gflops, limits.gb_per_s),
+    }
     if len(benchmark.scaling):
-        scaling = plot_scaling(benchmark.results, benchmark.scaling)
-        files.append(save_figure(scaling, folder / "scaling.png"))
-    return files
+        figures["scaling.png"] = plot_scaling(benchmark.results, benchmark.scaling)
+    saved = [save_figure(axes, folder / name) for name, axes in figures.items()]
+    return [*(folder / name for name in tables), folder / "benchmark.json", *saved]

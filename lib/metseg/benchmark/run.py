@@ -1,12 +1,12 @@
-"""A benchmark from its first turn to its table; interrupted, it goes on behind its last finished round."""
+"""A benchmark from its first turn to its record; interrupted, it goes on behind its last finished round."""
 
-import importlib.metadata
+import json
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,13 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown, sole_writer, write_json
 from metseg.base.hardware import cores, cpu_name
 from metseg.base.revision import git_revision
-from metseg.benchmark.plan import (
-    TRAINING_SLICES,
-    Group,
-    Measurement,
-    missing_peers,
-    plan,
-    released_precisions,
-)
-from metseg.benchmark.process import working
+from metseg.benchmark.plan import PEERS, Groups, Measurement, missing_peers, onnx_path, plan
 from metseg.benchmark.settings import Settings
+from metseg.benchmark.worker import working
 
-_START_SECONDS = 10.0  # what starting a contestant counts for in the progress
 _WARM_UP_SECONDS = 0.5
-_PACKAGES = ("keras", "tensorflow", "onnxruntime", "openvino", "numpy", "torch", "monai")
-OnProgress = Callable[[str, float, float], None]
+_PACKAGES = ("keras", "tensorflow", "onnxruntime", "openvino", "numpy")
+OnProgress = Callable[[str, int, int], None]
 
 
 def run_benchmark(
@@ -45,49 +37,39 @@ def run_benchmark(
 
     Contestants of a group take turns, A B C A B C …; while one works the others wait for a line of stdin.
     Each finished round is kept in `measurements/`, so the same call goes on after an interruption, even a
-    `kill -9`; a round that was cut is measured again as a whole, since its ratios have to be of the same
-    minutes. A finished benchmark is returned as it is, whatever is installed, released or committed by now:
-    its record says what was then.
+    `kill -9`; a round that was cut is measured again as a whole. A finished benchmark of the same settings is
+    returned as it is, whatever is installed or committed by now.
 
     Args:
         settings: What to measure.
         folder: The run's folder.
-        restart: Begin anew where the folder's benchmark cannot be gone on with, instead of an error; a
-            finished one is then returned whatever its settings.
-        on_progress: Called with (group, seconds done, seconds in all), the seconds being nominal.
+        restart: Begin anew where the folder holds another benchmark, instead of an error.
+        on_progress: Called with (group, rounds done, rounds in all).
 
     Returns:
-        What `benchmark.json` holds: settings, hardware, git_revision, versions, serving (what the released
-        networks compute in), left_out, finished.
+        What `benchmark.json` holds: settings, hardware, git_revision, versions, plan, left_out, finished.
 
     Raises:
-        MetsegError: The folder holds a damaged benchmark, a finished one of other settings, or an unfinished
-            one that this call would not have begun alike; a contestant stopped, or the folder cannot be
-            written to.
+        MetsegError: The folder holds another benchmark or cannot be written to, or a contestant stopped.
     """
     folder = Path(folder)
     with sole_writer(folder):
-        before = _begun(folder, restart=restart)
-        if before.get("finished") and (restart or before.get("settings") == settings.model_dump(mode="json")):
+        record, before = _record(settings), _begun(folder)
+        if before.get("finished") and before.get("settings") == record["settings"]:
             return before
-        record = _record(settings)
-        if before and (other := _differences(before, record)):
-            if not restart:
+        if not _goes_on(before, record):
+            if before and not restart:
                 raise MetsegError(
-                    f"{shown(folder)} holds a benchmark with other {other[0].replace('_', ' ')}; "
+                    f"{shown(folder)} holds a benchmark of other settings, versions or another machine; "
                     "choose another --run-name, or remove that folder"
                 )
-            before = {}
-        if not before:
             shutil.rmtree(folder / "measurements", ignore_errors=True)
             shutil.rmtree(folder / "networks", ignore_errors=True)
-        peers = settings.peers and not record["left_out"]
-        groups = plan(settings, folder, peers=peers, serving=record["serving"])
-        write_json(folder / "plan.json", {"groups": [asdict(group) for group in groups]})
         write_json(folder / "benchmark.json", record)
-        progress = _Progress(groups, settings, on_progress)
-        for group in groups:
-            _measure(group, settings, folder, progress)
+        groups = planned(record)
+        for k, (name, measurements) in enumerate(groups.items()):
+            for done in _rounds(name, measurements, settings, folder):
+                on_progress(name, k * settings.rounds + done, len(groups) * settings.rounds)
         record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(folder / "benchmark.json", record)
     return record
@@ -95,111 +77,57 @@ def run_benchmark(
 
 def unfinished_benchmark(runs_dir: Path, settings: Settings) -> Path | None:
     """Returns the newest benchmark in a folder of runs that `run_benchmark` would go on with, if any."""
-    found = [path.parent for path in sorted(Path(runs_dir).glob("benchmark-*/benchmark.json"))]
-    now = _record(settings) if found else {}
-    for folder in reversed(found):
-        with suppress(MetsegError):  # a damaged one is nobody's to go on with
-            before = _begun(folder, restart=False)
-            if not before.get("finished") and not _differences(before, now):
-                return folder
+    record = _record(settings)
+    for path in sorted(Path(runs_dir).glob("benchmark-*/benchmark.json"), reverse=True):
+        if _goes_on(_begun(path.parent), record):
+            return path.parent
     return None
 
 
-def planned(folder: Path) -> list[Group]:
-    """Returns the groups of a run as it was begun, whatever this version would plan.
-
-    Raises:
-        MetsegError: The folder does not say.
-    """
-    path = Path(folder) / "plan.json"
-    try:
-        return [
-            Group(group["name"], tuple(Measurement(**entry) for entry in group["measurements"]))
-            for group in read_json(path)["groups"]
-        ]
-    except (KeyError, TypeError):
-        raise MetsegError(f"{shown(path)} is damaged; measure again in another folder") from None
+def planned(record: dict[str, Any]) -> Groups:
+    """Returns the groups of a run as it was begun, whatever this version would plan."""
+    return {name: [Measurement(**each) for each in group] for name, group in record["plan"].items()}
 
 
-def read_measurements(group: Group, folder: Path) -> dict[str, Any]:
+def read_measurements(name: str, folder: Path) -> dict[str, Any]:
     """Returns what was measured of a group: `ready`, {key: answer}, and `rounds`, a list of {key: turn}."""
-    path = _measurements(group, folder)
+    path = Path(folder) / "measurements" / f"{name}.json"
     return read_json(path) if path.exists() else {"ready": {}, "rounds": []}
 
 
-def _measurements(group: Group, folder: Path) -> Path:
-    return Path(folder) / "measurements" / f"{group.name}.json"
-
-
-def _measure(group: Group, settings: Settings, folder: Path, progress: "_Progress") -> None:
-    found = read_measurements(group, folder)
-    todo = settings.rounds - len(found["rounds"])
-    progress.skip(group, rounds=settings.rounds - todo)
-    if todo <= 0:
+def _rounds(name: str, group: Sequence[Measurement], settings: Settings, folder: Path) -> Iterator[int]:
+    """Measures what a group lacks; yields how many rounds it has, at first and after each."""
+    found = read_measurements(name, folder)
+    yield len(found["rounds"])
+    if len(found["rounds"]) >= settings.rounds:
         return
-    with _prepared(group, folder), working(group.measurements) as workers:
-        for worker in workers:
-            found["ready"][worker.measurement.key] = worker.ready()
-            progress.add(group, _START_SECONDS)
+    _export_networks(group, folder)
+    with working(group, folder) as workers:
+        found["ready"] = {worker.measurement.key: worker.ready() for worker in workers}
         for worker in workers:  # while they start they disturb each other; alone they warm up
             worker.turn(_WARM_UP_SECONDS)
-        for _ in range(todo):
-            turns = {}
-            for worker in workers:
-                turns[worker.measurement.key] = worker.turn(settings.turn_seconds)
-                progress.add(group, settings.turn_seconds)
+        while len(found["rounds"]) < settings.rounds:
+            turns = {worker.measurement.key: worker.turn(settings.turn_seconds) for worker in workers}
             found["rounds"].append(turns)
-            write_json(_measurements(group, folder), found)
+            write_json(folder / "measurements" / f"{name}.json", found)
+            yield len(found["rounds"])
 
 
-@contextmanager
-def _prepared(group: Group, folder: Path) -> Iterator[None]:
-    """Exports the networks that a group runs, or draws up its data sets and removes them afterwards."""
-    scratch = folder / "scratch"
-    shutil.rmtree(scratch, ignore_errors=True)  # what a killed run left
-    try:
-        # int8 first, whose export brings float32 along
-        for measurement in sorted(
-            group.measurements, key=lambda measurement: measurement.precision != "int8"
-        ):
-            if measurement.task == "inference" and measurement.path and not Path(measurement.path).exists():
-                with working([replace(measurement, library="keras", task="export")]) as (export,):
-                    export.ready()
-            elif measurement.path and not Path(measurement.path).exists():
-                from metseg.benchmark.with_data import SIDE, write_data_set
-
-                trains = measurement.task == "training"
-                slices, side = (TRAINING_SLICES, measurement.size) if trains else (measurement.size, SIDE)
-                write_data_set(Path(measurement.path), slices, side=side, noise=trains)
-        yield
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-class _Progress:
-    """Counts nominal seconds: those that turns take by their settings, and a fixed time for each start."""
-
-    def __init__(self, groups: list[Group], settings: Settings, on_progress: OnProgress):
-        self._turn, self._rounds = settings.turn_seconds, settings.rounds
-        measurements = sum(len(group.measurements) for group in groups)
-        self._total = measurements * (_START_SECONDS + settings.rounds * self._turn)
-        self._done, self._tell = 0.0, on_progress
-
-    def add(self, group: Group, seconds: float) -> None:
-        self._done += seconds
-        self._tell(group.name, self._done, self._total)
-
-    def skip(self, group: Group, *, rounds: int) -> None:
-        """Counts the rounds of an earlier start; what was all done need not start again."""
-        start = _START_SECONDS if rounds >= self._rounds else 0.0
-        self.add(group, len(group.measurements) * (start + rounds * self._turn))
+def _export_networks(measurements: Sequence[Measurement], folder: Path) -> None:
+    for each in measurements:
+        exported = each.task == "inference" and each.library in ("metseg", "onnxruntime")
+        if exported and not onnx_path(folder, each.network, each.size, "int8").exists():  # written last
+            with working([replace(each, library="keras", task="export")], folder) as (worker,):
+                worker.ready()
 
 
 def _record(settings: Settings) -> dict[str, Any]:
     missing = missing_peers() if settings.peers else []
-    found = {name: _version(name) for name in _PACKAGES if name not in missing}
-    not_installed = f"{' and '.join(missing)} not installed; pip install -e '.[benchmark]'"
-    return {
+    left_out = f"MONAI is left out: {' and '.join(missing)} not installed; pip install -e '.[benchmark]'"
+    peers = settings.peers and not missing
+    groups = plan(settings, peers=peers)
+    packages = (*_PACKAGES, *(PEERS if peers else ()))
+    record = {
         "settings": settings.model_dump(mode="json"),
         "hardware": {
             "cpu": cpu_name(),
@@ -208,37 +136,23 @@ def _record(settings: Settings) -> dict[str, Any]:
             "system": platform.platform(),
         },
         "git_revision": git_revision(),
-        "versions": {"python": platform.python_version(), "metseg": __version__, **found},
-        "serving": released_precisions(settings.networks),
-        "left_out": [f"MONAI is left out: {not_installed}"] if missing else [],
+        "versions": {"python": platform.python_version(), "metseg": __version__}
+        | {name: version(name) for name in packages},
+        "plan": {name: [asdict(each) for each in group] for name, group in groups.items()},
+        "left_out": [left_out] if missing else [],
         "finished": None,
     }
+    return json.loads(json.dumps(record))  # as it is read back
 
 
-def _version(name: str) -> str | None:
+def _begun(folder: Path) -> dict[str, Any]:
+    """Returns the record that a folder already has; {} for a new one or a damaged one."""
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _begun(folder: Path, *, restart: bool) -> dict[str, Any]:
-    """Returns the record that a folder already has, {} for a new one; a damaged one is new to a restart."""
-    path = folder / "benchmark.json"
-    if not path.exists():
-        return {}
-    try:
-        planned(folder)
-        return read_json(path)
+        return read_json(folder / "benchmark.json")
     except MetsegError:
-        if restart:
-            return {}
-        raise MetsegError(
-            f"the benchmark in {shown(folder)} is damaged; choose another --run-name, or remove that folder"
-        ) from None
+        return {}
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Returns in what two records differ, so that their figures must not stand in one table."""
-    alike = ("settings", "hardware", "git_revision", "versions", "serving", "left_out")
-    return [name for name in alike if before.get(name) != now[name]]
+def _goes_on(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether figures of an unfinished run and of this machine as it is now may stand in one table."""
+    return {name: before.get(name) for name in now} == now  # that it is not finished included

@@ -20,9 +20,8 @@ class Settings(BaseModel):
             side leaves inference out.
         scaling_sizes: Sides, px, over which metseg's own times are followed; empty leaves that out.
         scaling_batch: Images a training step there: the largest image has to fit into memory.
-        data_slices: Sizes of a data set, slices, over which opening and reading are followed; empty too.
         matrix_sides: Sides of the square matrices whose product is the limit.
-        stream_mb: Size of each of the three arrays that the memory's bandwidth is measured on.
+        stream_mb: Size of each of the three arrays that the memory's bandwidth is measured on, MB.
         rounds: How often each contestant has its turn.
         turn_seconds: Length of a turn; a step that has begun is finished.
         peers: Whether MONAI takes part, if it is installed.
@@ -38,7 +37,6 @@ class Settings(BaseModel):
     inference_batches: tuple[int, ...] = (1, 8)
     scaling_sizes: tuple[int, ...] = (128, 192, 256, 384, 512)
     scaling_batch: int = 2
-    data_slices: tuple[int, ...] = (100, 1000, 10_000, 100_000)
     matrix_sides: tuple[int, ...] = (2048, 3072, 4096)
     stream_mb: int = 256
     rounds: int = 7
@@ -48,22 +46,12 @@ class Settings(BaseModel):
 
 SCOPES = {
     "full": Settings(),
-    "short": Settings(inference_sizes=(128,), scaling_sizes=(), data_slices=(), rounds=5, turn_seconds=1.0),
+    "short": Settings(inference_sizes=(128,), scaling_sizes=(), rounds=5, turn_seconds=1.0),
     "tiny": Settings(
-        networks=("nested_unet",),
-        filters=(4, 8, 16),
-        train_size=64,
-        train_batch=4,
-        inference_sizes=(),
-        scaling_sizes=(),
-        data_slices=(),
-        matrix_sides=(512,),
-        stream_mb=64,
-        rounds=2,
-        turn_seconds=0.3,
-        peers=False,
+        networks=("nested_unet",), filters=(4, 8, 16), train_size=64, train_batch=4, inference_sizes=(),
+        scaling_sizes=(), matrix_sides=(512,), stream_mb=64, rounds=2, turn_seconds=0.3, peers=False,
     ),
-}
+}  # fmt: skip
 
 
 def settings_of(scope: str, *, rounds: int | None = None) -> Settings:

@@ -1,18 +1,16 @@
 """The machine's own limits: matrix products and the bandwidth of memory."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
 from metseg.base.hardware import cores
-from metseg.benchmark.contestant import Contestant, repeated
-from metseg.benchmark.flops import Cost
+from metseg.benchmark.contestant import Contestant, Cost, repeated
 from metseg.benchmark.plan import Measurement
 
-_NUMBER_BYTES = 4
 
-
-def prepare(measurement: Measurement) -> Contestant:
+def prepare(measurement: Measurement, folder: Path) -> Contestant:
     """Builds the matrix product, or the sum of two long vectors, that a limit is measured with."""
     return _product(measurement) if measurement.task == "matmul" else _stream(measurement)
 
@@ -28,14 +26,14 @@ def _product(measurement: Measurement) -> Contestant:
 
 
 def _stream(measurement: Measurement) -> Contestant:
-    """STREAM's Add, c = a + b, on all cores: 12 bytes a number, as it counts them.
+    """STREAM's Add, c = a + b in float32, on all cores: 12 bytes a number, as it counts them.
 
     The arrays have to be much larger than the last-level cache: what is measured is the main memory.
 
     Reference:
         McCalpin 1995, "Memory bandwidth and machine balance in current high performance computers".
     """
-    length = measurement.size * 1_000_000 // _NUMBER_BYTES
+    length = measurement.size * 1_000_000 // 4
     a, b, c = (np.ones(length, np.float32) for _ in range(3))
     bounds = np.linspace(0, length, cores() + 1).astype(int)
     parts = [slice(*pair) for pair in zip(bounds, bounds[1:], strict=False)]

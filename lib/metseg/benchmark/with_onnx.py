@@ -7,35 +7,34 @@ import numpy as np
 
 from metseg.base.files import read_json
 from metseg.base.hardware import cores
-from metseg.benchmark.contestant import COST, Contestant, random_pairs, repeated
-from metseg.benchmark.flops import Cost
+from metseg.benchmark.contestant import Contestant, Cost, random_pairs, repeated
 from metseg.benchmark.plan import DTYPES, Measurement, onnx_path
 from metseg.inference.engines import native, open_engine
 
 
-def prepare(measurement: Measurement) -> Contestant:
+def prepare(measurement: Measurement, folder: Path) -> Contestant:
     """Opens an exported network as `Predictor` does (metseg), or in ONNX Runtime on all cores."""
-    cost = Cost(**read_json(Path(measurement.path).with_name(COST)))
+    path = onnx_path(folder, measurement.network, measurement.size)
+    cost = Cost(**read_json(path.with_name("cost.json")))
     images = random_pairs(measurement)[0][: measurement.batch]
     if measurement.library == "metseg":
-        return _as_predictor(measurement, images, cost)
+        return _as_predictor(measurement, folder, images, cost)
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores()
-    session = onnxruntime.InferenceSession(measurement.path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
     return Contestant(repeated(lambda: session.run([output], {name: images})), "float32", cost, cores())
 
 
-def _as_predictor(measurement: Measurement, images: np.ndarray, cost: Cost) -> Contestant:
+def _as_predictor(measurement: Measurement, folder: Path, images: np.ndarray, cost: Cost) -> Contestant:
     """One slice alone on all cores, as it is served; more are spread over the cores, as a volume's are.
 
     What the CPU does not multiply natively is done in float32, and said.
     """
-    short = {name: short for short, name in DTYPES.items()}[measurement.precision]
-    folder, precision = Path(measurement.path).parents[2], native(short)
-    path = onnx_path(folder, measurement.network, measurement.size, DTYPES[precision])
+    precision = native({name: short for short, name in DTYPES.items()}[measurement.precision])
+    path = onnx_path(folder, measurement.network, measurement.size, precision)
     engine = open_engine(path.read_bytes(), precision)
     names = engine.outputs[:1]
     pool = ThreadPoolExecutor(min(cores(), len(images)))

@@ -1,15 +1,17 @@
 """MONAI's networks on PyTorch; both are the optional extra `benchmark` and are imported here alone."""
 
+from itertools import cycle
+from pathlib import Path
+
 import monai.networks.nets as nets
 import torch
 
 from metseg.base.hardware import cores
-from metseg.benchmark.contestant import Contestant, random_pairs, repeated
-from metseg.benchmark.flops import Cost, convolution_cost
+from metseg.benchmark.contestant import Contestant, Cost, random_pairs, repeated
 from metseg.benchmark.plan import Measurement
 
 
-def prepare(measurement: Measurement) -> Contestant:
+def prepare(measurement: Measurement, folder: Path) -> Contestant:
     """Builds MONAI's network of the same name and widths, in the measurement's precision and memory format.
 
     bfloat16 is autocast in training, and weights that were cast once in inference.
@@ -54,17 +56,10 @@ def convolutions(network: torch.nn.Module, image: torch.Tensor) -> Cost:
     costs = []
 
     def count(layer, inputs, output):
-        transposed = isinstance(layer, torch.nn.ConvTranspose2d)
-        c_in = inputs[0]
-        where = c_in if transposed else output
-        costs.append(
-            convolution_cost(
-                positions=where.shape[2] * where.shape[3],
-                inputs=c_in.numel(),
-                outputs=output.numel(),
-                weights=layer.weight.numel(),
-            )
-        )
+        image = inputs[0]
+        places = (image if isinstance(layer, torch.nn.ConvTranspose2d) else output).shape[2:].numel()
+        weights = layer.weight.numel()
+        costs.append(Cost(2 * places * weights, image.numel() + output.numel(), weights))
 
     kinds = torch.nn.Conv2d | torch.nn.ConvTranspose2d
     hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, kinds)]
@@ -100,17 +95,14 @@ def _inference_step(network, images, dtype):
 
 def _training_step(network, images, masks, batch, reduced):
     optimiser = torch.optim.Adam(network.parameters(), 1e-3)
-    starts = [k for k in range(0, len(images), batch)]
-    taken = 0
+    batches = cycle(zip(images.split(batch), masks.split(batch), strict=True))
 
     def step() -> None:
-        nonlocal taken
-        some = slice(start := starts[taken % len(starts)], start + batch)
-        taken += 1
+        some_images, some_masks = next(batches)
         optimiser.zero_grad(set_to_none=True)
         with reduced:
-            logits = _first(network(images[some]))
-        bce_dice(logits.float(), masks[some]).backward()
+            logits = _first(network(some_images))
+        bce_dice(logits.float(), some_masks).backward()
         optimiser.step()
 
     return step

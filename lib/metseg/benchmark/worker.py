@@ -1,70 +1,138 @@
-"""One contestant in a process of its own: `python -m metseg.benchmark.worker MEASUREMENT`.
+"""A contestant in a process of its own: what it does there, and how it is told to."""
 
-It answers on stdout in JSON lines: once when it is ready, then to each line of stdin with a turn. Between
-turns it waits for the next line, so that its threads sleep; when stdin closes, it ends.
-"""
-
-import json
+import multiprocessing
 import os
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any, Self
 
 import psutil
 
+from metseg.base.errors import MetsegError
+from metseg.base.hardware import cores
 from metseg.benchmark.contestant import Contestant
 from metseg.benchmark.plan import Measurement
 
-
-def main() -> None:
-    """Prepares the measurement of the command line, then has a turn whenever it is told to."""
-    tell = _answers()
-    measurement = Measurement(**json.loads(sys.argv[1]))
-    contestant = prepare(measurement)
-    contestant.run(0.0)  # the first step traces and allocates
-    cost = contestant.cost
-    told = {"precision": contestant.precision, "threads": contestant.threads}
-    told |= {"flop": cost.flop, "elements": cost.elements, "weights": cost.weights}
-    tell(ready=told)
-    for line in sys.stdin:
-        idle = _others_seconds()
-        began = time.perf_counter()
-        times = contestant.run(json.loads(line)["seconds"])
-        others = (_others_seconds() - idle) / (time.perf_counter() - began)
-        parts = {"parts": contestant.parts()} if contestant.parts else {}
-        tell(seconds=times, other_cores=max(0.0, others), peak_mb=peak_memory_mb(), **parts)
+_STOP_SECONDS = 10
 
 
-def prepare(measurement: Measurement) -> Contestant:
+class Worker:
+    """Starts a contestant and gives it turns; a context manager that ends it.
+
+    Between turns it waits for the next one, so that its threads sleep; when this process ends, however that
+    is, it ends too.
+
+    Attributes:
+        measurement: What it works on.
+    """
+
+    def __init__(self, measurement: Measurement, folder: Path):
+        self.measurement = measurement
+        context = multiprocessing.get_context("spawn")  # with none of this process's memory
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(theirs, measurement, Path(folder)), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._connection.close()
+        self._process.join(_STOP_SECONDS)
+        self._process.kill()
+        self._process.join()
+
+    def ready(self) -> dict[str, Any]:
+        """Waits until the contestant is ready; returns its precision, its threads and its cost."""
+        return self._answer()
+
+    def turn(self, seconds: float) -> dict[str, Any]:
+        """Has it work for so long; returns the seconds of its steps, its peak memory and the others' load."""
+        with suppress(OSError):  # it has died: no answer will come, and that says why
+            self._connection.send(seconds)
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        try:
+            answer = self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            answer = f"exit code {self._process.exitcode}"
+        if isinstance(answer, str):
+            raise MetsegError(
+                f"{self.measurement.contestant} stopped at {self.measurement.task} ({answer}); "
+                "mend that or free memory: the same command goes on"
+            )
+        return answer
+
+
+@contextmanager
+def working(measurements: Sequence[Measurement], folder: Path) -> Iterator[list[Worker]]:
+    """Yields a started process for each measurement; all of them have ended afterwards.
+
+    Args:
+        measurements: What they work on.
+        folder: The run's folder, with the networks that it exported.
+    """
+    with ExitStack() as stack:
+        yield [stack.enter_context(Worker(each, folder)) for each in measurements]
+
+
+def _work(connection: Connection, measurement: Measurement, folder: Path) -> None:
+    """Prepares a contestant, then has a turn whenever it is told to."""
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(silence, stream)
+    # Without a GPU, whoever could use one: contestants are compared on the same cores.
+    os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "TF_NUM_INTRAOP_THREADS": str(cores())}
+    try:
+        contestant = prepare(measurement, folder)
+        contestant.run(0.0)  # the first step traces and allocates
+        told = {"precision": contestant.precision, "threads": contestant.threads}
+        connection.send({**told, "cost": asdict(contestant.cost)})
+        while True:
+            seconds = connection.recv()
+            idle, began = _others_seconds(), time.perf_counter()
+            times = contestant.run(seconds)
+            others = (_others_seconds() - idle) / (time.perf_counter() - began)
+            answer = {"seconds": times, "other_cores": max(0.0, others), "peak_mb": peak_memory_mb()}
+            connection.send(answer)
+    except EOFError:
+        return  # nobody asks any more
+    except Exception as error:  # noqa: BLE001
+        with suppress(OSError):
+            connection.send(" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def prepare(measurement: Measurement, folder: Path) -> Contestant:
     """Builds the contestant of a measurement; each kind brings its own libraries and no others."""
     if measurement.library == "machine":
         from metseg.benchmark.with_machine import prepare as build
-    elif measurement.task in ("open", "read"):
-        from metseg.benchmark.with_data import prepare as build
-    elif measurement.task == "profile":
-        from metseg.benchmark.with_profile import prepare as build
     elif measurement.library == "monai":
         from metseg.benchmark.with_torch import prepare as build
-    elif measurement.task == "inference" and measurement.path:
-        from metseg.benchmark.with_onnx import prepare as build
-    else:
+    elif measurement.library == "keras" or measurement.task == "training":
         from metseg.benchmark.with_keras import prepare as build
-    return build(measurement)
+    else:
+        from metseg.benchmark.with_onnx import prepare as build
+    return build(measurement, folder)
 
 
 def peak_memory_mb() -> float:
-    """Returns the most memory that this process has held so far, resident, in 10⁶ bytes."""
+    """Returns the most memory that this process has held so far, resident, in 10⁶ bytes.
+
+    Where the system does not tell the peak, it is what the process holds now.
+    """
     status = Path("/proc/self/status")
     if status.exists():  # getrusage would count what the parent held when it forked
         (line,) = (row for row in status.read_text().splitlines() if row.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024 / 1e6
     memory = psutil.Process().memory_info()
-    if hasattr(memory, "peak_wset"):  # Windows
-        return memory.peak_wset / 1e6
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
+    return getattr(memory, "peak_wset", memory.rss) / 1e6
 
 
 def _others_seconds() -> float:
@@ -72,14 +140,3 @@ def _others_seconds() -> float:
     everyone, own = psutil.cpu_times(), psutil.Process().cpu_times()
     busy = sum(getattr(everyone, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal"))
     return busy - own.user - own.system
-
-
-def _answers() -> Callable[..., None]:
-    """Keeps stdout for the answers: what libraries print goes to stderr."""
-    stream = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)
-    return lambda **answer: print(json.dumps(answer), file=stream)
-
-
-if __name__ == "__main__":
-    main()

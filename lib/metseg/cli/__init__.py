@@ -50,7 +50,7 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as leaving:
         if leaving.code == 130:  # how Typer passes on Ctrl-C
-            trains = sys.argv[1:2] in (["run"], ["train"])
+            trains = sys.argv[1:2] in (["run"], ["train"], ["crossval"])
             more = "; the same command with --run-name goes on with a training" if trains else ""
             print(f"metseg: interrupted{more}", file=sys.stderr)
         raise

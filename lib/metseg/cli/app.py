@@ -1,6 +1,7 @@
 """What the commands share: the app, options that several of them take, and progress on stderr."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,10 +62,21 @@ def runs_folder(output_dir: Path | None) -> Path:
     return output_dir.resolve() if output_dir else runs_dir()
 
 
+def new_run(run_name: str, output_dir: Path | None) -> Path:
+    """Returns the folder of a run that a command begins or goes on with."""
+    from metseg.base.paths import checked_run_name
+    from metseg.training.find import MODELS
+
+    folder = runs_folder(output_dir) / checked_run_name(run_name)
+    if run_name in MODELS and not folder.exists():
+        raise MetsegError(f"{run_name} is what the released network is called; give the run another name")
+    return folder
+
+
 def named_model(model: str, output_dir: Path | None) -> Path:
     """Returns the folder of the model that `--model` names."""
     from metseg.base.paths import released_dir
-    from metseg.training.runs import find_model
+    from metseg.training.find import find_model
 
     return find_model(model, runs_folder(output_dir), released_dir())
 
@@ -77,24 +89,23 @@ def named_models(
     Of these one that knows only the phantom is left out, and told, unless `phantom_network` is set.
     """
     from metseg.base.paths import released_dir
-    from metseg.evaluation.origin import knows_only_the_phantom
+    from metseg.evaluation.origin import but_of_the_phantom
     from metseg.release.released import released_models
 
     if models:
         folders = [named_model(model, output_dir) for model in models]
         return {network_name(folder, output_dir): folder for folder in folders}
     found = released_models(released_dir())
-    phantoms = [name for name in found if knows_only_the_phantom(found[name]) and not phantom_network]
-    if phantoms and len(phantoms) < len(found):
-        print(f"left out, for it knows only the phantom: {', '.join(phantoms)} (--phantom-network offers it)")
-        found = {name: each for name, each in found.items() if name not in phantoms}
-    return {name: released_dir() / name for name in found}
+    kept = [*found] if phantom_network else but_of_the_phantom(found)
+    if left_out := [name for name in found if name not in kept]:
+        print(f"left out, for it knows only the phantom: {', '.join(left_out)} (--phantom-network offers it)")
+    return {name: released_dir() / name for name in kept}
 
 
 def network_name(folder: Path, output_dir: Path | None) -> str:
     """Returns what commands call a network."""
     from metseg.base.paths import released_dir
-    from metseg.training.runs import name_of
+    from metseg.training.find import name_of
 
     return name_of(folder, runs_folder(output_dir), released_dir())
 
@@ -131,3 +142,9 @@ def progress_bars() -> "Progress":
 
     console = Console(stderr=True)
     return Progress(console=console, transient=True, disable=not console.is_terminal)
+
+
+def watched(bars: "Progress", text: str) -> Callable[[int, int], None]:
+    """Returns a function that is called with (finished, of), and moves a bar of its own."""
+    bar = bars.add_task(text, total=None)
+    return lambda k, n: bars.update(bar, completed=k, total=n)

@@ -32,7 +32,7 @@ def speed(
     ] = None,
     output_dir: OutputDir = None,
 ) -> None:
-    """Measure training, inference, memory and scaling beside Keras, ONNX Runtime and MONAI, in one run."""
+    """Measure training, inference, memory and growth beside Keras, ONNX Runtime and MONAI, in one run."""
     from metseg.benchmark.report import read_benchmark, write_report
     from metseg.benchmark.run import run_benchmark, unfinished_benchmark
     from metseg.benchmark.settings import settings_of

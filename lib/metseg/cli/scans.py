@@ -16,6 +16,7 @@ from metseg.cli.app import (
     network_name,
     progress_bars,
     say_network,
+    watched,
 )
 
 
@@ -31,9 +32,8 @@ def predict(
     output_dir: OutputDir = None,
 ) -> None:
     """Segment scans: write <stem>_mask.tif, 0 and 255, at each image's own size."""
-    from metseg.data.readers.images import read_slice
     from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
-    from metseg.inference.folder import how_read, segmentable, told, write_mask
+    from metseg.inference.folder import how_read, segment_scans, segmentable
     from metseg.inference.predictor import Predictor
 
     scans = segmentable(input, output, volumes=volume)
@@ -45,31 +45,13 @@ def predict(
     make_folder(output)  # before the work, not after
     say_network(folder, output_dir)
     print(how_read(scans), flush=True)
-    failed, changes, written = [], {}, 0
     with progress_bars() as bars:
-        for scan in bars.track(scans, description="Segmenting"):
-            images, targets, bad = [], [], []
-            for path, target in scan:
-                try:
-                    image, changes[path] = read_slice(path)
-                    images.append(image)
-                    targets.append(target)
-                except MetsegError as error:
-                    bad.append(str(error))
-            if len({image.shape[:2] for image in images}) > 1:
-                bad.append(f"{scan[0][0]} and other slices of its scan differ in size; export it at one size")
-            if bad and len(scan) > 1:  # a slice's neighbours would be taken for each other's
-                failed += [f"{text}; no slice of its scan was segmented" for text in bad]
-                continue
-            failed += bad
-            for mask, target in zip(predictor.masks(images), targets, strict=True):
-                write_mask(mask, target)
-            written += len(targets)
-    print(f"{written} masks by {network_name(folder, output_dir)}: {shown(output)}")
-    for text in told(changes):
-        print(f"note: {text}")
-    if failed:
-        raise MetsegError("\n".join(failed))
+        done = segment_scans(predictor, bars.track(scans, description="Segmenting"))
+    print(f"{done.masks} masks by {network_name(folder, output_dir)}: {shown(output)}")
+    for note in done.notes:
+        print(f"note: {note}")
+    if done.failed:
+        raise MetsegError("\n".join(done.failed))
 
 
 @app.command("check-data")
@@ -90,12 +72,7 @@ def check_data(
     from metseg.data.patients import TABLE, write_table
 
     with progress_bars() as bars:
-        bar = bars.add_task("Checking", total=None)
-        report = check(
-            data_dir,
-            pattern=patient_pattern,
-            on_case=lambda k, n: bars.update(bar, completed=k, total=n),
-        )
+        report = check(data_dir, pattern=patient_pattern, on_case=watched(bars, "Checking"))
     print(report.how_read)
     print(report.summary)
     print(report.people.to_string(index=False))

@@ -3,30 +3,22 @@
 import difflib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import NamedTuple
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
 from metseg.data.layouts import MAX_SLICE, Place, people_folders, place_of
 from metseg.data.patients import TABLE, Identity, by_pattern, doubtful_people, read_patients
-from metseg.data.readers.images import (
-    IMAGE_SUFFIXES,
-    ONE_CLASS,
-    TIFF_SUFFIXES,
-    checked_image,
-    read_labels,
-    read_pixels,
-)
+from metseg.data.readers.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, read_scan
+from metseg.data.volume import Case
 
 _LIKE_THE_TABLE = re.compile(r"patients?\W*(\(?\d*\)?)\W*(csv|tsv|xlsx?|txt|csv\.txt)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class SliceFiles:
+class SliceFiles(NamedTuple):
     """One slice's files; a file that is missing is None."""
 
     slice_index: int
@@ -54,29 +46,6 @@ class CaseFiles:
     folders: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Case:
-    """One scan with its reference.
-
-    Attributes:
-        image: (Z, H, W, 3) uint8, channels as in `CHANNELS`.
-        mask: (Z, H, W) bool.
-        slice_index: (Z,) the numbers in the files' names.
-        spacing_mm: (z, y, x), or None when the files do not tell.
-        patient_id: The person; a person may have several cases.
-        case_id: The scan.
-        labels: The numbers by which its masks mark a lesion.
-    """
-
-    image: np.ndarray
-    mask: np.ndarray
-    slice_index: tuple[int, ...]
-    spacing_mm: tuple[float, float, float] | None
-    patient_id: str
-    case_id: str
-    labels: frozenset[float] = frozenset()
-
-
 def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
     """Lists the scans below a folder, complete or not.
 
@@ -97,48 +66,42 @@ def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
         raise MetsegError(f"{folder} is not a folder; give the one that holds the scans")
     files = files_below(folder)
     table, declared = _declared(files)
-    places = _slices_among(files, folder, declared)
     found: dict[str, dict[int, dict[str, Path]]] = defaultdict(lambda: defaultdict(dict))
-    lies_in: dict[str, tuple[Path, Place]] = {}
-    for path, place in places.items():
+    first: dict[str, tuple[Path, Place]] = {}  # of each scan
+    for path, place in _slices_among(files, folder, declared).items():
         if place.slice_index is None:
             raise MetsegError(
                 f"{path} ends in a number that is no slice's (0 to {MAX_SLICE}); name the slices of a scan "
                 "<scan>_1, <scan>_2 and so on"
             )
-        first, other = lies_in.setdefault(place.case_id, (path, place))
-        if other.home != place.home:
+        other, its = first.setdefault(place.case_id, (path, place))
+        if its.home != place.home:
             raise MetsegError(
-                f"scan {place.case_id} lies in {first.parent} and in {path.parent}; name the folder of one "
+                f"scan {place.case_id} lies in {other.parent} and in {path.parent}; name the folder of one "
                 "copy, or give each scan a name of its own"
             )
         kind = "mask" if place.is_mask else "image"
-        slices = found[place.case_id][place.slice_index]
-        if kind in slices:
-            folder_of = " (a folder of masks, by its name)" if place.is_mask else ""
-            raise MetsegError(
-                f"{slices[kind]} and {path} are the same slice's {kind}{folder_of}; remove one of them, or "
-                "rename what is not"
-            )
-        slices[kind] = path
+        there = found[place.case_id][place.slice_index].setdefault(kind, path)
+        if there != path:
+            raise MetsegError(f"{there} and {path} are the same slice's {kind}; remove or rename one of them")
     if not found:
         raise MetsegError(
             f"{folder} holds no scan{_what_lies_there(files)}; expected files such as <case>_1.tif and "
             "<case>_1_mask.tif (see data/README.md)"
         )
-    if unknown := sorted(declared.keys() - found.keys()):
-        near = difflib.get_close_matches(unknown[0], found, n=1) or sorted(found)[:1]
-        raise MetsegError(
-            f"{table} names case {unknown[0]}, which is not among the scans (such as {near[0]}); correct it"
-        )
     for case_id in declared:
-        scan = place_of(lies_in[case_id][0], folder).case_id
+        if case_id not in found:
+            near = difflib.get_close_matches(case_id, found, n=1) or sorted(found)[:1]
+            raise MetsegError(
+                f"{table} names case {case_id}, which is no scan (such as {near[0]}); correct it"
+            )
+        scan = place_of(first[case_id][0], folder).case_id
         if scan != case_id and scan in found:
             raise MetsegError(
                 f"{table} names {case_id}, but the other slices of {scan} are left to their names; name all "
                 "of them, or the scan alone"
             )
-    people = {case_id: place.who for case_id, (_, place) in lies_in.items()} | declared
+    people = {case_id: place.who for case_id, (_, place) in first.items()} | declared
     if pattern is not None:
         people = {case_id: by_pattern(case_id, pattern) for case_id in people}
     return [
@@ -148,7 +111,7 @@ def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
             tuple(SliceFiles(z, f.get("image"), f.get("mask")) for z, f in sorted(slices.items())),
             visit=people[case_id].visit,
             told_by=people[case_id].by,
-            folders=people_folders(lies_in[case_id][1].home),
+            folders=people_folders(first[case_id][1].home),
         )
         for case_id, slices in sorted(found.items())
     ]
@@ -156,30 +119,35 @@ def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
 
 def _slices_among(files: list[Path], folder: Path, declared: Mapping[str, Identity]) -> dict[Path, Place]:
     """Returns the files that are slices; pictures of a scan that is there as TIFF are previews."""
-    images: tuple[dict[Path, Place], dict[Path, Place]] = {}, {}
-    masks: tuple[dict[Path, Place], dict[Path, Place]] = {}, {}
+    places: dict[Path, Place] = {}
     for path in files:
-        suffix = path.suffix.lower()
-        if suffix not in IMAGE_SUFFIXES:
-            continue
-        place = place_of(path, folder, scans=declared)
-        # A name without a slice's number is a scan's only where a convention or the table says so.
-        known = place.who.by not in ("name", "sequence", "folder") or place.case_id in declared
-        if place.case_id and (place.numbered or known):
-            (masks if place.is_mask else images)[suffix not in TIFF_SUFFIXES][path] = place
-    # A scan that is there as TIFF has previews, another one that is whole is a scan of pictures.
-    tiffs = {place.case_id for place in images[0].values()}
-    pictures = {place.case_id for place in images[1].values()} - tiffs
-    if images[0]:
-        pictures &= {place.case_id for group in masks for place in group.values()}
-    chosen = images[0] | {path: place for path, place in images[1].items() if place.case_id in pictures}
-    with_tiff_mask = {(place.case_id, place.slice_index) for place in masks[0].values()}
-    chosen |= masks[0] | {
-        path: place
-        for path, place in masks[1].items()
-        if place.case_id in tiffs | pictures and (place.case_id, place.slice_index) not in with_tiff_mask
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            place = place_of(path, folder, scans=declared)
+            # A name without a slice's number is a scan's only where a convention or the table says so.
+            known = place.who.by not in ("name", "sequence", "folder") or place.case_id in declared
+            if place.case_id and (place.numbered or known):
+                places[path] = place
+    is_tiff = {path: path.suffix.lower() in TIFF_SUFFIXES for path in places}
+    tiffs = {place.case_id for path, place in places.items() if is_tiff[path] and not place.is_mask}
+    # Beside TIFF scans another one that is whole is a scan of pictures.
+    masked = {place.case_id for place in places.values() if place.is_mask}
+    pictures = {place.case_id for path, place in places.items() if not is_tiff[path] and not place.is_mask}
+    pictures = (pictures - tiffs) & masked if tiffs else pictures
+    with_tiff_mask = {
+        (place.case_id, place.slice_index)
+        for path, place in places.items()
+        if is_tiff[path] and place.is_mask
     }
-    return {path: chosen[path] for path in files if path in chosen}
+
+    def counts(path: Path, place: Place) -> bool:
+        if is_tiff[path]:
+            return True
+        if place.is_mask:
+            slice_of = place.case_id, place.slice_index
+            return place.case_id in tiffs | pictures and slice_of not in with_tiff_mask
+        return place.case_id in pictures
+
+    return {path: place for path, place in places.items() if counts(path, place)}
 
 
 def _what_lies_there(files: list[Path]) -> str:
@@ -189,7 +157,7 @@ def _what_lies_there(files: list[Path]) -> str:
 
 
 def _declared(files: list[Path]) -> tuple[Path | None, dict[str, Identity]]:
-    """Returns the `patients.csv` among the files, if there is one, and who it says is who."""
+    """Returns the `patients.csv` among the files, if there is one, and whom it tells."""
     tables = [path for path in files if path.name == TABLE]
     if not tables and (alike := [path for path in files if _LIKE_THE_TABLE.fullmatch(path.name)]):
         raise MetsegError(f"{alike[0]} is not read; call it {TABLE}, with commas, if it says who is who")
@@ -252,37 +220,10 @@ def complain_if_incomplete(files: SliceFiles) -> None:
 
 def load_case(files: CaseFiles) -> Case:
     """Reads one scan; raises `MetsegError` naming the first file that is wrong."""
-    images, masks, spacings, labels = [], [], [], set[float]()
     for each in files.slices:
         complain_if_incomplete(each)
-        pixels, spacing = read_pixels(each.image)
-        images.append(checked_image(pixels, str(each.image)))
-        stored = read_labels(each.mask, pixels.shape[:2])
-        labels |= {float(stored.max())} - {0.0}
-        complain_of_classes(labels, f"{each.mask} and other masks of {files.case_id}")
-        masks.append(stored > 0)
-        spacings.append(spacing)
-        if images[-1].shape != images[0].shape:
-            raise MetsegError(
-                f"{each.image} is {images[-1].shape[:2]} but the first slice of {files.case_id} is "
-                f"{images[0].shape[:2]}; export the scan at one size"
-            )
-    return Case(
-        image=np.stack(images),
-        mask=np.stack(masks),
-        slice_index=tuple(each.slice_index for each in files.slices),
-        spacing_mm=spacings[0],
-        patient_id=files.patient_id,
-        case_id=files.case_id,
-        labels=frozenset(labels),
+    volume, labels = read_scan(
+        [each.image for each in files.slices], [each.mask for each in files.slices], files.case_id
     )
-
-
-def complain_of_classes(labels: Collection[float], masks: str) -> None:
-    """Raises a `MetsegError` where masks mark a lesion with numbers that may be classes."""
-    if len(labels) > 1 and not set(labels) <= ONE_CLASS:
-        numbers = ", ".join(f"{label:g}" for label in sorted(labels))
-        raise MetsegError(
-            f"{masks} mark with different numbers ({numbers}); if they are classes, save the one to find as "
-            "255 and all else as 0, and if not, all as 255"
-        )
+    numbers = tuple(each.slice_index for each in files.slices)
+    return Case(volume, labels, files.case_id, files.patient_id, files.visit, numbers)

@@ -1,7 +1,8 @@
 """Everything that is wrong with a data set, at once."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -14,10 +15,11 @@ from metseg.base.files import files_below
 from metseg.data.cases import CaseFiles, complain_if_incomplete, how_read, list_cases
 from metseg.data.check_people import Finding, SeenContents
 from metseg.data.check_pixels import Fault, SlicePixels, faults_of, label_sentences, sentences
+from metseg.data.content import files_of
 from metseg.data.provenance import Provenance, provenance_of
-from metseg.data.readers.images import CHANNELS, IMAGE_SUFFIXES, checked_image, read_labels, read_pixels
+from metseg.data.readers.images import IMAGE_SUFFIXES, read_image, read_labels
+from metseg.data.volume import CHANNELS
 
-_NOTHING = Finding(True, "no mask marks a lesion; there is nothing to learn")
 _MANY = 4  # files that are told in one sentence
 
 
@@ -30,7 +32,7 @@ class DataReport:
             tumour_slices, lesion_px, height, width, spacing_mm, missing (channels that repeat FLAIR).
         findings: Errors first.
         provenance: What the data set is.
-        how_read: How files became scans, in words.
+        how_read: How files became scans.
     """
 
     cases: pd.DataFrame
@@ -67,18 +69,29 @@ class DataReport:
         return [finding.text for finding in self.findings if not finding.error]
 
 
-@dataclass(frozen=True)
-class _Pixels:
-    """What is told of all scans at once.
+@dataclass
+class _Found:
+    """What is found as scans are read; some of it is told once for all of them."""
 
-    Attributes:
-        unreadable: A file and the sentence that refuses it.
-        labels: A mask and the number by which it marks a lesion.
-    """
-
-    unreadable: list[tuple[Path, str]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    contents: SeenContents = field(default_factory=SeenContents)
+    unreadable: list[tuple[Path, str]] = field(default_factory=list)  # a file and the sentence on it
     faults: list[Fault] = field(default_factory=list)
-    labels: list[tuple[Path, float]] = field(default_factory=list)
+    labels: list[tuple[Path, float]] = field(default_factory=list)  # a mask and the number that it marks with
+
+    def error(self, text: str) -> None:
+        self.findings.append(Finding(True, text))
+
+    def note(self, text: str) -> None:
+        self.findings.append(Finding(False, text))
+
+    @contextmanager
+    def reading(self, path: Path) -> Iterator[None]:
+        """Takes note of a file that cannot be read."""
+        try:
+            yield
+        except MetsegError as error:
+            self.unreadable.append((path, str(error)))
 
 
 def check_data(
@@ -94,19 +107,17 @@ def check_data(
     Raises:
         MetsegError: There is no scan in the folder at all, or a scan lies in it twice.
     """
-    cases = list_cases(Path(folder), pattern=pattern)
-    findings: list[Finding] = []
-    contents, pixels = SeenContents(), _Pixels()
-    rows = []
+    cases, found, rows = list_cases(Path(folder), pattern=pattern), _Found(), []
     for k, case in enumerate(cases):
-        rows.append(_check_case(case, findings, contents, pixels))
+        rows.append(_check_case(case, found))
         if on_case:
             on_case(k + 1, len(cases))
-    if not any(finding.error for finding in findings) and not pixels.unreadable:
+    findings = list(found.findings)
+    if not any(finding.error for finding in findings) and not found.unreadable:
         findings += _few_lesions(rows)  # else a lesion may be in what could not be read
-    findings += _ignored_files(Path(folder), cases) + contents.findings(cases)
-    told = sentences(pixels.faults, len(cases)) + label_sentences(pixels.labels)
-    findings += _alike_once(pixels.unreadable) + [Finding(*each) for each in told]
+    findings += _ignored_files(Path(folder), cases) + found.contents.findings(cases)
+    told = sentences(found.faults, len(cases)) + label_sentences(found.labels)
+    findings += _alike_once(found.unreadable) + [Finding(*each) for each in told]
     findings.sort(key=lambda finding: not finding.error)
     provenance = provenance_of(case.case_id for case in cases)
     return DataReport(pd.DataFrame(rows), tuple(findings), provenance, how_read(cases))
@@ -116,91 +127,70 @@ def _few_lesions(rows: list[dict]) -> list[Finding]:
     """Whether `split_by_patient` can give every set a patient with a lesion."""
     patients = {row["patient_id"] for row in rows}
     with_lesion = {row["patient_id"] for row in rows if row["lesion_px"]}
+    if not with_lesion:
+        return [Finding(True, "no mask marks a lesion; there is nothing to learn")]
     if len(with_lesion) >= 3 or with_lesion == patients:
         return []
-    if not with_lesion:
-        return [_NOTHING]
-    have = "patient has" if len(with_lesion) == 1 else "patients have"
-    text = (
-        f"{len(with_lesion)} of {len(patients)} {have} a lesion; training, validation and test need one "
-        "each: give scans of more patients with a lesion"
-    )
+    text = f"{len(with_lesion)} of {len(patients)} patients have a lesion"
+    text += "; training, validation and test need one each: give scans of more patients with a lesion"
     without_test = " (two are enough for a training with test_fraction=0)" * (len(with_lesion) == 2)
     return [Finding(True, text + without_test)]
 
 
-def _check_case(case: CaseFiles, findings: list[Finding], contents: SeenContents, pixels: _Pixels) -> dict:
+def _check_case(case: CaseFiles, found: _Found) -> dict:
     tumour_slices = lesion_px = masks = 0
     shapes, spacings, repeats, slices = set(), [], [], []
     for files in case.slices:
-        try:
-            complain_if_incomplete(files)
-        except MetsegError as error:
-            pixels.unreadable.append((files.image or files.mask, str(error)))
         image = labels = None
+        with found.reading(files.image or files.mask):
+            complain_if_incomplete(files)
         if files.image is not None:
-            try:
-                stored, spacing = read_pixels(files.image)
-                image = checked_image(stored, str(files.image))
+            with found.reading(files.image):
+                volume = read_image(files.image)
+                image = volume.channels_last[0]
                 shapes.add(image.shape[:2])
-                spacings.append(spacing)
-            except MetsegError as error:
-                pixels.unreadable.append((files.image, str(error)))
+                spacings.append(volume.spacing_mm)
         if image is not None and np.ptp(image) > 0:  # blank slices are alike and tell nothing
-            contents.image(case.patient_id, files.image, image)
-            repeats.append(
-                {name for c, name in enumerate(CHANNELS) if c != 1 and (image[..., c] == image[..., 1]).all()}
-            )
+            found.contents.image(case.patient_id, files.image, image)
+            flair = image[..., CHANNELS.index("FLAIR")]
+            alike = (image == flair[..., None]).all(axis=(0, 1))
+            repeats.append({name for name, same in zip(CHANNELS, alike, strict=True) if same} - {"FLAIR"})
         if files.mask is not None:
-            try:
+            with found.reading(files.mask):
                 labels = read_labels(files.mask, None if image is None else image.shape[:2])
                 lesion = np.count_nonzero(labels)
-                contents.mask(case.patient_id, files.mask, labels > 0)
+                found.contents.mask(case.patient_id, files.mask, labels > 0)
                 lesion_px += lesion
                 tumour_slices += lesion > 0
                 masks += 1
                 if lesion:
-                    pixels.labels.append((files.mask, float(labels.max())))
-            except MetsegError as error:
-                pixels.unreadable.append((files.mask, str(error)))
+                    found.labels.append((files.mask, float(labels.max())))
         slices.append(SlicePixels(files.image, image, files.mask, labels))
-    pixels.faults.extend(faults_of(case.case_id, slices))
+    found.faults.extend(faults_of(case.case_id, slices))
     if len(shapes) > 1:
-        findings.append(
-            Finding(True, f"{case.case_id} has slices of sizes {sorted(shapes)}; export it at one size")
-        )
+        found.error(f"{case.case_id} has slices of sizes {sorted(shapes)}; export it at one size")
     if len(set(spacings)) > 1:
-        findings.append(
-            Finding(True, f"{case.case_id} has slices of different spacing; export it with one spacing")
-        )
+        found.error(f"{case.case_id} has slices of different spacing; export it with one spacing")
     numbers = [files.slice_index for files in case.slices]
     gaps = [(a + 1, b - 1) for a, b in pairwise(numbers) if b > a + 1]
     if gaps:
         text = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in gaps[:5])
-        findings.append(Finding(False, f"{case.case_id} has no slice {text}{', …' * (len(gaps) > 5)}"))
+        found.note(f"{case.case_id} has no slice {text}{', …' * (len(gaps) > 5)}")
     if lesion_px == 0 and masks == len(case.slices):
-        findings.append(
-            Finding(False, f"{case.case_id} has no lesion in any slice; its volume Dice is undefined")
-        )
+        found.note(f"{case.case_id} has no lesion in any slice; its volume Dice is undefined")
     missing = sorted(set.intersection(*repeats)) if repeats else []
     if missing:
-        findings.append(
-            Finding(False, f"{case.case_id} has no {' and no '.join(missing)}: FLAIR stands in its place")
-        )
+        found.note(f"{case.case_id} has no {' and no '.join(missing)}: FLAIR stands in its place")
     height, width = max(shapes, default=(0, 0))
-    return {
-        "case_id": case.case_id,
-        "patient_id": case.patient_id,
-        "visit": case.visit,
-        "told_by": case.told_by,
-        "slices": len(case.slices),
-        "tumour_slices": tumour_slices,
-        "lesion_px": lesion_px,
-        "height": height,
-        "width": width,
-        "spacing_mm": spacings[0] if spacings else None,
-        "missing": ", ".join(missing),
-    }
+    who = {name: getattr(case, name) for name in ("case_id", "patient_id", "visit", "told_by")}
+    counts = {"slices": len(slices), "tumour_slices": tumour_slices, "lesion_px": lesion_px}
+    spacing = spacings[0] if spacings else None
+    return (
+        who
+        | counts
+        | {"height": height, "width": width, "spacing_mm": spacing}
+        | {"missing": ", ".join(missing)}
+    )
 
 
 def _alike_once(unreadable: list[tuple[Path, str]]) -> list[Finding]:
@@ -216,9 +206,8 @@ def _alike_once(unreadable: list[tuple[Path, str]]) -> list[Finding]:
 
 
 def _ignored_files(folder: Path, cases: list[CaseFiles]) -> list[Finding]:
-    known = {path for case in cases for files in case.slices for path in (files.image, files.mask)}
     images = {path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES}
-    ignored = sorted(images - known)
+    ignored = sorted(images - set(files_of(cases)))
     if not ignored:
         return []
     text = (

@@ -2,9 +2,10 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +17,7 @@ _MANY_VISITS = 3
 _TELLING_PX = 20  # a smaller mask may be the same in two people by chance
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """Something about the data; an `error` is one with which a run could not be trusted."""
 
     error: bool
@@ -53,32 +53,34 @@ def _key(pixels: np.ndarray) -> bytes:
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
 
 
+def _copies(places: Places) -> Iterator[tuple[tuple[str, ...], int, str]]:
+    """Yields for each content that is there twice whose it is, how often, and in which files."""
+    for copies in places.values():
+        if len(copies) > 1:
+            patients = tuple(sorted({patient for patient, _ in copies}))
+            yield patients, len(copies), ", ".join(str(path) for _, path in copies)
+
+
 def _same_slices(places: Places) -> list[Finding]:
     findings = []
-    for copies in places.values():
-        patients = sorted({patient for patient, _ in copies})
-        paths = ", ".join(str(path) for _, path in copies)
+    for patients, times, paths in _copies(places):
         if len(patients) > 1:
             text = f"patients {' and '.join(patients)} share a slice ({paths})"
             findings.append(Finding(True, f"{text}; they may be one person under two names"))
-        elif len(copies) > 1:
-            findings.append(Finding(False, f"{patients[0]} has the same slice {len(copies)} times ({paths})"))
+        else:
+            findings.append(Finding(False, f"{patients[0]} has the same slice {times} times ({paths})"))
     return findings
 
 
 def _same_masks(places: Places) -> list[Finding]:
     """Tells people whose lesions have the same outline to the pixel, once a group of people."""
-    found: dict[tuple[str, ...], list[Path]] = {}
-    for copies in places.values():
-        patients = tuple(sorted({patient for patient, _ in copies}))
+    found: dict[tuple[str, ...], str] = {}
+    for patients, _, paths in _copies(places):
         if len(patients) > 1:
-            found.setdefault(patients, [path for _, path in copies])
+            found.setdefault(patients, paths)
+    why = "they may be one person under two names, or a mask was copied"
     return [
-        Finding(
-            True,
-            f"patients {' and '.join(patients)} have the same mask ({', '.join(map(str, paths))}); they may "
-            "be one person under two names, or a mask was copied",
-        )
+        Finding(True, f"patients {' and '.join(patients)} have the same mask ({paths}); {why}")
         for patients, paths in found.items()
     ]
 

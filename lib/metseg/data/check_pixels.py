@@ -1,19 +1,19 @@
 """What is wrong with the pixels of scans and masks, though each file can be read.
 
-The limits lie far from the LGG set. In 88 of its patients no mask touches the border, none marks more than
-0.27 of its scan's head, and no lesion lies outside it; each channel has 96 grey values or more, and of the
-head fewer than one pixel in 10,000 is white.
+The limits lie far from the LGG set: in 88 of its patients no mask touches the border or marks more than 0.27
+of the head, no lesion lies outside it, each channel has 96 grey values or more.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from metseg.data.readers.images import CHANNELS, ONE_CLASS
+from metseg.data.readers.images import CLASSES_REMEDY, ONE_CLASS
+from metseg.data.volume import CHANNELS
 from metseg.masks.head import head_region
 
 _HEAD_SHARE = 0.5  # of the head that a lesion may take up in one slice
@@ -26,8 +26,7 @@ _COPIES, _COPIED_PX = 4, 9  # masks that cannot be alike by chance, and the pixe
 _FOLDED = 4  # scans of one fault that are told in one sentence
 
 
-@dataclass(frozen=True)
-class SlicePixels:
+class SlicePixels(NamedTuple):
     """One slice; what could not be read is None.
 
     Attributes:
@@ -41,9 +40,8 @@ class SlicePixels:
     labels: np.ndarray | None
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of fault; `error` as in `check.Finding`."""
+class Kind(NamedTuple):
+    """A kind of fault; `error` as in `check_people.Finding`."""
 
     error: bool
     files: str
@@ -51,8 +49,7 @@ class Kind:
     remedy: str
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(NamedTuple):
     """A fault of one scan: in how many of how many files, and one of these."""
 
     kind: Kind
@@ -62,42 +59,28 @@ class Fault:
     example: Path
 
 
-def _of_masks(what: str, remedy: str = "mark the lesion alone, and leave all else 0") -> Kind:
-    return Kind(True, "masks", what, remedy)
+_ALONE, _AGAIN = "mark the lesion alone, and leave all else 0", "export the scan again, with 0 to 255"
+_FULL_MASK = Kind(True, "masks", "mark every pixel", _ALONE)
+_INVERTED = Kind(True, "masks", "look inverted: they mark border and most of the head", "exchange 0 and 255")
+_MOST_OF_HEAD = Kind(True, "masks", "mark more than half of the head", _ALONE)
+_BORDER = Kind(True, "masks", "mark more than a quarter of the image's border", _ALONE)
+_OUTSIDE = Kind(True, "masks", "mark more outside the head than in it", "pair each mask with its own image")
+_NOTHING_SEEN = Kind(True, "masks", "mark a lesion in a blank image", "export it again, or clear the mask")
+_COPIED = Kind(True, "masks", "with a lesion are all the same", "give each slice a mask of its own")
+_BLANK = Kind(True, "images", "are blank", _AGAIN)
+_ZERO_AND_ONE = Kind(True, "images", "hold the grey values 0 and 1 only", "rescale them to 0 to 255")
 
 
-def _of_images(what: str, remedy: str = "export the scan again, with 0 to 255", error: bool = True) -> Kind:
-    return Kind(error, "images", what, remedy)
+def _few_greys(channel: str) -> Kind:
+    return Kind(True, "images", f"hold no more than {_GREYS} grey values of {channel}", _AGAIN)
 
 
-_FULL_MASK = _of_masks("mark every pixel")
-_INVERTED = _of_masks(
-    "look inverted, for they mark the image's border and most of what it shows", "exchange 0 and 255"
-)
-_MOST_OF_HEAD = _of_masks("mark more than half of the head")
-_BORDER = _of_masks("mark more than a quarter of the image's border")
-_OUTSIDE = _of_masks(
-    "mark more outside the head than in it", "see that image and mask are of one slice and lie alike"
-)
-_NOTHING_SEEN = _of_masks(
-    "mark a lesion where the image is blank or holds two neighbouring grey values only",
-    "export the image again, or clear the mask",
-)
-_COPIED = _of_masks("with a lesion are all the same", "give each slice a mask of its own")
-_BLANK = _of_images("are blank")
-_ZERO_AND_ONE = _of_images("hold the grey values 0 and 1 only", "rescale them to 0 to 255")
-_FEW_GREYS = {name: _of_images(f"hold no more than {_GREYS} grey values of {name}") for name in CHANNELS}
-_CLIPPED = {
-    name: _of_images(
-        f"are white (255) in more than a quarter of the head in {name}",
-        "rescale the scan's own values to 0 to 255 and save it again",
-    )
-    for name in CHANNELS
-}
-_NO_CHANNEL = {
-    name: _of_images(f"are blank in {name}", "let FLAIR stand in its place if it is missing", error=False)
-    for name in CHANNELS
-}
+def _clipped(channel: str) -> Kind:
+    return Kind(True, "images", f"are white (255) in over a quarter of the head in {channel}", _AGAIN)
+
+
+def _no_channel(channel: str) -> Kind:
+    return Kind(False, "images", f"are blank in {channel}", "let FLAIR stand in its place if it is missing")
 
 
 def faults_of(case_id: str, slices: Sequence[SlicePixels]) -> list[Fault]:
@@ -170,11 +153,11 @@ def _faults_of_images(case_id: str, slices: Sequence[SlicePixels], head: np.ndar
         for name, count, share in zip(CHANNELS, counts, white, strict=True):
             greys = np.count_nonzero(count)
             if greys == 1:
-                kinds.append(_NO_CHANNEL[name])
+                kinds.append(_no_channel(name))
             elif greys <= _GREYS:
-                kinds.append(_FEW_GREYS[name])
+                kinds.append(_few_greys(name))
             elif head is not None and share > _WHITE_SHARE * np.count_nonzero(head) * len(seen):
-                kinds.append(_CLIPPED[name])
+                kinds.append(_clipped(name))
     return [Fault(kind, case_id, len(seen), len(images), seen[0][0]) for kind in kinds]
 
 
@@ -193,15 +176,7 @@ def _head(images: Sequence[np.ndarray]) -> np.ndarray | None:
 
 
 def sentences(faults: Iterable[Fault], scans: int) -> list[tuple[bool, str]]:
-    """Tells faults, those of many scans in one sentence.
-
-    Args:
-        faults: Of all scans.
-        scans: How many scans there are.
-
-    Returns:
-        For each sentence whether it tells of an error, and the sentence.
-    """
+    """Tells the faults of all scans, those of many in one sentence: (whether it is an error, sentence)."""
     by_kind: dict[Kind, list[Fault]] = defaultdict(list)
     for fault in faults:
         by_kind[fault.kind].append(fault)
@@ -218,11 +193,7 @@ def sentences(faults: Iterable[Fault], scans: int) -> list[tuple[bool, str]]:
 
 
 def label_sentences(masks: Iterable[tuple[Path, float]]) -> list[tuple[bool, str]]:
-    """Tells of masks that mark with different numbers, for these may be classes; as `sentences`.
-
-    Args:
-        masks: Each mask's path, and the number by which it marks a lesion.
-    """
+    """Tells of masks, (path, number), that mark with different numbers: they may be classes."""
     by_label: dict[float, list[Path]] = defaultdict(list)
     for path, label in masks:
         by_label[label].append(path)
@@ -233,10 +204,4 @@ def label_sentences(masks: Iterable[tuple[Path, float]]) -> list[tuple[bool, str
     )
     if by_label.keys() <= ONE_CLASS:
         return [(False, f"masks mark lesions with different numbers, {each}: all are taken as lesion")]
-    return [
-        (
-            True,
-            f"masks mark with different numbers, {each}; if they are classes, save the one to find as 255 "
-            "and all else as 0, and if not, all as 255",
-        )
-    ]
+    return [(True, f"masks mark with different numbers, {each}; {CLASSES_REMEDY}")]

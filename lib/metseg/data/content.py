@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from metseg.base.errors import MetsegError
 from metseg.data.cases import CaseFiles
+from metseg.data.readers.images import read_file
 
 HASH_DIGITS = 8  # of a slice: half of a scan's must be known for it to count, so no two scans meet by chance
 
@@ -32,11 +32,7 @@ def fingerprint(cases: Iterable[CaseFiles]) -> str:
 
 
 def _content_hash(path: Path) -> bytes:
-    try:
-        return hashlib.sha256(path.read_bytes()).digest()
-    except OSError as error:
-        reason = error.strerror or error
-        raise MetsegError(f"{path} cannot be opened ({reason}); check its name and permissions") from error
+    return hashlib.sha256(read_file(path)).digest()
 
 
 def slice_hash(image: np.ndarray) -> str:

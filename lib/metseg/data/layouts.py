@@ -27,10 +27,9 @@ class Place(NamedTuple):
 
     Attributes:
         case_id: The scan.
-        slice_index: Its number in the scan; 1 for the only slice of a scan; None where the number at the end
-            of the name can be no slice's.
+        slice_index: Its number; 1 for a scan's only slice; None where the number can be no slice's.
         is_mask: Whether it is a reference mask.
-        home: The folders that the scan lies in below the data set's, without those of images and of masks.
+        home: The scan's folders below the data set's, without those of images and of masks.
         who: Whose scan it is.
         numbered: Whether the name ends in the slice's number.
         in_own_folder: Whether the name before that number is also the folder's.
@@ -51,12 +50,9 @@ class Place(NamedTuple):
 
 
 def place_of(path: Path, folder: Path, *, scans: Container[str] = ()) -> Place:
-    """Returns what the name of a slice's file and its folders below `folder` say.
+    """Returns what the name of a slice's file and its folders below the data set's `folder` say.
 
-    Args:
-        path: The file.
-        folder: The data set's.
-        scans: Names that are known to be scans'; a file of such a name is its only slice.
+    A file with one of the names of `scans` is that scan's only slice.
     """
     lies_in, name = os.path.split(path)
     home, in_masks = _home(lies_in, os.fspath(folder))

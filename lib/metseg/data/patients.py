@@ -52,32 +52,30 @@ _PERHAPS_VISIT = r"((scan|exam|time|t|v)[-_ ]?\d+|pre|post)"  # only behind a na
 _SEQUENCE = r"(t1|t1n|t1w|t1c|t1ce|t1gd|t1post|t1pre|t2|t2w|t2f|flair|dwi|adc|swi|pd|subtraction)"
 
 
+def _compiled(pattern: str) -> re.Pattern:
+    return re.compile(pattern, re.IGNORECASE | re.ASCII)
+
+
 def _ending(pattern: str) -> re.Pattern:
-    return re.compile(rf"(?P<rest>.*[^\W_].*?)[-_. ]+(?P<end>{pattern})", re.IGNORECASE | re.ASCII)
+    return _compiled(rf"(?P<rest>.*[^\W_].*?)[-_. ]+(?P<end>{pattern})")
 
 
-_ENDINGS = {
-    "date": _ending(_DATE),
-    "visit": _ending(_VISIT),
-    "sequence": _ending(_SEQUENCE),
-}
-_BEGINNING = re.compile(rf"(?P<end>{_DATE}|{_VISIT})[-_. ]+(?P<rest>.*[^\W_].*)", re.IGNORECASE | re.ASCII)
+_ENDINGS = {"date": _ending(_DATE), "visit": _ending(_VISIT), "sequence": _ending(_SEQUENCE)}
+_BEGINNING = _compiled(rf"(?P<end>{_DATE}|{_VISIT})[-_. ]+(?P<rest>.*[^\W_].*)")
 _WEAK_ENDING = _ending(_PERHAPS_VISIT)
-_VISIT_FOLDER = re.compile(rf"{_DATE}|{_VISIT}|{_PERHAPS_VISIT}", re.IGNORECASE | re.ASCII)
-_SEQUENCE_NAME = re.compile(_SEQUENCE, re.IGNORECASE | re.ASCII)
+_LAST_PART = re.compile(r"[\W_]((?=\w*\d)(?=\w*[^\W\d_])[^\W_]+)$")  # `A_P1` and `B_P1` have one
+_VISIT_OR_SEQUENCE = _compiled(rf"{_DATE}|{_VISIT}|{_PERHAPS_VISIT}|{_SEQUENCE}")
 
 
 @lru_cache(maxsize=100_000)
 def is_known(name: str) -> bool:
     """Returns whether a name is one that a public data set gives to a scan, or ends in its date."""
-    return any(pattern.fullmatch(name) for pattern in KNOWN.values()) or bool(
-        _ENDINGS["date"].fullmatch(name)
-    )
+    return any(pattern.fullmatch(name) for pattern in (*KNOWN.values(), _ENDINGS["date"]))
 
 
 def is_visit(name: str) -> bool:
     """Returns whether a folder or a name tells a visit or a sequence, and no person."""
-    return bool(_VISIT_FOLDER.fullmatch(name) or _SEQUENCE_NAME.fullmatch(name))
+    return bool(_VISIT_OR_SEQUENCE.fullmatch(name))
 
 
 @lru_cache(maxsize=100_000)
@@ -138,14 +136,13 @@ def read_patients(path: Path) -> dict[str, Identity]:
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MetsegError(f"{path} cannot be read ({error}); save it as UTF-8 text") from error
-    delimiter = ";" if ";" in text.partition("\n")[0] else ","
-    try:
+        delimiter = ";" if ";" in text.partition("\n")[0] else ","
         lines = io.StringIO(text, newline="")
         rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True))
-    except csv.Error as error:
-        raise MetsegError(f"{path} is no table ({error}); look at its quotes") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise MetsegError(
+            f"{path} cannot be read ({error}); save it as UTF-8 text and look at its quotes"
+        ) from error
     header = rows[0] if rows else []
     for name in (*_COLUMNS, "visit"):
         if header.count(name) > 1 or (name in _COLUMNS and name not in header):
@@ -182,13 +179,11 @@ def write_table(cases: "pd.DataFrame", path: Path) -> None:
 def doubtful_people(people: Mapping[str, Identity], folders: Mapping[str, tuple[str, ...]]) -> list[str]:
     """Tells who may be one person though counted as several, by spelling, a stem, or a folder in common.
 
-    Whom a public data set's name tells is not doubted, nor a group of whom `patients.csv` or a pattern tells
-    all.
+    Whom a public data set's name tells is not doubted, nor a group that `patients.csv` or a pattern tells.
 
     Args:
         people: {case_id: whose it is}.
-        folders: {case_id: the folders that it lies in, from below the data set's folder on}, without those
-            that group people, such as `train`.
+        folders: {case_id: the folders it lies in below the data set's}, without those that group people.
 
     Returns:
         A sentence for each group, with its remedy.
@@ -201,8 +196,8 @@ def doubtful_people(people: Mapping[str, Identity], folders: Mapping[str, tuple[
         names = {who.patient_id, case_id} if who.patient_id in told else {who.patient_id}
         for stem in {stem for name in names for stem in _stems(name)}:
             groups["stem", stem] |= {who.patient_id} | ({stem} & patients)
-        if last := re.search(r"[\W_]((?=\w*\d)(?=\w*[^\W\d_])[^\W_]+)$", who.patient_id):
-            groups["ending", last[1]].add(who.patient_id)  # `A_P1`, `B_P1`
+        if last := _LAST_PART.search(who.patient_id):
+            groups["ending", last[1]].add(who.patient_id)
         for depth in range(len(folders[case_id])):
             groups["folder", "/".join(folders[case_id][: depth + 1])].add(who.patient_id)
     for name in patients:
@@ -211,7 +206,9 @@ def doubtful_people(people: Mapping[str, Identity], folders: Mapping[str, tuple[
     for (kind, name), group in groups.items():
         # A stem or a folder that all have in common is the data set's, not a person's.
         common = group == patients and kind != "spelling" and name not in patients
-        common &= not (kind == "stem" and re.search(r"\d", name) and _end_in_letters(name, group))
+        # But `P1_A` and `P1_B` may be one, as what follows the stem is no number; not `study24_01`.
+        numbered = any(re.search(r"\d", each[len(name) :]) for each in group)
+        common &= not (kind == "stem" and re.search(r"\d", name) and not numbered)
         if len(group) < 2 or common or group <= told or frozenset(group) in seen:
             continue
         seen.add(frozenset(group))
@@ -223,11 +220,6 @@ def doubtful_people(people: Mapping[str, Identity], folders: Mapping[str, tuple[
             f"they are not, say so in {TABLE} (metseg check-data --write-patients begins one)"
         )
     return texts
-
-
-def _end_in_letters(stem: str, names: Iterable[str]) -> bool:
-    """Returns whether what follows the stem is no number in any name: `P1_A`, `P1_B`, not `study24_01`."""
-    return not any(re.search(r"\d", name[len(stem) :]) for name in names)
 
 
 def _stems(patient_id: str) -> list[str]:

@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 _LGG_CASE = re.compile(r"TCGA[-_](CS|DU|EZ|FG|HT)[-_]", re.IGNORECASE)  # the five institutions of the set
-
-
 RESEARCH_USE = "Research use only; not a medical device."
 
 

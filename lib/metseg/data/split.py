@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import read_json, write_json
+from metseg.base.files import read_json, taking_apart, write_json
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,7 @@ def split_by_patient(
 ) -> Split:
     """Holds out patients for the test, and others for validation.
 
-    Each set gets its share of the patients with a lesion and of those without; none is left without a patient
-    who has one, for a set without lesions can neither teach, nor choose, nor tell anything. Where all have
-    one, the split is the same as if nobody had asked.
+    Each set gets its share of the patients with a lesion, one at least, and of those without.
 
     Args:
         patients: Patient ids; order and repetition do not matter.
@@ -90,7 +88,8 @@ def kfold_by_patient(
         test = ordered[k::folds]
         n_validation = _validation_size(order, len(test), validation_fraction)
         # So that the folds differ in validation patients too.
-        turned = [_turned(stratum, k * len(stratum) // folds) for stratum in (lesion, free)]
+        starts = [(each, k * len(each) // folds) for each in (lesion, free)]
+        turned = [each[start:] + each[:start] for each, start in starts]
         splits.append(_assign(*turned, test, n_validation, validation_fraction, seed, fingerprint))
     return splits
 
@@ -110,23 +109,17 @@ def _parted(order: list[str], with_lesion: Iterable[str]) -> tuple[list[str], li
     return [each for each in order if each in known], [each for each in order if each not in known]
 
 
-def _turned(order: list[str], start: int) -> list[str]:
-    return order[start:] + order[:start]
-
-
 def _complain_if_few(
     lesion: list[str], order: list[str], *, needed: int, test: bool = True, folds: int = 0
 ) -> None:
     if len(lesion) >= needed or len(lesion) == len(order):  # of all too few, their number is complained of
         return
     roles = "training, validation and test" if test else "training and validation"
-    what = f"folds={folds} needs {needed} such patients" if folds else f"{roles} need one each"
-    ways = "choose fewer folds, or " if 3 <= len(lesion) < folds else ""
-    ways += "set test_fraction to 0, or " if test and not folds and len(lesion) == 2 else ""
-    raise MetsegError(
-        f"{len(lesion)} of {len(order)} patients have a lesion, but {what}; "
-        f"{ways}give scans of more patients with a lesion"
-    )
+    text = f"{len(lesion)} of {len(order)} patients have a lesion, but "
+    text += f"folds={folds} needs {needed} such patients; " if folds else f"{roles} need one each; "
+    text += "choose fewer folds, or " if 3 <= len(lesion) < folds else ""
+    text += "set test_fraction to 0, or " if test and not folds and len(lesion) == 2 else ""
+    raise MetsegError(f"{text}give scans of more patients with a lesion")
 
 
 def _validation_size(order: list[str], n_test: int, fraction: float) -> int:
@@ -144,12 +137,7 @@ def _share(
 ) -> list[str]:
     """Returns the first patients of both strata, `size` in all, `kept` with a lesion being left.
 
-    Args:
-        lesion, free: Patients who are left to choose from.
-        size: How many to choose.
-        fraction: Share of the patients with a lesion to choose, one at least.
-        kept: Patients with a lesion to leave.
-        of: How many have a lesion, if not all of them are left.
+    Of those with a lesion (`of`, if not all are left to choose from) it is the `fraction`, one at least.
     """
     n = max(1, round((len(lesion) if of is None else of) * fraction), size - len(free))
     n = min(n, size, len(lesion) - kept)
@@ -184,8 +172,6 @@ def read_split(path: Path) -> Split:
         MetsegError: It is missing or damaged.
     """
     record = read_json(path)
-    try:
+    with taking_apart(path, "train again under another run name"):
         roles = {name: tuple(record.pop(name)) for name in ("train", "validation", "test")}
         return Split(**roles, **record)
-    except (KeyError, TypeError, ValueError) as error:
-        raise MetsegError(f"{path} is damaged; train again under another run name") from error

@@ -13,15 +13,14 @@ import pandas as pd
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, replacing, shown
 from metseg.data.cases import CaseFiles
-from metseg.data.split import read_split
-from metseg.export.mask_settings import validation_cases, volume_dice
+from metseg.export.validation_dice import dice_both_ways, validation_cases
 from metseg.inference.predictor import Predictor
 from metseg.metrics.statistics import holm, paired_test
 from metseg.plots.results import plot_ablation
 from metseg.plots.style import save_figure, use_style
-from metseg.training.config import TrainConfig, with_defaults
-
-_NOT_TOLD = {"data_dir", "start_from"}  # where things lie
+from metseg.training.config import PARAMETERS, with_defaults
+from metseg.training.find import MODELS, trainings_below
+from metseg.training.run_folder import RunFolder
 
 
 def ablation_table(
@@ -50,34 +49,30 @@ def ablation_table(
     """
     if not folders:
         raise MetsegError("no training to score; name the baseline first, then the others")
-    rows: list[dict[str, Any]] = []
-    for k, folder in enumerate(map(Path, folders)):
-        manifest, files = read_json(folder / "manifest.json"), validation_cases(folder, cases)
-        if read_split(folder / "split.json") != read_split(Path(folders[0]) / "split.json"):
-            raise MetsegError(
-                f"{shown(folder)} has another split than {shown(folders[0])}; compare trainings of one"
-            )
-        predictor = Predictor(folder)
-        scored = volume_dice(predictor, files)
-        dice = scored.of_patient
+    runs, rows = list(map(RunFolder, folders)), list[dict[str, Any]]()
+    for k, run in enumerate(runs):
+        manifest, files = read_json(run.manifest), validation_cases(run, cases)
+        if run.read_split() != runs[0].read_split():
+            raise MetsegError(f"{run} has another split than {runs[0]}; compare trainings of one")
+        predictor = Predictor(run.path)
+        whole, alone = dice_both_ways(predictor, files)
+        dice = whole.of_patient
         if k == 0:
             baseline, config = dice, manifest["config"]
         test = paired_test(dice, baseline) if k else {}
         rows.append(
             {
-                "run": folder.parent.name,
+                "run": run.path.parent.name,
                 "model": predictor.name,
                 "changed": _changes(config, manifest),
                 "epochs": manifest["epochs_trained"],
                 "train_minutes": manifest["train_seconds"] / 60,
                 "patients": len(dice),
-                "dice": scored.mean,
+                "dice": whole.mean,
                 "dice_median": dice.median(),
-                "difference": test.get("mean_difference"),
-                "difference_low": test.get("mean_difference_low"),
-                "difference_high": test.get("mean_difference_high"),
+                **{f"difference{end}": test.get(f"mean_difference{end}") for end in ("", "_low", "_high")},
                 "p_value": test.get("p_value"),
-                "dice_single_slices": volume_dice(predictor, files, single_slices=True).mean,
+                "dice_single_slices": alone.mean,
             }
         )
         on_model(k + 1, len(folders))
@@ -109,10 +104,29 @@ def read_ablation(folder: Path) -> pd.DataFrame:
 
 
 def _changes(before: dict[str, Any], manifest: dict[str, Any]) -> str:
-    """Returns `name=value` of all parameters that differ, or an ensemble's members."""
-    if members := manifest.get("members"):
-        return "mean of " + ", ".join(f"{each['run']}/{each['model']}" for each in members)
+    """Returns `name=value` of all parameters that differ."""
     before, after = with_defaults(before), with_defaults(manifest["config"])
-    names = [n for n in TrainConfig.model_fields if n not in _NOT_TOLD and after[n] != before[n]]
+    names = [n for n in PARAMETERS if n != "data_dir" and after[n] != before[n]]
     extended = [f"extended after epoch {each['after_epoch']}" for each in manifest.get("extended") or ()]
     return ", ".join([f"{name}={after[name]}" for name in names] + extended)
+
+
+def comparable_trainings(run_folder: Path) -> list[Path]:
+    """Returns the exported trainings of a run, and those of runs beside it with the same split.
+
+    The run's own come first, its first network as the baseline; of trainings with the same parameters one is
+    enough.
+    """
+    run_folder = Path(run_folder)
+    own = [RunFolder(path) for path in trainings_below(run_folder)]
+    own.sort(key=lambda run: MODELS.index(run.path.name) if run.path.name in MODELS else len(MODELS))
+    own = [run for run in own if run.is_finished and run.is_exported]
+    if not own:
+        return []
+    split, found = own[0].read_split(), {}
+    beside = map(RunFolder, trainings_below(run_folder.parent))
+    for run in [*own, *(run for run in beside if run.is_finished and run.is_exported)]:
+        recipe = {**run.recorded_config(), "data_dir": ""}
+        if run.read_split() == split and recipe not in found.values():
+            found[run.path] = recipe
+    return list(found)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from metseg.base.errors import MetsegError
-from metseg.data.cases import Case
+from metseg.data.volume import Case
 from metseg.preprocessing.pipeline import Preprocessing, preprocess, preprocess_mask, view_of
 
 _RIM = np.ones((9, 9), np.uint8)
@@ -33,35 +33,26 @@ def contrast_and_noise(
     Raises:
         MetsegError: No case has a lesion left.
     """
-    limits = [0.0, *clip_limits]
-    each = [_measure(case, config, limits, channel) for case in cases]
-    measured = np.array([pairs for pairs in each if pairs])  # (cases, limits, 2)
-    if not measured.size:
+    measured = []
+    for case in cases:
+        z = int(case.mask.sum(axis=(1, 2)).argmax())
+        view = view_of(case.volume, config)
+        lesion = preprocess_mask(case.mask[z], config, view)
+        if not lesion.any():
+            continue
+        plain, *clipped = (
+            preprocess(case.image[z], config.model_copy(update={"clip_limit": limit}), view)[..., channel]
+            for limit in (0.0, *clip_limits)
+        )
+        rim = cv2.dilate(lesion.astype(np.uint8), _RIM).astype(bool) & ~lesion
+        tissue, steepness = (plain > 0.1) & ~lesion, np.hypot(*np.gradient(plain))
+        even = (tissue & (steepness <= np.median(steepness[tissue])))[:, 1:]
+        measured.append([
+            (abs(image[lesion].mean() - image[rim].mean()), np.median(np.abs(np.diff(image, axis=1))[even]))
+            for image in (plain, *clipped)
+        ])  # fmt: skip
+    if not measured:
         raise MetsegError("no case shows a lesion to measure; choose others or a larger image_size")
+    measured = np.array(measured)  # (cases, limits, 2)
     relative = np.median(measured[:, 1:] / np.maximum(measured[:, :1], 1e-6), axis=0)
     return relative[:, 0], relative[:, 1]
-
-
-def _measure(
-    case: Case, config: Preprocessing, limits: Sequence[float], channel: int
-) -> list[tuple[float, float]]:
-    z = int(case.mask.sum(axis=(1, 2)).argmax())
-    view = view_of(case.image, config)
-    lesion = preprocess_mask(case.mask[z], config, view)
-    if not lesion.any():
-        return []
-    images = [
-        preprocess(case.image[z], config.model_copy(update={"clip_limit": limit}), view)[..., channel]
-        for limit in limits
-    ]
-    rim = cv2.dilate(lesion.astype(np.uint8), _RIM).astype(bool) & ~lesion
-    tissue = (images[0] > 0.1) & ~lesion
-    steepness = np.hypot(*np.gradient(images[0]))
-    even = tissue & (steepness <= np.median(steepness[tissue]))
-    return [
-        (
-            abs(image[lesion].mean() - image[rim].mean()),
-            np.median(np.abs(np.diff(image, axis=1))[even[:, 1:]]),
-        )
-        for image in images
-    ]

@@ -1,20 +1,20 @@
 """Where a network fails: held-out patients by group, lesions by size, its probabilities and its doubts."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from metseg.base.files import replacing
-from metseg.data.cases import Case, CaseFiles, load_case
+from metseg.data.cases import CaseFiles, load_case
 from metseg.data.provenance import institution_of
-from metseg.data.readers.images import CHANNELS
+from metseg.data.volume import CHANNELS, Case
 from metseg.evaluation.evaluate import unseen_cases
 from metseg.evaluation.lesion_contrast import standardised_contrast
-from metseg.export.mask_settings import validation_cases
+from metseg.export.validation_dice import validation_cases
 from metseg.inference.predictor import Predictor
 from metseg.metrics.calibration import LEAST, count_pixels, fit_temperature
 from metseg.metrics.overlap import dice, dice_from_counts, lesion_f1, match_lesions
@@ -71,7 +71,7 @@ def analyse_errors(
     pixels: list = [0] * len(folders)
     for k, (fold, files) in enumerate(unseen):
         case, predictor = load_case(files), predictors[fold]
-        prob_map, disagreement = predictor.doubted(case.image)
+        prob_map, disagreement = predictor.doubted(case.volume)
         mask, missing = predictor.mask_of(prob_map), missing_channels(case)
         contrasts = zip(CONTRASTS.items(), standardised_contrast(case.image, case.mask), strict=True)
         scans.append(
@@ -115,7 +115,7 @@ def temperatures(folders: Sequence[Path], cases: Iterable[CaseFiles]) -> list[fl
     for folder in folders:
         predictor = Predictor(folder)
         validation = map(load_case, validation_cases(folder, cases))
-        counts = [count_pixels(predictor.prob_map(case.image), case.mask) for case in validation]
+        counts = [count_pixels(predictor.prob_map(case.volume), case.mask) for case in validation]
         found.append(fit_temperature(sum(counts)))
     return found
 
@@ -131,12 +131,9 @@ def write_errors(found: ErrorAnalysis, folder: Path) -> list[Path]:
 
 def missing_channels(case: Case) -> list[str]:
     """Returns the channels in which another one stands in, as the LGG set does for a missing sequence."""
-    flair = case.image[..., CHANNELS.index("FLAIR")]
-    return [
-        name
-        for channel, name in enumerate(CHANNELS)
-        if name != "FLAIR" and np.array_equal(case.image[..., channel], flair)
-    ]
+    channels = dict(zip(CHANNELS, np.moveaxis(case.image, -1, 0), strict=True))
+    flair = channels.pop("FLAIR")
+    return [name for name, channel in channels.items() if np.array_equal(channel, flair)]
 
 
 def dice_and_contrast(scans: pd.DataFrame) -> pd.DataFrame:
@@ -156,20 +153,10 @@ def dice_and_contrast(scans: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for channel, column in CONTRASTS.items():
         known = scans[["dice", column, "ref_voxels"]].dropna()
-        dice_contrast = size_dice = size_contrast = np.nan
-        if len(known) > 3:
-            rank = known.rank()
-            dice_contrast, size_dice, size_contrast = (
-                stats.pearsonr(rank[a], rank[b]).statistic
-                for a, b in (("dice", column), ("dice", "ref_voxels"), (column, "ref_voxels"))
-            )
-        left = np.sqrt((1 - size_dice**2) * (1 - size_contrast**2))  # by size unexplained
-        at_equal_size = (dice_contrast - size_dice * size_contrast) / left if left > 0 else np.nan
-        rows[channel] = {
-            "scans": len(known),
-            "spearman": dice_contrast,
-            "spearman_at_equal_size": at_equal_size,
-        }
+        (_, contrast, size), (*_, size_contrast), _ = known.corr("spearman", min_periods=4).to_numpy()
+        left = np.sqrt((1 - size**2) * (1 - size_contrast**2))  # by size unexplained
+        at_equal_size = (contrast - size * size_contrast) / left if left > 0 else np.nan
+        rows[channel] = {"scans": len(known), "spearman": contrast, "spearman_at_equal_size": at_equal_size}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("channel")
 
 
@@ -181,20 +168,18 @@ def dice_by(scans: pd.DataFrame, group: str) -> pd.DataFrame:
             without a Dice are left out.
         group: The column to group by.
     """
+    voxels = ["ref_voxels", "pred_voxels", "tp_voxels"]
+    sums = scans.groupby([group, "patient_id"], observed=True)[voxels].sum()
+    ratios = pd.Series(dice_from_counts(*sums.to_numpy().T, empty=np.nan), sums.index).dropna()
     rows = {}
-    for name, part in scans.groupby(group, observed=True):
-        counts = part.groupby("patient_id")[["ref_voxels", "pred_voxels", "tp_voxels"]].sum()
-        ratios = dice_from_counts(counts.ref_voxels, counts.pred_voxels, counts.tp_voxels, empty=np.nan)
-        by_patient = pd.Series(ratios, counts.index).dropna()
-        if by_patient.empty:
-            continue
-        low, high = bootstrap_interval(by_patient)
+    for name, dices in ratios.groupby(level=group):
+        low, high = bootstrap_interval(dices)
         rows[name] = {
-            "patients": len(by_patient),
-            "dice_mean": by_patient.mean(),
+            "patients": len(dices),
+            "dice_mean": dices.mean(),
             "dice_mean_low": low,
             "dice_mean_high": high,
-            "dice_median": by_patient.median(),
+            "dice_median": dices.median(),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(group)
 
@@ -211,21 +196,17 @@ def by_lesion_size(lesions: pd.DataFrame, sizes: Sequence[int] = SIZES) -> pd.Da
         false_positives (by the size of what was predicted), f1 = 2·found / (2·found + missed + false
         positives); nan where a class has none to tell by.
     """
-    edges = [0, *sizes, np.inf]
-    names = [f"< {sizes[0]:,}", *(f"{a:,} to {b:,}" for a, b in zip(sizes, sizes[1:], strict=False))]
-    names.append(f"≥ {sizes[-1]:,}")
-    place = np.digitize(lesions.voxels, edges) - 1
-    parts = {name: lesions[place == k] for k, name in enumerate(names)} | {"all": lesions}
-    return pd.DataFrame({name: _row(part) for name, part in parts.items()}).T.rename_axis("voxels")
-
-
-def _row(lesions: pd.DataFrame) -> dict[str, float]:
-    reference = lesions[~lesions.false_positive]
-    found, invented = int(reference.found.sum()), int(lesions.false_positive.sum())
-    return {
-        "lesions": len(reference),
-        "sensitivity": reference.found.mean() if len(reference) else np.nan,
-        "dice": reference.dice.mean() if len(reference) else np.nan,
-        "false_positives": invented,
-        "f1": lesion_f1(found=found, missed=len(reference) - found, false_positives=invented),
-    }
+    names = [f"< {sizes[0]:,}", *(f"{a:,} to {b:,}" for a, b in pairwise(sizes)), f"≥ {sizes[-1]:,}"]
+    place = np.digitize(lesions.voxels, sizes)
+    rows = {}
+    for name, part in [*((name, lesions[place == k]) for k, name in enumerate(names)), ("all", lesions)]:
+        reference, invented = part[~part.false_positive], int(part.false_positive.sum())
+        found = int(reference.found.sum())
+        rows[name] = {
+            "lesions": len(reference),
+            "sensitivity": reference.found.mean(),
+            "dice": reference.dice.mean(),
+            "false_positives": invented,
+            "f1": lesion_f1(found=found, missed=len(reference) - found, false_positives=invented),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("voxels")

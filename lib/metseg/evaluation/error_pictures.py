@@ -3,19 +3,15 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from metseg.base.errors import MetsegError
-from metseg.base.files import read_json
 from metseg.data.cases import CaseFiles, load_case
 from metseg.evaluation.error_analysis import ErrorAnalysis
-from metseg.export.variants import has_heads
 from metseg.inference.predictor import Predictor
 from metseg.metrics.uncertainty import entropy
 from metseg.plots.errors import CasePicture
 from metseg.plots.scans import fullest_slice
-from metseg.preprocessing.pipeline import Preprocessing, network_input, restore, view_of
-from metseg.training.trained import load_network
+from metseg.preprocessing.pipeline import network_input, restore, view_of
+from metseg.training.run_folder import RunFolder
 
 
 def example_pictures(
@@ -42,31 +38,18 @@ def case_picture(model_dir: Path, files: CaseFiles, title: str) -> CasePicture:
     """Returns a scan's slice with most reference lesion, and what a network makes of it within its volume.
 
     The maps are its probability, its entropy, and what the network shows of itself: attention gates, coarsest
-    first, or the heads of deep supervision.
+    first, or the heads of deep supervision, L1 (as U-Net++ names a network that ends with that head) first.
     """
     predictor, case = Predictor(model_dir), load_case(files)
-    prob_map, z = predictor.prob_map(case.image), fullest_slice(case.mask)
-    mask, gates = predictor.mask_of(prob_map), predictor.gate_maps(case.image, z)
+    run, z = RunFolder(model_dir), fullest_slice(case.mask)
+    prob_map = predictor.prob_map(case.volume)
     doubt = entropy(prob_map[z], threshold=predictor.postprocessing.threshold)
     maps = {"probability": prob_map[z], "entropy": doubt}
-    maps |= {f"gate {k + 1}": gate for k, gate in enumerate(gates)}
-    maps |= head_maps(model_dir, case.image, z) if has_heads(model_dir) else {}
-    return CasePicture(title, case.image[z], case.mask[z], mask[z], maps)
-
-
-def head_maps(model_dir: Path, volume: np.ndarray, z: int) -> dict[str, np.ndarray]:
-    """Returns the probability map of each head of deep supervision for a slice of a volume.
-
-    Args:
-        model_dir: Folder of a finished training with deep supervision.
-        volume: (Z, H, W, 3) uint8.
-        z: The slice.
-
-    Returns:
-        {name: (H, W) float32}, as U-Net++ names a network that ends with that head: L1 first.
-    """
-    config = Preprocessing(**read_json(Path(model_dir) / "model.json")["preprocessing"])
-    network = load_network(Path(model_dir) / "model.keras")
-    heads = network.predict(network_input(volume, config)[z : z + 1], verbose=0)[0]
-    view = view_of(volume, config)
-    return {f"L{k + 1}": restore(heads[..., k], volume.shape[1:3], view) for k in range(heads.shape[-1])}
+    maps |= {f"gate {k + 1}": gate for k, gate in enumerate(predictor.gate_maps(case.volume, z))}
+    if run.has_heads:
+        view = view_of(case.volume, predictor.preprocessing)
+        small = network_input(case.volume, predictor.preprocessing)[z : z + 1]
+        (heads,) = run.load_network().predict(small, verbose=0)
+        for k in range(heads.shape[-1]):
+            maps[f"L{k + 1}"] = restore(heads[..., k], case.volume.grid[1:], view)
+    return CasePicture(title, case.image[z], case.mask[z], predictor.mask_of(prob_map)[z], maps)

@@ -9,15 +9,14 @@ import numpy as np
 import pandas as pd
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import make_folder, read_json, replacing, shown, write_json
+from metseg.base.files import make_folder, replacing, shown, write_json
 from metseg.base.hardware import cpu_name
 from metseg.data.cases import CaseFiles, load_case
 from metseg.data.content import fingerprint
 from metseg.data.provenance import provenance_of
-from metseg.data.split import read_split
-from metseg.inference.description import served_sha256
 from metseg.inference.predictor import Predictor
-from metseg.metrics.overlap import evaluate_case
+from metseg.metrics.case_scores import evaluate_case
+from metseg.training.run_folder import RunFolder
 from metseg.training.seen import sort_cases
 
 
@@ -25,7 +24,7 @@ def refuse_other_scans(folders: Iterable[Path], cases: Iterable[CaseFiles], data
     """Raises `MetsegError` unless these are the scans that all these models were trained on."""
     found = fingerprint(list(cases))
     for folder in folders:
-        if read_split(Path(folder) / "split.json").fingerprint != found:
+        if RunFolder(folder).read_split().fingerprint != found:
             raise MetsegError(
                 f"{data_dir} does not hold the scans that {shown(folder)} was trained on; give those"
             )
@@ -56,24 +55,15 @@ def unseen_cases(
 
 def _complain_if_held_out_was_seen(cases: list[CaseFiles], chosen: set[CaseFiles], model_dir: Path) -> None:
     """Nobody who was held out may leave the score without a word."""
-    if not (Path(model_dir) / "split.json").is_file():
+    run = RunFolder(model_dir)
+    if not run.split.is_file():
         return
-    held_out = set(read_split(Path(model_dir) / "split.json").test)
+    held_out = set(run.read_split().test)
     if seen := sorted(case.case_id for case in cases if case.patient_id in held_out and case not in chosen):
         raise MetsegError(
             f"{', '.join(seen)} was held out from {shown(model_dir)}, which has learned the same scan under "
             "another name; mend the names (metseg check-data) and train again"
         )
-
-
-def scored_as_served(model_dir: Path) -> bool:
-    """Returns whether an exported model's scores are of the file and the settings that it serves with."""
-    description = read_json(Path(model_dir) / "model.json")
-    scored = read_json(Path(model_dir) / "evaluation" / "evaluation.json")
-    same = all(scored.get(key) == description[key] for key in ("postprocessing", "flip_average"))
-    same &= scored.get("min_volume_share", 0) == description.get("min_volume_share", 0)
-    same &= scored.get("precision", "fp32") == description.get("precision", "fp32")
-    return same and scored.get("sha256") == served_sha256(description)
 
 
 def evaluate(
@@ -103,10 +93,10 @@ def evaluate(
     for k, files in enumerate(cases):
         case = load_case(files)
         started = time.perf_counter()
-        mask_pred = predictor.mask(case.image)
+        mask_pred = predictor.mask(case.volume)
         seconds += time.perf_counter() - started
         slices += len(case.image)
-        row, table = evaluate_case(case.mask, mask_pred, spacing_mm=case.spacing_mm)
+        row, table = evaluate_case(case.mask, mask_pred, spacing_mm=case.volume.spacing_mm)
         who = {"patient_id": case.patient_id, "case_id": case.case_id}
         rows.append({**who, **row, "ref_sha256": _mask_hash(case.mask)})
         tables.append(table.assign(**who, slice_index=np.asarray(case.slice_index)))
@@ -132,7 +122,7 @@ def evaluate(
         "precision": predictor.precision,
         "parameters": predictor.description["parameters"],
         "postprocessing": predictor.postprocessing.model_dump(),
-        "flip_average": predictor.flip_average,
+        "tta_flip": predictor.tta_flip,
         "min_volume_share": predictor.min_volume_share,
         "cases": len(cases),
         "slices": slices,
@@ -143,6 +133,24 @@ def evaluate(
     }
     write_json(output / "evaluation.json", summary)
     return per_patient
+
+
+def fullest_slices(run: RunFolder, *, most: int = 12) -> dict[str, tuple[np.ndarray, ...]]:
+    """Returns {case and its volume Dice: (image, mask_ref, mask_pred)} of the slices with most reference.
+
+    Args:
+        run: A scored network's folder.
+        most: Of so many scans at most, in the order of their names.
+    """
+    per_patient, _ = run.read_tables()
+    dice = per_patient.set_index("case_id").dice
+    with np.load(run.examples) as arrays:
+        return {
+            f"{case}\nvolume Dice {dice[case]:.2f}": tuple(
+                arrays[f"{case}/{part}"] for part in ("image", "mask_ref", "mask_pred")
+            )
+            for case in sorted(dice.index)[:most]
+        }
 
 
 def _mask_hash(mask: np.ndarray) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown, taking_apart
 from metseg.data.provenance import PHANTOM, provenance_of
-from metseg.training.runs import MODELS
+from metseg.training.find import MODELS
 
 
 def network_line(model_dir: Path, name: str) -> str:
@@ -35,6 +35,12 @@ def knows_only_the_phantom(description: Mapping[str, Any]) -> bool:
     """Returns whether a network was trained on the phantom, from its `model.json`."""
     data = description.get("data")
     return isinstance(data, Mapping) and data.get("name") == PHANTOM.name
+
+
+def but_of_the_phantom(models: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Returns the names of those that know more than the phantom, or all if none does; from {name: its
+    `model.json`}."""
+    return [name for name in models if not knows_only_the_phantom(models[name])] or [*models]
 
 
 def refuse_scans_unlike_the_phantom(

@@ -19,9 +19,8 @@ from metseg.metrics.compare import DEFINITIONS, combine_cases, compare_models, p
 from metseg.plots.results import plot_dice_by_size, plot_paired, plot_patient_dice, plot_summary
 from metseg.plots.scans import plot_predictions
 from metseg.plots.style import save_figure, use_style
-from metseg.training.runs import model_folders, predicts_nothing, read_tables
-
-Example = tuple[np.ndarray, np.ndarray, np.ndarray]  # image, mask_ref, mask_pred
+from metseg.training.find import model_folders
+from metseg.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Comparison:
 
     Attributes:
         summary: One row a network, best mean volume Dice first; columns as in `compare.DEFINITIONS`, then
-            parameters, seconds_per_slice, train_minutes and validation_dice (what settings are chosen by).
+            parameters, seconds_per_slice, train_minutes, validation_dice (it chose settings), encoder.
         pairs: One row a pair of networks; columns as in `compare.PAIR_DEFINITIONS`.
         dice: Volume Dice, one row a patient and one column a network.
         tables: {network: one row a patient}.
@@ -107,7 +106,7 @@ def compared(folders: Mapping[str, Sequence[Path]]) -> Comparison:
         raise MetsegError(f"{error}; compare runs with the same data and split") from error
     cost = pd.DataFrame([_cost(name, paths) for name, paths in folders.items()])
     combined = {name: combine_cases(per_patient) for name, (per_patient, _) in tables.items()}
-    description = next(iter(folders.values()))[0] / "model.json"
+    description = RunFolder(next(iter(folders.values()))[0]).description
     with taking_apart(description):
         data, caution = (read_json(description)["data"][name] for name in ("name", "caution"))
     return Comparison(
@@ -119,39 +118,44 @@ def compared(folders: Mapping[str, Sequence[Path]]) -> Comparison:
         predict_nothing=predict_nothing_score(next(iter(tables.values()))[1]),
         data=data,
         caution=caution,
-        nothing=frozenset(name for name, paths in folders.items() if all(map(predicts_nothing, paths))),
+        nothing=frozenset(
+            name for name, paths in folders.items() if all(RunFolder(path).predicts_nothing for path in paths)
+        ),
     )
 
 
 def _joined(folders: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns the tables of one or more trainings as one of each kind."""
-    per_patient, per_slice = zip(*map(read_tables, folders), strict=True)
+    per_patient, per_slice = zip(*(RunFolder(folder).read_tables() for folder in folders), strict=True)
     return pd.concat(per_patient, ignore_index=True), pd.concat(per_slice, ignore_index=True)
 
 
 def _cost(name: str, folders: Sequence[Path]) -> dict:
     """Returns what a network's trainings took: minutes all together, the rest in the mean."""
-    parameters, per_slice, seconds, validation = [], [], [], []
-    for folder in folders:
-        with taking_apart(folder / "evaluation" / "evaluation.json", f"call: metseg export {shown(folder)}"):
-            scored = read_json(folder / "evaluation" / "evaluation.json")
+    parameters, per_slice, seconds, validation, encoders = [], [], [], [], []
+    for run in map(RunFolder, folders):
+        with taking_apart(run.scored, f"call: metseg export {run}"):
+            scored = read_json(run.scored)
             parameters.append(scored["parameters"])
             per_slice.append(float(scored["seconds_per_slice"]))
-        with taking_apart(folder / "manifest.json"):
-            known = (folder / "manifest.json").exists()
-            seconds.append(read_json(folder / "manifest.json")["train_seconds"] if known else np.nan)
-        validation.append(read_json(folder / "model.json").get("validation_dice"))
+        with taking_apart(run.manifest):
+            manifest = read_json(run.manifest) if run.is_finished else {"train_seconds": np.nan}
+            seconds.append(manifest["train_seconds"])
+            encoders.append(manifest.get("config", {}).get("encoder", "plain"))
+        validation.append(read_json(run.description).get("validation_dice"))
     return {
         "model": name,
         "parameters": parameters[0],
         "seconds_per_slice": float(np.mean(per_slice)),
         "train_minutes": sum(seconds) / 60,
         "validation_dice": None if None in validation else float(np.mean(validation)),
+        "encoder": encoders[0],
     }
 
 
-def read_examples(comparison: Comparison, model: str) -> dict[str, Example]:
-    """Returns the fullest slice of the worst, median and best patient of a network, titled with its Dice.
+def read_examples(comparison: Comparison, model: str) -> dict[str, tuple[np.ndarray, ...]]:
+    """Returns {title with the Dice: (image, mask_ref, mask_pred)} of the fullest slice of the worst, the
+    median and the best patient of a network.
 
     Raises:
         MetsegError: No patient has a Dice, or a file of examples is missing or damaged.
@@ -159,29 +163,24 @@ def read_examples(comparison: Comparison, model: str) -> dict[str, Example]:
     ranked = comparison.dice[model].dropna().sort_values()
     if ranked.empty:
         raise MetsegError(f"no held-out patient of {model} has a Dice: no lesion, no prediction")
-    paths = [folder / "evaluation" / "examples.npz" for folder in comparison.folders[model]]
+    paths = [RunFolder(folder).examples for folder in comparison.folders[model]]
     per_patient, _ = _joined(comparison.folders[model])
     cases = per_patient.groupby("patient_id").case_id.agg(sorted)
-    where = " or ".join(shown(path) for path in paths)
-    try:
-        with ExitStack() as stack:
-            return _places(ChainMap(*(stack.enter_context(np.load(path)) for path in paths)), ranked, cases)
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        folders = " ".join(shown(path.parents[1]) for path in paths)
-        raise MetsegError(f"{where} is missing or damaged; call: metseg export {folders}") from error
-
-
-def _places(
-    arrays: Mapping[str, np.ndarray], ranked: pd.Series, cases: Mapping[str, list[str]]
-) -> dict[str, Example]:
     places = {"worst": 0, "median": len(ranked) // 2, "best": len(ranked) - 1}
     examples = {}
-    for place, k in places.items():
-        patient = ranked.index[k]
-        # Of a patient's scans the one whose slice holds most lesion.
-        case = max(cases[patient], key=lambda case: arrays[f"{case}/mask_ref"].sum())
-        title = f"{place}: {patient}\nvolume Dice {ranked.iloc[k]:.2f}"
-        examples[title] = tuple(arrays[f"{case}/{part}"] for part in ("image", "mask_ref", "mask_pred"))
+    try:
+        with ExitStack() as stack:
+            arrays = ChainMap(*(stack.enter_context(np.load(path)) for path in paths))
+            for place, k in places.items():
+                patient = ranked.index[k]
+                # Of a patient's scans the one whose slice holds most lesion.
+                case = max(cases[patient], key=lambda case: arrays[f"{case}/mask_ref"].sum())
+                title = f"{place}: {patient}\nvolume Dice {ranked.iloc[k]:.2f}"
+                parts = ("image", "mask_ref", "mask_pred")
+                examples[title] = tuple(arrays[f"{case}/{part}"] for part in parts)
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        where, folders = " or ".join(map(shown, paths)), " ".join(map(shown, comparison.folders[model]))
+        raise MetsegError(f"{where} is missing or damaged; call: metseg export {folders}") from error
     return examples
 
 

@@ -1,12 +1,15 @@
 """The networks that runs have left: finished, unfinished and damaged ones."""
 
-import csv
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 from metseg.base.errors import MetsegError
-from metseg.base.files import read_json, taking_apart
-from metseg.training.runs import name_of, predicts_nothing, read_tables, trainings_below
+from metseg.base.files import read_json, shown, taking_apart
+from metseg.metrics.compare import combine_cases
+from metseg.training.find import name_of, trainings_below
+from metseg.training.run_folder import RunFolder
 
 
 class Training(NamedTuple):
@@ -33,64 +36,72 @@ class Training(NamedTuple):
     finished: str | None = None
     remark: str = ""
 
+    @property
+    def scores_told(self) -> str:
+        """Both Dice in one line."""
+        validation, test = (
+            "–" if dice is None else f"{dice:.3f}" for dice in (self.validation_dice, self.test_dice)
+        )
+        return f"validation Dice {validation}, test Dice {test} (means over patients)"
+
 
 def all_trainings(runs_dir: Path) -> list[Training]:
     """Returns the trainings below a folder of runs, by name; a damaged one says what is damaged."""
-    found = []
-    for folder in trainings_below(runs_dir):
-        name = name_of(folder, runs_dir)
-        try:
-            finished = (folder / "manifest.json").exists()
-            found.append(_finished(folder, name) if finished else _unfinished(folder, name))
-        except MetsegError as error:
-            found.append(Training(name, remark=f"damaged: {error}"))
-    return found
+    return [training_in(folder, name_of(folder, runs_dir)) for folder in trainings_below(runs_dir)]
 
 
-def runs_without_training(runs_dir: Path) -> list[str]:
-    """Returns the folders of runs in which no training was begun, such as benchmarks."""
-    if not Path(runs_dir).is_dir():
-        return []
-    runs = sorted(path for path in Path(runs_dir).iterdir() if path.is_dir() and path.name[0] != ".")
-    return [run.name for run in runs if not trainings_below(run)]
+def training_in(folder: Path, name: str) -> Training:
+    """Returns the training in a folder."""
+    run = RunFolder(folder)
+    try:
+        return _finished(run, name) if run.is_finished else _unfinished(run, name)
+    except MetsegError as error:
+        return Training(name, remark=f"damaged: {error}")
 
 
-def _finished(folder: Path, name: str) -> Training:
-    path = folder / "manifest.json"
-    manifest, remarks = read_json(path), []
-    with taking_apart(path):
+def runs_told(runs_dir: Path) -> str:
+    """Returns all trainings below a folder of runs as a table, then the runs without one."""
+    runs_dir, found = Path(runs_dir), all_trainings(runs_dir)
+    text = f"no training in {shown(runs_dir)} yet"
+    if found:
+        table = pd.DataFrame(found).rename(
+            columns={"name": "network", "validation_dice": "validation Dice", "test_dice": "test Dice"}
+        )
+        for name in ("validation Dice", "test Dice"):
+            table[name] = [None if pd.isna(value) else f"{value:.3f}" for value in table[name]]
+        table["patients"] = table["patients"].astype("Int64")
+        text = table.astype(object).where(table.notna(), "–").to_string(index=False, justify="left")
+    runs = sorted(path for path in runs_dir.glob("[!.]*") if path.is_dir())
+    if others := [run.name for run in runs if not trainings_below(run)]:
+        text += f"\nwithout a training: {', '.join(others)}"
+    return text
+
+
+def _finished(run: RunFolder, name: str) -> Training:
+    manifest, remarks, test_dice = read_json(run.manifest), [], None
+    with taking_apart(run.manifest):
         data, patients = str(manifest["data"]["name"]), int(manifest["data"]["patients"])
         epochs, validation = int(manifest["epochs_trained"]), manifest.get("validation_dice")
         finished = str(manifest["finished"])[:16].replace("T", " ")
-    if not (folder / "model.keras").is_file():
+    if not run.network.is_file():
         remarks.append("damaged: model.keras is missing")
-    if (folder / "model.json").exists():
-        with taking_apart(folder / "model.json"):
-            served = read_json(folder / "model.json").get("validation_dice")
+    if run.is_exported:
+        with taking_apart(run.description):
+            served = read_json(run.description).get("validation_dice")
             validation = validation if served is None else float(served)
     else:
         remarks.append("not exported")
-    if predicts_nothing(folder):
+    if run.predicts_nothing:
         remarks.append("predicts nothing")
-    test_dice = None
-    if (folder / "evaluation" / "evaluation.json").exists():
-        from metseg.metrics.compare import combine_cases
-
-        with taking_apart(folder / "evaluation" / "per_patient.csv"):
-            test_dice = float(combine_cases(read_tables(folder)[0]).dice.mean())
+    if run.is_scored:
+        with taking_apart(run.per_patient):
+            test_dice = float(combine_cases(run.read_tables()[0]).dice.mean())
     return Training(name, data, patients, str(epochs), validation, test_dice, finished, "; ".join(remarks))
 
 
-def _unfinished(folder: Path, name: str) -> Training:
-    config = read_json(folder / "config.json")
-    with taking_apart(folder / "config.json"):
-        of = int(config["epochs"])
-    try:
-        with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
-            dice = [float(row["val_dice"]) for row in csv.DictReader(file)]
-    except FileNotFoundError:
-        dice = []
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise MetsegError("history.csv cannot be read; begin the training again") from error
+def _unfinished(run: RunFolder, name: str) -> Training:
+    with taking_apart(run.config):
+        of = int(read_json(run.config)["epochs"])
+    dice = run.validation_dice_of_epochs()
     last = dice[-1] if dice else None
     return Training(name, epochs=f"{len(dice)} of {of}", validation_dice=last, remark="unfinished")

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from metseg.data.cases import Case
-from metseg.data.readers.images import CHANNELS
+from metseg.data.volume import CHANNELS, Case
 from metseg.metrics.overlap import dice_from_counts
 
 

@@ -1,100 +1,81 @@
-"""A trained Keras model becomes an ONNX file with a description that serving can rely on."""
+"""A trained Keras network becomes an ONNX file with a description that serving can rely on."""
 
 import contextlib
 import io
 import logging
-import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import cv2
+import numpy as np
 
 from metseg.base.backend import keras
 from metseg.base.errors import MetsegError
-from metseg.base.files import file_sha256, read_json, replacing, shown, sole_writer
-from metseg.data.readers.images import CHANNELS
-from metseg.inference.description import install
+from metseg.base.files import file_sha256, read_json, replacing, shown, write_json
+from metseg.data.cases import CaseFiles, load_case
+from metseg.data.volume import CHANNELS, Volume
+from metseg.inference.predictor import Predictor
 from metseg.inference.probe import probe
 from metseg.masks.postprocess import Postprocessing
 from metseg.models.inspect import gate_names, inference_model
-from metseg.training.trained import load_network, seen_patients, seen_slices, trained_config
+from metseg.preprocessing.pipeline import network_input, restore, view_of
+from metseg.training.run_folder import RunFolder
 
-_DRAFTS = ".export-"
+TOLERANCE = 1e-3  # of a probability; float32 in another order of sums gives some 1e-5
 
 
-def export_onnx(model_dir: Path, *, prune: int | None = None, output: Path | None = None) -> Path:
+def export_onnx(run: RunFolder, folder: Path, *, prune: int | None = None) -> keras.Model:
     """Writes a finished training's network as `model.onnx`, in float32, and `model.json`.
 
     Args:
-        model_dir: Folder of a finished training.
+        run: Folder of the training.
+        folder: An empty folder, or one to be: what is written there does not serve yet.
         prune: For a network with deep supervision: keep head k alone; None averages the heads.
-        output: Folder for the two files; `model_dir` if left out.
 
     Returns:
-        The path of `model.onnx`.
+        The Keras network that was written, without its gates.
 
     Raises:
-        MetsegError: `model.keras` is missing or damaged, or carries code, or has no such head.
+        MetsegError: The network is missing or damaged, or carries code, or has no such head.
     """
-    model_dir = Path(model_dir)
-    manifest = read_json(model_dir / "manifest.json")
-    config = trained_config(model_dir)
-    network = load_network(model_dir / "model.keras")
+    manifest, config = read_json(run.manifest), run.trained_config()
     try:
-        model = inference_model(network, prune=prune)
+        network = inference_model(run.load_network(), prune=prune)
     except ValueError as error:
-        raise MetsegError(f"{shown(model_dir)} has no head to prune to: {error}") from error
-    # The probability first, then the attention gates, coarsest first, so that serving can show them.
-    gates = [model.get_layer(name).output for name in gate_names(model)]
-    model = keras.Model(model.input, [model.output, *gates]) if gates else model
-    size = config.image_size
-    output = model_dir if output is None else Path(output)
-    onnx = output / "model.onnx"
+        raise MetsegError(f"{run} has no head to prune to: {error}") from error
+    path = Path(folder) / "model.onnx"
+    save_onnx(network, path, image_size=config.preprocessing.image_size)
     description = {
         "name": manifest["model"],
-        "input": {"size": size, "channels": list(CHANNELS)},
+        "input": {"size": config.preprocessing.image_size, "channels": list(CHANNELS)},
         "preprocessing": config.preprocessing.model_dump(),
         "probe": probe(config.preprocessing),
         "opencv": cv2.__version__,
-        "postprocessing": Postprocessing(threshold=config.threshold).model_dump(),
-        "usual_threshold": config.threshold,  # from which another is chosen
-        "flip_average": False,
+        "postprocessing": Postprocessing(threshold=config.learning.threshold).model_dump(),
+        "tta_flip": False,
         "min_volume_share": 0.0,
-        "parameters": model.count_params(),
+        "encoder": config.network.encoder,
+        "parameters": network.count_params(),
         "data": {name: manifest["data"][name] for name in ("name", "licence", "caution")},
-        "seen": sorted(set().union(*seen_patients(model_dir))),
-        "seen_slices": seen_slices(model_dir),
+        "seen": sorted(run.seen_patients()),
+        "seen_slices": run.seen_slices(),
         "precision": "fp32",
         "prune": prune,
         "validation_dice": manifest["validation_dice"] if prune is None else None,
+        "sha256": file_sha256(path),
     }
-    with drafts_in(output) as drafts:
-        draft = Path(drafts) / onnx.name
-        save_onnx(model, draft, image_size=size)
-        install({onnx.name: draft}, {**description, "sha256": file_sha256(draft)}, output)
-    return onnx
+    write_json(Path(folder) / "model.json", description)
+    return network
 
 
-@contextmanager
-def drafts_in(folder: Path) -> Iterator[str]:
-    """Yields an empty folder below one that nobody else writes to; what a killed export left there goes."""
-    with sole_writer(folder):
-        for leftover in Path(folder).glob(f"{_DRAFTS}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        try:
-            drafts = TemporaryDirectory(prefix=_DRAFTS, dir=folder)
-        except OSError as error:
-            reason = error.strerror or error
-            raise MetsegError(f"cannot write to {shown(folder)} ({reason}); make it writable") from error
-        with drafts as path:
-            yield path
+def save_onnx(network: keras.Model, path: Path, *, image_size: int) -> None:
+    """Writes a network as ONNX, whole or not at all, for (B, image_size, image_size, C) float32 in [0, 1].
 
-
-def save_onnx(model: keras.Model, path: Path, *, image_size: int) -> None:
-    """Writes a network as ONNX, whole or not at all, for (B, image_size, image_size, C) float32 in [0, 1]."""
+    Its outputs are the probability, then the attention gates, coarsest first, so that serving can show them.
+    """
+    gates = [network.get_layer(name).output for name in gate_names(network)]
+    model = keras.Model(network.input, [network.output, *gates]) if gates else network
     shape = (None, image_size, image_size, model.input_shape[-1])
     signature = [keras.InputSpec(dtype="float32", shape=shape, name="image")]
     # tf2onnx prints and logs every pass it makes, and asks NumPy for what NumPy 3 will have.
@@ -102,3 +83,47 @@ def save_onnx(model: keras.Model, path: Path, *, image_size: int) -> None:
     with replacing(path) as partial, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         model.export(partial, format="onnx", input_signature=signature, verbose=False)
+
+
+def check_agreement(
+    network: keras.Model, exported: Path, cases: Iterable[CaseFiles], *, slices: int
+) -> float:
+    """Compares an exported network, in float32, with the one it was made of, slice by slice.
+
+    Args:
+        network: What `export_onnx` returned.
+        exported: Its folder.
+        cases: Scans to compare on.
+        slices: How many of their slices, evenly spaced.
+
+    Returns:
+        The largest difference of a pixel's probability.
+
+    Raises:
+        MetsegError: It is above `TOLERANCE`.
+    """
+    predictor, largest = Predictor(exported), 0.0
+    for volume, places in spread_slices(cases, slices):
+        for z in places:
+            alone = Volume.of_slice(volume.channels_last[z], volume.channels)
+            prob_map = network.predict_on_batch(network_input(alone, predictor.preprocessing))[0, ..., 0]
+            expected = restore(prob_map, volume.grid[1:], view_of(alone, predictor.preprocessing))
+            difference = np.abs(predictor.prob_map(alone, tta_flip=False)[0] - expected)
+            largest = max(largest, float(difference.max()))
+    if largest > TOLERANCE:
+        raise MetsegError(
+            f"{shown(exported)} differs from the trained network by {largest:.1e}; "
+            "export it again, and do not use it if this stays"
+        )
+    return largest
+
+
+def spread_slices(cases: Iterable[CaseFiles], most: int) -> Iterator[tuple[Volume, list[int]]]:
+    """Yields volumes and slices of them, `most` at most, evenly spaced over all slices of some cases."""
+    rows = [(case, z) for case in cases for z in range(len(case.slices))]
+    chosen: dict[str, tuple[CaseFiles, list[int]]] = {}
+    for k in range(min(most, len(rows))):
+        case, z = rows[k * len(rows) // min(most, len(rows))]
+        chosen.setdefault(case.case_id, (case, []))[1].append(z)
+    for files, places in chosen.values():
+        yield load_case(files).volume, places

@@ -9,7 +9,8 @@ import pandas as pd
 
 from metseg.base.errors import MetsegError
 from metseg.data.cases import CaseFiles, load_case
-from metseg.export.mask_settings import dice_change, volume_dice
+from metseg.data.volume import Volume
+from metseg.export.validation_dice import dice_both_ways, dice_change
 from metseg.inference.engines import open_engine
 from metseg.inference.predictor import Predictor
 from metseg.preprocessing.pipeline import network_input
@@ -41,7 +42,7 @@ def measure_variants(
         every slice segmented by itself), dice_change and dice_change_single_slices (of these means, against
         the reference), largest_change_of_a_patient (up or down, of whole volumes or slice by slice), on_front
         (no other is as fast and as good for volumes, and better in one of the two), default (the fastest
-        whose changes are negligible, see `tuning.DiceChange`).
+        whose changes are negligible, see `DiceChange`).
 
     Raises:
         MetsegError: The reference is not among the variants, does not run in float32, or there is no case.
@@ -51,39 +52,35 @@ def measure_variants(
     predictors = {name: Predictor(folder) for name, folder in folders.items()}
     if predictors[reference].precision != "fp32":
         raise MetsegError(f"{reference} runs in {predictors[reference].precision}; give one in float32")
-    seconds = _alternating(predictors, load_case(cases[0]).image, rounds)
+    seconds = _alternating(predictors, load_case(cases[0]).volume, rounds)
     rows, dice = [], {}
     for k, (name, predictor) in enumerate(predictors.items()):
         size = predictor.onnx.stat().st_size / 1e6
         ms = 1000 * float(np.median(seconds[name]))
-        dice[name] = [volume_dice(predictor, cases, single_slices=alone) for alone in (False, True)]
+        dice[name] = dice_both_ways(predictor, cases)
         rows.append((name, predictor.precision, ms, size, *(each.mean for each in dice[name])))
         if on_variant:
             on_variant(k + 1, len(folders))
     columns = ["variant", "precision", "ms_per_slice", "mb", "dice", "dice_single_slices"]
     table = pd.DataFrame(rows, columns=columns)
-    by_name = table.set_index("variant").loc[reference]
-    table.insert(3, "times_as_fast", by_name.ms_per_slice / table.ms_per_slice)
-    changes = [
-        [dice_change(*pair) for pair in zip(dice[reference], own, strict=True)] for own in dice.values()
-    ]
-    table["dice_change"] = [whole.mean for whole, _ in changes]
-    table["dice_change_single_slices"] = [alone.mean for _, alone in changes]
-    table["largest_change_of_a_patient"] = [max(abs(each.largest) for each in pair) for pair in changes]
+    of_reference = table.set_index("variant").ms_per_slice[reference]
+    table.insert(3, "times_as_fast", of_reference / table.ms_per_slice)
+    changes = [dice_change(dice[reference], own) for own in dice.values()]
+    table["dice_change"] = [each.mean for each in changes]
+    table["dice_change_single_slices"] = [each.mean_single_slices for each in changes]
+    table["largest_change_of_a_patient"] = [abs(each.largest) for each in changes]
     table["on_front"] = on_front(table.ms_per_slice, table.dice)
-    same = table[[whole.negligible and alone.negligible for whole, alone in changes]]
+    same = table[[each.negligible for each in changes]]
     table["default"] = table.index == same.ms_per_slice.idxmin()
     return table
 
 
-def _alternating(
-    predictors: Mapping[str, Predictor], image: np.ndarray, rounds: int
-) -> dict[str, list[float]]:
+def _alternating(predictors: Mapping[str, Predictor], volume: Volume, rounds: int) -> dict[str, list[float]]:
     """Returns each network's seconds for one slice, round by round."""
     runs = {}
     for name, predictor in predictors.items():
         engine = open_engine(predictor.onnx.read_bytes(), predictor.precision)
-        runs[name] = engine, network_input(image, predictor.preprocessing)[len(image) // 2]
+        runs[name] = engine, network_input(volume, predictor.preprocessing)[volume.grid[0] // 2]
     seconds = {name: [] for name in predictors}
     for _ in range(rounds):
         for name, (engine, small) in runs.items():

@@ -19,31 +19,20 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.calibrate import HistogramCollector, TensorsData, save_tensors_data
 
 from metseg.base.files import replacing
-from metseg.data.cases import CaseFiles, load_case
+from metseg.data.cases import CaseFiles
+from metseg.export.onnx import spread_slices
 from metseg.preprocessing.pipeline import Preprocessing, network_input
-
-SLICES = 40
 
 
 def calibration_slices(
-    cases: Iterable[CaseFiles], config: Preprocessing, *, slices: int = SLICES
+    cases: Iterable[CaseFiles], config: Preprocessing, *, slices: int = 40
 ) -> list[np.ndarray]:
-    """Returns network input, evenly spaced over all slices of some cases: (S, S, C) float32 each.
-
-    Args:
-        cases: Cases of training patients.
-        config: Preprocessing of the network.
-        slices: How many at most.
-    """
-    rows = [(case, z) for case in cases for z in range(len(case.slices))]
-    chosen: dict[str, tuple[CaseFiles, list[int]]] = {}
-    for k in range(min(slices, len(rows))):
-        case, z = rows[k * len(rows) // min(slices, len(rows))]
-        chosen.setdefault(case.case_id, (case, []))[1].append(z)
-    found = []
-    for files, places in chosen.values():
-        found += list(network_input(load_case(files).image, config)[places])
-    return found
+    """Returns network input, evenly spaced over all slices of some cases: (S, S, C) float32 each."""
+    return [
+        image
+        for volume, places in spread_slices(cases, slices)
+        for image in network_input(volume, config)[places]
+    ]
 
 
 def quantise(source: Path, target: Path, slices: Iterable[np.ndarray]) -> None:
@@ -114,8 +103,8 @@ def _ranges(source: Path, slices: Sequence[np.ndarray], folder: Path) -> Tensors
     """Returns the range to quantise for each input of a convolution.
 
     `collect_data` would keep the features of all slices until the last has run, gigabytes for 40 of them.
-    A histogram takes them slice by slice, but has its bins from the first one it sees. So that it is the
-    same as that of all at once, the slice with a feature's largest value comes first.
+    A histogram takes them slice by slice, and has its bins from the first one: for each feature that with the
+    largest value, so that it is the histogram of all at once.
     """
     calibrater = create_calibrator(
         Path(source),
@@ -131,14 +120,8 @@ def _ranges(source: Path, slices: Sequence[np.ndarray], folder: Path) -> Tensors
 
     largest = [{name: np.abs(each).max() for name, each in features(image).items()} for image in slices]
     first = {name: int(np.argmax([each[name] for each in largest])) for name in wanted}
-    histograms = HistogramCollector(
-        calibrater.method,
-        calibrater.symmetric,
-        calibrater.num_bins,
-        calibrater.num_quantized_bins,
-        calibrater.percentile,
-        calibrater.scenario,
-    )
+    options = ("method", "symmetric", "num_bins", "num_quantized_bins", "percentile", "scenario")
+    histograms = HistogramCollector(*(getattr(calibrater, name) for name in options))
     for is_turn_of_first in (True, False):
         for k, image in enumerate(slices):
             found = features(image).items()

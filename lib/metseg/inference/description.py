@@ -1,8 +1,7 @@
 """An exported model: put in place so that a folder serves at every instant, and read again.
 
-What `model.json` says is what is served: it is replaced in one step, and a network is known by the hash that
-stands there. Until the step is made, the new networks lie beside the former ones under names of their own;
-where a kill leaves them there, they are found by their hashes.
+What `model.json` says is served: it is replaced in one step, and knows its networks by their hashes. Until
+then the new ones lie beside the former under names of their own; where a kill leaves them, they are found.
 """
 
 import hashlib
@@ -27,6 +26,7 @@ from metseg.masks.postprocess import Postprocessing
 from metseg.preprocessing.pipeline import Preprocessing
 
 ONNX_FILES: dict[Precision, str] = {"fp32": "model.onnx", "bf16": "model.onnx", "int8": "model.int8.onnx"}
+_FORMER = {"flip_average": "tta_flip"}
 _ATTEMPTS = 3  # at reading a folder while somebody puts another model there
 
 
@@ -35,6 +35,11 @@ def checked_name(name: str) -> str:
     if not re.fullmatch(r"\w[\w .+-]*", name):
         raise ValueError("a name has letters, digits, '_', '-' and '.' alone")
     return name
+
+
+def by_todays_names(record: dict) -> dict:
+    """Returns a `model.json` or `evaluation.json` of any age by the names of today."""
+    return {_FORMER.get(name, name): value for name, value in record.items()}
 
 
 class _Quoted(BaseModel):
@@ -53,7 +58,7 @@ class Description(BaseModel):
     data: _Quoted
     preprocessing: Preprocessing
     postprocessing: Postprocessing
-    flip_average: bool
+    tta_flip: bool
     min_volume_share: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
     precision: Precision = "fp32"
     probe: list[float] | None = None  # of the preprocessing that it was exported with
@@ -86,14 +91,13 @@ def open_exported(model_dir: Path) -> ExportedModel:
             files.
     """
     path = Path(model_dir) / "model.json"
-    for attempt in range(_ATTEMPTS):
+    for _ in range(_ATTEMPTS):
         known, description, precision, sha256 = _read_description(path)
         onnx = Path(model_dir) / ONNX_FILES[precision]
-        found = _found(onnx, sha256)
-        if found is not None:
+        if found := _found(onnx, sha256):
             break
-        if attempt == _ATTEMPTS - 1:
-            raise MetsegError(f"{onnx} is not the file that {path.name} describes; export the model again")
+    else:
+        raise MetsegError(f"{onnx} is not the file that {path.name} describes; export the model again")
     onnx, content = found
     _complain_if_scattered(content, onnx)
     try:
@@ -103,18 +107,15 @@ def open_exported(model_dir: Path) -> ExportedModel:
     size = known.preprocessing.image_size
     said, taken = (size, size, known.preprocessing.channels), engine.input_shape
     if said != taken:
-        raise MetsegError(
-            f"{path} speaks of {_sides(said)} as network input, {onnx.name} takes {_sides(taken)}; "
-            "export the model again"
-        )
+        sides = [" × ".join(map(str, shape)) for shape in (said, taken)]
+        text = f"{path} speaks of {sides[0]} as network input, {onnx.name} takes {sides[1]}"
+        raise MetsegError(f"{text}; export the model again")
     if known.probe is not None and not is_as_before(known.probe, known.preprocessing):
-        warnings.warn(
+        text = (
             f"preprocessing gives {known.name} another input now than when it was exported (by OpenCV "
-            f"{known.opencv}, here {cv2.__version__}): its scores may not hold; export and score it again, "
-            "or use the metseg that exported it",
-            MetsegWarning,
-            stacklevel=3,
+            f"{known.opencv}, here {cv2.__version__}): its scores may not hold; export and score it again"
         )
+        warnings.warn(text, MetsegWarning, stacklevel=3)
     return ExportedModel(known, description, onnx, sha256, engine)
 
 
@@ -126,10 +127,11 @@ def _read_description(path: Path) -> tuple[Description, dict, Precision, str]:
     _complain_if_missing(path)
     try:
         text = path.read_text(encoding="utf-8")
-        known, description = Description.model_validate_json(text), json.loads(text)
+        description = by_todays_names(json.loads(text))
+        known = Description.model_validate_json(json.dumps(description))
         precision = native(known.precision)
         return known, description, precision, served_sha256({**description, "precision": precision})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MetsegError(f"{path} is damaged ({_reason(error)}); export the model again") from error
 
 
@@ -147,10 +149,10 @@ def _found(onnx: Path, sha256: str) -> tuple[Path, bytes] | None:
 
 
 def install(networks: Mapping[str, Path], description: dict, folder: Path) -> None:
-    """Puts a model into a folder, in the place of a former one.
+    """Puts a model into a folder, in the place of a former one, whose scores count no longer.
 
-    Killed at any step, the folder serves the former model or this one, and the next call clears up. Scores
-    of the former one count no longer. The caller sees to it that nobody else writes there.
+    Killed at any step, the folder serves the former model or this one, and the next call clears up. The
+    caller sees to it that nobody else writes there.
 
     Args:
         networks: {one of the names of `ONNX_FILES`: the file to copy}; `model.onnx` is among them.
@@ -221,8 +223,7 @@ def served_sha256(description: dict) -> str:
     """Returns the hash of the file that a `model.json` serves where its precision is native.
 
     Raises:
-        KeyError: It does not say.
-        TypeError: What it says is of another kind.
+        KeyError, TypeError: It does not say.
     """
     return (description["quantised"] if description.get("precision") == "int8" else description)["sha256"]
 
@@ -238,7 +239,3 @@ def _reason(error: Exception) -> str:
         name = ".".join(map(str, first["loc"]))
         return f"{name}={first['input']!r:.30}: {first['msg']}" if name else first["msg"]
     return " ".join(repr(error).split())[:80]
-
-
-def _sides(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape))

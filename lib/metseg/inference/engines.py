@@ -1,8 +1,8 @@
 """What runs an exported network: ONNX Runtime in float32, OpenVINO in bfloat16 and in int8."""
 
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -10,9 +10,10 @@ from metseg.base.hardware import cores, multiplies
 
 Precision = Literal["fp32", "bf16", "int8"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+_first_tensor = threading.Lock()
 
 
-class Engine(Protocol):
+class Engine:
     """A network that is ready to run, from as many threads at once as there are cores.
 
     A run takes one slice. That keeps the slice in a core's cache, is faster than a batch, and makes a result
@@ -30,6 +31,9 @@ class Engine(Protocol):
     input_shape: tuple[int, ...]
     outputs: tuple[str, ...]
 
+    def __init__(self):
+        self._made, self._lock = dict[int, Any](), threading.Lock()
+
     def run(self, outputs: Sequence[str], image: np.ndarray, *, all_cores: bool = False) -> list[np.ndarray]:
         """Returns for each name, which is one of `outputs`, float32 for an (S, S, C) float32 image.
 
@@ -39,7 +43,19 @@ class Engine(Protocol):
             all_cores: Compute it with all cores, as suits a slice that comes alone, and not with one, as
                 suits one of many. The numbers are the same, to the rounding of sums at most.
         """
-        ...
+        raise NotImplementedError
+
+    def _make(self, threads: int) -> Any:
+        raise NotImplementedError
+
+    def _form(self, *, all_cores: bool) -> Any:
+        """Returns the network made ready for one core or for all, each when it is first asked for."""
+        threads = cores() if all_cores else 1
+        if threads not in self._made:
+            with self._lock:  # whoever wants the other form need not wait
+                if threads not in self._made:
+                    self._made[threads] = self._make(threads)
+        return self._made[threads]
 
 
 def native(precision: Precision) -> Precision:
@@ -53,65 +69,43 @@ def open_engine(content: bytes, precision: Precision) -> Engine:
     Args:
         content: Of the file.
         precision: `fp32` and `bf16` go with a network in float32, `int8` with one that carries the scales
-            of its integers. Where it is not native, `fp32` takes its place; a file with integers keeps its
-            rounded numbers, so whoever has the network in float32 as well opens that instead.
+            of its integers. Where it is not native, `fp32` takes its place.
 
     Raises:
         Exception: The content is no network; each library has kinds of its own.
     """
-    if native(precision) == "fp32":
-        return OnnxRuntimeEngine(content)
-    return OpenVinoEngine(content, precision)
+    return OnnxRuntimeEngine(content) if native(precision) == "fp32" else OpenVinoEngine(content, precision)
 
 
-class _Forms:
-    """A network made ready for one core and for all, each when it is first asked for."""
-
-    def __init__(self, make: Callable[[int], Any]):
-        """Takes note of how: `make` gets the number of threads."""
-        self._make, self._made, self._lock = make, dict[int, Any](), threading.Lock()
-
-    def of(self, *, all_cores: bool) -> Any:
-        threads = cores() if all_cores else 1
-        if threads not in self._made:
-            with self._lock:  # whoever wants the other form need not wait
-                if threads not in self._made:
-                    self._made[threads] = self._make(threads)
-        return self._made[threads]
-
-
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(Engine):
     """ONNX Runtime, in float32."""
 
     library, precision = "ONNX Runtime", "fp32"
 
     def __init__(self, content: bytes):
-        self._forms = _Forms(lambda threads: _onnx_session(content, threads))
-        session = self._forms.of(all_cores=True)
+        super().__init__()
+        self._content = content
+        session = self._form(all_cores=True)
         (taken,) = session.get_inputs()
         self._input, self.input_shape = taken.name, tuple(taken.shape[1:])
         self.outputs = tuple(output.name for output in session.get_outputs())
 
     def run(self, outputs: Sequence[str], image: np.ndarray, *, all_cores: bool = False) -> list[np.ndarray]:
         """See `Engine`."""
-        session = self._forms.of(all_cores=all_cores)
+        session = self._form(all_cores=all_cores)
         return [output[0] for output in session.run(list(outputs), {self._input: image[None]})]
 
+    def _make(self, threads: int) -> Any:
+        import onnxruntime  # here, for a process needs one of the two libraries at most
 
-def _onnx_session(content: bytes, threads: int):
-    import onnxruntime  # here, for a process needs one of the two libraries at most
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    # Without VNNI its integer kernels sum products in 16 bits, which overflow.
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
-
-_first_tensor = threading.Lock()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Without VNNI its integer kernels sum products in 16 bits, which overflow.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        return onnxruntime.InferenceSession(self._content, options, providers=["CPUExecutionProvider"])
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(Engine):
     """OpenVINO, in bfloat16, or in int8 with bfloat16 for what is left."""
 
     library = "OpenVINO"
@@ -119,32 +113,31 @@ class OpenVinoEngine:
     def __init__(self, content: bytes, precision: Precision):
         import openvino
 
+        super().__init__()
         # Two threads that made a process's first tensor at once were seen to wait for each other for ever:
         # one with the interpreter's lock for what the other was about to finish with that very lock.
         with _first_tensor:
             openvino.Tensor(np.zeros(1, np.float32))
-        core = openvino.Core()
-        network = core.read_model(content, b"")
+        self._core = openvino.Core()
+        self._network = self._core.read_model(content, b"")
         # With the batch left open its code was slower by 12 % in bfloat16 and by 39 % in int8.
-        self.input_shape = tuple(side.get_length() for side in network.input().partial_shape[1:])
-        network.reshape([1, *self.input_shape])
-        self._forms = _Forms(lambda threads: _compiled(core, network, threads))
+        self.input_shape = tuple(side.get_length() for side in self._network.input().partial_shape[1:])
+        self._network.reshape([1, *self.input_shape])
         self.precision = precision
-        self.outputs = tuple(output.any_name for output in network.outputs)
+        self.outputs = tuple(output.any_name for output in self._network.outputs)
 
     def run(self, outputs: Sequence[str], image: np.ndarray, *, all_cores: bool = False) -> list[np.ndarray]:
         """See `Engine`."""
         # A request serves one thread; to make one is cheap.
-        request = self._forms.of(all_cores=all_cores).create_infer_request()
+        request = self._form(all_cores=all_cores).create_infer_request()
         request.infer([np.ascontiguousarray(image[None])], share_inputs=True)
         return [request.get_tensor(name).data[0].copy() for name in outputs]
 
-
-def _compiled(core, network, threads: int):
-    settings = {
-        "INFERENCE_PRECISION_HINT": "bf16" if multiplies("bf16") else "f32",
-        "INFERENCE_NUM_THREADS": cores(),
-        "NUM_STREAMS": cores() // threads,
-        "ENABLE_CPU_PINNING": False,  # several processes would be pinned to the same core
-    }
-    return core.compile_model(network, "CPU", settings)
+    def _make(self, threads: int) -> Any:
+        settings = {
+            "INFERENCE_PRECISION_HINT": "bf16" if multiplies("bf16") else "f32",
+            "INFERENCE_NUM_THREADS": cores(),
+            "NUM_STREAMS": cores() // threads,
+            "ENABLE_CPU_PINNING": False,  # several processes would be pinned to the same core
+        }
+        return self._core.compile_model(self._network, "CPU", settings)

@@ -1,21 +1,20 @@
-"""Writes one mask file for each image, and overwrites none of the user's."""
+"""The images of a folder, scan by scan, and where each mask goes: none of the user's is overwritten."""
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import tifffile
-
 from metseg.base.errors import MetsegError
-from metseg.base.files import complain_of_path, files_below, replacing
+from metseg.base.files import complain_of_path, files_below
 from metseg.data.cases import count_scans
 from metseg.data.layouts import place_of
-from metseg.data.readers.images import IMAGE_SUFFIXES
-from metseg.masks.encode import mask_tiff
+from metseg.data.readers.images import IMAGE_SUFFIXES, read_slice
+from metseg.data.volume import Volume
+from metseg.data.writers.tiff_masks import is_ours, write_mask
+from metseg.inference.predictor import Predictor
 
-_SOFTWARE = "metseg predict"  # the TIFF tag by which a mask of ours is told from a reference
 Pairs = list[tuple[Path, Path]]
 
 
@@ -23,12 +22,11 @@ def segmentable(source: Path, output: Path, *, volumes: bool = False) -> list[Pa
     """Lists the images to segment, scan by scan, and where each mask goes.
 
     Args:
-        source: An image, or a folder whose tree is mirrored; its masks (`…_mask.*`, or in a folder of
-            masks) and hidden files are left alone.
+        source: An image, or a folder whose tree is mirrored; its masks and hidden files are left alone.
         output: Folder for the masks.
         volumes: Whether images named `<name>_<n>` in one folder are one person's scan. Else they are only in
-            a folder of that name, or where the name is one that a public data set gives to a scan: six
-            files `image_1` to `image_6` may be six people.
+            a folder of that name, or by the name of a public data set: `image_1` to `image_6` may be six
+            people.
 
     Returns:
         For each scan [(image, its mask's path below `output`)] in slice order; any other image is one by
@@ -50,11 +48,10 @@ def segmentable(source: Path, output: Path, *, volumes: bool = False) -> list[Pa
     if not images:
         raise MetsegError(f"{source} holds no image; expected {', '.join(IMAGE_SUFFIXES)}")
     targets = [output / path.relative_to(home).with_name(f"{path.stem}_mask.tif") for path in images]
-    twice = sorted(str(target) for target, times in Counter(targets).items() if times > 1)
-    if twice:
+    if twice := sorted(str(target) for target, times in Counter(targets).items() if times > 1):
         raise MetsegError(f"several images would write {', '.join(twice)}; give each its own name")
     for target in targets:
-        if target.exists() and not _is_ours(target):
+        if target.exists() and not is_ours(target):
             raise MetsegError(f"{target} lies there already and may be a reference; choose another output")
     above = Path(os.path.abspath(home)).parent  # for the folder that was named may be the scan's own
     scans: dict[object, list] = defaultdict(list)
@@ -64,6 +61,51 @@ def segmentable(source: Path, output: Path, *, volumes: bool = False) -> list[Pa
         scan = (image.parent, place.case_id) if together else image
         scans[scan].append((place.slice_index if together else 0, image, target))
     return [[pair[1:] for pair in sorted(scan)] for scan in scans.values()]
+
+
+@dataclass
+class Segmented:
+    """What came of the images of one or more scans.
+
+    Attributes:
+        masks: How many were written.
+        notes: What was done to make slices of files, a line a kind.
+        failed: A sentence for each file that could not be segmented.
+    """
+
+    masks: int
+    notes: list[str]
+    failed: list[str]
+
+
+def segment_scans(predictor: Predictor, scans: Iterable[Pairs]) -> Segmented:
+    """Segments scans and writes a mask for each image; what cannot be read stops no other scan.
+
+    Args:
+        predictor: The network.
+        scans: As `segmentable` returns them.
+    """
+    written, changes, failed = 0, {}, []
+    for scan in scans:
+        slices, targets, bad = [], [], []
+        for path, target in scan:
+            try:
+                alone, changes[path] = read_slice(path)
+                slices.append(alone)
+                targets.append(target)
+            except MetsegError as error:
+                bad.append(str(error))
+        if len({each.grid for each in slices}) > 1:
+            bad.append(f"{scan[0][0]} and other slices of its scan differ in size; export it at one size")
+        if bad and len(scan) > 1:  # a slice's neighbours would be taken for each other's
+            failed += [f"{text}; no slice of its scan was segmented" for text in bad]
+            continue
+        failed += bad
+        masks = predictor.mask(Volume.stacked(slices)) if slices else []
+        for mask, target in zip(masks, targets, strict=True):
+            write_mask(mask, target)
+        written += len(targets)
+    return Segmented(written, told(changes), failed)
 
 
 def how_read(scans: list[Pairs]) -> str:
@@ -78,14 +120,6 @@ def _is_image(path: Path, folder: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not place_of(path, folder).is_mask
 
 
-def _is_ours(path: Path) -> bool:
-    try:
-        with tifffile.TiffFile(path) as tif:
-            return tif.pages[0].software == _SOFTWARE
-    except (tifffile.TiffFileError, OSError, IndexError):
-        return False
-
-
 def told(changes: Mapping[Path, Sequence[str]]) -> list[str]:
     """Returns what was done to make slices of files, a line a kind; `changes` is {file: its notes}."""
     alike: dict[str, list[tuple[Path, str]]] = defaultdict(list)
@@ -97,9 +131,3 @@ def told(changes: Mapping[Path, Sequence[str]]) -> list[str]:
         (path, note), others = found[0], len(found) - 1
         lines.append(f"{path} and {others} more: {kind.rstrip('.')}." if others else f"{path}: {note}")
     return lines
-
-
-def write_mask(mask: np.ndarray, target: Path) -> None:
-    """Writes an (H, W) bool mask as a TIFF: uint8, 0 or 255."""
-    with replacing(target) as partial:
-        partial.write_bytes(mask_tiff(mask, software=_SOFTWARE))

@@ -7,6 +7,7 @@ by another OpenCV or NumPy.
 
 import numpy as np
 
+from metseg.data.volume import Volume
 from metseg.preprocessing.pipeline import Preprocessing, network_input
 
 _BLOCKS = 4  # along each side
@@ -15,7 +16,7 @@ _TOLERANCE = 1e-3  # a quarter of a grey value of 255, over some hundred pixels 
 
 def probe(config: Preprocessing) -> list[float]:
     """Returns means in [0, 1] of the network input of a drawn slice, by block and by channel."""
-    _, small, _ = network_input(_drawn(), config)
+    _, small, _ = network_input(Volume.of_slices(_drawn()), config)
     rows = np.array_split(small.mean(axis=-1), _BLOCKS)
     blocks = [part.mean() for row in rows for part in np.array_split(row, _BLOCKS, axis=1)]
     return [round(float(mean), 5) for mean in (*blocks, *small.mean(axis=(0, 1)))]

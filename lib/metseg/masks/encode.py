@@ -39,12 +39,12 @@ def mask_tiff(mask: np.ndarray, *, software: str = "metseg") -> bytes:
 def overlay(
     image: np.ndarray, mask: np.ndarray, *, opacity: float = 0.35, colour: str = PREDICTION_COLOUR
 ) -> np.ndarray:
-    """Tints a mask on a slice and draws its border.
+    """Tints an (H, W) bool mask on a slice and draws its border, which is always opaque.
 
     Args:
-        image: (H, W) or (H, W, 3) uint8; one channel is shown in grey.
+        image: (H, W), shown in grey, or (H, W, 3) uint8.
         mask: (H, W) bool.
-        opacity: Of the tint, 0 to 1; the border is always opaque.
+        opacity: Of the tint, 0 to 1.
         colour: As `#RRGGBB`.
 
     Returns:

@@ -10,10 +10,7 @@ _LONGEST = 1024  # px: a longer slice is shrunk before, for the smoothing reache
 
 
 def head_region(mean: np.ndarray) -> np.ndarray:
-    """Returns the largest region that is brighter than half of Otsu's threshold.
-
-    Half, for skin and faint tissue belong to the head. Of a slice longer than 1024 px it is found on a
-    smaller copy, so that the time grows with the pixels alone.
+    """Returns the largest region brighter than half of Otsu's threshold, as skin and faint tissue are.
 
     Args:
         mean: (H, W) float32, at least 0: a mean over channels, or over slices and channels.

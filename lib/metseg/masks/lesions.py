@@ -63,26 +63,16 @@ def measure_lesions(
     of, n = numbers[inside], len(areas)
     probabilities = prob_map[inside].astype(np.float64)
     count = np.bincount(of, minlength=n)[1:]
-    row, column, mean = (np.bincount(of, v, n)[1:] / count for v in (rows, columns, probabilities))
+    means = [np.bincount(of, v, n)[1:] / count for v in (rows, columns, probabilities)]
     highest = np.zeros(n)
     np.maximum.at(highest, of, probabilities)
     pixel_mm2 = None if spacing_mm is None else spacing_mm[1] * spacing_mm[2]
     lesions = []
     for k, area in enumerate(count.tolist()):
         area_mm2 = None if pixel_mm2 is None else area * pixel_mm2
-        lesions.append(
-            Lesion(
-                number=k + 1,
-                area_px=area,
-                area_mm2=area_mm2,
-                diameter_px=_disk_diameter(area),
-                diameter_mm=None if area_mm2 is None else _disk_diameter(area_mm2),
-                row=float(row[k]),
-                column=float(column[k]),
-                mean_probability=float(mean[k]),
-                max_probability=float(highest[k + 1]),
-            )
-        )
+        diameters = _disk_diameter(area), None if area_mm2 is None else _disk_diameter(area_mm2)
+        of_pixels = (float(each[k]) for each in (*means, highest[1:]))
+        lesions.append(Lesion(k + 1, area, area_mm2, *diameters, *of_pixels))
     return lesions, numbers
 
 

@@ -8,7 +8,7 @@ from metseg.masks.components import label_lesions, number_lesions
 
 
 class Postprocessing(BaseModel):
-    """Parameters of `postprocess`; a model brings its own, see `tuning`.
+    """Parameters of `postprocess`; a model brings its own.
 
     Attributes:
         threshold: Probability from which a pixel is lesion.
@@ -24,33 +24,25 @@ class Postprocessing(BaseModel):
 
 
 def postprocess(prob_map: np.ndarray, config: Postprocessing) -> np.ndarray:
-    """Returns which pixels are lesion.
+    """Returns which pixels of an (H, W) or (Z, H, W) probability map are lesion, bool of the same shape.
 
     Every slice is treated by itself, so that a slice alone gets the mask it has within its volume. Holes are
     filled before lesions are measured against `min_lesion_px`.
-
-    Args:
-        prob_map: (H, W) or (Z, H, W) float32 in [0, 1].
-        config: The parameters.
-
-    Returns:
-        bool of the same shape.
     """
     mask = prob_map >= config.threshold
-    if config.fill_holes or config.min_lesion_px > 1:
-        for plane in mask if mask.ndim == 3 else [mask]:
-            if config.fill_holes:
-                _fill_holes(plane)
-            _drop_small(plane, config.min_lesion_px)
+    for plane in mask if mask.ndim == 3 else [mask]:
+        if config.fill_holes:
+            _fill_holes(plane)
+        if config.min_lesion_px > 1:
+            labels, areas = number_lesions(plane)
+            plane &= (areas >= config.min_lesion_px)[labels]
     return mask
 
 
 def is_major(voxels: np.ndarray, min_share: float) -> np.ndarray:
     """Returns which lesions have at least this share of the largest one's voxels.
 
-    Args:
-        voxels: (n + 1,), of each number of `label_lesions`; number 0, what is outside, is none.
-        min_share: 0 keeps all lesions, 1 the largest alone.
+    `voxels` are (n + 1,), of each number of `label_lesions`; number 0, what is outside, is no lesion.
     """
     major = voxels >= min_share * voxels[1:].max(initial=0)
     major[0] = False
@@ -63,11 +55,6 @@ def drop_minor(mask: np.ndarray, min_share: float) -> np.ndarray:
         return mask
     labels = label_lesions(mask)
     return is_major(np.bincount(labels.ravel()), min_share)[labels]
-
-
-def _drop_small(mask: np.ndarray, min_px: int) -> None:
-    labels, areas = number_lesions(mask)
-    mask &= (areas >= min_px)[labels]
 
 
 def _fill_holes(mask: np.ndarray) -> None:

@@ -1,6 +1,6 @@
 """Tables of numbers in, statistics out: what a set of scored scans says about a model, and about two of them.
 
-A model comes as two tables, the rows of `metrics.evaluate_case` gathered: `per_patient` (one row a scan, with
+A model comes as two tables, the rows of `evaluate_case` gathered: `per_patient` (one row a scan, with
 patient_id and case_id) and `per_slice` (one row a slice, with both ids). The unit of every interval and test
 is the patient, since neighbouring slices, and scans of one person, are not independent.
 """
@@ -51,21 +51,15 @@ PAIR_DEFINITIONS: dict[str, str] = {
     "p_holm": "p_value after Holm's correction over all pairs of models.",
 }
 
-_COUNTS = [
-    "ref_voxels",
-    "pred_voxels",
-    "tp_voxels",
-    "lesions_ref",
-    "lesions_detected",
-    "lesions_false_positive",
-]
+_SCAN = ["patient_id", "case_id"]
+_VOXELS = ["ref_voxels", "pred_voxels", "tp_voxels"]
+_COUNTS = [*_VOXELS, "lesions_ref", "lesions_detected", "lesions_false_positive"]
 
 
 def combine_cases(per_patient: pd.DataFrame) -> pd.DataFrame:
     """One row a patient: the counts of a patient's scans added, the ratios taken of the sums.
 
-    Adding voxels lets a patient's larger tumour weigh more and assumes that the scans share a voxel size.
-    `hd95` is the worst of the scans, so that a missed scan stays visible.
+    Adding voxels assumes that the scans share a voxel size. `hd95` is the worst of the scans.
 
     Args:
         per_patient: one row a scan with patient_id, case_id and the keys of `metrics.evaluate_case`.
@@ -77,15 +71,12 @@ def combine_cases(per_patient: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: a column is missing, the table is empty, or a scan is in it twice.
     """
-    _require(per_patient, ["patient_id", "case_id", *_COUNTS, "hd95", "hd95_unit"], "per_patient")
-    twice = per_patient.loc[per_patient.duplicated(["patient_id", "case_id"]), ["patient_id", "case_id"]]
-    if len(twice):
-        raise ValueError(
-            f"per_patient holds a scan twice: {twice.to_numpy().tolist()}; keep one row per scan"
-        )
+    _require(per_patient, [*_SCAN, *_COUNTS, "hd95", "hd95_unit"], "per_patient")
+    if len(twice := per_patient.loc[per_patient.duplicated(_SCAN), _SCAN]):
+        raise ValueError(f"per_patient holds a scan twice: {twice.to_numpy().tolist()}; keep one row a scan")
     by_patient = per_patient.groupby("patient_id")
     table = by_patient[_COUNTS].sum().join(by_patient["hd95"].max())
-    ref, pred, tp = table["ref_voxels"], table["pred_voxels"], table["tp_voxels"]
+    ref, pred, tp = (table[name] for name in _VOXELS)
     table["dice"] = dice_from_counts(ref, pred, tp, empty=np.nan)
     table["precision"] = (tp / pred).mask((pred == 0) & (ref > 0), 0.0)
     table["recall"] = tp / ref
@@ -101,10 +92,8 @@ def summarise(
     a mean.
 
     Args:
-        per_patient: one row a scan with patient_id, case_id and the keys of `metrics.evaluate_case`.
-        per_slice: the slice tables of the same scans, with patient_id and case_id.
-        resamples: bootstrap samples drawn.
-        seed: of the resampling.
+        per_patient, per_slice: One model's tables.
+        resamples, seed: Of the bootstrap.
 
     Returns:
         The keys of `DEFINITIONS` without "model", in that order, as plain numbers and one str.
@@ -113,55 +102,44 @@ def summarise(
         ValueError: a column is missing, or the two tables hold different scans.
     """
     patients = combine_cases(per_patient)
-    _require(per_slice, ["patient_id", "case_id", "ref_px", "pred_px", "tp_px"], "per_slice")
+    _require(per_slice, [*_SCAN, "ref_px", "pred_px", "tp_px"], "per_slice")
     refuse_different(_scans(per_patient), _scans(per_slice), "per_patient", "per_slice")
-    dice = patients["dice"].dropna()
+    dice, units = patients["dice"].dropna(), per_patient["hd95_unit"].unique()
     mean_low, mean_high = bootstrap_interval(dice, np.mean, resamples=resamples, seed=seed)
     median_low, median_high = bootstrap_interval(dice, np.median, resamples=resamples, seed=seed)
     ref, pred, tp = (per_slice[column].to_numpy() for column in ("ref_px", "pred_px", "tp_px"))
     slice_dice = pd.Series(dice_from_counts(ref, pred, tp, empty=1.0))
     total = patients[_COUNTS].sum()
-    pooled_dice = dice_from_counts(total.ref_voxels, total.pred_voxels, total.tp_voxels, empty=np.nan)
-    units = per_patient["hd95_unit"].unique()
-    return {
+    figures = {
         "n_patients": len(patients),
         "n_dice_undefined": len(patients) - len(dice),
-        "dice_mean": float(dice.mean()),
+        "dice_mean": dice.mean(),
         "dice_mean_low": mean_low,
         "dice_mean_high": mean_high,
-        "dice_median": float(dice.median()),
+        "dice_median": dice.median(),
         "dice_median_low": median_low,
         "dice_median_high": median_high,
-        "tumour_slice_dice": float(slice_dice[ref > 0].mean()),
-        "pooled_dice": float(pooled_dice),
-        "slice_dice_empty1": float(slice_dice.mean()),
-        "precision": float(patients["precision"].mean()),
-        "recall": float(patients["recall"].mean()),
-        "hd95_median": float(np.median(patients["hd95"])) if len(units) == 1 else float("nan"),
-        "hd95_unit": str(units[0]) if len(units) == 1 else "mixed",
+        "tumour_slice_dice": slice_dice[ref > 0].mean(),
+        "pooled_dice": dice_from_counts(*total[_VOXELS], empty=np.nan),
+        "slice_dice_empty1": slice_dice.mean(),
+        "precision": patients["precision"].mean(),
+        "recall": patients["recall"].mean(),
+        "hd95_median": np.median(patients["hd95"]) if len(units) == 1 else np.nan,
+        "hd95_unit": units[0] if len(units) == 1 else "mixed",
         "n_hd95_infinite": int(np.isinf(patients["hd95"]).sum()),
-        "lesion_sensitivity": float(total.lesions_detected / (total.lesions_ref or np.nan)),
+        "lesion_sensitivity": total.lesions_detected / (total.lesions_ref or np.nan),
         "lesion_f1": lesion_f1(
             found=int(total.lesions_detected),
             missed=int(total.lesions_ref - total.lesions_detected),
             false_positives=int(total.lesions_false_positive),
         ),
-        "false_positives_per_patient": float(total.lesions_false_positive / len(patients)),
+        "false_positives_per_patient": total.lesions_false_positive / len(patients),
     }
+    return {name: each if isinstance(each, int | str) else float(each) for name, each in figures.items()}
 
 
 def predict_nothing_score(per_slice: pd.DataFrame) -> float:
-    """The `slice_dice_empty1` of a model that never predicts a voxel: the share of slices without tumour.
-
-    Args:
-        per_slice: slice table with ref_px; what the model predicted does not matter.
-
-    Returns:
-        Share in [0, 1].
-
-    Raises:
-        ValueError: the column is missing, or the table has no rows.
-    """
+    """The `slice_dice_empty1` of a model that never predicts a voxel: the share of slices without tumour."""
     _require(per_slice, ["ref_px"], "per_slice")
     return float((per_slice["ref_px"] == 0).mean())
 
@@ -173,8 +151,7 @@ def compare_models(
 
     Args:
         tables: model name -> (per_patient, per_slice), all evaluated on the same scans.
-        resamples: bootstrap samples drawn for each interval.
-        seed: of the resampling.
+        resamples, seed: Of the bootstrap.
 
     Returns:
         Summary, one row a model, columns as `DEFINITIONS`, best dice_mean first; and the pairs, columns as
@@ -190,14 +167,13 @@ def compare_models(
     for name, (per_patient, _) in tables.items():
         refuse_different(_scans(tables[first][0]), _scans(per_patient), f"model {first}", f"model {name}")
         _refuse_other_references(tables, first, name)
-    rows = [
-        {"model": name, **summarise(*pair, resamples=resamples, seed=seed)} for name, pair in tables.items()
-    ]
+    drawn = {"resamples": resamples, "seed": seed}
+    rows = [{"model": name, **summarise(*pair, **drawn)} for name, pair in tables.items()]
     summary = pd.DataFrame(rows, columns=list(DEFINITIONS))
     summary = summary.sort_values("dice_mean", ascending=False, kind="stable", ignore_index=True)
     dice = {name: combine_cases(per_patient)["dice"] for name, (per_patient, _) in tables.items()}
     tests = [
-        {"model_a": a, "model_b": b, **paired_test(dice[a], dice[b], resamples=resamples, seed=seed)}
+        {"model_a": a, "model_b": b, **paired_test(dice[a], dice[b], **drawn)}
         for a, b in combinations(summary["model"], 2)
     ]
     pairs = pd.DataFrame(tests, columns=list(PAIR_DEFINITIONS))
@@ -207,11 +183,8 @@ def compare_models(
 
 def _require(table: pd.DataFrame, columns: list[str], name: str) -> None:
     """Raises unless the table has rows and all the columns."""
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise ValueError(
-            f"{name} lacks the columns {missing}; build it from metrics.evaluate_case plus both ids"
-        )
+    if missing := [column for column in columns if column not in table.columns]:
+        raise ValueError(f"{name} lacks the columns {missing}; evaluate the model again")
     if table.empty:
         raise ValueError(f"{name} has no rows; evaluate at least one scan")
 
@@ -223,10 +196,9 @@ def _refuse_other_references(
 
     By their hash; tables older than that tell by the voxels of each scan and of each slice.
     """
-    scan, different = ["patient_id", "case_id"], set()
-    kinds = zip(*(tables[name] for name in (first, other)), ([], ["slice_index"]), strict=True)
-    for a, b, place in kinds:
-        keys = [*scan, *place]
+    different = set()
+    for a, b, place in zip(tables[first], tables[other], ([], ["slice_index"]), strict=True):
+        keys = [*_SCAN, *place]
         if not {*keys} <= {*a.columns} & {*b.columns}:
             continue
         both = a.merge(b, on=keys, how="outer", suffixes=("_a", "_b"), indicator="_in")
@@ -245,5 +217,5 @@ def _refuse_other_references(
 
 def _scans(table: pd.DataFrame) -> pd.Index:
     """The distinct (patient_id, case_id) of a table."""
-    _require(table, ["patient_id", "case_id"], "a table of a model")
-    return pd.MultiIndex.from_frame(table[["patient_id", "case_id"]]).unique()
+    _require(table, _SCAN, "a table of a model")
+    return pd.MultiIndex.from_frame(table[_SCAN]).unique()

@@ -1,6 +1,5 @@
 """Intervals and tests over patients: simple, named after their papers, and the same for every table."""
 
-import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -11,16 +10,13 @@ from scipy import stats
 def bootstrap_interval(
     values, statistic: Callable = np.mean, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of a statistic over patients.
-
-    The percentile form, not BCa: BCa's jackknife is unsound for the median and undefined for constant values.
+    """Percentile bootstrap interval of a statistic over patients; BCa would be unsound for the median.
 
     Args:
         values: one number a patient, (N,), no nan.
         statistic: takes an array and `axis`, as np.mean and np.median do.
         confidence: coverage in (0, 1).
-        resamples: bootstrap samples drawn.
-        seed: of the resampling; the same seed gives the same interval.
+        resamples, seed: bootstrap samples drawn, and of the drawing.
 
     Returns:
         Lower and upper end; (nan, nan) for fewer than two patients, who say nothing about spread.
@@ -56,10 +52,8 @@ def paired_test(dice_a: pd.Series, dice_b: pd.Series, *, resamples: int = 10_000
     in a tumour-free patient, which `dice_mean` and `false_positives_per_patient` show.
 
     Args:
-        dice_a: Dice of the first model, indexed by patient_id.
-        dice_b: Dice of the second, the same patients in any order.
-        resamples: bootstrap samples drawn.
-        seed: of the resampling.
+        dice_a, dice_b: Dice of either model, indexed by patient_id, the same patients in any order.
+        resamples, seed: Of the bootstrap.
 
     Returns:
         n, n_dropped, mean_difference (a minus b), mean_difference_low, mean_difference_high (95 % bootstrap
@@ -76,17 +70,16 @@ def paired_test(dice_a: pd.Series, dice_b: pd.Series, *, resamples: int = 10_000
     # rounded, because 0.9 - 0.8 and 0.8 - 0.7 must tie in the ranks
     kept = difference.dropna().round(12).to_numpy()
     low, high = bootstrap_interval(kept, np.mean, resamples=resamples, seed=seed)
+    p_value = 1.0 if kept.size else np.nan
     if kept.any():
-        p_value = float(stats.wilcoxon(kept, zero_method="pratt").pvalue)
-    else:
-        p_value = 1.0 if kept.size else float("nan")
+        p_value = stats.wilcoxon(kept, zero_method="pratt").pvalue
     return {
         "n": int(kept.size),
         "n_dropped": int(difference.size - kept.size),
         "mean_difference": float(kept.mean()) if kept.size else float("nan"),
         "mean_difference_low": low,
         "mean_difference_high": high,
-        "p_value": p_value,
+        "p_value": float(p_value),
     }
 
 
@@ -108,40 +101,6 @@ def holm(p_values) -> np.ndarray:
     # the k-th smallest of M times (M - k), never below a smaller p's result
     adjusted[order] = np.maximum.accumulate(p_values[order] * np.arange(p_values.size, 0, -1))
     return np.minimum(adjusted, 1.0)
-
-
-def max_t_test(gains: np.ndarray, *, resamples: int = 10_000, seed: int = 0) -> np.ndarray:
-    """Tests of many alternatives against one usual way, on the same patients, corrected for their number.
-
-    If nothing were gained, each patient's gains could as well have the other sign, those of all alternatives
-    together. An alternative's p-value is the share of such flips in which the largest t of any alternative
-    reaches its own. All flips are tried up to 13 patients, else some are drawn.
-
-    Args:
-        gains: of each alternative and patient, (M, N), no nan.
-        resamples: flips drawn for more than 13 patients.
-        seed: of the drawing.
-
-    Returns:
-        One-sided p-values, (M,): of a gain. At least 1 / 2^N, so that fewer than five patients show nothing.
-
-    Reference:
-        Nichols & Holmes (2002), Nonparametric permutation tests for functional neuroimaging, Hum. Brain Mapp.
-        15:1-25, section Single threshold test; Westfall & Young (1993), Resampling-Based Multiple Testing.
-    """
-    gains = np.asarray(gains, dtype=float)
-    patients = gains.shape[1]
-    if patients <= 13:
-        signs = np.array(list(itertools.product((1, -1), repeat=patients)))
-    else:
-        drawn = np.random.default_rng(seed).choice((1, -1), (resamples, patients))
-        signs = np.concatenate([np.ones((1, patients), int), drawn])
-    # In place of t its increasing function sum / (√N · norm), which stays finite without variance.
-    norms = np.linalg.norm(gains, axis=1, keepdims=True)
-    scaled = np.divide(gains, norms, out=np.zeros_like(gains), where=norms > 0)
-    sums = scaled @ signs.T
-    reached = sums.max(axis=0) >= sums[:, :1] - 1e-9  # the first flip is none
-    return reached.mean(axis=1)
 
 
 def refuse_different(index_a: pd.Index, index_b: pd.Index, name_a: str, name_b: str) -> None:

@@ -1,7 +1,7 @@
 """Attention U-Net: the U-Net of `models.unet` and a gate in each skip connection."""
 
 from metseg.base.backend import keras
-from metseg.models.blocks import Filters, decoded, encoder_column, input_tensor
+from metseg.models.blocks import Filters, decoded, encoder_column
 from metseg.models.outputs import probability
 
 
@@ -31,6 +31,6 @@ def build_attention_unet(
         raise ValueError(
             f"filters={tuple(filters)} leave an attention_unet nothing to gate; give at least three levels"
         )
-    image = input_tensor(channels)
+    image = keras.Input((None, None, channels), name="image")
     features = decoded(encoder_column(image, filters, encoder), filters, gated=True)
     return keras.Model(image, probability(features, name="head"), name="attention_unet")

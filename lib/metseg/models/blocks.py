@@ -15,11 +15,6 @@ Filters = tuple[int, ...]
 Tensor = keras.KerasTensor
 
 
-def input_tensor(channels: int) -> Tensor:
-    """Returns an input of shape (B, H, W, channels) whose size is left open."""
-    return keras.Input((None, None, channels), name="image")
-
-
 def encoder_column(image: Tensor, filters: Filters, encoder: str) -> dict[int, Tensor]:
     """Returns X(i,0), the last features of each level i: (B, H/2ⁱ, W/2ⁱ, C).
 
@@ -70,10 +65,8 @@ def decoded(column: dict[int, Tensor], filters: Filters, *, gated: bool = False)
         skips = [column[i]] if i in column else []
         if gated and i > 0:
             # A plain network's α lives on the grid of the features below, a pretrained one's on the skip's.
-            plain = 0 in column
-            skips = [
-                attention_gate(column[i], x if plain else up, filters[i] // 2, 2 if plain else 1, level=i)
-            ]
+            gating, stride = (x, 2) if 0 in column else (up, 1)
+            skips = [attention_gate(column[i], gating, filters[i] // 2, stride, level=i)]
         x = node(up, skips, filters[i], name=name)
     return x
 

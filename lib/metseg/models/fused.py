@@ -1,8 +1,7 @@
 """The network as it is trained: the same graph and weights, in kernels that a CPU runs near its limit.
 
-Of a float32 step with Keras's layers half was batch normalisation, in ten kernels. Of a bfloat16 step of
-U-Net++ without them a fifth was bilinear upsampling, which Keras computes in float32 and clips afterwards.
-Depthwise convolutions are the other way round: bfloat16 is what makes them slow.
+Of a float32 step with Keras's layers half was batch normalisation, in ten kernels; of a bfloat16 step of
+U-Net++ without them a fifth was bilinear upsampling, which Keras computes in float32.
 """
 
 import numpy as np
@@ -18,8 +17,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras's layer, but for TensorFlow's fused kernel while it trains on (B, H, W, C).
 
     The kernel keeps mean and variance in float32 whatever its input, and its running variance carries
-    Bessel's correction n/(n−1): 1.002 for 8 slices of 8 × 8, 1.014 for those of 3 × 3, the smallest feature
-    maps of the workbook's profiles.
+    Bessel's correction n/(n−1): 1.014 for 8 slices of 3 × 3, the smallest feature maps of the recipes.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -44,9 +42,8 @@ class MatmulUpsampling(keras.layers.UpSampling2D):
     """Keras's bilinear upsampling by two, as a product with a matrix for each axis.
 
     The weights 1/4, 3/4 and 1 are exact in bfloat16; the sums are rounded to it once for each axis. H and W
-    of the inputs (B, H, W, C) must be known when the call is traced. Most of the matrix is zeros: on two
-    AVX512 cores the product and its gradient took half of the time of Keras's way from 48 and 96 px, as much
-    from 128 px, and twice as much from 256 px.
+    of the inputs (B, H, W, C) must be known when the call is traced. On two AVX512 cores the product and its
+    gradient took half of the time of Keras's way from 48 and 96 px, and twice as much from 256 px.
     """
 
     def call(self, inputs):

@@ -7,7 +7,7 @@ to every node, so its graph has no skip connection at all. The convolution block
 from keras_unet_collection.models import unet_plus_2d
 
 from metseg.base.backend import keras
-from metseg.models.blocks import Filters, encoder_column, input_tensor, node, upsampled
+from metseg.models.blocks import Filters, encoder_column, node, upsampled
 from metseg.models.outputs import probability
 
 
@@ -38,26 +38,21 @@ def build_nested_unet(
         Zhou et al. 2018, "UNet++: A Nested U-Net Architecture for Medical Image Segmentation",
         arXiv:1807.10165, equation 1 and figure 1a; deep supervision in section 3.2.
     """
-    image = input_tensor(channels)
+    image = keras.Input((None, None, channels), name="image")
     nodes = {(i, 0): features for i, features in encoder_column(image, filters, encoder).items()}
     finest, depth = min(nodes)[0], max(nodes)[0]
     heads = range(1, depth + 1) if deep_supervision else (depth,)
 
-    def x(i: int, j: int) -> keras.KerasTensor:
-        name = f"x{i}{j}"
-        skips = [nodes[i, k] for k in range(j)] if i >= finest else []
-        return node(upsampled(nodes[i + 1, j - 1], name=name), skips, filters[i], name=name)
-
-    for j in range(1, depth + 1):
-        for i in range(finest, depth + 1 - j):
-            nodes[i, j] = x(i, j)
+    places = [(i, j) for j in range(1, depth + 1) for i in range(finest, depth + 1 - j)]
     if finest > 0:
-        nodes |= {(0, j): x(0, j) for j in heads}
+        places += [(0, j) for j in heads]
+    for i, j in places:
+        name, skips = f"x{i}{j}", [nodes[i, k] for k in range(j) if i >= finest]
+        nodes[i, j] = node(upsampled(nodes[i + 1, j - 1], name=name), skips, filters[i], name=name)
     outputs = [probability(nodes[0, j], name=f"head_{j}") for j in heads]
-    output = (
-        keras.layers.Concatenate(name="heads", dtype="float32")(outputs) if deep_supervision else outputs[0]
-    )
-    return keras.Model(image, output, name="nested_unet")
+    if deep_supervision:
+        outputs = [keras.layers.Concatenate(name="heads", dtype="float32")(outputs)]
+    return keras.Model(image, outputs[0], name="nested_unet")
 
 
 def upstream_unet_plus(filters: tuple[int, ...]) -> keras.Model:

@@ -10,16 +10,15 @@ LESION_PRIOR = 0.02  # share of lesion pixels that an untrained network assumes
 def probability(features: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
     """Maps (B, H, W, F) features to (B, H, W, 1) lesion probabilities, at first near `LESION_PRIOR`.
 
-    Starting at 1/2 instead, the first epochs only teach that most pixels are no lesion (Lin et al. 2017,
-    arXiv:1708.02002, section 3.3).
-    The sigmoid stays in float32 under mixed precision: bfloat16 has 8 bits of mantissa, so
-    probabilities near 1 would collapse and the logarithm of the loss with them.
+    Starting at 1/2 instead, the first epochs only teach that most pixels are no lesion. In float32 also under
+    mixed precision: in bfloat16 probabilities near 1 would collapse.
+
+    Reference:
+        Lin et al. 2017, arXiv:1708.02002, section 3.3.
     """
     bias = keras.initializers.Constant(math.log(LESION_PRIOR / (1 - LESION_PRIOR)))
-    logits = keras.layers.Conv2D(1, 1, bias_initializer=bias, name=f"{name}_logits", dtype="float32")(
-        features
-    )
-    return keras.layers.Activation("sigmoid", name=name, dtype="float32")(logits)
+    conv = keras.layers.Conv2D(1, 1, bias_initializer=bias, name=f"{name}_logits", dtype="float32")
+    return keras.layers.Activation("sigmoid", name=name, dtype="float32")(conv(features))
 
 
 def logits_model(model: keras.Model) -> keras.Model:

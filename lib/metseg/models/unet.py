@@ -1,7 +1,7 @@
 """U-Net, the baseline."""
 
 from metseg.base.backend import keras
-from metseg.models.blocks import Filters, decoded, encoder_column, input_tensor
+from metseg.models.blocks import Filters, decoded, encoder_column
 from metseg.models.outputs import probability
 
 
@@ -25,6 +25,6 @@ def build_unet(
         Ronneberger et al. 2015, "U-Net", arXiv:1505.04597, figure 1. There convolutions are unpadded and
         upsampling is learned; here convolutions are padded and normalised, and upsampling is bilinear.
     """
-    image = input_tensor(channels)
+    image = keras.Input((None, None, channels), name="image")
     features = decoded(encoder_column(image, filters, encoder), filters)
     return keras.Model(image, probability(features, name="head"), name="unet")

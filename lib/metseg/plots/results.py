@@ -22,28 +22,29 @@ def plot_history(history: pd.DataFrame, *, model: str) -> np.ndarray:
     if "image_size" not in history:  # it is older than coarse epochs
         history = history.assign(image_size=0)
     axes = plt.subplots(1, 2, figsize=(8, 2.8))[1]
+    losses, dice = axes
     colour = colour_of(model)
     sizes = list(history.groupby("image_size", sort=False))
     for k, (_, part) in enumerate(sizes):
         names = ("training, while it learns", "validation") if k == 0 else (None, None)
-        axes[0].plot(part.epoch, part.loss, color=colour, label=names[0])
-        axes[0].plot(part.epoch, part.val_loss, "--", color=colour, label=names[1])
-        axes[1].plot(part.epoch, part.val_dice, color=colour)
-    axes[0].set(xlabel="epoch", ylabel="loss", title=label_of(model))
-    axes[0].legend()
+        losses.plot(part.epoch, part.loss, color=colour, label=names[0])
+        losses.plot(part.epoch, part.val_loss, "--", color=colour, label=names[1])
+        dice.plot(part.epoch, part.val_dice, color=colour)
+    losses.legend()
     for (size, _), (_, after) in pairwise(sizes):
+        border = after.epoch.iloc[0] - 0.5
         for ax in axes:
-            ax.axvline(after.epoch.iloc[0] - 0.5, color=INK, linewidth=0.8, linestyle=":")
-        where = (after.epoch.iloc[0] - 0.5, 0.03)
-        axes[1].annotate(f"{size} px", where, (-4, 0), textcoords="offset points", ha="right")
+            ax.axvline(border, color=INK, linewidth=0.8, linestyle=":")
+        dice.annotate(f"{size} px", (border, 0.03), (-4, 0), textcoords="offset points", ha="right")
     last = sizes[-1][1]
     if last.val_dice.notna().any():
         best = _kept(last)
-        axes[1].plot(best.epoch, best.val_dice, "o", color=colour)
+        dice.plot(best.epoch, best.val_dice, "o", color=colour)
         text, place = f"kept: {best.val_dice:.3f}", (best.epoch, best.val_dice)
         side = "left" if best.epoch < history.epoch.mean() else "right"  # stays within the axes
-        axes[1].annotate(text, place, (0, -14), textcoords="offset points", ha=side)
-    axes[1].set(xlabel="epoch", ylabel="validation Dice, mean of patients", ylim=(0, 1))
+        dice.annotate(text, place, (0, -14), textcoords="offset points", ha=side)
+    losses.set(xlabel="epoch", ylabel="loss", title=label_of(model))
+    dice.set(xlabel="epoch", ylabel="validation Dice, mean of patients", ylim=(0, 1))
     for ax in axes:
         ax.xaxis.get_major_locator().set_params(integer=True)
     return axes
@@ -97,12 +98,8 @@ def plot_dice_by_size(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None
             table.ref_voxels.clip(lower=1), table.dice, s=24, marker=marker,
             facecolor="none", edgecolor=colour_of(model), label=label_of(model),
         )  # fmt: skip
-    ax.set(
-        xscale="log",
-        ylim=(-0.02, 1.02),
-        xlabel="reference lesion / voxels",
-        ylabel="volume Dice of a patient",
-    )
+    ax.set(xlabel="reference lesion / voxels", ylabel="volume Dice of a patient")
+    ax.set(xscale="log", ylim=(-0.02, 1.02))
     ax.legend()
     return ax
 
@@ -115,7 +112,8 @@ def plot_summary(summary: pd.DataFrame, ax: Axes | None = None) -> Axes:
             value, low, high = (getattr(row, f"dice_{name}{end}") for end in ("", "_low", "_high"))
             ax.plot([low, high], [y + offset] * 2, color=colour_of(row.model), linewidth=2)
             ax.plot(value, y + offset, marker, color=colour_of(row.model), label=name if y == 0 else None)
-    ax.set_yticks(range(len(summary)), [label_of(model) for model in summary.model])
+    encoders = summary.get("encoder", ["plain"] * len(summary))
+    ax.set_yticks(range(len(summary)), list(map(label_of, summary.model, encoders)))
     ax.invert_yaxis()
     ax.set(xlim=(0, 1), xlabel="volume Dice of held-out patients, 95 % bootstrap interval")
     ax.legend()
@@ -139,34 +137,5 @@ def plot_ablation(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set(
         xlabel=f"change of mean volume Dice,\n{first.patients} validation patients, 95 % bootstrap interval",
         title=f"{label_of(first.model)}: against {first.dice:.3f}",
-    )
-    return ax
-
-
-def plot_postprocessing(table: pd.DataFrame, *, model: str, ax: Axes | None = None) -> Axes:
-    """Shows validation Dice by threshold, a line a smallest lesion; takes `choose_postprocessing`'s table."""
-    ax = axes_or_new(ax, (5.5, 3.2))
-    chosen = table[table.chosen].iloc[0]
-    others = ["flip_average", "fill_holes", "min_volume_share"]
-    alike = table[(table[others] == chosen[others]).all(axis=1)]
-    for min_px, line in alike.groupby("min_lesion_px"):
-        taken = min_px == chosen.min_lesion_px
-        style = {"color": colour_of(model), "linewidth": 2} if taken else {"color": PALE, "linewidth": 1}
-        ax.plot(line.threshold, line.dice, **style, zorder=2 + taken, label="chosen" if taken else "others")
-    handles, names = ax.get_legend_handles_labels()
-    once = dict(zip(names, handles, strict=True))
-    kept = f"lesions ≥ {chosen.min_lesion_px} px" if chosen.min_lesion_px else "all lesions"
-    once = {kept: once["chosen"], "other sizes": once.get("others")}
-    ax.legend(
-        [h for h in once.values() if h],
-        [n for n, h in once.items() if h],
-        loc="center left",
-        bbox_to_anchor=(1, 0.5),
-    )
-    ax.plot(chosen.threshold, chosen.dice, "o", color=colour_of(model), zorder=4)
-    ax.set(
-        xlabel="probability threshold",
-        ylabel="volume Dice, mean of\nvalidation patients",
-        title=f"{label_of(model)}: threshold and smallest lesion kept",
     )
     return ax

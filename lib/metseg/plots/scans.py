@@ -7,13 +7,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from metseg.data.cases import Case
-from metseg.data.readers.images import CHANNELS
+from metseg.data.volume import CHANNELS, Case
 from metseg.plots.style import FLAIR, INK, LESION, PALE, PREDICTION, REFERENCE, axes_or_new, outline, picture
 
 
 def _grid(rows: int, columns: int, side: float = 1.9) -> np.ndarray:
-    return plt.subplots(rows, columns, figsize=(side * columns, side * rows), squeeze=False)[1]
+    axes = plt.subplots(rows, columns, figsize=(side * columns, side * rows), squeeze=False)[1]
+    for ax in axes.flat:
+        ax.set_axis_off()
+    return axes
 
 
 def fullest_slice(mask: np.ndarray) -> int:
@@ -29,16 +31,8 @@ def plot_cases(cases: Sequence[Case]) -> np.ndarray:
         for channel, ax in enumerate(row):
             picture(ax, case.image[z, ..., channel], "" if k else CHANNELS[channel])
             outline(ax, case.mask[z], REFERENCE)
-        row[0].text(
-            -0.04,
-            0.5,
-            case.patient_id,
-            rotation=90,
-            va="center",
-            ha="right",
-            transform=row[0].transAxes,
-            fontsize=7,
-        )
+        place = {"rotation": 90, "va": "center", "ha": "right", "transform": row[0].transAxes}
+        row[0].text(-0.04, 0.5, case.patient_id, fontsize=7, **place)
     return axes
 
 
@@ -46,12 +40,8 @@ def plot_lesion_load(cases, ax: Axes | None = None) -> Axes:
     """Shows each scan's share of slices with lesion against its lesion pixels; takes `DataReport.cases`."""
     ax = axes_or_new(ax)
     ax.scatter(cases.lesion_px.clip(lower=1), cases.tumour_slices / cases.slices, s=22, color=INK, alpha=0.7)
-    ax.set(
-        xscale="log",
-        ylim=(0, 1.02),
-        xlabel="lesion load of a scan / px",
-        ylabel="share of slices with lesion",
-    )
+    ax.set(xlabel="lesion load of a scan / px", ylabel="share of slices with lesion")
+    ax.set(xscale="log", ylim=(0, 1.02))
     return ax
 
 
@@ -113,10 +103,7 @@ def plot_pairs(
     pairs: Sequence[tuple[np.ndarray, np.ndarray]], *, columns: int = 6, channel: int = FLAIR
 ) -> np.ndarray:
     """Shows (image, mask) pairs, the first one titled as the original."""
-    rows = -(-len(pairs) // columns)
-    axes = _grid(rows, columns, side=1.6)
-    for ax in axes.flat:
-        ax.set_axis_off()
+    axes = _grid(-(-len(pairs) // columns), columns, side=1.6)
     for k, (ax, (image, mask)) in enumerate(zip(axes.flat, pairs, strict=False)):
         picture(ax, image[..., channel], "original" if k == 0 else "", upper=1)
         outline(ax, mask, REFERENCE)
@@ -130,37 +117,30 @@ def plot_predictions(
     channel: int = FLAIR,
 ) -> np.ndarray:
     """Shows slices with both contours: {title: (image, mask_ref, mask_pred)}."""
-    rows = -(-len(examples) // columns)
-    axes = _grid(rows, columns, side=2.1)
-    for ax in axes.flat:
-        ax.set_axis_off()
+    axes = _grid(-(-len(examples) // columns), columns, side=2.1)
     for ax, (title, (image, mask_ref, mask_pred)) in zip(axes.flat, examples.items(), strict=False):
-        picture(ax, image[..., channel], title)
-        ax.title.set_fontsize(7)
+        picture(ax, image[..., channel], title).title.set_fontsize(7)
         outline(ax, mask_ref, REFERENCE)
         outline(ax, mask_pred, PREDICTION)
-    lines = [
-        Line2D([], [], color=style["colors"], linestyle=style["linestyles"], label=name)
-        for style, name in ((REFERENCE, "reference"), (PREDICTION, "prediction"))
-    ]
-    legend = axes[0, 0].figure.legend(
-        handles=lines, loc="outside lower center", ncols=2, facecolor="#555555", frameon=True
-    )
-    for text in legend.get_texts():
-        text.set_color("white")
+    axes[0, 0].figure.legend(
+        handles=[
+            Line2D([], [], color=style["colors"], linestyle=style["linestyles"], label=name)
+            for style, name in ((REFERENCE, "reference"), (PREDICTION, "prediction"))
+        ],
+        loc="outside lower center", ncols=2, facecolor="#555555", labelcolor="white", frameon=True,
+    )  # fmt: skip
     return axes
 
 
 def plot_gates(
-    image: np.ndarray, mask: np.ndarray, gates: Mapping[str, np.ndarray], *, channel: int = FLAIR
+    image: np.ndarray, mask: np.ndarray, gates: Sequence[np.ndarray], *, channel: int = FLAIR
 ) -> np.ndarray:
-    """Shows a slice with its reference, then each attention gate's (h, w) coefficients on [0, 1]."""
+    """Shows an (H, W, C) uint8 slice with its reference, then each gate's (H, W) coefficients on [0, 1]."""
     axes = _grid(1, 1 + len(gates), side=2.0)[0]
-    picture(axes[0], image[..., channel], "slice and reference", upper=1)
+    picture(axes[0], image[..., channel], "slice and reference")
     outline(axes[0], mask, REFERENCE)
-    for ax, coefficients in zip(axes[1:], gates.values(), strict=True):
+    for k, (ax, coefficients) in enumerate(zip(axes[1:], gates, strict=True)):
         shown = ax.imshow(coefficients, cmap="cividis", vmin=0, vmax=1)
-        ax.set_title(f"gate, {coefficients.shape[0]} × {coefficients.shape[1]}")
-        ax.set_axis_off()
+        ax.set_title(f"gate {k + 1}" + (", the coarsest" if k == 0 else ""))
     axes[0].figure.colorbar(shown, ax=axes, shrink=0.7, label="coefficient α")
     return axes

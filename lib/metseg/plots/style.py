@@ -15,7 +15,6 @@ MODEL_COLOURS = {
     "nested_unet": "#0072B2",
     "attention_unet": "#D55E00",
     "unet": "#7F7F7F",
-    "ensemble": "#009E73",
 }
 REFERENCE = {"colors": REFERENCE_COLOUR, "linestyles": "solid", "linewidths": 1.3}
 PREDICTION = {"colors": PREDICTION_COLOUR, "linestyles": "dashed", "linewidths": 1.3}

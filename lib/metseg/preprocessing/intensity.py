@@ -8,13 +8,9 @@ _TISSUE = 0.4  # where the tissue's median comes to lie between 0 and 1: room fo
 
 
 def percentile_limits(image: np.ndarray) -> np.ndarray:
-    """Returns the 1st and 99.5th percentile of each channel's non-zero pixels.
+    """Returns the 1st and 99.5th percentile of each channel's non-zero pixels, of (…, C) uint8.
 
-    Args:
-        image: (…, C) uint8: a slice or a volume.
-
-    Returns:
-        (C, 2) float32; (0, 255) for a channel that is black.
+    They are (C, 2) float32, (0, 255) for a channel that is black.
     """
     limits = np.tile(np.float32([0, 255]), (image.shape[-1], 1))
     for row, histogram in zip(limits, _histograms(image), strict=True):
@@ -28,11 +24,8 @@ def percentile_limits(image: np.ndarray) -> np.ndarray:
 def tissue_limits(image: np.ndarray) -> np.ndarray:
     """Returns limits that bring the median of each channel's tissue to the same grey in every scan.
 
-    Tissue is what is at least as bright as the mean of all non-zero pixels: most of what is darker is air.
-    Brain is most of it, so that a bright scalp, which a high percentile follows, does not darken the brain.
-
-    Args:
-        image: (…, C) uint8: a slice or a volume.
+    Tissue is what is at least as bright as the mean of all non-zero pixels of (…, C) uint8. Brain is most of
+    it, so that a bright scalp, which a high percentile follows, does not darken the brain.
 
     Returns:
         (C, 2) float32: 0 and 2.5 times the median; (0, 255) for a channel that is black.
@@ -59,12 +52,7 @@ def _histograms(image: np.ndarray) -> np.ndarray:
 
 
 def stretch(image: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """Makes each channel's lower limit 0 and its upper limit 255; what lies beyond them is clipped.
-
-    Args:
-        image: (…, C) uint8.
-        limits: (C, 2), as `percentile_limits` and `tissue_limits` return them.
-    """
+    """Makes the lower limit of each channel of (…, C) uint8 0 and the upper one 255; `limits` are (C, 2)."""
     low, high = limits.T
     scale = 255 / np.maximum(high - low, 1)
     grey = np.arange(256, dtype=np.uint8)[:, None]

@@ -26,13 +26,5 @@ def neighbour_rows(lengths: Sequence[int], count: int) -> np.ndarray:
 
 
 def stacked(slices: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Joins the channels of slices.
-
-    Args:
-        slices: (N, S, S, C).
-        rows: (M, K), which slices go together.
-
-    Returns:
-        (M, S, S, K · C).
-    """
+    """Joins the channels of (N, S, S, C) slices by (M, K) rows that go together: (M, S, S, K · C)."""
     return np.concatenate([slices[column] for column in rows.T], axis=-1)

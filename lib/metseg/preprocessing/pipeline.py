@@ -1,7 +1,6 @@
-"""Raw pixels to network input: the one function that training and serving both call.
+"""A volume to network input: the one function that training and serving both call.
 
-What all slices of a volume share is found first, as its `View`; then every step works on one slice at a
-time. A slice that comes without its volume is a volume of one slice.
+What all slices of a volume share is found first, as its `View`; then every step works on one slice at a time.
 """
 
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from metseg.data.volume import Volume
 from metseg.masks.head import Box, head_box
 from metseg.preprocessing.intensity import percentile_limits, stretch, tissue_limits
 from metseg.preprocessing.neighbours import neighbour_rows, stacked
@@ -63,24 +63,14 @@ class View(NamedTuple):
 WHOLE = View()  # of slices that share nothing
 
 
-def view_of(volume: np.ndarray, config: Preprocessing) -> View:
-    """Finds what the slices of a volume share.
-
-    Args:
-        volume: (Z, H, W, C) uint8; a slice (H, W, C) that comes without its volume stands for it.
-        config: Says what they share.
-    """
-    find_limits = _OF_VOLUME.get(config.intensity)
-    return View(find_limits(volume) if find_limits else None, head_box(volume) if config.crop else None)
+def view_of(volume: Volume, config: Preprocessing) -> View:
+    """Finds what the slices of a volume share, as the parameters say."""
+    find_limits, images = _OF_VOLUME.get(config.intensity), volume.channels_last
+    return View(find_limits(images) if find_limits else None, head_box(images) if config.crop else None)
 
 
 def clahe(image: np.ndarray, *, clip_limit: float, tile_grid: int) -> np.ndarray:
-    """Equalises each channel's histogram tile by tile, with limited contrast.
-
-    Args:
-        image: (H, W, C) uint8.
-        clip_limit: Contrast limit on OpenCV's scale; 0 returns the image as it is.
-        tile_grid: Tiles along each side.
+    """Equalises each channel of (H, W, C) uint8 tile by tile, with limited contrast; 0 leaves it as it is.
 
     Reference:
         Zuiderveld 1994, "Contrast Limited Adaptive Histogram Equalization", Graphics Gems IV.
@@ -141,28 +131,17 @@ def preprocess(image: np.ndarray, config: Preprocessing, view: View = WHOLE) -> 
 
 
 def preprocess_volume(
-    volume: np.ndarray, config: Preprocessing, view: View, *, over: Callable = map
+    volume: Volume, config: Preprocessing, view: View, *, over: Callable = map
 ) -> np.ndarray:
-    """Returns `preprocess` of all slices of a volume, each without its neighbours.
+    """Returns `preprocess` of all slices of a volume, (Z, S, S, 3), each without its neighbours.
 
-    Args:
-        volume: (Z, H, W, 3) uint8.
-        config: The parameters.
-        view: `view_of` the volume.
-        over: What applies a function to each slice, such as the `map` of a thread pool.
-
-    Returns:
-        (Z, S, S, 3) float32 in [0, 1].
+    `over` is what applies a function to each slice, such as the `map` of a thread pool.
     """
-    return np.stack(list(over(lambda image: preprocess(image, config, view), volume)))
+    return np.stack(list(over(lambda image: preprocess(image, config, view), volume.channels_last)))
 
 
-def network_input(volume: np.ndarray, config: Preprocessing) -> np.ndarray:
-    """Returns all slices of a volume, (Z, H, W, 3) uint8, as a network takes them.
-
-    Returns:
-        (Z, S, S, config.channels) float32 in [0, 1]: each slice with its neighbours.
-    """
+def network_input(volume: Volume, config: Preprocessing) -> np.ndarray:
+    """Returns a uint8 volume as a network takes it: (Z, S, S, config.channels) float32 in [0, 1]."""
     slices = preprocess_volume(volume, config, view_of(volume, config))
     return stacked(slices, neighbour_rows([len(slices)], config.neighbours))
 

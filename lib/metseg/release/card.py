@@ -1,7 +1,5 @@
 """What a released model is, what it was made from and how far to trust it, as its README."""
 
-from collections.abc import Sequence
-
 from metseg.base.labels import label_of
 from metseg.data.provenance import RESEARCH_USE
 
@@ -30,7 +28,7 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
     """
     data = description["data"]
     lines = [
-        f"# {label_of(description['name'])}",
+        f"# {label_of(description['name'], manifest['config'].get('encoder', 'plain'))}",
         f"{RESEARCH_USE} {data['caution']}",
         _table(_facts(description, manifest)),
         "## Measured",
@@ -41,18 +39,12 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
         "how a mask is made were chosen on them:",
         _table(_validation(description)),
         "## Limits",
-        f"{_few(manifest)}, {'' if 'folds' in scores else 'one split, '}one seed. Scans of other scanners, "
+        f"One data set, {'' if 'folds' in scores else 'one split, '}one seed. Scans of other scanners, "
         "sequences or diseases than the data set's are untried. What the network takes from the whole "
         "volume, a slice by itself has to stand in for. `model.json` lists the patients it has seen; a "
         "figure of theirs would say nothing.",
     ]
     return "\n\n".join(lines) + "\n"
-
-
-def _few(manifest: dict) -> str:
-    data = manifest["data"]
-    other = (manifest.get("start") or {}).get("data", data)
-    return "One data set" if other["name"] == data["name"] else "Two data sets"
 
 
 def _scored(scores: dict) -> str:
@@ -75,8 +67,7 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
     data, hardware, config = manifest["data"], manifest["hardware"], manifest["config"]
     settings, chosen = description["preprocessing"], description["postprocessing"]
     channels = ", ".join(description["input"]["channels"])
-    of = manifest.get("members")
-    network = f"the mean of {' and '.join(map(_kind, of))}" if of else _network(config)
+    network = _network(config)
     size, tiles = settings["image_size"], settings["tile_grid"]
     count = settings.get("neighbours", 0)
     head = f", head L{prune} alone" if (prune := description.get("prune")) else ""
@@ -87,21 +78,13 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
     if share := description.get("min_volume_share"):
         least = "the largest one" if share == 1 else f"those of {share:.0%} of the largest or more"
         dropped += f", in a whole volume only {least}"
-    start = manifest.get("start")
-    before = ", from trained networks" if start else ""
-    if start and not of:
-        before = f", from a trained network with filters {_joined(start['filters'])}"
-    licence = f"{data['licence']}, as the data"
-    if start and (other := start.get("data", data)) and other["name"] != data["name"]:
-        before += f", which had learned from {other['name']}"
-        licence += f"; and {other['licence']}, as the data of the network it started from"
     machine = hardware["gpus"][0] if hardware["gpus"] else f"{hardware['cores']} cores of {hardware['cpu']}"
     return {
         "input": f"one slice of {channels}{beside}, {cut}brought to {size} × {size} px; "
         f"{_GREY[settings['intensity']]}; CLAHE with clip limit {settings['clip_limit']:g} "
         f"on {tiles} × {tiles} tiles",
         "output": "the probability that a pixel is lesion, on the slice's own grid"
-        + (", averaged with the mirrored slice's" if description["flip_average"] else ""),
+        + (", averaged with the mirrored slice's" if description["tta_flip"] else ""),
         "mask": f"probability of {chosen['threshold']:g} or more; lesions {dropped}; holes "
         f"{'filled' if chosen['fill_holes'] else 'left open'}; checked on the validation patients",
         "network": f"{network}{head}; {description['parameters']:,} parameters",
@@ -109,25 +92,17 @@ def _facts(description: dict, manifest: dict) -> dict[str, str]:
         "trained on": f"{data['name']}: {seen - chosen_on} patients to learn from, "
         f"{chosen_on} for validation; "
         f"{manifest['epochs_trained']} epochs{_extended(manifest)}, "
-        f"{manifest['train_seconds'] / 60:.0f} min on {machine}{before}",
-        "licence": f"{licence}; the code is MIT",
+        f"{manifest['train_seconds'] / 60:.0f} min on {machine}",
+        "licence": f"{data['licence']}, as the data; the code is MIT",
         "training": f"revision {manifest['git_revision']}, finished {manifest['finished'][:10]}",
     }
 
 
-def _kind(member: dict) -> str:
-    return f"{label_of(member['model'])} ({_network(member)})"
-
-
 def _network(config: dict) -> str:
-    filters = f"filters {_joined(config['filters'])}"
+    filters = f"filters {', '.join(map(str, config['filters']))}"
     if config.get("encoder", "plain") == "plain":
         return filters
     return f"encoder EfficientNet-Lite0 with weights from ImageNet, Apache-2.0; {filters}"
-
-
-def _joined(filters: Sequence[int]) -> str:
-    return ", ".join(map(str, filters))
 
 
 def _held_out(scores: dict) -> dict[str, str]:

@@ -1,21 +1,17 @@
-"""The models that come with the checkout, and how a trained one becomes one of them."""
+"""The models that come with the checkout, and what dashboard and service offer of them."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import read_json, shown, sole_writer, taking_apart, write_text
+from metseg.base.files import read_json, shown
 from metseg.base.paths import released_dir
 from metseg.masks.postprocess import Postprocessing
 from metseg.preprocessing.pipeline import Preprocessing
-from metseg.training.runs import predicts_nothing
 
 OFFERED = "METSEG_DASHBOARD_MODELS"  # environment variable of a dashboard's kernel
-MAX_MB = 40  # of a file; a released model is part of the repository
 
 
 def released_models(folder: Path) -> dict[str, dict]:
@@ -26,7 +22,7 @@ def released_models(folder: Path) -> dict[str, dict]:
     Raises:
         MetsegError: There is none.
     """
-    found = {path.parent.name: _described(path) for path in sorted(Path(folder).glob("*/model.json"))}
+    found = {path.parent.name: described(path) for path in sorted(Path(folder).glob("*/model.json"))}
     if not found:
         raise MetsegError(f"no released model in {shown(folder)}; train one and call: metseg release RUN")
 
@@ -43,7 +39,7 @@ def described_models(folders: Mapping[str, Path]) -> dict[str, dict]:
     Raises:
         MetsegError: One is damaged.
     """
-    return {name: _described(Path(folder) / "model.json") for name, folder in folders.items()}
+    return {name: described(Path(folder) / "model.json") for name, folder in folders.items()}
 
 
 def offered_models() -> Path | dict[str, Path]:
@@ -53,11 +49,11 @@ def offered_models() -> Path | dict[str, Path]:
     return {name: Path(folder) for name, folder in json.loads(told).items()} if told else released_dir()
 
 
-def _described(path: Path) -> dict:
+def described(path: Path) -> dict:
     """Returns a `model.json` in which all is found that the pages and answers quote."""
-    from metseg.inference.description import checked_name
+    from metseg.inference.description import by_todays_names, checked_name
 
-    description = read_json(path)
+    description = by_todays_names(read_json(path))
     try:
         quoted = [description["data"][name] for name in ("name", "licence", "caution")]
         whole = all(isinstance(text, str) for text in [*quoted, description["sha256"]])
@@ -74,66 +70,11 @@ def _described(path: Path) -> dict:
     return description
 
 
-class Releasable(NamedTuple):
-    """An exported and scored model that was found fit to be released.
-
-    Attributes:
-        model_dir: Its folder.
-        files: Those of its networks that are copied: float32 always, int8 beside it if that serves.
-        description: Its `model.json`, with what was measured.
-        card: Says what it is, in Markdown.
-    """
-
-    model_dir: Path
-    files: tuple[str, ...]
-    description: dict
-    card: str
-
-
-def check_releasable(model_dir: Path, *, out_of_fold: dict | None = None) -> Releasable:
-    """Returns what `release` copies; nothing is written.
-
-    Args:
-        model_dir: Folder of a finished training.
-        out_of_fold: Scores of its recipe in a cross-validation, see `out_of_fold.out_of_fold_scores`; without
-            them the model's own scores on the patients it holds out count.
-
-    Raises:
-        MetsegError: The model was not exported, not tuned, not scored since, finds nothing in its validation
-            patients, holds nobody out and has no scores of a cross-validation, has another file than it
-            describes, or one too large to be part of a repository.
-    """
-    from metseg.inference.description import ONNX_FILES, served_sha256
-    from metseg.release.card import model_card
-
-    model_dir = Path(model_dir)
-    description, manifest = (read_json(model_dir / name) for name in ("model.json", "manifest.json"))
-    precision = description.get("precision", "fp32")
-    if not {"validation_patients", "validation_dice_single_slices"} <= description.keys():
-        where = shown(model_dir)
-        raise MetsegError(f"how {where} makes masks was never chosen; call: metseg export {where}")
-    if predicts_nothing(model_dir) or description.get("validation_dice") == 0:
-        raise MetsegError(
-            f"{shown(model_dir)} finds nothing in its validation patients; train on, or release another one"
-        )
-    scores = out_of_fold or _own_scores(model_dir)
-    hashes = {"model.onnx": description["sha256"], ONNX_FILES[precision]: served_sha256(description)}
-    for name, expected in hashes.items():
-        _complain_if_unfit(model_dir / name, expected)
-    names = ("n_patients", "dice_mean", "dice_mean_low", "dice_mean_high", "dice_median", "folds")
-    measured = {name: scores[name] for name in names if name in scores}
-    description["out_of_fold" if out_of_fold else "held_out"] = measured
-    _described(model_dir / "model.json")
-    with taking_apart(model_dir / "manifest.json"):
-        card = model_card(description, manifest, scores)
-    return Releasable(model_dir, tuple(hashes), description, card)
-
-
 def scores_told(description: dict | Path) -> str:
     """Returns one line on what a network is worth, from its `model.json` or the path of one."""
     if isinstance(description, Path):
         try:
-            description = _described(description)
+            description = described(description)
         except MetsegError as error:
             return str(error)
     lines = [f"{description['name']}, trained on {description['data']['name']}"]
@@ -143,46 +84,3 @@ def scores_told(description: dict | Path) -> str:
         if of := description.get(key):
             lines.append(f"mean volume Dice of {of['n_patients']} {what} patients {of['dice_mean']:.3f}")
     return "; ".join(lines)
-
-
-def release(model: Releasable, folder: Path) -> Path:
-    """Copies a model to the released ones, in place of one of the same name; returns its folder there."""
-    from metseg.inference.description import install
-
-    target = Path(folder) / model.description["name"]
-    with sole_writer(folder):
-        install({name: model.model_dir / name for name in model.files}, model.description, target)
-        write_text(target / "README.md", model.card)
-    return target
-
-
-def _own_scores(model_dir: Path) -> dict:
-    """Returns `compare.summarise` of the patients that a model holds out, if it is scored as it is now."""
-    from metseg.data.split import read_split
-    from metseg.evaluation.evaluate import scored_as_served
-    from metseg.metrics.compare import summarise
-    from metseg.training.runs import read_tables
-
-    where = shown(model_dir)
-    if not read_split(model_dir / "split.json").test:
-        raise MetsegError(
-            f"{where} holds nobody out; name the cross-validation of its recipe: "
-            f"metseg release {where} --crossval RUN"
-        )
-    if not (model_dir / "evaluation" / "evaluation.json").is_file():
-        raise MetsegError(f"{where} was never scored; call: metseg export {where}")
-    if not scored_as_served(model_dir):
-        raise MetsegError(f"{where} changed after it was scored; call: metseg export {where}")
-    with taking_apart(model_dir / "evaluation" / "per_patient.csv", f"call: metseg export {where}"):
-        return summarise(*read_tables(model_dir))
-
-
-def _complain_if_unfit(onnx: Path, sha256: str) -> None:
-    where = shown(onnx.parent)
-    if not onnx.is_file() or hashlib.sha256(onnx.read_bytes()).hexdigest() != sha256:
-        raise MetsegError(
-            f"{shown(onnx)} is missing, or not the file that model.json describes; "
-            f"call: metseg export {where}"
-        )
-    if (size := onnx.stat().st_size / 1e6) > MAX_MB:
-        raise MetsegError(f"{shown(onnx)} has {size:.1f} MB, more than {MAX_MB}; train with fewer filters")

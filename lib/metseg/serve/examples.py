@@ -54,8 +54,9 @@ def load_example(name: str) -> tuple[Upload, np.ndarray]:
     """
     example = example_named(name)
     slice_, mask = ((FOLDER / f"{name}{end}.png").read_bytes() for end in ("", "_mask"))
-    upload = replace(read_upload(slice_, example.title), spacing_mm=_SPACING_MM)
-    return upload, decode(mask, example.title)[0] > 0
+    upload = read_upload(slice_, example.title)
+    known = replace(upload.volume, spacing_mm=_SPACING_MM)
+    return replace(upload, volume=known), decode(mask, example.title).array[0, 0] > 0
 
 
 def example_named(name: str) -> Example:

@@ -12,6 +12,7 @@ import numpy as np
 from metseg.base.errors import MetsegError
 from metseg.data.readers.image_errors import DamagedImage, NotAnImage, UnusablePixels
 from metseg.data.readers.images import as_slice, decode, kind_of
+from metseg.data.volume import Volume
 
 MAX_UPLOAD_BYTES = 16 * 2**20  # 4 megapixels of RGB at 8 bits are 12 MB uncompressed
 MAX_PIXELS = 4_000_000  # 2000 × 2000; scanners give 512 × 512 and less
@@ -23,18 +24,26 @@ class Upload:
     """One uploaded slice.
 
     Attributes:
-        image: (H, W, 3) uint8; channels pre-contrast, FLAIR, post-contrast.
-        spacing_mm: Voxel size (z, y, x) in mm, or None where the file does not tell.
+        volume: The slice, uint8.
         notes: A sentence for each thing that was changed to make a slice of the file.
         kind: "TIFF", "PNG" or "JPEG".
         sha256: Of the file.
     """
 
-    image: np.ndarray
-    spacing_mm: tuple[float, float, float] | None
+    volume: Volume
     notes: tuple[str, ...]
     kind: str
     sha256: str
+
+    @property
+    def image(self) -> np.ndarray:
+        """(H, W, 3) uint8; channels pre-contrast, FLAIR, post-contrast."""
+        return self.volume.channels_last[0]
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float] | None:
+        """Voxel size (z, y, x) in mm, or None where the file does not tell."""
+        return self.volume.spacing_mm
 
 
 class Refused(MetsegError):
@@ -61,8 +70,7 @@ def read_upload(data: bytes, name: str = "The file") -> Upload:
     if len(data) > MAX_UPLOAD_BYTES:
         raise too_large(name)
     try:
-        pixels, spacing_mm = decode(data, name, max_pixels=MAX_PIXELS)
-        image, notes = as_slice(pixels, name)
+        volume, notes = as_slice(decode(data, name, max_pixels=MAX_PIXELS), name)
     except tuple(_CODES) as error:
         raise Refused(_CODES[type(error)], str(error)) from error
-    return Upload(image, spacing_mm, tuple(notes), kind_of(data), sha256(data).hexdigest())
+    return Upload(volume, tuple(notes), kind_of(data), sha256(data).hexdigest())

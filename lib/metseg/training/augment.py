@@ -4,13 +4,19 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from metseg.data.readers.images import CHANNELS
+from metseg.data.volume import CHANNELS
+
+_NOT_OF_SHAPE = (
+    *("shift", "gamma", "brightness", "noise"),
+    *("modality_dropout", "copy_paste", "neighbour_dropout"),
+)
 
 
 class Augmentation(BaseModel):
     """How far a training pair may be changed; 0 or False leaves a step out.
 
     Attributes:
+        augment: False turns all of it off.
         rotation_deg: Largest rotation to either side, degrees.
         shift: Largest shift along each axis, as a share of the side.
         zoom: Largest change of scale to either side.
@@ -19,15 +25,16 @@ class Augmentation(BaseModel):
         brightness: Largest offset per channel, images being in [0, 1].
         noise: Standard deviation of added Gaussian noise.
         elastic: Standard deviation of an elastic displacement, as a share of the side.
-        missing: Probability of each sequence but FLAIR to be missing: FLAIR stands in for it, as in the LGG
-            set.
-        paste: Probability that another training slice's lesions are pasted in, see `paste_lesion`; that is
-            done before `augment_pair`, which knows one slice.
-        alone: Probability that a slice stands in for its neighbours, as one that is uploaded alone does.
+        modality_dropout: Probability of each sequence but FLAIR to be missing: FLAIR stands in for it, as in
+            the LGG set.
+        copy_paste: Probability that another training slice's lesions are pasted in, see `paste_lesion`; that
+            is done before `augment_pair`, which knows one slice.
+        neighbour_dropout: Probability that a slice stands in for its neighbours, as one uploaded alone does.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    augment: bool = True
     rotation_deg: float = Field(15.0, ge=0, le=180)
     shift: float = Field(0.05, ge=0, le=0.5)
     zoom: float = Field(0.1, ge=0, lt=1)
@@ -36,16 +43,14 @@ class Augmentation(BaseModel):
     brightness: float = Field(0.05, ge=0, le=1)
     noise: float = Field(0.0, ge=0, le=1)
     elastic: float = Field(0.0, ge=0, le=0.2)
-    missing: float = Field(0.0, ge=0, le=1)
-    paste: float = Field(0.0, ge=0, le=1)
-    alone: float = Field(0.0, ge=0, le=1)
+    modality_dropout: float = Field(0.0, ge=0, le=1)
+    copy_paste: float = Field(0.0, ge=0, le=1)
+    neighbour_dropout: float = Field(0.0, ge=0, le=1)
 
     @property
     def moves(self) -> "Augmentation":
         """What it does to shapes alone, but for their place."""
-        return self.model_copy(
-            update=dict.fromkeys(("shift", "gamma", "brightness", "noise", "missing", "paste", "alone"), 0.0)
-        )
+        return self.model_copy(update=dict.fromkeys(_NOT_OF_SHAPE, 0.0))
 
 
 def augment_pair(
@@ -76,16 +81,16 @@ def augment_pair(
 
 def _without_neighbours(image: np.ndarray, config: Augmentation, rng: np.random.Generator) -> np.ndarray:
     # A number is drawn only where it is needed, here and below: a seed keeps what it gave before.
-    if config.alone == 0 or image.shape[2] == 3 or rng.random() >= config.alone:
+    if config.neighbour_dropout == 0 or image.shape[2] == 3 or rng.random() >= config.neighbour_dropout:
         return image
     return np.tile(image[..., :3], image.shape[2] // 3)
 
 
 def _with_missing(image: np.ndarray, config: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    if config.missing == 0:
+    if config.modality_dropout == 0:
         return image
     flair, image = CHANNELS.index("FLAIR"), image.copy()
-    for channel in np.flatnonzero(rng.random(len(CHANNELS)) < config.missing):
+    for channel in np.flatnonzero(rng.random(len(CHANNELS)) < config.modality_dropout):
         image[..., channel::3] = image[..., flair::3]  # in a slice and its neighbours alike
     return image
 

@@ -5,7 +5,7 @@ import numpy as np
 from metseg.base.backend import keras
 from metseg.training.augment import Augmentation, augment_pair
 from metseg.training.cache import SliceCache
-from metseg.training.paste import paste_lesion
+from metseg.training.copy_paste import paste_lesion
 
 
 def epoch_rows(
@@ -118,7 +118,8 @@ class EpochBatches(keras.utils.PyDataset):
         self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         # A number is drawn only where it is needed: without pasting an epoch stays what it was.
-        if self._augmentation.paste == 0 or rng.random() >= self._augmentation.paste or not len(self._donors):
+        wanted = self._augmentation.copy_paste
+        if wanted == 0 or rng.random() >= wanted or not len(self._donors):
             return image, mask
         [donor], [donor_mask] = self._slices(self._donors[[rng.integers(len(self._donors))]])
         return paste_lesion(image, mask, *augment_pair(donor, donor_mask, self._augmentation.moves, rng), rng)

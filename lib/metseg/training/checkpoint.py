@@ -11,7 +11,7 @@ from metseg.base.backend import keras
 from metseg.base.errors import MetsegError, MetsegWarning
 from metseg.base.files import file_sha256, shown, sync_file, sync_folder, write_sealed
 from metseg.training.ema import AveragedWeights
-from metseg.training.runs import CHECKPOINT_STATE, DamagedEpoch, epoch_state, epochs_kept
+from metseg.training.run_folder import CHECKPOINT_STATE, DamagedEpoch, epoch_state, epochs_kept
 
 _NETWORK, _SERVING, _BEST = "network.weights.h5", "serving.npz", "best.npz"
 KEPT = 2  # epochs: where the last one is damaged, the training goes on from the one before

@@ -3,17 +3,17 @@
 import importlib.metadata
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 
 from metseg import __version__
 from metseg.base.backend import keras
-from metseg.base.files import file_sha256, read_json, write_json
+from metseg.base.files import file_sha256, write_json
 from metseg.base.hardware import describe_hardware
 from metseg.base.revision import git_revision
 from metseg.data.provenance import provenance_of
-from metseg.training.begun import extensions
 from metseg.training.cache import SliceCache
 from metseg.training.config import TrainConfig
+from metseg.training.resume import extensions
+from metseg.training.run_folder import RunFolder
 from metseg.training.schedule import best_epoch
 from metseg.training.seen import joined_hashes
 
@@ -36,7 +36,7 @@ def _versions() -> dict[str, str]:
 
 
 def write_manifest(
-    model_dir: Path,
+    run: RunFolder,
     config: TrainConfig,
     cache: SliceCache,
     history: list[dict],
@@ -45,11 +45,11 @@ def write_manifest(
     parameters: int,
 ) -> None:
     """Writes `manifest.json`; its presence says that the training is finished."""
-    best = history[best_epoch(history, config)]
+    best = history[best_epoch(history, config.learning)]
     manifest = {
-        "model": config.model,
+        "model": config.network.model,
         "parameters": parameters,
-        "network_sha256": file_sha256(model_dir / "model.keras"),
+        "network_sha256": file_sha256(run.network),
         "epochs_trained": len(history),
         "best_epoch": best["epoch"],
         "validation_dice": best["val_dice"],
@@ -66,12 +66,11 @@ def write_manifest(
             patient: joined_hashes(hashes)
             for patient, hashes in cache.slices.groupby("patient_id", observed=True).image_hash
         },
-        "config": config.model_dump(mode="json"),
-        "extended": extensions(config, model_dir),
-        "start": read_json(model_dir / "start.json") if config.start_from else None,
+        "config": config.flat(),
+        "extended": extensions(config, run),
         "hardware": describe_hardware(),
         "versions": {"metseg": __version__, "backend": keras.backend.backend(), **_versions()},
         "git_revision": git_revision(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_json(model_dir / "manifest.json", manifest)
+    write_json(run.manifest, manifest)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from metseg.training.config import TrainConfig
+from metseg.training.config import Learning, TrainConfig
 
 
 def size_of(epoch: int, config: TrainConfig) -> int:
@@ -13,10 +13,11 @@ def size_of(epoch: int, config: TrainConfig) -> int:
     A network that learns on small slices first comes as far in less time (progressive learning: Tan & Le
     2021, arXiv:2104.00298, section 4).
     """
-    return config.image_size // 2 if epoch < config.coarse_epochs else config.image_size
+    size = config.preprocessing.image_size
+    return size // 2 if epoch < config.learning.progressive_resizing else size
 
 
-def best_epoch(history: list[dict], config: TrainConfig) -> int:
+def best_epoch(history: list[dict], config: Learning) -> int:
     """Returns the place in a history of the best validation Dice among the epochs of the last one's size.
 
     On slices of another size it is another figure. Of equal ones a network that predicts anything is better
@@ -29,31 +30,31 @@ def best_epoch(history: list[dict], config: TrainConfig) -> int:
     )
 
 
-def _first_comparable(history: list[dict], config: TrainConfig) -> int:
-    return config.coarse_epochs if len(history) > config.coarse_epochs else 0
+def _first_comparable(history: list[dict], config: Learning) -> int:
+    return config.progressive_resizing if len(history) > config.progressive_resizing else 0
 
 
-def epochs_without_gain(history: list[dict], config: TrainConfig) -> int:
+def epochs_without_gain(history: list[dict], config: Learning) -> int:
     """Returns how many epochs have passed since the best validation Dice was first reached."""
     first = _first_comparable(history, config)
     dice = [row["val_dice"] for row in history[first:]]
     return len(dice) - 1 - int(np.argmax(dice)) if dice else 0
 
 
-def out_of_patience(history: list[dict], config: TrainConfig) -> bool:
+def out_of_patience(history: list[dict], config: Learning) -> bool:
     """Returns whether a training is to stop before its last epoch."""
-    coarse = len(history) <= config.coarse_epochs
+    coarse = len(history) <= config.progressive_resizing
     return config.patience > 0 and not coarse and epochs_without_gain(history, config) >= config.patience
 
 
-def learning_rate_of(epoch: int, history: list[dict], config: TrainConfig) -> float:
+def learning_rate_of(epoch: int, history: list[dict], config: Learning) -> float:
     """Returns an epoch's learning rate from what came before it alone, so that resuming changes nothing.
 
     Cosine: Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5, restarted at half the rate where the size
     changes: with what is left near the end of a single fall a network hardly learned from the whole size.
     """
     if config.schedule == "cosine":
-        coarse = config.coarse_epochs
+        coarse = config.progressive_resizing
         if epoch < coarse:
             return config.learning_rate * _cosine(epoch / coarse)
         first = config.learning_rate / 2 if coarse else config.learning_rate

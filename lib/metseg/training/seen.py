@@ -130,7 +130,7 @@ def _stored_hash(path: Path) -> str:
 
 @functools.lru_cache(maxsize=1 << 17)  # several models are asked about the same scans
 def _hash_of(path: Path, *as_seen: int) -> str:
-    return slice_hash(read_image(path))
+    return slice_hash(read_image(path).channels_last[0])
 
 
 def _names(cases: Iterable[CaseFiles]) -> str:

@@ -9,7 +9,7 @@ from metseg.base.backend import keras
 from metseg.metrics.overlap import lesion_dice
 from metseg.training.batches import drawn_rows, resized
 from metseg.training.cache import SliceCache
-from metseg.training.config import TrainConfig
+from metseg.training.config import Learning
 from metseg.training.losses import LOSSES
 
 
@@ -28,7 +28,7 @@ class Validation(NamedTuple):
 
 
 def validate(
-    model: keras.Model, cache: SliceCache, rows: np.ndarray, config: TrainConfig, *, size: int | None = None
+    model: keras.Model, cache: SliceCache, rows: np.ndarray, config: Learning, *, size: int | None = None
 ) -> Validation:
     """Returns a network's loss and Dice on some slices.
 
@@ -41,7 +41,7 @@ def validate(
         model: A network that gives logits, as `training_copy` makes it.
         cache: Where the slices are.
         rows: Which slices.
-        config: The training's parameters.
+        config: How the network learns.
         size: Side of the grid, px; that of the cache if left out.
     """
     rows = np.random.default_rng(config.seed).permutation(rows)

@@ -24,11 +24,11 @@ class Event:
 
 
 class RunDisplay:
-    """Shows the events of a run: live bars on a terminal, plain lines in a log.
+    """Shows the events of a run: a line an epoch, and live bars below them on a terminal.
 
     Args:
         console: Where to show them; by default stdout.
-        live: Bars rather than lines; by default whether the console is a terminal.
+        live: Whether to draw bars; by default whether the console is a terminal.
 
     Example:
         with RunDisplay() as display:
@@ -61,57 +61,55 @@ class RunDisplay:
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
-        (self._draw if self.live else self._print)(event)
-
-    def _draw(self, event: Event) -> None:
-        if event.kind == "training":
-            progress = event.training
-            if progress["done"] and progress.get("note"):  # the bar will be gone, this line stays
-                self.console.print(f"{progress['model']}: {progress['note']}", markup=False)
-            done = progress["epochs"] if progress["done"] else progress["epoch"] - 1
-            within = 0 if progress["done"] else progress["step"] / max(progress["steps"], 1)
-            self.bars.update(
-                self.training_bar,
-                description=f"  {progress['model']}",
-                total=progress["epochs"],
-                completed=done + within,
-                detail=f"epoch {progress['epoch']}/{progress['epochs']}{_scores(progress, 'loss', 'Dice')}",
-                visible=True,
-            )
-            return
-        if event.kind == "started":
-            self.bars.reset(self.training_bar, visible=False)
-        within = 1.0 if event.kind == "finished" else max(event.cell - 1, 0) / max(event.cells, 1)
-        self.bars.update(
-            self.notebook_bar,
-            description=event.notebook.stem,
-            total=event.of,
-            completed=event.position - 1 + within,
-            detail=f"notebook {event.position} of {event.of}"
-            + (f" · cell {event.cell} of {event.cells}" if event.kind == "cell" else ""),
-            visible=True,
-        )
-
-    def _print(self, event: Event) -> None:
         title = f"[{event.position}/{event.of}] {event.run_name}: {event.notebook.stem}"
         if event.kind == "started":
             self.epoch_shown = 0
+            self.bars.reset(self.training_bar, visible=False)
             self._line(f"{title} started")
         elif event.kind == "finished":
             self._line(f"{title} finished in {_duration(event.seconds)}")
         elif event.kind == "training":
-            progress = event.training
-            finished = progress["finished_epochs"]
-            if finished > self.epoch_shown:
-                self.epoch_shown = finished
-                epoch = f"epoch {finished} of {progress['epochs']}"
-                self._line(
-                    f"  {progress['model']}: {epoch}{_scores(progress, 'last_loss', 'validation Dice')}"
-                    + (f" · {progress['note']}" if progress.get("note") else "")
-                )
+            self._show_epoch(event.training)
+            self._move_training_bar(event.training)
+        if event.kind != "training":
+            within = 1.0 if event.kind == "finished" else max(event.cell - 1, 0) / max(event.cells, 1)
+            self.bars.update(
+                self.notebook_bar,
+                description=event.notebook.stem,
+                total=event.of,
+                completed=event.position - 1 + within,
+                detail=f"notebook {event.position} of {event.of}"
+                + (f" · cell {event.cell} of {event.cells}" if event.kind == "cell" else ""),
+                visible=True,
+            )
+
+    def _show_epoch(self, progress: dict[str, Any]) -> None:
+        finished, resumed = progress["finished_epochs"], progress.get("resumed_after", 0)
+        if resumed and not self.epoch_shown:
+            self.epoch_shown = resumed
+            self._line(f"  {progress['model']}: resumed at epoch {resumed + 1}")
+        if finished > self.epoch_shown:
+            self.epoch_shown = finished
+            note = f" · {progress['note']}" if progress.get("note") else ""
+            scores = _scores(progress, "last_loss", "validation Dice")
+            self._line(f"  {progress['model']}: epoch {finished} of {progress['epochs']}{scores}{note}")
+
+    def _move_training_bar(self, progress: dict[str, Any]) -> None:
+        within = progress["step"] / max(progress["steps"], 1)
+        self.bars.update(
+            self.training_bar,
+            description=f"  {progress['model']}",
+            total=progress["epochs"],
+            completed=progress["epochs"] if progress["done"] else progress["epoch"] - 1 + within,
+            detail=f"epoch {progress['epoch']}/{progress['epochs']}{_scores(progress, 'loss', 'Dice')}",
+            visible=True,
+        )
 
     def _line(self, text: str) -> None:
-        print(text, file=self.console.file, flush=True)
+        if self.live:  # above the bars
+            self.console.print(text, markup=False, highlight=False)
+        else:  # whatever its length, in one line
+            print(text, file=self.console.file, flush=True)
 
 
 def _scores(progress: dict[str, Any], loss: str, dice_label: str) -> str:

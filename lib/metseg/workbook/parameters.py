@@ -1,9 +1,7 @@
-"""Notebook parameters: read from the notebooks, taken from profiles and command lines, checked before use."""
+"""Notebook parameters: read from cells and recipes, taken from command lines, checked before use."""
 
 import ast
-import difflib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,11 +9,13 @@ from typing import Any, NamedTuple
 import yaml
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import shown
+from metseg.base.recipe import START, choices, read_changes, read_value, reason
+from metseg.training.config import PARAMETERS
 
-RECIPE = "quick"  # the profile from which all commands start
 _TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 _TYPES |= {list: "a list", tuple: "a list", dict: "a mapping", type(None): "no value"}
+# What a notebook takes whose cell names a recipe, beside its cell's own names.
+_OF_THE_RECIPE = {*PARAMETERS, "output_dir", "cache_dir", "restart", "channel"}
 
 
 class Parameter(NamedTuple):
@@ -26,20 +26,11 @@ class Parameter(NamedTuple):
     help: str  # the comment behind the assignment
 
 
-class _ParameterLoader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as in Python; PyYAML alone takes it for text."""
-
-
-_ParameterLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
 def notebook_parameters(path: Path) -> dict[str, Parameter]:
-    """The parameters of a notebook, read from its one cell tagged `parameters` without running it.
+    """Returns what a notebook's one cell tagged `parameters` assigns, without running it.
 
-    The cell is read as Python, since papermill's own reader drops a line whose comment holds an equals sign
-    and cuts a text at a hash; where papermill reads a line whole, both agree.
+    The cell is read as Python: papermill's own reader drops a line whose comment holds an equals sign, and
+    cuts a text at a hash.
 
     Raises:
         MetsegError: The notebook is unreadable, has no such cell or several, or a default is no plain value.
@@ -49,8 +40,7 @@ def notebook_parameters(path: Path) -> dict[str, Parameter]:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = _reason(error)
-        raise MetsegError(f"{path} is not a readable notebook ({reason}); restore it from git") from None
+        raise MetsegError(f"{path} is not a readable notebook ({reason(error)}); restore it") from None
     if len(tagged) != 1:
         count = "no cell" if not tagged else f"{len(tagged)} cells"
         raise MetsegError(f"{path.name} has {count} tagged 'parameters'; tag the one cell of its defaults")
@@ -71,81 +61,77 @@ def notebook_parameters(path: Path) -> dict[str, Parameter]:
 
 
 def defaults_of(notebook: Path) -> dict[str, Any]:
-    """What commands start from: a value for each parameter that a notebook declares.
+    """Returns {parameter: value} that commands start from, of all parameters that a notebook takes.
 
-    It is the recipe's, params/quick.yml beside the notebook, so that what a person saved in the notebook's
-    own cell changes no command; the cell counts for what the recipe does not name.
+    The values are those of `params/quick.yml` beside the notebook, where a section under the notebook's name
+    is for it alone, so that what a person saved in its cell changes no command; the cell counts for what
+    that recipe does not name. A notebook whose cell names a recipe takes all that decides a training.
     """
-    recipe = _recipe_for(notebook)
-    return {name: recipe.get(name, each.default) for name, each in notebook_parameters(notebook).items()}
-
-
-def edited_parameters(notebook: Path) -> dict[str, tuple[Any, Any]]:
-    """{name: (value in the notebook's saved cell, value that commands start from)} where the two differ."""
-    saved, start = notebook_parameters(notebook), defaults_of(notebook)
-    return {name: (saved[name].default, start[name]) for name in start if saved[name].default != start[name]}
-
-
-def _recipe_for(notebook: Path) -> dict[str, Any]:
-    """What the recipe says to one notebook; a section under its name is for it alone."""
-    path = Path(notebook).parent / "params" / f"{RECIPE}.yml"
-    values = _read_values(path) if path.is_file() else {}
-    own = values.get(Path(notebook).stem)
-    return {**values, **(own if isinstance(own, dict) else {})}
-
-
-def read_profile(name: str, folder: Path) -> dict[str, Any]:
-    """The values of a profile, params/<name>.yml beside the notebooks, over the recipe's.
-
-    `quick` is the recipe itself, which commands start from anyway, and has none.
-    """
-    files = {path.stem: path for path in sorted((Path(folder) / "params").glob("*.yml"))}
-    if name == RECIPE:
-        return {}
-    if name not in files:
-        raise MetsegError(f"no profile '{name}'{choices(name, {RECIPE, *files})}")
-    return _read_values(files[name])
-
-
-def _read_values(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_ParameterLoader) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise MetsegError(f"{shown(path)} is not readable YAML: {_reason(error)}; mend it") from None
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise MetsegError(f"{shown(path)} is no mapping of parameters; write one NAME: VALUE a line")
+    notebook = Path(notebook)
+    path = notebook.parent / "params" / f"{START}.yml"
+    recipe = read_changes(path) if path.is_file() else {}
+    recipe |= recipe.get(notebook.stem) or {}
+    declared = {name: each.default for name, each in notebook_parameters(notebook).items()}
+    taken = [*declared, *(name for name in recipe if "recipe" in declared and name in _OF_THE_RECIPE)]
+    values = {name: recipe.get(name, declared.get(name)) for name in taken}
+    if values.get("model", "nested_unet") != "nested_unet":
+        values.pop("deep_supervision", None)
     return values
 
 
+def edits_told(notebooks: Iterable[Path]) -> list[str]:
+    """Returns a line for each value saved in a cell that no command follows: somebody meant it to count."""
+    lines = []
+    for notebook in notebooks:
+        start = defaults_of(notebook)
+        lines += [
+            f"note: {notebook.name} has {name} = {each.default!r}, which is for JupyterLab; commands start "
+            f"from {start[name]!r}, see params/{START}.yml (--set {name}=...)"
+            for name, each in notebook_parameters(notebook).items()
+            if name in start and each.default != start[name]
+        ]
+    return lines
+
+
+def read_profile(name: str, folder: Path) -> dict[str, Any]:
+    """Returns what a profile, params/<name>.yml beside the notebooks, changes; `quick` changes nothing."""
+    files = {path.stem: path for path in sorted((Path(folder) / "params").glob("*.yml"))}
+    if name == START:
+        return {}
+    if name not in files:
+        raise MetsegError(f"no profile '{name}'{choices(name, {START, *files})}")
+    return read_changes(files[name])
+
+
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """Parameters as typed on a command line: ["epochs=3", "filters=[8,16]"], the values being YAML."""
+    """Returns parameters as typed on a command line, ["epochs=3", "filters=[8,16]"]; the values are YAML."""
     values = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         try:
             if not equals or not name.strip().isidentifier():
                 raise ValueError
-            values[name.strip()] = yaml.load(text, Loader=_ParameterLoader)
+            values[name.strip()] = read_value(text)
         except (ValueError, yaml.YAMLError):
             raise MetsegError(f"'{assignment}' is not NAME=VALUE; write it like epochs=3") from None
     return values
 
 
 def check_parameters(values: Mapping[str, Any], notebooks: Iterable[Path]) -> None:
-    """Checks that each value has a name that one of the notebooks declares and fits the type of its default.
+    """Checks that each value has a name that one of the notebooks takes and fits the type of its default.
 
     Raises:
         MetsegError: A name is unknown, or a value has another type: an int passes for a float, a list for a
             tuple, anything for a default of None; text never passes for a number.
     """
-    declared: dict[str, list[Any]] = {}
+    known: dict[str, list[Any]] = {}
     for notebook in notebooks:
         for name, default in defaults_of(notebook).items():
-            declared.setdefault(name, []).append(default)
+            known.setdefault(name, []).append(default)
     for name, value in values.items():
-        if name not in declared:
-            raise MetsegError(f"no parameter '{name}'{choices(name, declared)}")
-        for default in declared[name]:
+        if name not in known:
+            raise MetsegError(f"no parameter '{name}'{choices(name, known)}")
+        for default in known[name]:
             if not _fits(value, default):
                 example = list(default) if isinstance(default, tuple) else default
                 got, expected = _type_of(value), _type_of(default)
@@ -170,22 +156,8 @@ def _fits(value: Any, default: Any) -> bool:
 
 
 def as_typed(value: Any) -> Any:
-    """A parameter's value; of a list or a mapping papermill's -p passes the text, which is read here."""
-    if not isinstance(value, str):
-        return value
+    """Returns a parameter's value; of a list papermill's -p passes the text, which is read here."""
     try:
-        return yaml.load(value, Loader=_ParameterLoader)
+        return read_value(value) if isinstance(value, str) else value
     except yaml.YAMLError:
-        raise MetsegError(f"{value!r} is no list or mapping; write it like [1, 2] or {{epochs: 3}}") from None
-
-
-def choices(name: str, valid: Iterable[str]) -> str:
-    """The nearest valid name, if any is near, and all of them."""
-    names = sorted(str(candidate) for candidate in valid)
-    close = difflib.get_close_matches(str(name), names, n=1)
-    return (f" (did you mean {close[0]}?)" if close else "") + f"; valid: {', '.join(names) or 'none'}"
-
-
-def _reason(error: Exception) -> str:
-    """The cause of an error in one line."""
-    return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
+        raise MetsegError(f"{value!r} is no list; write it like [1, 2]") from None

@@ -214,6 +214,6 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch, stop, raised
 @pytest.mark.parametrize("wrong", [{"patients": 0}, {"slices": 0}, {"size": 8}, {"size": 4096}])
 def test_parameters_out_of_range_are_refused(tmp_path, wrong):
     name = next(iter(wrong))
-    with pytest.raises(MetsegError, match=f"{name} is {wrong[name]}, but a phantom needs"):
+    with pytest.raises(MetsegError, match=f"{name} is {wrong[name]}; a phantom needs"):
         write_phantom(tmp_path / "phantom", **{**SMALL, **wrong})
     assert list(tmp_path.iterdir()) == []

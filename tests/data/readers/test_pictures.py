@@ -42,9 +42,9 @@ def test_pixels_are_those_that_opencv_reads(suffix, options, grey, noise):
     image = noise(3, (40, 56))
     data = cv2.imencode(suffix, image[..., 0] if grey else image, options)[1].tobytes()
     expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    pixels, spacing = decode(data, "a")
-    assert spacing is None
-    assert (pixels == (expected if grey else expected[..., ::-1])).all()
+    volume = decode(data, "a")
+    assert volume.spacing_mm is None
+    assert (volume.channels_last[0].squeeze() == (expected if grey else expected[..., ::-1])).all()
 
 
 @pytest.mark.parametrize(
@@ -59,24 +59,26 @@ def test_pixels_are_those_that_opencv_reads(suffix, options, grey, noise):
     ],
 )
 def test_a_png_of_every_kind_keeps_its_channels(mode, shape, dtype):
-    pixels, _ = decode(saved(Image.fromarray(RGB).convert(mode), "PNG"), "a")
+    pixels = decode(saved(Image.fromarray(RGB).convert(mode), "PNG"), "a").channels_last[0].squeeze()
     assert (pixels.shape, pixels.dtype) == (shape, dtype)
 
 
 def test_the_colours_of_a_palette_are_looked_up():
     picture = Image.fromarray(np.array([[0, 1, 1]], np.uint8), "P")
     picture.putpalette([10, 20, 30, 40, 50, 60])
-    assert decode(saved(picture, "PNG"), "a")[0].tolist() == [[[10, 20, 30], [40, 50, 60], [40, 50, 60]]]
+    assert decode(saved(picture, "PNG"), "a").channels_last[0].tolist() == [
+        [[10, 20, 30], [40, 50, 60], [40, 50, 60]]
+    ]
 
 
 def test_a_bilevel_png_is_black_and_white():
     picture = Image.fromarray(np.array([[0, 255, 255]], np.uint8)).convert("1")
-    assert decode(saved(picture, "PNG"), "a")[0].tolist() == [[0, 255, 255]]
+    assert decode(saved(picture, "PNG"), "a").array[0, 0].tolist() == [[0, 255, 255]]
 
 
 def test_sixteen_bits_of_grey_are_kept():
     grey = np.array([[0, 1, 256, 65_535]], np.uint16)
-    pixels, _ = decode(saved(Image.fromarray(grey), "PNG"), "a")
+    pixels = decode(saved(Image.fromarray(grey), "PNG"), "a").channels_last[0].squeeze()
     assert pixels.dtype == np.uint16
     assert (pixels == grey).all()
 
@@ -133,14 +135,14 @@ def test_a_picture_that_asks_to_be_turned_is_refused(value):
 
 @pytest.mark.parametrize("value", [0, 1])
 def test_a_picture_that_is_stored_as_it_is_shown_is_taken(value):
-    assert (decode(turned("PNG", value), "a")[0] == RGB).all()
-    assert decode(turned("JPEG", value), "a")[0].shape == RGB.shape
-    assert decode(exif_behind_the_pixels(value), "a")[0].shape == (2, 2, 3)
+    assert (decode(turned("PNG", value), "a").channels_last[0] == RGB).all()
+    assert decode(turned("JPEG", value), "a").channels_last[0].shape == RGB.shape
+    assert decode(exif_behind_the_pixels(value), "a").channels_last[0].shape == (2, 2, 3)
 
 
 def test_the_limit_is_the_callers():
     for data in (saved(Image.fromarray(RGB), "PNG"), saved(Image.fromarray(RGB), "JPEG")):
-        assert decode(data, "a", max_pixels=256)[0].shape == RGB.shape
+        assert decode(data, "a", max_pixels=256).channels_last[0].shape == RGB.shape
         with pytest.raises(UnusablePixels, match="is 16 × 16 px; the most is"):
             decode(data, "a", max_pixels=255)
 
@@ -166,7 +168,7 @@ def test_text_that_inflates_costs_no_memory(text, between):
     data = png(4, 4, pixels=bytes(52), extra=bomb)
     tracemalloc.start()
     with suppress(DamagedImage):
-        assert decode(data, "a")[0].shape == (4, 4, 3)
+        assert decode(data, "a").channels_last[0].shape == (4, 4, 3)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10**7

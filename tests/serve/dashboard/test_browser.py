@@ -26,6 +26,7 @@ from playwright.sync_api import Error as PlaywrightError
 
 from metseg.base.labels import label_of
 from metseg.base.paths import project_root, released_dir
+from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import number_lesions
 from metseg.masks.encode import mask_png
@@ -128,7 +129,7 @@ def test_an_uploaded_slice_is_segmented(page):
     opened(page)
     shown = picture(page).astype(int)
     slice_, predictor = read_upload(SLICE.read_bytes()).image, Predictor(released_dir() / BEST)
-    mask = predictor.mask(slice_)
+    mask = predictor.mask(Volume.of_slice(slice_))[0]
     tinted = np.abs(shown - shown[..., :1]).max(axis=-1) > 8
     assert mask.any() and np.array_equal(tinted, mask)  # grey outside, tinted inside
     assert areas(page)[0] == f"{number_lesions(mask)[1][1:].max()} px"
@@ -213,7 +214,7 @@ def test_the_download_is_byte_for_byte_what_the_service_answers(page):
         names, mask = zipped.namelist(), zipped.read("mask.png")
     assert names == ["mask.png", "mask.tif", "overlay.png", "lesions.csv", "settings.json"]
     settings = {"threshold": 0.2, "min_lesion_px": 30, "fill_holes": True}
-    prob_map = Predictor(released_dir() / BEST).prob_map(read_upload(SLICE.read_bytes()).image)
+    (prob_map,) = Predictor(released_dir() / BEST).prob_map(read_upload(SLICE.read_bytes()).volume)
     assert mask == mask_png(postprocess(prob_map, Postprocessing(**settings)))
     models = {name: released_dir() / name for name in released_models(released_dir())}
     with TestClient(create_app(models)) as service:
@@ -245,7 +246,7 @@ def test_every_picture_channel_and_network_can_be_shown(page):
     expect(page.locator(".ms-footer li")).to_have_count(2)
     page.get_by_role("tab", name="Gates").click()
     expect(page.locator("figcaption").first).to_have_text("Attention U-Net, gate 1 (coarsest)")
-    expect(page.get_by_text("Nested U-Net has no attention gates.")).to_be_visible()
+    expect(page.get_by_text("U-Net++ has no attention gates.")).to_be_visible()
 
 
 def test_sizes_are_in_mm_where_the_file_tells_them_and_else_in_px(page):
@@ -498,7 +499,7 @@ def test_what_is_done_while_the_connection_is_lost_is_done_when_it_is_back(linke
         settings = json.loads(zipped.read("settings.json"))["settings"]
         mask = zipped.read("mask.png")
     assert (settings["threshold"], settings["fill_holes"]) == (0.9, True)
-    prob_map = Predictor(released_dir() / BEST).prob_map(read_upload(SLICE.read_bytes()).image)
+    (prob_map,) = Predictor(released_dir() / BEST).prob_map(read_upload(SLICE.read_bytes()).volume)
     assert mask == mask_png(postprocess(prob_map, Postprocessing(threshold=0.9, fill_holes=True)))
 
 

@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from metseg.data.volume import Volume
 from metseg.preprocessing.pipeline import Preprocessing, clahe, preprocess, view_of
 from metseg.serve.dashboard.pictures import (
     EXTRA,
@@ -30,7 +31,7 @@ def test_the_clahe_view_has_the_size_of_the_slice(noise):
 @pytest.mark.parametrize("intensity", ["slice", "volume", "tissue", "stored"])
 def test_the_clahe_view_is_the_input_of_a_network_that_takes_the_slice_at_its_own_size(noise, intensity):
     image, config = noise(0, (64, 64)) // 3 + 20, Preprocessing(image_size=64, intensity=intensity)
-    expected = np.rint(preprocess(image, config, view_of(image, config)) * 255)
+    expected = np.rint(preprocess(image, config, view_of(Volume.of_slice(image), config)) * 255)
     assert np.array_equal(clahe_picture(image, "colour", config), expected)
 
 

@@ -9,6 +9,7 @@ from dashboard_models import CountingPredictor, png, slice_with_lesions, write_r
 from running_service import as_tiff
 
 from metseg.base.errors import MetsegError
+from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
 from metseg.masks.encode import encode_png, lesions_csv, mask_png, mask_tiff, overlay
 from metseg.masks.postprocess import Postprocessing, postprocess
@@ -286,7 +287,7 @@ def test_the_archive_holds_what_the_service_would_answer(opened, tmp_path):
     opened.threshold, opened.opacity, opened.channel = 0.4, 0.6, "post-contrast"
     files = files_in(result_archive(opened))
     image = slice_with_lesions()
-    prob_map = Predictor(tmp_path / "released" / "nested_unet").prob_map(image)
+    (prob_map,) = Predictor(tmp_path / "released" / "nested_unet").prob_map(Volume.of_slice(image))
     mask = postprocess(prob_map, Postprocessing(threshold=0.4))
     assert list(files) == ["mask.png", "mask.tif", "overlay.png", "lesions.csv", "settings.json"]
     assert files["mask.png"] == mask_png(mask) and files["mask.tif"] == mask_tiff(mask)

@@ -73,9 +73,9 @@ def pixels(file: bytes) -> np.ndarray:
 def test_the_page_is_there_before_any_network(dashboard):
     assert CountingPredictor.loaded == [] and dashboard.stage.original == b""
     (about,) = dashboard.about
-    assert about["label"] == "Nested U-Net" and about["score"] == "validation Dice 0.90"
+    assert about["label"] == "U-Net++" and about["score"] == "validation Dice 0.90"
     assert about["caution"].startswith("Test scans")
-    assert [each["label"] for each in dashboard.controls.networks] == ["Nested U-Net", "Attention U-Net"]
+    assert [each["label"] for each in dashboard.controls.networks] == ["U-Net++", "Attention U-Net"]
     assert dashboard.sources.limit_bytes == MAX_UPLOAD_BYTES
 
 
@@ -141,14 +141,14 @@ def test_an_upload_is_drawn(dashboard, pieces):
     upload(dashboard, SLICE, pieces=pieces)
     stage, image = dashboard.stage, slice_with_lesions()
     mask = image[..., 1] == 255
-    assert stage.size == (32, 32) and stage.networks == ["Nested U-Net"]
+    assert stage.size == (32, 32) and stage.networks == ["U-Net++"]
     assert np.array_equal(pixels(stage.original), image[..., 1])
     assert np.array_equal(pixels(stage.contrast), image[..., 1])  # this network's clip limit is 0
     assert np.array_equal(pixels(stage.overlay[0]), overlay(image[..., 1], mask, opacity=0.35))
     assert pixels(stage.heat[0])[5, 5].tolist() == [252, 255, 164]  # the colour of probability 1
     assert stage.comparison == [] and stage.gates == []
     (table,) = dashboard.findings.tables
-    assert table["network"] == "Nested U-Net" and table["more"] == 0
+    assert table["network"] == "U-Net++" and table["more"] == 0
     assert [lesion["area_px"] for lesion in table["lesions"]] == [16, 4]
     details = "32 × 32 px, of unknown size"
     assert dashboard.sources.slice == {"name": "slice.png", "details": details, "notes": []}
@@ -290,9 +290,9 @@ def test_sizes_are_in_mm_where_the_file_tells_them(dashboard):
 
 def test_both_networks_side_by_side(opened):
     opened.controls.set_state({"side_by_side": True})
-    assert opened.stage.networks == ["Nested U-Net", "Attention U-Net"]
+    assert opened.stage.networks == ["U-Net++", "Attention U-Net"]
     assert len(opened.stage.overlay) == len(opened.stage.heat) == len(opened.findings.tables) == 2
-    assert [each["label"] for each in opened.about] == ["Nested U-Net", "Attention U-Net"]
+    assert [each["label"] for each in opened.about] == ["U-Net++", "Attention U-Net"]
 
 
 def test_gates_are_drawn_for_who_looks_at_them(opened):

@@ -83,7 +83,7 @@ def test_a_slice_comes_back_with_its_mask_and_lesions(client):
         "min_lesion_px": 0,
         "min_lesion_mm2": None,
         "fill_holes": False,
-        "flip_average": False,
+        "tta_flip": False,
     }
     (lesion,) = found["lesions"]
     assert (lesion["area_px"], lesion["row"], lesion["column"]) == (20, 3.5, 5.0)
@@ -173,9 +173,9 @@ def test_settings_come_in_the_form_or_in_the_address(client, where):
     assert (mask_of(model) == FLAIR_LESION).all()
     dropped = segment(client, **{where: {"model": "attention_unet", "min_lesion_px": "10"}})
     assert (mask_of(dropped) == LESION).all()
-    rest = {"threshold": "0.25", "fill_holes": "true", "flip_average": "true"}
+    rest = {"threshold": "0.25", "fill_holes": "true", "tta_flip": "true"}
     used = segment(client, **{where: rest}).json()["settings"]
-    expected = {"threshold": 0.25, "min_lesion_px": 0, "fill_holes": True, "flip_average": True}
+    expected = {"threshold": 0.25, "min_lesion_px": 0, "fill_holes": True, "tta_flip": True}
     assert used == expected | {"min_lesion_mm2": None}
     both = segment(client, data={"threshold": "0.25"}, params={"threshold": "0.75", "min_lesion_px": 3})
     used = both.json()["settings"]  # the form has the last word
@@ -211,7 +211,7 @@ def test_the_models_are_told_without_their_patients(client, models):
     description = json.loads((models["nested_unet"] / "model.json").read_text())
     assert cards[0]["sha256"] == description["sha256"]
     assert (cards[0]["label"], cards[0]["input_size"], cards[0]["caution"]) == (
-        "Nested U-Net",
+        "U-Net++",
         SIZE,
         DATA["caution"],
     )
@@ -266,7 +266,7 @@ def test_a_setting_that_makes_no_sense_is_refused(client, where):
         "min_lesion_px": ("-1", "1.5", "4000001", "x", "nan"),
         "min_lesion_mm2": ("-1", "1000001", "x", "nan", "inf"),
         "fill_holes": ("maybe",),
-        "flip_average": ("maybe",),
+        "tta_flip": ("maybe",),
         "treshold": ("0.5",),
         "model": ("unet",),
     }

@@ -1,11 +1,8 @@
 """Drawn anatomy of the phantom: head, folded cortex, ventricles, deep grey nuclei.
 
-Every structure is a signed distance in millimetres, painted from the outside in with an edge one pixel wide,
-so that the drawing does not depend on the pixel grid. Signals are T1, FLAIR and post-contrast T1, scaled so
-that scalp fat in T1 is close to 1. The proportions are a cartoon of an adult head, not a measured atlas.
+Every structure is a signed distance in mm, painted from the outside in with an edge one pixel wide. Signals
+are T1, FLAIR and post-contrast T1; scalp fat in T1 is about 1. A cartoon of an adult head, no atlas.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass, field
 
@@ -14,7 +11,6 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 # (T1, FLAIR, post-contrast T1). The order is what matters: T1 white > grey > CSF; FLAIR grey > white > CSF.
-AIR = (0.00, 0.00, 0.00)
 SCALP_FAT = (0.92, 0.55, 0.95)
 SKIN = (0.42, 0.42, 0.50)
 CORTICAL_BONE = (0.05, 0.05, 0.05)
@@ -30,14 +26,8 @@ CHOROID = (0.34, 0.36, 0.84)
 # occipital horn; then the temporal horn from the atrium.
 _VENTRICLE = np.array(
     [
-        (10, 36, 1, 3.0),
-        (8, 27, 6, 5.0),
-        (7, 12, 15, 5.0),
-        (9, -6, 20, 5.0),
-        (15, -24, 17, 6.0),
-        (23, -37, 7, 7.0),
-        (24, -49, 2, 4.0),
-        (22, -58, 1, 2.0),
+        *((10, 36, 1, 3.0), (8, 27, 6, 5.0), (7, 12, 15, 5.0), (9, -6, 20, 5.0)),
+        *((15, -24, 17, 6.0), (23, -37, 7, 7.0), (24, -49, 2, 4.0), (22, -58, 1, 2.0)),
     ]
 )
 _TEMPORAL_HORN = np.array([(23, -37, 7, 6.0), (29, -24, -9, 3.5), (29, -4, -20, 3.0)])
@@ -45,38 +35,26 @@ _TEMPORAL_HORN = np.array([(23, -37, 7, 6.0), (29, -24, -9, 3.5), (29, -4, -20, 
 
 @dataclass
 class Anatomy:
-    """One drawn head. All arrays are (Z, H, W) float32 in mm unless said otherwise.
+    """One drawn head. Arrays are (Z, H, W) float32 unless said otherwise; distances are negative inside."""
 
-    Attributes:
-        points_mm: (Z, H, W, 3) x (left-right), y (to the front), z (to the vertex) in the head's frame.
-        signal: (Z, H, W, 3) painted signal, changed in place by each `paint`.
-        depth_mm: depth under the smooth hull of the brain, negative outside.
-        cortex_mm: depth under the folded pial surface (sulci and fissures count as surface).
-        lateral_mm: distance from the lateral ventricles, negative inside.
-        ventricle_mm: distance from all ventricles and the basal cistern, negative inside.
-        brain: (Z, H, W) bool, inside the hull of the brain, CSF of sulci and ventricles included.
-        pixel_mm: edge of one pixel.
-        age: 0 (young, tight sulci) to 1 (wide sulci and ventricles, more white-matter disease).
-    """
-
-    points_mm: np.ndarray
-    pixel_mm: float
-    age: float
-    depth_mm: np.ndarray = field(init=False)
-    cortex_mm: np.ndarray = field(init=False)
-    lateral_mm: np.ndarray = field(init=False)
-    ventricle_mm: np.ndarray = field(init=False)
-    signal: np.ndarray = field(init=False)
-    brain: np.ndarray = field(init=False)
+    points_mm: np.ndarray  # (Z, H, W, 3): x (left-right), y (to the front), z (to the vertex)
+    pixel_mm: float  # edge of one pixel
+    age: float  # 0 (young, tight sulci) to 1 (wide sulci and ventricles, more white-matter disease)
+    depth_mm: np.ndarray = field(init=False)  # under the smooth hull of the brain, negative outside
+    cortex_mm: np.ndarray = field(init=False)  # under the folded pial surface, sulci and fissures included
+    lateral_mm: np.ndarray = field(init=False)  # distance from the lateral ventricles
+    ventricle_mm: np.ndarray = field(init=False)  # distance from all ventricles and the basal cistern
+    signal: np.ndarray = field(init=False)  # (Z, H, W, 3), painted
+    brain: np.ndarray = field(init=False)  # bool, inside the hull
 
     def paint(self, inside_mm, tissue: tuple[float, float, float], opacity=1.0, where=...) -> None:
         """Paints a tissue over the signal, fading over one pixel at its edge (partial volume).
 
         Args:
-            inside_mm: distance into the structure, negative outside; of the shape that `where` selects.
+            inside_mm: Distance into the structure, negative outside; of the shape that `where` selects.
             tissue: (T1, FLAIR, post-contrast T1) signal.
             opacity: 0 to 1, a number or an array like `inside_mm`.
-            where: index of the voxels concerned; all by default.
+            where: Index of the voxels concerned.
         """
         alpha = np.clip(0.5 + inside_mm / self.pixel_mm, 0, 1) * opacity
         under = self.signal[where]
@@ -84,16 +62,7 @@ class Anatomy:
 
 
 def smooth_noise(rng: np.random.Generator, points_mm: np.ndarray, scale_mm: float) -> np.ndarray:
-    """Draws band-limited noise of unit variance, continuous in space.
-
-    Args:
-        rng: source of randomness; always the same number of draws.
-        points_mm: (Z, H, W, 3) positions.
-        scale_mm: size of a bump; the noise changes sign about every 1.8 times that.
-
-    Returns:
-        (Z, H, W) float32, one value for each point.
-    """
+    """Draws band-limited noise of unit variance at (Z, H, W, 3) points; `scale_mm` is the size of a bump."""
     lattice = gaussian_filter(rng.standard_normal((48, 48, 48), dtype=np.float32), 1.6, mode="wrap")
     lattice /= lattice.std()
     # Slow noise is looked up on every n-th pixel and enlarged: the same picture in a fraction of the time.
@@ -149,8 +118,7 @@ def _hull_depth_mm(points: np.ndarray) -> np.ndarray:
 def _pial_depth_mm(rng, anatomy: Anatomy) -> np.ndarray:
     """Returns the depth under the folded surface.
 
-    A sulcus is the zero surface of a noise that varies along the brain's surface and hardly with depth, so
-    that the clefts run inwards from it; the grey-matter ribbon then follows both walls of each cleft.
+    A sulcus is the zero surface of a noise that varies along the brain's surface and hardly with depth.
     """
     points, depth, pixel_mm = anatomy.points_mm, anatomy.depth_mm, anatomy.pixel_mm
     x, y, z = np.moveaxis(points, -1, 0)
@@ -180,22 +148,13 @@ def _pial_depth_mm(rng, anatomy: Anatomy) -> np.ndarray:
 def make_anatomy(
     rng: np.random.Generator, size: int, slices: int, pixel_mm: float, slice_mm: float
 ) -> Anatomy:
-    """Draws one healthy head without cerebellum or face; the slices lie above the skull base.
-
-    Args:
-        rng: source of everything that differs between people.
-        size: height and width in pixels.
-        slices: number of slices.
-        pixel_mm: in-plane spacing in mm.
-        slice_mm: distance between slices in mm.
-    """
+    """Draws one healthy head without cerebellum or face, (slices, size, size), above the skull base."""
     anatomy = Anatomy(_head_points(rng, size, slices, pixel_mm, slice_mm), pixel_mm, age=rng.uniform(0, 1))
     points, age = anatomy.points_mm, anatomy.age
     depth = anatomy.depth_mm = _hull_depth_mm(points) + 1.2 * smooth_noise(rng, points, 45)
     anatomy.brain = depth > 0
     cortex = anatomy.cortex_mm = _pial_depth_mm(rng, anatomy)
-    signal = anatomy.signal = np.zeros((*depth.shape, 3), np.float32)
-    signal += np.float32(AIR)
+    anatomy.signal = np.zeros((*depth.shape, 3), np.float32)  # air
 
     bone = 6 + 0.8 * smooth_noise(rng, points, 40)
     rim = 1.5 + 2 * age

@@ -2,11 +2,8 @@
 
 It has the file layout of the Kaggle LGG set: one folder a case, RGB TIFF slices whose channels are
 pre-contrast T1, FLAIR and post-contrast T1, and a 0/255 mask beside each. A mask marks the metastasis
-(enhancing tumour and necrotic core), not its oedema. The images are synthetic; no figure reached on them says
-anything about patients.
+(enhancing tumour and necrotic core), not its oedema. No figure reached on it says anything about patients.
 """
-
-from __future__ import annotations
 
 import json
 import os
@@ -27,25 +24,18 @@ from metseg.data.phantom.mimics import paint_vessels, paint_white_matter_disease
 GENERATOR_VERSION = 1  # raise it whenever the same seed gives other pixels
 FIELD_OF_VIEW_MM = 200.0
 SLICE_MM = 5.0
+_LIMITS = {"patients": (1, 9999), "slices": (1, 40), "size": (32, 320)}
 _NOTE = "Synthetic images drawn by metseg; no figure obtained on them is clinical."
 
 
 @dataclass(frozen=True)
 class PhantomCase:
-    """A phantom scan with everything that is known of it because it was drawn.
+    """A phantom scan with everything that is known of it because it was drawn; arrays are (Z, H, W)."""
 
-    Attributes:
-        image: (Z, H, W, 3) uint8; channels pre-contrast T1, FLAIR, post-contrast T1.
-        labels: (Z, H, W) int32; 0 outside, n inside `lesions[n - 1]`, with its necrotic core, without oedema.
-        brain: (Z, H, W) bool; the brain with its inner and outer CSF.
-        oedema: (Z, H, W) float32 in [0, 1]; share of oedema.
-        lesions: the lesions drawn.
-    """
-
-    image: np.ndarray
-    labels: np.ndarray
-    brain: np.ndarray
-    oedema: np.ndarray
+    image: np.ndarray  # (Z, H, W, 3) uint8
+    labels: np.ndarray  # int32; 0 outside, n inside `lesions[n - 1]`, with its necrotic core, without oedema
+    brain: np.ndarray  # bool; the brain with its inner and outer CSF
+    oedema: np.ndarray  # float32 in [0, 1]; share of oedema
     lesions: list[Lesion]
 
     @property
@@ -66,13 +56,13 @@ def draw_phantom(
     """Draws one patient.
 
     Args:
-        index: the patient's number, 0 or more; the files count from 1. A patient depends on `seed` and
-            `index`, not on how many others are made.
-        seed: seed of the whole set.
-        size: height and width in pixels.
-        slices: number of axial slices, from below the ventricles towards the vertex.
-        pixel_mm: in-plane spacing in mm; the head needs about 200 mm.
-        slice_mm: distance between slices in mm.
+        index: The patient's number, from 0. A patient depends on `seed` and `index`, not on how many others
+            are made.
+        seed: Of the whole set.
+        size: Height and width in pixels.
+        slices: Number of axial slices, from below the ventricles towards the vertex.
+        pixel_mm: In-plane spacing; the head needs about 200 mm.
+        slice_mm: Distance between slices.
     """
     rng = np.random.default_rng([seed, index])
     anatomy = make_anatomy(rng, size, slices, pixel_mm, slice_mm)
@@ -81,14 +71,16 @@ def draw_phantom(
     labels, oedema = paint_lesions(rng, anatomy, lesions)
     touched = [lesion.centre_mm + (lesion.diameter_mm / 2, 0, 0) for lesion in lesions if rng.random() < 0.3]
     paint_vessels(rng, anatomy, np.reshape(touched, (-1, 3)))
-    image = acquire(rng, anatomy.signal, anatomy.points_mm)
-    return PhantomCase(image, labels, anatomy.brain, oedema, lesions)
+    return PhantomCase(
+        acquire(rng, anatomy.signal, anatomy.points_mm), labels, anatomy.brain, oedema, lesions
+    )
 
 
 def acquire(rng: np.random.Generator, signal: np.ndarray, points_mm: np.ndarray) -> np.ndarray:
     """Turns painted signal into an image: blur, coil shading, contrast of the day, Rician noise, 8 bits.
 
-    Reference: Gudbjartsson & Patz, Magn Reson Med 34 (1995): magnitude noise in MRI is Rician.
+    Reference:
+        Gudbjartsson & Patz 1995, Magn Reson Med 34:910: magnitude noise in MRI is Rician.
     """
     sharp = np.moveaxis(signal, -1, 1)
     blurred = np.stack([[cv2.GaussianBlur(plane, (0, 0), 0.55) for plane in channels] for channels in sharp])
@@ -109,42 +101,27 @@ def write_phantom(
     """Writes the phantom, or returns at once where the same phantom lies already.
 
     The tree is built beside `folder` and renamed at the end, so that `folder` holds a whole set or none.
-    Spacing is kept in the TIFF tags: pixels per centimetre in plane, "spacing_mm=..." between slices.
 
     Args:
-        folder: receives one folder a case, PHANTOM_0001_20000101 and so on, and phantom.json. With another
+        folder: Receives one folder a case, PHANTOM_0001_20000101 and so on, and phantom.json. With another
             seed they are other patients: PHANTOM_S7_0001_20000101 and so on.
-        patients: number of patients, 1 to 9999.
-        seed: seed of the set.
-        slices: slices a patient, 1 to 40, 5 mm apart; 16 span the brain above the skull base.
-        size: height and width in pixels, 32 to 320, of a field of view of 200 mm.
+        patients: Number of patients, 1 to 9999.
+        seed: Of the set.
+        slices: Slices a patient, 1 to 40, 5 mm apart; 16 span the brain above the skull base.
+        size: Height and width in pixels, 32 to 320, of a field of view of 200 mm.
 
     Returns:
         `folder`.
 
     Raises:
-        MetsegError: a parameter is out of range, or `folder` holds something else.
+        MetsegError: A parameter is out of range, or `folder` holds something else.
     """
-    for name, value, low, high in (
-        ("patients", patients, 1, 9999),
-        ("slices", slices, 1, 40),
-        ("size", size, 32, 320),
-    ):
-        if not low <= value <= high:
-            raise MetsegError(
-                f"{name} is {value}, but a phantom needs {low} to {high}; choose a number in that range."
-            )
-    folder = Path(folder)
-    record = {
-        "generator_version": GENERATOR_VERSION,
-        "patients": patients,
-        "seed": seed,
-        "slices": slices,
-        "size": size,
-        "pixel_mm": FIELD_OF_VIEW_MM / size,
-        "slice_mm": SLICE_MM,
-        "note": _NOTE,
-    }
+    folder, parameters = Path(folder), {"patients": patients, "seed": seed, "slices": slices, "size": size}
+    for name, (low, high) in _LIMITS.items():
+        if not low <= parameters[name] <= high:
+            raise MetsegError(f"{name} is {parameters[name]}; a phantom needs {low} to {high}")
+    record = {"generator_version": GENERATOR_VERSION, **parameters}
+    record |= {"pixel_mm": FIELD_OF_VIEW_MM / size, "slice_mm": SLICE_MM, "note": _NOTE}
     if seed:
         record["first"] = _case_id(1, seed)  # older versions gave all seeds the same names
     if _holds_phantom(folder, record):
@@ -185,19 +162,13 @@ def _case_id(index: int, seed: int) -> str:
 
 
 def _write_case(tree: Path, index: int, *, seed: int, slices: int, size: int) -> None:
-    """Writes one patient's slices and masks; slice numbers count from 1."""
+    """Writes one patient's slices and masks, counted from 1; TIFF tags tell the spacing."""
     pixel_mm = FIELD_OF_VIEW_MM / size
     case = draw_phantom(index, seed=seed, size=size, slices=slices, pixel_mm=pixel_mm)
     case_id = _case_id(index, seed)
     (tree / case_id).mkdir()
-    tags = {
-        "compression": "zlib",
-        "resolution": (10 / pixel_mm,) * 2,
-        "resolutionunit": "CENTIMETER",
-        "description": f"spacing_mm={SLICE_MM}",
-        "metadata": None,
-        "software": "metseg phantom",
-    }
+    tags = {"compression": "zlib", "resolution": (10 / pixel_mm,) * 2, "resolutionunit": "CENTIMETER"}
+    tags |= {"description": f"spacing_mm={SLICE_MM}", "metadata": None, "software": "metseg phantom"}
     for number, (plane, truth) in enumerate(zip(case.image, case.mask, strict=True), start=1):
         stem = tree / case_id / f"{case_id}_{number}"
         tifffile.imwrite(f"{stem}.tif", plane, photometric="rgb", **tags)
@@ -211,12 +182,9 @@ def _holds_phantom(folder: Path, record: dict) -> bool:
     try:
         found = json.loads((folder / "phantom.json").read_text())
     except (OSError, ValueError):
-        raise MetsegError(
-            f"{folder} exists and is no phantom of metseg; choose another folder, or move it away."
-        ) from None
+        text = f"{folder} exists and is no phantom of metseg; choose another folder, or move it away"
+        raise MetsegError(text) from None
     if found == record:
         return True
-    raise MetsegError(
-        f"{folder} holds a phantom made with other parameters or by another version of metseg; "
-        "choose another folder, or delete it to have it made anew."
-    )
+    what = "a phantom made with other parameters or by another version of metseg"
+    raise MetsegError(f"{folder} holds {what}; choose another folder, or delete it to have it made anew")

@@ -1,10 +1,7 @@
 """A drawn lower-grade glioma: one large lesion, bright in FLAIR, dark in T1, that takes up no contrast agent.
 
-The phantom's own lesions are metastases. This one is for showing networks that were trained on gliomas
-something they know; no data set is made of it.
+It is for showing networks that were trained on gliomas something they know; no data set is made of it.
 """
-
-from __future__ import annotations
 
 import numpy as np
 
@@ -24,15 +21,11 @@ def draw_glioma(
     slices: int = 16,
     pixel_mm: float = 1.25,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws the head of one patient with a glioma in the place of metastases.
+    """Draws the head of one patient with a glioma in the place of metastases; arguments as `draw_phantom`.
 
     Args:
-        index: The patient's number.
         centre_mm: Of the lesion, in the head's frame: x from left to right, y to the front, z to the vertex.
         radii_mm: Of the ellipsoid that it is before its surface is roughened.
-        size: Height and width in pixels.
-        slices: Number of axial slices.
-        pixel_mm: In-plane spacing in mm.
 
     Returns:
         (Z, H, W, 3) uint8 image as the phantom's, and (Z, H, W) bool mask of what is bright in FLAIR.

@@ -1,7 +1,5 @@
 """Drawn brain metastases: how many, how large, where, and how they look in T1, FLAIR and post-contrast T1."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,23 +15,14 @@ OEDEMA = (0.47, 0.78, 0.49)
 
 @dataclass(frozen=True)
 class Lesion:
-    """One metastasis.
+    """One metastasis."""
 
-    Attributes:
-        centre_mm: (3,) position in the head's frame.
-        diameter_mm: diameter of the ball of equal volume, before the surface is roughened.
-        frame: (3, 3) turns and stretches space so that the ellipsoid becomes that ball; determinant 1.
-        enhancing: (T1, FLAIR, post-contrast) signal of the enhancing tumour.
-        rim_mm: thickness of the enhancing rim; infinite for a solid lesion.
-        oedema_mm: how far the oedema reaches from the surface; 0 without oedema.
-    """
-
-    centre_mm: np.ndarray
-    diameter_mm: float
-    frame: np.ndarray
-    enhancing: tuple[float, float, float]
-    rim_mm: float
-    oedema_mm: float
+    centre_mm: np.ndarray  # (3,) in the head's frame
+    diameter_mm: float  # of the ball of equal volume, before the surface is roughened
+    frame: np.ndarray  # (3, 3) turns and stretches space so that the ellipsoid becomes that ball
+    enhancing: tuple[float, float, float]  # signal in T1, FLAIR and post-contrast T1
+    rim_mm: float  # thickness of the enhancing rim; infinite for a solid lesion
+    oedema_mm: float  # how far the oedema reaches from the surface
 
     @property
     def is_ring(self) -> bool:
@@ -50,11 +39,10 @@ def draw_diameters_mm(rng: np.random.Generator, count: int) -> np.ndarray:
 def place_lesions(rng: np.random.Generator, anatomy: Anatomy, slice_mm: float) -> list[Lesion]:
     """Draws the lesions of one patient, apart from each other and inside the slices.
 
-    Most centres lie near the grey-white junction, where tumour emboli lodge in narrowing vessels; the others
-    lie in deep white matter, some against a ventricle.
+    Most centres lie near the grey-white junction, the others in deep white matter.
 
-    Reference: Hwang et al., Cancer 77 (1996) 1551: metastases gather at the grey-white junction and in the
-    vascular border zones.
+    Reference:
+        Hwang et al. 1996, Cancer 77:1551: metastases gather at the grey-white junction.
     """
     slab = min(1.0, len(anatomy.depth_mm) * slice_mm / 80)
     count = min(1 + rng.negative_binomial(2.5, 2.5 / (2.5 + 5.5 * slab)), MAX_LESIONS)
@@ -73,10 +61,8 @@ def place_lesions(rng: np.random.Generator, anatomy: Anatomy, slice_mm: float) -
             # Slices lie several mm apart: a lesion is centred so that the middle of a slice cuts through it.
             centre = candidates[rng.integers(len(candidates))].astype(float)
             centre[2] += rng.uniform(-0.5, 0.5) * min(slice_mm, 0.9 * radius)
-            if all(
-                np.linalg.norm(centre - other.centre_mm) > radius + other.diameter_mm / 2 + 5
-                for other in lesions
-            ):
+            gaps = [np.linalg.norm(centre - each.centre_mm) - each.diameter_mm / 2 for each in lesions]
+            if all(gap > radius + 5 for gap in gaps):
                 lesions.append(_draw_lesion(rng, centre, diameter))
                 break
     return lesions
@@ -102,14 +88,9 @@ def paint_lesions(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Paints oedema, then enhancing tumour and necrotic core.
 
-    Args:
-        rng: source of the surface roughness, shared by all lesions.
-        anatomy: the head, painted in place.
-        lesions: as `place_lesions` returns them.
-
     Returns:
-        labels: (Z, H, W) int32, 0 outside, n inside lesion n (enhancing tumour and core, no oedema), from 1.
-        oedema: (Z, H, W) float32 in [0, 1], the share of oedema in each pixel outside the lesions.
+        (Z, H, W) int32, 0 outside, n inside lesion n (tumour and core, no oedema), from 1; and (Z, H, W)
+        float32 in [0, 1], the share of oedema in each pixel outside the lesions.
     """
     points, shape = anatomy.points_mm, anatomy.depth_mm.shape
     rough, fingers = smooth_noise(rng, points, 6), smooth_noise(rng, points, 15)

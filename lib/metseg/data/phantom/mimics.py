@@ -1,7 +1,5 @@
 """What is bright in the phantom and no metastasis: white-matter disease in FLAIR, vessels after contrast."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -9,12 +7,14 @@ from metseg.data.phantom.anatomy import Anatomy, smooth_noise
 
 VESSEL = (0.30, 0.22, 0.92)  # (T1, FLAIR, post-contrast T1): flow void before contrast
 WHITE_MATTER_LESION = (0.46, 0.72, 0.48)
+_BRANCHES = 60  # vessels that pass no lesion
 
 
 def paint_white_matter_disease(rng: np.random.Generator, anatomy: Anatomy) -> None:
-    """Paints FLAIR-bright periventricular caps and punctate spots, which grow with age and are no metastases.
+    """Paints FLAIR-bright periventricular caps and punctate spots, which grow with age.
 
-    Reference: Fazekas et al., AJR 149 (1987): caps around the horns and punctate to confluent foci.
+    Reference:
+        Fazekas et al. 1987, AJR 149:351: caps around the horns and punctate to confluent foci.
     """
     burden = np.clip(anatomy.age + rng.normal(0, 0.25), 0, 1.2)
     patchy = smooth_noise(rng, anatomy.points_mm, 16)
@@ -25,23 +25,19 @@ def paint_white_matter_disease(rng: np.random.Generator, anatomy: Anatomy) -> No
     anatomy.paint(np.minimum((spots - 3.1 + 0.9 * burden) * 4, deep), WHITE_MATTER_LESION, opacity=0.85)
 
 
-def paint_vessels(
-    rng: np.random.Generator, anatomy: Anatomy, touched_mm: np.ndarray, branches: int = 60
-) -> None:
+def paint_vessels(rng: np.random.Generator, anatomy: Anatomy, touched_mm: np.ndarray) -> None:
     """Paints the sagittal sinus and vessels that run in from the surface, bright after contrast.
 
-    Args:
-        rng: source of the courses and calibres.
-        anatomy: the head, painted in place.
-        touched_mm: (N, 3) points which a vessel passes; these are the edges of some lesions.
-        branches: number of further vessels.
+    Some pass the (N, 3) points `touched_mm`, which are the edges of lesions.
     """
     points, depth = anatomy.points_mm, anatomy.depth_mm
     x, y, z = np.moveaxis(points, -1, 0)
     sinus = np.where(y < 0, 3.2, 1.4 + 0.02 * np.maximum(z, 0)) - np.hypot(x, (depth + 1) * 0.8)
     anatomy.paint(sinus, VESSEL)
 
-    starts = np.concatenate([rng.permutation(points[np.abs(anatomy.cortex_mm) < 1.2])[:branches], touched_mm])
+    starts = np.concatenate(
+        [rng.permutation(points[np.abs(anatomy.cortex_mm) < 1.2])[:_BRANCHES], touched_mm]
+    )
     heading = -starts * (1, 0.8, 0.5) / np.linalg.norm(starts, axis=1, keepdims=True)
     paths, position = [], starts.copy()
     for _ in range(40):  # steps of 0.8 mm

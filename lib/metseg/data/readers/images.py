@@ -1,32 +1,36 @@
-"""Image files become pixels, or one sentence on what is wrong with them."""
+"""A file becomes a `Volume`, by whichever reader knows its content, or one sentence on what is wrong with it.
 
+A reader is a module with `SUFFIXES`, `SIGNATURES` (first bytes → what the format is called) and
+`read(data, name, *, max_pixels)`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from metseg.base.errors import MetsegError
-from metseg.data.readers import pictures
-from metseg.data.readers import tiff_slices as tiff
+from metseg.data.readers import pictures, tiff_slices
 from metseg.data.readers.image_errors import NotAnImage, UnusablePixels
+from metseg.data.volume import CHANNELS, SEQUENCES, Labels, Volume
 
-CHANNELS = ("pre-contrast", "FLAIR", "post-contrast")
-TIFF_SUFFIXES = (".tif", ".tiff")
-IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".png", ".jpg", ".jpeg")
+READERS = (tiff_slices, pictures)
+TIFF_SUFFIXES = tiff_slices.SUFFIXES
+IMAGE_SUFFIXES = (*tiff_slices.SUFFIXES, *pictures.SUFFIXES)
 ONE_CLASS = {1.0, 255.0, 65_535.0}  # what programs write in a mask for "all of it", whatever the bits
+CLASSES_REMEDY = "if they are classes, save the one to find as 255 and all else as 0, else all as 255"
 _LOSS = 3  # grey values by which the channels of one grey picture may differ
 _MAX_PIXELS = 2**26  # of a file on the user's own disk; a service sets a limit of its own
 
 
 def kind_of(data: bytes) -> str | None:
     """Returns "TIFF", "PNG" or "JPEG" by a file's first bytes, or None."""
-    if data[:4] in tiff.SIGNATURES:
-        return "TIFF"
-    return next((kind for kind, start in pictures.SIGNATURES.items() if data.startswith(start)), None)
+    signatures = {start: kind for reader in READERS for start, kind in reader.SIGNATURES.items()}
+    return next((kind for start, kind in signatures.items() if data.startswith(start)), None)
 
 
-def decode(
-    data: bytes, name: str, *, max_pixels: int = _MAX_PIXELS
-) -> tuple[np.ndarray, tuple[float, float, float] | None]:
+def decode(data: bytes, name: str, *, max_pixels: int = _MAX_PIXELS) -> Volume:
     """Decodes one image file.
 
     Args:
@@ -36,7 +40,7 @@ def decode(
             larger one is decoded.
 
     Returns:
-        Its pixels as stored, and (z, y, x) spacing in mm where a TIFF gives it. The colours of a palette
+        Its pixels as stored, a volume of one slice; a TIFF may give the spacing. The colours of a palette
         are looked up; grey with alpha becomes RGB with alpha.
 
     Raises:
@@ -44,55 +48,43 @@ def decode(
         DamagedImage: The file is truncated or damaged.
         UnusablePixels: It has no pixel, too many, several pages, or is stored in a way no slice is.
     """
-    kind = kind_of(data)
-    if kind == "TIFF":
-        return tiff.read_tiff(data, name, max_pixels=max_pixels)
-    if kind is None and data[128:132] == b"DICM":
+    for reader in READERS:
+        if data.startswith(tuple(reader.SIGNATURES)):
+            return reader.read(data, name, max_pixels=max_pixels)
+    if data[128:132] == b"DICM":
         raise NotAnImage(f"{name} is a DICOM file; export the slice as TIFF or PNG")
-    if kind is None:
-        raise NotAnImage(f"{name} is no image or is truncated; expected TIFF, PNG or JPEG")
-    return pictures.read_picture(data, kind, name, max_pixels=max_pixels), None
+    raise NotAnImage(f"{name} is no image or is truncated; expected TIFF, PNG or JPEG")
 
 
-def checked_image(pixels: np.ndarray, name: str) -> np.ndarray:
-    """Returns an image the networks can read, or says what is wrong with it.
-
-    Raises:
-        UnusablePixels: It is not (H, W, 3) uint8.
-    """
-    if pixels.ndim == 3 and pixels.shape[2] == 4:
+def check_sequences(volume: Volume, name: str) -> Volume:
+    """Returns a volume that is uint8 with the channels of `SEQUENCES`, else raises `UnusablePixels`."""
+    if volume.channels == (*SEQUENCES, "alpha"):
         raise UnusablePixels(f"{name} has 4 channels; drop the alpha channel and keep {', '.join(CHANNELS)}")
-    if pixels.ndim != 3 or pixels.shape[2] != 3:
-        shape = "1 channel" if pixels.ndim == 2 else f"shape {pixels.shape}"
-        raise UnusablePixels(f"{name} has {shape}; expected 3 channels: {', '.join(CHANNELS)}")
-    if pixels.dtype != np.uint8:
+    if volume.channels != tuple(SEQUENCES):
+        n = len(volume.channels)
+        has = f"{n} channel{'s' * (n != 1)} ({', '.join(volume.channels)})"
+        raise UnusablePixels(f"{name} has {has}; expected 3 channels: {', '.join(CHANNELS)}")
+    if volume.array.dtype != np.uint8:
         raise UnusablePixels(
-            f"{name} is {pixels.dtype}; rescale it to 8 bits (uint8, 0 to 255) and save it again"
+            f"{name} is {volume.array.dtype}; rescale it to 8 bits (uint8, 0 to 255) and save it again"
         )
-    return pixels
+    return volume
 
 
-def as_slice(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
-    """Makes a slice of what people have, and says what was done to it.
-
-    Args:
-        pixels: (H, W) or (H, W, C) of any real numbers, C being 1, 3 or 4; a fourth channel is alpha.
-        name: What to call it in an error.
+def as_slice(volume: Volume, name: str) -> tuple[Volume, list[str]]:
+    """Makes a slice for the networks of what people have: uint8 with the channels of `SEQUENCES`.
 
     Returns:
-        (H, W, 3) uint8, and a sentence for each thing that was changed or may surprise.
+        The slice, and a sentence for each thing that was changed or may surprise.
 
     Raises:
-        UnusablePixels: There are other channels, no pixel, or no finite number.
+        UnusablePixels: There are not 1, 3 or 4 channels (the fourth being alpha), or no finite number.
     """
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
+    pixels, notes = volume.channels_last[0], []
+    if pixels.shape[2] not in (1, 3, 4):
         raise UnusablePixels(
-            f"{name} has shape {pixels.shape}; expected 1 channel, or 3: {', '.join(CHANNELS)}"
+            f"{name} has {pixels.shape[2]} channels; expected 1 channel, or 3: {', '.join(CHANNELS)}"
         )
-    if pixels.size == 0:
-        raise UnusablePixels(f"{name} has no pixel; export the slice again")
-    notes = []
     if pixels.shape[2] == 4:
         notes.append("Its fourth channel (alpha, transparency) was left out.")
         pixels = pixels[..., :3]
@@ -107,7 +99,8 @@ def as_slice(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
         )
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
-    return np.ascontiguousarray(pixels), notes
+    found = Volume.of_slice(np.ascontiguousarray(pixels))
+    return replace(found, affine=volume.affine, spacing_mm=volume.spacing_mm), notes
 
 
 def _grey(pixels: np.ndarray) -> str:
@@ -157,48 +150,43 @@ def _rescaled(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     return scaled, notes
 
 
-def read_pixels(path: Path) -> tuple[np.ndarray, tuple[float, float, float] | None]:
-    """Reads one image file; see `decode`."""
+def read_file(path: Path) -> bytes:
+    """Returns a file's content, or raises a `MetsegError`."""
     try:
-        data = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
-        raise MetsegError(
-            f"{path} cannot be opened ({error.strerror or error}); check its name and permissions"
-        ) from error
-    return decode(data, str(path))
+        reason = error.strerror or error
+        raise MetsegError(f"{path} cannot be opened ({reason}); check its name and permissions") from error
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Reads one slice as (H, W, 3) uint8; raises `MetsegError` on anything else."""
-    return checked_image(read_pixels(path)[0], str(path))
+def read_stored(path: Path) -> Volume:
+    """Reads one image file as it is stored; see `decode`."""
+    return decode(read_file(path), str(path))
 
 
-def read_slice(path: Path) -> tuple[np.ndarray, list[str]]:
+def read_image(path: Path) -> Volume:
+    """Reads one slice of the networks' sequences, uint8; raises a `MetsegError` on anything else."""
+    return check_sequences(read_stored(path), str(path))
+
+
+def read_slice(path: Path) -> tuple[Volume, list[str]]:
     """Reads a slice to be segmented, of any kind that dashboard and service take too; see `as_slice`."""
-    return as_slice(read_pixels(path)[0], str(path))
-
-
-def read_mask(path: Path, shape: tuple[int, int] | None) -> np.ndarray:
-    """Reads one reference mask as (H, W) bool; see `read_labels`."""
-    return read_labels(path, shape) > 0
+    return as_slice(read_stored(path), str(path))
 
 
 def read_labels(path: Path, shape: tuple[int, int] | None) -> np.ndarray:
-    """Reads one reference mask as it is stored: 0, and at most one other number where the lesion is.
-
-    Args:
-        path: The mask's file.
-        shape: (H, W) of its image; None where that could not be read.
-
-    Returns:
-        (H, W) of any numbers.
+    """Reads one reference mask as it is stored, (H, W): 0, and at most one other number for the lesion.
 
     Raises:
-        MetsegError: It is of another size than its image, has channels, or more than two values.
+        MetsegError: It is of another size than its image (if that is known), has channels, or more than two
+            values.
     """
-    pixels, _ = read_pixels(path)
-    if pixels.ndim != 2:
-        raise MetsegError(f"{path} has shape {pixels.shape}; save the mask with one channel, 0 and 255 only")
+    stored = read_stored(path)
+    if len(stored.channels) > 1:
+        raise MetsegError(
+            f"{path} has {len(stored.channels)} channels; save the mask with one channel, 0 and 255 only"
+        )
+    pixels = stored.array[0, 0]
     if shape is not None and pixels.shape != shape:
         raise MetsegError(f"{path} is {pixels.shape} but its image is {shape}; export both at one size")
     values = np.unique(pixels)
@@ -206,3 +194,31 @@ def read_labels(path: Path, shape: tuple[int, int] | None) -> np.ndarray:
     if other or not np.isfinite(values).all():
         raise MetsegError(f"{path} has {len(values)} grey values; save the mask with 0 and 255 only")
     return pixels
+
+
+def read_scan(images: Sequence[Path], masks: Sequence[Path], name: str) -> tuple[Volume, Labels]:
+    """Reads the slices of one scan, in order, and the mask of each.
+
+    Raises:
+        MetsegError: Naming the first file that is wrong, and the scan by `name`.
+    """
+    slices, lesions, numbers = [], [], set[float]()
+    for image, mask in zip(images, masks, strict=True):
+        slices.append(read_image(image))
+        stored = read_labels(mask, slices[-1].grid[1:])
+        numbers |= {float(stored.max())} - {0.0}
+        complain_of_classes(numbers, f"{mask} and other masks of {name}")
+        lesions.append(stored > 0)
+        if slices[-1].grid != slices[0].grid:
+            raise MetsegError(
+                f"{image} is {slices[-1].grid[1:]} but the first slice of {name} is {slices[0].grid[1:]}; "
+                "export the scan at one size"
+            )
+    return Volume.stacked(slices), Labels.of_mask(np.stack(lesions), stored=frozenset(numbers))
+
+
+def complain_of_classes(labels: set[float], masks: str) -> None:
+    """Raises a `MetsegError` where masks mark a lesion with numbers that may be classes."""
+    if len(labels) > 1 and not labels <= ONE_CLASS:
+        numbers = ", ".join(f"{label:g}" for label in sorted(labels))
+        raise MetsegError(f"{masks} mark with different numbers ({numbers}); {CLASSES_REMEDY}")

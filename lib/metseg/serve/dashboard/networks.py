@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from metseg.base.errors import MetsegError
+from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
 from metseg.masks.lesions import Lesion, measure_lesions
 from metseg.masks.postprocess import Postprocessing, postprocess
@@ -62,19 +63,19 @@ class Networks:
             self._folders = {name: Path(released) / name for name in self.models}
         self._load = load
         self._predictors: dict[str, Predictor] = {}
-        self._image: np.ndarray | None = None
+        self._volume: Volume | None = None
         self._prob_maps: dict[str, np.ndarray] = {}
         self._gates: dict[str, list[np.ndarray]] = {}
 
     def warm_up(self, names: Sequence[str]) -> None:
         """Loads networks and runs each once, so that the first slice need not wait for them."""
         for name in names:
-            self._predictor(name).prob_map(np.zeros((32, 32, 3), np.uint8))
+            self._predictor(name).prob_map(Volume(np.zeros((3, 1, 32, 32), np.uint8)))
 
-    def open(self, image: np.ndarray, names: Sequence[str]) -> None:
-        """Takes an (H, W, 3) uint8 slice in the place of the last one, if these networks can run on it."""
-        maps = {name: self._predictor(name).prob_map(image) for name in names}
-        self._image, self._prob_maps, self._gates = image, maps, {}
+    def open(self, volume: Volume, names: Sequence[str]) -> None:
+        """Takes a slice, a volume of one, in the place of the last, if these networks can run on it."""
+        maps = {name: self._predictor(name).prob_map(volume)[0] for name in names}
+        self._volume, self._prob_maps, self._gates = volume, maps, {}
 
     def has_run(self, name: str) -> bool:
         """Tells whether a network has seen the slice."""
@@ -82,7 +83,7 @@ class Networks:
 
     def run(self, name: str) -> None:
         """Runs a network on the slice."""
-        self._prob_maps[name] = self._predictor(name).prob_map(self._image)
+        self._prob_maps[name] = self._predictor(name).prob_map(self._volume)[0]
 
     def result(
         self, name: str, settings: Postprocessing, spacing_mm: Sequence[float] | None
@@ -96,7 +97,7 @@ class Networks:
     def gates(self, name: str) -> list[np.ndarray]:
         """Returns the (H, W) gate maps of the slice, coarsest first; nothing where there are none."""
         if name not in self._gates:
-            self._gates[name] = self._predictor(name).gate_maps(self._image)
+            self._gates[name] = self._predictor(name).gate_maps(self._volume)
         return self._gates[name]
 
     def _predictor(self, name: str) -> Predictor:

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from metseg.data.readers.images import CHANNELS
+from metseg.data.volume import CHANNELS, Volume
 from metseg.masks.encode import encode_png, overlay
 from metseg.preprocessing.intensity import stretch
 from metseg.preprocessing.pipeline import Preprocessing, clahe, limits_for, view_of
@@ -33,7 +33,7 @@ def clahe_picture(image: np.ndarray, channel: str, config: Preprocessing) -> np.
 
     The limits of a volume are unknown here, so the slice's own stand in for them.
     """
-    limits = limits_for(image, config, view_of(image, config))
+    limits = limits_for(image, config, view_of(Volume.of_slice(image), config))
     stretched = image if limits is None else stretch(image, limits)
     equalised = clahe(stretched, clip_limit=config.clip_limit, tile_grid=config.tile_grid)
     return channel_picture(equalised, channel)

@@ -51,12 +51,11 @@ def read_reference(data: bytes, name: str, shape: tuple[int, int]) -> np.ndarray
     """
     if len(data) > MAX_UPLOAD_BYTES:
         raise too_large(name)
-    pixels, _ = decode(data, name, max_pixels=MAX_PIXELS)
-    if pixels.ndim == 3 and (pixels[..., :3] == pixels[..., :1]).all():
-        pixels = pixels[..., 0]  # grey, saved as colours
+    stored = decode(data, name, max_pixels=MAX_PIXELS).array[:, 0]
+    pixels = stored[0]
     values = np.unique(pixels)
     fault = None
-    if pixels.ndim != 2:
+    if len(stored) > 1 and not (stored[:3] == pixels).all():  # but for grey, saved as colours
         fault = "has colours; save the mask with one channel, 0 and 255 only"
     elif pixels.shape != shape:
         (height, width), (rows, columns) = pixels.shape, shape

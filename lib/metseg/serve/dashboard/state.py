@@ -20,7 +20,7 @@ from traitlets import (
 )
 
 from metseg.base.errors import MetsegError
-from metseg.data.readers.images import CHANNELS
+from metseg.data.volume import CHANNELS
 from metseg.inference.predictor import Predictor
 from metseg.masks.lesions import least_pixels
 from metseg.masks.postprocess import Postprocessing
@@ -168,7 +168,7 @@ class DashboardState(HasTraits):
         remarks: Sequence[str] = (),
     ) -> None:
         with self._at_work():
-            self._networks.open(upload.image, self.networks)
+            self._networks.open(upload.volume, self.networks)
         with self.hold_trait_notifications():
             remarks = [*remarks, *self._measure_by(upload)]
             self.upload, self.file_name, self.remarks = upload, name, tuple(remarks)

@@ -9,7 +9,7 @@ from traitlets import dlink, link
 
 from metseg.base.errors import MetsegError
 from metseg.base.labels import label_of
-from metseg.data.readers.images import CHANNELS
+from metseg.data.volume import CHANNELS
 from metseg.inference.predictor import Predictor
 from metseg.release.released import offered_models
 from metseg.serve.dashboard import drawing

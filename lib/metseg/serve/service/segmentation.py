@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from metseg.base.errors import MetsegError
 from metseg.base.labels import label_of
 from metseg.data.provenance import RESEARCH_USE
+from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
 from metseg.masks.encode import mask_png
 from metseg.masks.lesions import Lesion, measure_lesions
@@ -28,14 +29,14 @@ class ModelCard(BaseModel):
     """What `/models` says of a model."""
 
     name: str = Field(examples=["nested_unet"])
-    label: str = Field(description="The name as papers write it.", examples=["Nested U-Net"])
+    label: str = Field(description="The name as papers write it.", examples=["U-Net++"])
     default: bool = Field(description="Whether it is taken when a request names none.")
     sha256: str = Field(description="Of the network's file.")
     parameters: int = Field(description="Weights of the network.")
     input_size: int = Field(description="Side of the square that a slice is shrunk to, px.")
     channels: list[str] = Field(examples=[["pre-contrast", "FLAIR", "post-contrast"]])
     postprocessing: Postprocessing = Field(description="Taken where a request says nothing else.")
-    flip_average: bool = Field(description="Likewise.")
+    tta_flip: bool = Field(description="Likewise.")
     validation_dice: float | None = Field(
         description="Mean volume Dice of its validation patients, whole scans at once."
     )
@@ -60,7 +61,7 @@ class UsedSettings(Postprocessing):
     min_lesion_mm2: float | None = Field(
         description="As asked for, and `min_lesion_px` follows from it; null where it was not."
     )
-    flip_average: bool = False
+    tta_flip: bool = False
 
 
 class Timings(BaseModel):
@@ -107,8 +108,8 @@ class Models:
         try:
             for name, given in self._models.items():
                 predictor = given if isinstance(given, Predictor) else Predictor(given)
-                predictor.prob_map(np.zeros((32, 32, 3), np.uint8))  # alone, on all cores
-                predictor.prob_map(np.zeros((2, 32, 32, 3), np.uint8))  # in company, on one each
+                predictor.prob_map(Volume(np.zeros((3, 1, 32, 32), np.uint8)))  # alone, on all cores
+                predictor.prob_map(Volume(np.zeros((3, 2, 32, 32), np.uint8)))  # in company, on one each
                 self._models[name] = predictor
             self._ready = True
         except Exception as error:  # ONNX Runtime's too; nobody else would hear of it
@@ -148,7 +149,7 @@ class Models:
                 input_size=known["preprocessing"]["image_size"],
                 channels=known["input"]["channels"],
                 postprocessing=predictor.postprocessing,
-                flip_average=predictor.flip_average,
+                tta_flip=predictor.tta_flip,
                 validation_dice=known.get("validation_dice"),
                 validation_dice_single_slices=known.get("validation_dice_single_slices"),
                 data=known["data"]["name"],
@@ -179,10 +180,10 @@ def segment(
         Refused: There is no such model, or the settings do not fit the slice.
     """
     name, predictor = models.named(settings.model)
-    flip_average = predictor.flip_average if settings.flip_average is None else settings.flip_average
+    tta_flip = predictor.tta_flip if settings.tta_flip is None else settings.tta_flip
     used = settings.postprocessing(predictor, upload.spacing_mm)
     before = time.perf_counter()
-    prob_map = predictor.prob_map(upload.image, flip_average=flip_average)
+    (prob_map,) = predictor.prob_map(upload.volume, tta_flip=tta_flip)
     network_ms = 1000 * (time.perf_counter() - before)
     mask = postprocess(prob_map, used)
     png = mask_png(mask)
@@ -190,7 +191,7 @@ def segment(
         return png
     lesions, _ = measure_lesions(mask, prob_map, spacing_mm=upload.spacing_mm)
     height, width = mask.shape
-    shown = {**used.model_dump(), "min_lesion_mm2": settings.min_lesion_mm2, "flip_average": flip_average}
+    shown = {**used.model_dump(), "min_lesion_mm2": settings.min_lesion_mm2, "tta_flip": tta_flip}
     total_ms = 1000 * (time.perf_counter() - started)
     result = Segmentation(
         model=name,

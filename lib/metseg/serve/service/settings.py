@@ -43,7 +43,7 @@ class Settings(BaseModel):
         "not tell the size of its pixels (its `spacing_mm` is null), and together with `min_lesion_px`.",
     )
     fill_holes: bool | None = _optional(description="Background that a lesion encloses becomes lesion.")
-    flip_average: bool | None = _optional(description="Average with the mirrored slice, for twice the time.")
+    tta_flip: bool | None = _optional(description="Average with the mirrored slice, for twice the time.")
 
     def updated(self, fields: Mapping[str, str]) -> "Settings":
         """Returns these settings with a form's fields in their place; raises `Refused` where one is wrong."""

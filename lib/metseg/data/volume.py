@@ -1,0 +1,154 @@
+"""The one data type from reader to writer: a scan on its file's grid, its reference, and whose it is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+# The sequences that the networks take, and what a user reads for each.
+SEQUENCES = {"t1": "pre-contrast", "flair": "FLAIR", "t1c": "post-contrast"}
+CHANNELS = tuple(SEQUENCES.values())
+_SAME_MM = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A scan; one picture is a volume of one slice.
+
+    Attributes:
+        array: (C, Z, Y, X), in the file's own dtype and grid.
+        channels: What each channel is: `t1`, `t1c`, `t2`, `flair`; as the reader calls it where it is none.
+        affine: (4, 4), voxel (x, y, z, 1) → mm in RAS+; None where the files do not tell.
+        spacing_mm: (z, y, x), from the affine if there is one; None where the files do not tell.
+
+    Raises:
+        ValueError: These do not fit each other, or there is no voxel.
+    """
+
+    array: np.ndarray
+    channels: tuple[str, ...] = tuple(SEQUENCES)
+    affine: np.ndarray | None = None
+    spacing_mm: tuple[float, float, float] | None = None
+
+    def __post_init__(self):
+        shape = self.array.shape
+        if len(shape) != 4 or 0 in shape or self.array.dtype.kind not in "biuf":
+            raise ValueError(f"array is {self.array.dtype} {shape}; give real numbers as (C, Z, Y, X)")
+        if len(self.channels) != shape[0] or len(set(self.channels)) < shape[0]:
+            raise ValueError(f"array has {shape[0]} channels, named {self.channels}; give each its own name")
+        if self.affine is not None:
+            affine = np.asarray(self.affine, float)
+            if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.linalg.det(affine):
+                raise ValueError(f"affine is {affine.tolist()}; give an invertible 4 × 4 matrix")
+            told = tuple(np.linalg.norm(affine[:3, :3], axis=0)[::-1].tolist())
+            if self.spacing_mm is not None and not np.allclose(self.spacing_mm, told, rtol=0, atol=_SAME_MM):
+                raise ValueError(f"spacing_mm is {self.spacing_mm} but the affine says {told}")
+            object.__setattr__(self, "affine", affine)
+            object.__setattr__(self, "spacing_mm", told)
+        elif self.spacing_mm is not None:
+            spacing = tuple(map(float, self.spacing_mm))
+            if len(spacing) != 3 or not all(0 < step < np.inf for step in spacing):
+                raise ValueError(f"spacing_mm is {spacing}; give three positive numbers (z, y, x)")
+            object.__setattr__(self, "spacing_mm", spacing)
+
+    @classmethod
+    def of_slices(cls, images: np.ndarray, channels: Sequence[str] = tuple(SEQUENCES), **known) -> "Volume":
+        """Makes a volume of (Z, Y, X, C) pixels, which are not copied; `known` as the attributes."""
+        return cls(np.moveaxis(images, -1, 0), tuple(channels), **known)
+
+    @classmethod
+    def of_slice(cls, image: np.ndarray, channels: Sequence[str] = tuple(SEQUENCES), **known) -> "Volume":
+        """Makes a volume of one picture, (Y, X, C); see `of_slices`."""
+        return cls.of_slices(image[None], channels, **known)
+
+    @classmethod
+    def stacked(cls, volumes: Sequence["Volume"]) -> "Volume":
+        """Lays volumes of one grid and the same channels on each other, the first one's slices first."""
+        first = volumes[0]
+        images = np.concatenate([each.channels_last for each in volumes])
+        return cls.of_slices(images, first.channels, affine=first.affine, spacing_mm=first.spacing_mm)
+
+    @property
+    def channels_last(self) -> np.ndarray:
+        """The same pixels as (Z, Y, X, C), as OpenCV and Keras take them; a view."""
+        return np.moveaxis(self.array, 0, -1)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """(Z, Y, X)."""
+        return self.array.shape[1:]
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """A reference on a volume's grid.
+
+    Attributes:
+        array: (Z, Y, X) integers, 0 where nothing is marked.
+        regions: Which numbers make a region: {"lesion": {1}}, or ET, TC and WT of a tumour in parts.
+        stored: By which numbers the files mark a lesion.
+    """
+
+    array: np.ndarray
+    regions: Mapping[str, frozenset[int]] = field(default_factory=lambda: {"lesion": frozenset({1})})
+    stored: frozenset[float] = frozenset()
+
+    def __post_init__(self):
+        if self.array.ndim != 3 or self.array.dtype.kind not in "iu":
+            raise ValueError(f"labels are {self.array.dtype} {self.array.shape}; give integers as (Z, Y, X)")
+
+    @classmethod
+    def of_mask(cls, mask: np.ndarray, stored: frozenset[float] = frozenset()) -> "Labels":
+        """Makes labels of one (Z, Y, X) bool lesion mask, which is not copied."""
+        return cls(mask.view(np.uint8), stored=stored)
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """(Z, Y, X) bool: what belongs to any region."""
+        return np.isin(self.array, sorted(set().union(*self.regions.values())))
+
+    def region(self, name: str) -> np.ndarray:
+        """Returns a region, (Z, Y, X) bool; raises a `ValueError` that lists the regions if it is none."""
+        if name not in self.regions:
+            raise ValueError(f"there is no region {name!r}; the regions are {', '.join(self.regions)}")
+        return np.isin(self.array, sorted(self.regions[name]))
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One scan with its reference.
+
+    Attributes:
+        volume: The scan.
+        labels: What is marked in it.
+        case_id: The scan's name.
+        patient_id: The person; a person may have several cases.
+        visit: Which of the person's; None where nothing tells.
+        slice_index: (Z,) the slices' numbers in the files' names.
+    """
+
+    volume: Volume
+    labels: Labels
+    case_id: str
+    patient_id: str
+    visit: str | None = None
+    slice_index: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        if self.labels.array.shape != self.volume.grid:
+            raise ValueError(
+                f"labels are {self.labels.array.shape} but the volume is {self.volume.grid} for "
+                f"case_id={self.case_id}; export both at one size"
+            )
+        object.__setattr__(self, "slice_index", self.slice_index or tuple(range(self.volume.grid[0])))
+
+    @property
+    def image(self) -> np.ndarray:
+        """The scan's (Z, Y, X, C) pixels."""
+        return self.volume.channels_last
+
+    @property
+    def mask(self) -> np.ndarray:
+        """The reference, (Z, Y, X) bool."""
+        return self.labels.mask

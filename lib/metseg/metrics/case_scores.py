@@ -1,0 +1,66 @@
+"""All scores of one scan: a row for the table of patients, and a row a slice."""
+
+import numpy as np
+import pandas as pd
+
+from metseg.metrics.overlap import checked_pair, dice_from_counts, match_lesions
+from metseg.metrics.surface import hd95
+
+
+def evaluate_case(
+    mask_ref: np.ndarray, mask_pred: np.ndarray, *, spacing_mm: tuple[float, float, float] | None
+) -> tuple[dict, pd.DataFrame]:
+    """Scores one scan.
+
+    The row's policies: `dice` is nan when the whole scan is empty in both masks, 0 when only one is empty;
+    `tumour_slice_dice` averages the slices whose reference is not empty (nan without any);
+    `slice_dice_empty1` averages all slices, an empty slice left empty counting 1; `precision`, the share of
+    the predicted voxels that are right, is 0 when tumour was there and nothing was predicted, nan when both
+    are empty; `recall`, the share of the reference that was found, and `ref_volume_ml` are nan without
+    tumour, and without spacing.
+
+    Args:
+        mask_ref: reference, bool, (Z, H, W).
+        mask_pred: prediction, bool, same shape.
+        spacing_mm: voxel spacing (z, y, x) in mm; None when unknown: `hd95` is then in voxels, every
+            axis counting the same, and `hd95_unit` says "px".
+
+    Returns:
+        The row (plain ints, floats, one str) and the slice table with columns slice_index, ref_px, pred_px,
+        tp_px, dice (nan where both are empty).
+
+    Raises:
+        ValueError: the masks are not 3D, or `spacing_mm` does not fit them.
+    """
+    mask_ref, mask_pred = checked_pair(mask_ref, mask_pred)
+    if mask_ref.ndim != 3:
+        raise ValueError(
+            f"masks are {mask_ref.shape}; evaluate_case takes volumes (Z, H, W), a slice as mask[None]"
+        )
+    both = mask_ref & mask_pred
+    ref_px, pred_px, tp_px = (np.count_nonzero(mask, axis=(1, 2)) for mask in (mask_ref, mask_pred, both))
+    slice_dice = dice_from_counts(ref_px, pred_px, tp_px, empty=np.nan)
+    counts = {"ref_px": ref_px, "pred_px": pred_px, "tp_px": tp_px, "dice": slice_dice}
+    per_slice = pd.DataFrame({"slice_index": np.arange(len(ref_px)), **counts})
+    lesions = match_lesions(mask_ref, mask_pred)
+    ref, pred, tp = int(ref_px.sum()), int(pred_px.sum()), int(tp_px.sum())
+    row = {
+        "n_slices": len(ref_px),
+        "n_tumour_slices": int((ref_px > 0).sum()),
+        "ref_voxels": ref,
+        "pred_voxels": pred,
+        "tp_voxels": tp,
+        "dice": float(dice_from_counts(ref, pred, tp, empty=np.nan)),
+        "tumour_slice_dice": float(per_slice.loc[per_slice.ref_px > 0, "dice"].mean()),
+        "slice_dice_empty1": float(per_slice.dice.fillna(1.0).mean()),
+        # nan for a complete miss would drop it from the mean precision and so reward it
+        "precision": tp / pred if pred else (0.0 if ref else np.nan),
+        "recall": tp / ref if ref else np.nan,
+        "hd95": hd95(mask_ref, mask_pred, spacing=(1.0, 1.0, 1.0) if spacing_mm is None else spacing_mm),
+        "hd95_unit": "px" if spacing_mm is None else "mm",
+        "lesions_ref": int((~lesions.false_positive).sum()),
+        "lesions_detected": int(lesions.found.sum()),
+        "lesions_false_positive": int(lesions.false_positive.sum()),
+        "ref_volume_ml": np.nan if spacing_mm is None else float(ref * np.prod(spacing_mm) / 1000),
+    }
+    return row, per_slice

@@ -1,0 +1,241 @@
+"""The folder of one network of a run: where all of its training, export and scores lies."""
+
+import csv
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metseg.base.errors import MetsegError
+from metseg.base.files import file_sha256, read_json, read_sealed, shown, taking_apart
+from metseg.data.split import Split, read_split
+from metseg.inference.description import by_todays_names, served_sha256
+from metseg.training.config import TrainConfig, train_config, with_defaults
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from metseg.base.backend import keras
+
+CHECKPOINT_STATE = "state.json"  # of each epoch that a checkpoint keeps
+_SETTING_ASIDE = ".before"
+
+
+class DamagedEpoch(Exception):
+    """Names the file of an epoch of a checkpoint that is missing or not what was saved."""
+
+
+class RunFolder(os.PathLike):
+    """Knows every file of a network's folder, and what its presence says.
+
+    Attributes:
+        path: The folder.
+        config: The training's parameters, flat; written when it begins.
+        split: Who learns, who chooses, who is held out.
+        history: A row an epoch.
+        extended: Each time the training was told to go on for longer.
+        progress: Where the training stands, for whoever watches.
+        checkpoint: Folder of the last epochs.
+        network: The trained network, Keras's, in float32.
+        manifest: What the network came from; its presence says that the training is finished.
+        description: `model.json`; its presence says that the network is exported.
+        evaluation: Folder of the scores.
+        scored: What was scored and how; its presence says that the tables beside it are whole.
+        per_patient, per_slice, examples: The scores, and a slice of each patient.
+    """
+
+    def __init__(self, path: "str | os.PathLike"):
+        self.path = path = Path(path)
+        self.config, self.split = path / "config.json", path / "split.json"
+        self.history, self.extended = path / "history.csv", path / "extended.json"
+        self.progress, self.checkpoint = path / "progress.json", path / "checkpoint"
+        self.network, self.manifest = path / "model.keras", path / "manifest.json"
+        self.description = path / "model.json"
+        self.evaluation = path / "evaluation"
+        self.scored = self.evaluation / "evaluation.json"
+        self.per_patient = self.evaluation / "per_patient.csv"
+        self.per_slice = self.evaluation / "per_slice.csv"
+        self.examples = self.evaluation / "examples.npz"
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return shown(self.path)
+
+    @property
+    def is_training(self) -> bool:
+        """Whether a training was begun here, finished or not."""
+        return any(path.is_file() for path in (self.config, self.history, self.manifest))
+
+    @property
+    def has_epochs(self) -> bool:
+        """Whether it has learned anything; one that is being set aside is a training no more."""
+        return self.history.exists() and not self.aside.is_dir()
+
+    @property
+    def is_finished(self) -> bool:
+        return self.manifest.is_file()
+
+    @property
+    def is_exported(self) -> bool:
+        return self.description.is_file()
+
+    @property
+    def is_scored(self) -> bool:
+        return self.scored.is_file()
+
+    @property
+    def aside(self) -> Path:
+        """Where a former training lies while it is set aside."""
+        return self.path / _SETTING_ASIDE
+
+    @property
+    def scored_as_served(self) -> bool:
+        """Whether the scores are of the file and the settings that serve."""
+        if not (self.is_exported and self.is_scored):
+            return False
+        description, scored = (by_todays_names(read_json(path)) for path in (self.description, self.scored))
+        known = {"postprocessing": None, "tta_flip": None, "min_volume_share": 0, "precision": "fp32"}
+        same = all(scored.get(name, old) == description.get(name, old) for name, old in known.items())
+        return same and scored.get("sha256") == served_sha256(description)
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether this is a finished training with deep supervision."""
+        return self.is_finished and bool(read_json(self.manifest)["config"].get("deep_supervision"))
+
+    @property
+    def predicts_nothing(self) -> bool:
+        """Whether a network marks nothing on its validation patients with a lesion."""
+        record = read_json(self.manifest) if self.is_finished else {}
+        if "predicts_nothing" in record:
+            return bool(record["predicts_nothing"])
+        dice = record.get("validation_dice")
+        if dice is None and self.is_exported:
+            dice = read_json(self.description).get("validation_dice")
+        return dice == 0
+
+    def read_split(self) -> Split:
+        return read_split(self.split)
+
+    def recorded_config(self) -> dict[str, object]:
+        """Returns the flat parameters that the training began with, by today's names."""
+        return with_defaults(read_json(self.config))
+
+    def trained_config(self) -> TrainConfig:
+        """Returns the parameters of a finished training.
+
+        Raises:
+            MetsegError: It has parameters that this metseg does not know.
+        """
+        manifest = read_json(self.manifest)
+        with taking_apart(self.manifest):
+            values = with_defaults(manifest["config"])
+        try:
+            return train_config(**{name: value for name, value in values.items() if name != "start_from"})
+        except MetsegError as error:
+            raise MetsegError(
+                f"{self} was trained by another metseg ({error}); "
+                f"use revision {manifest.get('git_revision')}, or train again"
+            ) from error
+
+    def seen_patients(self) -> set[str]:
+        """Returns whom the network has learned from or was chosen on."""
+        split = self.read_split()
+        earlier = read_json(self.manifest).get("start") or {}  # older ones began with another's weights
+        return {
+            *split.train, *split.validation, *earlier.get("learned_from", ()), *earlier.get("chosen_on", ())
+        }  # fmt: skip
+
+    def seen_slices(self) -> dict[str, str]:
+        """Returns {patient: hashes of the slices} of `seen_patients`; an older training knows none."""
+        manifest, seen = read_json(self.manifest), self.seen_patients()
+        with taking_apart(self.manifest):
+            earlier = (manifest.get("start") or {}).get("slice_hashes", {})
+            found = {**earlier, **manifest.get("slice_hashes", {})}
+            return {name: found[name] for name in sorted(found) if name in seen}
+
+    def load_network(self) -> "keras.Model":
+        """Loads the trained network.
+
+        Raises:
+            MetsegError: It is missing or damaged, not the one that the manifest describes, or carries code.
+        """
+        from metseg.base.backend import keras
+
+        known = read_json(self.manifest).get("network_sha256") if self.is_finished else None
+        if known is not None and self.network.is_file() and file_sha256(self.network) != known:
+            raise MetsegError(
+                f"{self.network} is damaged, or was replaced: it is not the network that "
+                f"{self.manifest.name} describes; train it again or put a copy of it back"
+            )
+        try:
+            # Safe mode: a .keras file may carry code, and none of it is run.
+            return keras.saving.load_model(self.network, compile=False, safe_mode=True)
+        except Exception as error:  # Keras and the readers of ZIP, JSON and HDF5 have kinds of their own
+            raise MetsegError(
+                f"{self.network} is missing, is damaged, or carries code, which is never run; "
+                "train the network again"
+            ) from error
+
+    def epochs_done(self) -> list[dict]:
+        """Returns the history up to the last epoch that is kept whole; nothing where that is damaged."""
+        kept = epochs_kept(self.checkpoint)
+        try:
+            return epoch_state(kept[max(kept)])["history"] if kept else []
+        except DamagedEpoch:
+            return []
+
+    def validation_dice_of_epochs(self) -> list[float]:
+        """Returns the validation Dice of each epoch so far."""
+        if not self.history.exists():
+            return []
+        try:
+            with self.history.open(encoding="utf-8", newline="") as file:
+                return [float(row["val_dice"]) for row in csv.DictReader(file)]
+        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+            raise MetsegError(f"{shown(self.history)} cannot be read; begin the training again") from error
+
+    def read_tables(self) -> "tuple[pd.DataFrame, pd.DataFrame]":
+        """Returns the `per_patient` and `per_slice` tables as `metseg.metrics.compare` takes them."""
+        import pandas as pd  # here: `metseg predict` only finds a model, and starts a fifth sooner without it
+
+        # A patient may be called NA; what is undefined is written as nothing.
+        names = {"patient_id": str, "case_id": str, "ref_sha256": str}
+        options = {"dtype": names, "keep_default_na": False, "na_values": [""]}
+        damaged = MetsegError(
+            f"the tables in {self.evaluation} are missing or damaged; evaluate the model again"
+        )
+        try:
+            tables = tuple(pd.read_csv(path, **options) for path in (self.per_patient, self.per_slice))
+            scored = read_json(self.scored) if self.is_scored else {}
+            rows = dict(zip(("cases", "slices"), map(len, tables), strict=True))
+            whole = all(scored.get(name, found) == found for name, found in rows.items())
+            whole &= not any(table[["patient_id", "case_id"]].isna().any(axis=None) for table in tables)
+        except (OSError, KeyError, ValueError) as error:
+            raise damaged from error
+        if not whole:
+            raise damaged
+        return tables
+
+
+def epochs_kept(checkpoint: Path) -> dict[int, Path]:
+    """Returns {epochs that were finished then: folder} of what a checkpoint keeps."""
+    paths = [path for path in checkpoint.glob("epoch-*") if path.name[6:].isdigit()]
+    return {int(path.name[6:]): path for path in paths}
+
+
+def epoch_state(home: Path) -> dict:
+    """Returns the `state.json` of an epoch that a checkpoint keeps, whose files are all as they were saved.
+
+    Raises:
+        DamagedEpoch: One is not.
+    """
+    try:
+        state = read_sealed(home / CHECKPOINT_STATE)
+    except MetsegError as error:
+        raise DamagedEpoch(CHECKPOINT_STATE) from error
+    for name, sha256 in state["sha256"].items():
+        if not (home / name).is_file() or file_sha256(home / name) != sha256:
+            raise DamagedEpoch(name)
+    return state

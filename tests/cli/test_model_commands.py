@@ -1,0 +1,193 @@
+"""Commands on trained networks: evaluate, export, ablation, release, runs."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tifffile
+from cli_words import grey, worked
+from tiny_runs import DATA, HALF, WHOLE, write_bright_model, write_evaluated, write_scored
+
+from metseg.base.files import read_json, write_json
+from metseg.data.cases import find_cases, load_case
+from metseg.data.content import slice_hash
+from metseg.data.split import read_split, write_split
+from metseg.training.seen import joined_hashes
+
+
+def test_evaluate_leaves_out_who_was_seen(metseg, tmp_path, scans):
+    folder = write_bright_model(tmp_path / "run" / "unet", seen=("TEST_0001", "TEST_0099"))
+    status, out, err = metseg("evaluate", "--model", folder, "--data-dir", scans, "--output", "scores")
+    assert (status, err) == (0, "")
+    assert worked(out).startswith(
+        "scans of patients it has not seen: 2; left out because it has seen them: 1\n"
+    )
+    assert "volume Dice of 2 patients: mean 1.000, median 1.000" in out
+    assert "Own scans" in out  # the caution that goes with the data
+    table = pd.read_csv(tmp_path / "scores" / "per_patient.csv")
+    assert table.patient_id.tolist() == ["TEST_0002", "TEST_0003"] and table.dice.tolist() == [1, 1]
+    names = {"per_patient.csv", "per_slice.csv", "examples.npz", "evaluation.json"}
+    assert {path.name for path in (tmp_path / "scores").iterdir()} == names
+
+
+def test_evaluate_tells_the_same_name_from_the_same_scan(metseg, tmp_path, scans):
+    """TEST_0001's scan was seen, as OTHER; of TEST_0002 another scan was."""
+    first, *_ = find_cases(scans)
+    slices = {
+        "OTHER": joined_hashes(slice_hash(image) for image in load_case(first).image),
+        "TEST_0002": "0badcafe",
+    }
+    folder = write_bright_model(tmp_path / "run" / "unet", seen=tuple(slices), seen_slices=slices)
+    command = ["evaluate", "--model", folder, "--data-dir", scans, "--output", "scores"]
+    for options, scored in (([], ["TEST_0003"]), (["--include-same-name"], ["TEST_0002", "TEST_0003"])):
+        status, out, err = metseg(*command, *options)
+        assert (status, err) == (0, "")
+        assert pd.read_csv(tmp_path / "scores" / "per_patient.csv").patient_id.tolist() == scored
+        assert "TEST_0001_20000101 (seen as OTHER)" in out and "other scans of patients of these names" in out
+
+
+def test_evaluate_refuses(refused, model, tmp_path, scans):
+    where = ["--data-dir", scans, "--output-dir", tmp_path / "runs"]
+    assert "no network 'resnet'" in refused("evaluate", "--model", "resnet", *where)
+    assert "absent is not a folder" in refused("evaluate", "--model", model, "--data-dir", "absent")
+    (tmp_path / "empty").mkdir()
+    assert "empty holds no scan" in refused("evaluate", "--model", model, "--data-dir", "empty")
+    (tmp_path / "a_file").touch()
+    assert "cannot write" in refused("evaluate", "--model", model, *where, "--output", "a_file/scores")
+    (scans / "TEST_0002_20000101" / "TEST_0002_20000101_1_mask.tif").unlink()
+    assert "TEST_0002_20000101_1.tif has no mask" in refused("evaluate", "--model", model, *where)
+
+
+@pytest.mark.slow
+def test_ablation(metseg, refused, trained, tmp_path):
+    status, out, err = metseg("ablation", "first", trained, "--data-dir", "scans")
+    assert (status, err) == (0, "") and out.endswith("Table and figure: ablation\n")
+    table = pd.read_csv(tmp_path / "ablation" / "ablation.csv")
+    assert table.run.tolist() == ["first", "first"] and table.difference.tolist()[1:] == [0]
+    assert (tmp_path / "ablation" / "ablation.png").stat().st_size > 0
+    assert "no finished training in second" in refused("ablation", "first", "second", "--data-dir", "scans")
+
+
+@pytest.mark.slow
+def test_export_then_release(metseg, refused, trained, tmp_path):
+    assert "call: metseg export" in refused("release", "first")
+    (trained / "model.onnx").unlink()
+    (trained / "model.json").unlink()
+    status, out, err = metseg("export", "first", "--data-dir", "scans")
+    assert (status, err) == (0, "")
+    assert worked(out).startswith(
+        "exported and scored: outputs/runs/first/nested_unet; probabilities in float32 differ"
+    )
+    description = json.loads((trained / "model.json").read_text())
+    assert f"serves in {description['precision']}, validation Dice " in out
+    assert " against float32, slice by slice " in out and "head" not in out
+    assert description["validation_patients"] == 1 and 0 <= description["validation_dice"] <= 1
+
+    status, out, err = metseg("release", trained)
+    assert (status, err) == (0, "")
+    assert worked(out).startswith("released: outputs/released/nested_unet\nnested_unet: validation Dice 0.")
+    released = tmp_path / "outputs" / "released" / "nested_unet"
+    served = {path.name: path.read_bytes() for path in trained.glob("model*.onnx")}
+    assert served == {path.name: path.read_bytes() for path in released.glob("*.onnx")}
+    assert (released / "README.md").read_text().startswith("# U-Net++\n")
+    # of two networks both are released or none
+    shutil.copytree(trained, trained.with_name("unet"))
+    (trained.with_name("unet") / "evaluation" / "evaluation.json").unlink()
+    (released / "README.md").write_text("the former one")
+    assert "runs/first/unet was never scored; call: metseg export" in refused("release", "first")
+    assert (released / "README.md").read_text() == "the former one"
+    # nobody is asked here, so that one that is released stays unless told
+    status, out, err = metseg("release", "first/nested_unet")
+    assert status == 2 and "--replace" in err and (released / "README.md").read_text() == "the former one"
+    both = [line for line in worked(out).splitlines() if "trained on own scans; validation Dice 0." in line]
+    assert len(both) == 2 and all(" held-out patients 0." in line for line in both)
+    status, out, _ = metseg("release", "first/nested_unet", "--replace")
+    assert status == 0 and (released / "README.md").read_text() != "the former one"
+    # who has trained nothing is served the released one
+    shutil.rmtree(tmp_path / "outputs" / "runs")
+    tifffile.imwrite(tmp_path / "slice.tif", grey(32, 32), photometric="rgb")
+    status, out, _ = metseg("predict", "--model", "nested_unet", "--input", "slice.tif")
+    assert status == 0 and "outputs/released/nested_unet" in out
+
+
+@pytest.mark.slow
+def test_a_network_that_holds_nobody_out_is_released_with_its_recipes_scores(
+    metseg, refused, trained, tmp_path
+):
+    split = read_split(trained / "split.json")
+    write_split(replace(split, train=split.train + split.test, test=()), trained / "split.json")
+    status, out, err = metseg("export", "first", "--data-dir", "scans")
+    assert (status, err) == (0, "")
+    assert worked(out).startswith(
+        "exported, and nobody is held out to score it: outputs/runs/first/nested_unet;"
+    )
+    assert "holds nobody out; name the cross-validation of its recipe" in refused("release", "first")
+    cv = tmp_path / "outputs" / "runs" / "cv"
+    config = json.loads((trained / "config.json").read_text())
+    served = {"sha256": "abc", "postprocessing": {"threshold": 0.5}, "tta_flip": False}
+    for k, predictions in enumerate(({"A_1": WHOLE}, {"B_1": HALF})):
+        fold = write_evaluated(cv / "nested_unet" / f"nested_unet-{k + 1}", "nested_unet", predictions)
+        for name in ("model.json", "evaluation/evaluation.json"):
+            write_json(fold / name, {**json.loads((fold / name).read_text()), **served})
+        write_json(fold / "config.json", {**config, "fold": k, "folds": 2})
+        write_split(replace(split, train="BA"[k], validation=(), test="AB"[k]), fold / "split.json")
+    status, out, err = metseg("release", "first", "--crossval", "cv")
+    assert (status, err) == (0, "") and worked(out).startswith("released: outputs/released/nested_unet\n")
+    released = tmp_path / "outputs" / "released" / "nested_unet"
+    assert json.loads((released / "model.json").read_text())["out_of_fold"]["dice_mean"] == 0.75
+    assert (
+        "2 patients, each by the one of 2 networks of the same recipe" in (released / "README.md").read_text()
+    )
+
+
+def test_export_and_release_refuse(refused, trained, tmp_path):
+    for command in (["export", "second", "--data-dir", "scans"], ["release", "second"]):
+        assert "no finished training in second; runs here: first" in refused(*command)
+    assert "absent is not a folder" in refused("export", "first", "--data-dir", "absent")
+    export = ["export", "first", "--data-dir", "scans"]
+    assert "unknown precision 'fp16'; valid are fp32, bf16, int8" in refused(*export, "--precision", "fp16")
+    assert "unknown head 'three'; valid are L1" in refused(*export, "--prune", "three")
+    assert "prune=3; nested_unet has the heads [1, 2]" in refused(*export, "--prune", "L3")
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+def test_a_release_asks_at_a_terminal_before_it_replaces(metseg, released_twice, monkeypatch, agreed):
+    former, folder = released_twice
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda question: agreed)
+    status, out, err = metseg("release", folder)
+    assert (status == 0) is agreed and "trained on the former scans; validation Dice 0.700" in out
+    assert (read_json(former)["validation_dice"] == 0.9) is agreed
+
+
+@pytest.fixture
+def released_twice(tmp_path, monkeypatch) -> tuple[Path, Path]:
+    """The `model.json` of a released U-Net with a validation Dice of 0.7, and the folder of one with 0.9."""
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.setattr("metseg.base.paths.project_root", lambda: tmp_path)
+    data = {**DATA, "name": "the former scans"}
+    former = write_bright_model(tmp_path / "outputs" / "released" / "unet", validation_dice=0.7, data=data)
+    folder = write_scored(tmp_path / "outputs" / "runs" / "new")
+    return former / "model.json", folder
+
+
+def test_runs_are_listed(metseg, tmp_path):
+    folder = write_scored(tmp_path / "runs" / "good")
+    write_json(folder.with_name("nested_unet") / "config.json", {"epochs": 12})
+    (folder.with_name("nested_unet") / "history.csv").write_text("epoch,val_dice\n1,0.1\n2,0.25\n")
+    broken = tmp_path / "runs" / "cv" / "unet" / "unet-1" / "unet"
+    broken.mkdir(parents=True)
+    (broken / "manifest.json").write_text("{")
+    (tmp_path / "runs" / "benchmark-1").mkdir()
+    status, out, err = metseg("runs", "--output-dir", "runs")
+    assert (status, err) == (0, "")
+    rows = {line.split()[0]: line for line in out.splitlines()}
+    assert "manifest.json" in rows["cv/unet/unet-1/unet"] and "damaged" in rows["cv/unet/unet-1/unet"]
+    assert "2 of 12" in rows["good/nested_unet"] and "unfinished" in rows["good/nested_unet"]
+    for told in ("test scans", " 7 ", " 3 ", "0.900", "0.750", "2026-01-02"):
+        assert told in rows["good/unet"]
+    assert out.splitlines()[-1] == "without a training: benchmark-1"
+    assert "no training in elsewhere yet" in metseg("runs", "--output-dir", "elsewhere")[1]
