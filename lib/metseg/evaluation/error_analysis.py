@@ -20,6 +20,7 @@ from metseg.metrics.calibration import LEAST, count_pixels, fit_temperature
 from metseg.metrics.overlap import dice, dice_from_counts, lesion_f1, match_lesions
 from metseg.metrics.statistics import bootstrap_interval
 from metseg.metrics.uncertainty import count_errors, entropy
+from metseg.training.run_folder import RunFolder
 
 SIZES = (100, 1_000, 10_000)  # voxels, between classes of lesions
 CONTRASTS = {channel: f"contrast_{channel.lower().replace('-', '_')}" for channel in CHANNELS}
@@ -114,7 +115,7 @@ def temperatures(folders: Sequence[Path], cases: Iterable[CaseFiles]) -> list[fl
     cases, found = list(cases), []
     for folder in folders:
         predictor = Predictor(folder)
-        validation = map(load_case, validation_cases(folder, cases))
+        validation = map(load_case, validation_cases(RunFolder(folder), cases))
         counts = [count_pixels(predictor.prob_map(case.volume), case.mask) for case in validation]
         found.append(fit_temperature(sum(counts)))
     return found
