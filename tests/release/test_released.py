@@ -6,15 +6,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_runs import write_bright_model, write_scored
+from tiny_runs import change_description, write_bright_model, write_scored
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, write_json
 from metseg.base.paths import released_dir
+from metseg.data.provenance import PHANTOM
 from metseg.data.split import Split, write_split
 from metseg.inference.predictor import Predictor
 from metseg.metrics.compare import summarise
-from metseg.release.release import check_releasable
+from metseg.release.release import check_releasable, check_run
 from metseg.release.release import release as copy_released
 from metseg.release.released import (
     OFFERED,
@@ -254,3 +255,12 @@ def test_what_a_dashboards_kernel_offers(monkeypatch, tmp_path):
     assert offered_models() == released_dir()
     monkeypatch.setenv(OFFERED, json.dumps({"mine/unet": str(tmp_path)}))
     assert offered_models() == {"mine/unet": tmp_path}
+
+
+def test_a_network_that_knows_only_the_phantom_is_released_if_told(model_dir):
+    data = {"name": PHANTOM.name, "licence": "none", "caution": PHANTOM.caution}
+    change_description(model_dir, data=data)
+    with pytest.raises(MetsegError, match="only the phantom.*--phantom-network"):
+        check_run([model_dir], None)
+    (checked,) = check_run([model_dir], None, phantom_network=True)
+    assert checked.description["name"] == "unet"

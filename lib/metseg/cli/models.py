@@ -138,6 +138,7 @@ def release(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a released network of the same name unasked.")
     ] = False,
+    phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
     """Make a run's networks the ones that dashboard and service use: outputs/released."""
@@ -148,7 +149,8 @@ def release(
 
     runs_dir = runs_folder(output_dir)
     folders = trained_folders(run, runs_dir)
-    checked = check_run(folders, run_folder(crossval, runs_dir) if crossval else None)
+    found = run_folder(crossval, runs_dir) if crossval else None
+    checked = check_run(folders, found, phantom_network=phantom_network)
     _say_all(folders, output_dir)
     replaced = replaced_told(checked, released_dir())
     for told in replaced.values():

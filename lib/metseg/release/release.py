@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown, sole_writer, taking_apart, write_text
+from metseg.evaluation.origin import knows_only_the_phantom
 from metseg.inference.description import ONNX_FILES, install, served_sha256
 from metseg.metrics.compare import summarise
 from metseg.release.card import model_card
@@ -98,18 +99,28 @@ def _complain_if_unfit(onnx: Path, sha256: str) -> None:
         raise MetsegError(f"{shown(onnx)} has {size:.1f} MB, more than {MAX_MB}; train with fewer filters")
 
 
-def check_run(folders: Sequence[Path], crossval: Path | None) -> list[Releasable]:
+def check_run(
+    folders: Sequence[Path], crossval: Path | None, *, phantom_network: bool = False
+) -> list[Releasable]:
     """Returns what `release` copies of a run's networks, all checked before one is released.
 
     Args:
         folders: Folders of finished trainings.
         crossval: Folder of the cross-validation whose scores count; None takes each network's own.
+        phantom_network: Whether one that knows only the phantom may be offered to everybody.
 
     Raises:
-        MetsegError: One is not fit, see `check_releasable` and `out_of_fold_scores`.
+        MetsegError: One is not fit, see `check_releasable` and `out_of_fold_scores`, or knows only the phantom.
     """
     scores = [out_of_fold_scores(crossval, folder) if crossval else None for folder in folders]
-    return [check_releasable(folder, out_of_fold=of) for folder, of in zip(folders, scores, strict=True)]
+    checked = [check_releasable(folder, out_of_fold=of) for folder, of in zip(folders, scores, strict=True)]
+    for each in checked:
+        if knows_only_the_phantom(each.description) and not phantom_network:
+            raise MetsegError(
+                f"{shown(each.model_dir)} knows only the phantom, and would be what a bare "
+                f"{each.description['name']} stands for; give --phantom-network to release it all the same"
+            )
+    return checked
 
 
 def replaced_told(checked: Sequence[Releasable], released: Path) -> dict[str, str]:
