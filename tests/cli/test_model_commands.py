@@ -97,7 +97,7 @@ def test_export_then_release(metseg, refused, trained, tmp_path):
     shutil.copytree(trained, trained.with_name("unet"))
     (trained.with_name("unet") / "evaluation" / "evaluation.json").unlink()
     (released / "README.md").write_text("the former one")
-    assert "runs/first/unet was never scored; call: metseg export" in refused("release", "first")
+    assert "runs/first/unet was never scored" in refused("release", "first")
     assert (released / "README.md").read_text() == "the former one"
     # nobody is asked here, so that one that is released stays unless told
     status, out, err = metseg("release", "first/nested_unet")
