@@ -110,7 +110,7 @@ def check_run(
         phantom_network: Whether one that knows only the phantom may be offered to everybody.
 
     Raises:
-        MetsegError: One is not fit, see `check_releasable` and `out_of_fold_scores`, or knows only the phantom.
+        MetsegError: One knows only the phantom, or is not fit, see `check_releasable`, `out_of_fold_scores`.
     """
     scores = [out_of_fold_scores(crossval, folder) if crossval else None for folder in folders]
     checked = [check_releasable(folder, out_of_fold=of) for folder, of in zip(folders, scores, strict=True)]
