@@ -39,3 +39,10 @@ def test_links_lead_somewhere(path):
 def test_the_citation_is_of_this_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["cff-version"] == "1.2.0" and citation["version"] == metseg.__version__
+
+
+def test_every_parameter_has_a_row():
+    recipe = yaml.safe_load((ROOT / "notebooks" / "params" / "quick.yml").read_text(encoding="utf-8"))
+    table = (ROOT / "outputs" / "reference" / "parameters.md").read_text(encoding="utf-8")
+    names = [name for name, value in recipe.items() if not isinstance(value, dict)]
+    assert [name for name in names if f"| `{name}` |" not in table] == []
