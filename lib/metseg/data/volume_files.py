@@ -1,0 +1,89 @@
+"""The NIfTI files of a data set become cases, each with its sequences and its reference."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from metseg.base.errors import MetsegError
+from metseg.data import volume_layouts
+from metseg.data.own_layout import OWN, read_layout
+from metseg.data.patients import Identity
+from metseg.data.volume_layouts import REFERENCE, Layout
+
+NIFTI_SUFFIXES = (".nii.gz", ".nii")
+
+
+@dataclass(frozen=True)
+class VolumeFiles:
+    """The files of one case of volumes.
+
+    Attributes:
+        identity: Whose it is.
+        layout: The data set's name, or `layout.yml`.
+        sequences: {sequence: file}.
+        reference: The file of the reference; None where there is none.
+        regions: As in `Layout`.
+    """
+
+    case_id: str
+    identity: Identity
+    layout: str
+    sequences: Mapping[str, Path]
+    reference: Path | None
+    regions: Mapping[str, frozenset[int]]
+
+
+def is_nifti(path: Path) -> bool:
+    """Returns whether a file's name says that it is NIfTI."""
+    return path.name.lower().endswith(NIFTI_SUFFIXES)
+
+
+def volume_cases(files: Iterable[Path], folder: Path) -> tuple[list[VolumeFiles], list[Path]]:
+    """Sorts the NIfTI files of a data set into cases.
+
+    Args:
+        files: All files below the data set's folder.
+        folder: The data set's. A `layout.yml` in it says how its files are named, see `own_layout`.
+
+    Returns:
+        The cases by name, and the NIfTI files that belong to none.
+
+    Raises:
+        MetsegError: Two files are the same sequence of a case, a case has a reference alone, or `layout.yml`
+            is wrong.
+    """
+    files = [path for path in files if is_nifti(path) or path.name == OWN]
+    own = Path(folder) / OWN
+    place_of = read_layout(own) if own in files else volume_layouts.place_of
+    layouts: dict[str, Layout] = {}
+    people: dict[str, Identity] = {}
+    found: dict[str, dict[str, Path]] = defaultdict(dict)
+    left = []
+    for path in files:
+        if path.name == OWN:
+            continue
+        place = place_of(path.relative_to(folder).as_posix())
+        if place is None:
+            left.append(path)
+            continue
+        case_id, kind, layout, people[case_id] = place
+        if layouts.setdefault(case_id, layout) is not layout:
+            raise MetsegError(
+                f"{path} is named as in {layout.name}, other files of {case_id} as in "
+                f"{layouts[case_id].name}; name them alike, or say how they are named in {OWN}"
+            )
+        if (there := found[case_id].setdefault(kind, path)) != path:
+            raise MetsegError(
+                f"{there} and {path} are both {kind} of {case_id}; remove one of them, or say which in {OWN}"
+            )
+    cases = []
+    for case_id, kinds in sorted(found.items()):
+        layout = layouts[case_id]
+        reference = kinds.pop(REFERENCE, None)
+        if not kinds:
+            raise MetsegError(
+                f"{reference} is a reference without its scan; add it or remove {reference.name}"
+            )
+        cases.append(VolumeFiles(case_id, people[case_id], layout.name, kinds, reference, layout.regions))
+    return cases, left
