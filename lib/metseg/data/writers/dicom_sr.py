@@ -87,10 +87,8 @@ def write_sr(
     )
     with replacing(target) as partial:
         written.save_as(partial)
-        kept = [group.get_measurements() for group in _groups(partial)]
-        if [[each.value for each in group] for group in kept] != [
-            [round(v, 3) for v in each] for each in lesions
-        ]:
+        kept = [[each.value for each in group.get_measurements()] for group in _groups(partial)]
+        if kept != [[round(value, 3) for value in lesion] for lesion in lesions]:
             raise MetsegError(f"{target} was not written: read again, its measurements are others")
 
 
