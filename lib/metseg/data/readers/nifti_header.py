@@ -1,7 +1,7 @@
 """What a NIfTI header says of size, kind and place of its voxels, and where it contradicts itself.
 
-Reference: NIfTI-1 and -2, https://nifti.nimh.nih.gov (nifti1.h, "3D image (volume) orientation and location in
-space"). nibabel takes the sform first, ITK mostly the qform; which was taken is said where they differ.
+Reference: NIfTI-1 and -2, https://nifti.nimh.nih.gov, nifti1.h: "3D image (volume) orientation and
+location in space". nibabel takes the sform first, ITK mostly the qform: where they differ, it is said.
 """
 
 from typing import TYPE_CHECKING
