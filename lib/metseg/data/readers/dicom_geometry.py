@@ -96,7 +96,7 @@ def _step(positions: np.ndarray, normal: np.ndarray, frames: Sequence[Frame]) ->
         raise MetsegError(
             "holds several slices at one position; give the files of one image a position alone"
         )
-    usual = float(np.median(gaps))
+    usual = float(np.percentile(gaps, 50, method="lower"))
     if (wide := np.flatnonzero(gaps > 1.5 * usual)).size:
         k = wide[0]
         lost = int(sum(np.rint(gaps[wide] / usual) - 1))

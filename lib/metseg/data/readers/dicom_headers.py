@@ -35,6 +35,7 @@ StackID
 _GROUPS = re.findall(
     r"\w+",
     """
+UnassignedSharedConvertedAttributesSequence UnassignedPerFrameConvertedAttributesSequence
 PlanePositionSequence PlaneOrientationSequence PixelMeasuresSequence PixelValueTransformationSequence
 FrameContentSequence MRImageFrameTypeSequence MREchoSequence MRDiffusionSequence MRModifierSequence
 MRTimingAndRelatedParametersSequence ContrastBolusUsageSequence

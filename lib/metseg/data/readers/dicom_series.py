@@ -224,7 +224,10 @@ def _without_copies(frames: list[Frame]) -> tuple[list[Frame], list[str]]:
     for group in places.values():
         if len(group) == 1:
             continue
-        first, *others = read_pixels(group)
+        try:
+            first, *others = read_pixels(group)
+        except MetsegError as error:
+            raise MetsegError(f"holds several images at one position, and {error}") from error
         alike = {scale(frame) for frame in group}
         if len(alike) > 1 or not all(np.array_equal(first, other) for other in others):
             differing = {
