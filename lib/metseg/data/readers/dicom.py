@@ -1,0 +1,173 @@
+"""DICOM series become volumes; see PS3.3 C.7.6.2 (image plane) and C.7.6.16 (enhanced multi-frame)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from metseg.base.errors import MetsegError
+from metseg.data.readers.dicom_pixels import read_pixels, scale
+from metseg.data.readers.dicom_sequences import SEQUENCES, UNKNOWN
+from metseg.data.readers.dicom_series import Series, list_series
+from metseg.data.volume import Volume
+
+_MAX_VOXELS = 2**28  # 512 × 512 × 1024
+_SAME_GRID = 0.05  # of a voxel, at the corners
+
+
+@dataclass(frozen=True, eq=False)
+class DicomCase:
+    """The sequences of one person's visit.
+
+    Attributes:
+        volumes: One with a channel a sequence where all lie on one grid; else one a grid, t1 first.
+        series: {sequence: what was read for it}.
+        patient_id: PatientID, "" where there is none.
+        visit: StudyDate, YYYYMMDD, or None.
+        notes: Sentences the user should see: which series was taken for what and why, and what was left out.
+    """
+
+    volumes: tuple[Volume, ...]
+    series: Mapping[str, Series]
+    patient_id: str
+    visit: str | None
+    notes: tuple[str, ...]
+
+
+def read_series(series: Series, *, max_voxels: int = _MAX_VOXELS) -> tuple[Volume, list[str]]:
+    """Reads one series.
+
+    Args:
+        series: From `list_series`.
+        max_voxels: The most voxels; headers are asked, so that nothing of a larger one is decoded.
+
+    Returns:
+        Its volume, (1, Z, Y, X), slice k from `series.frames[k]`, and notes. Values are as stored where slope
+        is 1 and intercept 0 in all slices, else float32 in the scanner's scale, by each slice's own.
+
+    Raises:
+        MetsegError: It is no volume (gaps, tilt, several orientations, no spacing, …), too large, or a file
+            cannot be decoded.
+    """
+    if series.refusal:
+        raise MetsegError(f"{series} {series.refusal}")
+    if np.prod(series.grid, dtype=float) > max_voxels:
+        raise MetsegError(
+            f"{series} has {series.grid} voxels; the most is {max_voxels}, so crop or resample it"
+        )
+    slices = list(read_pixels(series.frames))
+    scales = [scale(frame) for frame in series.frames]
+    if any(each != (1, 0) for each in scales):
+        slices = [
+            image.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+            for image, (slope, intercept) in zip(slices, scales, strict=True)
+        ]
+    name = series.sequence if series.sequence != UNKNOWN else series.description or UNKNOWN
+    return Volume(np.stack(slices)[None], (name,), affine=series.affine), [*series.notes, *series.beside]
+
+
+def read_dicom_case(source: Path | str, sequences: Mapping[str, str | Path] | None = None) -> DicomCase:
+    """Reads t1, t1c, t2 and flair of one person's visit from a folder.
+
+    Args:
+        source: A folder, or files as in `list_series`.
+        sequences: What is known: {"t1c": a SeriesInstanceUID, a description, or a folder or file of it}; it
+            goes before all guesses.
+
+    Raises:
+        MetsegError: The folder holds several people or visits, none of the sequences, or a series that is
+            wanted makes no volume.
+    """
+    found = list_series(source)
+    notes = list(found[0].beside)
+    taken, left_out = _choose(found, sequences or {})
+    people = {series.patient_id for series in taken.values()}
+    studies = {(series.visit or "", series.study_uid) for series in taken.values()}
+    if len(people) > 1 or len(studies) > 1:
+        what = f"people ({', '.join(sorted(people))})" if len(people) > 1 else "visits"
+        dates = ", ".join(sorted({date or "without date" for date, _ in studies}))
+        raise MetsegError(
+            f"{source} holds several {what}, of {dates}; give the folder of one, or name its series"
+        )
+    frames_of_reference = {series.frame_of_reference for series in taken.values()}
+    volumes: list[Volume] = []
+    for sequence, series in taken.items():
+        volume, _ = read_series(series)
+        notes.append(f"{sequence} is {series}: {series.by if series.sequence == sequence else 'as you say'}")
+        notes += [f"{sequence}: {note}" for note in series.notes]
+        volume = Volume(volume.array, (sequence,), affine=volume.affine)
+        k = next((k for k, other in enumerate(volumes) if _one_grid(other, volume)), None)
+        if k is None:
+            volumes.append(volume)
+        else:
+            array = np.concatenate([volumes[k].array, volume.array])
+            volumes[k] = Volume(array, (*volumes[k].channels, sequence), affine=volumes[k].affine)
+    if len(volumes) > 1:
+        grids = "; ".join(f"{', '.join(volume.channels)}: {_shown_grid(volume)}" for volume in volumes)
+        notes.append(f"the sequences lie on {len(volumes)} grids ({grids})")
+    if len(frames_of_reference) > 1:
+        notes.append(
+            "the sequences have different frames of reference, so the head may have moved between them"
+        )
+    some = next(iter(taken.values()))
+    return DicomCase(tuple(volumes), taken, some.patient_id, some.visit, (*notes, *left_out))
+
+
+def _choose(found: list[Series], told: Mapping[str, str | Path]) -> tuple[dict[str, Series], list[str]]:
+    """Returns {sequence: series}, what the user tells first, and a note on each series left out."""
+    if unknown := set(told) - set(SEQUENCES):
+        raise MetsegError(
+            f"there is no sequence {', '.join(sorted(unknown))}; choose of {', '.join(SEQUENCES)}"
+        )
+    taken = {sequence: _told(found, sequence, value) for sequence, value in told.items()}
+    free = [series for series in found if series not in taken.values()]
+    notes = []
+    for sequence in SEQUENCES:
+        candidates = [series for series in free if series.sequence == sequence]
+        if sequence in taken or not candidates:
+            continue
+        usable = [series for series in candidates if not series.refusal] or candidates
+        if len(usable) > 1:
+            several = "; ".join(map(str, usable))
+            notes.append(
+                f"{sequence} was left out, for {len(usable)} series may be it: {several}; name one by its UID"
+            )
+        else:
+            taken[sequence] = usable[0]
+    for series in found:
+        if series not in taken.values() and (series.sequence == UNKNOWN or series.refusal):
+            notes.append(f"{series} was left out: {'it ' + series.refusal if series.refusal else series.by}")
+    if not taken:
+        raise MetsegError(
+            f"no series tells that it is {', '.join(SEQUENCES)} ({'; '.join(notes)}); name them by UID"
+        )
+    return {sequence: taken[sequence] for sequence in SEQUENCES if sequence in taken}, notes
+
+
+def _told(found: list[Series], sequence: str, value: str | Path) -> Series:
+    """Returns the one series that a UID, a description, a folder or a file means."""
+    text = str(value)
+    matching = [series for series in found if text in (series.uid, series.key, series.description)]
+    if not matching and (path := Path(value)).exists():
+        path = path.resolve()
+        matching = [s for s in found if any(f.resolve().is_relative_to(path) for f in s.files)]
+    if len(matching) == 1:
+        return matching[0]
+    those = "; ".join(map(str, matching or found))
+    raise MetsegError(
+        f"{sequence}={text} means {len(matching)} series; name one of these by its UID: {those}"
+    )
+
+
+def _one_grid(one: Volume, other: Volume) -> bool:
+    if one.grid != other.grid:
+        return False
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in one.grid[::-1]], [1])).reshape(4, -1)
+    apart = np.linalg.norm((one.affine - other.affine) @ corners, axis=0).max()
+    return bool(apart <= _SAME_GRID * min(one.spacing_mm))
+
+
+def _shown_grid(volume: Volume) -> str:
+    mm = " × ".join(f"{step:.3g}" for step in volume.spacing_mm)
+    return f"{' × '.join(map(str, volume.grid))} of {mm} mm"

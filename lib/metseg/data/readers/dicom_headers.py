@@ -1,0 +1,152 @@
+"""DICOM headers: what a file says of each image in it; pixels stay unread and no personal name is kept."""
+
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydicom import Dataset, dcmread
+from pydicom.datadict import tag_for_keyword
+from pydicom.multival import MultiValue
+from pydicom.uid import UID
+
+from metseg.base.errors import MetsegError
+
+# All that is kept of a header. The patient's name is not among it.
+_KEYWORDS = re.findall(
+    r"\w+",
+    """
+PatientID StudyInstanceUID StudyDate SeriesInstanceUID SeriesNumber SeriesDescription ProtocolName Modality
+SOPClassUID SOPInstanceUID FrameOfReferenceUID NumberOfFrames
+Rows Columns PixelSpacing ImagePositionPatient ImageOrientationPatient SliceThickness SpacingBetweenSlices
+SamplesPerPixel PhotometricInterpretation BitsStored PixelRepresentation RescaleSlope RescaleIntercept
+LossyImageCompression
+ImageType FrameType ComplexImageComponent SequenceName PulseSequenceName ScanningSequence AcquisitionContrast
+RepetitionTime EchoTime EffectiveEchoTime InversionTime InversionTimes InversionRecovery
+ContrastBolusAgent ContrastBolusIngredient ContrastBolusVolume ContrastBolusTotalDose
+ContrastBolusAgentAdministered
+EchoNumbers DiffusionBValue TemporalPositionIdentifier TemporalPositionIndex TriggerTime AcquisitionNumber
+StackID
+""",
+)
+# The functional groups that hold them (PS3.3 C.7.6.16). Private groups repeat these keywords with other
+# values: Philips's have a position of their own.
+_GROUPS = re.findall(
+    r"\w+",
+    """
+UnassignedSharedConvertedAttributesSequence UnassignedPerFrameConvertedAttributesSequence
+PlanePositionSequence PlaneOrientationSequence PixelMeasuresSequence PixelValueTransformationSequence
+FrameContentSequence MRImageFrameTypeSequence MREchoSequence MRDiffusionSequence MRModifierSequence
+MRTimingAndRelatedParametersSequence ContrastBolusUsageSequence
+""",
+)
+_NESTED = (
+    "PerFrameFunctionalGroupsSequence",
+    "SharedFunctionalGroupsSequence",
+    "ContrastBolusAgentSequence",
+)
+_TAGS = [tag_for_keyword(keyword) for keyword in (*_KEYWORDS, *_NESTED)]
+_NO_SCANS = {
+    "1.2.840.10008.5.1.4.1.1.4.2": "MR spectrum",
+    "1.2.840.10008.5.1.4.1.1.66.4": "segmentation (SEG)",
+    "1.2.840.10008.5.1.4.1.1.66.7": "segmentation (SEG)",
+    "1.2.840.10008.5.1.4.1.1.481.2": "dose (RTDOSE)",
+}
+_SAME_AS = {"EchoTime": "EffectiveEchoTime", "InversionTime": "InversionTimes", "ImageType": "FrameType"}
+
+
+class Frame(NamedTuple):
+    """One slice as a file holds it.
+
+    Attributes:
+        path: The file.
+        index: Which of the file's frames, from 0; 0 in a classic file, which has one.
+        header: {keyword: value}, the frame's own value before the one that all frames share. What enhanced
+            objects call otherwise (EffectiveEchoTime) stands under the classic keyword (EchoTime).
+    """
+
+    path: Path
+    index: int
+    header: Mapping[str, Any]
+
+
+def read_frames(path: Path) -> tuple[list[Frame], str]:
+    """Reads the header of one file.
+
+    Returns:
+        Its frames, and what the file is where it holds no scan: `no DICOM file`, `Basic Text SR Storage`, …
+
+    Raises:
+        MetsegError: The file cannot be opened.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(132)
+    except OSError as error:
+        reason = error.strerror or error
+        raise MetsegError(f"{path} cannot be opened ({reason}); check its name and permissions") from error
+    # Old files have no preamble; they begin with group 2 or 8, little endian.
+    if start[128:] != b"DICM" and start[:2] not in (b"\2\0", b"\b\0"):
+        return [], "no DICOM file"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on values that are not kept
+            dataset = dcmread(path, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+            kept = _kept(dataset)
+            sop_class = UID(kept.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID", ""))
+            if not (kept.get("Rows") and kept.get("Columns")) or sop_class in _NO_SCANS:
+                return [], _NO_SCANS.get(sop_class) or sop_class.name or "DICOM object without an image"
+            return _frames(dataset, kept, Path(path)), ""
+    except Exception:  # noqa: BLE001 - whatever pydicom stumbles over
+        return [], "damaged DICOM file"
+
+
+def _frames(dataset: Dataset, kept: dict[str, Any], path: Path) -> list[Frame]:
+    if agent := dataset.get("ContrastBolusAgentSequence"):  # enhanced: coded, not a text
+        kept.setdefault("ContrastBolusAgent", str(agent[0].get("CodeMeaning", "")))
+    count, groups = int(kept.get("NumberOfFrames") or 1), dataset.get("PerFrameFunctionalGroupsSequence")
+    if not groups:
+        if count > 1:  # several frames, and one position for all
+            kept.pop("ImagePositionPatient", None)
+        return [Frame(path, index, kept) for index in range(count)]
+    if len(groups) != count:
+        raise ValueError(f"{len(groups)} headers of {count} frames")
+    for shared in dataset.get("SharedFunctionalGroupsSequence") or ():
+        kept |= _of_groups(shared)
+    frames = []
+    for index, group in enumerate(groups):
+        header = kept | _of_groups(group)
+        for classic, enhanced in _SAME_AS.items():
+            if enhanced in header:
+                header[classic] = header[enhanced]
+        frames.append(Frame(path, index, header))
+    return frames
+
+
+def _of_groups(item: Dataset) -> dict[str, Any]:
+    return {
+        k: value
+        for name in _GROUPS
+        for part in (item.get(name) or ())[:1]
+        for k, value in _kept(part).items()
+    }
+
+
+def _kept(dataset: Dataset) -> dict[str, Any]:
+    """Returns {keyword: value} in plain types; what is empty or cannot be read as its type is left out."""
+    found = {}
+    for keyword in _KEYWORDS:
+        if keyword in dataset:
+            try:
+                value = dataset[keyword].value
+                value = [_plain(each) for each in value] if isinstance(value, MultiValue) else _plain(value)
+            except (ValueError, TypeError, OverflowError):
+                continue
+            if value not in (None, "", []):
+                found[keyword] = value
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if hasattr(value, "real") else str(value).strip() if value is not None else None

@@ -1,0 +1,248 @@
+"""Finds DICOM series in a folder by their headers: whose they are, which sequence, on which grid."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from metseg.base.errors import MetsegError
+from metseg.base.files import files_below
+from metseg.data.readers.dicom_geometry import arrange, same_place
+from metseg.data.readers.dicom_headers import Frame, read_frames
+from metseg.data.readers.dicom_pixels import is_negative, read_pixels, scale
+from metseg.data.readers.dicom_sequences import guess_sequence
+
+# What tells several images of one place apart, and how users call it.
+_TELLING_APART = {
+    "EchoTime": "echo time",
+    "EchoNumbers": "echo",
+    "DiffusionBValue": "b-value",
+    "InversionTime": "inversion time",
+    "TemporalPositionIdentifier": "time point",
+    "TemporalPositionIndex": "time point",
+    "ComplexImageComponent": "component",
+    "ImageType": "image type",
+    "StackID": "stack",
+    "AcquisitionNumber": "acquisition",
+    "TriggerTime": "trigger time",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One stack of slices, as its headers tell.
+
+    Attributes:
+        uid: SeriesInstanceUID.
+        part: Which of the stacks that share it, such as `echo time 90`; "" where it is one.
+        patient_id: PatientID, "" where there is none; the name is not kept.
+        visit: StudyDate, YYYYMMDD, or None.
+        study_uid: StudyInstanceUID.
+        frame_of_reference: FrameOfReferenceUID; positions of two series compare within one alone.
+        description: SeriesDescription, else ProtocolName.
+        modality: Modality.
+        sequence: `t1`, `t1c`, `t2`, `flair` or `unknown`, a guess.
+        by: What tells the sequence.
+        frames: The slices, ordered along the normal (if not refused): the volume's slice k is `frames[k]`.
+        affine: (4, 4), voxel (x, y, z, 1) → mm in RAS+; None if refused.
+        refusal: Why it makes no volume; None if it does.
+        notes: Sentences the user should see.
+        beside: What else the folder holds and was skipped, as sentences: a damaged file may be its slice.
+    """
+
+    uid: str
+    part: str
+    patient_id: str
+    visit: str | None
+    study_uid: str
+    frame_of_reference: str
+    description: str
+    modality: str
+    sequence: str
+    by: str
+    frames: tuple[Frame, ...]
+    affine: np.ndarray | None
+    refusal: str | None
+    notes: tuple[str, ...]
+    beside: tuple[str, ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file of each slice, in the volume's order; of an enhanced object, the same one each time."""
+        return tuple(frame.path for frame in self.frames)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """(Z, Y, X)."""
+        header = self.frames[0].header
+        return len(self.frames), int(header["Rows"]), int(header["Columns"])
+
+    @property
+    def key(self) -> str:
+        """Names it alone: its UID, and its part if it has one."""
+        return f"{self.uid} {self.part}".strip()
+
+    def __str__(self) -> str:
+        return f"series {self.description or 'without description'} ({len(self.frames)} slices, {self.key})"
+
+
+def list_series(source: Path | str | Iterable[Path]) -> list[Series]:
+    """Lists the series in a folder, at whatever depth, or of files; headers alone are read.
+
+    A series of several echoes, time points or b-values that are complete stacks is listed as its parts.
+
+    Returns:
+        The series, by patient, visit and number.
+
+    Raises:
+        MetsegError: There is no DICOM image, or a file cannot be opened.
+    """
+    paths = _paths(source)
+    groups, skipped = defaultdict[tuple, list[Frame]](list), defaultdict[str, list[str]](list)
+    for path in paths:
+        frames, otherwise = read_frames(path)
+        if otherwise:
+            skipped[otherwise].append(path.name)
+        for frame in frames:
+            names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+            groups[tuple(frame.header.get(name, "") for name in names)].append(frame)
+    beside = tuple(f"skipped, {what}: {_some(names)}" for what, names in sorted(skipped.items()))
+    if not groups:
+        named = source if isinstance(source, str | Path) else "the list of files"
+        raise MetsegError(
+            f"{named} holds no DICOM image ({'; '.join(beside) or 'it is empty'}); give a scan's folder"
+        )
+    found = [
+        _series(frames, part, beside) for group in groups.values() for part, frames in _parts(group).items()
+    ]
+    return sorted(found, key=lambda each: (each.patient_id, each.visit or "", _number(each), each.key))
+
+
+def _paths(source: Path | str | Iterable[Path]) -> list[Path]:
+    if not isinstance(source, str | Path):
+        return [Path(path) for path in source]
+    return files_below(Path(source)) if Path(source).is_dir() else [Path(source)]
+
+
+def _number(series: Series) -> float:
+    number = series.frames[0].header.get("SeriesNumber")
+    return number if isinstance(number, float) else 0.0
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _parts(frames: list[Frame], name: str = "") -> dict[str, list[Frame]]:
+    """Splits images that share places into stacks, each with all the places, where a value tells them."""
+    places = [same_place(frame) for frame in frames]
+    if None in places or len(set(places)) == len(places):
+        return {name: frames}
+    for keyword, called in _TELLING_APART.items():
+        groups = defaultdict[str, list[Frame]](list)
+        for frame in frames:
+            groups[_shown(frame.header.get(keyword))].append(frame)
+        if len(groups) > 1 and all(
+            {same_place(f) for f in group} == set(places) for group in groups.values()
+        ):
+            split = [_parts(group, f"{name} {called} {value}".strip()) for value, group in groups.items()]
+            return {part: stack for stacks in split for part, stack in stacks.items()}
+    return {name: frames}
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return "/".join(map(_shown, value))
+    return f"{value:g}" if isinstance(value, float) else str(value or "none")
+
+
+def _series(frames: list[Frame], part: str, beside: tuple[str, ...]) -> Series:
+    header, affine, refusal = frames[0].header, None, None
+    notes: list[str] = []
+    sequence, by = guess_sequence(header)
+    text = header.get("SeriesDescription") or header.get("ProtocolName") or ""
+    try:
+        _complain_of_kind(frames)
+        frames, dropped = _without_copies(frames)
+        frames, affine, more = arrange(frames)
+        notes += dropped + more
+    except MetsegError as error:
+        refusal = str(error)
+    if header.get("Modality") != "MR":
+        notes.append(f"its modality is {header.get('Modality', 'not told')}; the networks know MR alone")
+    if any(map(is_negative, frames)):
+        notes.append("it is stored as a negative (MONOCHROME1) and was inverted, so that high is bright")
+    if any(frame.header.get("LossyImageCompression") == "01" for frame in frames):
+        notes.append("it was compressed with loss")
+    if part:
+        notes.append(f"its UID holds several stacks; this is {part}")
+    if "PatientID" not in header:
+        notes.append("it tells no PatientID")
+    return Series(
+        uid=header.get("SeriesInstanceUID", ""),
+        part=part,
+        patient_id=header.get("PatientID", ""),
+        visit=header.get("StudyDate"),
+        study_uid=header.get("StudyInstanceUID", ""),
+        frame_of_reference=header.get("FrameOfReferenceUID", ""),
+        description=text,
+        modality=header.get("Modality", ""),
+        sequence=sequence,
+        by=by,
+        frames=tuple(frames),
+        affine=affine,
+        refusal=refusal,
+        notes=tuple(notes),
+        beside=beside,
+    )
+
+
+def _complain_of_kind(frames: Sequence[Frame]) -> None:
+    """Raises a `MetsegError` for colours, mosaics and scales that make no sense."""
+    for frame in frames:
+        header = frame.header
+        kind = header.get("PhotometricInterpretation", "MONOCHROME2")
+        if header.get("SamplesPerPixel", 1) != 1 or not kind.startswith("MONOCHROME"):
+            raise MetsegError(f"is in colour ({kind}), a screenshot or a map; give the scanner's grey images")
+        if "MOSAIC" in header.get("ImageType", ()):
+            raise MetsegError("is a mosaic, many slices in one picture; export it as single slices")
+        slope, intercept = scale(frame)
+        if not (np.isfinite([slope, intercept]).all() and slope):
+            raise MetsegError(f"has a rescale slope of {slope} and intercept of {intercept}; export it again")
+
+
+def _without_copies(frames: list[Frame]) -> tuple[list[Frame], list[str]]:
+    """Drops images that lie at one place and are equal; raises a `MetsegError` where they differ.
+
+    Only where places are shared are pixels read here.
+    """
+    places = defaultdict[tuple, list[Frame]](list)
+    for k, frame in enumerate(frames):
+        places[same_place(frame) or (k,)].append(frame)
+    for group in places.values():
+        if len(group) == 1:
+            continue
+        try:
+            first, *others = read_pixels(group)
+        except MetsegError as error:
+            raise MetsegError(f"holds several images at one position, and {error}") from error
+        alike = {scale(frame) for frame in group}
+        if len(alike) > 1 or not all(np.array_equal(first, other) for other in others):
+            differing = {
+                called: sorted({_shown(frame.header.get(keyword)) for frame in group})
+                for keyword, called in _TELLING_APART.items()
+            }
+            by = [f"{called} ({_some(values)})" for called, values in differing.items() if len(values) > 1]
+            names = _some([frame.path.name for frame in group])
+            raise MetsegError(
+                f"holds {len(group)} different images at one position ({names}); they differ in "
+                f"{', '.join(by) or 'nothing that their headers tell'}; give the files of one alone"
+            )
+    if dropped := len(frames) - len(places):
+        copies = f"{dropped} cop{'y' if dropped == 1 else 'ies'} of slices (same position and pixels)"
+        return [group[0] for group in places.values()], [
+            f"{copies} {'was' if dropped == 1 else 'were'} left out"
+        ]
+    return frames, []
