@@ -55,6 +55,7 @@ class FollowUp:
         names: Of the visits, the baseline first.
         changes: Since the last visit but one, the lesions of the last one first.
         targets: Numbers of the target lesions at baseline, the longest first.
+        targets_now: Numbers of the lesions at the last visit that come from them.
         response: The imaging part of RANO-BM at the last visit.
         notes: What was assumed, as sentences.
     """
@@ -62,6 +63,7 @@ class FollowUp:
     names: tuple[str, ...]
     changes: tuple[Change, ...]
     targets: tuple[int, ...]
+    targets_now: tuple[int, ...]
     response: Response
     notes: tuple[str, ...]
 
@@ -97,7 +99,15 @@ def follow_up(visits: Sequence[Visit], *, register: bool = False, margin_mm: flo
     targets = choose_targets(visits[0].lesions, visits[0].slice_mm)
     response = _response(visits, descended, targets)
     changes = _changes(visits[-2], visits[-1], links[-1], returned)
-    return FollowUp(tuple(v.name for v in visits), changes, targets, response, tuple(dict.fromkeys(notes)))
+    from_targets = descended[-1][np.array(targets, int) - 1].any(axis=0)
+    return FollowUp(
+        tuple(visit.name for visit in visits),
+        changes,
+        targets,
+        tuple((np.flatnonzero(from_targets) + 1).tolist()),
+        response,
+        tuple(dict.fromkeys(notes)),
+    )
 
 
 def _changes(former: Visit, now: Visit, same: np.ndarray, returned: np.ndarray) -> tuple[Change, ...]:
