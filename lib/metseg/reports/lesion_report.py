@@ -79,8 +79,9 @@ class LesionReport:
         """The scan's grid in words."""
         sides = " × ".join(map(str, self.visit.volume.grid[::-1]))
         spacing = self.visit.volume.spacing_mm
-        size = "of unknown size" if spacing is None else " × ".join(f"{step:.3g}" for step in spacing[::-1])
-        return f"{sides} voxels {size}{'' if spacing is None else ' mm'} (x, y, z)"
+        if spacing is None:
+            return f"{sides} voxels (x, y, z) of unknown size"
+        return f"{sides} voxels of {' × '.join(f'{step:.3g}' for step in spacing[::-1])} mm (x, y, z)"
 
     @property
     def all_notes(self) -> list[str]:

@@ -15,7 +15,7 @@ _SIDE, _FINE = 420, 2  # pixels of a panel; drawn finer by this factor, for smoo
 _GAP = 12
 _WHITE, _DARK, _OTHERS = "#FFFFFF", "#000000", "#9A9A9A"
 _WINDOW_PERCENTILES = 0.5, 99.8
-_CLOSE_SIDES, _LEAST_CLOSE = 2.2, 30  # of the longest diameter; mm
+_CLOSE_SIDES, _LEAST_CLOSE = 2.2, 20  # of the longest diameter; mm
 _DIRECTIONS = ("LR", "PA", "IS")  # the ends of the axes x, y and z in RAS+
 
 
@@ -56,7 +56,11 @@ class LesionPictures:
         at = self._place(np.array([close[0]]), *whole)[0]
         half = close[1] / whole[1] * _SIDE * _FINE / 2
         pen = ImageDraw.Draw(left)
-        pen.rectangle([*(at - half), *(at + half)], outline=PREDICTION_COLOUR, width=_FINE)
+        pen.rectangle(
+            [*np.clip([*(at - half), *(at + half)], 0, _SIDE * _FINE - 1)],
+            outline=PREDICTION_COLOUR,
+            width=_FINE,
+        )
         self._letters(pen)
         self._close_up(right, lesion, close)
         shown = Image.new("RGB", (2 * _SIDE + _GAP, _SIDE), _WHITE)

@@ -94,7 +94,7 @@ def assess_response(
         category = "NE"
     if non_targets_mm[0]:
         kept = f"{len(others)} of {len(non_targets_mm[0])} other lesions of the baseline"
-        reasons.append(f"{kept} {'is' if len(others) == 1 else 'are'} still there.")
+        reasons.append(f"{kept} {'is' if len(others) == 1 else 'are'} still seen apart from targets.")
     if category == "CR" and not gone:
         reasons.append("Other lesions persist, so that the response is partial.")
         category = "PR"
@@ -108,9 +108,10 @@ def assess_response(
         category = "PR" if category == "CR" else category
     if new:
         which = "lesion" if new == 1 else "lesions"
-        reasons.append(
+        reasons.insert(
+            0,
             f"{new} new {which} since baseline, which is progression if a reader confirms it (under "
-            "immunotherapy a new lesion alone is not)."
+            "immunotherapy a new lesion alone is not).",
         )
         category = "PD"
     if category in ("CR", "PR"):
@@ -130,10 +131,10 @@ def _of_targets(targets_mm: Sequence[Sequence[float]], sums: Sequence[float], re
     if now == 0:
         reasons.append("All target lesions are gone.")
         return "CR"
-    change = f"{_percent(now, baseline)} of the baseline's {baseline:.1f} mm"
-    if nadir:
-        change += f" and {_percent(now, nadir)} of the nadir's {nadir:.1f} mm"
-    reasons.append(f"The sum of the targets' longest diameters is {now:.1f} mm, a change by {change}.")
+    change = f"{_percent(now, baseline)} against the baseline ({baseline:.1f} mm)"
+    if nadir and lowest:
+        change += f", {_percent(now, nadir)} against the nadir ({nadir:.1f} mm)"
+    reasons.append(f"The sum of the targets' longest diameters is {now:.1f} mm: {change}.")
     grown = max(b - a for a, b in zip(targets_mm[lowest], targets_mm[-1], strict=True))
     if now >= (1 + _INCREASE) * nadir - _ROUNDING and now > nadir:
         if grown >= _INCREASE_MM - _ROUNDING:

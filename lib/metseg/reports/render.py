@@ -38,11 +38,11 @@ def render_pdf(report: LesionReport, pictures: LesionPictures, shown: Mapping[in
     from xhtml2pdf import pisa  # here, for it takes a second to load
     from xhtml2pdf.config.resources import ResourceAccessPolicy
 
-    font = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
     western = _is_western(_render(report, pictures, {}, pdf=True))
-    page = _render(report, pictures, shown, pdf=True, font=None if western else font)
-    # Nothing of the network, and nothing of the machine but the font.
-    policy = ResourceAccessPolicy(allow_remote=False, base_dir=font.parent)
+    page = _render(report, pictures, shown, pdf=True, fonts=None if western else fonts)
+    # Nothing of the network, and nothing of the machine but the fonts.
+    policy = ResourceAccessPolicy(allow_remote=False, base_dir=fonts)
     buffer = io.BytesIO()
     done = pisa.CreatePDF(page.replace(_MINUS, _DASH), buffer, encoding="utf-8", resource_policy=policy)
     if done.err:
@@ -56,7 +56,7 @@ def _render(
     shown: Mapping[int, bytes],
     *,
     pdf: bool = False,
-    font: Path | None = None,
+    fonts: Path | None = None,
 ) -> str:
     return _template().render(
         report=report,
@@ -68,7 +68,7 @@ def _render(
             for name in report.visit.volume.channels
         ],
         pdf=pdf,
-        font=font,
+        fonts=fonts,
         version=metseg.__version__,
         research_use=RESEARCH_USE,
         reference=REFERENCE,
