@@ -14,6 +14,7 @@ FLOORS = (
     ("preprocessing",),
     ("metrics", "models"),
     ("plots", "inference"),
+    ("reports",),
     ("training",),
     ("export",),
     ("evaluation",),

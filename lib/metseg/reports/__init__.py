@@ -1,0 +1,1 @@
+"""The lesion report: RANO-BM, follow-up, pictures, and the files."""

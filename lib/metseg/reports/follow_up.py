@@ -1,0 +1,166 @@
+"""Visits of one patient compared: what became of each lesion, how it grew, and the response."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from metseg.masks.measure import MeasuredLesion
+from metseg.reports.matching import Visit, match_lesions
+from metseg.reports.rano_bm import Response, assess_response, choose_targets
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of a lesion, or of lesions that merged or split.
+
+    Attributes:
+        kind: same, new, gone, merged, split, "merged and split", or returned (gone in between).
+        former, now: Numbers of the lesions at the former visit and now.
+        former_mm, now_mm: Longest diameters, added up; None where the voxels' size is unknown.
+        former_mm3, now_mm3: Volumes likewise.
+    """
+
+    kind: str
+    former: tuple[int, ...]
+    now: tuple[int, ...]
+    former_mm: float | None
+    now_mm: float | None
+    former_mm3: float | None
+    now_mm3: float | None
+
+    @property
+    def growth_mm(self) -> float | None:
+        """By how much the longest diameter grew."""
+        return None if None in (self.former_mm, self.now_mm) else self.now_mm - self.former_mm
+
+    @property
+    def growth_percent(self) -> float | None:
+        """The same in percent; None for a new lesion."""
+        return 100 * self.growth_mm / self.former_mm if self.former_mm and self.now_mm is not None else None
+
+    @property
+    def volume_growth_percent(self) -> float | None:
+        """By how much the volume grew; None for a new lesion."""
+        known = self.former_mm3 and self.now_mm3 is not None
+        return 100 * (self.now_mm3 / self.former_mm3 - 1) if known else None
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """Visits in order, compared.
+
+    Attributes:
+        names: Of the visits, the baseline first.
+        changes: Since the last visit but one, the lesions of the last one first.
+        targets: Numbers of the target lesions at baseline, the longest first.
+        targets_now: Numbers of the lesions at the last visit that come from them.
+        response: The imaging part of RANO-BM at the last visit.
+        notes: What was assumed, as sentences.
+    """
+
+    names: tuple[str, ...]
+    changes: tuple[Change, ...]
+    targets: tuple[int, ...]
+    targets_now: tuple[int, ...]
+    response: Response
+    notes: tuple[str, ...]
+
+
+def follow_up(visits: Sequence[Visit], *, register: bool = False, margin_mm: float = 2.0) -> FollowUp:
+    """Compares visits of one patient.
+
+    Args:
+        visits: In order, the baseline first.
+        register: Align the visits by their pictures (rigid), not by their files' coordinates alone.
+        margin_mm: Lesions that overlap none are the same where they lie no farther apart than this.
+
+    Raises:
+        MetsegError: Visits have neither coordinates nor one grid, or cannot be registered.
+    """
+    if len(visits) < 2:
+        raise ValueError(f"{len(visits)} visit; give two or more")
+    notes: list[str] = []
+    last = len(visits) - 1
+    links = [np.zeros((0, 0), bool)]  # links[k]: (lesions at k - 1, lesions at k)
+    descended = [np.eye(len(visits[0].lesions), dtype=bool)]  # (lesions at baseline, lesions at k)
+    returned = np.zeros(len(visits[last].lesions), bool)
+    for k, (former, now) in enumerate(pairwise(visits), 1):
+        links.append(match_lesions(former, now, register, margin_mm, notes))
+        lineage = descended[-1].astype(int) @ links[k] > 0
+        for earlier in range(k - 1):
+            unknown = ~links[k].any(axis=0)
+            again = match_lesions(visits[earlier], now, register, margin_mm, notes) & unknown
+            lineage |= descended[earlier].astype(int) @ again > 0
+            if k == last:
+                returned |= again.any(axis=0)
+        descended.append(lineage)
+    targets = choose_targets(visits[0].lesions, visits[0].slice_mm)
+    response = _response(visits, descended, targets)
+    changes = _changes(visits[-2], visits[-1], links[-1], returned)
+    from_targets = descended[-1][np.array(targets, int) - 1].any(axis=0)
+    return FollowUp(
+        tuple(visit.name for visit in visits),
+        changes,
+        targets,
+        tuple((np.flatnonzero(from_targets) + 1).tolist()),
+        response,
+        tuple(dict.fromkeys(notes)),
+    )
+
+
+def _changes(former: Visit, now: Visit, same: np.ndarray, returned: np.ndarray) -> tuple[Change, ...]:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(former.lesions)
+    rows, columns = np.nonzero(same)
+    nodes = count + len(now.lesions)
+    graph = coo_array((np.ones(len(rows)), (rows, columns + count)), shape=(nodes, nodes))
+    groups = connected_components(graph, directed=False)[1] if nodes else np.zeros(0, int)
+    found = []
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        before = [former.lesions[k] for k in members[members < count]]
+        after = [now.lesions[k - count] for k in members[members >= count]]
+        kinds = {(0, 1): "new", (1, 0): "gone", (1, 1): "same"}
+        many = "merged and split" if len(after) > 1 else "merged"
+        kind = kinds.get((len(before), len(after)), "split" if len(before) == 1 else many)
+        if kind == "new" and returned[after[0].number - 1]:
+            kind = "returned"
+        sizes = [_total(each, size) for size in (_longest, _volume) for each in (before, after)]
+        found.append(Change(kind, *(tuple(each.number for each in s) for s in (before, after)), *sizes))
+    return tuple(sorted(found, key=lambda change: (not change.now, change.now, change.former)))
+
+
+def _longest(lesion: MeasuredLesion) -> float | None:
+    return lesion.longest.mm
+
+
+def _volume(lesion: MeasuredLesion) -> float | None:
+    return lesion.volume_mm3
+
+
+def _total(lesions: Sequence[MeasuredLesion], size) -> float | None:
+    sizes = [size(each) for each in lesions]
+    return None if None in sizes else float(sum(sizes))
+
+
+def _response(visits: Sequence[Visit], descended: Sequence[np.ndarray], targets: Sequence[int]) -> Response:
+    """Returns RANO-BM's category; a merged lesion counts once, the parts of a split one add up (RECIST)."""
+    if any(visit.slice_mm is None for visit in visits):
+        return Response("NE", ("The voxels' size is unknown, so that no diameter can be compared.",))
+    first = visits[0].lesions
+    others = [each.number for each in first if each.number not in targets]
+    rows = []
+    for visit, lineage in zip(visits, descended, strict=True):
+        free = np.array([each.longest.mm for each in visit.lesions])
+        row = []
+        for number in (*targets, *others):
+            row.append(float(free[lineage[number - 1]].sum()))
+            free[lineage[number - 1]] = 0
+        rows.append(row)
+    new = [each.slice_count for each in visits[-1].lesions if not descended[-1][:, each.number - 1].any()]
+    split = len(targets)
+    return assess_response([row[:split] for row in rows], [row[split:] for row in rows], new)

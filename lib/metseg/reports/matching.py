@@ -1,0 +1,133 @@
+"""Which lesions of two visits are the same."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from metseg.base.errors import MetsegError
+from metseg.data.volume import Volume
+from metseg.masks.measure import MeasuredLesion, measure_mask, to_mm
+
+_LEAST_SHARE = 0.1  # of the smaller lesion; neighbours that a small shift lets touch are not one
+
+
+@dataclass(frozen=True, eq=False)
+class Visit:
+    """One scan of the patient with its lesions.
+
+    Attributes:
+        name: What the user calls it: a date, or the scan's name.
+        volume: The scan, on an axial grid.
+        lesions: As measured.
+        numbers: (Z, Y, X) int32: 0 outside, else the number of the lesion.
+    """
+
+    name: str
+    volume: Volume
+    lesions: tuple[MeasuredLesion, ...]
+    numbers: np.ndarray
+
+    @classmethod
+    def of_mask(
+        cls, name: str, volume: Volume, mask: np.ndarray, prob_map: np.ndarray | None = None
+    ) -> "Visit":
+        """Measures a (Z, Y, X) bool mask on a volume's grid; raises a `ValueError` if it has another."""
+        if mask.shape != volume.grid:
+            raise ValueError(f"mask is {mask.shape} but the volume is {volume.grid}; give both on one grid")
+        known = {"affine": volume.affine, "spacing_mm": volume.spacing_mm}
+        lesions, numbers = measure_mask(mask, prob_map, **known)
+        return cls(name, volume, tuple(lesions), numbers)
+
+    @property
+    def slice_mm(self) -> float | None:
+        """Distance of the slices; None where unknown."""
+        return None if self.volume.spacing_mm is None else self.volume.spacing_mm[0]
+
+    @property
+    def affine(self) -> np.ndarray | None:
+        """Voxel (x, y, z, 1) → mm; without orientation where the files tell the voxel size alone."""
+        if self.volume.affine is not None or self.volume.spacing_mm is None:
+            return self.volume.affine
+        return np.diag([*self.volume.spacing_mm[::-1], 1.0])
+
+
+def match_lesions(
+    former: Visit, now: Visit, register: bool, margin_mm: float, notes: list[str]
+) -> np.ndarray:
+    """Tells the lesions of two visits that are the same, or parts of the same.
+
+    They overlap, by a tenth of the smaller one at least, or lie beside each other and nothing else matches.
+
+    Args:
+        former, now: The visits.
+        register: Align them by their pictures (rigid), not by their files' coordinates alone.
+        margin_mm: How far apart lesions that overlap none may lie.
+        notes: What was assumed is added here, as sentences.
+
+    Returns:
+        (former lesions, lesions now) bool.
+
+    Raises:
+        MetsegError: The visits have neither coordinates nor one grid, or cannot be registered.
+    """
+    names = f"Visits {former.name} and {now.name}"
+    if register:
+        from metseg.reports.registration import register_rigid  # here, for it takes SimpleITK
+
+        in_now = np.linalg.inv(now.affine) @ register_rigid(former.volume, now.volume) @ former.affine
+        notes.append(f"{names} were registered by a rigid transform; check the pictures.")
+    elif former.volume.affine is not None and now.volume.affine is not None:
+        in_now = np.linalg.inv(now.affine) @ former.affine
+        notes.append(
+            f"{names} are aligned by their files' coordinates alone; ask for registration if the patient may "
+            "have lain differently."
+        )
+    elif former.volume.grid == now.volume.grid and former.volume.spacing_mm == now.volume.spacing_mm:
+        in_now = np.eye(4)
+        notes.append(f"{names} have one grid and no coordinates; they are taken as aligned.")
+    else:
+        raise MetsegError(
+            f"{names} have no common coordinates and different grids ({former.volume.grid}, "
+            f"{now.volume.grid}); export both as NIfTI or DICOM, or on one grid"
+        )
+    there = _shares(former.numbers, now.numbers, in_now)
+    back = _shares(now.numbers, former.numbers, np.linalg.inv(in_now)).T
+    same = np.maximum(there, back) >= _LEAST_SHARE
+    if now.affine is not None:
+        _link_nearest(same, former, now, now.affine @ in_now, margin_mm, notes)
+    return same
+
+
+def _shares(numbers: np.ndarray, others: np.ndarray, in_others: np.ndarray) -> np.ndarray:
+    """Returns (lesions, other lesions): which share of a lesion's voxels falls into each other one."""
+    voxels = np.argwhere(numbers)
+    there = np.rint(to_mm(voxels, in_others)[:, ::-1]).astype(int)
+    within = ((there >= 0) & (there < others.shape)).all(axis=1)
+    hit = np.zeros(len(voxels), int)
+    hit[within] = others[tuple(there[within].T)]
+    of = numbers[tuple(voxels.T)]
+    counts = np.zeros((int(numbers.max()) + 1, int(others.max()) + 1))
+    np.add.at(counts, (of, hit), 1)
+    return counts[1:, 1:] / counts[1:].sum(axis=1, keepdims=True)
+
+
+def _link_nearest(
+    same: np.ndarray, former: Visit, now: Visit, to_now_mm: np.ndarray, margin_mm: float, notes: list[str]
+) -> None:
+    """Links each lesion now that has no former one to the nearest former one without successor."""
+    from scipy.spatial import KDTree
+
+    lost = np.flatnonzero(~same.any(axis=1)) + 1
+    voxels = np.argwhere(np.isin(former.numbers, lost))
+    if not len(voxels):
+        return
+    tree = KDTree(to_mm(voxels, to_now_mm))
+    for found in np.flatnonzero(~same.any(axis=0)) + 1:
+        distance, nearest = tree.query(to_mm(np.argwhere(now.numbers == found), now.affine))
+        if distance.min() <= margin_mm:
+            before = former.numbers[tuple(voxels[nearest[distance.argmin()]])]
+            same[before - 1, found - 1] = True
+            notes.append(
+                f"Lesion {found} of {now.name} lies {distance.min():.1f} mm beside lesion {before} of "
+                f"{former.name}, without overlap; they are taken as the same."
+            )

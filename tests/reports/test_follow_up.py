@@ -1,0 +1,101 @@
+"""Lesions of visits drawn by hand."""
+
+import numpy as np
+import pytest
+
+from metseg.base.errors import MetsegError
+from metseg.data.volume import Volume
+from metseg.reports.follow_up import Visit, follow_up
+
+GRID = (6, 40, 60)
+
+
+def visit(name: str, *boxes, affine=None, grid=GRID, spacing_mm=(1, 1, 1)) -> Visit:
+    """A visit with lesions of (first row, first column, rows, columns) on slices 1 to 4."""
+    mask = np.zeros(grid, bool)
+    for row, column, rows, columns in boxes:
+        mask[1:5, row : row + rows, column : column + columns] = True
+    spacing_mm = None if affine is not None else spacing_mm
+    volume = Volume(np.zeros((1, *grid), np.uint8), ("t1c",), affine, spacing_mm)
+    return Visit.of_mask(name, volume, mask)
+
+
+def kinds(found) -> dict[str, tuple]:
+    return {change.kind: (change.former, change.now) for change in found.changes}
+
+
+def test_same_new_and_gone():
+    before = visit("a", (2, 2, 10, 10), (30, 30, 4, 4))
+    after = visit("b", (2, 3, 10, 12), (20, 50, 6, 6))
+    found = follow_up([before, after])
+    assert kinds(found) == {"same": ((1,), (1,)), "new": ((), (2,)), "gone": ((2,), ())}
+    same = found.changes[0]
+    assert (same.former_mm3, same.now_mm3) == (400, 480)
+    assert same.volume_growth_percent == pytest.approx(20)
+    assert same.growth_mm == pytest.approx(same.now_mm - same.former_mm)
+    assert found.changes[1].growth_percent is None
+    assert found.targets == (1,)
+    assert found.response.category == "PD"  # by the new one
+
+
+def test_merged_and_split():
+    apart = visit("a", (2, 2, 10, 10), (2, 20, 10, 12))
+    joined = visit("b", (2, 2, 10, 30))
+    merged = follow_up([apart, joined])
+    assert kinds(merged) == {"merged": ((1, 2), (1,))}
+    assert merged.response.sums_mm[-1] == pytest.approx(joined.lesions[0].longest.mm)  # counted once
+    split = follow_up([joined, apart])
+    assert kinds(split) == {"split": ((1,), (1, 2))}
+    assert split.response.sums_mm[-1] == pytest.approx(sum(each.longest.mm for each in apart.lesions))
+
+
+def test_returned():
+    box = (2, 2, 10, 10)
+    found = follow_up([visit("a", box), visit("b"), visit("c", box)])
+    assert kinds(found) == {"returned": ((), (1,))}
+    assert found.response.category == "PD"
+    assert found.response.sums_mm == pytest.approx((13.45, 0, 13.45), abs=0.01)
+
+
+def test_new_at_an_earlier_visit_stays_new():
+    box, other = (2, 2, 10, 10), (20, 40, 6, 6)
+    found = follow_up([visit("a", box), visit("b", box, other), visit("c", box, other)])
+    assert {change.kind for change in found.changes} == {"same"}
+    assert found.response.category == "PD"
+
+
+def test_grids_that_differ_are_matched_by_their_affines():
+    """The same lesion, mirrored, moved and on slices of another distance."""
+    first = visit("a", (10, 10, 12, 12), affine=np.eye(4))
+    flipped = np.diag([-0.5, 0.5, 1, 1.0])
+    flipped[:3, 3] = 30, 0, 0
+    second = visit("b", (20, 18, 24, 24), affine=flipped, grid=(6, 80, 100))  # x = 30 - 18/2 … 30 - 42/2
+    found = follow_up([first, second])
+    assert kinds(found) == {"same": ((1,), (1,))}
+    assert found.changes[0].volume_growth_percent == pytest.approx(0)
+    assert follow_up([second, first]).changes[0].kind == "same"
+
+
+def test_neighbours_without_overlap():
+    near = follow_up([visit("a", (2, 2, 3, 3)), visit("b", (2, 5, 3, 3))])
+    assert kinds(near) == {"same": ((1,), (1,))}
+    assert any("1.0 mm" in note for note in near.notes)
+    far = follow_up([visit("a", (2, 2, 3, 3)), visit("b", (2, 8, 3, 3))])
+    assert set(kinds(far)) == {"new", "gone"}
+
+
+def test_an_unknown_voxel_size():
+    box = (2, 2, 10, 10)
+    found = follow_up([visit("a", box, spacing_mm=None), visit("b", box, spacing_mm=None)])
+    assert kinds(found) == {"same": ((1,), (1,))}
+    assert found.response.category == "NE" and found.changes[0].growth_mm is None
+
+
+def test_nothing_in_common():
+    with pytest.raises(MetsegError, match="a and b"):
+        follow_up([visit("a", affine=np.eye(4)), visit("b", grid=(5, 40, 60))])
+
+
+def test_no_lesions_at_all():
+    found = follow_up([visit("a"), visit("b")])
+    assert found.changes == () and found.response.category == "NE"
