@@ -1,6 +1,5 @@
 """Scans and masks on disk, in the layout of the Kaggle LGG set, become cases."""
 
-import difflib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -11,7 +10,7 @@ from typing import NamedTuple
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
 from metseg.data.layouts import MAX_SLICE, Place, people_folders, place_of
-from metseg.data.patients import TABLE, Identity, by_pattern, doubtful_people, read_patients
+from metseg.data.patients import TABLE, Identity, by_pattern, read_patients
 from metseg.data.readers.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, read_scan
 from metseg.data.volume import Case
 
@@ -85,16 +84,14 @@ def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
         if there != path:
             raise MetsegError(f"{there} and {path} are the same slice's {kind}; remove or rename one of them")
     if not found:
-        raise MetsegError(
-            f"{folder} holds no scan{_what_lies_there(files)}; expected files such as <case>_1.tif and "
-            "<case>_1_mask.tif (see data/README.md)"
-        )
+        kinds = Counter(path.suffix.lower() or "no suffix" for path in files).most_common(3)
+        there = f" (but {', '.join(f'{times} files of {kind}' for kind, times in kinds)})" if kinds else ""
+        expected = "expected files such as <case>_1.tif and <case>_1_mask.tif (see data/README.md)"
+        raise MetsegError(f"{folder} holds no scan{there}; {expected}")
     for case_id in declared:
         if case_id not in found:
-            near = difflib.get_close_matches(case_id, found, n=1) or sorted(found)[:1]
-            raise MetsegError(
-                f"{table} names case {case_id}, which is no scan (such as {near[0]}); correct it"
-            )
+            text = f"{table} names case {case_id}, which is no scan (such as {min(found)}); correct it"
+            raise MetsegError(text)
         scan = place_of(first[case_id][0], folder).case_id
         if scan != case_id and scan in found:
             raise MetsegError(
@@ -127,33 +124,23 @@ def _slices_among(files: list[Path], folder: Path, declared: Mapping[str, Identi
             known = place.who.by not in ("name", "sequence", "folder") or place.case_id in declared
             if place.case_id and (place.numbered or known):
                 places[path] = place
-    is_tiff = {path: path.suffix.lower() in TIFF_SUFFIXES for path in places}
-    tiffs = {place.case_id for path, place in places.items() if is_tiff[path] and not place.is_mask}
-    # Beside TIFF scans another one that is whole is a scan of pictures.
+
+    def of(place: Place) -> tuple[str, int | str | None]:
+        return place.case_id, place.slice_index if place.is_mask else "image"
+
     masked = {place.case_id for place in places.values() if place.is_mask}
-    pictures = {place.case_id for path, place in places.items() if not is_tiff[path] and not place.is_mask}
-    pictures = (pictures - tiffs) & masked if tiffs else pictures
-    with_tiff_mask = {
-        (place.case_id, place.slice_index)
+    as_tiff = {of(place) for path, place in places.items() if path.suffix.lower() in TIFF_SUFFIXES}
+    any_tiff = any(what == "image" for _, what in as_tiff)
+
+    def is_picture_of_a_scan(place: Place) -> bool:
+        # Beside TIFF scans only another one that has masks is a scan of pictures.
+        return of(place) not in as_tiff and (place.case_id in masked or not any_tiff)
+
+    return {
+        path: place
         for path, place in places.items()
-        if is_tiff[path] and place.is_mask
+        if path.suffix.lower() in TIFF_SUFFIXES or is_picture_of_a_scan(place)
     }
-
-    def counts(path: Path, place: Place) -> bool:
-        if is_tiff[path]:
-            return True
-        if place.is_mask:
-            slice_of = place.case_id, place.slice_index
-            return place.case_id in tiffs | pictures and slice_of not in with_tiff_mask
-        return place.case_id in pictures
-
-    return {path: place for path, place in places.items() if counts(path, place)}
-
-
-def _what_lies_there(files: list[Path]) -> str:
-    """Returns what kinds of files there are, for who gave a folder of others."""
-    kinds = Counter(path.suffix.lower() or "no suffix" for path in files).most_common(3)
-    return f" (but {', '.join(f'{times} files of {kind}' for kind, times in kinds)})" if kinds else ""
 
 
 def _declared(files: list[Path]) -> tuple[Path | None, dict[str, Identity]]:
@@ -177,13 +164,6 @@ def find_cases(folder: Path) -> list[CaseFiles]:
         for files in case.slices:
             complain_if_incomplete(files)
     return cases
-
-
-def doubtful(cases: Iterable[CaseFiles]) -> list[str]:
-    """Returns a sentence for each group of scans whose names leave open whether they are one person's."""
-    cases = list(cases)
-    people = {case.case_id: Identity(case.patient_id, case.visit, case.told_by) for case in cases}
-    return doubtful_people(people, {case.case_id: case.folders for case in cases})
 
 
 def how_read(cases: Iterable[CaseFiles]) -> str:
