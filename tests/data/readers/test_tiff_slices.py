@@ -72,7 +72,6 @@ def test_an_orientation_tag_that_turns_nothing_is_taken(value):
         ({"t258": 0}, "holds numbers of an unusual kind"),
         ({"t258": 65_535}, "holds numbers of an unusual kind"),
         ({"t258": 64, "t339": 6}, "holds numbers of an unusual kind"),
-        ({"t256": 1000, "t257": 1000, "t277": 4, "t258": 64}, "holds 32 MB of numbers; save it with 8"),
         *[({"t274": (3, [value])}, f"orientation tag {value}") for value in (*range(2, 9), 9)],
         ({"t262": 0}, "is stored as MINISWHITE"),
         ({"t262": 3}, "is stored as PALETTE"),

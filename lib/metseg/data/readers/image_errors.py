@@ -27,7 +27,7 @@ class UnusablePixels(ImageError):
     """The file is whole, but its pixels are no slice."""
 
 
-# What the channels of a picture are called, by their number: grey, colours as sequences, and transparency.
+# Of a picture's channels, by their number.
 _NAMES = {1: ("grey",), 2: ("grey", "alpha"), 3: tuple(SEQUENCES), 4: (*SEQUENCES, "alpha")}
 
 
