@@ -18,7 +18,7 @@ _LIKE_THE_TABLE = re.compile(r"patients?\W*(\(?\d*\)?)\W*(csv|tsv|xlsx?|txt|csv\
 
 
 class SliceFiles(NamedTuple):
-    """One slice's files; a file that is missing is None."""
+    """One slice's files; one that is missing is None."""
 
     slice_index: int
     image: Path | None
@@ -27,22 +27,14 @@ class SliceFiles(NamedTuple):
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """One scan's files in slice order.
-
-    Attributes:
-        case_id: The scan.
-        patient_id: The person.
-        visit: Which of the person's scans; None where nothing tells.
-        told_by: What told the person, see `Identity`.
-        folders: The folders that it lies in below the data set's, without those that group people.
-    """
+    """One scan's files in slice order."""
 
     case_id: str
     patient_id: str
     slices: tuple[SliceFiles, ...]
-    visit: str | None = None
-    told_by: str = "name"
-    folders: tuple[str, ...] = ()
+    visit: str | None = None  # which of the person's scans; None where nothing tells
+    told_by: str = "name"  # what told the person, see `Identity`
+    folders: tuple[str, ...] = ()  # below the data set's, without those that group people
 
 
 def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
@@ -69,16 +61,12 @@ def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
     first: dict[str, tuple[Path, Place]] = {}  # of each scan
     for path, place in _slices_among(files, folder, declared).items():
         if place.slice_index is None:
-            raise MetsegError(
-                f"{path} ends in a number that is no slice's (0 to {MAX_SLICE}); name the slices of a scan "
-                "<scan>_1, <scan>_2 and so on"
-            )
+            text = f"{path} ends in a number that is no slice's (0 to {MAX_SLICE})"
+            raise MetsegError(f"{text}; name the slices of a scan <scan>_1, <scan>_2 and so on")
         other, its = first.setdefault(place.case_id, (path, place))
         if its.home != place.home:
-            raise MetsegError(
-                f"scan {place.case_id} lies in {other.parent} and in {path.parent}; name the folder of one "
-                "copy, or give each scan a name of its own"
-            )
+            text = f"scan {place.case_id} lies in {other.parent} and in {path.parent}"
+            raise MetsegError(f"{text}; name the folder of one copy, or give each scan a name of its own")
         kind = "mask" if place.is_mask else "image"
         there = found[place.case_id][place.slice_index].setdefault(kind, path)
         if there != path:
@@ -94,10 +82,8 @@ def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
             raise MetsegError(text)
         scan = place_of(first[case_id][0], folder).case_id
         if scan != case_id and scan in found:
-            raise MetsegError(
-                f"{table} names {case_id}, but the other slices of {scan} are left to their names; name all "
-                "of them, or the scan alone"
-            )
+            text = f"{table} names {case_id}, but the other slices of {scan} are left to their names"
+            raise MetsegError(f"{text}; name all of them, or the scan alone")
     people = {case_id: place.who for case_id, (_, place) in first.items()} | declared
     if pattern is not None:
         people = {case_id: by_pattern(case_id, pattern) for case_id in people}
@@ -190,10 +176,8 @@ def count_scans(lengths: Iterable[int]) -> str:
 def complain_if_incomplete(files: SliceFiles) -> None:
     """Raises a `MetsegError` that names the missing file of a pair."""
     if files.mask is None:
-        missing = files.image.with_name(f"{files.image.stem}_mask{files.image.suffix}")
-        raise MetsegError(
-            f"{files.image} has no mask; add {missing.name} (all black where there is no lesion)"
-        )
+        name = f"{files.image.stem}_mask{files.image.suffix}"
+        raise MetsegError(f"{files.image} has no mask; add {name} (all black where there is no lesion)")
     if files.image is None:
         raise MetsegError(f"{files.mask} has no image; add the slice it belongs to or remove it")
 

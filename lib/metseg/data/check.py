@@ -31,15 +31,12 @@ class DataReport:
     Attributes:
         cases: One row a scan: case_id, patient_id, visit, told_by (what told the person), slices,
             tumour_slices, lesion_px, height, width, spacing_mm, missing (channels that repeat FLAIR).
-        findings: Errors first.
-        provenance: What the data set is.
-        how_read: How files became scans.
     """
 
     cases: pd.DataFrame
-    findings: tuple[Finding, ...]
+    findings: tuple[Finding, ...]  # errors first
     provenance: Provenance
-    how_read: str
+    how_read: str  # how files became scans
 
     @property
     def people(self) -> pd.DataFrame:

@@ -21,15 +21,12 @@ _COLUMNS = ("case_id", "patient_id")
 class Identity(NamedTuple):
     """Whose scan it is.
 
-    Attributes:
-        patient_id: One person.
-        visit: Which of the person's scans; None where nothing tells.
-        by: What told it: a data set's name, `date`, `visit`, `sequence`, `folder`, `pattern`, `patients.csv`,
-            or `name` where the whole name was taken for a person.
+    `by` is what told it: a data set's name, `date`, `visit`, `sequence`, `folder`, `pattern`, `patients.csv`,
+    or `name` where the whole name was taken for a person.
     """
 
-    patient_id: str
-    visit: str | None
+    patient_id: str  # one person
+    visit: str | None  # which of the person's scans; None where nothing tells
     by: str
 
 

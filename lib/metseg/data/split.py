@@ -12,21 +12,13 @@ from metseg.base.files import read_json, taking_apart, write_json
 
 @dataclass(frozen=True)
 class Split:
-    """Patients by role.
-
-    Attributes:
-        train: Patients whose slices are learned from.
-        validation: Patients that choose the epoch and every setting.
-        test: Patients held out for the final figures.
-        seed: What shuffled them.
-        fingerprint: Of the data they were found in.
-    """
+    """Patients by role."""
 
     train: tuple[str, ...]
-    validation: tuple[str, ...]
-    test: tuple[str, ...]
-    seed: int
-    fingerprint: str
+    validation: tuple[str, ...]  # they choose the epoch and every setting
+    test: tuple[str, ...]  # held out for the final figures
+    seed: int  # of the shuffle
+    fingerprint: str  # of the data
 
     def __post_init__(self):
         roles = [*self.train, *self.validation, *self.test]

@@ -52,7 +52,5 @@ def check_orientation(name: str, value: object) -> None:
     Turning it would not do: no file tells whether its mask was drawn on the pixels as stored or as shown.
     """
     if value not in (None, 0, 1):
-        raise UnusablePixels(
-            f"{name} is stored turned or mirrored (orientation tag {value}); save it as it is to be seen, "
-            "without the tag, and see that its mask fits"
-        )
+        remedy = "save it as it is to be seen, without the tag, and see that its mask fits"
+        raise UnusablePixels(f"{name} is stored turned or mirrored (orientation tag {value}); {remedy}")

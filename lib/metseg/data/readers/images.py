@@ -76,8 +76,8 @@ def as_slice(volume: Volume, name: str) -> tuple[Volume, list[str]]:
     """
     pixels, notes = volume.channels_last[0], []
     if pixels.shape[2] not in (1, 3, 4):
-        expected = f"expected 1 channel, or 3: {', '.join(CHANNELS)}"
-        raise UnusablePixels(f"{name} has {pixels.shape[2]} channels; {expected}")
+        has = f"{name} has {pixels.shape[2]} channels"
+        raise UnusablePixels(f"{has}; expected 1 channel, or 3: {', '.join(CHANNELS)}")
     if pixels.shape[2] == 4:
         notes.append("Its fourth channel (alpha, transparency) was left out.")
         pixels = pixels[..., :3]
@@ -86,7 +86,7 @@ def as_slice(volume: Volume, name: str) -> tuple[Volume, list[str]]:
         notes += done
     elif pixels.max() == 1:
         notes.append("It holds the grey values 0 and 1 only, too few to trust a mask; rescale it to 0 … 255.")
-    # A lossy file makes channels of grey that hardly differ; so do those of a slice with hardly anything in it.
+    # Channels of grey hardly differ in a lossy file; nor do those of a slice with hardly anything in it.
     unlike = int(np.max(pixels.max(axis=2) - pixels.min(axis=2)))
     if unlike == 0 or (unlike <= _LOSS and pixels.max() > 10 * _LOSS):
         notes.append("It is grey and was taken as FLAIR, which stands in for the other two as well.")
@@ -144,9 +144,8 @@ def read_labels(path: Path, shape: tuple[int, int] | None) -> np.ndarray:
     """
     stored = decode(read_file(path), str(path))
     if len(stored.channels) > 1:
-        raise MetsegError(
-            f"{path} has {len(stored.channels)} channels; save the mask with one channel, 0 and 255 only"
-        )
+        has = f"{path} has {len(stored.channels)} channels"
+        raise MetsegError(f"{has}; save the mask with one channel, 0 and 255 only")
     pixels = stored.array[0, 0]
     if shape is not None and pixels.shape != shape:
         raise MetsegError(f"{path} is {pixels.shape} but its image is {shape}; export both at one size")
