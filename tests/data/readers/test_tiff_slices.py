@@ -127,11 +127,11 @@ def inflating(megabytes: int) -> bytes:
     "data",
     [
         handmade(t256=2**16, t257=2**16),
-        handmade(inflating(100), t259=8),  # 100 kB that become 100 MB
+        handmade(inflating(30), t259=8),  # 30 kB that become 30 MB
         handmade(b"\x81\0" * 50_000, t259=32_773),
         handmade(t322=2**15, t323=2**15),
         handmade(
-            inflating(100), t256=1, t257=999, t278=1, t259=8, t273=(4, [300] * 999), t279=(4, [90_000] * 999)
+            inflating(30), t256=1, t257=999, t278=1, t259=8, t273=(4, [300] * 999), t279=(4, [25_000] * 999)
         ),
         handmade(bytes(10**6), t273=(4, [200] * 250_000)),  # a place for each of strips that cannot be
     ],
