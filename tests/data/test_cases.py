@@ -9,12 +9,12 @@ from metseg.data.cases import (
     CaseFiles,
     SliceFiles,
     count_scans,
-    doubtful,
     find_cases,
     how_read,
     list_cases,
     load_case,
 )
+from metseg.data.check_people import doubtful
 
 CASE = "TCGA_CS_0001_19990101"
 

@@ -71,13 +71,13 @@ def test_all_problems_are_told_in_one_report_errors_first(tmp_path, write_set, w
         f"{OTHER}_3_mask.tif is no image or is truncated",
         "TCGA_DD_0005 has slices of sizes [(20, 20), (24, 32)]; export it at one size",
         "TCGA_EE_0006_1_mask.tif is (16, 16) but its image is (24, 32); export both at one size",
-        "patients TCGA_BB_0003 and TCGA_CC_0004 share a slice (",
-        "TCGA_CC_0004 and tcga-cc-0004 count as 2 people but differ in spelling alone",
+        "patients TCGA_BB_0003 and TCGA_CC_0004 have the same slice (",
+        "TCGA_CC_0004 and tcga-cc-0004 count as 2 people but differ in spelling",
     ]
     expected_notes = [
         "TCGA_BB_0003 has no slice 2 to 3",
         "TCGA_BB_0003 has no lesion in any slice; its volume Dice is undefined",
-        "TCGA_CC_0004 has the same slice 2 times (",
+        "TCGA_CC_0004 has the same slice again (",
     ]
     for expected, found in ((expected_errors, report.errors), (expected_notes, report.notes)):
         unmatched = list(found)
@@ -95,7 +95,7 @@ def test_all_problems_are_told_in_one_report_errors_first(tmp_path, write_set, w
         (1, 6, "1 of 6 patient"),
         (2, 6, "2 of 6 patient"),
         (2, 3, "2 of 3 patient"),
-        (0, 6, "no mask marks a lesion"),
+        (0, 6, "0 of 6 patient"),
         (3, 6, None),
         (2, 2, None),  # that two are few is no matter of lesions
     ],
@@ -159,28 +159,6 @@ def test_blank_slices_are_no_duplicates(tmp_path, write_slice, noise, square):
     assert check_data(tmp_path).findings == ()
 
 
-def test_two_scans_of_one_patient_are_no_two_spellings(tmp_path, write_slice, noise, square):
-    write_slice(tmp_path, "TCGA_CS_0001_19990101_1", noise(1), square(2))
-    write_slice(tmp_path, "TCGA_CS_0001_20010101_1", noise(2), square(2))
-    assert check_data(tmp_path).findings == ()
-
-
-@pytest.mark.parametrize(
-    ("names", "alike"),
-    [
-        (("Smith", "smith"), True),
-        (("CS_4941", "CS-4941"), True),
-        (("CS4941", "cs_4941"), True),
-        (("site1_11", "site11_1"), False),  # the same letters and digits, but other numbers
-        (("A_1", "A_2"), False),
-    ],
-)
-def test_spellings(tmp_path, write_slice, noise, square, names, alike):
-    for n, name in enumerate(names):
-        write_slice(tmp_path, f"{name}_1", noise(n), square(2))
-    assert len(check_data(tmp_path).errors) == alike
-
-
 def test_slices_of_different_spacing_are_an_error(tmp_path, write_slice, noise, square):
     for n in (1, 2):
         tags = {"resolution": (10 * n, 10), "resolutionunit": "CENTIMETER", "description": "spacing_mm=3"}
@@ -199,7 +177,7 @@ def test_files_refused_for_one_reason_are_told_once(tmp_path, write_slice, noise
     errors = check_data(tmp_path).errors
     assert len(errors) == 3
     (many,) = [text for text in errors if "orientation tag 4" in text]
-    assert f"{CASE}_1.tif" in many and "5 files more" in many
+    assert f"{CASE}_1.tif" in many and "5 more" in many
 
 
 def test_faults_of_pixels_are_errors_of_the_report(tmp_path, write_slice, noise):
@@ -310,10 +288,3 @@ def test_one_lesion_in_two_people_is_an_error_and_small_ones_are_chance(tmp_path
     assert "P1 and P2" in error and "P1_1_mask.tif" in error and "P2_1_mask.tif" in error
     (tmp_path / "patients.csv").write_text("case_id,patient_id\nP1,anna\nP2,anna\n")
     assert check_data(tmp_path).errors == []
-
-
-def test_names_that_differ_by_zeros_are_noted(tmp_path, write_slice, noise, square):
-    write_slice(tmp_path, "P1_1", noise(1), square(2))
-    write_slice(tmp_path, "P01_1", noise(2), square(3))
-    report = check_data(tmp_path)
-    assert report.errors == [] and any("P01 and P1" in note for note in report.notes)

@@ -44,7 +44,7 @@ def test_place_of_a_file(name, case_id, slice_index, is_mask, patient_id, visit)
     assert place.who[:2] == (patient_id, visit)
 
 
-@pytest.mark.parametrize("number", ["12345", "1" * 30, "9" * 5000, "20249999", "20240101123000"])
+@pytest.mark.parametrize("number", ["12345", "1" * 30, "9" * 200, "20249999", "20240101123000"])
 def test_a_number_that_no_slice_has_is_none(number):
     assert place_of(HOME / f"P1_{number}.tif", HOME).slice_index is None
 

@@ -1,18 +1,10 @@
-"""Who is who, by names, by a pattern, by a table; and who is doubted."""
+"""Who is who, by names, by a pattern, by a table."""
 
 import pandas as pd
 import pytest
 from complaints import complaint
 
-from metseg.data.patients import (
-    Identity,
-    by_pattern,
-    differing_by_zeros,
-    doubtful_people,
-    identify,
-    read_patients,
-    write_table,
-)
+from metseg.data.patients import Identity, by_pattern, identify, read_patients, write_table
 
 
 @pytest.mark.parametrize(
@@ -109,78 +101,3 @@ def test_a_table_that_was_written_is_read_and_never_overwritten(tmp_path):
         ("bob", "2"),
     ]
     assert "patients.csv" in complaint(write_table, table, tmp_path / "patients.csv")
-
-
-def doubts(*case_ids: str, folders=None) -> list[str]:
-    people = {case_id: identify(case_id) for case_id in case_ids}
-    return doubtful_people(people, {case_id: (folders or {}).get(case_id, ()) for case_id in case_ids})
-
-
-@pytest.mark.parametrize(
-    "case_ids",
-    [
-        ("P1_A", "P1_B", "P2_A"),
-        ("00086-000", "00086-001", "00087-000"),
-        ("0007a", "0007b", "0008a"),
-        ("anna", "anna_again", "bob"),
-        ("P1", "P1_2nd", "P2"),
-        ("P1_x_1", "P1_y_1", "P2_x_1"),
-        ("P1v1", "P1v2", "P2"),
-        ("Smith_pre", "Smith_post", "Mueller_x"),
-        ("Mueller_1", "Mueller_2", "Smith_1"),
-        ("CS_4941", "cs4941", "P1"),
-        ("A_P1", "B_P1", "C_Q2"),
-        ("M\u00fcller", "Mu\u0308ller", "P1"),  # one letter, or two
-        ("P1(1)", "P1(2)", "P2"),
-    ],
-)
-def test_names_that_share_a_stem_are_doubted(case_ids):
-    (text,) = doubts(*case_ids)
-    assert case_ids[0] in text and case_ids[1] in text and case_ids[2] not in text
-
-
-@pytest.mark.parametrize(
-    "case_ids",
-    [
-        ("TCGA_CS_4941", "TCGA_CS_4942", "TCGA_DU_4941"),
-        ("TEST_0001_20000101", "TEST_0002_20000101"),
-        ("BraTS20_Training_001", "BraTS20_Training_002", "P9"),
-        ("P1", "P10", "P2"),
-        ("study2024_01", "study2024_02", "study2024_03"),  # of the set, for all have it
-        ("cohort_anna", "cohort_bob", "cohort_eve"),
-        ("P1_visit1", "P1_visit2", "P2_visit1"),  # one person already
-    ],
-)
-def test_names_of_different_people_are_not(case_ids):
-    assert doubts(*case_ids) == []
-
-
-def test_one_persons_visits_alone_are_doubted():
-    assert len(doubts("P1_A", "P1_B", "P1_C")) == 1
-
-
-def test_people_in_one_folder_are_doubted():
-    own = {"A": ("Patient1",), "B": ("Patient1",), "C": ("Patient2",)}
-    (text,) = doubts("A", "B", "C", folders=own)
-    assert "A and B" in text and "Patient1" in text
-    deeper = {"A": ("Patient1", "left"), "B": ("Patient1", "right"), "C": ("Patient2", "left")}
-    assert len(doubts("A", "B", "C", folders=deeper)) == 1
-    assert doubts("A", "B", "C", folders=dict.fromkeys("ABC", ("scans",))) == []  # all lie there
-
-
-def test_whom_a_table_names_is_not_doubted():
-    people = {"P1_A": Identity("P1_A", None, "patients.csv"), "P1_B": Identity("P1_B", None, "patients.csv")}
-    people |= {"P2": identify("P2"), "P3": identify("P3")}
-    assert doubtful_people(people, dict.fromkeys(people, ())) == []
-
-
-def test_a_scan_that_the_table_forgets_is_doubted():
-    people = {"P1_A": Identity("P1", None, "patients.csv"), "P1_B": Identity("P1", None, "patients.csv")}
-    people |= {"P1_C": identify("P1_C"), "P2": identify("P2")}
-    (text,) = doubtful_people(people, dict.fromkeys(people, ()))
-    assert "P1 and P1_C" in text
-
-
-def test_names_that_differ_by_zeros_alone():
-    names = ["CS_4941", "cs4941", "P1", "P01", "site1_11", "site11_1"]
-    assert differing_by_zeros(names) == [["P01", "P1"]]

@@ -66,8 +66,8 @@ def test_the_region_is_the_largest_above_half_of_the_threshold():
     assert not head_region(np.zeros((8, 8), np.float32)).any()
 
 
-@pytest.mark.parametrize("shape", [(4000, 3200), (1600, 2000)])
-def test_a_large_slice_has_the_box_of_the_same_slice_made_small(shape):
+def test_a_large_slice_has_the_box_of_the_same_slice_made_small():
+    shape = 1600, 2000
     scale = max(shape) // 100
     small = head(tuple(n // scale for n in shape), slice(10, 60), slice(15, 65))
     large = np.repeat(np.repeat(small, scale, axis=0), scale, axis=1)

@@ -24,7 +24,7 @@ def test_a_slice_is_read_with_its_spacing():
 def test_what_was_done_to_a_file_is_noted():
     upload = read_upload(as_tiff(np.arange(256, dtype=np.uint16).reshape(16, 16) * 7))
     assert (upload.image[..., 2].ravel() == np.arange(256)).all()
-    assert ["rescaled" in upload.notes[0], "one channel" in upload.notes[1]] == [True, True]
+    assert ["rescaled" in upload.notes[0], "grey" in upload.notes[1]] == [True, True]
 
 
 @pytest.mark.parametrize(("data", "kind"), [(TIFF, "TIFF"), (as_png(BRIGHT_CORNER), "PNG"), (JPEG, "JPEG")])

@@ -1,6 +1,5 @@
 """Scans and masks on disk, in the layout of the Kaggle LGG set, become cases."""
 
-import difflib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -11,7 +10,7 @@ from typing import NamedTuple
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
 from metseg.data.layouts import MAX_SLICE, Place, people_folders, place_of
-from metseg.data.patients import TABLE, Identity, by_pattern, doubtful_people, read_patients
+from metseg.data.patients import TABLE, Identity, by_pattern, read_patients
 from metseg.data.readers.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, read_scan
 from metseg.data.volume import Case
 
@@ -19,7 +18,7 @@ _LIKE_THE_TABLE = re.compile(r"patients?\W*(\(?\d*\)?)\W*(csv|tsv|xlsx?|txt|csv\
 
 
 class SliceFiles(NamedTuple):
-    """One slice's files; a file that is missing is None."""
+    """One slice's files; one that is missing is None."""
 
     slice_index: int
     image: Path | None
@@ -28,22 +27,14 @@ class SliceFiles(NamedTuple):
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """One scan's files in slice order.
-
-    Attributes:
-        case_id: The scan.
-        patient_id: The person.
-        visit: Which of the person's scans; None where nothing tells.
-        told_by: What told the person, see `Identity`.
-        folders: The folders that it lies in below the data set's, without those that group people.
-    """
+    """One scan's files in slice order."""
 
     case_id: str
     patient_id: str
     slices: tuple[SliceFiles, ...]
-    visit: str | None = None
-    told_by: str = "name"
-    folders: tuple[str, ...] = ()
+    visit: str | None = None  # which of the person's scans; None where nothing tells
+    told_by: str = "name"  # what told the person, see `Identity`
+    folders: tuple[str, ...] = ()  # below the data set's, without those that group people
 
 
 def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
@@ -70,37 +61,29 @@ def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
     first: dict[str, tuple[Path, Place]] = {}  # of each scan
     for path, place in _slices_among(files, folder, declared).items():
         if place.slice_index is None:
-            raise MetsegError(
-                f"{path} ends in a number that is no slice's (0 to {MAX_SLICE}); name the slices of a scan "
-                "<scan>_1, <scan>_2 and so on"
-            )
+            text = f"{path} ends in a number that is no slice's (0 to {MAX_SLICE})"
+            raise MetsegError(f"{text}; name the slices of a scan <scan>_1, <scan>_2 and so on")
         other, its = first.setdefault(place.case_id, (path, place))
         if its.home != place.home:
-            raise MetsegError(
-                f"scan {place.case_id} lies in {other.parent} and in {path.parent}; name the folder of one "
-                "copy, or give each scan a name of its own"
-            )
+            text = f"scan {place.case_id} lies in {other.parent} and in {path.parent}"
+            raise MetsegError(f"{text}; name the folder of one copy, or give each scan a name of its own")
         kind = "mask" if place.is_mask else "image"
         there = found[place.case_id][place.slice_index].setdefault(kind, path)
         if there != path:
             raise MetsegError(f"{there} and {path} are the same slice's {kind}; remove or rename one of them")
     if not found:
-        raise MetsegError(
-            f"{folder} holds no scan{_what_lies_there(files)}; expected files such as <case>_1.tif and "
-            "<case>_1_mask.tif (see data/README.md)"
-        )
+        kinds = Counter(path.suffix.lower() or "no suffix" for path in files).most_common(3)
+        there = f" (but {', '.join(f'{times} files of {kind}' for kind, times in kinds)})" if kinds else ""
+        expected = "expected files such as <case>_1.tif and <case>_1_mask.tif (see data/README.md)"
+        raise MetsegError(f"{folder} holds no scan{there}; {expected}")
     for case_id in declared:
         if case_id not in found:
-            near = difflib.get_close_matches(case_id, found, n=1) or sorted(found)[:1]
-            raise MetsegError(
-                f"{table} names case {case_id}, which is no scan (such as {near[0]}); correct it"
-            )
+            text = f"{table} names case {case_id}, which is no scan (such as {min(found)}); correct it"
+            raise MetsegError(text)
         scan = place_of(first[case_id][0], folder).case_id
         if scan != case_id and scan in found:
-            raise MetsegError(
-                f"{table} names {case_id}, but the other slices of {scan} are left to their names; name all "
-                "of them, or the scan alone"
-            )
+            text = f"{table} names {case_id}, but the other slices of {scan} are left to their names"
+            raise MetsegError(f"{text}; name all of them, or the scan alone")
     people = {case_id: place.who for case_id, (_, place) in first.items()} | declared
     if pattern is not None:
         people = {case_id: by_pattern(case_id, pattern) for case_id in people}
@@ -127,33 +110,23 @@ def _slices_among(files: list[Path], folder: Path, declared: Mapping[str, Identi
             known = place.who.by not in ("name", "sequence", "folder") or place.case_id in declared
             if place.case_id and (place.numbered or known):
                 places[path] = place
-    is_tiff = {path: path.suffix.lower() in TIFF_SUFFIXES for path in places}
-    tiffs = {place.case_id for path, place in places.items() if is_tiff[path] and not place.is_mask}
-    # Beside TIFF scans another one that is whole is a scan of pictures.
+
+    def of(place: Place) -> tuple[str, int | str | None]:
+        return place.case_id, place.slice_index if place.is_mask else "image"
+
     masked = {place.case_id for place in places.values() if place.is_mask}
-    pictures = {place.case_id for path, place in places.items() if not is_tiff[path] and not place.is_mask}
-    pictures = (pictures - tiffs) & masked if tiffs else pictures
-    with_tiff_mask = {
-        (place.case_id, place.slice_index)
+    as_tiff = {of(place) for path, place in places.items() if path.suffix.lower() in TIFF_SUFFIXES}
+    any_tiff = any(what == "image" for _, what in as_tiff)
+
+    def is_picture_of_a_scan(place: Place) -> bool:
+        # Beside TIFF scans only another one that has masks is a scan of pictures.
+        return of(place) not in as_tiff and (place.case_id in masked or not any_tiff)
+
+    return {
+        path: place
         for path, place in places.items()
-        if is_tiff[path] and place.is_mask
+        if path.suffix.lower() in TIFF_SUFFIXES or is_picture_of_a_scan(place)
     }
-
-    def counts(path: Path, place: Place) -> bool:
-        if is_tiff[path]:
-            return True
-        if place.is_mask:
-            slice_of = place.case_id, place.slice_index
-            return place.case_id in tiffs | pictures and slice_of not in with_tiff_mask
-        return place.case_id in pictures
-
-    return {path: place for path, place in places.items() if counts(path, place)}
-
-
-def _what_lies_there(files: list[Path]) -> str:
-    """Returns what kinds of files there are, for who gave a folder of others."""
-    kinds = Counter(path.suffix.lower() or "no suffix" for path in files).most_common(3)
-    return f" (but {', '.join(f'{times} files of {kind}' for kind, times in kinds)})" if kinds else ""
 
 
 def _declared(files: list[Path]) -> tuple[Path | None, dict[str, Identity]]:
@@ -177,13 +150,6 @@ def find_cases(folder: Path) -> list[CaseFiles]:
         for files in case.slices:
             complain_if_incomplete(files)
     return cases
-
-
-def doubtful(cases: Iterable[CaseFiles]) -> list[str]:
-    """Returns a sentence for each group of scans whose names leave open whether they are one person's."""
-    cases = list(cases)
-    people = {case.case_id: Identity(case.patient_id, case.visit, case.told_by) for case in cases}
-    return doubtful_people(people, {case.case_id: case.folders for case in cases})
 
 
 def how_read(cases: Iterable[CaseFiles]) -> str:
@@ -210,10 +176,8 @@ def count_scans(lengths: Iterable[int]) -> str:
 def complain_if_incomplete(files: SliceFiles) -> None:
     """Raises a `MetsegError` that names the missing file of a pair."""
     if files.mask is None:
-        missing = files.image.with_name(f"{files.image.stem}_mask{files.image.suffix}")
-        raise MetsegError(
-            f"{files.image} has no mask; add {missing.name} (all black where there is no lesion)"
-        )
+        name = f"{files.image.stem}_mask{files.image.suffix}"
+        raise MetsegError(f"{files.image} has no mask; add {name} (all black where there is no lesion)")
     if files.image is None:
         raise MetsegError(f"{files.mask} has no image; add the slice it belongs to or remove it")
 

@@ -13,14 +13,15 @@ import pandas as pd
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
 from metseg.data.cases import CaseFiles, complain_if_incomplete, how_read, list_cases
-from metseg.data.check_people import Finding, SeenContents
-from metseg.data.check_pixels import Fault, SlicePixels, faults_of, label_sentences, sentences
+from metseg.data.check_people import Finding, SeenContents, doubtful
+from metseg.data.check_pixels import SlicePixels, label_findings, pixel_findings
 from metseg.data.content import files_of
 from metseg.data.provenance import Provenance, provenance_of
 from metseg.data.readers.images import IMAGE_SUFFIXES, read_image, read_labels
+from metseg.data.split import split_by_patient
 from metseg.data.volume import CHANNELS
 
-_MANY = 4  # files that are told in one sentence
+_MANY = 4  # findings of one kind that are told in one sentence
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,12 @@ class DataReport:
     Attributes:
         cases: One row a scan: case_id, patient_id, visit, told_by (what told the person), slices,
             tumour_slices, lesion_px, height, width, spacing_mm, missing (channels that repeat FLAIR).
-        findings: Errors first.
-        provenance: What the data set is.
-        how_read: How files became scans.
     """
 
     cases: pd.DataFrame
-    findings: tuple[Finding, ...]
+    findings: tuple[Finding, ...]  # errors first
     provenance: Provenance
-    how_read: str
+    how_read: str  # how files became scans
 
     @property
     def people(self) -> pd.DataFrame:
@@ -75,15 +73,7 @@ class _Found:
 
     findings: list[Finding] = field(default_factory=list)
     contents: SeenContents = field(default_factory=SeenContents)
-    unreadable: list[tuple[Path, str]] = field(default_factory=list)  # a file and the sentence on it
-    faults: list[Fault] = field(default_factory=list)
     labels: list[tuple[Path, float]] = field(default_factory=list)  # a mask and the number that it marks with
-
-    def error(self, text: str) -> None:
-        self.findings.append(Finding(True, text))
-
-    def note(self, text: str) -> None:
-        self.findings.append(Finding(False, text))
 
     @contextmanager
     def reading(self, path: Path) -> Iterator[None]:
@@ -91,7 +81,8 @@ class _Found:
         try:
             yield
         except MetsegError as error:
-            self.unreadable.append((path, str(error)))
+            kind = str(error).replace(str(path), "").replace(path.stem, "")
+            self.findings.append(Finding(True, str(error), kind))
 
 
 def check_data(
@@ -112,34 +103,39 @@ def check_data(
         rows.append(_check_case(case, found))
         if on_case:
             on_case(k + 1, len(cases))
-    findings = list(found.findings)
-    if not any(finding.error for finding in findings) and not found.unreadable:
-        findings += _few_lesions(rows)  # else a lesion may be in what could not be read
-    findings += _ignored_files(Path(folder), cases) + found.contents.findings(cases)
-    told = sentences(found.faults, len(cases)) + label_sentences(found.labels)
-    findings += _alike_once(found.unreadable) + [Finding(*each) for each in told]
-    findings.sort(key=lambda finding: not finding.error)
+    table, findings = pd.DataFrame(rows), [*found.findings]
+    if table.patient_id.nunique() >= 3 and not any(finding.error for finding in findings):
+        try:
+            split_by_patient(
+                table.patient_id, with_lesion=table.patient_id[table.lesion_px > 0], fingerprint=""
+            )
+        except MetsegError as error:
+            findings.append(Finding(True, str(error)))
+    findings += found.contents.findings() + [Finding(True, text) for text in doubtful(cases)]
+    findings += label_findings(found.labels)
+    images = {path for path in files_below(Path(folder)) if path.suffix.lower() in IMAGE_SUFFIXES}
+    if ignored := sorted(images - {*files_of(cases)}):
+        text = f"{len(ignored)} image files are ignored, such as {ignored[0]}: their names are not "
+        findings.append(Finding(False, f"{text}<scan>_<slice>, or they are pictures beside TIFF slices"))
     provenance = provenance_of(case.case_id for case in cases)
-    return DataReport(pd.DataFrame(rows), tuple(findings), provenance, how_read(cases))
+    return DataReport(table, _folded(findings), provenance, how_read(cases))
 
 
-def _few_lesions(rows: list[dict]) -> list[Finding]:
-    """Whether `split_by_patient` can give every set a patient with a lesion."""
-    patients = {row["patient_id"] for row in rows}
-    with_lesion = {row["patient_id"] for row in rows if row["lesion_px"]}
-    if not with_lesion:
-        return [Finding(True, "no mask marks a lesion; there is nothing to learn")]
-    if len(with_lesion) >= 3 or with_lesion == patients:
-        return []
-    text = f"{len(with_lesion)} of {len(patients)} patients have a lesion"
-    text += "; training, validation and test need one each: give scans of more patients with a lesion"
-    without_test = " (two are enough for a training with test_fraction=0)" * (len(with_lesion) == 2)
-    return [Finding(True, text + without_test)]
+def _folded(findings: list[Finding]) -> tuple[Finding, ...]:
+    """Returns the findings, errors first; of many of one kind the first stands for all."""
+    by_kind: dict[object, list[Finding]] = defaultdict(list)
+    for k, finding in enumerate(findings):
+        by_kind[finding.kind or k].append(finding)
+    told = []
+    for alike in by_kind.values():
+        more = f"; so it is with {len(alike) - 1} more"
+        told += alike if len(alike) < _MANY else [alike[0]._replace(text=alike[0].text + more)]
+    return tuple(sorted(told, key=lambda finding: not finding.error))
 
 
 def _check_case(case: CaseFiles, found: _Found) -> dict:
-    tumour_slices = lesion_px = masks = 0
-    shapes, spacings, repeats, slices = set(), [], [], []
+    """Reads one scan and returns its row of `DataReport.cases`."""
+    shapes, spacings, repeats, lesions, slices = [], [], [], [], []
     for files in case.slices:
         image = labels = None
         with found.reading(files.image or files.mask):
@@ -148,70 +144,46 @@ def _check_case(case: CaseFiles, found: _Found) -> dict:
             with found.reading(files.image):
                 volume = read_image(files.image)
                 image = volume.channels_last[0]
-                shapes.add(image.shape[:2])
+                shapes.append(image.shape[:2])
                 spacings.append(volume.spacing_mm)
         if image is not None and np.ptp(image) > 0:  # blank slices are alike and tell nothing
-            found.contents.image(case.patient_id, files.image, image)
+            found.contents.add_slice(case.patient_id, files.image, image)
             flair = image[..., CHANNELS.index("FLAIR")]
             alike = (image == flair[..., None]).all(axis=(0, 1))
             repeats.append({name for name, same in zip(CHANNELS, alike, strict=True) if same} - {"FLAIR"})
         if files.mask is not None:
             with found.reading(files.mask):
                 labels = read_labels(files.mask, None if image is None else image.shape[:2])
-                lesion = np.count_nonzero(labels)
-                found.contents.mask(case.patient_id, files.mask, labels > 0)
-                lesion_px += lesion
-                tumour_slices += lesion > 0
-                masks += 1
-                if lesion:
-                    found.labels.append((files.mask, float(labels.max())))
+                found.contents.add_mask(case.patient_id, files.mask, labels > 0)
+                lesions.append(np.count_nonzero(labels))
+                found.labels += [(files.mask, float(labels.max()))] if lesions[-1] else []
         slices.append(SlicePixels(files.image, image, files.mask, labels))
-    found.faults.extend(faults_of(case.case_id, slices))
-    if len(shapes) > 1:
-        found.error(f"{case.case_id} has slices of sizes {sorted(shapes)}; export it at one size")
-    if len(set(spacings)) > 1:
-        found.error(f"{case.case_id} has slices of different spacing; export it with one spacing")
     numbers = [files.slice_index for files in case.slices]
-    gaps = [(a + 1, b - 1) for a, b in pairwise(numbers) if b > a + 1]
-    if gaps:
-        text = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in gaps[:5])
-        found.note(f"{case.case_id} has no slice {text}{', …' * (len(gaps) > 5)}")
-    if lesion_px == 0 and masks == len(case.slices):
-        found.note(f"{case.case_id} has no lesion in any slice; its volume Dice is undefined")
+    gaps = [f"{a + 1} to {b - 1}" if b > a + 2 else f"{a + 1}" for a, b in pairwise(numbers) if b > a + 1]
     missing = sorted(set.intersection(*repeats)) if repeats else []
-    if missing:
-        found.note(f"{case.case_id} has no {' and no '.join(missing)}: FLAIR stands in its place")
+    rules = (
+        (True, len(set(shapes)) > 1, f"slices of sizes {sorted(set(shapes))}; export it at one size"),
+        (True, len(set(spacings)) > 1, "slices of different spacing; export it with one spacing"),
+        (False, gaps, f"no slice {', '.join(gaps[:5])}{', …' * (len(gaps) > 5)}"),
+        (
+            False,
+            len(lesions) == len(slices) and not any(lesions),
+            "no lesion in any slice; its volume Dice is undefined",
+        ),
+        (False, missing, f"no {' and no '.join(missing)}: FLAIR stands in its place"),
+    )
+    found.findings += [
+        Finding(error, f"{case.case_id} has {text}") for error, broken, text in rules if broken
+    ]
+    found.findings += pixel_findings(case.case_id, slices)
     height, width = max(shapes, default=(0, 0))
-    who = {name: getattr(case, name) for name in ("case_id", "patient_id", "visit", "told_by")}
-    counts = {"slices": len(slices), "tumour_slices": tumour_slices, "lesion_px": lesion_px}
-    spacing = spacings[0] if spacings else None
-    return (
-        who
-        | counts
-        | {"height": height, "width": width, "spacing_mm": spacing}
-        | {"missing": ", ".join(missing)}
-    )
-
-
-def _alike_once(unreadable: list[tuple[Path, str]]) -> list[Finding]:
-    """Tells of files that are refused, once where many are refused for the same reason."""
-    by_reason: dict[str, list[str]] = defaultdict(list)
-    for path, text in unreadable:
-        by_reason[text.replace(str(path), "").replace(path.stem, "")].append(text)
-    findings = []
-    for texts in by_reason.values():
-        few = texts if len(texts) < _MANY else [f"{texts[0]}; so it is with {len(texts) - 1} files more"]
-        findings += [Finding(True, text) for text in few]
-    return findings
-
-
-def _ignored_files(folder: Path, cases: list[CaseFiles]) -> list[Finding]:
-    images = {path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES}
-    ignored = sorted(images - set(files_of(cases)))
-    if not ignored:
-        return []
-    text = (
-        f"{len(ignored)} image files are ignored, such as {ignored[0]}: their names are not <scan>_<slice>, "
-        "or they are pictures beside TIFF slices"
-    )
-    return [Finding(False, text)]
+    return {
+        **{name: getattr(case, name) for name in ("case_id", "patient_id", "visit", "told_by")},
+        "slices": len(slices),
+        "tumour_slices": np.count_nonzero(lesions),
+        "lesion_px": sum(lesions),
+        "height": height,
+        "width": width,
+        "spacing_mm": spacings[0] if spacings else None,
+        "missing": ", ".join(missing),
+    }

@@ -1,103 +1,124 @@
 """Whether people who count as several are one: by their names, their slices, their masks."""
 
 import hashlib
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from metseg.data.cases import CaseFiles, doubtful
-from metseg.data.patients import differing_by_zeros
+from metseg.data.cases import CaseFiles
+from metseg.data.patients import KNOWN, TABLE, spelling_of
 
-_GUESSED = ("date", "visit", "sequence", "folder")  # by these a person's visits were told
-_MANY_VISITS = 3
+_LAST_PART = re.compile(r"[\W_]((?=\w*\d)(?=\w*[^\W\d_])[^\W_]+)$")  # `A_P1` and `B_P1` have one
 _TELLING_PX = 20  # a smaller mask may be the same in two people by chance
 
 
 class Finding(NamedTuple):
-    """Something about the data; an `error` is one with which a run could not be trusted."""
+    """Something about the data.
+
+    Attributes:
+        error: Whether a run could not be trusted with it.
+        text: A sentence.
+        kind: Where many findings are of one kind, the first stands for all.
+    """
 
     error: bool
     text: str
-
-
-Places = dict[bytes, list[tuple[str, Path]]]  # hash of a content → the patients and files that have it
+    kind: str = ""
 
 
 @dataclass(frozen=True)
 class SeenContents:
-    """What slices and masks of a data set hold, by hash, as they are read."""
+    """Which patients' files hold which slices and masks: {hash: [(patient, file)]}."""
 
-    images: Places = field(default_factory=lambda: defaultdict(list))
-    masks: Places = field(default_factory=lambda: defaultdict(list))
+    slices: dict[bytes, list[tuple[str, Path]]] = field(default_factory=lambda: defaultdict(list))
+    masks: dict[bytes, list[tuple[str, Path]]] = field(default_factory=lambda: defaultdict(list))
 
-    def image(self, patient_id: str, path: Path, image: np.ndarray) -> None:
+    def add_slice(self, patient_id: str, path: Path, image: np.ndarray) -> None:
         """Takes note of a slice, (H, W, 3) uint8."""
-        self.images[_key(image)].append((patient_id, path))
+        self.slices[_key(image)].append((patient_id, path))
 
-    def mask(self, patient_id: str, path: Path, mask: np.ndarray) -> None:
+    def add_mask(self, patient_id: str, path: Path, mask: np.ndarray) -> None:
         """Takes note of a mask, (H, W) bool, if it can tell one person from another."""
         if _TELLING_PX <= np.count_nonzero(mask) < mask.size:
             self.masks[_key(mask)].append((patient_id, path))
 
-    def findings(self, cases: Sequence[CaseFiles]) -> list[Finding]:
-        """Returns who may be one person, by all that was noted and by the names."""
-        doubts = [Finding(True, text) for text in doubtful(cases)]
-        return _same_slices(self.images) + _same_masks(self.masks) + doubts + _notes(cases)
+    def findings(self) -> list[Finding]:
+        """Returns who has the same slice or mask, once for a group of people."""
+        findings = []
+        for what, places in (("slice", self.slices), ("mask", self.masks)):
+            groups: dict[tuple[str, ...], str] = {}
+            for copies in places.values():
+                if len(copies) > 1:
+                    patients = tuple(sorted({patient for patient, _ in copies}))
+                    groups.setdefault(patients, ", ".join(str(path) for _, path in copies))
+            for patients, paths in groups.items():
+                if len(patients) > 1:
+                    text = f"patients {' and '.join(patients)} have the same {what} ({paths})"
+                    text += "; they may be one person under two names, or a file was copied"
+                    findings.append(Finding(True, text))
+                elif what == "slice":
+                    findings.append(Finding(False, f"{patients[0]} has the same slice again ({paths})"))
+        return findings
 
 
 def _key(pixels: np.ndarray) -> bytes:
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
 
 
-def _copies(places: Places) -> Iterator[tuple[tuple[str, ...], int, str]]:
-    """Yields for each content that is there twice whose it is, how often, and in which files."""
-    for copies in places.values():
-        if len(copies) > 1:
-            patients = tuple(sorted({patient for patient, _ in copies}))
-            yield patients, len(copies), ", ".join(str(path) for _, path in copies)
+def doubtful(cases: Iterable[CaseFiles]) -> list[str]:
+    """Tells who may be one person though counted as several, by spelling, a stem, or a folder in common.
 
+    Whom a public data set's name tells is not doubted, nor a group that `patients.csv` or a pattern tells.
 
-def _same_slices(places: Places) -> list[Finding]:
-    findings = []
-    for patients, times, paths in _copies(places):
-        if len(patients) > 1:
-            text = f"patients {' and '.join(patients)} share a slice ({paths})"
-            findings.append(Finding(True, f"{text}; they may be one person under two names"))
-        else:
-            findings.append(Finding(False, f"{patients[0]} has the same slice {times} times ({paths})"))
-    return findings
-
-
-def _same_masks(places: Places) -> list[Finding]:
-    """Tells people whose lesions have the same outline to the pixel, once a group of people."""
-    found: dict[tuple[str, ...], str] = {}
-    for patients, _, paths in _copies(places):
-        if len(patients) > 1:
-            found.setdefault(patients, paths)
-    why = "they may be one person under two names, or a mask was copied"
-    return [
-        Finding(True, f"patients {' and '.join(patients)} have the same mask ({paths}); {why}")
-        for patients, paths in found.items()
-    ]
-
-
-def _notes(cases: Sequence[CaseFiles]) -> list[Finding]:
-    """Tells what nobody can know by the names alone."""
-    notes = [
-        f"{' and '.join(names)} differ by zeros alone; are they one patient?"
-        for names in differing_by_zeros(case.patient_id for case in cases)
-    ]
-    scans: dict[tuple[str, str], list[str]] = defaultdict(list)
+    Returns:
+        A sentence for each group, with its remedy.
+    """
+    cases = list(cases)
+    patients = {case.patient_id for case in cases}
+    told = {case.patient_id for case in cases if case.told_by in ("pattern", TABLE)}
+    groups: dict[tuple[str, str], set[str]] = defaultdict(set)
     for case in cases:
-        scans[case.patient_id, case.told_by].append(case.case_id)
-    for (patient_id, told_by), names in scans.items():
-        if told_by in _GUESSED and len(names) >= _MANY_VISITS:
-            notes.append(
-                f"{patient_id} has {len(names)} scans, told by {told_by} ({names[0]}, {names[1]}, …): if "
-                "these are several people, say so in patients.csv"
-            )
-    return [Finding(False, text) for text in notes]
+        if case.told_by in KNOWN:
+            continue
+        patient = case.patient_id
+        for name in {patient, case.case_id} if patient in told else {patient}:
+            for stem in _stems(name):
+                groups["stem", stem] |= {patient} | ({stem} & patients)
+        if last := _LAST_PART.search(patient):
+            groups["ending", last[1]].add(patient)
+        for depth in range(len(case.folders)):
+            groups["folder", "/".join(case.folders[: depth + 1])].add(patient)
+    for name in patients:
+        groups["spelling", re.sub(r"(?<!\d)0+(?=\d)", "", spelling_of(name))].add(name)
+    texts = {}
+    for (kind, name), group in groups.items():
+        # A stem or a folder that all have in common is the data set's, not a person's.
+        common = group == patients and kind != "spelling" and name not in patients
+        # But `P1_A` and `P1_B` may be one, as what follows the stem is no number; not `study24_01`.
+        numbered = any(re.search(r"\d", each[len(name) :]) for each in group)
+        common &= not (kind == "stem" and re.search(r"\d", name) and not numbered)
+        if len(group) < 2 or common or group <= told or frozenset(group) in texts:
+            continue
+        some = sorted(group)
+        names = " and ".join(some) if len(some) == 2 else f"{', '.join(some[:3])}{', …' * (len(some) > 3)}"
+        what = (
+            "differ in spelling or leading zeros alone" if kind == "spelling" else f"share the {kind} {name}"
+        )
+        texts[frozenset(group)] = (
+            f"{names} count as {len(some)} people but {what}; if they are one person, or if "
+            f"they are not, say so in {TABLE} (metseg check-data --write-patients begins one)"
+        )
+    return list(texts.values())
+
+
+def _stems(patient_id: str) -> list[str]:
+    """Returns what is left of a name without its last parts: `P1_A` → `P1`, `P1v2` and `P1b` → `P1`."""
+    stems = [patient_id[: cut.start()] for cut in re.finditer(r"[\W_]+(?=[^\W_])", patient_id)]
+    if lettered := re.fullmatch(r"(.*\d)[A-Za-z]+\d*", patient_id):
+        stems.append(lettered[1])
+    return [stem for stem in stems if re.search(r"[^\W_]", stem)]

@@ -1,4 +1,4 @@
-"""What a data set holds, as hashes: by them it is known again under other names and in other places."""
+"""Hashes of what a data set holds: by them it is known again under other names and in other places."""
 
 import hashlib
 from collections.abc import Iterable
@@ -26,20 +26,14 @@ def fingerprint(cases: Iterable[CaseFiles]) -> str:
     """
     digest, paths = hashlib.sha256(), files_of(cases)
     with ThreadPoolExecutor() as pool:
-        for path, content in zip(paths, pool.map(_content_hash, paths), strict=True):
+        contents = pool.map(lambda path: hashlib.sha256(read_file(path)).digest(), paths)
+        for path, content in zip(paths, contents, strict=True):
             digest.update(path.name.encode() + content)
     return digest.hexdigest()[:16]
 
 
-def _content_hash(path: Path) -> bytes:
-    return hashlib.sha256(read_file(path)).digest()
-
-
 def slice_hash(image: np.ndarray) -> str:
-    """Returns `HASH_DIGITS` digits that a slice's pixels give in whatever file they are stored.
-
-    Nothing for a slice of one colour, as beyond the head: it says nothing of whose it is.
-    """
+    """Returns `HASH_DIGITS` digits of a slice's pixels; nothing for one of one colour, which is anybody's."""
     if (image == image[:1, :1]).all():
         return ""
     pixels = np.ascontiguousarray(image)

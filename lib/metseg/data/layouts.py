@@ -23,25 +23,15 @@ _NO_NAME = re.compile(r"(slices?|images?|imgs?|im|pic|picture|frame|scan|axial|b
 
 
 class Place(NamedTuple):
-    """What name and folders of a slice's file say.
-
-    Attributes:
-        case_id: The scan.
-        slice_index: Its number; 1 for a scan's only slice; None where the number can be no slice's.
-        is_mask: Whether it is a reference mask.
-        home: The scan's folders below the data set's, without those of images and of masks.
-        who: Whose scan it is.
-        numbered: Whether the name ends in the slice's number.
-        in_own_folder: Whether the name before that number is also the folder's.
-    """
+    """What name and folders of a slice's file say."""
 
     case_id: str
-    slice_index: int | None
+    slice_index: int | None  # 1 for a scan's only slice; None where the number can be no slice's
     is_mask: bool
-    home: tuple[str, ...]
+    home: tuple[str, ...]  # the scan's folders below the data set's, without those of images and of masks
     who: Identity
-    numbered: bool
-    in_own_folder: bool
+    numbered: bool  # whether the name ends in the slice's number
+    in_own_folder: bool  # whether the name before that number is also the folder's
 
     @property
     def is_of_volume(self) -> bool:

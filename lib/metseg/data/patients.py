@@ -4,8 +4,6 @@ import csv
 import io
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,15 +21,12 @@ _COLUMNS = ("case_id", "patient_id")
 class Identity(NamedTuple):
     """Whose scan it is.
 
-    Attributes:
-        patient_id: One person.
-        visit: Which of the person's scans; None where nothing tells.
-        by: What told it: a data set's name, `date`, `visit`, `sequence`, `folder`, `pattern`, `patients.csv`,
-            or `name` where the whole name was taken for a person.
+    `by` is what told it: a data set's name, `date`, `visit`, `sequence`, `folder`, `pattern`, `patients.csv`,
+    or `name` where the whole name was taken for a person.
     """
 
-    patient_id: str
-    visit: str | None
+    patient_id: str  # one person
+    visit: str | None  # which of the person's scans; None where nothing tells
     by: str
 
 
@@ -44,7 +39,6 @@ KNOWN = {
     "UCSF-BMSR": r"(?P<patient>\d{6})(?P<visit>[A-Z])",
     "phantom": r"(?P<patient>PHANTOM_([A-Z]\d+_)?\d+)(_(?P<visit>\d{8}))?",
 }
-KNOWN = {name: re.compile(pattern, re.IGNORECASE | re.ASCII) for name, pattern in KNOWN.items()}
 # With separators any numbers: a date that was made unreal to protect somebody is one as well.
 _DATE = r"((19|20)\d\d(?P<between>[-_.])\d\d(?P=between)\d\d|(19|20)\d\d(0\d|1[0-2])([0-2]\d|3[01]))"
 _VISIT = r"(visit|session|ses|time-?point|tp|follow-?up|fu|baseline|pre-?op|post-?op)[-_ ]?\d*"
@@ -60,10 +54,10 @@ def _ending(pattern: str) -> re.Pattern:
     return _compiled(rf"(?P<rest>.*[^\W_].*?)[-_. ]+(?P<end>{pattern})")
 
 
+KNOWN = {name: _compiled(pattern) for name, pattern in KNOWN.items()}
 _ENDINGS = {"date": _ending(_DATE), "visit": _ending(_VISIT), "sequence": _ending(_SEQUENCE)}
 _BEGINNING = _compiled(rf"(?P<end>{_DATE}|{_VISIT})[-_. ]+(?P<rest>.*[^\W_].*)")
 _WEAK_ENDING = _ending(_PERHAPS_VISIT)
-_LAST_PART = re.compile(r"[\W_]((?=\w*\d)(?=\w*[^\W\d_])[^\W_]+)$")  # `A_P1` and `B_P1` have one
 _VISIT_OR_SEQUENCE = _compiled(rf"{_DATE}|{_VISIT}|{_PERHAPS_VISIT}|{_SEQUENCE}")
 
 
@@ -140,14 +134,11 @@ def read_patients(path: Path) -> dict[str, Identity]:
         lines = io.StringIO(text, newline="")
         rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise MetsegError(
-            f"{path} cannot be read ({error}); save it as UTF-8 text and look at its quotes"
-        ) from error
+        remedy = "save it as UTF-8 text and look at its quotes"
+        raise MetsegError(f"{path} cannot be read ({error}); {remedy}") from error
     header = rows[0] if rows else []
-    for name in (*_COLUMNS, "visit"):
-        if header.count(name) > 1 or (name in _COLUMNS and name not in header):
-            what = "several columns" if name in header else "no column"
-            raise MetsegError(f"{path} has {what} {name}; its first line names each once")
+    if not {*_COLUMNS} <= {*header} or len({*header}) < len(header):
+        raise MetsegError(f"{path} starts with {header}; name {', '.join(_COLUMNS)} there, each column once")
     found: dict[str, Identity] = {}
     for k, row in enumerate(rows[1:], start=2):
         if not any(row):
@@ -156,7 +147,7 @@ def read_patients(path: Path) -> dict[str, Identity]:
             raise MetsegError(f"{path}, row {k} has more cells than columns, or one of two lines; mend it")
         clean = [unicodedata.normalize("NFC", cell.strip()) for cell in row]
         cells = dict(zip(header, clean, strict=False))  # empty ones at the end may be left out
-        case_id, patient_id = (cells.get(name, "") for name in _COLUMNS)
+        case_id, patient_id = (cells.get(name) for name in _COLUMNS)
         if not case_id or not patient_id:
             raise MetsegError(f"{path}, row {k}: case_id or patient_id is empty; fill it in")
         if case_id in found:
@@ -176,69 +167,6 @@ def write_table(cases: "pd.DataFrame", path: Path) -> None:
     write_text(path, cases[[*_COLUMNS, "visit"]].to_csv(index=False))
 
 
-def doubtful_people(people: Mapping[str, Identity], folders: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """Tells who may be one person though counted as several, by spelling, a stem, or a folder in common.
-
-    Whom a public data set's name tells is not doubted, nor a group that `patients.csv` or a pattern tells.
-
-    Args:
-        people: {case_id: whose it is}.
-        folders: {case_id: the folders it lies in below the data set's}, without those that group people.
-
-    Returns:
-        A sentence for each group, with its remedy.
-    """
-    patients = {who.patient_id for who in people.values()}
-    told = {who.patient_id for who in people.values() if who.by in ("pattern", TABLE)}
-    open_to_doubt = {case_id: who for case_id, who in people.items() if who.by not in KNOWN}
-    groups: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for case_id, who in open_to_doubt.items():
-        names = {who.patient_id, case_id} if who.patient_id in told else {who.patient_id}
-        for stem in {stem for name in names for stem in _stems(name)}:
-            groups["stem", stem] |= {who.patient_id} | ({stem} & patients)
-        if last := _LAST_PART.search(who.patient_id):
-            groups["ending", last[1]].add(who.patient_id)
-        for depth in range(len(folders[case_id])):
-            groups["folder", "/".join(folders[case_id][: depth + 1])].add(who.patient_id)
-    for name in patients:
-        groups["spelling", spelling_of(name)].add(name)
-    texts, seen = [], set()
-    for (kind, name), group in groups.items():
-        # A stem or a folder that all have in common is the data set's, not a person's.
-        common = group == patients and kind != "spelling" and name not in patients
-        # But `P1_A` and `P1_B` may be one, as what follows the stem is no number; not `study24_01`.
-        numbered = any(re.search(r"\d", each[len(name) :]) for each in group)
-        common &= not (kind == "stem" and re.search(r"\d", name) and not numbered)
-        if len(group) < 2 or common or group <= told or frozenset(group) in seen:
-            continue
-        seen.add(frozenset(group))
-        some = sorted(group)
-        names = " and ".join(some) if len(some) == 2 else f"{', '.join(some[:3])}{', …' * (len(some) > 3)}"
-        what = "differ in spelling alone" if kind == "spelling" else f"share the {kind} {name}"
-        texts.append(
-            f"{names} count as {len(some)} people but {what}; if they are one person, or if "
-            f"they are not, say so in {TABLE} (metseg check-data --write-patients begins one)"
-        )
-    return texts
-
-
-def _stems(patient_id: str) -> list[str]:
-    """Returns what is left of a name without its last parts: `P1_A` → `P1`, `P1v2` and `P1b` → `P1`."""
-    stems = [patient_id[: cut.start()] for cut in re.finditer(r"[\W_]+(?=[^\W_])", patient_id)]
-    if lettered := re.fullmatch(r"(.*\d)[A-Za-z]+\d*", patient_id):
-        stems.append(lettered[1])
-    return [stem for stem in stems if re.search(r"[^\W_]", stem)]
-
-
 def spelling_of(name: str) -> str:
     """Returns what tells a name from others: `CS_4941` is `cs4941`, and `site1_1` is not `site11`."""
     return " ".join(re.findall(r"[^\W\d_]+|\d+", unicodedata.normalize("NFKC", name).lower()))
-
-
-def differing_by_zeros(patients: Iterable[str]) -> list[list[str]]:
-    """Returns the names that differ by leading zeros alone, such as `P1` and `P01`."""
-    alike: dict[str, set[str]] = defaultdict(set)
-    for name in patients:
-        runs = spelling_of(name).split()
-        alike[" ".join(run.lstrip("0") or "0" if run.isdigit() else run for run in runs)].add(name)
-    return [sorted(names) for names in alike.values() if len({spelling_of(each) for each in names}) > 1]

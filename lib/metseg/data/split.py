@@ -12,21 +12,13 @@ from metseg.base.files import read_json, taking_apart, write_json
 
 @dataclass(frozen=True)
 class Split:
-    """Patients by role.
-
-    Attributes:
-        train: Patients whose slices are learned from.
-        validation: Patients that choose the epoch and every setting.
-        test: Patients held out for the final figures.
-        seed: What shuffled them.
-        fingerprint: Of the data they were found in.
-    """
+    """Patients by role."""
 
     train: tuple[str, ...]
-    validation: tuple[str, ...]
-    test: tuple[str, ...]
-    seed: int
-    fingerprint: str
+    validation: tuple[str, ...]  # they choose the epoch and every setting
+    test: tuple[str, ...]  # held out for the final figures
+    seed: int  # of the shuffle
+    fingerprint: str  # of the data
 
     def __post_init__(self):
         roles = [*self.train, *self.validation, *self.test]
@@ -58,13 +50,20 @@ def split_by_patient(
     Raises:
         MetsegError: Fewer than three patients would be left to share out, or too few have a lesion.
     """
-    order = _shuffled(patients, seed)
-    lesion, free = _parted(order, with_lesion)
-    _complain_if_few(lesion, order, needed=3 if test_fraction else 2, test=test_fraction > 0)
-    n_test = max(1, round(len(order) * test_fraction)) if test_fraction else 0
-    n_validation = _validation_size(order, n_test, validation_fraction)
-    test = _share(lesion, free, n_test, test_fraction, kept=2) if n_test else []
-    return _assign(lesion, free, test, n_validation, validation_fraction, seed, fingerprint)
+    lesion, free = _shuffled(patients, with_lesion, seed)
+    total, needed = len(lesion) + len(free), 3 if test_fraction else 2
+    if free and len(lesion) < needed:
+        roles = (
+            "training, validation and test need one each"
+            if test_fraction
+            else "training and validation need one each"
+        )
+        remedy = "set test_fraction to 0, or " if test_fraction and len(lesion) == 2 else ""
+        raise _few(lesion, total, f"{roles}; {remedy}")
+    n_test = max(1, round(total * test_fraction)) if test_fraction else 0
+    test = _share(lesion, free, n_test, test_fraction * len(lesion), kept=2) if n_test else []
+    size = _validation_size(total, n_test, validation_fraction)
+    return _assigned(lesion, free, test, size, validation_fraction, seed, fingerprint)
 
 
 def kfold_by_patient(
@@ -77,87 +76,67 @@ def kfold_by_patient(
     seed: int = 0,
 ) -> list[Split]:
     """Splits patients `folds` times so that each is tested exactly once; arguments as `split_by_patient`."""
-    order = _shuffled(patients, seed)
-    if not 2 <= folds <= len(order):
-        raise MetsegError(f"folds={folds} but there are {len(order)} patients; choose 2 to {len(order)}")
-    lesion, free = _parted(order, with_lesion)
-    # One to test in each fold, and two of the others. With three folds or more there always are.
-    _complain_if_few(lesion, order, needed=max(folds, 4 if folds == 2 else 3), folds=folds)
+    lesion, free = _shuffled(patients, with_lesion, seed)
     ordered, splits = lesion + free, []
+    if not 2 <= folds <= len(ordered):
+        raise MetsegError(f"folds={folds} but there are {len(ordered)} patients; choose 2 to {len(ordered)}")
+    # One to test in each fold, and two of the others. With three folds or more there always are.
+    needed = max(folds, 4 if folds == 2 else 3)
+    if free and len(lesion) < needed:
+        remedy = "choose fewer folds, or " if 3 <= len(lesion) < folds else ""
+        raise _few(lesion, len(ordered), f"folds={folds} needs {needed} such patients; {remedy}")
     for k in range(folds):
-        test = ordered[k::folds]
-        n_validation = _validation_size(order, len(test), validation_fraction)
         # So that the folds differ in validation patients too.
         starts = [(each, k * len(each) // folds) for each in (lesion, free)]
         turned = [each[start:] + each[:start] for each, start in starts]
-        splits.append(_assign(*turned, test, n_validation, validation_fraction, seed, fingerprint))
+        test = ordered[k::folds]
+        size = _validation_size(len(ordered), len(test), validation_fraction)
+        splits.append(_assigned(*turned, test, size, validation_fraction, seed, fingerprint))
     return splits
 
 
-def _shuffled(patients: Iterable[str], seed: int) -> list[str]:
-    order = sorted(set(patients))
+def _shuffled(patients: Iterable[str], with_lesion: Iterable[str], seed: int) -> tuple[list[str], list[str]]:
+    """Returns the patients with a lesion and those without."""
+    order, known = sorted(set(patients)), set(with_lesion)
     if len(order) < 3:
         raise MetsegError(
             f"{len(order)} patient(s) cannot be split into training, validation and test; give 3 or more"
         )
-    return [order[k] for k in np.random.default_rng(seed).permutation(len(order))]
-
-
-def _parted(order: list[str], with_lesion: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Returns the patients with a lesion and those without, each in order."""
-    known = set(with_lesion)
+    order = [order[k] for k in np.random.default_rng(seed).permutation(len(order))]
     return [each for each in order if each in known], [each for each in order if each not in known]
 
 
-def _complain_if_few(
-    lesion: list[str], order: list[str], *, needed: int, test: bool = True, folds: int = 0
-) -> None:
-    if len(lesion) >= needed or len(lesion) == len(order):  # of all too few, their number is complained of
-        return
-    roles = "training, validation and test" if test else "training and validation"
-    text = f"{len(lesion)} of {len(order)} patients have a lesion, but "
-    text += f"folds={folds} needs {needed} such patients; " if folds else f"{roles} need one each; "
-    text += "choose fewer folds, or " if 3 <= len(lesion) < folds else ""
-    text += "set test_fraction to 0, or " if test and not folds and len(lesion) == 2 else ""
-    raise MetsegError(f"{text}give scans of more patients with a lesion")
+def _few(lesion: list[str], total: int, but: str) -> MetsegError:
+    of = f"{len(lesion)} of {total} patients have a lesion"
+    return MetsegError(f"{of}, but {but}give scans of more patients with a lesion")
 
 
-def _validation_size(order: list[str], n_test: int, fraction: float) -> int:
-    n_validation = max(1, round(len(order) * fraction))
-    if n_test + n_validation >= len(order):
-        raise MetsegError(
-            f"{len(order)} patients leave none for training with {n_test} for the test and "
-            f"{n_validation} for validation; lower test_fraction or validation_fraction"
-        )
-    return n_validation
+def _share(lesion: list[str], free: list[str], size: int, wanted: float, *, kept: int) -> list[str]:
+    """Returns the first patients of both strata, `size` in all.
 
-
-def _share(
-    lesion: list[str], free: list[str], size: int, fraction: float, *, kept: int, of: int | None = None
-) -> list[str]:
-    """Returns the first patients of both strata, `size` in all, `kept` with a lesion being left.
-
-    Of those with a lesion (`of`, if not all are left to choose from) it is the `fraction`, one at least.
+    Of those with a lesion they are as many as `wanted`, one at least, `kept` being left.
     """
-    n = max(1, round((len(lesion) if of is None else of) * fraction), size - len(free))
-    n = min(n, size, len(lesion) - kept)
+    n = min(max(1, round(wanted), size - len(free)), size, len(lesion) - kept)
     return lesion[:n] + free[: size - n]
 
 
-def _assign(
-    lesion: list[str],
-    free: list[str],
-    test: list[str],
-    n_validation: int,
-    fraction: float,
-    seed: int,
-    fingerprint: str,
+def _validation_size(total: int, n_test: int, fraction: float) -> int:
+    size = max(1, round(total * fraction))
+    if n_test + size >= total:
+        raise MetsegError(
+            f"{total} patients leave none for training with {n_test} for the test and {size} for "
+            "validation; lower test_fraction or validation_fraction"
+        )
+    return size
+
+
+def _assigned(
+    lesion, free, test: list[str], size: int, fraction: float, seed: int, fingerprint: str
 ) -> Split:
-    left = [[each for each in stratum if each not in set(test)] for stratum in (lesion, free)]
-    validation = _share(*left, n_validation, fraction, kept=1, of=len(lesion))
-    taken = {*test, *validation}
-    train = [each for each in lesion + free if each not in taken]
-    return Split(tuple(sorted(train)), tuple(sorted(validation)), tuple(sorted(test)), seed, fingerprint)
+    left = [[each for each in stratum if each not in test] for stratum in (lesion, free)]
+    validation = _share(*left, size, fraction * len(lesion), kept=1)
+    train = {*lesion, *free} - {*test, *validation}
+    return Split(*(tuple(sorted(role)) for role in (train, validation, test)), seed, fingerprint)
 
 
 def write_split(split: Split, path: Path) -> None:

@@ -14,16 +14,13 @@ _SAME_MM = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A scan; one picture is a volume of one slice.
+    """A scan; one picture is a volume of one slice. A `ValueError` tells what does not fit.
 
     Attributes:
         array: (C, Z, Y, X), in the file's own dtype and grid.
         channels: What each channel is: `t1`, `t1c`, `t2`, `flair`; as the reader calls it where it is none.
         affine: (4, 4), voxel (x, y, z, 1) → mm in RAS+; None where the files do not tell.
         spacing_mm: (z, y, x), from the affine if there is one; None where the files do not tell.
-
-    Raises:
-        ValueError: These do not fit each other, or there is no voxel.
     """
 
     array: np.ndarray
@@ -58,9 +55,9 @@ class Volume:
         return cls(np.moveaxis(images, -1, 0), tuple(channels), **known)
 
     @classmethod
-    def of_slice(cls, image: np.ndarray, channels: Sequence[str] = tuple(SEQUENCES), **known) -> "Volume":
+    def of_slice(cls, image: np.ndarray, *args, **known) -> "Volume":
         """Makes a volume of one picture, (Y, X, C); see `of_slices`."""
-        return cls.of_slices(image[None], channels, **known)
+        return cls.of_slices(image[None], *args, **known)
 
     @classmethod
     def stacked(cls, volumes: Sequence["Volume"]) -> "Volume":
@@ -82,10 +79,9 @@ class Volume:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """A reference on a volume's grid.
+    """A reference on a volume's grid: (Z, Y, X) integers, 0 where nothing is marked.
 
     Attributes:
-        array: (Z, Y, X) integers, 0 where nothing is marked.
         regions: Which numbers make a region: {"lesion": {1}}, or ET, TC and WT of a tumour in parts.
         stored: By which numbers the files mark a lesion.
     """
@@ -117,30 +113,19 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One scan with its reference.
-
-    Attributes:
-        volume: The scan.
-        labels: What is marked in it.
-        case_id: The scan's name.
-        patient_id: The person; a person may have several cases.
-        visit: Which of the person's; None where nothing tells.
-        slice_index: (Z,) the slices' numbers in the files' names.
-    """
+    """One scan with its reference."""
 
     volume: Volume
     labels: Labels
     case_id: str
-    patient_id: str
-    visit: str | None = None
-    slice_index: tuple[int, ...] = ()
+    patient_id: str  # one person, who may have several cases
+    visit: str | None = None  # which of the person's; None where nothing tells
+    slice_index: tuple[int, ...] = ()  # the slices' numbers in the files' names
 
     def __post_init__(self):
         if self.labels.array.shape != self.volume.grid:
-            raise ValueError(
-                f"labels are {self.labels.array.shape} but the volume is {self.volume.grid} for "
-                f"case_id={self.case_id}; export both at one size"
-            )
+            sizes = f"labels are {self.labels.array.shape} but the volume is {self.volume.grid}"
+            raise ValueError(f"{sizes} for case_id={self.case_id}; export both at one size")
         object.__setattr__(self, "slice_index", self.slice_index or tuple(range(self.volume.grid[0])))
 
     @property

@@ -5,14 +5,7 @@ import numpy as np
 
 
 def label_lesions(mask: np.ndarray) -> np.ndarray:
-    """Numbers the lesions of a mask.
-
-    Args:
-        mask: (H, W) or (Z, H, W) bool.
-
-    Returns:
-        int32 of the same shape: 0 outside, 1…n inside lesions.
-    """
+    """Numbers the lesions of an (H, W) or (Z, H, W) bool mask: int32, 0 outside, 1…n inside."""
     from scipy import ndimage  # here, for a slice alone does without it
 
     return ndimage.label(mask, structure=np.ones((3,) * mask.ndim))[0]

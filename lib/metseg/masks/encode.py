@@ -18,9 +18,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date a ZIP can hold; the same conte
 
 def encode_png(pixels: np.ndarray) -> bytes:
     """Returns an (H, W) or (H, W, 3) RGB uint8 array as a PNG file."""
-    if pixels.ndim == 3:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".png", pixels)[1].tobytes()
+    return cv2.imencode(".png", pixels[..., ::-1] if pixels.ndim == 3 else pixels)[1].tobytes()
 
 
 def mask_png(mask: np.ndarray) -> bytes:
@@ -42,13 +40,9 @@ def overlay(
     """Tints an (H, W) bool mask on a slice and draws its border, which is always opaque.
 
     Args:
-        image: (H, W), shown in grey, or (H, W, 3) uint8.
-        mask: (H, W) bool.
+        image: (H, W), shown in grey, or (H, W, 3) uint8; the result is of the latter shape.
         opacity: Of the tint, 0 to 1.
         colour: As `#RRGGBB`.
-
-    Returns:
-        (H, W, 3) uint8.
     """
     shown = np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else image.copy()
     ink = np.frombuffer(bytes.fromhex(colour.removeprefix("#")), np.uint8)

@@ -12,11 +12,7 @@ _LONGEST = 1024  # px: a longer slice is shrunk before, for the smoothing reache
 def head_region(mean: np.ndarray) -> np.ndarray:
     """Returns the largest region brighter than half of Otsu's threshold, as skin and faint tissue are.
 
-    Args:
-        mean: (H, W) float32, at least 0: a mean over channels, or over slices and channels.
-
-    Returns:
-        bool of the same shape; nothing where all is 0.
+    `mean`, (H, W) float32, is one over channels, or over slices too. Where all is 0, nothing is head.
 
     Reference:
         Otsu 1979, "A Threshold Selection Method from Gray-Level Histograms", doi:10.1109/TSMC.1979.4310076.
@@ -37,13 +33,9 @@ def head_region(mean: np.ndarray) -> np.ndarray:
 
 
 def head_box(image: np.ndarray) -> Box:
-    """Returns the rows and columns that the head takes up, the same for all slices of a volume.
+    """Returns the rows and columns that the head takes up in all slices of (H, W, C) or (Z, H, W, C) uint8.
 
-    Args:
-        image: (H, W, C) or (Z, H, W, C) uint8.
-
-    Returns:
-        Rows and columns, within the image; their longer side is at least 0.7 of the image's.
+    Their longer side is at least 0.7 of the image's.
     """
     height, width, channels = image.shape[-3:]
     longer = max(height, width)
@@ -52,12 +44,10 @@ def head_box(image: np.ndarray) -> Box:
     if not region.any():
         return slice(0, height), slice(0, width)
     left, top, wide, high = cv2.boundingRect(region.astype(np.uint8))
-    grown = max(_LEAST * longer, max(wide, high) + 2 * _MARGIN * longer) - max(wide, high)
-    return _grown(top, high, grown, height), _grown(left, wide, grown, width)
-
-
-def _grown(first: int, length: int, by: float, limit: int) -> slice:
-    """Returns a range that is longer by so much, half of it on each side, moved into the image."""
-    wanted = min(limit, round(length + by))
-    start = min(max(0, round(first - by / 2)), limit - wanted)
-    return slice(start, start + wanted)
+    by = max(_LEAST * longer, max(wide, high) + 2 * _MARGIN * longer) - max(wide, high)
+    box = []
+    for first, length, limit in ((top, high, height), (left, wide, width)):
+        wanted = min(limit, round(length + by))  # half more on each side, within the image
+        start = min(max(0, round(first - by / 2)), limit - wanted)
+        box.append(slice(start, start + wanted))
+    return tuple(box)

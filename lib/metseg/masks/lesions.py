@@ -11,24 +11,14 @@ from metseg.masks.components import number_lesions
 
 @dataclass(frozen=True)
 class Lesion:
-    """One lesion of a slice: pixels that touch, corners included.
+    """One lesion of a slice: pixels that touch, corners included."""
 
-    Attributes:
-        number: 1 is the largest; of equals, the one that comes first row by row.
-        area_px: Pixels.
-        area_mm2: Area in mm²; None where the pixels' size is unknown.
-        diameter_px: Diameter of the disk of the same area, px.
-        diameter_mm: The same in mm, or None.
-        row, column: Centroid, px from the centre of the upper left pixel.
-        mean_probability, max_probability: Over its pixels.
-    """
-
-    number: int
+    number: int  # 1 is the largest; of equals, the one that comes first row by row
     area_px: int
-    area_mm2: float | None
-    diameter_px: float
+    area_mm2: float | None  # None where the pixels' size is unknown
+    diameter_px: float  # of the disk of the same area
     diameter_mm: float | None
-    row: float
+    row: float  # centroid, px from the centre of the upper left pixel
     column: float
     mean_probability: float
     max_probability: float
@@ -37,12 +27,7 @@ class Lesion:
 def measure_lesions(
     mask: np.ndarray, prob_map: np.ndarray, *, spacing_mm: Sequence[float] | None = None
 ) -> tuple[list[Lesion], np.ndarray]:
-    """Measures the lesions of one slice.
-
-    Args:
-        mask: (H, W) bool.
-        prob_map: (H, W) float32 in [0, 1].
-        spacing_mm: Voxel size (z, y, x) in mm, or None.
+    """Measures the lesions of one slice: of its (H, W) bool mask, by its probability map.
 
     Returns:
         The lesions, largest first, and (H, W) int32: 0 outside, else the number of the lesion.

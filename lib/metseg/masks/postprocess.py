@@ -8,19 +8,13 @@ from metseg.masks.components import label_lesions, number_lesions
 
 
 class Postprocessing(BaseModel):
-    """Parameters of `postprocess`; a model brings its own.
-
-    Attributes:
-        threshold: Probability from which a pixel is lesion.
-        min_lesion_px: Lesions of fewer pixels, on the scan's own grid, are dropped; 0 keeps all.
-        fill_holes: Background that a lesion encloses becomes lesion.
-    """
+    """Parameters of `postprocess`; a model brings its own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    threshold: float = Field(0.5, gt=0, lt=1)
-    min_lesion_px: int = Field(0, ge=0)
-    fill_holes: bool = False
+    threshold: float = Field(0.5, gt=0, lt=1)  # probability from which a pixel is lesion
+    min_lesion_px: int = Field(0, ge=0)  # lesions of fewer pixels, on the scan's own grid, are dropped
+    fill_holes: bool = False  # background that a lesion encloses becomes lesion
 
 
 def postprocess(prob_map: np.ndarray, config: Postprocessing) -> np.ndarray:
@@ -42,7 +36,7 @@ def postprocess(prob_map: np.ndarray, config: Postprocessing) -> np.ndarray:
 def is_major(voxels: np.ndarray, min_share: float) -> np.ndarray:
     """Returns which lesions have at least this share of the largest one's voxels.
 
-    `voxels` are (n + 1,), of each number of `label_lesions`; number 0, what is outside, is no lesion.
+    `voxels` are (n + 1,), of each number of `label_lesions`; number 0 is no lesion.
     """
     major = voxels >= min_share * voxels[1:].max(initial=0)
     major[0] = False

@@ -25,10 +25,8 @@ def tissue_limits(image: np.ndarray) -> np.ndarray:
     """Returns limits that bring the median of each channel's tissue to the same grey in every scan.
 
     Tissue is what is at least as bright as the mean of all non-zero pixels of (…, C) uint8. Brain is most of
-    it, so that a bright scalp, which a high percentile follows, does not darken the brain.
-
-    Returns:
-        (C, 2) float32: 0 and 2.5 times the median; (0, 255) for a channel that is black.
+    it, so that a bright scalp, which a high percentile follows, does not darken the brain. The limits, (C, 2)
+    float32, are 0 and 2.5 times the median; (0, 255) for a channel that is black.
     """
     limits = np.tile(np.float32([0, 255]), (image.shape[-1], 1))
     grey = np.arange(256)

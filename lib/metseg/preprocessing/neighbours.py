@@ -6,15 +6,10 @@ import numpy as np
 
 
 def neighbour_rows(lengths: Sequence[int], count: int) -> np.ndarray:
-    """Returns for each slice the rows of itself and of the slices beside it.
+    """Returns for each slice of volumes of these `lengths` the rows of itself and of `count` on each side.
 
-    Args:
-        lengths: Slices of each volume; the volumes lie one behind the other.
-        count: Slices on each side.
-
-    Returns:
-        (N, 1 + 2 · count) int32: the slice itself, then one below, one above, two below, two above, … Beyond
-        a volume's first and last slice these stand in, so that a slice alone is its own neighbour.
+    They are (N, 1 + 2 · count) int32: the slice itself, then one below, one above, two below, two above, …
+    Beyond a volume's first and last slice these stand in, so that a slice alone is its own neighbour.
     """
     lengths = np.asarray(lengths)
     rows = np.arange(lengths.sum())

@@ -22,25 +22,18 @@ _OF_VOLUME = {"volume": percentile_limits, "tissue": tissue_limits}
 class Preprocessing(BaseModel):
     """Parameters of `preprocess`; they travel with a model, for it knows no other input.
 
-    Attributes:
-        image_size: Side of the square network input, px.
-        clip_limit: CLAHE's contrast limit on OpenCV's scale; 0 leaves CLAHE out.
-        tile_grid: CLAHE tiles along each side.
-        intensity: What becomes 0 and 1: the 1st and 99.5th percentile of each `slice` or of the whole
-            `volume`; 0 and 2.5 times the median of the volume's `tissue`; or 0 and 255 as in the file
-            (`stored`).
-        crop: Cut every slice to the head's box in the volume, so that the head fills the input.
-        neighbours: Slices above and below that a network sees beside each slice, as further channels.
+    `intensity` says what becomes 0 and 1: the 1st and 99.5th percentile of each `slice` or of the whole
+    `volume`; 0 and 2.5 times the median of the volume's `tissue`; or 0 and 255 as in the file (`stored`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    image_size: int = Field(128, ge=16, le=1024)
-    clip_limit: float = Field(2.0, ge=0, le=100)
-    tile_grid: int = Field(8, ge=1, le=32)
+    image_size: int = Field(128, ge=16, le=1024)  # side of the square network input, px
+    clip_limit: float = Field(2.0, ge=0, le=100)  # CLAHE's, on OpenCV's scale; 0 leaves it out
+    tile_grid: int = Field(8, ge=1, le=32)  # CLAHE tiles along each side
     intensity: Intensity = "slice"
-    crop: bool = False
-    neighbours: int = Field(0, ge=0, le=3)
+    crop: bool = False  # to the head's box in the volume, so that the head fills the input
+    neighbours: int = Field(0, ge=0, le=3)  # slices above and below that a network sees beside each
 
     @property
     def channels(self) -> int:
@@ -49,15 +42,10 @@ class Preprocessing(BaseModel):
 
 
 class View(NamedTuple):
-    """What all slices of a volume share.
+    """What all slices of a volume share."""
 
-    Attributes:
-        limits: (C, 2), what becomes 0 and 1 in each channel; None where each slice has its own, or none.
-        box: Rows and columns to cut to; None for all of them.
-    """
-
-    limits: np.ndarray | None = None
-    box: Box | None = None
+    limits: np.ndarray | None = None  # (C, 2), see `limits_for`; None where each slice has its own, or none
+    box: Box | None = None  # rows and columns to cut to; None for all of them
 
 
 WHOLE = View()  # of slices that share nothing
@@ -98,18 +86,15 @@ def _fit(image: np.ndarray, size: int) -> np.ndarray:
     square = np.zeros((size, size, *image.shape[2:]), image.dtype)
     # Area averages when shrinking (no aliasing of thin vessels); it would be blocky when enlarging.
     interpolation = cv2.INTER_AREA if max(image.shape[:2]) > size else cv2.INTER_LINEAR
-    square[rows, columns] = cv2.resize(
-        image, (columns.stop - columns.start, rows.stop - rows.start), interpolation=interpolation
-    )
+    size_xy = columns.stop - columns.start, rows.stop - rows.start
+    square[rows, columns] = cv2.resize(image, size_xy, interpolation=interpolation)
     return square
 
 
 def preprocess(image: np.ndarray, config: Preprocessing, view: View = WHOLE) -> np.ndarray:
-    """Cuts, resizes, rescales and equalises one slice.
+    """Cuts, resizes, rescales and equalises one slice, (H, W, 3) uint8.
 
     Args:
-        image: (H, W, 3) uint8.
-        config: The parameters.
         view: `view_of` the volume; may be left out where its slices share nothing.
 
     Returns:
@@ -133,10 +118,7 @@ def preprocess(image: np.ndarray, config: Preprocessing, view: View = WHOLE) -> 
 def preprocess_volume(
     volume: Volume, config: Preprocessing, view: View, *, over: Callable = map
 ) -> np.ndarray:
-    """Returns `preprocess` of all slices of a volume, (Z, S, S, 3), each without its neighbours.
-
-    `over` is what applies a function to each slice, such as the `map` of a thread pool.
-    """
+    """Returns `preprocess` of all slices, (Z, S, S, 3), applied by `over`, such as a thread pool's `map`."""
     return np.stack(list(over(lambda image: preprocess(image, config, view), volume.channels_last)))
 
 
@@ -153,14 +135,9 @@ def preprocess_mask(mask: np.ndarray, config: Preprocessing, view: View = WHOLE)
 
 
 def restore(prob_map: np.ndarray, shape: tuple[int, int], view: View = WHOLE) -> np.ndarray:
-    """Brings an (S, S) probability map back to the grid of the (H, W) slice it was predicted from.
-
-    Beyond the box of the view it is 0.
-    """
-    box = view.box or (slice(0, shape[0]), slice(0, shape[1]))
-    height, width = (each.stop - each.start for each in box)
-    rows, columns = _place((height, width), prob_map.shape[0])
-    part = np.ascontiguousarray(prob_map[rows, columns], dtype=np.float32)
+    """Brings an (S, S) probability map back to its slice's (H, W) grid; beyond the view's box it is 0."""
     restored = np.zeros(shape, np.float32)
-    restored[box] = cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR)
+    part = restored if view.box is None else restored[view.box]
+    seen = np.ascontiguousarray(prob_map[_place(part.shape, prob_map.shape[0])], dtype=np.float32)
+    part[:] = cv2.resize(seen, part.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return restored

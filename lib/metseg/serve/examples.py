@@ -66,8 +66,10 @@ def example_named(name: str) -> Example:
 
 def write_examples(folder: Path = FOLDER) -> None:
     """Draws the examples into a folder: `<name>.png` and `<name>_mask.png`."""
-    from metseg.data.phantom.draw import draw_phantom  # its SciPy would slow the dashboard's start
-    from metseg.data.phantom.glioma import draw_glioma
+    from metseg.data.phantom.draw import (  # its SciPy would slow the dashboard's start
+        draw_glioma,
+        draw_phantom,
+    )
 
     folder.mkdir(parents=True, exist_ok=True)
     for example in EXAMPLES:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metseg.base.errors import MetsegError
-from metseg.data.cases import doubtful, find_cases
+from metseg.data.cases import find_cases
+from metseg.data.check_people import doubtful
 from metseg.data.split import Split, kfold_by_patient, split_by_patient
 from metseg.training.cache import SliceCache, open_cache
 from metseg.training.config import TrainConfig

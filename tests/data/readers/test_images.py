@@ -90,8 +90,16 @@ def test_unknown_spacing_is_none_and_the_pixels_are_read_all_the_same(tmp_path, 
     [
         (np.zeros((24, 32, 3), np.float32), {"photometric": "rgb"}, "is float32; rescale it to 8 bits"),
         (np.zeros((24, 32, 3), np.uint16), {"photometric": "rgb"}, "is uint16; rescale it to 8 bits"),
-        (np.zeros((24, 32), np.uint8), {}, "has 1 channel (grey); expected 3 channels: pre-contrast, FLAIR"),
-        (np.zeros((24, 32, 4), np.uint8), {"photometric": "rgb"}, "has 4 channels; drop the alpha channel"),
+        (
+            np.zeros((24, 32), np.uint8),
+            {},
+            "has 1 channel (grey); save it with 3 channels: pre-contrast, FLAIR",
+        ),
+        (
+            np.zeros((24, 32, 4), np.uint8),
+            {"photometric": "rgb"},
+            "has 4 channels (t1, flair, t1c, alpha); save it with 3",
+        ),
         (np.zeros((2, 24, 32, 3), np.uint8), {"photometric": "rgb"}, "has several pages; save each slice"),
         (np.zeros((24, 32), np.uint8), {"photometric": "miniswhite"}, "is stored as MINISWHITE; save"),
     ],

@@ -18,12 +18,18 @@ import tifffile
 
 from metseg.base.errors import MetsegError
 from metseg.data.phantom.anatomy import make_anatomy, smooth_noise
-from metseg.data.phantom.lesions import Lesion, paint_lesions, place_lesions
-from metseg.data.phantom.mimics import paint_vessels, paint_white_matter_disease
+from metseg.data.phantom.lesions import (
+    Lesion,
+    paint_lesions,
+    paint_vessels,
+    paint_white_matter_disease,
+    place_lesions,
+)
 
 GENERATOR_VERSION = 1  # raise it whenever the same seed gives other pixels
 FIELD_OF_VIEW_MM = 200.0
 SLICE_MM = 5.0
+_GLIOMA, _GLIOMA_CORE = (0.44, 0.86, 0.46), (0.30, 0.72, 0.33)  # (T1, FLAIR, post-contrast T1)
 _LIMITS = {"patients": (1, 9999), "slices": (1, 40), "size": (32, 320)}
 _NOTE = "Synthetic images drawn by metseg; no figure obtained on them is clinical."
 
@@ -76,6 +82,37 @@ def draw_phantom(
     )
 
 
+def draw_glioma(
+    index: int,
+    *,
+    centre_mm: tuple[float, float, float],
+    radii_mm: tuple[float, float, float],
+    size: int = 160,
+    slices: int = 16,
+    pixel_mm: float = 1.25,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws a head with a lesion like a lower-grade glioma: large, bright in FLAIR, without enhancement.
+
+    Args:
+        centre_mm: Of the lesion, in the head's frame: x from left to right, y to the front, z to the vertex.
+        radii_mm: Of the ellipsoid that it is before its surface is roughened; the others as `draw_phantom`.
+
+    Returns:
+        (Z, H, W, 3) uint8 image, and (Z, H, W) bool mask of what is bright in FLAIR.
+    """
+    rng = np.random.default_rng([index, 1])  # not the numbers that a phantom of metastases is drawn with
+    anatomy = make_anatomy(rng, size, slices, pixel_mm, SLICE_MM)
+    points = anatomy.points_mm
+    scaled = np.linalg.norm((points - np.float32(centre_mm)) / np.float32(radii_mm), axis=-1)
+    within = (1 - scaled) * np.float32(min(radii_mm))
+    within += 3.0 * smooth_noise(rng, points, 16) + 0.8 * smooth_noise(rng, points, 6)
+    # It fills white matter, takes the cortex in, and stops at the skull and the ventricles.
+    within = np.minimum.reduce([within, anatomy.depth_mm - 1.0, anatomy.ventricle_mm - 0.5])
+    anatomy.paint(within / 2, _GLIOMA, opacity=0.92)  # its edge is soft
+    anatomy.paint((within - 6 + 3.0 * smooth_noise(rng, points, 12)) / 3, _GLIOMA_CORE, opacity=0.7)
+    return acquire(rng, anatomy.signal, points), within > 0
+
+
 def acquire(rng: np.random.Generator, signal: np.ndarray, points_mm: np.ndarray) -> np.ndarray:
     """Turns painted signal into an image: blur, coil shading, contrast of the day, Rician noise, 8 bits.
 
@@ -98,9 +135,7 @@ def acquire(rng: np.random.Generator, signal: np.ndarray, points_mm: np.ndarray)
 def write_phantom(
     folder: Path, *, patients: int = 24, seed: int = 0, slices: int = 16, size: int = 160
 ) -> Path:
-    """Writes the phantom, or returns at once where the same phantom lies already.
-
-    The tree is built beside `folder` and renamed at the end, so that `folder` holds a whole set or none.
+    """Writes the phantom into a folder, whole or not at all, and returns it; one that lies there stays.
 
     Args:
         folder: Receives one folder a case, PHANTOM_0001_20000101 and so on, and phantom.json. With another
@@ -109,9 +144,6 @@ def write_phantom(
         seed: Of the set.
         slices: Slices a patient, 1 to 40, 5 mm apart; 16 span the brain above the skull base.
         size: Height and width in pixels, 32 to 320, of a field of view of 200 mm.
-
-    Returns:
-        `folder`.
 
     Raises:
         MetsegError: A parameter is out of range, or `folder` holds something else.
@@ -132,16 +164,13 @@ def write_phantom(
         for index in range(1, patients + 1):
             _write_case(partial, index, seed=seed, slices=slices, size=size)
         (partial / "phantom.json").write_text(json.dumps(record, indent=2) + "\n")
-        if folder.exists() and not _holds_phantom(folder, record):
-            folder.rmdir()  # empty, as checked; Windows renames onto nothing that exists
-        if not folder.exists():
+        if not _holds_phantom(folder, record):  # another process may have been faster
+            if folder.exists():
+                folder.rmdir()  # empty; Windows renames onto nothing that exists
             os.rename(partial, folder)
     except OSError as error:
-        if folder.exists() and _holds_phantom(folder, record):
-            return folder  # another process was faster
-        raise MetsegError(
-            f"cannot write {folder} ({error.strerror}); free disk space or choose another folder"
-        ) from error
+        remedy = "free disk space or choose another folder"
+        raise MetsegError(f"cannot write {folder} ({error.strerror}); {remedy}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder

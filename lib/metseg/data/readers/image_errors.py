@@ -27,7 +27,7 @@ class UnusablePixels(ImageError):
     """The file is whole, but its pixels are no slice."""
 
 
-# What the channels of a picture are called, by their number: grey, colours as sequences, and transparency.
+# Of a picture's channels, by their number.
 _NAMES = {1: ("grey",), 2: ("grey", "alpha"), 3: tuple(SEQUENCES), 4: (*SEQUENCES, "alpha")}
 
 
@@ -52,7 +52,5 @@ def check_orientation(name: str, value: object) -> None:
     Turning it would not do: no file tells whether its mask was drawn on the pixels as stored or as shown.
     """
     if value not in (None, 0, 1):
-        raise UnusablePixels(
-            f"{name} is stored turned or mirrored (orientation tag {value}); save it as it is to be seen, "
-            "without the tag, and see that its mask fits"
-        )
+        remedy = "save it as it is to be seen, without the tag, and see that its mask fits"
+        raise UnusablePixels(f"{name} is stored turned or mirrored (orientation tag {value}); {remedy}")

@@ -5,7 +5,6 @@ A reader is a module with `SUFFIXES`, `SIGNATURES` (first bytes → what the for
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +35,7 @@ def decode(data: bytes, name: str, *, max_pixels: int = _MAX_PIXELS) -> Volume:
     Args:
         data: The file's content: TIFF, PNG or JPEG.
         name: What to call it in an error.
-        max_pixels: The most pixels, height by width; the file's header is asked, so that nothing of a
-            larger one is decoded.
+        max_pixels: The most pixels, height by width; of a file whose header says more, nothing is decoded.
 
     Returns:
         Its pixels as stored, a volume of one slice; a TIFF may give the spacing. The colours of a palette
@@ -58,16 +56,12 @@ def decode(data: bytes, name: str, *, max_pixels: int = _MAX_PIXELS) -> Volume:
 
 def check_sequences(volume: Volume, name: str) -> Volume:
     """Returns a volume that is uint8 with the channels of `SEQUENCES`, else raises `UnusablePixels`."""
-    if volume.channels == (*SEQUENCES, "alpha"):
-        raise UnusablePixels(f"{name} has 4 channels; drop the alpha channel and keep {', '.join(CHANNELS)}")
     if volume.channels != tuple(SEQUENCES):
         n = len(volume.channels)
         has = f"{n} channel{'s' * (n != 1)} ({', '.join(volume.channels)})"
-        raise UnusablePixels(f"{name} has {has}; expected 3 channels: {', '.join(CHANNELS)}")
+        raise UnusablePixels(f"{name} has {has}; save it with 3 channels: {', '.join(CHANNELS)}")
     if volume.array.dtype != np.uint8:
-        raise UnusablePixels(
-            f"{name} is {volume.array.dtype}; rescale it to 8 bits (uint8, 0 to 255) and save it again"
-        )
+        raise UnusablePixels(f"{name} is {volume.array.dtype}; rescale it to 8 bits (uint8, 0 to 255)")
     return volume
 
 
@@ -82,9 +76,8 @@ def as_slice(volume: Volume, name: str) -> tuple[Volume, list[str]]:
     """
     pixels, notes = volume.channels_last[0], []
     if pixels.shape[2] not in (1, 3, 4):
-        raise UnusablePixels(
-            f"{name} has {pixels.shape[2]} channels; expected 1 channel, or 3: {', '.join(CHANNELS)}"
-        )
+        has = f"{name} has {pixels.shape[2]} channels"
+        raise UnusablePixels(f"{has}; expected 1 channel, or 3: {', '.join(CHANNELS)}")
     if pixels.shape[2] == 4:
         notes.append("Its fourth channel (alpha, transparency) was left out.")
         pixels = pixels[..., :3]
@@ -93,25 +86,12 @@ def as_slice(volume: Volume, name: str) -> tuple[Volume, list[str]]:
         notes += done
     elif pixels.max() == 1:
         notes.append("It holds the grey values 0 and 1 only, too few to trust a mask; rescale it to 0 … 255.")
-    if stored := _grey(pixels):
-        notes.append(
-            f"It is grey ({stored}) and was taken as FLAIR, which stands in for the other two as well."
-        )
-    if pixels.shape[2] == 1:
-        pixels = np.repeat(pixels, 3, axis=2)
-    found = Volume.of_slice(np.ascontiguousarray(pixels))
-    return replace(found, affine=volume.affine, spacing_mm=volume.spacing_mm), notes
-
-
-def _grey(pixels: np.ndarray) -> str:
-    """Tells how (H, W, 1 or 3) uint8 pixels store one grey picture; nothing if they are no such."""
-    if pixels.shape[2] == 1:
-        return "one channel"
+    # Channels of grey hardly differ in a lossy file; nor do those of a slice with hardly anything in it.
     unlike = int(np.max(pixels.max(axis=2) - pixels.min(axis=2)))
-    if unlike == 0:
-        return "three equal channels"
-    # What a lossy file makes of grey; a slice with hardly anything in it has channels as much alike.
-    return "three channels that hardly differ" if unlike <= _LOSS and pixels.max() > 10 * _LOSS else ""
+    if unlike == 0 or (unlike <= _LOSS and pixels.max() > 10 * _LOSS):
+        notes.append("It is grey and was taken as FLAIR, which stands in for the other two as well.")
+    pixels = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels)
+    return Volume.of_slice(pixels, affine=volume.affine, spacing_mm=volume.spacing_mm), notes
 
 
 def _rescaled(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
@@ -120,32 +100,18 @@ def _rescaled(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     A channel goes from its lowest finite value to the 99.9th percentile of its finite values, so that one hot
     pixel does not darken the rest; where that is the lowest value too, to the highest.
     """
-    scaled, ranges, strange = np.zeros(pixels.shape, np.uint8), [], 0
-    for k in range(pixels.shape[2]):  # one at a time, for they may be large
-        channel = pixels[..., k]
-        finite = np.isfinite(channel)
-        values = channel[finite].astype(np.float64)
-        strange += channel.size - values.size
-        if values.size == 0:
-            ranges.append("nothing finite")
-            continue
-        low, high = float(values.min()), float(np.percentile(values, 99.9, method="higher"))
-        if high == low:
-            high = float(values.max())
-        ranges.append(f"{low:.5g} to {high:.5g}")
-        if high > low:
-            largest = max(abs(low), abs(high))  # divided by it, no difference overflows
-            values = np.minimum(values, high)
-            share = (values / largest - low / largest) / (high / largest - low / largest)
-            scaled[finite, k] = np.rint(255 * share)
-    if strange == pixels.size:
+    scaled, finite = np.zeros(pixels.shape, np.uint8), np.isfinite(pixels)
+    if not finite.any():
         raise UnusablePixels(f"{name} holds no finite number; export the slice again")
-    each = "" if len(ranges) == 1 else ", each channel by itself"
-    notes = [
-        f"Its {pixels.dtype} values were rescaled to 0 … 255{each}, "
-        f"from the lowest to the 99.9th percentile: {'; '.join(ranges)}."
-    ]
-    if strange:
+    for k in range(pixels.shape[2]):  # one at a time, for they may be large
+        values = pixels[..., k][finite[..., k]].astype(np.float64)
+        if values.size:
+            values -= values.min()
+            high = np.percentile(values, 99.9, method="higher") or values.max()
+            scaled[finite[..., k], k] = np.rint(255 * np.minimum(values / (high or 1), 1))
+    each = "" if pixels.shape[2] == 1 else ", each channel by itself"
+    notes = [f"Its {pixels.dtype} values were rescaled to 0 … 255, from the lowest to 99.9 %{each}."]
+    if strange := np.count_nonzero(~finite):
         notes.append(f"{strange} values are no finite number and were taken as the lowest.")
     return scaled, notes
 
@@ -159,19 +125,14 @@ def read_file(path: Path) -> bytes:
         raise MetsegError(f"{path} cannot be opened ({reason}); check its name and permissions") from error
 
 
-def read_stored(path: Path) -> Volume:
-    """Reads one image file as it is stored; see `decode`."""
-    return decode(read_file(path), str(path))
-
-
 def read_image(path: Path) -> Volume:
     """Reads one slice of the networks' sequences, uint8; raises a `MetsegError` on anything else."""
-    return check_sequences(read_stored(path), str(path))
+    return check_sequences(decode(read_file(path), str(path)), str(path))
 
 
 def read_slice(path: Path) -> tuple[Volume, list[str]]:
     """Reads a slice to be segmented, of any kind that dashboard and service take too; see `as_slice`."""
-    return as_slice(read_stored(path), str(path))
+    return as_slice(decode(read_file(path), str(path)), str(path))
 
 
 def read_labels(path: Path, shape: tuple[int, int] | None) -> np.ndarray:
@@ -181,17 +142,16 @@ def read_labels(path: Path, shape: tuple[int, int] | None) -> np.ndarray:
         MetsegError: It is of another size than its image (if that is known), has channels, or more than two
             values.
     """
-    stored = read_stored(path)
+    stored = decode(read_file(path), str(path))
     if len(stored.channels) > 1:
-        raise MetsegError(
-            f"{path} has {len(stored.channels)} channels; save the mask with one channel, 0 and 255 only"
-        )
+        has = f"{path} has {len(stored.channels)} channels"
+        raise MetsegError(f"{has}; save the mask with one channel, 0 and 255 only")
     pixels = stored.array[0, 0]
     if shape is not None and pixels.shape != shape:
         raise MetsegError(f"{path} is {pixels.shape} but its image is {shape}; export both at one size")
     values = np.unique(pixels)
-    other = len(values) > 2 or (len(values) == 2 and values[0] != 0) or values[0] < 0
-    if other or not np.isfinite(values).all():
+    fits = len(values) == 1 or (len(values) == 2 and values[0] == 0)
+    if not (fits and values[0] >= 0 and np.isfinite(values).all()):
         raise MetsegError(f"{path} has {len(values)} grey values; save the mask with 0 and 255 only")
     return pixels
 

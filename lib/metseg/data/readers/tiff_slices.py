@@ -35,11 +35,8 @@ _MAX_TAGS, _MAX_VALUES = 4096, 65_536
 # The codecs whose output tifffile bounds by the size of the strip.
 _CODECS = {COMPRESSION[name] for name in ("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS")}
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _FORMAT = 256, 257, 258, 259, 262, 277, 339
-_STRIP_OFFSETS, _STRIP_BYTES, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES = (
-    273,
-    279,
-    *range(322, 326),
-)
+_STRIP_OFFSETS, _STRIP_BYTES = 273, 279
+_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES = range(322, 326)
 _DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _DEPTH = 270, 282, 283, 296, 32997
 # Those of size, bits, codec and colours, of strips and tiles, of fill order, planes, predictor and alpha.
 _PIXEL_TAGS = {*range(256, 260), 262, 266, 273, *range(277, 280), 284, 317, *range(322, 326), 338, 339}
@@ -122,8 +119,7 @@ def _check(directory: _Directory, data: bytes, name: str, max_pixels: int) -> No
     check_orientation(name, number(ORIENTATION, 1))
     samples, photometric, codec = number(_SAMPLES, 1), number(_PHOTOMETRIC, 1), number(_COMPRESSION, 1)
     if photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB):
-        kind = PHOTOMETRIC(photometric).name
-        raise UnusablePixels(f"{name} is stored as {kind}; save an image as RGB, a mask as grey")
+        raise UnusablePixels(f"{name} is stored as {PHOTOMETRIC(photometric).name}; save it as RGB or grey")
     if not 1 <= samples <= 4:
         raise UnusablePixels(f"{name} has {samples} channels; save it with 1 or 3")
     if codec not in _CODECS:
@@ -132,16 +128,11 @@ def _check(directory: _Directory, data: bytes, name: str, max_pixels: int) -> No
     bits = values.get(_BITS, (1,))
     if not 1 <= min(bits) <= max(bits) <= 64 or not set(values.get(_FORMAT, (1,))) <= {1, 2, 3, 4}:
         raise UnusablePixels(f"{name} holds numbers of an unusual kind; save it with 8 or 16 bits")
-    size = width * height * samples * max(bits) // 8
-    if size > 16 * max_pixels:
-        raise UnusablePixels(f"{name} holds {size // 10**6} MB of numbers; save it with 8 or 16 bits")
     if _TILE_WIDTH in values:
         tile_width, tile_height = values[_TILE_WIDTH][0], values[_TILE_HEIGHT][0]
         padded = math.ceil(width / tile_width) * math.ceil(height / tile_height) * tile_width * tile_height
         if padded > 4 * max_pixels:
-            raise UnusablePixels(
-                f"{name} has tiles of {tile_width} × {tile_height} px; save it without tiles"
-            )
+            raise UnusablePixels(f"{name} has tiles of {tile_width} × {tile_height} px; save it without")
     offsets = values.get(_TILE_OFFSETS) or values[_STRIP_OFFSETS]
     sizes = values.get(_TILE_BYTES) or values[_STRIP_BYTES]
     if max(offset + size for offset, size in zip(offsets, sizes, strict=True)) > len(data):
@@ -152,14 +143,11 @@ def _check(directory: _Directory, data: bytes, name: str, max_pixels: int) -> No
 
 def _bare_file(directory: _Directory, data: bytes) -> bytes:
     """Returns the file with a directory at its end that has nothing but the tags that pixels depend on."""
-    order, start = directory.order, len(data)
-    if directory.big:
-        header, number, end = data[:8] + struct.pack(order + "Q", start), "Q", bytes(8)
-    else:
-        header, number, end = data[:4] + struct.pack(order + "I", start), "H", bytes(4)
+    start, offset, number = (8, "Q", "Q") if directory.big else (4, "I", "H")
+    header = data[:start] + struct.pack(directory.order + offset, len(data))
     entries = [directory.entries[tag] for tag in sorted(directory.entries)]
-    count = struct.pack(order + number, len(entries))
-    return b"".join((header, data[len(header) :], count, *entries, end))
+    count = struct.pack(directory.order + number, len(entries))
+    return b"".join((header, data[len(header) :], count, *entries, bytes(struct.calcsize(offset))))
 
 
 def _spacing_mm(directory: _Directory) -> tuple[float, float, float] | None:
