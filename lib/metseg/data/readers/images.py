@@ -95,25 +95,35 @@ def as_slice(volume: Volume, name: str) -> tuple[Volume, list[str]]:
 
 
 def _rescaled(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
-    """Stretches each channel by itself to 0…255, for the contrasts of MRI share no scale.
-
-    A channel goes from its lowest finite value to the 99.9th percentile of its finite values, so that one hot
-    pixel does not darken the rest; where that is the lowest value too, to the highest.
-    """
-    scaled, finite = np.zeros(pixels.shape, np.uint8), np.isfinite(pixels)
-    if not finite.any():
+    """Stretches each channel by itself to 0…255, for the contrasts of MRI share no scale."""
+    channels, strange = zip(
+        *[to_8_bits(channel, name) for channel in np.moveaxis(pixels, -1, 0)], strict=True
+    )
+    if sum(strange) == pixels.size:
         raise UnusablePixels(f"{name} holds no finite number; export the slice again")
-    for k in range(pixels.shape[2]):  # one at a time, for they may be large
-        values = pixels[..., k][finite[..., k]].astype(np.float64)
-        if values.size:
-            values -= values.min()
-            high = np.percentile(values, 99.9, method="higher") or values.max()
-            scaled[finite[..., k], k] = np.rint(255 * np.minimum(values / (high or 1), 1))
-    each = "" if pixels.shape[2] == 1 else ", each channel by itself"
+    each = "" if len(channels) == 1 else ", each channel by itself"
     notes = [f"Its {pixels.dtype} values were rescaled to 0 … 255, from the lowest to 99.9 %{each}."]
-    if strange := np.count_nonzero(~finite):
-        notes.append(f"{strange} values are no finite number and were taken as the lowest.")
-    return scaled, notes
+    if any(strange):
+        notes.append(f"{sum(strange)} values are no finite number and were taken as the lowest.")
+    return np.stack(channels, axis=-1), notes
+
+
+def to_8_bits(channel: np.ndarray) -> tuple[np.ndarray, int]:
+    """Stretches a channel to 0…255, from its lowest finite value to the 99.9th percentile of its finite values.
+
+    So one hot pixel does not darken the rest; where the percentile is the lowest value too, the highest one
+    becomes 255.
+
+    Returns:
+        uint8 of the same shape, and how many values are no finite number: they become 0.
+    """
+    finite, scaled = np.isfinite(channel), np.zeros(channel.shape, np.uint8)
+    values = channel[finite].astype(np.float64)
+    if values.size:
+        values -= values.min()
+        high = np.percentile(values, 99.9, method="higher") or values.max()
+        scaled[finite] = np.rint(255 * np.minimum(values / (high or 1), 1))
+    return scaled, channel.size - values.size
 
 
 def read_file(path: Path) -> bytes:

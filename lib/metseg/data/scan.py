@@ -1,0 +1,115 @@
+"""The sequences of one scan become one volume as the networks take it: axial, on one grid, 8 bits."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from metseg.base.errors import MetsegError
+from metseg.data.grid import resample_like, same_grid, to_axial
+from metseg.data.readers import nifti
+from metseg.data.readers.images import to_8_bits
+from metseg.data.volume import SEQUENCES, Labels, Volume
+
+_STAND_IN = "flair"  # for a sequence that is missing, as in the LGG set
+
+
+class Scan(NamedTuple):
+    """One scan, ready for the networks.
+
+    Attributes:
+        volume: Axial (see `to_axial`), uint8, with the channels of `SEQUENCES`.
+        stored: The grid that the files have and results go back to; its voxels are all 0.
+        grid_of: The sequence whose grid it is.
+        notes: What was changed, guessed or may surprise, as sentences.
+    """
+
+    volume: Volume
+    stored: Volume
+    grid_of: str
+    notes: list[str]
+
+
+def read_nifti_scan(sequences: Mapping[str, Path | bytes], name: str, *, allow_missing: bool = False) -> Scan:
+    """Reads the sequences of one scan, each a NIfTI file.
+
+    Args:
+        sequences: {sequence: its file or content}; others than those of `SEQUENCES` are not read.
+        name: What to call the scan in an error.
+        allow_missing: Let FLAIR stand in for a sequence that is missing.
+
+    Raises:
+        MetsegError: A file is wrong, a sequence is missing, or grids differ and cannot be compared.
+    """
+    volumes, notes = [], []
+    for sequence in SEQUENCES:
+        if sequence in sequences:
+            file = sequences[sequence]
+            called = str(file) if isinstance(file, Path) else f"{sequence} of {name}"
+            volume, told = nifti.read(file, called, channel=sequence)
+            volumes.append(volume)
+            notes += [f"{called}: {note}" for note in told]
+    return as_scan(volumes, name, notes, allow_missing=allow_missing)
+
+
+def as_scan(volumes: list[Volume], name: str, notes: list[str], *, allow_missing: bool = False) -> Scan:
+    """Brings the sequences of one scan together; see `read_nifti_scan`.
+
+    Args:
+        volumes: Each with one or more channels, on its own grid.
+        name: What to call the scan in an error.
+        notes: Those of reading.
+        allow_missing: Let FLAIR stand in for a sequence that is missing.
+    """
+    whose = {sequence: each for each in volumes for sequence in each.channels if sequence in SEQUENCES}
+    if missing := [sequence for sequence in SEQUENCES if sequence not in whose]:
+        if not allow_missing or _STAND_IN not in whose:
+            remedy = (
+                "add it" if _STAND_IN in missing else f"add it, or let {_STAND_IN} stand in (--allow-missing)"
+            )
+            raise MetsegError(f"{name} has no {', '.join(missing)}; {remedy}")
+        notes.append(
+            f"There is no {' and no '.join(missing)}: {_STAND_IN} stands in, so trust the mask less."
+        )
+    grid_of = next(sequence for sequence in ("t1c", *SEQUENCES) if sequence in whose)
+    reference = whose[grid_of]
+    channels: dict[str, np.ndarray] = {}
+    for sequence, volume in whose.items():
+        alone = Volume(volume.array[[volume.channels.index(sequence)]], (sequence,), **_place(volume))
+        if not same_grid(alone, reference):
+            alone = resample_like(alone, reference)
+            notes.append(f"{sequence} lies on another grid and was resampled to that of {grid_of}.")
+        eight, strange = to_8_bits(alone.array[0])
+        if strange == alone.array.size:
+            raise MetsegError(f"{sequence} of {name} holds no finite number; export it again")
+        channels[sequence] = eight
+        if strange:
+            notes.append(
+                f"{sequence} has {strange} values that are no number; they were taken as the lowest."
+            )
+    array = np.stack([channels.get(sequence, channels.get(_STAND_IN)) for sequence in SEQUENCES])
+    notes.append("Grey values were rescaled to 0 … 255, each sequence from its lowest to 99.9 %.")
+    nothing = np.broadcast_to(np.uint8(0), (1, *reference.grid))
+    stored = Volume(nothing, (grid_of,), **_place(reference))
+    return Scan(to_axial(Volume(array, **_place(reference))), stored, grid_of, notes)
+
+
+def read_reference(path: Path, scan: Scan, regions: Mapping[str, frozenset[int]]) -> tuple[Labels, list[str]]:
+    """Reads a scan's NIfTI reference, axial as its volume is; see `nifti.read_labels`.
+
+    Args:
+        path: The file.
+        scan: The scan, whose grid it must have, in any axis order.
+        regions: {region: its numbers}; an empty set is every number above 0.
+    """
+    known = set().union(*regions.values()) or None
+    labels, notes = nifti.read_labels(path, scan.stored, regions=regions, expected=known)
+    every = frozenset(map(int, labels.stored))
+    regions = {region: numbers or every for region, numbers in regions.items()}
+    turned = to_axial(Volume(labels.array[None], ("labels",), **_place(scan.stored))).array[0]
+    return Labels(turned, regions, stored=labels.stored), notes
+
+
+def _place(volume: Volume) -> dict:
+    return {"affine": volume.affine, "spacing_mm": volume.spacing_mm}

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from metseg.base.errors import MetsegError
+from metseg.data.grid import from_axial
+from metseg.data.scan import as_scan, read_nifti_scan, read_reference
+from metseg.data.volume import SEQUENCES, Volume
+from metseg.data.writers import nifti as writer
+
+ORIGIN = [10.0, -20, 5]
+
+
+def affine(x=1.0, y=1.0, z=3.0, origin=ORIGIN):
+    found = np.diag([x, y, z, 1.0])
+    found[:3, 3] = origin
+    return found
+
+
+def ramp(sequence, *, grid=(2, 3, 4), at=None, **known):
+    array = np.arange(np.prod(grid), dtype=np.int16).reshape(1, *grid)
+    return Volume(array, (sequence,), affine=affine() if at is None else at, **known)
+
+
+def test_sequences_are_8_bits_each_by_itself_in_the_networks_order():
+    flair = ramp("flair")
+    others = [Volume(100 * ramp(name).array, (name,), affine=flair.affine) for name in ("t1c", "t1", "t2")]
+    scan = as_scan([*others, flair], "P1", [])
+    assert scan.volume.channels == tuple(SEQUENCES)
+    assert scan.volume.array.dtype == np.uint8
+    for channel in scan.volume.array:
+        assert (channel.min(), channel.max()) == (0, 255)
+
+
+def test_the_volume_is_axial_and_goes_back_to_the_files_grid():
+    scan = as_scan([ramp(name) for name in SEQUENCES], "P1", [])
+    # x grows to the right and y to the front, so that both are turned round.
+    np.testing.assert_array_equal(scan.volume.affine[:3, :3], np.diag([-1, -1, 3]))
+    assert scan.volume.array[0, 0, -1, -1] == 0
+    back = from_axial(scan.volume.array[0], scan.stored)
+    assert back[0, 0, 0] == 0
+    assert back[-1, -1, -1] == 255
+
+
+def test_another_grid_is_resampled_to_the_post_contrast_and_said():
+    coarse = ramp("flair", grid=(2, 2, 2), at=affine(2, 2, 3))
+    scan = as_scan([ramp("t1"), ramp("t1c"), coarse], "P1", [])
+    assert scan.grid_of == "t1c"
+    assert scan.volume.grid == (2, 3, 4)
+    assert any("flair" in note and "t1c" in note for note in scan.notes)
+
+
+def test_a_missing_sequence_is_named_unless_allowed():
+    volumes = [ramp("flair"), ramp("t1c")]
+    with pytest.raises(MetsegError, match="P1 has no t1;"):
+        as_scan(volumes, "P1", [])
+    scan = as_scan(volumes, "P1", [], allow_missing=True)
+    np.testing.assert_array_equal(scan.volume.array[0], scan.volume.array[1])
+    assert any("no t1:" in note for note in scan.notes)
+
+
+def test_nothing_stands_in_for_flair():
+    with pytest.raises(MetsegError, match="no flair"):
+        as_scan([ramp("t1"), ramp("t1c")], "P1", [], allow_missing=True)
+
+
+def test_no_finite_number_is_refused():
+    nothing = Volume(np.full((1, 2, 3, 4), np.nan, np.float32), ("t1",), affine=affine())
+    with pytest.raises(MetsegError, match="t1 of P1"):
+        as_scan([nothing, ramp("t1c"), ramp("flair")], "P1", [])
+
+
+def test_files_and_their_reference(tmp_path):
+    files = {name: tmp_path / f"P1_{name}.nii.gz" for name in (*SEQUENCES, "seg")}
+    for name in SEQUENCES:
+        writer.write_image(ramp(name), files[name])
+    marked = np.zeros((2, 3, 4), bool)
+    marked[1, 2, 0] = True
+    writer.write_mask(marked, ramp("t1"), files["seg"])
+    scan = read_nifti_scan({name: files[name] for name in SEQUENCES}, "P1")
+    labels, _ = read_reference(files["seg"], scan, {"lesion": frozenset()})
+    assert labels.regions == {"lesion": {1}}
+    np.testing.assert_array_equal(from_axial(labels.mask, scan.stored), marked)
