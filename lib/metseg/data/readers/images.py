@@ -96,9 +96,7 @@ def as_slice(volume: Volume, name: str) -> tuple[Volume, list[str]]:
 
 def _rescaled(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     """Stretches each channel by itself to 0…255, for the contrasts of MRI share no scale."""
-    channels, strange = zip(
-        *[to_8_bits(channel, name) for channel in np.moveaxis(pixels, -1, 0)], strict=True
-    )
+    channels, strange = zip(*[to_8_bits(channel) for channel in np.moveaxis(pixels, -1, 0)], strict=True)
     if sum(strange) == pixels.size:
         raise UnusablePixels(f"{name} holds no finite number; export the slice again")
     each = "" if len(channels) == 1 else ", each channel by itself"
@@ -109,7 +107,7 @@ def _rescaled(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
 
 
 def to_8_bits(channel: np.ndarray) -> tuple[np.ndarray, int]:
-    """Stretches a channel to 0…255, from its lowest finite value to the 99.9th percentile of its finite values.
+    """Stretches a channel to 0…255, from its lowest finite value to the 99.9th percentile of the finite ones.
 
     So one hot pixel does not darken the rest; where the percentile is the lowest value too, the highest one
     becomes 255.
