@@ -36,7 +36,7 @@ def test_only_a_volume_shares_its_limits():
         np.testing.assert_array_equal(view.limits, limits(volume))
         assert view.box is None
     for intensity in ("slice", "stored"):
-        assert view_of(Volume.of_slices(volume), plain(intensity=intensity)) == (None, None)
+        assert view_of(Volume.of_slices(volume), plain(intensity=intensity)) == View()
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,20 @@ def test_only_a_volume_shares_its_limits():
 def test_a_view_of_other_parameters_is_refused(config, view):
     with pytest.raises(ValueError, match="does not go with intensity"):
         preprocess(np.zeros((16, 16, 3), np.uint8), config, view)
+
+
+def test_pixels_that_are_not_square_keep_the_heads_proportions():
+    # 16 × 32 pixels of 2 × 1 mm are 32 × 32 mm; of unknown size they are taken as square.
+    bright = np.full((1, 16, 32, 3), 255, np.uint8)
+    tall = Volume.of_slices(bright, spacing_mm=(3, 2, 1))
+    assert network_input(tall, plain()).min() == 1
+    assert network_input(Volume.of_slices(bright), plain())[0, :, 0, 0].sum() == 8
+    mask = np.zeros((16, 32), bool)
+    mask[4:6, 10:14] = True
+    view = view_of(tall, plain())
+    small = preprocess_mask(mask, plain(), view)
+    assert small.sum() == 4  # 2 × 2 of 2 × 2 mm
+    np.testing.assert_array_equal(restore(small.astype(np.float32), mask.shape, view) >= 0.5, mask)
 
 
 # Grey values

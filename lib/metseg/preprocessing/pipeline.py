@@ -46,6 +46,7 @@ class View(NamedTuple):
 
     limits: np.ndarray | None = None  # (C, 2), see `limits_for`; None where each slice has its own, or none
     box: Box | None = None  # rows and columns to cut to; None for all of them
+    aspect: float = 1.0  # a pixel's height by its width
 
 
 WHOLE = View()  # of slices that share nothing
@@ -54,7 +55,12 @@ WHOLE = View()  # of slices that share nothing
 def view_of(volume: Volume, config: Preprocessing) -> View:
     """Finds what the slices of a volume share, as the parameters say."""
     find_limits, images = _OF_VOLUME.get(config.intensity), volume.channels_last
-    return View(find_limits(images) if find_limits else None, head_box(images) if config.crop else None)
+    _, height, width = volume.spacing_mm or (1.0, 1.0, 1.0)
+    return View(
+        find_limits(images) if find_limits else None,
+        head_box(images) if config.crop else None,
+        height / width,
+    )
 
 
 def clahe(image: np.ndarray, *, clip_limit: float, tile_grid: int) -> np.ndarray:
@@ -74,15 +80,16 @@ def limits_for(image: np.ndarray, config: Preprocessing, view: View) -> np.ndarr
     return percentile_limits(image) if config.intensity == "slice" else view.limits
 
 
-def _place(shape: tuple[int, int], size: int) -> tuple[slice, slice]:
-    """Returns where an (H, W) slice lies, centred and in proportion, in a (size, size) square."""
-    height, width = (max(1, round(n * size / max(shape))) for n in shape)
+def _place(shape: tuple[int, int], size: int, aspect: float) -> tuple[slice, slice]:
+    """Returns where an (H, W) slice lies, centred and in the head's proportions, in a (size, size) square."""
+    sides = shape[0] * aspect, shape[1]
+    height, width = (max(1, round(n * size / max(sides))) for n in sides)
     top, left = (size - height) // 2, (size - width) // 2
     return slice(top, top + height), slice(left, left + width)
 
 
-def _fit(image: np.ndarray, size: int) -> np.ndarray:
-    rows, columns = _place(image.shape[:2], size)
+def _fit(image: np.ndarray, size: int, aspect: float) -> np.ndarray:
+    rows, columns = _place(image.shape[:2], size, aspect)
     square = np.zeros((size, size, *image.shape[2:]), image.dtype)
     # Area averages when shrinking (no aliasing of thin vessels); it would be blocky when enlarging.
     interpolation = cv2.INTER_AREA if max(image.shape[:2]) > size else cv2.INTER_LINEAR
@@ -105,10 +112,10 @@ def preprocess(image: np.ndarray, config: Preprocessing, view: View = WHOLE) -> 
         ValueError: The view is not one of these parameters.
     """
     shares = config.intensity in _OF_VOLUME, config.crop
-    if tuple(each is not None for each in view) != shares:
+    if (view.limits is not None, view.box is not None) != shares:
         raise ValueError(f"{view} does not go with intensity={config.intensity!r}, crop={config.crop}")
     part = image if view.box is None else image[view.box]
-    fitted = _fit(part, config.image_size)
+    fitted = _fit(part, config.image_size, view.aspect)
     limits = limits_for(image, config, view)
     fitted = fitted if limits is None else stretch(fitted, limits)
     equalised = clahe(fitted, clip_limit=config.clip_limit, tile_grid=config.tile_grid)
@@ -131,13 +138,15 @@ def network_input(volume: Volume, config: Preprocessing) -> np.ndarray:
 def preprocess_mask(mask: np.ndarray, config: Preprocessing, view: View = WHOLE) -> np.ndarray:
     """Resizes an (H, W) bool mask to (S, S) bool: a pixel is lesion where at least half its area was."""
     part = mask if view.box is None else mask[view.box]
-    return _fit(part.astype(np.float32), config.image_size) >= 0.5
+    return _fit(part.astype(np.float32), config.image_size, view.aspect) >= 0.5
 
 
 def restore(prob_map: np.ndarray, shape: tuple[int, int], view: View = WHOLE) -> np.ndarray:
     """Brings an (S, S) probability map back to its slice's (H, W) grid; beyond the view's box it is 0."""
     restored = np.zeros(shape, np.float32)
     part = restored if view.box is None else restored[view.box]
-    seen = np.ascontiguousarray(prob_map[_place(part.shape, prob_map.shape[0])], dtype=np.float32)
+    seen = np.ascontiguousarray(
+        prob_map[_place(part.shape, prob_map.shape[0], view.aspect)], dtype=np.float32
+    )
     part[:] = cv2.resize(seen, part.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return restored
