@@ -37,17 +37,17 @@ def placed(directions: np.ndarray, degrees=0.0, shear=0.0) -> Volume:
     return Volume(array, ("t1", "flair"), affine=affine)
 
 
-ALL = [pytest.param(d, t, s, id=f"{k}-{t:g}-{s:g}") for k, d in enumerate(axis_orders())
-       for t, s in ((0.0, 0.0), (25.0, 0.0), (0.0, 0.2), (25.0, 0.2))]  # fmt: skip
-
-
 def test_there_are_48_axis_orders():
     assert len({order.tobytes() for order in axis_orders()}) == 48
 
 
-@pytest.mark.parametrize(("directions", "degrees", "shear"), ALL)
-def test_axial_display_of_every_grid_and_back(directions, degrees, shear):
-    volume = placed(directions, degrees, shear)
+@pytest.mark.parametrize(("degrees", "shear"), list(product((0.0, 25.0), (0.0, 0.2))))
+def test_axial_display_of_every_grid_and_back(degrees, shear):
+    for directions in axis_orders():
+        check_axial_display(placed(directions, degrees, shear), straight=shear == 0)
+
+
+def check_axial_display(volume: Volume, *, straight: bool):
     axial = grid.to_axial(volume)
     # Each voxel keeps its value and its place.
     indices = np.argwhere(np.ones(SHAPE, bool))
@@ -56,7 +56,7 @@ def test_axial_display_of_every_grid_and_back(directions, degrees, shear):
     moved = tuple(np.rint(places).astype(int).T)
     assert (axial.array[:, *moved] == volume.array[:, *indices.T]).all()
     # Rows run from right to left, from front to back, slices from below to the head.
-    if shear == 0:
+    if straight:
         steps = axial.affine[:3, :3]
         assert steps[0, 0] < 0 and steps[1, 1] < 0 and steps[2, 2] > 0
         assert (np.abs(steps).argmax(axis=0) == (0, 1, 2)).all()

@@ -1,14 +1,15 @@
 """NIfTI out: on the input's grid with its header, read back, or no file at all."""
 
 import gzip
+from itertools import permutations, product
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from metseg.base.errors import MetsegError
-from metseg.data.grid import same_grid, to_axial
-from metseg.data.readers.nifti import read
+from metseg.data.grid import reorder, same_grid, to_axial, voxel_to_mm
+from metseg.data.readers.nifti import read, read_labels
 from metseg.data.volume import Volume
 from metseg.data.writers import nifti
 from metseg.data.writers.nifti import write_image, write_mask, write_probabilities
@@ -110,6 +111,27 @@ def test_simpleitk_sees_the_mask_where_the_image_is(tmp_path):
         assert mask.GetDirection() == pytest.approx(scan.GetDirection(), abs=1e-5)
         assert mask.GetSpacing() == pytest.approx(scan.GetSpacing())
         assert (sitk.GetArrayFromImage(mask) == MASK).all()
+
+
+def test_a_lesion_stays_at_its_place_in_every_axis_order(tmp_path):
+    """Written in one order, read as the reference of an image in another, and seen by ITK at the same mm."""
+    sitk = pytest.importorskip("SimpleITK")
+    image = Volume(PIXELS[None], ("t1c",), affine=OBLIQUE)
+    lesion = np.zeros(PIXELS.shape, bool)
+    lesion[1, 0, 2] = True
+    place = voxel_to_mm([[1, 0, 2]], image)[0]
+    for axes, signs in product(permutations(range(3)), product((1, -1), repeat=3)):
+        order = np.eye(4, dtype=int)
+        order[:3, :3] = np.eye(3, dtype=int)[:, list(axes)] * signs
+        order[:3, 3] = [
+            size - 1 if min(row) < 0 else 0 for row, size in zip(order[:3, :3], (4, 3, 2), strict=True)
+        ]
+        stored = Volume(reorder(lesion.view(np.uint8)[None], order), ("mask",), affine=OBLIQUE @ order)
+        write_image(stored, tmp_path / "mask.nii", durable=False)
+        labels, notes = read_labels(tmp_path / "mask.nii", image)
+        assert (labels.mask == lesion).all() and len(notes) == (stored.affine != OBLIQUE).any()
+        theirs = sitk.ReadImage(str(tmp_path / "mask.nii"))
+        assert theirs[theirs.TransformPhysicalPointToIndex((place * (-1, -1, 1)).tolist())] == 1
 
 
 def test_labels_and_images_keep_their_numbers(tmp_path):

@@ -51,9 +51,9 @@ def read(
         MetsegError: The file cannot be opened. `NotAnImage`, `DamagedImage` or `UnusablePixels`, which are
             such: it is no NIfTI, is damaged or has another size than it says, or holds no real volume.
     """
-    name = name or str(source)
+    name = name or _name_of(source)
     with _opened(source, name) as stream:
-        header = parse_header(head := stream.read(HEADER_BYTES), name)
+        header = parse_header(stream.read(HEADER_BYTES), name)
         grid, offset = grid_of(header), data_offset(header, name)
         size = " × ".join(map(str, grid[::-1]))
         voxels = int(np.prod(grid, dtype=object))
@@ -61,16 +61,13 @@ def read(
             raise UnusablePixels(f"{name} says it is {size} voxels; the most is {max_voxels}, so crop it")
         dtype = header.get_data_dtype()
         content = np.empty(voxels * dtype.itemsize, np.uint8)  # no memory is taken before it is filled
-        # Of a file that is tiny, the header's first bytes are voxels.
-        before = head[offset:] if offset < len(head) else b""
-        stream.read(max(0, offset - len(head)))
-        at = min(len(before), len(content))
-        content[:at] = np.frombuffer(before[:at], np.uint8)
+        stream.seek(offset)
+        at = 0
         while at < len(content) and (chunk := stream.read(min(_CHUNK, len(content) - at))):
             content[at : at + len(chunk)] = np.frombuffer(chunk, np.uint8)
             at += len(chunk)
         # One byte more also makes gzip check its sum.
-        more = before[at:] or stream.read(1)
+        more = stream.read(1)
     if at < len(content) or more:
         holds = "more" if more else f"only {at:,}"
         raise DamagedImage(
@@ -85,8 +82,9 @@ def read(
 
 def read_header(source: Path | bytes, name: str = "") -> "Nifti1Header":
     """Reads the header of a file that `read` can read; raises as it does."""
-    with _opened(source, name or str(source)) as stream:
-        return parse_header(stream.read(HEADER_BYTES), name or str(source))
+    name = name or _name_of(source)
+    with _opened(source, name) as stream:
+        return parse_header(stream.read(HEADER_BYTES), name)
 
 
 def read_labels(
@@ -115,7 +113,7 @@ def read_labels(
         MetsegError: As by `read`; or `UnusablePixels`: it holds other than whole numbers from 0, or
             unexpected ones, or its grid is not that of the image.
     """
-    name = name or str(source)
+    name = name or _name_of(source)
     stored, notes = read(source, name, max_voxels=max_voxels)
     array = _whole_numbers(stored.array[0], name)
     found = set(np.unique(array).tolist()) - {0}
@@ -130,6 +128,10 @@ def read_labels(
     elif idle := found - set().union(*regions.values()):
         done.append(f"It marks with {_listed(idle)} what belongs to no region ({', '.join(regions)}).")
     return Labels(array, regions, stored=frozenset(map(float, found))), notes + done
+
+
+def _name_of(source: Path | bytes) -> str:
+    return "the file" if isinstance(source, bytes) else str(source)
 
 
 @contextmanager

@@ -101,8 +101,8 @@ def _header_of(volume: Volume) -> "Nifti1Header":
 
 def _header_from(source: Path | bytes, volume: Volume) -> "Nifti1Header":
     """Returns the header of the file that a volume was read from."""
-    header = read_header(source, "the input")
     name = "the input" if isinstance(source, bytes) else str(source)
+    header = read_header(source, name)
     affine, spacing_mm, _ = place_of(header, name)
     if not _lies_as(volume, grid_of(header), affine, spacing_mm):
         raise MetsegError(

@@ -1,0 +1,124 @@
+"""The phantom as volumes, laid out like BraTS-METS; no figure made from it says anything about patients."""
+
+import json
+import os
+import shutil
+import uuid
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, taking_apart
+from metseg.data.phantom.visits import PhantomVisit, TrueLesion, draw_visits
+from metseg.data.volume import Volume
+from metseg.data.writers.nifti import write_image, write_mask
+
+GENERATOR_VERSION = 1  # raise it whenever the same seed gives other voxels
+FILE_NAMES = {"t1": "t1n", "t1c": "t1c", "t2": "t2w", "flair": "t2f"}  # of the sequences in BraTS-METS
+_LIMITS = {
+    "patients": (1, 999),
+    "seed": (0, 99),
+    "slices": (10, 160),
+    "size": (56, 336),
+    "tilt_degrees": (0, 45),
+}
+_NOTE = "Synthetic images drawn by metseg, not by BraTS; no figure obtained on them is clinical."
+
+
+def write_volumes(
+    folder: Path,
+    *,
+    patients: int = 6,
+    seed: int = 0,
+    slices: int = 20,
+    size: int = 112,
+    tilt_degrees: float = 12.0,
+) -> Path:
+    """Writes the phantom, or returns at once where the same phantom lies already.
+
+    The tree is built beside `folder` and renamed at the end, so that `folder` holds a whole set or none.
+
+    Args:
+        folder: Receives `BraTS-MET-00001-000/BraTS-MET-00001-000-{t1n,t1c,t2w,t2f,seg}.nii.gz` and so on, and
+            phantom.json. Patients 1, 4, 7 and so on have a second visit, `-001`. With another seed they are
+            other patients: their numbers begin at 1000 times it.
+        patients: Number of patients, 1 to 999.
+        seed: Of the set, 0 to 99.
+        slices: Slices a volume, 10 to 160, which span 100 mm.
+        size: Height and width in voxels, 56 to 336, which span 168 mm.
+        tilt_degrees: By how much a head may be turned in the scanner about each axis, 0 to 45.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        MetsegError: A parameter is out of range, or `folder` holds something else.
+    """
+    folder, shape = Path(folder), {"slices": slices, "size": size, "tilt_degrees": tilt_degrees}
+    record = {
+        "volumes_version": GENERATOR_VERSION,
+        "patients": patients,
+        "seed": seed,
+        **shape,
+        "note": _NOTE,
+    }
+    for name, (low, high) in _LIMITS.items():
+        if not low <= record[name] <= high:
+            raise MetsegError(f"{name} is {record[name]}; a phantom of volumes needs {low} to {high}")
+    if _holds(folder, record):
+        return folder
+    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        lesions = {}
+        for index in range(1, patients + 1):
+            for visit, scan in enumerate(draw_visits(index, seed=seed, visits=1 + (index % 3 == 1), **shape)):
+                case_id = f"BraTS-MET-{1000 * seed + index:05d}-{visit:03d}"
+                _write_visit(scan, partial / case_id)
+                lesions[case_id] = [asdict(lesion) for lesion in scan.lesions]
+        (partial / "phantom.json").write_text(json.dumps(record | {"lesions": lesions}, indent=1) + "\n")
+        if folder.exists():
+            folder.rmdir()  # empty, as checked; Windows renames onto nothing that exists
+        os.rename(partial, folder)
+    except OSError as error:
+        raise MetsegError(
+            f"cannot write {folder} ({error.strerror}); free disk space or choose another folder"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def true_lesions(folder: Path) -> dict[str, list[TrueLesion]]:
+    """Returns what `write_volumes` drew: the lesions of each case, by its name, the largest first."""
+    with taking_apart(folder / "phantom.json", "have the phantom made anew"):
+        cases = read_json(folder / "phantom.json")["lesions"]
+        made = {case_id: [TrueLesion(**each) for each in lesions] for case_id, lesions in cases.items()}
+    return {
+        case_id: [replace(each, centre_mm=tuple(each.centre_mm)) for each in lesions]
+        for case_id, lesions in made.items()
+    }
+
+
+def _write_visit(scan: PhantomVisit, folder: Path) -> None:
+    """Writes the sequences and the reference of one scan."""
+    for channel, pixels in zip(scan.volume.channels, scan.volume.array, strict=True):
+        sequence = Volume(pixels[None], (channel,), affine=scan.volume.affine)
+        write_image(sequence, folder / f"{folder.name}-{FILE_NAMES[channel]}.nii.gz", durable=False)
+    write_mask(scan.labels, scan.volume, folder / f"{folder.name}-seg.nii.gz")
+
+
+def _holds(folder: Path, record: dict) -> bool:
+    """Tells whether `folder` holds exactly this phantom; raises if it holds anything else."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    try:
+        found = json.loads((folder / "phantom.json").read_text())
+        del found["lesions"]
+    except (OSError, ValueError, KeyError, TypeError):
+        found = None
+    if found == record:
+        return True
+    raise MetsegError(
+        f"{folder} exists and is not this phantom of volumes; choose another folder, or delete it to have it "
+        "made anew"
+    )

@@ -1,0 +1,84 @@
+"""The phantom's volumes as files: the layout of BraTS-METS, read back with the true lesions in place."""
+
+import json
+
+import numpy as np
+import pytest
+
+from metseg.base.errors import MetsegError
+from metseg.data.grid import mm_to_voxel, same_grid
+from metseg.data.phantom.volumes import true_lesions, write_volumes
+from metseg.data.readers.nifti import read, read_labels
+
+SMALL = {"patients": 2, "slices": 12, "size": 56}
+METS = {"ET": frozenset({3}), "TC": frozenset({1, 3}), "WT": frozenset({1, 2, 3})}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_volumes(tmp_path_factory.mktemp("set") / "volumes", **SMALL)
+
+
+def test_layout(folder):
+    cases = {"BraTS-MET-00001-000", "BraTS-MET-00001-001", "BraTS-MET-00002-000"}
+    assert (
+        {path.name for path in folder.iterdir()}
+        == cases | {"phantom.json"}
+        == {*true_lesions(folder), "phantom.json"}
+    )
+    for case in cases:
+        assert {path.name for path in (folder / case).iterdir()} == {
+            f"{case}-{name}.nii.gz" for name in ("t1n", "t1c", "t2w", "t2f", "seg")
+        }
+
+
+def test_files_hold_the_true_lesions(folder):
+    for case, lesions in true_lesions(folder).items():
+        stem = folder / case / case
+        images = [read(stem.with_name(f"{case}-{name}.nii.gz")) for name in ("t1n", "t1c", "t2w", "t2f")]
+        assert [notes for _, notes in images] == [[]] * 4
+        assert all(same_grid(image, images[0][0], 1e-6) for image, _ in images)
+        labels, notes = read_labels(
+            stem.with_name(f"{case}-seg.nii.gz"), images[1][0], regions=METS, expected={1, 2, 3, 4}
+        )
+        assert notes == [] and labels.array.dtype == np.uint8
+        for lesion in lesions:
+            at = mm_to_voxel(lesion.centre_mm, images[0][0])
+            assert np.abs(at - np.rint(at)).max() < 1e-3
+            assert labels.region("TC")[tuple(np.rint(at).astype(int))]
+
+
+def test_simpleitk_finds_the_lesions_where_they_are(folder):
+    sitk = pytest.importorskip("SimpleITK")
+    for case, lesions in true_lesions(folder).items():
+        seg = sitk.ReadImage(str(folder / case / f"{case}-seg.nii.gz"))
+        for lesion in lesions:
+            x, y, z = lesion.centre_mm
+            assert seg[seg.TransformPhysicalPointToIndex((-x, -y, z))] in (1, 3)  # ITK's axes are LPS
+
+
+def test_the_same_phantom_is_not_made_twice_and_another_is_refused(folder):
+    before = (folder / "phantom.json").stat().st_mtime_ns
+    assert write_volumes(folder, **SMALL) == folder
+    assert (folder / "phantom.json").stat().st_mtime_ns == before
+    with pytest.raises(MetsegError, match="not this phantom"):
+        write_volumes(folder, **{**SMALL, "seed": 1})
+
+
+def test_what_cannot_be_made_leaves_nothing(tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "scan.nii").write_bytes(b"")
+    with pytest.raises(MetsegError, match="own exists"):
+        write_volumes(tmp_path / "own", **SMALL)
+    for wrong in ({"patients": 0}, {"seed": 100}, {"slices": 5}, {"size": 8}, {"tilt_degrees": 60}):
+        with pytest.raises(MetsegError, match=next(iter(wrong))):
+            write_volumes(tmp_path / "none", **{**SMALL, **wrong})
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+
+def test_two_seeds_share_no_patient(tmp_path):
+    write_volumes(tmp_path / "seed", **{**SMALL, "patients": 1, "seed": 7})
+    assert set(true_lesions(tmp_path / "seed")) == {"BraTS-MET-07001-000", "BraTS-MET-07001-001"}
+    (tmp_path / "seed" / "phantom.json").write_text(json.dumps({"lesions": {"a": [{"diameter_mm": 1}]}}))
+    with pytest.raises(MetsegError, match=r"phantom\.json"):
+        true_lesions(tmp_path / "seed")
