@@ -96,6 +96,11 @@ def test_nothing_in_common():
         follow_up([visit("a", affine=np.eye(4)), visit("b", grid=(5, 40, 60))])
 
 
+def test_registration_needs_coordinates():
+    with pytest.raises(MetsegError, match="a and b"):
+        follow_up([visit("a"), visit("b")], register=True)
+
+
 def test_no_lesions_at_all():
     found = follow_up([visit("a"), visit("b")])
     assert found.changes == () and found.response.category == "NE"

@@ -74,7 +74,11 @@ def match_lesions(
     if register:
         from metseg.reports.registration import register_rigid  # here, for it takes SimpleITK
 
-        in_now = np.linalg.inv(now.affine) @ register_rigid(former.volume, now.volume) @ former.affine
+        try:
+            in_now = register_rigid(former.volume, now.volume)
+        except MetsegError as error:
+            raise MetsegError(f"{names}: {error}") from error
+        in_now = np.linalg.inv(now.volume.affine) @ in_now @ former.volume.affine
         notes.append(f"{names} were registered by a rigid transform; check the pictures.")
     elif former.volume.affine is not None and now.volume.affine is not None:
         in_now = np.linalg.inv(now.affine) @ former.affine

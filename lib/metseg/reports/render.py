@@ -1,6 +1,8 @@
 """A lesion report laid out: one template for the browser and for paper."""
 
 import io
+import logging
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 import metseg
 from metseg.base.errors import MetsegError
@@ -18,6 +21,7 @@ from metseg.reports.pictures import LesionPictures
 from metseg.reports.rano_bm import IMAGING_PART, MAX_TARGETS, REFERENCE
 
 _MINUS, _DASH = "\N{MINUS SIGN}", "\N{EN DASH}"  # Helvetica of PDF readers has the dash alone
+_LONG = re.compile(r"(\S{60})(?=\S)")
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -35,7 +39,8 @@ def render_pdf(report: LesionReport, pictures: LesionPictures, shown: Mapping[in
     Raises:
         MetsegError: It cannot be laid out.
     """
-    from xhtml2pdf import pisa  # here, for it takes a second to load
+    from reportlab import rl_config  # here, for this and the next take a second to load
+    from xhtml2pdf import pisa
     from xhtml2pdf.config.resources import ResourceAccessPolicy
 
     fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
@@ -43,6 +48,8 @@ def render_pdf(report: LesionReport, pictures: LesionPictures, shown: Mapping[in
     page = _render(report, pictures, shown, pdf=True, fonts=None if western else fonts)
     # Nothing of the network, and nothing of the machine but the fonts.
     policy = ResourceAccessPolicy(allow_remote=False, base_dir=fonts)
+    rl_config.useA85 = 0  # pictures as they are: as text they take longer than all the rest
+    logging.getLogger("xhtml2pdf").setLevel(logging.ERROR)  # a letter that DejaVu lacks is shown as a box
     buffer = io.BytesIO()
     done = pisa.CreatePDF(page.replace(_MINUS, _DASH), buffer, encoding="utf-8", resource_policy=policy)
     if done.err:
@@ -58,10 +65,10 @@ def _render(
     pdf: bool = False,
     fonts: Path | None = None,
 ) -> str:
-    return _template().render(
+    return _template(pdf).render(
         report=report,
         rows=report.rows(),
-        shown={number: b64encode(jpeg).decode() for number, jpeg in shown.items()},
+        shown={number: Markup(b64encode(jpeg).decode()) for number, jpeg in shown.items()},
         pictures=pictures,
         sequences=[
             f"{name} ({SEQUENCES[name]})" if name in SEQUENCES else name
@@ -78,11 +85,15 @@ def _render(
 
 
 @cache
-def _template() -> Template:
+def _template(pdf: bool) -> Template:
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_breakable if pdf else None,
+    )
     environment.filters |= {"number": _number, "signed": _signed}
     return environment.get_template("lesion_report.html")
 
@@ -101,3 +112,8 @@ def _is_western(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _breakable(value):
+    """Gives a word that is longer than a line, as paths are, places to break; a browser finds them itself."""
+    return value if not isinstance(value, str) or isinstance(value, Markup) else _LONG.sub(r"\1 ", value)
