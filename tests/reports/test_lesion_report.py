@@ -68,7 +68,7 @@ def test_any_name_can_be_laid_out(report: LesionReport, tmp_path, patient_id: st
 def test_what_the_scan_leaves_unknown(report: LesionReport, tmp_path):
     volume, mask = draw(None)
     unknown = replace(report, visit=Visit.of_mask("", volume, mask))
-    assert len(unknown.all_notes) == len(report.all_notes) + 2
+    assert len(unknown.reading_notes) == len(report.reading_notes) + 2
     row = unknown.rows()[0]
     assert row["volume_mm3"] is row["longest_diameter_mm"] is row["centroid_mm_r"] is None
     assert row["longest_diameter_px"] == pytest.approx(np.hypot(12, 7), abs=1e-4)

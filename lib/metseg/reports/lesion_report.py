@@ -84,11 +84,11 @@ class LesionReport:
         return f"{sides} voxels of {' × '.join(f'{step:.3g}' for step in spacing[::-1])} mm (x, y, z)"
 
     @property
-    def all_notes(self) -> list[str]:
-        """The notes of reading, with what the scan leaves unknown and what a comparison assumed."""
+    def reading_notes(self) -> list[str]:
+        """The notes, with what the scan leaves unknown."""
         volume = self.visit.volume
         unknown = [UNKNOWN_SIDES] * (volume.affine is None) + [UNKNOWN_SIZE] * (volume.spacing_mm is None)
-        return [*self.notes, *unknown, *(self.follow_up.notes if self.follow_up else ())]
+        return [*self.notes, *unknown]
 
     def rows(self) -> list[dict]:
         """Returns the lesions as rows of plain values with units in their names; None where unknown.
@@ -175,7 +175,7 @@ def report_record(report: LesionReport) -> dict:
         "grid_zyx": list(volume.grid),
         "spacing_mm_zyx": None if volume.spacing_mm is None else list(volume.spacing_mm),
         "affine_ras": None if volume.affine is None else volume.affine.tolist(),
-        "notes": report.all_notes,
+        "notes": report.reading_notes,
         "lesions": lesions,
         "rano_bm": {
             "reference": REFERENCE,
@@ -192,6 +192,7 @@ def report_record(report: LesionReport) -> dict:
             "visits": list(compared.names),
             "changes": changes,
             "response": asdict(compared.response),
+            "notes": list(compared.notes),
         }
     return record
 

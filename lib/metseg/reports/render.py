@@ -33,6 +33,7 @@ def render_html(report: LesionReport, pictures: LesionPictures, shown: Mapping[i
 def render_pdf(report: LesionReport, pictures: LesionPictures, shown: Mapping[int, bytes]) -> bytes:
     """Returns the report as a PDF of A4 pages.
 
+    By xhtml2pdf, which takes the template as it is; fpdf2 knows no CSS and refuses a line break in a table.
     Every PDF reader has Helvetica, which knows western European letters alone; a report with any other is set
     in DejaVu Sans, which matplotlib brings.
 
