@@ -44,6 +44,7 @@ def test_merged_and_split():
     merged = follow_up([apart, joined])
     assert kinds(merged) == {"merged": ((1, 2), (1,))}
     assert merged.response.sums_mm[-1] == pytest.approx(joined.lesions[0].longest.mm)  # counted once
+    assert any("merged" in note for note in merged.notes)
     split = follow_up([joined, apart])
     assert kinds(split) == {"split": ((1,), (1, 2))}
     assert split.response.sums_mm[-1] == pytest.approx(sum(each.longest.mm for each in apart.lesions))

@@ -84,6 +84,7 @@ def test_nothing_found(report: LesionReport, tmp_path):
     volume, mask = draw()
     empty = replace(report, visit=Visit.of_mask("", volume, np.zeros_like(mask)))
     paths = write_report(empty, tmp_path)
+    assert empty.sum_mm is None
     assert report_record(empty)["lesions"] == [] and paths["pdf"].is_file()
     assert "does not exclude" in paths["html"].read_text(encoding="utf-8")
 

@@ -69,10 +69,10 @@ class LesionReport:
         return choose_targets(self.visit.lesions, self.visit.slice_mm)
 
     @property
-    def sum_mm(self) -> float:
-        """Sum of the longest diameters of the target lesions."""
-        chosen = (self.visit.lesions[number - 1] for number in self.targets)
-        return sum(lesion.longest.mm for lesion in chosen)
+    def sum_mm(self) -> float | None:
+        """Sum of the longest diameters of the target lesions; None without any, or of unknown size."""
+        longest = [self.visit.lesions[number - 1].longest.mm for number in self.targets]
+        return sum(longest) if longest and None not in longest else None
 
     @property
     def grid(self) -> str:
@@ -137,7 +137,7 @@ def write_report(report: LesionReport, folder: Path) -> dict[str, Path]:
     Raises:
         MetsegError: The report cannot be laid out, the disk is full, or the folder cannot be written to.
     """
-    from metseg.reports.pictures import LesionPictures  # here: reading a report's data takes no OpenCV
+    from metseg.reports.pictures import LesionPictures  # here, for data alone do without
     from metseg.reports.render import render_html, render_pdf
 
     pictures = LesionPictures(report.visit, report.channel)
@@ -181,7 +181,7 @@ def report_record(report: LesionReport) -> dict:
             "reference": REFERENCE,
             "limits": IMAGING_PART,
             "targets": list(report.targets),
-            "sum_of_longest_diameters_mm": report.sum_mm if report.targets else None,
+            "sum_of_longest_diameters_mm": report.sum_mm,
         },
         "follow_up": None,
     }

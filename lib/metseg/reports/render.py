@@ -10,7 +10,6 @@ from pathlib import Path
 
 import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
 
 import metseg
 from metseg.base.errors import MetsegError
@@ -69,7 +68,7 @@ def _render(
     return _template(pdf).render(
         report=report,
         rows=report.rows(),
-        shown={number: Markup(b64encode(jpeg).decode()) for number, jpeg in shown.items()},
+        shown={number: b64encode(jpeg).decode() for number, jpeg in shown.items()},
         pictures=pictures,
         sequences=[
             f"{name} ({SEQUENCES[name]})" if name in SEQUENCES else name
@@ -117,4 +116,4 @@ def _is_western(text: str) -> bool:
 
 def _breakable(value):
     """Gives a word that is longer than a line, as paths are, places to break; a browser finds them itself."""
-    return value if not isinstance(value, str) or isinstance(value, Markup) else _LONG.sub(r"\1 ", value)
+    return value if not isinstance(value, str) or hasattr(value, "__html__") else _LONG.sub(r"\1 ", value)
