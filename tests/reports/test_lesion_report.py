@@ -89,6 +89,12 @@ def test_nothing_found(report: LesionReport, tmp_path):
     assert "does not exclude" in paths["html"].read_text(encoding="utf-8")
 
 
+def test_pictures_are_bounded(report: LesionReport, tmp_path, monkeypatch):
+    monkeypatch.setattr("metseg.reports.lesion_report.MAX_PICTURES", 2)
+    html = write_report(report, tmp_path)["html"].read_text(encoding="utf-8")
+    assert html.count("data:image/jpeg;base64,") == 2 and "2 of 3" in html
+
+
 def test_a_comparison(report: LesionReport, tmp_path):
     volume, mask = draw()
     mask[5:7] = False

@@ -15,6 +15,7 @@ from metseg.reports.follow_up import FollowUp
 from metseg.reports.matching import Visit
 from metseg.reports.rano_bm import IMAGING_PART, REFERENCE, choose_targets, why_not_measurable
 
+MAX_PICTURES = 60
 UNKNOWN_SIDES = "Left and right are unknown: the files do not tell how the patient lay."
 UNKNOWN_SIZE = "The size of a voxel is unknown: sizes are in pixels and voxels, and nothing is measurable."
 
@@ -129,7 +130,7 @@ class LesionReport:
 def write_report(report: LesionReport, folder: Path) -> dict[str, Path]:
     """Writes `report.html`, `report.pdf`, `report.json` and `lesions.csv`, each whole or not at all.
 
-    All is made before the first file is written.
+    All is made before the first file is written. The largest lesions and all targets get a picture.
 
     Returns:
         {"html", "pdf", "json", "csv": the file}.
@@ -141,7 +142,8 @@ def write_report(report: LesionReport, folder: Path) -> dict[str, Path]:
     from metseg.reports.render import render_html, render_pdf
 
     pictures = LesionPictures(report.visit, report.channel)
-    shown = {lesion.number: pictures.jpeg(lesion) for lesion in report.visit.lesions}
+    chosen = {*range(1, MAX_PICTURES + 1), *report.targets}
+    shown = {each.number: pictures.jpeg(each) for each in report.visit.lesions if each.number in chosen}
     content = {
         "html": ("report.html", render_html(report, pictures, shown).encode()),
         "pdf": ("report.pdf", render_pdf(report, pictures, shown)),
