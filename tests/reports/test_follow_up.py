@@ -44,6 +44,7 @@ def test_merged_and_split():
     merged = follow_up([apart, joined])
     assert kinds(merged) == {"merged": ((1, 2), (1,))}
     assert merged.response.sums_mm[-1] == pytest.approx(joined.lesions[0].longest.mm)  # counted once
+    assert any("merged" in note for note in merged.notes)
     split = follow_up([joined, apart])
     assert kinds(split) == {"split": ((1,), (1, 2))}
     assert split.response.sums_mm[-1] == pytest.approx(sum(each.longest.mm for each in apart.lesions))
@@ -94,6 +95,11 @@ def test_an_unknown_voxel_size():
 def test_nothing_in_common():
     with pytest.raises(MetsegError, match="a and b"):
         follow_up([visit("a", affine=np.eye(4)), visit("b", grid=(5, 40, 60))])
+
+
+def test_registration_needs_coordinates():
+    with pytest.raises(MetsegError, match="a and b"):
+        follow_up([visit("a"), visit("b")], register=True)
 
 
 def test_no_lesions_at_all():

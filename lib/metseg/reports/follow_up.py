@@ -89,9 +89,11 @@ def follow_up(visits: Sequence[Visit], *, register: bool = False, margin_mm: flo
     for k, (former, now) in enumerate(pairwise(visits), 1):
         links.append(match_lesions(former, now, register, margin_mm, notes))
         lineage = descended[-1].astype(int) @ links[k] > 0
-        for earlier in range(k - 1):
-            unknown = ~links[k].any(axis=0)
-            again = match_lesions(visits[earlier], now, register, margin_mm, notes) & unknown
+        unknown = ~links[k].any(axis=0)
+        for earlier in range(k - 1 if unknown.any() else 0):
+            assumed: list[str] = []
+            again = match_lesions(visits[earlier], now, register, margin_mm, assumed) & unknown
+            notes += assumed if again.any() else []
             lineage |= descended[earlier].astype(int) @ again > 0
             if k == last:
                 returned |= again.any(axis=0)
@@ -100,6 +102,12 @@ def follow_up(visits: Sequence[Visit], *, register: bool = False, margin_mm: flo
     response = _response(visits, descended, targets)
     changes = _changes(visits[-2], visits[-1], links[-1], returned)
     from_targets = descended[-1][np.array(targets, int) - 1].any(axis=0)
+    for found in np.flatnonzero(from_targets & (descended[-1].sum(axis=0) > 1)):
+        merged = ", ".join(map(str, np.flatnonzero(descended[-1][:, found]) + 1))
+        notes.append(
+            f"Lesion {found + 1} of {visits[-1].name} comes from lesions {merged} of {visits[0].name}, which "
+            "merged: the targets' sum takes its longest diameter once, as RECIST 1.1 does."
+        )
     return FollowUp(
         tuple(visit.name for visit in visits),
         changes,

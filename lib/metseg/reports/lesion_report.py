@@ -15,6 +15,7 @@ from metseg.reports.follow_up import FollowUp
 from metseg.reports.matching import Visit
 from metseg.reports.rano_bm import IMAGING_PART, REFERENCE, choose_targets, why_not_measurable
 
+MAX_PICTURES = 60
 UNKNOWN_SIDES = "Left and right are unknown: the files do not tell how the patient lay."
 UNKNOWN_SIZE = "The size of a voxel is unknown: sizes are in pixels and voxels, and nothing is measurable."
 
@@ -69,10 +70,10 @@ class LesionReport:
         return choose_targets(self.visit.lesions, self.visit.slice_mm)
 
     @property
-    def sum_mm(self) -> float:
-        """Sum of the longest diameters of the target lesions."""
-        chosen = (self.visit.lesions[number - 1] for number in self.targets)
-        return sum(lesion.longest.mm for lesion in chosen)
+    def sum_mm(self) -> float | None:
+        """Sum of the longest diameters of the target lesions; None without any, or of unknown size."""
+        longest = [self.visit.lesions[number - 1].longest.mm for number in self.targets]
+        return sum(longest) if longest and None not in longest else None
 
     @property
     def grid(self) -> str:
@@ -84,11 +85,11 @@ class LesionReport:
         return f"{sides} voxels of {' × '.join(f'{step:.3g}' for step in spacing[::-1])} mm (x, y, z)"
 
     @property
-    def all_notes(self) -> list[str]:
-        """The notes of reading, with what the scan leaves unknown and what a comparison assumed."""
+    def reading_notes(self) -> list[str]:
+        """The notes, with what the scan leaves unknown."""
         volume = self.visit.volume
         unknown = [UNKNOWN_SIDES] * (volume.affine is None) + [UNKNOWN_SIZE] * (volume.spacing_mm is None)
-        return [*self.notes, *unknown, *(self.follow_up.notes if self.follow_up else ())]
+        return [*self.notes, *unknown]
 
     def rows(self) -> list[dict]:
         """Returns the lesions as rows of plain values with units in their names; None where unknown.
@@ -129,7 +130,7 @@ class LesionReport:
 def write_report(report: LesionReport, folder: Path) -> dict[str, Path]:
     """Writes `report.html`, `report.pdf`, `report.json` and `lesions.csv`, each whole or not at all.
 
-    All is made before the first file is written.
+    All is made before the first file is written. The largest lesions and all targets get a picture.
 
     Returns:
         {"html", "pdf", "json", "csv": the file}.
@@ -137,11 +138,12 @@ def write_report(report: LesionReport, folder: Path) -> dict[str, Path]:
     Raises:
         MetsegError: The report cannot be laid out, the disk is full, or the folder cannot be written to.
     """
-    from metseg.reports.pictures import LesionPictures  # here: reading a report's data takes no OpenCV
+    from metseg.reports.pictures import LesionPictures  # here, for data alone do without
     from metseg.reports.render import render_html, render_pdf
 
     pictures = LesionPictures(report.visit, report.channel)
-    shown = {lesion.number: pictures.jpeg(lesion) for lesion in report.visit.lesions}
+    chosen = {*range(1, MAX_PICTURES + 1), *report.targets}
+    shown = {each.number: pictures.jpeg(each) for each in report.visit.lesions if each.number in chosen}
     content = {
         "html": ("report.html", render_html(report, pictures, shown).encode()),
         "pdf": ("report.pdf", render_pdf(report, pictures, shown)),
@@ -175,13 +177,13 @@ def report_record(report: LesionReport) -> dict:
         "grid_zyx": list(volume.grid),
         "spacing_mm_zyx": None if volume.spacing_mm is None else list(volume.spacing_mm),
         "affine_ras": None if volume.affine is None else volume.affine.tolist(),
-        "notes": report.all_notes,
+        "notes": report.reading_notes,
         "lesions": lesions,
         "rano_bm": {
             "reference": REFERENCE,
             "limits": IMAGING_PART,
             "targets": list(report.targets),
-            "sum_of_longest_diameters_mm": report.sum_mm if report.targets else None,
+            "sum_of_longest_diameters_mm": report.sum_mm,
         },
         "follow_up": None,
     }
@@ -192,6 +194,7 @@ def report_record(report: LesionReport) -> dict:
             "visits": list(compared.names),
             "changes": changes,
             "response": asdict(compared.response),
+            "notes": list(compared.notes),
         }
     return record
 

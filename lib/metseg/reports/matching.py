@@ -9,6 +9,7 @@ from metseg.data.volume import Volume
 from metseg.masks.measure import MeasuredLesion, measure_mask, to_mm
 
 _LEAST_SHARE = 0.1  # of the smaller lesion; neighbours that a small shift lets touch are not one
+_LEAST_HEAD_OVERLAP = 0.9  # Dice; the same head in the same place has more, even by another scanner
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,11 @@ def match_lesions(
     if register:
         from metseg.reports.registration import register_rigid  # here, for it takes SimpleITK
 
-        in_now = np.linalg.inv(now.affine) @ register_rigid(former.volume, now.volume) @ former.affine
+        try:
+            in_now = register_rigid(former.volume, now.volume)
+        except MetsegError as error:
+            raise MetsegError(f"{names}: {error}") from error
+        in_now = np.linalg.inv(now.volume.affine) @ in_now @ former.volume.affine
         notes.append(f"{names} were registered by a rigid transform; check the pictures.")
     elif former.volume.affine is not None and now.volume.affine is not None:
         in_now = np.linalg.inv(now.affine) @ former.affine
@@ -90,6 +95,12 @@ def match_lesions(
             f"{names} have no common coordinates and different grids ({former.volume.grid}, "
             f"{now.volume.grid}); export both as NIfTI or DICOM, or on one grid"
         )
+    overlap = _head_overlap(former.volume, now.volume, in_now)
+    if overlap < _LEAST_HEAD_OVERLAP:
+        notes.append(
+            f"So aligned, the heads of {former.name} and {now.name} overlap by {100 * overlap:.0f} % only "
+            "(Dice): lesions may be matched wrongly, and called new or gone."
+        )
     there = _shares(former.numbers, now.numbers, in_now)
     back = _shares(now.numbers, former.numbers, np.linalg.inv(in_now)).T
     same = np.maximum(there, back) >= _LEAST_SHARE
@@ -98,13 +109,34 @@ def match_lesions(
     return same
 
 
+def _head_overlap(former: Volume, now: Volume, in_now: np.ndarray) -> float:
+    """Returns the Dice overlap of what is brighter than the mean, in both grids; 1 without a head."""
+    common = [name for name in now.channels if name in former.channels]
+    if not common:
+        return 1.0
+    images = [each.array[each.channels.index(common[0])] for each in (former, now)]
+    heads = [image > image.mean(dtype=np.float64) for image in images]
+    coarse = tuple(slice(0, side, max(1, side // 64)) for side in former.grid)
+    voxels = np.stack(np.mgrid[coarse], -1).reshape(-1, 3)
+    there, within = _fall_into(voxels, in_now, now.grid)
+    before, after = heads[0][tuple(voxels[within].T)], heads[1][tuple(there.T)]
+    total = int(before.sum()) + int(after.sum())
+    return 2 * int((before & after).sum()) / total if total else 1.0
+
+
+def _fall_into(voxels: np.ndarray, in_others: np.ndarray, grid: tuple) -> tuple[np.ndarray, np.ndarray]:
+    """Returns into which voxels of another grid these (n, 3) fall, and which of them fall within it."""
+    there = np.rint(to_mm(voxels, in_others)[:, ::-1]).astype(int)
+    within = ((there >= 0) & (there < grid)).all(axis=1)
+    return there[within], within
+
+
 def _shares(numbers: np.ndarray, others: np.ndarray, in_others: np.ndarray) -> np.ndarray:
     """Returns (lesions, other lesions): which share of a lesion's voxels falls into each other one."""
     voxels = np.argwhere(numbers)
-    there = np.rint(to_mm(voxels, in_others)[:, ::-1]).astype(int)
-    within = ((there >= 0) & (there < others.shape)).all(axis=1)
+    there, within = _fall_into(voxels, in_others, others.shape)
     hit = np.zeros(len(voxels), int)
-    hit[within] = others[tuple(there[within].T)]
+    hit[within] = others[tuple(there.T)]
     of = numbers[tuple(voxels.T)]
     counts = np.zeros((int(numbers.max()) + 1, int(others.max()) + 1))
     np.add.at(counts, (of, hit), 1)

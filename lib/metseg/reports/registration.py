@@ -8,6 +8,9 @@ from metseg.data.volume import Volume
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's axes point left and posterior, ours right and anterior
 
 
+_SHRINK, _SAMPLES = (4, 2, 1), 100_000  # by level; more points gain less than 0.1 mm
+
+
 def register_rigid(former: Volume, now: Volume) -> np.ndarray:
     """Returns (4, 4): where a point of the former scan lies today, mm → mm in RAS+.
 
@@ -32,11 +35,12 @@ def register_rigid(former: Volume, now: Volume) -> np.ndarray:
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(32)
     method.SetMetricSamplingStrategy(method.REGULAR)
-    method.SetMetricSamplingPercentage(0.1)
+    voxels = [fixed.GetNumberOfPixels() / factor**3 for factor in _SHRINK]
+    method.SetMetricSamplingPercentagePerLevel([min(1.0, _SAMPLES / each) for each in voxels])
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, 100)
     method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel([4, 2, 1])
+    method.SetShrinkFactorsPerLevel(list(_SHRINK))
     method.SetSmoothingSigmasPerLevel([2, 1, 0])
     method.SetSmoothingSigmasAreSpecifiedInPhysicalUnits(True)
     method.SetInitialTransform(start, inPlace=False)

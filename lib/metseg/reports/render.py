@@ -1,6 +1,8 @@
 """A lesion report laid out: one template for the browser and for paper."""
 
 import io
+import logging
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
@@ -18,6 +20,7 @@ from metseg.reports.pictures import LesionPictures
 from metseg.reports.rano_bm import IMAGING_PART, MAX_TARGETS, REFERENCE
 
 _MINUS, _DASH = "\N{MINUS SIGN}", "\N{EN DASH}"  # Helvetica of PDF readers has the dash alone
+_LONG = re.compile(r"(\S{60})(?=\S)")
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -29,13 +32,15 @@ def render_html(report: LesionReport, pictures: LesionPictures, shown: Mapping[i
 def render_pdf(report: LesionReport, pictures: LesionPictures, shown: Mapping[int, bytes]) -> bytes:
     """Returns the report as a PDF of A4 pages.
 
+    By xhtml2pdf, which takes the template as it is; fpdf2 knows no CSS and refuses a line break in a table.
     Every PDF reader has Helvetica, which knows western European letters alone; a report with any other is set
     in DejaVu Sans, which matplotlib brings.
 
     Raises:
         MetsegError: It cannot be laid out.
     """
-    from xhtml2pdf import pisa  # here, for it takes a second to load
+    from reportlab import rl_config  # here, for this and the next take a second to load
+    from xhtml2pdf import pisa
     from xhtml2pdf.config.resources import ResourceAccessPolicy
 
     fonts = Path(matplotlib.get_data_path(), "fonts", "ttf")
@@ -43,6 +48,8 @@ def render_pdf(report: LesionReport, pictures: LesionPictures, shown: Mapping[in
     page = _render(report, pictures, shown, pdf=True, fonts=None if western else fonts)
     # Nothing of the network, and nothing of the machine but the fonts.
     policy = ResourceAccessPolicy(allow_remote=False, base_dir=fonts)
+    rl_config.useA85 = 0  # pictures as they are: as text they take longer than all the rest
+    logging.getLogger("xhtml2pdf").setLevel(logging.ERROR)  # a letter that DejaVu lacks is shown as a box
     buffer = io.BytesIO()
     done = pisa.CreatePDF(page.replace(_MINUS, _DASH), buffer, encoding="utf-8", resource_policy=policy)
     if done.err:
@@ -58,7 +65,7 @@ def _render(
     pdf: bool = False,
     fonts: Path | None = None,
 ) -> str:
-    return _template().render(
+    return _template(pdf).render(
         report=report,
         rows=report.rows(),
         shown={number: b64encode(jpeg).decode() for number, jpeg in shown.items()},
@@ -78,11 +85,15 @@ def _render(
 
 
 @cache
-def _template() -> Template:
+def _template(pdf: bool) -> Template:
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_breakable if pdf else None,
+    )
     environment.filters |= {"number": _number, "signed": _signed}
     return environment.get_template("lesion_report.html")
 
@@ -101,3 +112,8 @@ def _is_western(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _breakable(value):
+    """Gives a word that is longer than a line, as paths are, places to break; a browser finds them itself."""
+    return value if not isinstance(value, str) or hasattr(value, "__html__") else _LONG.sub(r"\1 ", value)
