@@ -81,15 +81,25 @@ def read_dicom_case(source: Path | str, sequences: Mapping[str, str | Path] | No
     """
     found = list_series(source)
     notes = list(found[0].beside)
-    taken, left_out = _choose(found, sequences or {})
-    people = {series.patient_id for series in taken.values()}
-    studies = {(series.visit or "", series.study_uid) for series in taken.values()}
-    if len(people) > 1 or len(studies) > 1:
-        what = f"people ({', '.join(sorted(people))})" if len(people) > 1 else "visits"
-        dates = ", ".join(sorted({date or "without date" for date, _ in studies}))
+    told = {sequence: _told(found, sequence, value) for sequence, value in (sequences or {}).items()}
+    _complain_of_choice(told)
+    homes = {(series.patient_id, series.study_uid) for series in told.values()}
+    # What the user names tells which visit is meant.
+    pool = [s for s in found if (s.patient_id, s.study_uid) in homes or not homes and s.modality == "MR"]
+    people = sorted({series.patient_id for series in pool})
+    dates = sorted({(series.visit or "no date", series.study_uid) for series in pool})
+    if len(people) > 1:
         raise MetsegError(
-            f"{source} holds several {what}, of {dates}; give the folder of one, or name its series"
+            f"{source} holds {len(people)} patients ({', '.join(people)}); give the folder of one"
         )
+    if len(dates) > 1 and not told:
+        days = ", ".join(date for date, _ in dates)
+        raise MetsegError(
+            f"{source} holds {len(dates)} visits ({days}); give the folder of one or name a series"
+        )
+    taken, left_out = _choose(pool, told)
+    if len({series.study_uid for series in taken.values()}) > 1:
+        notes.append("the sequences are of several visits, as you say")
     frames_of_reference = {series.frame_of_reference for series in taken.values()}
     volumes: list[Volume] = []
     for sequence, series in taken.items():
@@ -114,13 +124,18 @@ def read_dicom_case(source: Path | str, sequences: Mapping[str, str | Path] | No
     return DicomCase(tuple(volumes), taken, some.patient_id, some.visit, (*notes, *left_out))
 
 
-def _choose(found: list[Series], told: Mapping[str, str | Path]) -> tuple[dict[str, Series], list[str]]:
-    """Returns {sequence: series}, what the user tells first, and a note on each series left out."""
+def _complain_of_choice(told: Mapping[str, Series]) -> None:
     if unknown := set(told) - set(SEQUENCES):
         raise MetsegError(
             f"there is no sequence {', '.join(sorted(unknown))}; choose of {', '.join(SEQUENCES)}"
         )
-    taken = {sequence: _told(found, sequence, value) for sequence, value in told.items()}
+    if len(set(told.values())) < len(told):
+        raise MetsegError(f"one series was named for several of {', '.join(told)}; name each its own")
+
+
+def _choose(found: list[Series], told: Mapping[str, Series]) -> tuple[dict[str, Series], list[str]]:
+    """Returns {sequence: series}, what the user tells first, and a note on each series left out."""
+    taken = dict(told)
     free = [series for series in found if series not in taken.values()]
     notes = []
     for sequence in SEQUENCES:

@@ -44,8 +44,8 @@ _BOTH = re.compile(r"\bw (and )?(wo|w o)\b|\bwith (and )?(wo|without)\b|\bpre (a
 _NEGATED = re.compile(rf"\b(no|non|not|without|wo|w o|ohne|sin|sans|senza|pre) ?{_AGENT}")
 _PRE = re.compile(r"\bpre\b(?! ?op)|\bnativ|\bplain\b|\bunenhanced\b")
 _POST = re.compile(
-    r"\bpost\b(?! ?op)|\bcontrast|\benhanced\b|\b(gd|gad\w*|km|ce|mdc)\b|\+ ?c\b|\bc ?\+"
-    r"|\bt1w? ?(c|ce|gd|km|post)\b"
+    r"\bpost\b(?! ?op)|\bcontrast|\b(gd|gad\w*|km|ce|mdc)\b|\+ ?c\b|\bc ?\+"
+    r"|\bt1w? ?(c|ce|gd|km|post)\b(?! ?op)"
 )
 _NO_AGENT = re.compile(r"(no|none|non|n|n a|without|ohne|kein\w*|nativ\w*|nil|0|false|unknown)( .*)?")
 _ENHANCED = {"T1": "t1", "T2": "t2", "FLUID_ATTENUATED": "flair"}  # AcquisitionContrast, PS3.3 C.8.13.3.1.1

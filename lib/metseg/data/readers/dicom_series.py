@@ -28,6 +28,7 @@ _TELLING_APART = {
     "AcquisitionNumber": "acquisition",
     "TriggerTime": "trigger time",
 }
+_MAX_PARTS = 8  # more are functional or dynamic imaging
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,8 @@ class Series:
         return f"{self.uid} {self.part}".strip()
 
     def __str__(self) -> str:
-        return f"series {self.description or 'without description'} ({len(self.frames)} slices, {self.key})"
+        count = f"{len(self.frames)} slice{'s' * (len(self.frames) != 1)}"
+        return f"series {self.description or 'without description'} ({count}, {self.key})"
 
 
 def list_series(source: Path | str | Iterable[Path]) -> list[Series]:
@@ -137,18 +139,21 @@ def _some(names: Sequence[str]) -> str:
 
 def _parts(frames: list[Frame], name: str = "") -> dict[str, list[Frame]]:
     """Splits images that share places into stacks, each with all the places, where a value tells them."""
-    places = [same_place(frame) for frame in frames]
-    if None in places or len(set(places)) == len(places):
+    placed = [(same_place(frame), frame) for frame in frames]
+    places = {place for place, _ in placed}
+    if None in places or len(places) == len(placed):
         return {name: frames}
     for keyword, called in _TELLING_APART.items():
-        groups = defaultdict[str, list[Frame]](list)
-        for frame in frames:
-            groups[_shown(frame.header.get(keyword))].append(frame)
-        if len(groups) > 1 and all(
-            {same_place(f) for f in group} == set(places) for group in groups.values()
-        ):
-            split = [_parts(group, f"{name} {called} {value}".strip()) for value, group in groups.items()]
-            return {part: stack for stacks in split for part, stack in stacks.items()}
+        groups = defaultdict[str, list[tuple]](list)
+        for place, frame in placed:
+            groups[_shown(frame.header.get(keyword))].append((place, frame))
+        complete = all({place for place, _ in group} == places for group in groups.values())
+        if 1 < len(groups) <= _MAX_PARTS and complete:
+            stacks = [
+                _parts([frame for _, frame in group], f"{name} {called} {value}".strip())
+                for value, group in groups.items()
+            ]
+            return {part: stack for parts in stacks for part, stack in parts.items()}
     return {name: frames}
 
 
@@ -225,11 +230,15 @@ def _without_copies(frames: list[Frame]) -> tuple[list[Frame], list[str]]:
         if len(group) == 1:
             continue
         try:
-            first, *others = read_pixels(group)
+            pixels = read_pixels(group)
+            first = next(pixels)
+            alike = len({scale(frame) for frame in group}) == 1
+            alike = alike and all(
+                np.array_equal(first, other) for other in pixels
+            )  # ends at the first unlike
         except MetsegError as error:
             raise MetsegError(f"holds several images at one position, and {error}") from error
-        alike = {scale(frame) for frame in group}
-        if len(alike) > 1 or not all(np.array_equal(first, other) for other in others):
+        if not alike:
             differing = {
                 called: sorted({_shown(frame.header.get(keyword)) for frame in group})
                 for keyword, called in _TELLING_APART.items()
