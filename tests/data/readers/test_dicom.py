@@ -87,6 +87,7 @@ def test_what_the_user_says_must_mean_one_series(visit):
 
 def test_of_two_candidates_none_is_taken(visit):
     folder, scan = visit
+    case_uid = uids(folder)["t1c"]
     a_series(
         folder / "again",
         scan,
@@ -97,9 +98,19 @@ def test_of_two_candidates_none_is_taken(visit):
     )
     case = read_dicom_case(folder)
     assert case.volumes[0].channels == ("t1", "t2", "flair")
-    (note,) = [note for note in case.notes if note.startswith("t1c")]
-    assert "1.2.3" in note
+    for uid in ("1.2.3", case_uid):
+        assert any(uid in note and "2 series may be t1c" in note for note in case.notes)
     assert read_dicom_case(folder, {"t1c": "1.2.3"}).series["t1c"].uid == "1.2.3"
+
+
+def test_the_original_goes_before_its_reformats(visit):
+    folder, scan = visit
+    original = uids(folder)["t1c"]
+    header = {"SeriesInstanceUID": "1.2.3", "ImageType": ["DERIVED", "SECONDARY", "MPR"]}
+    a_series(folder / "again", scan, channel="t1c", patient_id="P1", visit="20240115", header=header)
+    case = read_dicom_case(folder)
+    assert case.series["t1c"].uid == original
+    assert any("1.2.3" in note and "left out" in note for note in case.notes)
 
 
 def test_what_is_unknown_is_left_out_and_said(visit):

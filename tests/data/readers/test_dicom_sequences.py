@@ -6,8 +6,8 @@ from dicom_files import a_scan, a_series, edit
 from metseg.data.readers.dicom import list_series
 from metseg.data.readers.dicom_sequences import guess_sequence
 
-SE_T1 = {"ScanningSequence": "SE", "RepetitionTime": 500.0, "EchoTime": 12.0}
-SE_T2 = {"ScanningSequence": "SE", "RepetitionTime": 4500.0, "EchoTime": 100.0}
+SE_T1 = {"ScanningSequence": ["SE"], "RepetitionTime": 500.0, "EchoTime": 12.0}
+SE_T2 = {"ScanningSequence": ["SE"], "RepetitionTime": 4500.0, "EchoTime": 100.0}
 IR_T2 = {
     "ScanningSequence": ["SE", "IR"],
     "RepetitionTime": 9000.0,
@@ -71,17 +71,21 @@ def test_descriptions(description, expected):
         ({"SeriesDescription": "t1 +C", "ContrastBolusAgent": "NO"}, "unknown"),  # contradiction
         ({"SeriesDescription": "t2_tse", "ContrastBolusAgent": "Gadovist"}, "t2"),
         ({**SE_T1, "ContrastBolusAgent": "Gadovist"}, "t1c"),
+        ({"SeriesDescription": "AX T1 POST", "ProtocolName": "Brain w/wo T2"}, "t1c"),
+        ({"SeriesDescription": "AX", "ProtocolName": "T2 Brain w/wo"}, "t2"),
+        ({"SeriesDescription": "t1", "ContrastBolusAgent": "UNKNOWN"}, "t1"),
         (SE_T1, "unknown"),  # T1, but of contrast nothing is known
         (SE_T2, "t2"),
         (IR_T2, "flair"),
-        ({**SE_T2, "ScanningSequence": "EP"}, "unknown"),
+        ({**SE_T2, "ScanningSequence": ["EP"]}, "unknown"),
         ({**SE_T2, "EchoTime": 40.0}, "unknown"),
         ({**SE_T2, "EchoTime": 15.0, "SeriesDescription": "PD+T2 TSE"}, "unknown"),
         ({**SE_T2, "SeriesDescription": "PD+T2 TSE"}, "t2"),
         ({"SeriesDescription": "AX T1 FLAIR", "EchoTime": 24.0}, "t1"),
         ({"SeriesDescription": "AX T1 FLAIR"}, "unknown"),
         ({"SeriesDescription": "AX T2 GRE", "EchoTime": 20.0}, "unknown"),
-        ({"SequenceName": "*tfl3d1_16ns", "SeriesDescription": "Kopf"}, "t1"),
+        ({"SequenceName": "*tfl3d1_16ns", "SeriesDescription": "Kopf"}, "unknown"),
+        ({"SequenceName": "*tfl3d1_16ns", "SeriesDescription": "Kopf nativ"}, "t1"),
         ({"AcquisitionContrast": "FLUID_ATTENUATED"}, "flair"),
         ({"AcquisitionContrast": "T1", "ContrastBolusAgentAdministered": "YES"}, "t1c"),
         ({"AcquisitionContrast": "T1", "ContrastBolusAgentAdministered": "NO"}, "t1"),
@@ -106,8 +110,9 @@ def test_files_tell_their_sequence(tmp_path, enhanced):
 
 
 def test_enhanced_objects_tell_by_their_own_attributes(tmp_path):
+    """But an uninformative description leaves open whether a T1 was taken before contrast."""
     scan = a_scan(("t1", "t1c", "t2", "flair"), shape=(2, 3, 4))
     for channel in scan.channels:
         for path in a_series(tmp_path, scan, channel=channel, enhanced=True):
             edit(path, SeriesDescription="Brain")
-    assert [series.sequence for series in list_series(tmp_path)] == list(scan.channels)
+    assert [series.sequence for series in list_series(tmp_path)] == ["unknown", "t1c", "t2", "flair"]

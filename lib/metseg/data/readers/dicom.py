@@ -85,7 +85,8 @@ def read_dicom_case(source: Path | str, sequences: Mapping[str, str | Path] | No
     _complain_of_choice(told)
     homes = {(series.patient_id, series.study_uid) for series in told.values()}
     # What the user names tells which visit is meant.
-    pool = [s for s in found if (s.patient_id, s.study_uid) in homes or not homes and s.modality == "MR"]
+    pool = [s for s in found if (s.patient_id, s.study_uid) in homes or (not homes and s.modality == "MR")]
+    pool = pool or found
     people = sorted({series.patient_id for series in pool})
     dates = sorted({(series.visit or "no date", series.study_uid) for series in pool})
     if len(people) > 1:
@@ -135,24 +136,23 @@ def _complain_of_choice(told: Mapping[str, Series]) -> None:
 
 def _choose(found: list[Series], told: Mapping[str, Series]) -> tuple[dict[str, Series], list[str]]:
     """Returns {sequence: series}, what the user tells first, and a note on each series left out."""
-    taken = dict(told)
-    free = [series for series in found if series not in taken.values()]
-    notes = []
+    taken, why = dict(told), {}
     for sequence in SEQUENCES:
-        candidates = [series for series in free if series.sequence == sequence]
-        if sequence in taken or not candidates:
-            continue
+        candidates = [s for s in found if s.sequence == sequence and s not in taken.values()]
         usable = [series for series in candidates if not series.refusal] or candidates
-        if len(usable) > 1:
-            several = "; ".join(map(str, usable))
-            notes.append(
-                f"{sequence} was left out, for {len(usable)} series may be it: {several}; name one by its UID"
-            )
-        else:
+        originals = [s for s in usable if "DERIVED" not in s.frames[0].header.get("ImageType", ())]
+        usable = originals if len(originals) == 1 else usable
+        if sequence not in taken and len(usable) == 1:
             taken[sequence] = usable[0]
+        reason = f"{taken[sequence]} was taken for {sequence}" if sequence in taken else (
+            f"{len(usable)} series may be {sequence}, so none was taken; name it by its UID"
+        )  # fmt: skip
+        why |= {series: reason for series in candidates}
+    notes = []
     for series in found:
-        if series not in taken.values() and (series.sequence == UNKNOWN or series.refusal):
-            notes.append(f"{series} was left out: {'it ' + series.refusal if series.refusal else series.by}")
+        if series not in taken.values():
+            reason = f"it {series.refusal}" if series.refusal else why.get(series, series.by)
+            notes.append(f"{series} was left out: {reason}")
     if not taken:
         raise MetsegError(
             f"no series tells that it is {', '.join(SEQUENCES)} ({'; '.join(notes)}); name them by UID"

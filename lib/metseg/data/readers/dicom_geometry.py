@@ -127,9 +127,7 @@ def _step(positions: np.ndarray, normal: np.ndarray, frames: Sequence[Frame]) ->
 
 def _numbers(frame: Frame, keyword: str, count: int) -> np.ndarray | None:
     value = frame.header.get(keyword)
-    if not isinstance(value, list) or len(value) != count or not np.isfinite(value).all():
-        return None
-    return np.array(value, float)
+    return np.array(value) if value and len(value) == count and np.isfinite(value).all() else None
 
 
 def _listed(shapes: set[tuple[int, int]]) -> str:

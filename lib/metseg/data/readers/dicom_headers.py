@@ -41,6 +41,14 @@ FrameContentSequence MRImageFrameTypeSequence MREchoSequence MRDiffusionSequence
 MRTimingAndRelatedParametersSequence ContrastBolusUsageSequence
 """,
 )
+_LISTS = {
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "ImageType",
+    "FrameType",
+    "ScanningSequence",
+}
 _NESTED = (
     "PerFrameFunctionalGroupsSequence",
     "SharedFunctionalGroupsSequence",
@@ -62,8 +70,9 @@ class Frame(NamedTuple):
     Attributes:
         path: The file.
         index: Which of the file's frames, from 0; 0 in a classic file, which has one.
-        header: {keyword: value}, the frame's own value before the one that all frames share. What enhanced
-            objects call otherwise (EffectiveEchoTime) stands under the classic keyword (EchoTime).
+        header: {keyword: float, str, or list of these where there may be several}; the frame's own value
+            before the one that all frames share. What enhanced objects call otherwise (EffectiveEchoTime)
+            stands under the classic keyword (EchoTime).
     """
 
     path: Path
@@ -140,11 +149,11 @@ def _kept(dataset: Dataset) -> dict[str, Any]:
         if keyword in dataset:
             try:
                 value = dataset[keyword].value
-                value = [_plain(each) for each in value] if isinstance(value, MultiValue) else _plain(value)
+                values = [_plain(each) for each in (value if isinstance(value, MultiValue) else [value])]
             except (ValueError, TypeError, OverflowError):
                 continue
-            if value not in (None, "", []):
-                found[keyword] = value
+            if values and values[0] not in (None, ""):
+                found[keyword] = values if keyword in _LISTS else values[0]
     return found
 
 

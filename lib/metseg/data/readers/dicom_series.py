@@ -9,26 +9,11 @@ import numpy as np
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
-from metseg.data.readers.dicom_geometry import arrange, same_place
+from metseg.data.readers.dicom_geometry import arrange
 from metseg.data.readers.dicom_headers import Frame, read_frames
-from metseg.data.readers.dicom_pixels import is_negative, read_pixels, scale
+from metseg.data.readers.dicom_pixels import is_negative, scale
 from metseg.data.readers.dicom_sequences import guess_sequence
-
-# What tells several images of one place apart, and how users call it.
-_TELLING_APART = {
-    "EchoTime": "echo time",
-    "EchoNumbers": "echo",
-    "DiffusionBValue": "b-value",
-    "InversionTime": "inversion time",
-    "TemporalPositionIdentifier": "time point",
-    "TemporalPositionIndex": "time point",
-    "ComplexImageComponent": "component",
-    "ImageType": "image type",
-    "StackID": "stack",
-    "AcquisitionNumber": "acquisition",
-    "TriggerTime": "trigger time",
-}
-_MAX_PARTS = 8  # more are functional or dynamic imaging
+from metseg.data.readers.dicom_stacks import listed, split, without_copies
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,57 +95,30 @@ def list_series(source: Path | str | Iterable[Path]) -> list[Series]:
         for frame in frames:
             names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
             groups[tuple(frame.header.get(name, "") for name in names)].append(frame)
-    beside = tuple(f"skipped, {what}: {_some(names)}" for what, names in sorted(skipped.items()))
+    beside = tuple(f"skipped, {what}: {listed(names)}" for what, names in sorted(skipped.items()))
     if not groups:
         named = source if isinstance(source, str | Path) else "the list of files"
         raise MetsegError(
             f"{named} holds no DICOM image ({'; '.join(beside) or 'it is empty'}); give a scan's folder"
         )
     found = [
-        _series(frames, part, beside) for group in groups.values() for part, frames in _parts(group).items()
+        _series(frames, part, beside) for group in groups.values() for part, frames in split(group).items()
     ]
-    return sorted(found, key=lambda each: (each.patient_id, each.visit or "", _number(each), each.key))
+    return sorted(
+        found,
+        key=lambda each: (
+            each.patient_id,
+            each.visit or "",
+            each.frames[0].header.get("SeriesNumber", 0),
+            each.key,
+        ),
+    )
 
 
 def _paths(source: Path | str | Iterable[Path]) -> list[Path]:
     if not isinstance(source, str | Path):
         return [Path(path) for path in source]
     return files_below(Path(source)) if Path(source).is_dir() else [Path(source)]
-
-
-def _number(series: Series) -> float:
-    number = series.frames[0].header.get("SeriesNumber")
-    return number if isinstance(number, float) else 0.0
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _parts(frames: list[Frame], name: str = "") -> dict[str, list[Frame]]:
-    """Splits images that share places into stacks, each with all the places, where a value tells them."""
-    placed = [(same_place(frame), frame) for frame in frames]
-    places = {place for place, _ in placed}
-    if None in places or len(places) == len(placed):
-        return {name: frames}
-    for keyword, called in _TELLING_APART.items():
-        groups = defaultdict[str, list[tuple]](list)
-        for place, frame in placed:
-            groups[_shown(frame.header.get(keyword))].append((place, frame))
-        complete = all({place for place, _ in group} == places for group in groups.values())
-        if 1 < len(groups) <= _MAX_PARTS and complete:
-            stacks = [
-                _parts([frame for _, frame in group], f"{name} {called} {value}".strip())
-                for value, group in groups.items()
-            ]
-            return {part: stack for parts in stacks for part, stack in parts.items()}
-    return {name: frames}
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, list):
-        return "/".join(map(_shown, value))
-    return f"{value:g}" if isinstance(value, float) else str(value or "none")
 
 
 def _series(frames: list[Frame], part: str, beside: tuple[str, ...]) -> Series:
@@ -170,7 +128,7 @@ def _series(frames: list[Frame], part: str, beside: tuple[str, ...]) -> Series:
     text = header.get("SeriesDescription") or header.get("ProtocolName") or ""
     try:
         _complain_of_kind(frames)
-        frames, dropped = _without_copies(frames)
+        frames, dropped = without_copies(frames)
         frames, affine, more = arrange(frames)
         notes += dropped + more
     except MetsegError as error:
@@ -216,42 +174,3 @@ def _complain_of_kind(frames: Sequence[Frame]) -> None:
         slope, intercept = scale(frame)
         if not (np.isfinite([slope, intercept]).all() and slope):
             raise MetsegError(f"has a rescale slope of {slope} and intercept of {intercept}; export it again")
-
-
-def _without_copies(frames: list[Frame]) -> tuple[list[Frame], list[str]]:
-    """Drops images that lie at one place and are equal; raises a `MetsegError` where they differ.
-
-    Only where places are shared are pixels read here.
-    """
-    places = defaultdict[tuple, list[Frame]](list)
-    for k, frame in enumerate(frames):
-        places[same_place(frame) or (k,)].append(frame)
-    for group in places.values():
-        if len(group) == 1:
-            continue
-        try:
-            pixels = read_pixels(group)
-            first = next(pixels)
-            alike = len({scale(frame) for frame in group}) == 1
-            alike = alike and all(
-                np.array_equal(first, other) for other in pixels
-            )  # ends at the first unlike
-        except MetsegError as error:
-            raise MetsegError(f"holds several images at one position, and {error}") from error
-        if not alike:
-            differing = {
-                called: sorted({_shown(frame.header.get(keyword)) for frame in group})
-                for keyword, called in _TELLING_APART.items()
-            }
-            by = [f"{called} ({_some(values)})" for called, values in differing.items() if len(values) > 1]
-            names = _some([frame.path.name for frame in group])
-            raise MetsegError(
-                f"holds {len(group)} different images at one position ({names}); they differ in "
-                f"{', '.join(by) or 'nothing that their headers tell'}; give the files of one alone"
-            )
-    if dropped := len(frames) - len(places):
-        copies = f"{dropped} cop{'y' if dropped == 1 else 'ies'} of slices (same position and pixels)"
-        return [group[0] for group in places.values()], [
-            f"{copies} {'was' if dropped == 1 else 'were'} left out"
-        ]
-    return frames, []
