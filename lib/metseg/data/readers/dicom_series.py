@@ -71,8 +71,9 @@ class Series:
         return f"{self.uid} {self.part}".strip()
 
     def __str__(self) -> str:
+        first, more = self.files[0].name, " …" * (len(set(self.files)) > 1)
         count = f"{len(self.frames)} slice{'s' * (len(self.frames) != 1)}"
-        return f"series {self.description or 'without description'} ({count}, {self.key})"
+        return f"series {self.description or 'without description'} ({count}, {first}{more}, {self.key})"
 
 
 def list_series(source: Path | str | Iterable[Path]) -> list[Series]:
