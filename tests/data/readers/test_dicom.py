@@ -110,7 +110,7 @@ def test_the_original_goes_before_its_reformats(visit):
     a_series(folder / "again", scan, channel="t1c", patient_id="P1", visit="20240115", header=header)
     case = read_dicom_case(folder)
     assert case.series["t1c"].uid == original
-    assert any("1.2.3" in note and "left out" in note for note in case.notes)
+    assert any("1.2.3" in note and "Left out" in note for note in case.notes)
 
 
 def test_what_is_unknown_is_left_out_and_said(visit):
@@ -124,7 +124,7 @@ def test_what_is_unknown_is_left_out_and_said(visit):
         header={"SeriesDescription": "ADC map", "SeriesInstanceUID": "1.2.4"},
     )
     (note,) = [note for note in read_dicom_case(folder).notes if "1.2.4" in note]
-    assert "ADC map" in note and "left out" in note
+    assert "ADC map" in note and "Left out" in note
 
 
 def test_no_known_sequence_is_refused_by_what_is_there(tmp_path):

@@ -1,6 +1,5 @@
 """Series are found by their UIDs, split where a value tells, and what is no scan is said."""
 
-import shutil
 
 import numpy as np
 import pytest
@@ -35,48 +34,6 @@ def test_series_of_one_folder_are_told_apart(tmp_path):
     for k, series in enumerate(found):
         assert (read_series(series)[0].array[0] == scan.array[k]).all()
     assert [series.uid for series in list_series(t2)] == [found[1].uid]  # files, not a folder
-
-
-def test_copies_of_slices_are_left_out_and_counted(tmp_path):
-    scan = a_scan()
-    paths = a_series(tmp_path, scan)
-    shutil.copy(paths[1], tmp_path / "copy.dcm")
-    shutil.copy(paths[4], tmp_path / "another.dcm")
-    (series,) = list_series(tmp_path)
-    volume, (note,) = read_series(series)
-    assert (volume.array == scan.array).all()
-    assert "2 copies" in note
-
-
-def test_different_images_at_one_position_are_refused(tmp_path):
-    paths = a_series(tmp_path)
-    (tmp_path / "more").mkdir()
-    other = tmp_path / "more" / "other.dcm"
-    shutil.copy(paths[1], other)
-    edit(other, PixelData=dcmread(paths[2]).PixelData, SOPInstanceUID=generate_uid(), EchoTime=80)
-    (series,) = list_series(tmp_path)
-    text = complaint(read_series, series)
-    assert "2 different images" in text and "echo time (3, 80)" in text and "other.dcm" in text
-
-
-@pytest.mark.parametrize(
-    ("keyword", "values", "parts"),
-    [
-        ("EchoTime", (12, 96), {"echo time 12", "echo time 96"}),
-        ("TemporalPositionIdentifier", (1, 2), {"time point 1", "time point 2"}),
-        ("DiffusionBValue", (0.0, 1000.0), {"b-value 0", "b-value 1000"}),
-    ],
-)
-def test_complete_stacks_of_one_series_are_split(tmp_path, keyword, values, parts):
-    for k, value in enumerate(values):
-        for path in a_series(tmp_path / str(k), a_scan(seed=k)):
-            edit(path, **{keyword: value}, SOPInstanceUID=generate_uid())
-    found = list_series(tmp_path)
-    assert {series.part for series in found} == parts
-    assert len({series.uid for series in found}) == 1 and len({series.key for series in found}) == 2
-    arrays = [read_series(series)[0].array for series in found]
-    assert {array.tobytes() for array in arrays} == {a_scan(seed=k).array.tobytes() for k in (0, 1)}
-    assert all(series.part in " ".join(series.notes) for series in found)
 
 
 def an_object(path, sop_class: str, **values) -> None:

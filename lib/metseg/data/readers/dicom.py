@@ -100,12 +100,12 @@ def read_dicom_case(source: Path | str, sequences: Mapping[str, str | Path] | No
         )
     taken, left_out = _choose(pool, told)
     if len({series.study_uid for series in taken.values()}) > 1:
-        notes.append("the sequences are of several visits, as you say")
+        notes.append("The sequences are of several visits, as you say.")
     frames_of_reference = {series.frame_of_reference for series in taken.values()}
     volumes: list[Volume] = []
     for sequence, series in taken.items():
         volume, _ = read_series(series)
-        notes.append(f"{sequence} is {series}: {series.by if series.sequence == sequence else 'as you say'}")
+        notes.append(f"{sequence} is {series}: {series.by if series.sequence == sequence else 'as you say'}.")
         notes += [f"{sequence}: {note}" for note in series.notes]
         volume = Volume(volume.array, (sequence,), affine=volume.affine)
         k = next((k for k, other in enumerate(volumes) if _one_grid(other, volume)), None)
@@ -116,10 +116,10 @@ def read_dicom_case(source: Path | str, sequences: Mapping[str, str | Path] | No
             volumes[k] = Volume(array, (*volumes[k].channels, sequence), affine=volumes[k].affine)
     if len(volumes) > 1:
         grids = "; ".join(f"{', '.join(volume.channels)}: {_shown_grid(volume)}" for volume in volumes)
-        notes.append(f"the sequences lie on {len(volumes)} grids ({grids})")
+        notes.append(f"The sequences lie on {len(volumes)} grids ({grids}).")
     if len(frames_of_reference) > 1:
         notes.append(
-            "the sequences have different frames of reference, so the head may have moved between them"
+            "The sequences have different frames of reference, so the head may have moved between them."
         )
     some = next(iter(taken.values()))
     return DicomCase(tuple(volumes), taken, some.patient_id, some.visit, (*notes, *left_out))
@@ -152,10 +152,10 @@ def _choose(found: list[Series], told: Mapping[str, Series]) -> tuple[dict[str, 
     for series in found:
         if series not in taken.values():
             reason = f"it {series.refusal}" if series.refusal else why.get(series, series.by)
-            notes.append(f"{series} was left out: {reason}")
+            notes.append(f"Left out was {series}: {reason}.")
     if not taken:
         raise MetsegError(
-            f"no series tells that it is {', '.join(SEQUENCES)} ({'; '.join(notes)}); name them by UID"
+            f"no series tells that it is {', '.join(SEQUENCES)} ({' '.join(notes)}); name them by UID"
         )
     return {sequence: taken[sequence] for sequence in SEQUENCES if sequence in taken}, notes
 

@@ -14,6 +14,7 @@ _OTHERS = {
     "T2* or susceptibility": r"\bswi|\bswan\b|t2 ?\*|t2 ?star|\bh(a?)emo|\bqsm\b|\bvenobold",
     "angiography": r"\btof\b|\bmr[av]\b|angio|venogra",
     "perfusion or a dynamic": r"\bperf|\bdsc\b|\bdce\b|\basl\b|\br?cb[fv]\b|\bmtt\b|\btmax\b|\bdyn",
+    "echo-planar imaging": r"\bep2d|\bepi\b",
     "functional imaging": r"\bbold\b|\bfmri\b|resting",
     "spectroscopy": r"\bspectro|\bmrs\b|\bcsi\b|\bsvs\b",
     "a calculated image": r"subtract|\bsub\b(?! ?\d)|\bminip\b|\bmip\b|\bmaps?\b|\bphase\b|\bfield ?map",
@@ -36,18 +37,18 @@ _OTHER_TYPES = {
     "IMAGINARY": "a real or imaginary part",
 }
 _WEIGHTINGS = {
-    "t1": re.compile(r"\bt1|\bmp2? ?rage|\bbravo\b|\bf?spgr|\btfl ?3d|\bvibe\b|\bthrive\b"),
-    "t2": re.compile(r"\bt2"),
+    "t1": re.compile(r"\b[es]?t1|\bmp2? ?rage|\bbravo\b|\bf?spgr|\btfl ?3d|\bvibe\b|\bthrive\b"),
+    "t2": re.compile(r"\b[es]?t2"),
     "flair": re.compile(r"flair|dark ?fl|\bspcir|\bt2f\b"),
     "pd": re.compile(r"\bpd|\bproton|\bdp\b"),
 }
-_AGENT = r"(contrast\w*|gd|gad\w*|km|ce|c|mdc)\b"
+_AGENT = r"(contrast\w*|gd|gad\w*|km|ce|mdc|inj\w*)\b"
+_NOT_TREATED = r"(?! ?(op|proc|rt|tx|treat|therap|surg|srs|rad|chemo|resec|biops|trauma))"
 _BOTH = re.compile(r"\bw (and )?(wo|w o)\b|\bwith (and )?(wo|without)\b|\bpre (and )?post\b")
-_NEGATED = re.compile(rf"\b(no|non|not|without|wo|w o|ohne|sin|sans|senza|pre) ?{_AGENT}")
-_PRE = re.compile(r"\bpre\b(?! ?op)|\bnativ|\bplain\b|\bunenhanced\b")
+_NEGATED = re.compile(rf"\b(no|non|not|without|wo|w o|ohne|sin|sans|senza|pre) ?({_AGENT}|c\b)")
+_PRE = re.compile(rf"\bpre\b{_NOT_TREATED}|\bnativ|\bplain\b|\bunenhanced\b")
 _POST = re.compile(
-    r"\bpost\b(?! ?op)|\bcontrast|\b(gd|gad\w*|km|ce|mdc)\b|\+ ?c\b|\bc ?\+"
-    r"|\bt1w? ?(c|ce|gd|km|post)\b(?! ?op)"
+    rf"\bpost\b{_NOT_TREATED}|\b{_AGENT}|\+ ?c\b|\bc ?\+|\b[es]?t1w? ?(c|ce|gd|km|post)\b{_NOT_TREATED}"
 )
 _NO_AGENT = re.compile(r"(no|none|non|n|without|ohne|kein\w*|nativ\w*|nil|0|false)( .*)?")
 _CONTRAST = "AcquisitionContrast"  # PS3.3 C.8.13.3.1.1

@@ -96,11 +96,11 @@ def list_series(source: Path | str | Iterable[Path]) -> list[Series]:
         for frame in frames:
             names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
             groups[tuple(frame.header.get(name, "") for name in names)].append(frame)
-    beside = tuple(f"skipped, {what}: {listed(names)}" for what, names in sorted(skipped.items()))
+    beside = tuple(f"Skipped, {what}: {listed(names)}." for what, names in sorted(skipped.items()))
     if not groups:
         named = source if isinstance(source, str | Path) else "the list of files"
         raise MetsegError(
-            f"{named} holds no DICOM image ({'; '.join(beside) or 'it is empty'}); give a scan's folder"
+            f"{named} holds no DICOM image ({' '.join(beside) or 'it is empty'}); give a scan's folder"
         )
     found = [
         _series(frames, part, beside) for group in groups.values() for part, frames in split(group).items()
@@ -135,15 +135,15 @@ def _series(frames: list[Frame], part: str, beside: tuple[str, ...]) -> Series:
     except MetsegError as error:
         refusal = str(error)
     if header.get("Modality") != "MR":
-        notes.append(f"its modality is {header.get('Modality', 'not told')}; the networks know MR alone")
+        notes.append(f"Its modality is {header.get('Modality', 'not told')}; the networks know MR alone.")
     if any(map(is_negative, frames)):
-        notes.append("it is stored as a negative (MONOCHROME1) and was inverted, so that high is bright")
+        notes.append("It is stored as a negative (MONOCHROME1) and was inverted, so that high is bright.")
     if any(frame.header.get("LossyImageCompression") == "01" for frame in frames):
-        notes.append("it was compressed with loss")
+        notes.append("It was compressed with loss.")
     if part:
-        notes.append(f"its UID holds several stacks; this is {part}")
+        notes.append(f"Its UID holds several stacks; this is {part}.")
     if "PatientID" not in header:
-        notes.append("it tells no PatientID")
+        notes.append("It tells no PatientID.")
     return Series(
         uid=header.get("SeriesInstanceUID", ""),
         part=part,

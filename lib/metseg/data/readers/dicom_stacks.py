@@ -79,7 +79,7 @@ def without_copies(frames: list[Frame]) -> tuple[list[Frame], list[str]]:
             )
     if dropped := len(frames) - len(places):
         copies = "1 copy of a slice was" if dropped == 1 else f"{dropped} copies of slices were"
-        return [group[0] for group in places.values()], [f"{copies} left out (same position and pixels)"]
+        return [group[0] for group in places.values()], [f"{copies} left out (same position and pixels)."]
     return frames, []
 
 
