@@ -49,7 +49,8 @@ def write_dicom_series(
         patient_id: PatientID; no name is written.
         visit: StudyDate, YYYYMMDD.
         seed: Of the UIDs.
-        enhanced: One multi-frame file in place of one file a slice.
+        enhanced: One multi-frame file in place of one file a slice; without the groups on coils, saturation
+            and the like, which the standard wants.
         header: {keyword: value} that goes before all others, slices' own included.
 
     Returns:
@@ -88,7 +89,7 @@ def _slices(volume: Volume, channel: str, entropy: tuple) -> list[Dataset]:
     pixels, slope, intercept = _in_16_bits(volume.array[volume.channels.index(channel)])
 
     def uid(*what: object) -> str:
-        return generate_uid(entropy_srcs=[str(each) for each in (*entropy, *what)])
+        return generate_uid(entropy_srcs=[repr((*entropy, *what))])
 
     slices = []
     for k, image in enumerate(pixels):
@@ -104,7 +105,7 @@ def _slices(volume: Volume, channel: str, entropy: tuple) -> list[Dataset]:
         dataset.SliceThickness = dataset.SpacingBetweenSlices = _decimals(spacing[2:])[0]
         dataset.RescaleSlope, dataset.RescaleIntercept = _decimals(np.array([slope, intercept]))
         dataset.RescaleType = "US"
-        dataset.set_pixel_data(np.ascontiguousarray(image), "MONOCHROME2", 16)
+        dataset.set_pixel_data(np.ascontiguousarray(image), "MONOCHROME2", 16, generate_instance_uid=False)
         slices.append(dataset)
     return slices
 

@@ -81,20 +81,31 @@ def read_dicom_case(source: Path | str, sequences: Mapping[str, str | Path] | No
     """
     found = list_series(source)
     notes = list(found[0].beside)
-    taken, left_out = _choose(found, sequences or {})
-    people = {series.patient_id for series in taken.values()}
-    studies = {(series.visit or "", series.study_uid) for series in taken.values()}
-    if len(people) > 1 or len(studies) > 1:
-        what = f"people ({', '.join(sorted(people))})" if len(people) > 1 else "visits"
-        dates = ", ".join(sorted({date or "without date" for date, _ in studies}))
+    told = {sequence: _told(found, sequence, value) for sequence, value in (sequences or {}).items()}
+    _complain_of_choice(told)
+    homes = {(series.patient_id, series.study_uid) for series in told.values()}
+    # What the user names tells which visit is meant.
+    pool = [s for s in found if (s.patient_id, s.study_uid) in homes or (not homes and s.modality == "MR")]
+    pool = pool or found
+    people = sorted({series.patient_id for series in pool})
+    dates = sorted({(series.visit or "no date", series.study_uid) for series in pool})
+    if len(people) > 1:
         raise MetsegError(
-            f"{source} holds several {what}, of {dates}; give the folder of one, or name its series"
+            f"{source} holds {len(people)} patients ({', '.join(people)}); give the folder of one"
         )
+    if len(dates) > 1 and not told:
+        days = ", ".join(date for date, _ in dates)
+        raise MetsegError(
+            f"{source} holds {len(dates)} visits ({days}); give the folder of one or name a series"
+        )
+    taken, left_out = _choose(pool, told)
+    if len({series.study_uid for series in taken.values()}) > 1:
+        notes.append("The sequences are of several visits, as you say.")
     frames_of_reference = {series.frame_of_reference for series in taken.values()}
     volumes: list[Volume] = []
     for sequence, series in taken.items():
         volume, _ = read_series(series)
-        notes.append(f"{sequence} is {series}: {series.by if series.sequence == sequence else 'as you say'}")
+        notes.append(f"{sequence} is {series}: {series.by if series.sequence == sequence else 'as you say'}.")
         notes += [f"{sequence}: {note}" for note in series.notes]
         volume = Volume(volume.array, (sequence,), affine=volume.affine)
         k = next((k for k, other in enumerate(volumes) if _one_grid(other, volume)), None)
@@ -105,42 +116,46 @@ def read_dicom_case(source: Path | str, sequences: Mapping[str, str | Path] | No
             volumes[k] = Volume(array, (*volumes[k].channels, sequence), affine=volumes[k].affine)
     if len(volumes) > 1:
         grids = "; ".join(f"{', '.join(volume.channels)}: {_shown_grid(volume)}" for volume in volumes)
-        notes.append(f"the sequences lie on {len(volumes)} grids ({grids})")
+        notes.append(f"The sequences lie on {len(volumes)} grids ({grids}).")
     if len(frames_of_reference) > 1:
         notes.append(
-            "the sequences have different frames of reference, so the head may have moved between them"
+            "The sequences have different frames of reference, so the head may have moved between them."
         )
     some = next(iter(taken.values()))
     return DicomCase(tuple(volumes), taken, some.patient_id, some.visit, (*notes, *left_out))
 
 
-def _choose(found: list[Series], told: Mapping[str, str | Path]) -> tuple[dict[str, Series], list[str]]:
-    """Returns {sequence: series}, what the user tells first, and a note on each series left out."""
+def _complain_of_choice(told: Mapping[str, Series]) -> None:
     if unknown := set(told) - set(SEQUENCES):
         raise MetsegError(
             f"there is no sequence {', '.join(sorted(unknown))}; choose of {', '.join(SEQUENCES)}"
         )
-    taken = {sequence: _told(found, sequence, value) for sequence, value in told.items()}
-    free = [series for series in found if series not in taken.values()]
-    notes = []
+    if len(set(told.values())) < len(told):
+        raise MetsegError(f"one series was named for several of {', '.join(told)}; name each its own")
+
+
+def _choose(found: list[Series], told: Mapping[str, Series]) -> tuple[dict[str, Series], list[str]]:
+    """Returns {sequence: series}, what the user tells first, and a note on each series left out."""
+    taken, why = dict(told), {}
     for sequence in SEQUENCES:
-        candidates = [series for series in free if series.sequence == sequence]
-        if sequence in taken or not candidates:
-            continue
+        candidates = [s for s in found if s.sequence == sequence and s not in taken.values()]
         usable = [series for series in candidates if not series.refusal] or candidates
-        if len(usable) > 1:
-            several = "; ".join(map(str, usable))
-            notes.append(
-                f"{sequence} was left out, for {len(usable)} series may be it: {several}; name one by its UID"
-            )
-        else:
+        originals = [s for s in usable if "DERIVED" not in s.frames[0].header.get("ImageType", ())]
+        usable = originals if len(originals) == 1 else usable
+        if sequence not in taken and len(usable) == 1:
             taken[sequence] = usable[0]
+        reason = f"{taken[sequence]} was taken for {sequence}" if sequence in taken else (
+            f"{len(usable)} series may be {sequence}, so none was taken; name it by its UID"
+        )  # fmt: skip
+        why |= {series: reason for series in candidates}
+    notes = []
     for series in found:
-        if series not in taken.values() and (series.sequence == UNKNOWN or series.refusal):
-            notes.append(f"{series} was left out: {'it ' + series.refusal if series.refusal else series.by}")
+        if series not in taken.values():
+            reason = f"it {series.refusal}" if series.refusal else why.get(series, series.by)
+            notes.append(f"Left out was {series}: {reason}.")
     if not taken:
         raise MetsegError(
-            f"no series tells that it is {', '.join(SEQUENCES)} ({'; '.join(notes)}); name them by UID"
+            f"no series tells that it is {', '.join(SEQUENCES)} ({' '.join(notes)}); name them by UID"
         )
     return {sequence: taken[sequence] for sequence in SEQUENCES if sequence in taken}, notes
 

@@ -89,7 +89,7 @@ def _step(positions: np.ndarray, normal: np.ndarray, frames: Sequence[Frame]) ->
         if not 0 < thickness < np.inf:
             raise MetsegError("is one slice of unknown thickness; give the folder with all its slices")
         return normal * thickness, [
-            f"it is one slice; that it is {thickness:g} mm thick is what its header says"
+            f"It is one slice; that it is {thickness:g} mm thick is what its header says."
         ]
     gaps = np.diff(positions @ normal)
     if gaps.min() < _SAME_MM:
@@ -120,16 +120,14 @@ def _step(positions: np.ndarray, normal: np.ndarray, frames: Sequence[Frame]) ->
     told = header.get("SpacingBetweenSlices")
     if told is not None and abs(abs(told) - length) > _UNEVEN * length:
         return step, [
-            f"its slices lie {length:.4g} mm apart by position, which was taken; its header says {told:g} mm"
+            f"Its slices lie {length:.4g} mm apart by position, which was taken; its header says {told:g} mm."
         ]
     return step, []
 
 
 def _numbers(frame: Frame, keyword: str, count: int) -> np.ndarray | None:
     value = frame.header.get(keyword)
-    if not isinstance(value, list) or len(value) != count or not np.isfinite(value).all():
-        return None
-    return np.array(value, float)
+    return np.array(value) if value and len(value) == count and np.isfinite(value).all() else None
 
 
 def _listed(shapes: set[tuple[int, int]]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydicom import Dataset, dcmread
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
@@ -41,6 +41,14 @@ FrameContentSequence MRImageFrameTypeSequence MREchoSequence MRDiffusionSequence
 MRTimingAndRelatedParametersSequence ContrastBolusUsageSequence
 """,
 )
+_LISTS = {
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "ImageType",
+    "FrameType",
+    "ScanningSequence",
+}
 _NESTED = (
     "PerFrameFunctionalGroupsSequence",
     "SharedFunctionalGroupsSequence",
@@ -53,6 +61,7 @@ _NO_SCANS = {
     "1.2.840.10008.5.1.4.1.1.66.7": "segmentation (SEG)",
     "1.2.840.10008.5.1.4.1.1.481.2": "dose (RTDOSE)",
 }
+_UNKNOWN = "DICOM object without an image"
 _SAME_AS = {"EchoTime": "EffectiveEchoTime", "InversionTime": "InversionTimes", "ImageType": "FrameType"}
 
 
@@ -62,8 +71,9 @@ class Frame(NamedTuple):
     Attributes:
         path: The file.
         index: Which of the file's frames, from 0; 0 in a classic file, which has one.
-        header: {keyword: value}, the frame's own value before the one that all frames share. What enhanced
-            objects call otherwise (EffectiveEchoTime) stands under the classic keyword (EchoTime).
+        header: {keyword: float, str, or list of these where there may be several}; the frame's own value
+            before the one that all frames share. What enhanced objects call otherwise (EffectiveEchoTime)
+            stands under the classic keyword (EchoTime).
     """
 
     path: Path
@@ -96,7 +106,7 @@ def read_frames(path: Path) -> tuple[list[Frame], str]:
             kept = _kept(dataset)
             sop_class = UID(kept.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID", ""))
             if not (kept.get("Rows") and kept.get("Columns")) or sop_class in _NO_SCANS:
-                return [], _NO_SCANS.get(sop_class) or sop_class.name or "DICOM object without an image"
+                return [], _NO_SCANS.get(sop_class) or (sop_class.name if sop_class.is_valid else _UNKNOWN)
             return _frames(dataset, kept, Path(path)), ""
     except Exception:  # noqa: BLE001 - whatever pydicom stumbles over
         return [], "damaged DICOM file"
@@ -140,13 +150,17 @@ def _kept(dataset: Dataset) -> dict[str, Any]:
         if keyword in dataset:
             try:
                 value = dataset[keyword].value
-                value = [_plain(each) for each in value] if isinstance(value, MultiValue) else _plain(value)
+                values = value if isinstance(value, MultiValue) else [value]
+                values = [_plain(each, keyword) for each in values if each is not None]
             except (ValueError, TypeError, OverflowError):
                 continue
-            if value not in (None, "", []):
-                found[keyword] = value
+            if values and values[0] != "":
+                found[keyword] = values if keyword in _LISTS else values[0]
     return found
 
 
-def _plain(value: Any) -> Any:
-    return float(value) if hasattr(value, "real") else str(value).strip() if value is not None else None
+def _plain(value: Any, keyword: str) -> float | str:
+    if dictionary_VR(keyword) in ("DS", "IS", "FD", "US", "UL"):
+        return float(value)
+    # On one line and no longer than the longest UID, for it is shown to users.
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in str(value)).split())[:64]

@@ -1,7 +1,7 @@
 """Which sequence a DICOM series is, t1, t1c, t2 or flair, as far as its header tells, and by what."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 UNKNOWN = "unknown"
@@ -14,6 +14,7 @@ _OTHERS = {
     "T2* or susceptibility": r"\bswi|\bswan\b|t2 ?\*|t2 ?star|\bh(a?)emo|\bqsm\b|\bvenobold",
     "angiography": r"\btof\b|\bmr[av]\b|angio|venogra",
     "perfusion or a dynamic": r"\bperf|\bdsc\b|\bdce\b|\basl\b|\br?cb[fv]\b|\bmtt\b|\btmax\b|\bdyn",
+    "echo-planar imaging": r"\bep2d|\bepi\b",
     "functional imaging": r"\bbold\b|\bfmri\b|resting",
     "spectroscopy": r"\bspectro|\bmrs\b|\bcsi\b|\bsvs\b",
     "a calculated image": r"subtract|\bsub\b(?! ?\d)|\bminip\b|\bmip\b|\bmaps?\b|\bphase\b|\bfield ?map",
@@ -35,20 +36,24 @@ _OTHER_TYPES = {
     "REAL": "a real or imaginary part",
     "IMAGINARY": "a real or imaginary part",
 }
-_FLAIR = re.compile(r"flair|dark ?fl|\btirm? .*dark|\bspcir|\bt2f\b")
-_T2 = re.compile(r"\bt2")
-_T1 = re.compile(r"\bt1|\bmp2?[ -]?rage|\bbravo\b|\bf?spgr|\btfl ?3d|\bvibe\b|\bthrive\b")
-_PD = re.compile(r"\bpd|\bproton|\bdp\b")
-_AGENT = r"(contrast\w*|gd|gad\w*|km|ce|c|mdc)\b"
+_WEIGHTINGS = {
+    "t1": re.compile(r"\b[es]?t1|\bmp2? ?rage|\bbravo\b|\bf?spgr|\btfl ?3d|\bvibe\b|\bthrive\b"),
+    "t2": re.compile(r"\b[es]?t2"),
+    "flair": re.compile(r"flair|dark ?fl|\bspcir|\bt2f\b"),
+    "pd": re.compile(r"\bpd|\bproton|\bdp\b"),
+}
+_AGENT = r"(contrast\w*|gd|gad\w*|km|ce|mdc|inj\w*)\b"
+_NOT_TREATED = r"(?! ?(op|proc|rt|tx|treat|therap|surg|srs|rad|chemo|resec|biops|trauma))"
 _BOTH = re.compile(r"\bw (and )?(wo|w o)\b|\bwith (and )?(wo|without)\b|\bpre (and )?post\b")
-_NEGATED = re.compile(rf"\b(no|non|not|without|wo|w o|ohne|sin|sans|senza|pre) ?{_AGENT}")
-_PRE = re.compile(r"\bpre\b(?! ?op)|\bnativ|\bplain\b|\bunenhanced\b")
+_NEGATED = re.compile(rf"\b(no|non|not|without|wo|w o|ohne|sin|sans|senza|pre) ?({_AGENT}|c\b)")
+_PRE = re.compile(rf"\bpre\b{_NOT_TREATED}|\bnativ|\bplain\b|\bunenhanced\b")
 _POST = re.compile(
-    r"\bpost\b(?! ?op)|\bcontrast|\benhanced\b|\b(gd|gad\w*|km|ce|mdc)\b|\+ ?c\b|\bc ?\+"
-    r"|\bt1w? ?(c|ce|gd|km|post)\b"
+    rf"\bpost\b{_NOT_TREATED}|\b{_AGENT}|\+ ?c\b|\bc ?\+|\b[es]?t1w? ?(c|ce|gd|km|post)\b{_NOT_TREATED}"
 )
-_NO_AGENT = re.compile(r"(no|none|non|n|n a|without|ohne|kein\w*|nativ\w*|nil|0|false|unknown)( .*)?")
-_ENHANCED = {"T1": "t1", "T2": "t2", "FLUID_ATTENUATED": "flair"}  # AcquisitionContrast, PS3.3 C.8.13.3.1.1
+_NO_AGENT = re.compile(r"(no|none|non|n|without|ohne|kein\w*|nativ\w*|nil|0|false)( .*)?")
+_CONTRAST = "AcquisitionContrast"  # PS3.3 C.8.13.3.1.1
+_ENHANCED = {"T1": "t1", "T2": "t2", "FLUID_ATTENUATED": "flair"}
+_TEXTS = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")  # the first that tells
 _ECHO_MS = {"t1": (0, 50), "t2": (50, 1000), "flair": (50, 1000)}
 
 
@@ -64,63 +69,59 @@ def guess_sequence(header: Mapping[str, Any]) -> tuple[str, str]:
     """
     if (modality := header.get("Modality", "no modality")) != "MR":
         return UNKNOWN, f"it is {modality}, not MR"
-    names = [header[k] for k in ("SeriesDescription", "ProtocolName") if k in header]
+    texts = [_plain(header.get(name, "")) for name in _TEXTS]
+    names = [header[name] for name in ("SeriesDescription", "ProtocolName") if name in header]
     shown = " / ".join(repr(name) for name in dict.fromkeys(names))
-    text = _plain(
-        " | ".join([*names, str(header.get("SequenceName", "")), str(header.get("PulseSequenceName", ""))])
-    )
-    if other := _other(header, text):
+    if other := _other(header, texts):
         return UNKNOWN, f"it is {other}{f' by its description {shown}' if shown else ''}"
-    weighting, by = _weighting(header, text, shown)
+    weighting, by = _weighting(header, texts, shown)
     if weighting is None:
         return UNKNOWN, by
-    agent, words = _agent(header), _contrast_words(text)
+    agent, words = _agent(header), next(filter(None, map(_contrast_words, texts)), None)
     if weighting != "t1":
         return weighting, by + (f"; after {agent}" if agent else "")
     if (agent and words == "pre") or (agent == "" and words == "post"):
         return UNKNOWN, f"{by}, but on contrast its description {shown} and its header contradict each other"
     if agent or words == "post":
-        return "t1c", f"{by}; contrast by " + (
-            f"its header ({agent})" if agent else f"its description {shown}"
-        )
-    if words == "both" or not (names or agent == ""):
+        told = f"its header ({agent})" if agent else f"its description {shown}"
+        return "t1c", f"{by}; contrast by {told}"
+    # Times and sequence names are those of T1 before contrast, and after.
+    told = words == "pre" or agent == "" or any(map(_named, texts[:2]))
+    if words == "both" or not told:
         return UNKNOWN, f"{by}, but nothing tells whether contrast agent was given"
     return "t1", f"{by}; " + ("before contrast by its description" if words else "no contrast agent is named")
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[^a-z0-9+*|]+", " ", text.lower()).strip()
+    return re.sub(r"[^a-z0-9+*]+", " ", text.lower()).strip()
 
 
-def _listed(value: Any) -> list[str]:
-    return [str(each).upper() for each in (value if isinstance(value, list) else [value] if value else [])]
-
-
-def _other(header: Mapping[str, Any], text: str) -> str | None:
+def _other(header: Mapping[str, Any], texts: Sequence[str]) -> str | None:
     """Returns what else than T1, T2 or FLAIR it is, if it says so."""
-    for name in ("ImageType", "ComplexImageComponent", "AcquisitionContrast"):
-        for value in _listed(header.get(name)):
-            if value in _OTHER_TYPES:
-                return _OTHER_TYPES[value]
+    types = (
+        *header.get("ImageType", ()),
+        *(header.get(name) for name in ("ComplexImageComponent", _CONTRAST)),
+    )
+    for value in types:
+        if value in _OTHER_TYPES:
+            return _OTHER_TYPES[value]
     if header.get("DiffusionBValue", 0) > 0:
         return "diffusion"
-    return next((what for what, pattern in _OTHERS.items() if re.search(pattern, text)), None)
+    return next(
+        (what for what, pattern in _OTHERS.items() if any(re.search(pattern, t) for t in texts)), None
+    )
 
 
-def _weighting(header: Mapping[str, Any], text: str, shown: str) -> tuple[str | None, str]:
+def _weighting(header: Mapping[str, Any], texts: Sequence[str], shown: str) -> tuple[str | None, str]:
     """Returns t1, t2, flair or None, and by what or why not."""
-    repetition, echo, inversion = (
-        _ms(header, name) for name in ("RepetitionTime", "EchoTime", "InversionTime")
-    )
-    scanning = _listed(header.get("ScanningSequence"))
+    times = {"TR": "RepetitionTime", "TE": "EchoTime", "TI": "InversionTime"}
+    repetition, echo, inversion = (header.get(keyword) for keyword in times.values())
     times = ", ".join(
-        f"{name} {ms:g} ms"
-        for name, ms in (("TR", repetition), ("TE", echo), ("TI", inversion))
-        if ms is not None
+        f"{name} {header[keyword]:g} ms" for name, keyword in times.items() if keyword in header
     )
-    t1, t2, flair, pd = (bool(pattern.search(text)) for pattern in (_T1, _T2, _FLAIR, _PD))
-    named = {"t1"} if t1 else set()
-    named |= {"flair"} if flair else {"t2"} if t2 else set()
+    scanning = header.get("ScanningSequence", ())
+    named = next(filter(None, map(_named, texts)), set())
+    pd, named = "pd" in named, named - {"pd"}
     by = f"its description {shown}" if shown else "its sequence name"
     if len(named) > 1 and echo is not None:  # a T1 FLAIR is an inversion recovery with a short echo
         named = {name for name in named if _ECHO_MS[name][0] <= echo < _ECHO_MS[name][1]}
@@ -133,8 +134,8 @@ def _weighting(header: Mapping[str, Any], text: str, shown: str) -> tuple[str | 
         if echo is not None and not low <= echo < high:
             return None, f"{by} names {name}, but its echo time of {echo:g} ms contradicts"
         return name, by
-    if contrast := _ENHANCED.get(str(header.get("AcquisitionContrast"))):
-        return contrast, f"its acquisition contrast {header['AcquisitionContrast']}"
+    if contrast := _ENHANCED.get(header.get(_CONTRAST)):
+        return contrast, f"its acquisition contrast {header[_CONTRAST]}"
     if repetition is None or echo is None or "EP" in scanning:
         return None, "its header names no sequence"
     inverted = "IR" in scanning or bool(inversion)
@@ -149,10 +150,10 @@ def _weighting(header: Mapping[str, Any], text: str, shown: str) -> tuple[str | 
     return None, f"its header names no sequence, and {times} tell none"
 
 
-def _ms(header: Mapping[str, Any], keyword: str) -> float | None:
-    value = header.get(keyword)
-    value = value[0] if isinstance(value, list) else value
-    return value if isinstance(value, float) else None
+def _named(text: str) -> set[str]:
+    """Returns the weightings that a text names; a T2 FLAIR is a FLAIR."""
+    found = {name for name, pattern in _WEIGHTINGS.items() if pattern.search(text)}
+    return found - {"t2"} if "flair" in found else found
 
 
 def _agent(header: Mapping[str, Any]) -> str | None:
@@ -160,13 +161,13 @@ def _agent(header: Mapping[str, Any]) -> str | None:
 
     An empty ContrastBolusAgent says nothing: some scanners write one into every image.
     """
-    agent = str(header.get("ContrastBolusAgent", ""))
+    agent = header.get("ContrastBolusAgent", "")
+    agent = "" if agent.lower() in ("unknown", "n/a") else agent
     if header.get("ContrastBolusAgentAdministered") == "NO" or _NO_AGENT.fullmatch(_plain(agent)):
         return ""
-    if agent or (agent := str(header.get("ContrastBolusIngredient", ""))):
+    if agent := agent or header.get("ContrastBolusIngredient", ""):
         return agent
-    given = (header.get(name, 0) for name in ("ContrastBolusVolume", "ContrastBolusTotalDose"))
-    dosed = any(isinstance(amount, float) and amount > 0 for amount in given)
+    dosed = any(header.get(name, 0) > 0 for name in ("ContrastBolusVolume", "ContrastBolusTotalDose"))
     dosed |= header.get("ContrastBolusAgentAdministered") == "YES"
     return "a contrast agent without a name" if dosed else None
 

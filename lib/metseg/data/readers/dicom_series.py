@@ -9,25 +9,11 @@ import numpy as np
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
-from metseg.data.readers.dicom_geometry import arrange, same_place
+from metseg.data.readers.dicom_geometry import arrange
 from metseg.data.readers.dicom_headers import Frame, read_frames
-from metseg.data.readers.dicom_pixels import is_negative, read_pixels, scale
+from metseg.data.readers.dicom_pixels import is_negative, scale
 from metseg.data.readers.dicom_sequences import guess_sequence
-
-# What tells several images of one place apart, and how users call it.
-_TELLING_APART = {
-    "EchoTime": "echo time",
-    "EchoNumbers": "echo",
-    "DiffusionBValue": "b-value",
-    "InversionTime": "inversion time",
-    "TemporalPositionIdentifier": "time point",
-    "TemporalPositionIndex": "time point",
-    "ComplexImageComponent": "component",
-    "ImageType": "image type",
-    "StackID": "stack",
-    "AcquisitionNumber": "acquisition",
-    "TriggerTime": "trigger time",
-}
+from metseg.data.readers.dicom_stacks import listed, split, without_copies
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +71,9 @@ class Series:
         return f"{self.uid} {self.part}".strip()
 
     def __str__(self) -> str:
-        return f"series {self.description or 'without description'} ({len(self.frames)} slices, {self.key})"
+        first, more = self.files[0].name, " …" * (len(set(self.files)) > 1)
+        count = f"{len(self.frames)} slice{'s' * (len(self.frames) != 1)}"
+        return f"series {self.description or 'without description'} ({count}, {first}{more}, {self.key})"
 
 
 def list_series(source: Path | str | Iterable[Path]) -> list[Series]:
@@ -108,54 +96,30 @@ def list_series(source: Path | str | Iterable[Path]) -> list[Series]:
         for frame in frames:
             names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
             groups[tuple(frame.header.get(name, "") for name in names)].append(frame)
-    beside = tuple(f"skipped, {what}: {_some(names)}" for what, names in sorted(skipped.items()))
+    beside = tuple(f"Skipped, {what}: {listed(names)}." for what, names in sorted(skipped.items()))
     if not groups:
         named = source if isinstance(source, str | Path) else "the list of files"
         raise MetsegError(
-            f"{named} holds no DICOM image ({'; '.join(beside) or 'it is empty'}); give a scan's folder"
+            f"{named} holds no DICOM image ({' '.join(beside) or 'it is empty'}); give a scan's folder"
         )
     found = [
-        _series(frames, part, beside) for group in groups.values() for part, frames in _parts(group).items()
+        _series(frames, part, beside) for group in groups.values() for part, frames in split(group).items()
     ]
-    return sorted(found, key=lambda each: (each.patient_id, each.visit or "", _number(each), each.key))
+    return sorted(
+        found,
+        key=lambda each: (
+            each.patient_id,
+            each.visit or "",
+            each.frames[0].header.get("SeriesNumber", 0),
+            each.key,
+        ),
+    )
 
 
 def _paths(source: Path | str | Iterable[Path]) -> list[Path]:
     if not isinstance(source, str | Path):
         return [Path(path) for path in source]
     return files_below(Path(source)) if Path(source).is_dir() else [Path(source)]
-
-
-def _number(series: Series) -> float:
-    number = series.frames[0].header.get("SeriesNumber")
-    return number if isinstance(number, float) else 0.0
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _parts(frames: list[Frame], name: str = "") -> dict[str, list[Frame]]:
-    """Splits images that share places into stacks, each with all the places, where a value tells them."""
-    places = [same_place(frame) for frame in frames]
-    if None in places or len(set(places)) == len(places):
-        return {name: frames}
-    for keyword, called in _TELLING_APART.items():
-        groups = defaultdict[str, list[Frame]](list)
-        for frame in frames:
-            groups[_shown(frame.header.get(keyword))].append(frame)
-        if len(groups) > 1 and all(
-            {same_place(f) for f in group} == set(places) for group in groups.values()
-        ):
-            split = [_parts(group, f"{name} {called} {value}".strip()) for value, group in groups.items()]
-            return {part: stack for stacks in split for part, stack in stacks.items()}
-    return {name: frames}
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, list):
-        return "/".join(map(_shown, value))
-    return f"{value:g}" if isinstance(value, float) else str(value or "none")
 
 
 def _series(frames: list[Frame], part: str, beside: tuple[str, ...]) -> Series:
@@ -165,21 +129,21 @@ def _series(frames: list[Frame], part: str, beside: tuple[str, ...]) -> Series:
     text = header.get("SeriesDescription") or header.get("ProtocolName") or ""
     try:
         _complain_of_kind(frames)
-        frames, dropped = _without_copies(frames)
+        frames, dropped = without_copies(frames)
         frames, affine, more = arrange(frames)
         notes += dropped + more
     except MetsegError as error:
         refusal = str(error)
     if header.get("Modality") != "MR":
-        notes.append(f"its modality is {header.get('Modality', 'not told')}; the networks know MR alone")
+        notes.append(f"Its modality is {header.get('Modality', 'not told')}; the networks know MR alone.")
     if any(map(is_negative, frames)):
-        notes.append("it is stored as a negative (MONOCHROME1) and was inverted, so that high is bright")
+        notes.append("It is stored as a negative (MONOCHROME1) and was inverted, so that high is bright.")
     if any(frame.header.get("LossyImageCompression") == "01" for frame in frames):
-        notes.append("it was compressed with loss")
+        notes.append("It was compressed with loss.")
     if part:
-        notes.append(f"its UID holds several stacks; this is {part}")
+        notes.append(f"Its UID holds several stacks; this is {part}.")
     if "PatientID" not in header:
-        notes.append("it tells no PatientID")
+        notes.append("It tells no PatientID.")
     return Series(
         uid=header.get("SeriesInstanceUID", ""),
         part=part,
@@ -211,38 +175,3 @@ def _complain_of_kind(frames: Sequence[Frame]) -> None:
         slope, intercept = scale(frame)
         if not (np.isfinite([slope, intercept]).all() and slope):
             raise MetsegError(f"has a rescale slope of {slope} and intercept of {intercept}; export it again")
-
-
-def _without_copies(frames: list[Frame]) -> tuple[list[Frame], list[str]]:
-    """Drops images that lie at one place and are equal; raises a `MetsegError` where they differ.
-
-    Only where places are shared are pixels read here.
-    """
-    places = defaultdict[tuple, list[Frame]](list)
-    for k, frame in enumerate(frames):
-        places[same_place(frame) or (k,)].append(frame)
-    for group in places.values():
-        if len(group) == 1:
-            continue
-        try:
-            first, *others = read_pixels(group)
-        except MetsegError as error:
-            raise MetsegError(f"holds several images at one position, and {error}") from error
-        alike = {scale(frame) for frame in group}
-        if len(alike) > 1 or not all(np.array_equal(first, other) for other in others):
-            differing = {
-                called: sorted({_shown(frame.header.get(keyword)) for frame in group})
-                for keyword, called in _TELLING_APART.items()
-            }
-            by = [f"{called} ({_some(values)})" for called, values in differing.items() if len(values) > 1]
-            names = _some([frame.path.name for frame in group])
-            raise MetsegError(
-                f"holds {len(group)} different images at one position ({names}); they differ in "
-                f"{', '.join(by) or 'nothing that their headers tell'}; give the files of one alone"
-            )
-    if dropped := len(frames) - len(places):
-        copies = f"{dropped} cop{'y' if dropped == 1 else 'ies'} of slices (same position and pixels)"
-        return [group[0] for group in places.values()], [
-            f"{copies} {'was' if dropped == 1 else 'were'} left out"
-        ]
-    return frames, []

@@ -1,0 +1,79 @@
+"""A file's header is read whatever state it is in; what is damaged is said."""
+
+import numpy as np
+import pytest
+from dicom_files import a_scan, a_series, edit
+from pydicom import Dataset, dcmread
+
+from metseg.base.errors import MetsegError
+from metseg.data.readers.dicom import list_series, read_dicom_case
+from metseg.data.readers.dicom_headers import read_frames
+
+
+@pytest.mark.parametrize("enhanced", [False, True])
+def test_a_file_cut_anywhere_is_refused_or_said(tmp_path, enhanced):
+    path = a_series(tmp_path, enhanced=enhanced)[-1]
+    whole = path.read_bytes()
+    for length in np.linspace(0, len(whole) - 1, 25).astype(int):
+        path.write_bytes(whole[:length])
+        try:
+            case = read_dicom_case(tmp_path)
+        except MetsegError as error:
+            assert path.name in str(error) and "\n" not in str(error)
+        else:
+            assert any(path.name in note for note in case.notes)
+    path.write_bytes(whole)
+    assert read_dicom_case(tmp_path).volumes[0].grid == (5, 6, 7)
+
+
+def test_odd_bytes_end_in_a_sentence(tmp_path):
+    path = a_series(tmp_path)[2]
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(40):
+        spoilt = bytearray(whole)
+        for where in rng.integers(128, len(whole) - 100, 4):
+            spoilt[where] = rng.integers(256)
+        path.write_bytes(spoilt)
+        try:
+            read_dicom_case(tmp_path)
+        except MetsegError as error:
+            assert "\n" not in str(error)
+
+
+def test_frames_of_an_enhanced_file_have_their_own_headers(tmp_path):
+    scan = a_scan()
+    (path,) = a_series(tmp_path, scan, enhanced=True)
+    frames, otherwise = read_frames(path)
+    assert otherwise == "" and [frame.index for frame in frames] == [0, 1, 2, 3, 4]
+    heights = [frame.header["ImagePositionPatient"][2] for frame in frames]
+    assert heights == pytest.approx([0, 2.5, 5, 7.5, 10])
+    assert {frame.header["EchoTime"] for frame in frames} == {3.0}  # EffectiveEchoTime
+
+
+def test_a_position_in_a_private_group_is_none(tmp_path):
+    """As Philips writes, with other coordinates."""
+    (path,) = a_series(tmp_path, enhanced=True)
+    dataset = dcmread(path)
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        other = Dataset()
+        other.ImagePositionPatient = [1, 2, 3]
+        block = frame.private_block(0x2005, "Philips MR Imaging DD 005", create=True)
+        block.add_new(0x0F, "SQ", [other])
+    dataset.save_as(path)
+    (series,) = list_series(tmp_path)
+    np.testing.assert_allclose(series.affine, a_scan().affine, atol=1e-9)
+
+
+def test_frames_of_which_no_header_tells_are_refused(tmp_path):
+    (path,) = a_series(tmp_path, enhanced=True)
+    edit(path, NumberOfFrames=6)
+    with pytest.raises(MetsegError, match=path.name):
+        list_series(tmp_path)
+
+
+def test_many_frames_without_a_position_each_are_refused(tmp_path):
+    """An old multi-frame file has one position for all."""
+    path = a_series(tmp_path, a_scan(shape=(1, 6, 7)))[0]
+    edit(path, NumberOfFrames=2, PixelData=bytes(2 * 6 * 7 * 2))
+    (series,) = list_series(tmp_path)
+    assert "ImagePositionPatient" in series.refusal
