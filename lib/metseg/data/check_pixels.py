@@ -33,17 +33,6 @@ class SlicePixels(NamedTuple):
     labels: np.ndarray | None
 
 
-class _Mask(NamedTuple):
-    of_border: float  # share of the image's border that is marked
-    of_head: float  # share of the head; of the image where there is no head
-    blank: bool  # whether its image is of one colour
-
-
-class _Channel(NamedTuple):
-    greys: int  # grey values in all slices
-    white: float  # share of the head that is 255
-
-
 class _Rule(NamedTuple):
     broken: Callable[..., bool]
     what: str
@@ -51,22 +40,28 @@ class _Rule(NamedTuple):
     error: bool = True
 
 
+# By what a mask with a lesion marks of the head and of the image's border, and whether its image is blank; of
+# several rules that are broken the first is told. A side of a square is a quarter of its border.
 _ALONE, _AGAIN = "mark the lesion alone, and leave all else 0", "export the scan again, with 0 to 255"
-# Of several that are broken the first is told. A side of a square is a quarter of its border.
 _MASK_RULES = (
     _Rule(
-        lambda mask: mask.of_head > 0.5 and mask.of_border > 0.25,
+        lambda head, border, blank: head > 0.5 and border > 0.25,
         "look inverted: they mark border and most of the head",
         "exchange 0 and 255, or mark the lesion alone",
     ),
-    _Rule(lambda mask: mask.of_head > 0.5, "mark more than half of the head", _ALONE),
-    _Rule(lambda mask: mask.of_border > 0.25, "mark more than a quarter of the image's border", _ALONE),
-    _Rule(lambda mask: mask.blank, "mark a lesion in a blank image", "export it again, or clear the mask"),
+    _Rule(lambda head, *_: head > 0.5, "mark more than half of the head", _ALONE),
+    _Rule(lambda _, border, blank: border > 0.25, "mark more than a quarter of the image's border", _ALONE),
+    _Rule(
+        lambda head, border, blank: blank,
+        "mark a lesion in a blank image",
+        "export it again, or clear the mask",
+    ),
 )
+# By how many grey values a channel has in all slices, and the share of the head that is 255.
 _CHANNEL_RULES = (
-    _Rule(lambda channel: channel.greys == 1, "are blank", "let FLAIR stand in its place", error=False),
-    _Rule(lambda channel: channel.greys <= _GREYS, f"hold no more than {_GREYS} grey values", _AGAIN),
-    _Rule(lambda channel: channel.white > 0.25, "are white (255) in over a quarter of the head", _AGAIN),
+    _Rule(lambda greys, white: greys == 1, "are blank", "let FLAIR stand in its place", error=False),
+    _Rule(lambda greys, white: greys <= _GREYS, f"hold no more than {_GREYS} grey values", _AGAIN),
+    _Rule(lambda greys, white: white > 0.25, "are white (255) in over a quarter of the head", _AGAIN),
 )
 
 
@@ -76,7 +71,7 @@ def pixel_findings(case_id: str, slices: Sequence[SlicePixels]) -> list[Finding]
     masks = [(each.mask_path, each) for each in slices if each.labels is not None]
     broken: dict[_Rule, list[Path]] = defaultdict(list)
     for path, each in masks:
-        if rule := each.labels.any() and _first_broken(_MASK_RULES, _measured(each, head)):
+        if rule := each.labels.any() and _first_broken(_MASK_RULES, *_measured(each, head)):
             broken[rule].append(path)
     found = [(rule, rule.what, len(paths), len(masks), "masks", paths[0]) for rule, paths in broken.items()]
     images = [(each.image_path, each.image) for each in slices if each.image is not None]
@@ -87,7 +82,7 @@ def pixel_findings(case_id: str, slices: Sequence[SlicePixels]) -> list[Finding]
         planes = [image[..., c] for image in seen or [images[0][1]]]
         greys = np.count_nonzero(sum(np.bincount(plane.ravel(), minlength=256) for plane in planes))
         white = 0.0 if head is None else np.mean([plane[head] == 255 for plane in planes])
-        if rule := _first_broken(_CHANNEL_RULES[0 if seen else 1 :], _Channel(greys, white)):
+        if rule := _first_broken(_CHANNEL_RULES[0 if seen else 1 :], greys, white):
             channels[rule].append(name)
     for rule, names in channels.items():
         what = f"{rule.what} in {', '.join(names)}"
@@ -98,15 +93,15 @@ def pixel_findings(case_id: str, slices: Sequence[SlicePixels]) -> list[Finding]
     ]
 
 
-def _first_broken(rules: Iterable[_Rule], measured: _Mask | _Channel) -> _Rule | None:
-    return next((rule for rule in rules if rule.broken(measured)), None)
+def _first_broken(rules: Iterable[_Rule], *measured: float) -> _Rule | None:
+    return next((rule for rule in rules if rule.broken(*measured)), None)
 
 
-def _measured(pixels: SlicePixels, head: np.ndarray | None) -> _Mask:
+def _measured(pixels: SlicePixels, head: np.ndarray | None) -> tuple[float, float, bool]:
     lesion = pixels.labels > 0
     border = np.concatenate([lesion[0], lesion[-1], lesion[1:-1, 0], lesion[1:-1, -1]])
     of_head = lesion[head] if head is not None and head.shape == lesion.shape else lesion
-    return _Mask(border.mean(), of_head.mean(), pixels.image is not None and np.ptp(pixels.image) == 0)
+    return of_head.mean(), border.mean(), pixels.image is not None and np.ptp(pixels.image) == 0
 
 
 def _head(images: Sequence[np.ndarray]) -> np.ndarray | None:
