@@ -1,8 +1,7 @@
 """The phantom: drawn brain slices with metastases, so that every step runs without a download.
 
-It has the file layout of the Kaggle LGG set: one folder a case, RGB TIFF slices whose channels are
-pre-contrast T1, FLAIR and post-contrast T1, and a 0/255 mask beside each. A mask marks the metastasis
-(enhancing tumour and necrotic core), not its oedema. No figure reached on it says anything about patients.
+It has the file layout of the Kaggle LGG set. A mask marks the metastasis (enhancing tumour and necrotic core),
+not its oedema. No figure reached on it says anything about patients.
 """
 
 import json
@@ -48,16 +47,14 @@ def draw_phantom(
     pixel_mm: float = 1.25,
     slice_mm: float = SLICE_MM,
 ) -> PhantomCase:
-    """Draws one patient.
+    """Draws one patient, the same whichever others are drawn.
 
     Args:
-        index: The patient's number, from 0. A patient depends on `seed` and `index`, not on how many others
-            are made.
+        index: The patient's number, from 0.
         seed: Of the whole set.
-        size: Height and width in pixels.
+        size: Height and width in pixels; the head needs about 200 mm.
         slices: Number of axial slices, from below the ventricles towards the vertex.
-        pixel_mm: In-plane spacing; the head needs about 200 mm.
-        slice_mm: Distance between slices.
+        pixel_mm, slice_mm: Spacing in the plane and between slices.
     """
     rng = np.random.default_rng([seed, index])
     anatomy = make_anatomy(rng, size, slices, pixel_mm, slice_mm)
@@ -172,7 +169,6 @@ def _case_id(index: int, seed: int) -> str:
 
 
 def _write_case(tree: Path, index: int, *, seed: int, slices: int, size: int) -> None:
-    """Writes one patient's slices and masks, counted from 1; TIFF tags tell the spacing."""
     pixel_mm = FIELD_OF_VIEW_MM / size
     case = draw_phantom(index, seed=seed, size=size, slices=slices, pixel_mm=pixel_mm)
     case_id = _case_id(index, seed)

@@ -38,9 +38,7 @@ def draw_diameters_mm(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def place_lesions(rng: np.random.Generator, anatomy: Anatomy, slice_mm: float) -> list[Lesion]:
-    """Draws the lesions of one patient, apart from each other and inside the slices.
-
-    Most centres lie near the grey-white junction, the others in deep white matter.
+    """Draws the lesions of one patient, most near the grey-white junction, the others in deep white matter.
 
     Reference:
         Hwang et al. 1996, Cancer 77:1551: metastases gather at the grey-white junction.
