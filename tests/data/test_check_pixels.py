@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metseg.data.check_pixels import SlicePixels, label_findings, pixel_findings
+from metseg.data.check_pixels import SlicePixels, pixel_findings
 from metseg.data.phantom.draw import draw_phantom
 
 INNER, HEAD = slice(16, 20), slice(8, 32)
@@ -149,22 +149,3 @@ def test_slices_of_several_sizes_are_looked_at_without_a_head():
 def test_images_of_one_colour():
     (mask_error, _), (image_error, text) = told(scan(image=lambda pixels, z: np.full_like(pixels, 7)))
     assert mask_error and image_error and "no more than 16" in text and "6 of 6 images" in text
-
-
-@pytest.mark.parametrize(
-    ("labels", "errors"),
-    [
-        ([1, 1, 1], []),
-        ([255, 255], []),
-        ([128, 128], []),
-        ([1, 255], [False]),
-        ([255, 65_535], [False]),
-        ([1, 2], [True]),
-        ([255, 255, 128], [True]),
-        ([1, 2, 4], [True]),
-    ],
-)
-def test_numbers_that_masks_mark_with(labels, errors):
-    found = label_findings((Path(f"P_{k}_mask.tif"), label) for k, label in enumerate(labels))
-    assert [finding.error for finding in found] == errors
-    assert all(f"{label} in {labels.count(label)}" in finding.text for finding in found for label in labels)

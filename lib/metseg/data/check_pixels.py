@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from metseg.data.check_people import Finding
-from metseg.data.readers.images import CLASSES_REMEDY, ONE_CLASS
 from metseg.data.volume import CHANNELS
 from metseg.masks.head import head_region
 
@@ -110,17 +109,3 @@ def _head(images: Sequence[np.ndarray]) -> np.ndarray | None:
         return None
     head = head_region(np.mean([image.mean(axis=2, dtype=np.float32) for image in images], axis=0))
     return head if head.any() else None
-
-
-def label_findings(masks: Iterable[tuple[Path, float]]) -> list[Finding]:
-    """Tells of masks, (path, number), that mark with different numbers: they may be classes."""
-    by_label: dict[float, list[Path]] = defaultdict(list)
-    for path, label in masks:
-        by_label[label].append(path)
-    if len(by_label) < 2:
-        return []
-    found = sorted(by_label.items())
-    each = ", ".join(f"{label:g} in {len(paths)} (such as {paths[0]})" for label, paths in found)
-    if by_label.keys() <= ONE_CLASS:
-        return [Finding(False, f"masks mark lesions with different numbers, {each}: all are taken as lesion")]
-    return [Finding(True, f"masks mark with different numbers, {each}; {CLASSES_REMEDY}")]

@@ -83,7 +83,7 @@ def _part(place: Place) -> tuple[str, int | str | None]:
 
 
 def people_folders(home: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the folders that may be one person's each: those before one that holds many people are not."""
+    """Returns the folders that may be one person's each: those below the last that holds many people."""
     groups = [k for k, part in enumerate(home) if _GROUP.fullmatch(part)]
     return home[groups[-1] + 1 :] if groups else home
 

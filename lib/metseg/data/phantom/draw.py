@@ -1,7 +1,7 @@
 """The phantom: drawn brain slices with metastases, so that every step runs without a download.
 
-It has the file layout of the Kaggle LGG set. A mask marks the metastasis (enhancing tumour and necrotic core),
-not its oedema. No figure reached on it says anything about patients.
+Its files lie as those of the Kaggle LGG set. A mask marks enhancing tumour and necrotic core, not oedema. No
+figure reached on it says anything about patients.
 """
 
 import json

@@ -18,8 +18,7 @@ from metseg.data.volume import CHANNELS, SEQUENCES, Labels, Volume
 READERS = (tiff_slices, pictures)
 TIFF_SUFFIXES = tiff_slices.SUFFIXES
 IMAGE_SUFFIXES = (*tiff_slices.SUFFIXES, *pictures.SUFFIXES)
-ONE_CLASS = {1.0, 255.0, 65_535.0}  # what programs write in a mask for "all of it", whatever the bits
-CLASSES_REMEDY = "if they are classes, save the one to find as 255 and all else as 0, else all as 255"
+_ONE_CLASS = {1.0, 255.0, 65_535.0}  # what programs write in a mask for "all of it", whatever the bits
 # What the channels of a picture are called, by their number.
 _NAMES = {1: ("grey",), 2: ("grey", "alpha"), 3: tuple(SEQUENCES), 4: (*SEQUENCES, "alpha")}
 _LOSS = 3  # grey values by which the channels of one grey picture may differ
@@ -190,6 +189,7 @@ def read_scan(images: Sequence[Path], masks: Sequence[Path], name: str) -> tuple
 
 def complain_of_classes(labels: set[float], masks: str) -> None:
     """Raises a `MetsegError` where masks mark a lesion with numbers that may be classes."""
-    if len(labels) > 1 and not labels <= ONE_CLASS:
+    if len(labels) > 1 and not labels <= _ONE_CLASS:
         numbers = ", ".join(f"{label:g}" for label in sorted(labels))
-        raise MetsegError(f"{masks} mark with different numbers ({numbers}); {CLASSES_REMEDY}")
+        remedy = "if they are classes, save the one to find as 255 and all else as 0, else all as 255"
+        raise MetsegError(f"{masks} mark with different numbers ({numbers}); {remedy}")
