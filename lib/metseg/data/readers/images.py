@@ -69,7 +69,7 @@ def check_sequences(volume: Volume, name: str) -> Volume:
     if volume.channels != tuple(SEQUENCES):
         n = len(volume.channels)
         has = f"{n} channel{'s' * (n != 1)} ({', '.join(volume.channels)})"
-        raise UnusablePixels(f"{name} has {has}; save it with 3 channels: {', '.join(CHANNELS)}")
+        raise UnusablePixels(f"{name} has {has}; expected 3 channels: {', '.join(CHANNELS)}")
     if volume.array.dtype != np.uint8:
         raise UnusablePixels(f"{name} is {volume.array.dtype}; rescale it to 8 bits (uint8, 0 to 255)")
     return volume
