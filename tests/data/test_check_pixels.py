@@ -69,6 +69,8 @@ def test_the_phantom_has_no_fault_and_each_of_its_masks_inverted_has_one():
         (rectangle(slice(8, 32), slice(8, 23)), "half of the head"),  # 15 of 24 columns
         (rectangle(slice(0, 40), slice(0, 2)), "border"),  # 42 of 156 px
         (255 - rectangle(slice(2, 38), slice(2, 38)), "border"),
+        (rectangle(slice(2, 6), slice(2, 6)), "outside the head"),
+        (rectangle(slice(3, 10), slice(16, 20)), "outside the head"),  # 5 of 7 rows
     ],
 )
 def test_a_mask_that_no_lesion_has_is_told_once_a_scan_with_its_count(wrong, mask, says):
@@ -82,7 +84,7 @@ def test_a_mask_that_no_lesion_has_is_told_once_a_scan_with_its_count(wrong, mas
     "mask",
     [
         rectangle(slice(8, 32), slice(8, 20)),  # half of the head
-        rectangle(slice(0, 39), slice(0, 1)),  # 39 of 156 px of the border
+        rectangle(slice(4, 12), slice(16, 20)),  # 4 of 8 rows in the head
     ],
 )
 def test_a_mask_just_within_the_limits_is_taken(mask):
@@ -98,6 +100,14 @@ def test_a_mask_without_its_image_is_looked_at_all_the_same():
     slices = [SlicePixels(None, None, each.mask_path, 255 - each.labels) for each in scan()]
     ((error, text),) = told(slices)
     assert error and "inverted" in text
+
+
+def test_one_mask_for_all_slices():
+    ((error, text),) = told(scan(4, mask=lambda good, z: lesion()))
+    assert error and "4 of 4 masks" in text and "all the same" in text
+    assert told(scan(3, mask=lambda good, z: lesion())) == []  # a short lesion may look so
+    assert told(scan(4, mask=lambda good, z: rectangle(slice(16, 18), slice(16, 20)))) == []  # or a thin one
+    assert told(scan(4, mask=lambda good, z: lesion(z == 1))) == []
 
 
 @pytest.mark.parametrize(
