@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metseg.data.check_pixels import SlicePixels, label_findings, pixel_findings
+from metseg.data.check_pixels import SlicePixels, pixel_findings
 from metseg.data.phantom.draw import draw_phantom
 
 INNER, HEAD = slice(16, 20), slice(8, 32)
@@ -69,6 +69,8 @@ def test_the_phantom_has_no_fault_and_each_of_its_masks_inverted_has_one():
         (rectangle(slice(8, 32), slice(8, 23)), "half of the head"),  # 15 of 24 columns
         (rectangle(slice(0, 40), slice(0, 2)), "border"),  # 42 of 156 px
         (255 - rectangle(slice(2, 38), slice(2, 38)), "border"),
+        (rectangle(slice(2, 6), slice(2, 6)), "outside the head"),
+        (rectangle(slice(3, 10), slice(16, 20)), "outside the head"),  # 5 of 7 rows
     ],
 )
 def test_a_mask_that_no_lesion_has_is_told_once_a_scan_with_its_count(wrong, mask, says):
@@ -82,7 +84,7 @@ def test_a_mask_that_no_lesion_has_is_told_once_a_scan_with_its_count(wrong, mas
     "mask",
     [
         rectangle(slice(8, 32), slice(8, 20)),  # half of the head
-        rectangle(slice(0, 39), slice(0, 1)),  # 39 of 156 px of the border
+        rectangle(slice(4, 12), slice(16, 20)),  # 4 of 8 rows in the head
     ],
 )
 def test_a_mask_just_within_the_limits_is_taken(mask):
@@ -98,6 +100,14 @@ def test_a_mask_without_its_image_is_looked_at_all_the_same():
     slices = [SlicePixels(None, None, each.mask_path, 255 - each.labels) for each in scan()]
     ((error, text),) = told(slices)
     assert error and "inverted" in text
+
+
+def test_one_mask_for_all_slices():
+    ((error, text),) = told(scan(4, mask=lambda good, z: lesion()))
+    assert error and "4 of 4 masks" in text and "all the same" in text
+    assert told(scan(3, mask=lambda good, z: lesion())) == []  # a short lesion may look so
+    assert told(scan(4, mask=lambda good, z: rectangle(slice(16, 18), slice(16, 20)))) == []  # or a thin one
+    assert told(scan(4, mask=lambda good, z: lesion(z == 1))) == []
 
 
 @pytest.mark.parametrize(
@@ -149,22 +159,3 @@ def test_slices_of_several_sizes_are_looked_at_without_a_head():
 def test_images_of_one_colour():
     (mask_error, _), (image_error, text) = told(scan(image=lambda pixels, z: np.full_like(pixels, 7)))
     assert mask_error and image_error and "no more than 16" in text and "6 of 6 images" in text
-
-
-@pytest.mark.parametrize(
-    ("labels", "errors"),
-    [
-        ([1, 1, 1], []),
-        ([255, 255], []),
-        ([128, 128], []),
-        ([1, 255], [False]),
-        ([255, 65_535], [False]),
-        ([1, 2], [True]),
-        ([255, 255, 128], [True]),
-        ([1, 2, 4], [True]),
-    ],
-)
-def test_numbers_that_masks_mark_with(labels, errors):
-    found = label_findings((Path(f"P_{k}_mask.tif"), label) for k, label in enumerate(labels))
-    assert [finding.error for finding in found] == errors
-    assert all(f"{label} in {labels.count(label)}" in finding.text for finding in found for label in labels)

@@ -203,7 +203,7 @@ def test_all_code_that_computes_network_input_is_part_of_the_key():
     """Of metseg's modules that these import there is none outside; those left out compute no pixel."""
     package = Path(cache.__file__).parents[1]
     listed = {path for pattern in cache_key.COMPUTED_BY for path in package.glob(pattern)}
-    no_pixels = {"base/errors.py", "base/files.py", "data/layouts.py", "data/patients.py"}
+    no_pixels = {"base/errors.py", "base/files.py", "data/layouts/slices.py", "data/patients.py"}
     no_pixels |= {"training/cache_key.py"}  # what these tell is in the key itself
     found = set()
     for path in listed:
@@ -424,7 +424,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, scans):
 def test_a_bad_file_is_named_and_nothing_is_left(tmp_path, scans):
     path = scans[1].slices[1].image
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(MetsegError, match=f"^{path} is truncated; copy it again"):
+    with pytest.raises(MetsegError, match=f"^{path} is truncated or damaged; copy it again"):
         open_cache(scans, CONFIG, folder=tmp_path / "cache")
     assert homes(tmp_path / "cache") == []
 

@@ -1,17 +1,17 @@
-"""Scans and masks on disk, in the layout of the Kaggle LGG set, become cases."""
+"""Scans and masks on disk become cases: a layout says which files make one, a reader reads them."""
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
-from metseg.data.layouts import MAX_SLICE, Place, people_folders, place_of
+from metseg.data.layouts.slices import MAX_SLICE, Place, people_folders, place_of, slices_among
 from metseg.data.patients import TABLE, Identity, by_pattern, read_patients
-from metseg.data.readers.images import IMAGE_SUFFIXES, TIFF_SUFFIXES, read_scan
+from metseg.data.readers.images import read_scan
 from metseg.data.volume import Case
 
 _LIKE_THE_TABLE = re.compile(r"patients?\W*(\(?\d*\)?)\W*(csv|tsv|xlsx?|txt|csv\.txt)", re.IGNORECASE)
@@ -40,9 +40,8 @@ class CaseFiles:
 def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
     """Lists the scans below a folder, complete or not.
 
-    Slices are `<scan>_<slice>.*` with `<scan>_<slice>_mask.*` beside them or in a folder of masks, TIFF or,
-    where there is no TIFF, PNG or JPEG. Who is who is told by the names (`metseg.data.patients`), or by a
-    `patients.csv` in the folder.
+    Which files are slices of which scan is told by `metseg.data.layouts`; who is who by the names
+    (`metseg.data.patients`), or by a `patients.csv` in the folder.
 
     Args:
         folder: The data set's.
@@ -59,7 +58,7 @@ def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
     table, declared = _declared(files)
     found: dict[str, dict[int, dict[str, Path]]] = defaultdict(lambda: defaultdict(dict))
     first: dict[str, tuple[Path, Place]] = {}  # of each scan
-    for path, place in _slices_among(files, folder, declared).items():
+    for path, place in slices_among(files, folder, scans=declared).items():
         if place.slice_index is None:
             text = f"{path} ends in a number that is no slice's (0 to {MAX_SLICE})"
             raise MetsegError(f"{text}; name the slices of a scan <scan>_1, <scan>_2 and so on")
@@ -98,35 +97,6 @@ def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
         )
         for case_id, slices in sorted(found.items())
     ]
-
-
-def _slices_among(files: list[Path], folder: Path, declared: Mapping[str, Identity]) -> dict[Path, Place]:
-    """Returns the files that are slices; pictures of a scan that is there as TIFF are previews."""
-    places: dict[Path, Place] = {}
-    for path in files:
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            place = place_of(path, folder, scans=declared)
-            # A name without a slice's number is a scan's only where a convention or the table says so.
-            known = place.who.by not in ("name", "sequence", "folder") or place.case_id in declared
-            if place.case_id and (place.numbered or known):
-                places[path] = place
-
-    def of(place: Place) -> tuple[str, int | str | None]:
-        return place.case_id, place.slice_index if place.is_mask else "image"
-
-    masked = {place.case_id for place in places.values() if place.is_mask}
-    as_tiff = {of(place) for path, place in places.items() if path.suffix.lower() in TIFF_SUFFIXES}
-    any_tiff = any(what == "image" for _, what in as_tiff)
-
-    def is_picture_of_a_scan(place: Place) -> bool:
-        # Beside TIFF scans only another one that has masks is a scan of pictures.
-        return of(place) not in as_tiff and (place.case_id in masked or not any_tiff)
-
-    return {
-        path: place
-        for path, place in places.items()
-        if path.suffix.lower() in TIFF_SUFFIXES or is_picture_of_a_scan(place)
-    }
 
 
 def _declared(files: list[Path]) -> tuple[Path | None, dict[str, Identity]]:

@@ -13,11 +13,11 @@ import pandas as pd
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
 from metseg.data.cases import CaseFiles, complain_if_incomplete, how_read, list_cases
-from metseg.data.check_people import Finding, SeenContents, doubtful
-from metseg.data.check_pixels import SlicePixels, label_findings, pixel_findings
+from metseg.data.check_people import Finding, Seen, doubtful, same_contents, take_note
+from metseg.data.check_pixels import SlicePixels, pixel_findings
 from metseg.data.content import files_of
 from metseg.data.provenance import Provenance, provenance_of
-from metseg.data.readers.images import IMAGE_SUFFIXES, read_image, read_labels
+from metseg.data.readers.images import IMAGE_SUFFIXES, complain_of_classes, read_image, read_labels
 from metseg.data.split import split_by_patient
 from metseg.data.volume import CHANNELS
 
@@ -58,12 +58,10 @@ class DataReport:
 
     @property
     def errors(self) -> list[str]:
-        """The findings that a run could not be trusted with."""
         return [finding.text for finding in self.findings if finding.error]
 
     @property
     def notes(self) -> list[str]:
-        """The findings that a reader of the results should know of."""
         return [finding.text for finding in self.findings if not finding.error]
 
 
@@ -72,12 +70,12 @@ class _Found:
     """What is found as scans are read; some of it is told once for all of them."""
 
     findings: list[Finding] = field(default_factory=list)
-    contents: SeenContents = field(default_factory=SeenContents)
-    labels: list[tuple[Path, float]] = field(default_factory=list)  # a mask and the number that it marks with
+    contents: Seen = field(default_factory=dict)
+    labels: dict[float, Path] = field(default_factory=dict)  # a number that masks mark with and one of them
 
     @contextmanager
-    def reading(self, path: Path) -> Iterator[None]:
-        """Takes note of a file that cannot be read."""
+    def complaints(self, path: Path) -> Iterator[None]:
+        """Takes note of what is complained of, a file that cannot be read above all."""
         try:
             yield
         except MetsegError as error:
@@ -98,22 +96,23 @@ def check_data(
     Raises:
         MetsegError: There is no scan in the folder at all, or a scan lies in it twice.
     """
-    cases, found, rows = list_cases(Path(folder), pattern=pattern), _Found(), []
+    folder, found, rows = Path(folder), _Found(), []
+    cases = list_cases(folder, pattern=pattern)
     for k, case in enumerate(cases):
         rows.append(_check_case(case, found))
         if on_case:
             on_case(k + 1, len(cases))
-    table, findings = pd.DataFrame(rows), [*found.findings]
-    if table.patient_id.nunique() >= 3 and not any(finding.error for finding in findings):
-        try:
-            split_by_patient(
-                table.patient_id, with_lesion=table.patient_id[table.lesion_px > 0], fingerprint=""
-            )
-        except MetsegError as error:
-            findings.append(Finding(True, str(error)))
-    findings += found.contents.findings() + [Finding(True, text) for text in doubtful(cases)]
-    findings += label_findings(found.labels)
-    images = {path for path in files_below(Path(folder)) if path.suffix.lower() in IMAGE_SUFFIXES}
+    table = pd.DataFrame(rows)
+    if table.patient_id.nunique() >= 3 and not any(finding.error for finding in found.findings):
+        with found.complaints(folder):
+            with_lesion = table.patient_id[table.lesion_px > 0]
+            split_by_patient(table.patient_id, with_lesion=with_lesion, fingerprint="")
+    with found.complaints(folder):
+        some = ", ".join(str(path) for _, path in sorted(found.labels.items()))
+        complain_of_classes({*found.labels}, f"masks such as {some}")
+    findings = found.findings + same_contents(found.contents)
+    findings += [Finding(True, text) for text in doubtful(cases)]
+    images = {path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES}
     if ignored := sorted(images - {*files_of(cases)}):
         text = f"{len(ignored)} image files are ignored, such as {ignored[0]}: their names are not "
         findings.append(Finding(False, f"{text}<scan>_<slice>, or they are pictures beside TIFF slices"))
@@ -138,25 +137,25 @@ def _check_case(case: CaseFiles, found: _Found) -> dict:
     shapes, spacings, repeats, lesions, slices = [], [], [], [], []
     for files in case.slices:
         image = labels = None
-        with found.reading(files.image or files.mask):
+        with found.complaints(files.image or files.mask):
             complain_if_incomplete(files)
         if files.image is not None:
-            with found.reading(files.image):
+            with found.complaints(files.image):
                 volume = read_image(files.image)
                 image = volume.channels_last[0]
                 shapes.append(image.shape[:2])
                 spacings.append(volume.spacing_mm)
-        if image is not None and np.ptp(image) > 0:  # blank slices are alike and tell nothing
-            found.contents.add_slice(case.patient_id, files.image, image)
+        if image is not None and np.ptp(image) > 0:  # blank slices tell nothing
+            take_note(found.contents, "slice", image, case.patient_id, files.image)
             flair = image[..., CHANNELS.index("FLAIR")]
             alike = (image == flair[..., None]).all(axis=(0, 1))
             repeats.append({name for name, same in zip(CHANNELS, alike, strict=True) if same} - {"FLAIR"})
         if files.mask is not None:
-            with found.reading(files.mask):
+            with found.complaints(files.mask):
                 labels = read_labels(files.mask, None if image is None else image.shape[:2])
-                found.contents.add_mask(case.patient_id, files.mask, labels > 0)
+                take_note(found.contents, "mask", labels > 0, case.patient_id, files.mask)
                 lesions.append(np.count_nonzero(labels))
-                found.labels += [(files.mask, float(labels.max()))] if lesions[-1] else []
+                found.labels |= {float(labels.max()): files.mask} if lesions[-1] else {}
         slices.append(SlicePixels(files.image, image, files.mask, labels))
     numbers = [files.slice_index for files in case.slices]
     gaps = [f"{a + 1} to {b - 1}" if b > a + 2 else f"{a + 1}" for a, b in pairwise(numbers) if b > a + 1]
@@ -165,11 +164,7 @@ def _check_case(case: CaseFiles, found: _Found) -> dict:
         (True, len(set(shapes)) > 1, f"slices of sizes {sorted(set(shapes))}; export it at one size"),
         (True, len(set(spacings)) > 1, "slices of different spacing; export it with one spacing"),
         (False, gaps, f"no slice {', '.join(gaps[:5])}{', …' * (len(gaps) > 5)}"),
-        (
-            False,
-            len(lesions) == len(slices) and not any(lesions),
-            "no lesion in any slice; its volume Dice is undefined",
-        ),
+        (False, lesions == [0] * len(slices), "no lesion in any slice; its volume Dice is undefined"),
         (False, missing, f"no {' and no '.join(missing)}: FLAIR stands in its place"),
     )
     found.findings += [

@@ -4,7 +4,6 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ from metseg.data.cases import CaseFiles
 from metseg.data.patients import KNOWN, TABLE, spelling_of
 
 _LAST_PART = re.compile(r"[\W_]((?=\w*\d)(?=\w*[^\W\d_])[^\W_]+)$")  # `A_P1` and `B_P1` have one
-_TELLING_PX = 20  # a smaller mask may be the same in two people by chance
+_TELLING_PX = 20
 
 
 class Finding(NamedTuple):
@@ -31,43 +30,30 @@ class Finding(NamedTuple):
     kind: str = ""
 
 
-@dataclass(frozen=True)
-class SeenContents:
-    """Which patients' files hold which slices and masks: {hash: [(patient, file)]}."""
-
-    slices: dict[bytes, list[tuple[str, Path]]] = field(default_factory=lambda: defaultdict(list))
-    masks: dict[bytes, list[tuple[str, Path]]] = field(default_factory=lambda: defaultdict(list))
-
-    def add_slice(self, patient_id: str, path: Path, image: np.ndarray) -> None:
-        """Takes note of a slice, (H, W, 3) uint8."""
-        self.slices[_key(image)].append((patient_id, path))
-
-    def add_mask(self, patient_id: str, path: Path, mask: np.ndarray) -> None:
-        """Takes note of a mask, (H, W) bool, if it can tell one person from another."""
-        if _TELLING_PX <= np.count_nonzero(mask) < mask.size:
-            self.masks[_key(mask)].append((patient_id, path))
-
-    def findings(self) -> list[Finding]:
-        """Returns who has the same slice or mask, once for a group of people."""
-        findings = []
-        for what, places in (("slice", self.slices), ("mask", self.masks)):
-            groups: dict[tuple[str, ...], str] = {}
-            for copies in places.values():
-                if len(copies) > 1:
-                    patients = tuple(sorted({patient for patient, _ in copies}))
-                    groups.setdefault(patients, ", ".join(str(path) for _, path in copies))
-            for patients, paths in groups.items():
-                if len(patients) > 1:
-                    text = f"patients {' and '.join(patients)} have the same {what} ({paths})"
-                    text += "; they may be one person under two names, or a file was copied"
-                    findings.append(Finding(True, text))
-                elif what == "slice":
-                    findings.append(Finding(False, f"{patients[0]} has the same slice again ({paths})"))
-        return findings
+Seen = dict[tuple[str, bytes], list[tuple[str, Path]]]  # what (slice, mask) and its hash → patients and files
 
 
-def _key(pixels: np.ndarray) -> bytes:
-    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
+def take_note(seen: Seen, what: str, pixels: np.ndarray, patient_id: str, path: Path) -> None:
+    """Takes note of a `slice`, (H, W, 3), or a `mask`, (H, W) bool, if it can tell people apart."""
+    # Blank slices are alike, and a small mask may be the same in two people by chance.
+    if (pixels != pixels.flat[0]).any() and (what == "slice" or np.count_nonzero(pixels) >= _TELLING_PX):
+        key = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
+        seen.setdefault((what, key), []).append((patient_id, path))
+
+
+def same_contents(seen: Seen) -> list[Finding]:
+    """Returns who has the same slice or mask, once for a group of people."""
+    findings: dict[tuple[str, tuple[str, ...]], Finding] = {}
+    for (what, _), copies in seen.items():
+        patients, paths = sorted({who for who, _ in copies}), ", ".join(str(path) for _, path in copies)
+        if len(patients) > 1:
+            text = f"patients {' and '.join(patients)} have the same {what} ({paths})"
+            text += "; they may be one person under two names, or a file was copied"
+            findings.setdefault((what, tuple(patients)), Finding(True, text))
+        elif len(copies) > 1 and what == "slice":
+            text = f"{patients[0]} has the same slice again ({paths})"
+            findings.setdefault((what, tuple(patients)), Finding(False, text))
+    return list(findings.values())
 
 
 def doubtful(cases: Iterable[CaseFiles]) -> list[str]:

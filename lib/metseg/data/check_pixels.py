@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from metseg.data.check_people import Finding
-from metseg.data.readers.images import CLASSES_REMEDY, ONE_CLASS
 from metseg.data.volume import CHANNELS
 from metseg.masks.head import head_region
 
 _GREYS = 16  # values that are too few for a channel
+_LEAST_HEAD = 0.1  # of an image: what is smaller may not be the head
+_COPIES, _COPIED_PX = 4, 9  # masks that cannot be alike by chance, and the pixels they mark
 
 
 class SlicePixels(NamedTuple):
@@ -33,17 +35,6 @@ class SlicePixels(NamedTuple):
     labels: np.ndarray | None
 
 
-class _Mask(NamedTuple):
-    of_border: float  # share of the image's border that is marked
-    of_head: float  # share of the head; of the image where there is no head
-    blank: bool  # whether its image is of one colour
-
-
-class _Channel(NamedTuple):
-    greys: int  # grey values in all slices
-    white: float  # share of the head that is 255
-
-
 class _Rule(NamedTuple):
     broken: Callable[..., bool]
     what: str
@@ -52,80 +43,82 @@ class _Rule(NamedTuple):
 
 
 _ALONE, _AGAIN = "mark the lesion alone, and leave all else 0", "export the scan again, with 0 to 255"
-# Of several that are broken the first is told. A side of a square is a quarter of its border.
+# The first that is broken is told, by what `_measured` returns. A square's side is a quarter of its border.
 _MASK_RULES = (
     _Rule(
-        lambda mask: mask.of_head > 0.5 and mask.of_border > 0.25,
+        lambda head, border, outside, blank: head > 0.5 and border > 0.25,
         "look inverted: they mark border and most of the head",
         "exchange 0 and 255, or mark the lesion alone",
     ),
-    _Rule(lambda mask: mask.of_head > 0.5, "mark more than half of the head", _ALONE),
-    _Rule(lambda mask: mask.of_border > 0.25, "mark more than a quarter of the image's border", _ALONE),
-    _Rule(lambda mask: mask.blank, "mark a lesion in a blank image", "export it again, or clear the mask"),
+    _Rule(lambda head, *_: head > 0.5, "mark more than half of the head", _ALONE),
+    _Rule(lambda head, border, *_: border > 0.25, "mark more than a quarter of the image's border", _ALONE),
+    _Rule(lambda *seen: seen[3], "mark a lesion in a blank image", "export it again, or clear the mask"),
+    _Rule(lambda *seen: seen[2] > 0.5, "mark more outside the head than in it", "pair masks and images anew"),
 )
+_COPIED = _Rule(bool, "with a lesion are all the same", "give each slice a mask of its own")
+# By how many grey values a channel has in all slices, and the share of the head that is 255.
 _CHANNEL_RULES = (
-    _Rule(lambda channel: channel.greys == 1, "are blank", "let FLAIR stand in its place", error=False),
-    _Rule(lambda channel: channel.greys <= _GREYS, f"hold no more than {_GREYS} grey values", _AGAIN),
-    _Rule(lambda channel: channel.white > 0.25, "are white (255) in over a quarter of the head", _AGAIN),
+    _Rule(lambda greys, white: greys == 1, "are blank", "let FLAIR stand in its place", error=False),
+    _Rule(lambda greys, white: greys <= _GREYS, f"hold no more than {_GREYS} grey values", _AGAIN),
+    _Rule(lambda greys, white: white > 0.25, "are white (255) in over a quarter of the head", _AGAIN),
 )
 
 
 def pixel_findings(case_id: str, slices: Sequence[SlicePixels]) -> list[Finding]:
     """Returns what is wrong with the pixels of one scan."""
-    head = _head([each.image for each in slices if each.image is not None])
-    masks = [(each.mask_path, each) for each in slices if each.labels is not None]
-    broken: dict[_Rule, list[Path]] = defaultdict(list)
-    for path, each in masks:
-        if rule := each.labels.any() and _first_broken(_MASK_RULES, _measured(each, head)):
-            broken[rule].append(path)
-    found = [(rule, rule.what, len(paths), len(masks), "masks", paths[0]) for rule, paths in broken.items()]
     images = [(each.image_path, each.image) for each in slices if each.image is not None]
-    # Near the vertex some may be blank; where all are, each channel has too few grey values.
-    seen = [image for _, image in images if np.ptp(image) > 0]
-    channels: dict[_Rule, list[str]] = defaultdict(list)
+    masks = [each for each in slices if each.labels is not None]
+    head = _head([image for _, image in images])
+    of_rule: dict[_Rule | None, list[SlicePixels]] = defaultdict(list)
+    for each in masks:
+        if each.labels.any():
+            of_rule[_first_broken(_MASK_RULES, *_measured(each, head))].append(each)
+    good = [each.labels > 0 for each in of_rule.pop(None, ())]
+    if len(good) >= _COPIES and good[0].sum() >= _COPIED_PX and all(map(np.array_equal, good, good[1:])):
+        of_rule[_COPIED] = [each for each in masks if np.array_equal(each.labels > 0, good[0])]
+    found = [(rule, rule.what, alike, masks, "masks", alike[0].mask_path) for rule, alike in of_rule.items()]
+    # Near the vertex some images may be blank; where all are, each channel has too few grey values.
+    seen = [pair for pair in images if np.ptp(pair[1]) > 0]
+    rules, shown = (_CHANNEL_RULES, seen) if seen else (_CHANNEL_RULES[1:], images)
+    channels: dict[_Rule | None, list[str]] = defaultdict(list)
     for c, name in enumerate(CHANNELS if images else ()):
-        planes = [image[..., c] for image in seen or [images[0][1]]]
+        planes = [image[..., c] for _, image in shown]
         greys = np.count_nonzero(sum(np.bincount(plane.ravel(), minlength=256) for plane in planes))
         white = 0.0 if head is None else np.mean([plane[head] == 255 for plane in planes])
-        if rule := _first_broken(_CHANNEL_RULES[0 if seen else 1 :], _Channel(greys, white)):
-            channels[rule].append(name)
-    for rule, names in channels.items():
-        what = f"{rule.what} in {', '.join(names)}"
-        found.append((rule, what, len(seen) or len(images), len(images), "images", images[0][0]))
+        channels[_first_broken(rules, greys, white)].append(name)
+    for rule in [rule for rule in channels if rule]:
+        what = f"{rule.what} in {', '.join(channels[rule])}"
+        found.append((rule, what, shown, images, "images", shown[0][0]))
     return [
-        Finding(rule.error, f"{case_id}: {n} of {of} {kind} {what}, such as {path}; {rule.remedy}", rule.what)
+        Finding(
+            rule.error,
+            f"{case_id}: {len(n)} of {len(of)} {kind} {what}, such as {path}; {rule.remedy}",
+            rule.what,
+        )
         for rule, what, n, of, kind, path in found
     ]
 
 
-def _first_broken(rules: Iterable[_Rule], measured: _Mask | _Channel) -> _Rule | None:
-    return next((rule for rule in rules if rule.broken(measured)), None)
+def _first_broken(rules: Iterable[_Rule], *measured: float) -> _Rule | None:
+    return next((rule for rule in rules if rule.broken(*measured)), None)
 
 
-def _measured(pixels: SlicePixels, head: np.ndarray | None) -> _Mask:
-    lesion = pixels.labels > 0
+def _measured(pixels: SlicePixels, head: np.ndarray | None) -> tuple[float, float, float, bool]:
+    """Returns how much is marked of the head and of the border, lies outside the head; is the image blank."""
+    lesion, outside = pixels.labels > 0, 0.0
     border = np.concatenate([lesion[0], lesion[-1], lesion[1:-1, 0], lesion[1:-1, -1]])
-    of_head = lesion[head] if head is not None and head.shape == lesion.shape else lesion
-    return _Mask(border.mean(), of_head.mean(), pixels.image is not None and np.ptp(pixels.image) == 0)
+    of_head = lesion
+    if head is not None and head.shape == lesion.shape:
+        of_head, outside = lesion[head], 1 - head[lesion].mean()
+    return of_head.mean(), border.mean(), outside, pixels.image is not None and np.ptp(pixels.image) == 0
 
 
 def _head(images: Sequence[np.ndarray]) -> np.ndarray | None:
-    """Returns the head in all slices of a scan, (H, W) bool, or None where it is not found."""
+    """Returns the hull of the head in all slices of a scan, (H, W) bool, or None where it is not found."""
     if len({image.shape for image in images}) != 1:
         return None
     head = head_region(np.mean([image.mean(axis=2, dtype=np.float32) for image in images], axis=0))
-    return head if head.any() else None
-
-
-def label_findings(masks: Iterable[tuple[Path, float]]) -> list[Finding]:
-    """Tells of masks, (path, number), that mark with different numbers: they may be classes."""
-    by_label: dict[float, list[Path]] = defaultdict(list)
-    for path, label in masks:
-        by_label[label].append(path)
-    if len(by_label) < 2:
-        return []
-    found = sorted(by_label.items())
-    each = ", ".join(f"{label:g} in {len(paths)} (such as {paths[0]})" for label, paths in found)
-    if by_label.keys() <= ONE_CLASS:
-        return [Finding(False, f"masks mark lesions with different numbers, {each}: all are taken as lesion")]
-    return [Finding(True, f"masks mark with different numbers, {each}; {CLASSES_REMEDY}")]
+    hull = np.zeros(head.shape, np.uint8)
+    if head.any():
+        cv2.fillConvexPoly(hull, cv2.convexHull(np.argwhere(head)[:, ::-1].astype(np.int32)), 1)
+    return hull > 0 if hull.mean() >= _LEAST_HEAD else None

@@ -111,15 +111,14 @@ def by_pattern(case_id: str, pattern: str) -> Identity:
         MetsegError: It is no regular expression with a group `patient`, or does not match the name.
     """
     try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise MetsegError(f"the pattern {pattern!r} is no regular expression ({error}); mend it") from error
-    if "patient" not in compiled.groupindex:
-        raise MetsegError(f"the pattern {pattern!r} has no group (?P<patient>…); name what tells the person")
-    found = compiled.match(case_id)
-    if not found or not found["patient"]:
+        found = re.match(pattern, case_id)
+        patient = found and found["patient"]
+    except (re.error, IndexError) as error:
+        needed = "no regular expression with a group (?P<patient>…)"
+        raise MetsegError(f"the pattern {pattern!r} is {needed} ({error}); mend it") from error
+    if not patient:
         raise MetsegError(f"the pattern {pattern!r} tells no patient in {case_id}; widen it")
-    return Identity(found["patient"], found.groupdict().get("visit"), "pattern")
+    return Identity(patient, found.groupdict().get("visit"), "pattern")
 
 
 def read_patients(path: Path) -> dict[str, Identity]:

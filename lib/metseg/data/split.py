@@ -35,17 +35,13 @@ def split_by_patient(
     validation_fraction: float = 0.15,
     seed: int = 0,
 ) -> Split:
-    """Holds out patients for the test, and others for validation.
+    """Holds out patients for the test, and others for validation; their order and repetition do not matter.
 
     Each set gets its share of the patients with a lesion, one at least, and of those without.
 
     Args:
-        patients: Patient ids; order and repetition do not matter.
-        with_lesion: Those of them who have a lesion.
-        fingerprint: Of the data.
         test_fraction: Share of all patients held out, at least one; 0 holds nobody out.
         validation_fraction: Share of all patients for validation, at least one.
-        seed: Of the shuffle.
 
     Raises:
         MetsegError: Fewer than three patients would be left to share out, or too few have a lesion.

@@ -61,7 +61,7 @@ class Volume:
 
     @classmethod
     def stacked(cls, volumes: Sequence["Volume"]) -> "Volume":
-        """Lays volumes of one grid and the same channels on each other, the first one's slices first."""
+        """Lays volumes of one grid and the same channels on each other."""
         first = volumes[0]
         images = np.concatenate([each.channels_last for each in volumes])
         return cls.of_slices(images, first.channels, affine=first.affine, spacing_mm=first.spacing_mm)

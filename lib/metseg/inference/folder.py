@@ -9,7 +9,7 @@ from pathlib import Path
 from metseg.base.errors import MetsegError
 from metseg.base.files import complain_of_path, files_below
 from metseg.data.cases import count_scans
-from metseg.data.layouts import place_of
+from metseg.data.layouts.slices import place_of
 from metseg.data.readers.images import IMAGE_SUFFIXES, read_slice
 from metseg.data.volume import Volume
 from metseg.data.writers.tiff_masks import is_ours, write_mask

@@ -27,13 +27,10 @@ class Lesion:
 def measure_lesions(
     mask: np.ndarray, prob_map: np.ndarray, *, spacing_mm: Sequence[float] | None = None
 ) -> tuple[list[Lesion], np.ndarray]:
-    """Measures the lesions of one slice: of its (H, W) bool mask, by its probability map.
+    """Measures the lesions of one slice, of (H, W) bool mask and probability map, else a `ValueError`.
 
     Returns:
         The lesions, largest first, and (H, W) int32: 0 outside, else the number of the lesion.
-
-    Raises:
-        ValueError: Mask and map are not of one (H, W) shape.
     """
     if mask.ndim != 2 or mask.shape != prob_map.shape:
         raise ValueError(f"mask is {mask.shape}, prob_map {prob_map.shape}; give both of one (H, W)")

@@ -10,7 +10,7 @@ _TISSUE = 0.4  # where the tissue's median comes to lie between 0 and 1: room fo
 def percentile_limits(image: np.ndarray) -> np.ndarray:
     """Returns the 1st and 99.5th percentile of each channel's non-zero pixels, of (…, C) uint8.
 
-    They are (C, 2) float32, (0, 255) for a channel that is black.
+    They are (C, 2) float32; (0, 255) for a channel that is black.
     """
     limits = np.tile(np.float32([0, 255]), (image.shape[-1], 1))
     for row, histogram in zip(limits, _histograms(image), strict=True):
@@ -22,11 +22,10 @@ def percentile_limits(image: np.ndarray) -> np.ndarray:
 
 
 def tissue_limits(image: np.ndarray) -> np.ndarray:
-    """Returns limits that bring the median of each channel's tissue to the same grey in every scan.
+    """Returns limits that bring the median of each channel's tissue to the same grey: 0 and 2.5 times it.
 
-    Tissue is what is at least as bright as the mean of all non-zero pixels of (…, C) uint8. Brain is most of
-    it, so that a bright scalp, which a high percentile follows, does not darken the brain. The limits, (C, 2)
-    float32, are 0 and 2.5 times the median; (0, 255) for a channel that is black.
+    Tissue is what is at least as bright as the mean of all non-zero pixels of (…, C) uint8: mostly brain, so
+    that a bright scalp, which a high percentile follows, does not darken it. Shape as `percentile_limits`.
     """
     limits = np.tile(np.float32([0, 255]), (image.shape[-1], 1))
     grey = np.arange(256)

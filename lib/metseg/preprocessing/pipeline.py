@@ -1,7 +1,4 @@
-"""A volume to network input: the one function that training and serving both call.
-
-What all slices of a volume share is found first, as its `View`; then every step works on one slice at a time.
-"""
+"""A volume to network input, in training and serving alike: first what its slices share, then each slice."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -99,10 +96,7 @@ def _fit(image: np.ndarray, size: int, aspect: float) -> np.ndarray:
 
 
 def preprocess(image: np.ndarray, config: Preprocessing, view: View = WHOLE) -> np.ndarray:
-    """Cuts, resizes, rescales and equalises one slice, (H, W, 3) uint8.
-
-    Args:
-        view: `view_of` the volume; may be left out where its slices share nothing.
+    """Cuts, resizes, rescales and equalises one slice, (H, W, 3) uint8, by the `view_of` its volume.
 
     Returns:
         (S, S, 3) float32 in [0, 1], in steps of 1/255, so that an 8-bit cache loses nothing. A slice that

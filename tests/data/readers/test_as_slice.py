@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 
 from metseg.data.readers import images
-from metseg.data.readers.image_errors import UnusablePixels, as_volume
+from metseg.data.readers.image_errors import UnusablePixels
+from metseg.data.volume import Volume
 
 NAN, INF = np.nan, np.inf
 
 
 def as_slice(pixels: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     """As of a file that holds these pixels; the slice as (H, W, 3)."""
-    volume, notes = images.as_slice(as_volume(pixels), name)
+    pixels = np.atleast_3d(pixels)
+    volume, notes = images.as_slice(Volume.of_slice(pixels, "abcd"[: pixels.shape[2]]), name)
     return volume.channels_last[0], notes
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from metseg.data.readers import tiff_slices
 from metseg.data.readers.image_errors import MAX_SIDE, DamagedImage, UnusablePixels
+from metseg.data.readers.images import decode
 
 ROWS = bytes(range(64)) * 2  # of an 8-bit grey image of 16 × 8 px
 PLAIN = {256: 16, 257: 8, 258: 8, 259: 1, 262: 1, 273: ..., 277: 1, 278: 8, 279: ...}
@@ -36,7 +36,7 @@ def handmade(content: bytes = ROWS, following: int = 0, **changes) -> bytes:
 
 
 def read(data: bytes, max_pixels: int = 10**6) -> np.ndarray:
-    return tiff_slices.read(data, "a.tif", max_pixels=max_pixels).channels_last[0].squeeze()
+    return decode(data, "a.tif", max_pixels=max_pixels).channels_last[0].squeeze()
 
 
 def peak_mb(function, *args) -> float:

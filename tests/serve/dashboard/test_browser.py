@@ -371,7 +371,7 @@ def test_files_that_cannot_be_used_are_told_in_a_sentence(page, tmp_path):
     whole = io.BytesIO()
     tifffile.imwrite(whole, read_upload(SLICE.read_bytes()).image, photometric="rgb")
     choose(page, {"name": "cut.tif", "mimeType": "image/tiff", "buffer": whole.getvalue()[:9999]})
-    expect(alert).to_contain_text("cut.tif is truncated; copy it again from its source")
+    expect(alert).to_contain_text("cut.tif is truncated or damaged; copy it again from its source")
     assert "Traceback" not in page.inner_text("body")
     opened(page)
     expect(alert).to_be_hidden()

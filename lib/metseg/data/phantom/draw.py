@@ -1,16 +1,15 @@
 """The phantom: drawn brain slices with metastases, so that every step runs without a download.
 
-It has the file layout of the Kaggle LGG set: one folder a case, RGB TIFF slices whose channels are
-pre-contrast T1, FLAIR and post-contrast T1, and a 0/255 mask beside each. A mask marks the metastasis
-(enhancing tumour and necrotic core), not its oedema. No figure reached on it says anything about patients.
+Its files lie as those of the Kaggle LGG set. A mask marks enhancing tumour and necrotic core, not oedema. No
+figure reached on it says anything about patients.
 """
 
 import json
 import os
 import shutil
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,7 +18,6 @@ import tifffile
 from metseg.base.errors import MetsegError
 from metseg.data.phantom.anatomy import make_anatomy, smooth_noise
 from metseg.data.phantom.lesions import (
-    Lesion,
     paint_lesions,
     paint_vessels,
     paint_white_matter_disease,
@@ -30,24 +28,14 @@ GENERATOR_VERSION = 1  # raise it whenever the same seed gives other pixels
 FIELD_OF_VIEW_MM = 200.0
 SLICE_MM = 5.0
 _GLIOMA, _GLIOMA_CORE = (0.44, 0.86, 0.46), (0.30, 0.72, 0.33)  # (T1, FLAIR, post-contrast T1)
-_LIMITS = {"patients": (1, 9999), "slices": (1, 40), "size": (32, 320)}
 _NOTE = "Synthetic images drawn by metseg; no figure obtained on them is clinical."
 
 
-@dataclass(frozen=True)
-class PhantomCase:
-    """A phantom scan with everything that is known of it because it was drawn; arrays are (Z, H, W)."""
+class PhantomCase(NamedTuple):
+    """A phantom scan with its reference."""
 
     image: np.ndarray  # (Z, H, W, 3) uint8
-    labels: np.ndarray  # int32; 0 outside, n inside `lesions[n - 1]`, with its necrotic core, without oedema
-    brain: np.ndarray  # bool; the brain with its inner and outer CSF
-    oedema: np.ndarray  # float32 in [0, 1]; share of oedema
-    lesions: list[Lesion]
-
-    @property
-    def mask(self) -> np.ndarray:
-        """The reference mask, (Z, H, W) bool."""
-        return self.labels > 0
+    mask: np.ndarray  # (Z, H, W) bool
 
 
 def draw_phantom(
@@ -59,27 +47,23 @@ def draw_phantom(
     pixel_mm: float = 1.25,
     slice_mm: float = SLICE_MM,
 ) -> PhantomCase:
-    """Draws one patient.
+    """Draws one patient, the same whichever others are drawn.
 
     Args:
-        index: The patient's number, from 0. A patient depends on `seed` and `index`, not on how many others
-            are made.
+        index: The patient's number, from 0.
         seed: Of the whole set.
-        size: Height and width in pixels.
+        size: Height and width in pixels; the head needs about 200 mm.
         slices: Number of axial slices, from below the ventricles towards the vertex.
-        pixel_mm: In-plane spacing; the head needs about 200 mm.
-        slice_mm: Distance between slices.
+        pixel_mm, slice_mm: Spacing in the plane and between slices.
     """
     rng = np.random.default_rng([seed, index])
     anatomy = make_anatomy(rng, size, slices, pixel_mm, slice_mm)
     paint_white_matter_disease(rng, anatomy)
     lesions = place_lesions(rng, anatomy, slice_mm)
-    labels, oedema = paint_lesions(rng, anatomy, lesions)
+    mask = paint_lesions(rng, anatomy, lesions)
     touched = [lesion.centre_mm + (lesion.diameter_mm / 2, 0, 0) for lesion in lesions if rng.random() < 0.3]
     paint_vessels(rng, anatomy, np.reshape(touched, (-1, 3)))
-    return PhantomCase(
-        acquire(rng, anatomy.signal, anatomy.points_mm), labels, anatomy.brain, oedema, lesions
-    )
+    return PhantomCase(acquire(rng, anatomy.signal, anatomy.points_mm), mask)
 
 
 def draw_glioma(
@@ -140,19 +124,16 @@ def write_phantom(
     Args:
         folder: Receives one folder a case, PHANTOM_0001_20000101 and so on, and phantom.json. With another
             seed they are other patients: PHANTOM_S7_0001_20000101 and so on.
-        patients: Number of patients, 1 to 9999.
+        patients: Number of patients.
         seed: Of the set.
-        slices: Slices a patient, 1 to 40, 5 mm apart; 16 span the brain above the skull base.
-        size: Height and width in pixels, 32 to 320, of a field of view of 200 mm.
+        slices: Slices a patient, 5 mm apart; 16 span the brain above the skull base.
+        size: Height and width in pixels of a field of view of 200 mm.
 
     Raises:
-        MetsegError: A parameter is out of range, or `folder` holds something else.
+        MetsegError: `folder` holds something else, or cannot be written to.
     """
-    folder, parameters = Path(folder), {"patients": patients, "seed": seed, "slices": slices, "size": size}
-    for name, (low, high) in _LIMITS.items():
-        if not low <= parameters[name] <= high:
-            raise MetsegError(f"{name} is {parameters[name]}; a phantom needs {low} to {high}")
-    record = {"generator_version": GENERATOR_VERSION, **parameters}
+    folder, record = Path(folder), {"generator_version": GENERATOR_VERSION}
+    record |= {"patients": patients, "seed": seed, "slices": slices, "size": size}
     record |= {"pixel_mm": FIELD_OF_VIEW_MM / size, "slice_mm": SLICE_MM, "note": _NOTE}
     if seed:
         record["first"] = _case_id(1, seed)  # older versions gave all seeds the same names
@@ -179,10 +160,7 @@ def write_phantom(
 def draw_phantom_if_missing(folder: Path) -> None:
     """Draws the default phantom where a notebook expects it; any other folder is the user's own business."""
     if Path(folder).name == "phantom" and not Path(folder).exists():
-        try:
-            write_phantom(folder)
-        except MetsegError as error:
-            raise MetsegError(f"{error}, and set data_dir to it") from error
+        write_phantom(folder)
 
 
 def _case_id(index: int, seed: int) -> str:
@@ -191,7 +169,6 @@ def _case_id(index: int, seed: int) -> str:
 
 
 def _write_case(tree: Path, index: int, *, seed: int, slices: int, size: int) -> None:
-    """Writes one patient's slices and masks, counted from 1; TIFF tags tell the spacing."""
     pixel_mm = FIELD_OF_VIEW_MM / size
     case = draw_phantom(index, seed=seed, size=size, slices=slices, pixel_mm=pixel_mm)
     case_id = _case_id(index, seed)
@@ -211,9 +188,8 @@ def _holds_phantom(folder: Path, record: dict) -> bool:
     try:
         found = json.loads((folder / "phantom.json").read_text())
     except (OSError, ValueError):
-        text = f"{folder} exists and is no phantom of metseg; choose another folder, or move it away"
-        raise MetsegError(text) from None
-    if found == record:
-        return True
-    what = "a phantom made with other parameters or by another version of metseg"
-    raise MetsegError(f"{folder} holds {what}; choose another folder, or delete it to have it made anew")
+        found = None
+    if found != record:
+        what = "something else than this phantom, or one by another version of metseg"
+        raise MetsegError(f"{folder} holds {what}; choose another folder, or move it away")
+    return True

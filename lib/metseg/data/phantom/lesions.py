@@ -38,9 +38,7 @@ def draw_diameters_mm(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def place_lesions(rng: np.random.Generator, anatomy: Anatomy, slice_mm: float) -> list[Lesion]:
-    """Draws the lesions of one patient, apart from each other and inside the slices.
-
-    Most centres lie near the grey-white junction, the others in deep white matter.
+    """Draws the lesions of one patient, most near the grey-white junction, the others in deep white matter.
 
     Reference:
         Hwang et al. 1996, Cancer 77:1551: metastases gather at the grey-white junction.
@@ -84,46 +82,36 @@ def _draw_lesion(rng: np.random.Generator, centre: np.ndarray, diameter: float) 
     return Lesion(centre, float(diameter), frame.astype(np.float32), enhancing, float(rim), float(reach))
 
 
-def paint_lesions(
-    rng: np.random.Generator, anatomy: Anatomy, lesions: list[Lesion]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Paints oedema, then enhancing tumour and necrotic core.
-
-    Returns:
-        (Z, H, W) int32, 0 outside, n inside lesion n (tumour and core, no oedema), from 1; and (Z, H, W)
-        float32 in [0, 1], the share of oedema in each pixel outside the lesions.
-    """
+def paint_lesions(rng: np.random.Generator, anatomy: Anatomy, lesions: list[Lesion]) -> np.ndarray:
+    """Paints oedema, then enhancing tumour and necrotic core; returns these two as a (Z, H, W) bool mask."""
     points, shape = anatomy.points_mm, anatomy.depth_mm.shape
     rough, fingers = smooth_noise(rng, points, 6), smooth_noise(rng, points, 15)
     # Vasogenic oedema spreads along white matter and spares the cortex.
     spread = np.clip((anatomy.cortex_mm - 2.2) / 1.5, 0.08, 1) * (anatomy.ventricle_mm > 0) * anatomy.brain
-    inside = {}
-    oedema = np.zeros(shape, np.float32)
-    for number, lesion in enumerate(lesions, start=1):
+    inside, oedema = [], np.zeros(shape, np.float32)
+    for lesion in lesions:
         reach = lesion.diameter_mm + 2.5 * lesion.oedema_mm + 3
         box = _box_around(points, lesion.centre_mm, reach)
         radius = lesion.diameter_mm / 2
         distance = np.linalg.norm((points[box] - np.float32(lesion.centre_mm)) @ lesion.frame, axis=-1)
-        inside[number] = box, radius * (1 + 0.10 * rough[box]) - distance
+        inside.append((lesion, box, radius * (1 + 0.10 * rough[box]) - distance))
         if lesion.oedema_mm:
             edge = lesion.oedema_mm * (1 + 0.5 * fingers[box]) + 1.3 * rough[box]
-            share = np.clip((edge + inside[number][1]) / 3 + 0.5, 0, 1)
+            share = np.clip((edge + inside[-1][2]) / 3 + 0.5, 0, 1)
             oedema[box] = np.maximum(oedema[box], share * spread[box])
     swollen = oedema > 0
     anatomy.paint(np.float32(anatomy.pixel_mm), OEDEMA, opacity=0.9 * oedema[swollen], where=swollen)
 
-    labels = np.zeros(shape, np.int32)
-    for number, (box, within) in inside.items():
-        lesion = lesions[number - 1]
+    mask = np.zeros(shape, bool)
+    for lesion, box, within in inside:
         # The tumour pushes neither bone nor ventricle: what would lie there is cut off.
         within = np.minimum.reduce([within, anatomy.depth_mm[box] - 0.5, anatomy.ventricle_mm[box]])
         anatomy.paint(within, lesion.enhancing, where=box)
         if np.isfinite(lesion.rim_mm):
             necrosis = (0.30, rng.uniform(0.28, 0.60), rng.uniform(0.26, 0.38))
             anatomy.paint(within - lesion.rim_mm * (1 + 0.22 * fingers[box]), necrosis, where=box)
-        labels[box][within >= 0] = number
-    oedema[labels > 0] = 0
-    return labels, oedema
+        mask[box] |= within >= 0
+    return mask
 
 
 def _box_around(points: np.ndarray, centre: np.ndarray, reach_mm: float) -> tuple[slice, slice, slice]:

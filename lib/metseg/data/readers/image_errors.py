@@ -1,13 +1,8 @@
 """What can be wrong with an image file, told apart so that a service can answer each in its own way."""
 
-import numpy as np
-
 from metseg.base.errors import MetsegError
-from metseg.data.volume import SEQUENCES, Volume
 
 MAX_SIDE = 16_384  # px; no slice is longer, and a strip of TIFF may be as short as one row
-TRUNCATED = "is truncated; copy it again from its source"
-DAMAGED = "is truncated or damaged; copy it again from its source"
 ORIENTATION = 274  # the tag of TIFF and of EXIF that says how stored pixels are to be turned
 
 
@@ -25,16 +20,6 @@ class DamagedImage(ImageError):
 
 class UnusablePixels(ImageError):
     """The file is whole, but its pixels are no slice."""
-
-
-# Of a picture's channels, by their number.
-_NAMES = {1: ("grey",), 2: ("grey", "alpha"), 3: tuple(SEQUENCES), 4: (*SEQUENCES, "alpha")}
-
-
-def as_volume(pixels: np.ndarray, spacing_mm: tuple[float, float, float] | None = None) -> Volume:
-    """Returns a picture's (H, W) or (H, W, C) pixels, as they are stored, as a volume of one slice."""
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    return Volume.of_slice(pixels, _NAMES[pixels.shape[2]], spacing_mm=spacing_mm)
 
 
 def check_size(name: str, *, width: int, height: int, max_pixels: int) -> None:

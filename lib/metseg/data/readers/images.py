@@ -1,7 +1,8 @@
 """A file becomes a `Volume`, by whichever reader knows its content, or one sentence on what is wrong with it.
 
 A reader is a module with `SUFFIXES`, `SIGNATURES` (first bytes → what the format is called) and
-`read(data, name, *, max_pixels)`.
+`read(data, name, *, max_pixels)`, which returns pixels as stored, (H, W) or (H, W, C), and their spacing or
+None. It raises `UnusablePixels` with a sentence; whatever else it raises is told as damage.
 """
 
 from collections.abc import Sequence
@@ -11,14 +12,15 @@ import numpy as np
 
 from metseg.base.errors import MetsegError
 from metseg.data.readers import pictures, tiff_slices
-from metseg.data.readers.image_errors import NotAnImage, UnusablePixels
+from metseg.data.readers.image_errors import DamagedImage, NotAnImage, UnusablePixels
 from metseg.data.volume import CHANNELS, SEQUENCES, Labels, Volume
 
 READERS = (tiff_slices, pictures)
 TIFF_SUFFIXES = tiff_slices.SUFFIXES
 IMAGE_SUFFIXES = (*tiff_slices.SUFFIXES, *pictures.SUFFIXES)
-ONE_CLASS = {1.0, 255.0, 65_535.0}  # what programs write in a mask for "all of it", whatever the bits
-CLASSES_REMEDY = "if they are classes, save the one to find as 255 and all else as 0, else all as 255"
+_ONE_CLASS = {1.0, 255.0, 65_535.0}  # what programs write in a mask for "all of it", whatever the bits
+# What the channels of a picture are called, by their number.
+_NAMES = {1: ("grey",), 2: ("grey", "alpha"), 3: tuple(SEQUENCES), 4: (*SEQUENCES, "alpha")}
 _LOSS = 3  # grey values by which the channels of one grey picture may differ
 _MAX_PIXELS = 2**26  # of a file on the user's own disk; a service sets a limit of its own
 
@@ -46,9 +48,17 @@ def decode(data: bytes, name: str, *, max_pixels: int = _MAX_PIXELS) -> Volume:
         DamagedImage: The file is truncated or damaged.
         UnusablePixels: It has no pixel, too many, several pages, or is stored in a way no slice is.
     """
-    for reader in READERS:
-        if data.startswith(tuple(reader.SIGNATURES)):
-            return reader.read(data, name, max_pixels=max_pixels)
+    reader = next((each for each in READERS if data.startswith(tuple(each.SIGNATURES))), None)
+    if reader:
+        try:
+            pixels, spacing_mm = reader.read(data, name, max_pixels=max_pixels)
+        except UnusablePixels:
+            raise
+        except Exception as error:  # the libraries raise many kinds
+            remedy = "copy it again from its source"
+            raise DamagedImage(f"{name} is truncated or damaged; {remedy}") from error
+        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+        return Volume.of_slice(pixels, _NAMES[pixels.shape[2]], spacing_mm=spacing_mm)
     if data[128:132] == b"DICM":
         raise NotAnImage(f"{name} is a DICOM file; export the slice as TIFF or PNG")
     raise NotAnImage(f"{name} is no image or is truncated; expected TIFF, PNG or JPEG")
@@ -59,7 +69,7 @@ def check_sequences(volume: Volume, name: str) -> Volume:
     if volume.channels != tuple(SEQUENCES):
         n = len(volume.channels)
         has = f"{n} channel{'s' * (n != 1)} ({', '.join(volume.channels)})"
-        raise UnusablePixels(f"{name} has {has}; save it with 3 channels: {', '.join(CHANNELS)}")
+        raise UnusablePixels(f"{name} has {has}; expected 3 channels: {', '.join(CHANNELS)}")
     if volume.array.dtype != np.uint8:
         raise UnusablePixels(f"{name} is {volume.array.dtype}; rescale it to 8 bits (uint8, 0 to 255)")
     return volume
@@ -187,6 +197,7 @@ def read_scan(images: Sequence[Path], masks: Sequence[Path], name: str) -> tuple
 
 def complain_of_classes(labels: set[float], masks: str) -> None:
     """Raises a `MetsegError` where masks mark a lesion with numbers that may be classes."""
-    if len(labels) > 1 and not labels <= ONE_CLASS:
+    if len(labels) > 1 and not labels <= _ONE_CLASS:
         numbers = ", ".join(f"{label:g}" for label in sorted(labels))
-        raise MetsegError(f"{masks} mark with different numbers ({numbers}); {CLASSES_REMEDY}")
+        remedy = "if they are classes, save the one to find as 255 and all else as 0, else all as 255"
+        raise MetsegError(f"{masks} mark with different numbers ({numbers}); {remedy}")

@@ -1,27 +1,14 @@
 """PNG and JPEG files become pixels. Sizes are judged before a pixel is decoded."""
 
 import struct
-import warnings
 from io import BytesIO
 
 import numpy as np
 from PIL import Image
 
-from metseg.data.readers.image_errors import (
-    DAMAGED,
-    ORIENTATION,
-    TRUNCATED,
-    DamagedImage,
-    ImageError,
-    UnusablePixels,
-    as_volume,
-    check_orientation,
-    check_size,
-)
-from metseg.data.volume import Volume
+from metseg.data.readers.image_errors import ORIENTATION, UnusablePixels, check_orientation, check_size
 
-# Pillow warns of sizes that are refused here, in words of our own.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+Image.MAX_IMAGE_PIXELS = None  # sizes are refused here, in words of our own
 SUFFIXES = (".png", ".jpg", ".jpeg")
 SIGNATURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
 _PNG_END = b"IEND\xaeB`\x82"
@@ -30,37 +17,26 @@ _MAX_SCANS = 64  # of a progressive JPEG; each one costs as much time as a whole
 _MODES = {"1": "L", "L": "L", "I;16": "I;16", "LA": "RGBA", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA"}
 
 
-def read(data: bytes, name: str, *, max_pixels: int) -> Volume:
-    """Decodes a PNG or JPEG file; arguments, result and errors are those of `images.decode`."""
+def read(data: bytes, name: str, *, max_pixels: int) -> tuple[np.ndarray, None]:
+    """Returns pixels and no spacing, see `images`."""
     kind = next(kind for start, kind in SIGNATURES.items() if data.startswith(start))
-    try:
-        if kind == "PNG":
-            width, height, bits, colours = struct.unpack_from(">IIBB", data, 16)
-            check_size(name, width=width, height=height, max_pixels=max_pixels)
-            if bits == 16 and colours != 0:  # Pillow would keep the upper 8 bits and say nothing
-                raise UnusablePixels(f"{name} has 16 bits a channel; rescale it to 8 bits and save it again")
-            if _PNG_END not in data:
-                raise DamagedImage(f"{name} {TRUNCATED}")
-            with _opened(data, kind) as picture:
-                picture.verify()  # its checksums, which are not looked at when the pixels are read
-        elif data.count(b"\xff\xda") > _MAX_SCANS:
-            raise UnusablePixels(f"{name} is a JPEG of very many scans; save it again as PNG")
-        with _opened(data, kind) as picture:
-            check_size(name, width=picture.width, height=picture.height, max_pixels=max_pixels)
-            if getattr(picture, "n_frames", 1) > 1:
-                raise UnusablePixels(f"{name} has several pages; save each slice as a file of its own")
-            if picture.mode not in _MODES:
-                raise UnusablePixels(f"{name} is stored as {picture.mode}; save it as RGB")
-            picture.load()
-            check_orientation(name, picture.getexif().get(ORIENTATION))  # in a PNG it may follow the pixels
-            return as_volume(np.array(picture.convert(_MODES[picture.mode])))
-    except ImageError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise UnusablePixels(f"{name} has far too many pixels; crop or shrink it") from error
-    except Exception as error:  # Pillow raises many kinds on damaged files
-        raise DamagedImage(f"{name} {DAMAGED}") from error
-
-
-def _opened(data: bytes, kind: str) -> Image.Image:
-    return Image.open(BytesIO(data), formats=[kind])
+    if kind == "PNG":
+        width, height, bits, colours = struct.unpack_from(">IIBB", data, 16)
+        check_size(name, width=width, height=height, max_pixels=max_pixels)
+        if bits == 16 and colours != 0:  # Pillow would keep the upper 8 bits and say nothing
+            raise UnusablePixels(f"{name} has 16 bits a channel; rescale it to 8 bits and save it again")
+        if _PNG_END not in data:
+            raise ValueError("no end")
+        with Image.open(BytesIO(data), formats=[kind]) as picture:
+            picture.verify()  # its checksums, which are not looked at when the pixels are read
+    elif data.count(b"\xff\xda") > _MAX_SCANS:
+        raise UnusablePixels(f"{name} is a JPEG of very many scans; save it again as PNG")
+    with Image.open(BytesIO(data), formats=[kind]) as picture:
+        check_size(name, width=picture.width, height=picture.height, max_pixels=max_pixels)
+        if getattr(picture, "n_frames", 1) > 1:
+            raise UnusablePixels(f"{name} has several pages; save each slice as a file of its own")
+        if picture.mode not in _MODES:
+            raise UnusablePixels(f"{name} is stored as {picture.mode}; save it as RGB")
+        picture.load()
+        check_orientation(name, picture.getexif().get(ORIENTATION))  # in a PNG it may follow the pixels
+        return np.array(picture.convert(_MODES[picture.mode])), None

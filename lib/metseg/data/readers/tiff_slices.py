@@ -15,18 +15,7 @@ import numpy as np
 import tifffile
 from tifffile import COMPRESSION, PHOTOMETRIC, RESUNIT
 
-from metseg.data.readers.image_errors import (
-    DAMAGED,
-    ORIENTATION,
-    TRUNCATED,
-    DamagedImage,
-    ImageError,
-    UnusablePixels,
-    as_volume,
-    check_orientation,
-    check_size,
-)
-from metseg.data.volume import Volume
+from metseg.data.readers.image_errors import ORIENTATION, UnusablePixels, check_orientation, check_size
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # of a damaged file the caller tells in one sentence
 SUFFIXES = (".tif", ".tiff")
@@ -44,25 +33,16 @@ _OTHER_TAGS = {ORIENTATION, _DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUT
 _FORMATS = {1: "B", 2: "c", 3: "H", 4: "I", 5: "II", 16: "Q"}  # of one value: byte, letter, short, …
 
 
-def read(data: bytes, name: str, *, max_pixels: int) -> Volume:
-    """Decodes a TIFF file; arguments, result and errors are those of `images.decode`."""
-    try:
-        directory = _read_directory(data)
-        _check(directory, data, name, max_pixels)
-        with tifffile.TiffFile(BytesIO(_bare_file(directory, data))) as tif:
-            page = tif.pages[0]
-            if math.prod(page.chunked) > len(page.dataoffsets):  # tifffile would paint the missing ones black
-                raise DamagedImage(f"{name} {DAMAGED}")
-            pixels = page.asarray(maxworkers=1)
-            if page.axes == "SYX":
-                pixels = np.moveaxis(pixels, 0, -1)
-        return as_volume(pixels, _spacing_mm(directory))
-    except ImageError:
-        raise
-    except struct.error as error:  # something lies beyond the end
-        raise DamagedImage(f"{name} {TRUNCATED}") from error
-    except Exception as error:  # tifffile and its codecs raise many kinds on damaged files
-        raise DamagedImage(f"{name} {DAMAGED}") from error
+def read(data: bytes, name: str, *, max_pixels: int) -> tuple[np.ndarray, tuple[float, ...] | None]:
+    """Returns pixels and spacing, see `images`."""
+    directory = _read_directory(data)
+    _check(directory, data, name, max_pixels)
+    with tifffile.TiffFile(BytesIO(_bare_file(directory, data))) as tif:
+        page = tif.pages[0]
+        if math.prod(page.chunked) > len(page.dataoffsets):  # tifffile would paint the missing ones black
+            raise ValueError("strips are missing")
+        pixels = page.asarray(maxworkers=1)
+        return np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels, _spacing_mm(directory)
 
 
 class _Directory(NamedTuple):
@@ -79,7 +59,6 @@ class _Directory(NamedTuple):
 
 
 def _read_directory(data: bytes) -> _Directory:
-    """Raises `struct.error` where the file ends too early, `ValueError` where a tag is not to be trusted."""
     order, big = "<" if data[:1] == b"I" else ">", b"+" in data[2:4]
     offset, number, head = ("Q", "Q", "HHQ") if big else ("I", "H", "HHI")
     at = struct.unpack_from(order + offset, data, 8 if big else 4)[0]
@@ -110,7 +89,7 @@ def _read_directory(data: bytes) -> _Directory:
 
 
 def _check(directory: _Directory, data: bytes, name: str, max_pixels: int) -> None:
-    """Raises an `ImageError` for a file that is truncated, or that no slice would be stored as."""
+    """Raises an error for a file that is truncated, or that no slice would be stored as."""
     number, values = directory.number, directory.values
     if directory.following or number(_DEPTH, 1) > 1:
         raise UnusablePixels(f"{name} has several pages; save each slice as a file of its own")
@@ -135,10 +114,9 @@ def _check(directory: _Directory, data: bytes, name: str, max_pixels: int) -> No
             raise UnusablePixels(f"{name} has tiles of {tile_width} × {tile_height} px; save it without")
     offsets = values.get(_TILE_OFFSETS) or values[_STRIP_OFFSETS]
     sizes = values.get(_TILE_BYTES) or values[_STRIP_BYTES]
-    if max(offset + size for offset, size in zip(offsets, sizes, strict=True)) > len(data):
-        raise DamagedImage(f"{name} {TRUNCATED}")
-    if 0 in sizes or sum(sizes) > len(data):  # strips that overlap would be read over and over
-        raise DamagedImage(f"{name} {DAMAGED}")
+    end = max(offset + size for offset, size in zip(offsets, sizes, strict=True))
+    if 0 in sizes or max(end, sum(sizes)) > len(data):  # strips that overlap would be read over and over
+        raise ValueError("strips lie beyond the end or overlap")
 
 
 def _bare_file(directory: _Directory, data: bytes) -> bytes:

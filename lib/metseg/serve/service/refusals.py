@@ -34,7 +34,7 @@ class Refusal(BaseModel):
     code: str = Field(description="For programs; it stays the same.", examples=["truncated"])
     message: str = Field(
         description="For people: one sentence that names the fault and the remedy.",
-        examples=["The file is truncated; copy it again from its source"],
+        examples=["The file is truncated or damaged; copy it again from its source"],
     )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from metseg.data.layouts import people_folders, place_of
+from metseg.data.layouts.slices import people_folders, place_of
 
 HOME = Path("/set")
 

@@ -1,4 +1,4 @@
-"""Where a file lies and what it is called: the scan that it belongs to, the slice, image or mask."""
+"""Slices `<scan>_<slice>`, and masks `<scan>_<slice>_mask` or in a folder of masks; as the Kaggle LGG set."""
 
 import os
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metseg.data.patients import KNOWN, Identity, identify, is_known, is_visit
+from metseg.data.readers.images import IMAGE_SUFFIXES, TIFF_SUFFIXES
 
 MAX_SLICE = 9_999  # no scan has more slices; a larger number is a date, a time or a UID
 _MASK_FOLDER = re.compile(r"masks?|labels?|segs?|segmentations?|annotations?|ground-?_?truth|gt", re.I)
@@ -55,8 +56,34 @@ def place_of(path: Path, folder: Path, *, scans: Container[str] = ()) -> Place:
     return Place(case_id, number, is_mask, home, who, numbered, in_own_folder=name in home[-1:])
 
 
+def slices_among(files: list[Path], folder: Path, *, scans: Container[str] = ()) -> dict[Path, Place]:
+    """Returns the files that are slices; pictures of a scan that is there as TIFF are previews."""
+    places: dict[Path, Place] = {}
+    for path in files:
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            place = place_of(path, folder, scans=scans)
+            # A name without a slice's number is a scan's only where a convention or the table says so.
+            known = place.who.by not in ("name", "sequence", "folder") or place.case_id in scans
+            if place.case_id and (place.numbered or known):
+                places[path] = place
+
+    tiffs = {path for path in places if path.suffix.lower() in TIFF_SUFFIXES}
+    as_tiff = {_part(places[path]) for path in tiffs}
+    # Beside TIFF scans only another one that has masks is a scan of pictures.
+    masked = {place.case_id for place in places.values() if place.is_mask}
+    alone = all(places[path].is_mask for path in tiffs)
+    pictures = {path for path, place in places.items() if alone or place.case_id in masked}
+    pictures = {path for path in pictures if _part(places[path]) not in as_tiff}
+    return {path: place for path, place in places.items() if path in tiffs | pictures}
+
+
+def _part(place: Place) -> tuple[str, int | str | None]:
+    """Returns of what a picture is a preview where it is there as TIFF: of a mask, or of all images."""
+    return place.case_id, place.slice_index if place.is_mask else "image"
+
+
 def people_folders(home: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the folders that may be one person's each: those before one that holds many people are not."""
+    """Returns the folders that may be one person's each: those below the last that holds many people."""
     groups = [k for k, part in enumerate(home) if _GROUP.fullmatch(part)]
     return home[groups[-1] + 1 :] if groups else home
 
