@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from metseg.base.errors import MetsegError
-from metseg.data.own_layout import OWN
+from metseg.data.layouts.own import OWN
+from metseg.data.layouts.volumes import POSITIVE
 from metseg.data.volume_files import volume_cases
-from metseg.data.volume_layouts import POSITIVE
 
 ROOT = Path("data set")
 

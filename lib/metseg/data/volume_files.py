@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metseg.base.errors import MetsegError
-from metseg.data import volume_layouts
-from metseg.data.own_layout import OWN, read_layout
+from metseg.data.layouts import volumes
+from metseg.data.layouts.own import OWN, read_layout
+from metseg.data.layouts.volumes import REFERENCE, Layout
 from metseg.data.patients import Identity
-from metseg.data.volume_layouts import REFERENCE, Layout
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 
@@ -44,7 +44,7 @@ def volume_cases(files: Iterable[Path], folder: Path) -> tuple[list[VolumeFiles]
 
     Args:
         files: All files below the data set's folder.
-        folder: The data set's. A `layout.yml` in it says how its files are named, see `own_layout`.
+        folder: The data set's. A `layout.yml` in it says how its files are named, see `layouts.own`.
 
     Returns:
         The cases by name, and the NIfTI files that belong to none.
@@ -55,7 +55,7 @@ def volume_cases(files: Iterable[Path], folder: Path) -> tuple[list[VolumeFiles]
     """
     files = [path for path in files if is_nifti(path) or path.name == OWN]
     own = Path(folder) / OWN
-    place_of = read_layout(own) if own in files else volume_layouts.place_of
+    place_of = read_layout(own) if own in files else volumes.place_of
     layouts: dict[str, Layout] = {}
     people: dict[str, Identity] = {}
     found: dict[str, dict[str, Path]] = defaultdict(dict)

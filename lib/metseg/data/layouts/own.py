@@ -9,8 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from metseg.base.errors import MetsegError
+from metseg.data.layouts.volumes import POSITIVE, REFERENCE, Layout, Place
 from metseg.data.patients import Identity, identify
-from metseg.data.volume_layouts import POSITIVE, REFERENCE, Layout, Place
 
 OWN = "layout.yml"
 
@@ -33,7 +33,7 @@ class _OwnLayout(BaseModel):
 
 
 def read_layout(path: Path) -> Callable[[str], Place | None]:
-    """Reads `layout.yml`; returns what does for it what `volume_layouts.place_of` does for public sets.
+    """Reads `layout.yml`; returns what does for it what `volumes.place_of` does for public sets.
 
     Raises:
         MetsegError: The file is wrong, naming what; or, from what is returned, a path fits two patterns.
