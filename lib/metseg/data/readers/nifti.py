@@ -15,7 +15,7 @@ import numpy as np
 
 from metseg.base.errors import MetsegError
 from metseg.data.grid import SAME_VOXEL, grid_corners, order_between, reorder
-from metseg.data.readers.image_errors import DAMAGED, DamagedImage, UnusablePixels
+from metseg.data.readers.image_errors import DamagedImage, UnusablePixels
 from metseg.data.readers.nifti_header import HEADER_BYTES, data_offset, grid_of, parse_header, place_of
 from metseg.data.volume import Labels, Volume
 
@@ -143,7 +143,7 @@ def _opened(source: Path | bytes, name: str) -> Iterator[BinaryIO]:
             raw.seek(0)
             yield gzip.GzipFile(fileobj=raw) if zipped else raw
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DamagedImage(f"{name} {DAMAGED}") from error
+        raise DamagedImage(f"{name} is truncated or damaged; copy it again from its source") from error
     except OSError as error:
         reason = error.strerror or error
         raise MetsegError(f"{name} cannot be opened ({reason}); check its name and permissions") from error
