@@ -1,9 +1,30 @@
-"""Uncertainty: what it is, and how much it says of errors, by hand."""
+"""Calibration and uncertainty by hand."""
 
 import numpy as np
 import pytest
 
-from metseg.metrics.uncertainty import count_errors, entropy, retention, retention_gain
+from metseg.metrics.uncertainty import (
+    count_errors,
+    count_pixels,
+    entropy,
+    expected_calibration_error,
+    reliability,
+    retention,
+    retention_gain,
+)
+
+
+def test_reliability_by_hand():
+    # 0.001 is passed over, lesion or not; 1.0 belongs to the last class; the counts of two scans add up.
+    p, lesion = [0.001, 0.001, 0.12, 0.18, 0.18, 1.0], [0, 1, 0, 1, 0, 1]
+    counts = sum(count_pixels(np.float32(p[k::2]), np.array(lesion[k::2], bool)) for k in (0, 1))
+    table = reliability(counts)
+    assert table.pixels.tolist() == [3, 1]
+    assert table.probability.tolist() == pytest.approx([0.16, 1.0])
+    assert table.lesion_share.tolist() == pytest.approx([1 / 3, 1])
+    assert expected_calibration_error(counts) == pytest.approx((3 * (1 / 3 - 0.16) + 0) / 4)
+    nothing = count_pixels(np.float32([0.0, 0.001]), np.zeros(2, bool))
+    assert reliability(nothing).empty and np.isnan(expected_calibration_error(nothing))
 
 
 def test_entropy_by_hand():

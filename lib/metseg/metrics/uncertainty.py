@@ -1,9 +1,56 @@
-"""How unsure a network is of each pixel, and whether that points at the pixels it gets wrong."""
+"""Whether probabilities mean what they say, and whether doubt points at the pixels that are wrong.
+
+Calibration counts the pixels that a network gives a probability of 0.01 or more. Of the others, nearly all of
+a scan, nearly everything is right, and with them any network would look calibrated.
+"""
 
 import numpy as np
 import pandas as pd
 
-_FINE = 1000  # bins of uncertainty that pixels are counted in
+LEAST = 0.01  # the probability from which a pixel counts
+_BINS, _FINE_BINS = 10, 1000  # of probability, and of uncertainty
+
+
+def count_pixels(prob_map: np.ndarray, mask_ref: np.ndarray) -> np.ndarray:
+    """Counts the pixels of a scan by their probability; the counts of several scans add up.
+
+    Args:
+        prob_map: float in [0, 1], any shape.
+        mask_ref: bool, the same shape.
+
+    Returns:
+        (3, 10): pixels, the sum of their probabilities, and those that are lesion in the reference, in bins
+        of equal width.
+    """
+    counted = prob_map >= LEAST
+    p = prob_map[counted].astype(np.float64)
+    return _binned(p, _BINS, p, mask_ref[counted])
+
+
+def reliability(counts: np.ndarray) -> pd.DataFrame:
+    """Returns what a reliability curve shows, from `count_pixels` of one scan or summed over several.
+
+    Returns:
+        A row a bin that has pixels: pixels, probability (their mean), lesion_share.
+
+    Reference:
+        DeGroot & Fienberg 1983, "The comparison and evaluation of forecasters", The Statistician 32:12–22.
+    """
+    pixels, probability, lesion = counts[:, counts[0] > 0]
+    shares = {"probability": probability / pixels, "lesion_share": lesion / pixels}
+    return pd.DataFrame({"pixels": pixels.astype(int), **shares})
+
+
+def expected_calibration_error(counts: np.ndarray) -> float:
+    """Returns the mean distance between probability and share of lesion, over bins weighed by pixels.
+
+    Reference:
+        Naeini et al. 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 29
+        (of two classes: the probability of lesion, not the confidence in whatever is predicted).
+    """
+    table = reliability(counts)
+    distance = (table.probability - table.lesion_share).abs()
+    return float(np.average(distance, weights=table.pixels)) if len(table) else float("nan")
 
 
 def entropy(prob_map: np.ndarray, *, threshold: float = 0.5) -> np.ndarray:
@@ -31,8 +78,13 @@ def count_errors(uncertainty: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     Returns:
         (2, K): all pixels and wrong ones, in K bins of equal width, the most certain first.
     """
-    place = np.minimum((uncertainty.ravel() * _FINE).astype(int), _FINE - 1)
-    return np.stack([np.bincount(place, weights, _FINE) for weights in (None, wrong.ravel())])
+    return _binned(uncertainty.ravel(), _FINE_BINS, wrong.ravel())
+
+
+def _binned(values: np.ndarray, bins: int, *weights: np.ndarray) -> np.ndarray:
+    """Returns how many values in [0, 1] fall into each bin, then the sums of their weights."""
+    place = np.minimum((values * bins).astype(int), bins - 1)
+    return np.stack([np.bincount(place, each, bins) for each in (None, *weights)])
 
 
 def retention(counts: np.ndarray) -> pd.DataFrame:
@@ -44,8 +96,7 @@ def retention(counts: np.ndarray) -> pd.DataFrame:
     Returns:
         A row a bin, the most uncertain first, and one before them in which nothing is corrected: referred
         (share of all pixels that the reader sees) and errors_left (share of all errors that stay; nan if
-        there are none). Where uncertainty says nothing, errors_left is 1 − referred; the best it can do is to
-        fall straight to 0 at the share of pixels that are wrong.
+        there are none). Where uncertainty says nothing, errors_left is 1 − referred.
 
     Reference:
         Malinin et al. 2021, "Shifts", arXiv:2107.07455, section 2 (error-retention curves).

@@ -32,30 +32,12 @@ def plot_dice_by_group(scans: pd.DataFrame, group: str, ax: Axes | None = None) 
     return ax
 
 
-def plot_dice_by_contrast(scans: pd.DataFrame, columns: Mapping[str, str]) -> np.ndarray:
-    """Shows the volume Dice of each scan against its lesions' contrast in standard deviations.
-
-    Args:
-        scans: `ErrorAnalysis.scans`.
-        columns: {channel: column}, a panel each.
-    """
-    _, axes = plt.subplots(1, len(columns), figsize=(2.6 * len(columns), 2.6), sharey=True)
-    for ax, (channel, column) in zip(axes, columns.items(), strict=True):
-        ax.axvline(0, color=PALE, linewidth=1)
-        ax.plot(scans[column], scans.dice, "o", color=INK, markersize=4, alpha=0.7)
-        ax.set(xlabel=f"contrast, {channel}", ylim=(-0.02, 1.02))
-    axes[0].set_ylabel("volume Dice")
-    return axes
-
-
-def plot_reliability(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
-    """Shows the share of lesion against probability; {label: table of `calibration.reliability`}."""
+def plot_reliability(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Shows the share of lesion against probability; takes the table of `uncertainty.reliability`."""
     ax = axes_or_new(ax, (3.4, 3.4))
     ax.plot([0, 1], [0, 1], color=PALE, linewidth=1)
-    for (label, table), line in zip(tables.items(), cycle(_LINES), strict=False):
-        ax.plot(table.probability, table.lesion_share, line, marker="o", markersize=4, color=INK, label=label)
+    ax.plot(table.probability, table.lesion_share, "-o", markersize=4, color=INK)
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="probability", ylabel="share that is lesion")
-    ax.legend(loc="upper left")
     return ax
 
 
