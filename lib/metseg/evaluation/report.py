@@ -15,7 +15,7 @@ import pandas as pd
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, replacing, shown, taking_apart, write_json
-from metseg.metrics.compare import DEFINITIONS, combine_cases, compare_models, predict_nothing_score
+from metseg.metrics.compare import DEFINITIONS, combine_cases, compare_models
 from metseg.plots.results import plot_dice_by_size, plot_paired, plot_patient_dice, plot_summary
 from metseg.plots.scans import plot_predictions
 from metseg.plots.style import save_figure, use_style
@@ -30,7 +30,7 @@ class Comparison:
     Attributes:
         summary: One row a network, best mean volume Dice first; columns as in `compare.DEFINITIONS`, then
             parameters, seconds_per_slice, train_minutes, validation_dice (it chose settings), encoder.
-        pairs: One row a pair of networks; columns as in `compare.PAIR_DEFINITIONS`.
+        pairs: One row a pair of networks; see `compare_models`.
         dice: Volume Dice, one row a patient and one column a network.
         tables: {network: one row a patient}.
         folders: {network: its folder, or one for each fold of a cross-validation}.
@@ -115,7 +115,7 @@ def compared(folders: Mapping[str, Sequence[Path]]) -> Comparison:
         dice=pd.DataFrame({name: combined[name].dice for name in summary.model}),
         tables={name: combined[name] for name in summary.model},
         folders={name: tuple(paths) for name, paths in folders.items()},
-        predict_nothing=predict_nothing_score(next(iter(tables.values()))[1]),
+        predict_nothing=float((next(iter(tables.values()))[1].ref_px == 0).mean()),
         data=data,
         caution=caution,
         nothing=frozenset(

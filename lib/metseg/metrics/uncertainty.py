@@ -12,15 +12,9 @@ _BINS, _FINE_BINS = 10, 1000  # of probability, and of uncertainty
 
 
 def count_pixels(prob_map: np.ndarray, mask_ref: np.ndarray) -> np.ndarray:
-    """Counts the pixels of a scan by their probability; the counts of several scans add up.
+    """Returns the pixels of a scan, the sum of their probabilities and those that are lesion, (3, 10).
 
-    Args:
-        prob_map: float in [0, 1], any shape.
-        mask_ref: bool, the same shape.
-
-    Returns:
-        (3, 10): pixels, the sum of their probabilities, and those that are lesion in the reference, in bins
-        of equal width.
+    In ten bins of equal width of probability; the counts of several scans add up.
     """
     counted = prob_map >= LEAST
     p = prob_map[counted].astype(np.float64)
@@ -54,14 +48,9 @@ def expected_calibration_error(counts: np.ndarray) -> float:
 
 
 def entropy(prob_map: np.ndarray, *, threshold: float = 0.5) -> np.ndarray:
-    """Returns the entropy of each pixel's decision in bits: 0 where it is sure, 1 at the threshold.
+    """Returns the entropy of each pixel's decision in bits, float32: 0 where it is sure, 1 at the threshold.
 
-    Args:
-        prob_map: float in [0, 1].
-        threshold: Where a mask begins; the odds are divided by those of the threshold.
-
-    Returns:
-        float32 of the same shape.
+    The odds are divided by those of the threshold, where a mask begins.
     """
     p = np.clip(np.asarray(prob_map, np.float32), 1e-6, 1 - 1e-6)
     p = p * (1 - threshold) / (p * (1 - threshold) + (1 - p) * threshold)
@@ -69,14 +58,9 @@ def entropy(prob_map: np.ndarray, *, threshold: float = 0.5) -> np.ndarray:
 
 
 def count_errors(uncertainty: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    """Counts pixels, and wrong ones, by their uncertainty; the counts of several scans add up.
+    """Returns the pixels of a scan and the wrong ones, (2, 1000), in bins of their uncertainty in [0, 1].
 
-    Args:
-        uncertainty: float in [0, 1], any shape.
-        wrong: bool, the same shape: where mask and reference differ.
-
-    Returns:
-        (2, K): all pixels and wrong ones, in K bins of equal width, the most certain first.
+    The most certain come first; the counts of several scans add up.
     """
     return _binned(uncertainty.ravel(), _FINE_BINS, wrong.ravel())
 
@@ -90,13 +74,10 @@ def _binned(values: np.ndarray, bins: int, *weights: np.ndarray) -> np.ndarray:
 def retention(counts: np.ndarray) -> pd.DataFrame:
     """Returns what is left of the errors if a reader corrects the most uncertain pixels.
 
-    Args:
-        counts: Of `count_errors`, for one scan or summed over several.
-
     Returns:
-        A row a bin, the most uncertain first, and one before them in which nothing is corrected: referred
-        (share of all pixels that the reader sees) and errors_left (share of all errors that stay; nan if
-        there are none). Where uncertainty says nothing, errors_left is 1 − referred.
+        A row a bin of `count_errors`, the most uncertain first, and one before them in which nothing is
+        corrected: referred (share of all pixels that the reader sees) and errors_left (share of all errors
+        that stay; nan if there are none). By chance errors_left is 1 − referred.
 
     Reference:
         Malinin et al. 2021, "Shifts", arXiv:2107.07455, section 2 (error-retention curves).
