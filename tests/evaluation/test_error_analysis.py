@@ -68,11 +68,7 @@ def test_scans_lesions_and_counts_by_hand(scans, tmp_path):
     ]
     # 16 pixels are rightly found, 4 wrongly; of 4 more that are wrong it is as sure as of all the others.
     assert found.pixels.sum(axis=1).tolist() == pytest.approx([20, 20, 16], abs=1e-3)
-    assert {name: counts.sum(axis=1).tolist() for name, counts in found.doubts.items()} == {
-        "entropy of the decision": [20, 4],
-        "disagreement of mirrored slices": [20, 4],
-    }
-    assert found.errors_unasked == 0.5
+    assert found.errors_unseen == 0.5
 
 
 def test_folds_score_whom_they_held_out(scans, tmp_path):
@@ -94,7 +90,7 @@ def test_a_clean_scan_beside_one_with_a_lesion(tmp_path):
     found = analyse_errors([write_bright_model(tmp_path / "model")], find_cases(tmp_path / "scans"))
     assert by_lesion_size(found.lesions).loc["all"].tolist() == [1, 1, 1, 0, 1]
     assert np.isnan(found.scans.dice[0]) and found.scans.dice[1] == 1
-    assert np.isnan(found.errors_unasked)
+    assert np.isnan(found.errors_unseen)
 
 
 def test_all_seen_is_refused(scans, tmp_path):

@@ -9,7 +9,6 @@ from metseg.plots.errors import (
     plot_case_pictures,
     plot_dice_by_group,
     plot_reliability,
-    plot_retention,
 )
 
 pytestmark = pytest.mark.usefixtures("never_saved")
@@ -33,15 +32,6 @@ def test_dice_by_group():
 def test_reliability():
     ax = plot_reliability(pd.DataFrame({"probability": [0.1, 0.9], "lesion_share": [0.3, 0.8]}))
     assert ax.lines[1].get_xydata().tolist() == [[0.1, 0.3], [0.9, 0.8]]
-    draw(ax)
-
-
-def test_retention():
-    # In two classes of two pixels: one error among the uncertain ones, none among the others.
-    ax = plot_retention({"entropy": np.array([[2.0, 2.0], [0.0, 1.0]])})
-    assert ax.lines[1].get_xydata().tolist() == [[0, 1], [0.5, 0], [1, 0]]
-    texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert texts == ["chance", "best", "entropy: gain 0.67"]  # 1/4 of 3/8
     draw(ax)
 
 

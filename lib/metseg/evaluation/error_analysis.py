@@ -1,4 +1,4 @@
-"""Where a network fails: held-out patients by group, lesions by size, its probabilities and its doubts."""
+"""Where a network fails: held-out patients by group, lesions by size, its probabilities."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -17,7 +17,7 @@ from metseg.evaluation.evaluate import unseen_cases
 from metseg.inference.predictor import Predictor
 from metseg.metrics.overlap import dice, dice_from_counts, lesion_f1, match_lesions
 from metseg.metrics.statistics import bootstrap_interval
-from metseg.metrics.uncertainty import LEAST, count_errors, count_pixels, entropy
+from metseg.metrics.uncertainty import LEAST, count_pixels, entropy
 from metseg.plots.errors import CasePicture
 from metseg.plots.scans import fullest_slice
 from metseg.preprocessing.pipeline import network_input, restore, view_of
@@ -36,16 +36,14 @@ class ErrorAnalysis(NamedTuple):
             sequence was not taken; "none" if there is none).
         lesions: Rows of `match_lesions` with patient_id.
         pixels: `count_pixels` of all scans.
-        doubts: {measure of uncertainty: `count_errors` of all scans}, of the pixels that `pixels` counts.
-        errors_unasked: Share of all wrong pixels that are not counted: the network is sure of them; nan if
-            none is wrong.
+        errors_unseen: Share of the wrong pixels whose probability is so low that `pixels` does not count
+            them: the network is sure of them; nan if none is wrong.
     """
 
     scans: pd.DataFrame
     lesions: pd.DataFrame
     pixels: np.ndarray
-    doubts: dict[str, np.ndarray]
-    errors_unasked: float
+    errors_unseen: float
 
 
 def analyse_errors(folders: Sequence[Path], cases: Iterable[CaseFiles]) -> ErrorAnalysis:
@@ -61,10 +59,10 @@ def analyse_errors(folders: Sequence[Path], cases: Iterable[CaseFiles]) -> Error
     cases = list(cases)
     unseen = [(fold, files) for fold, folder in enumerate(folders) for files in unseen_cases(cases, folder)]
     predictors = [Predictor(folder) for folder in folders]
-    scans, lesions, pixels, doubts, wrong_pixels = [], [], [], [], 0
+    scans, lesions, pixels, wrong = [], [], [], np.zeros(2, int)
     for fold, files in unseen:
         case, predictor = load_case(files), predictors[fold]
-        prob_map, disagreement = predictor.doubted(case.volume)
+        prob_map = predictor.prob_map(case.volume)
         mask = predictor.mask_of(prob_map)
         scans.append(
             {
@@ -81,18 +79,10 @@ def analyse_errors(folders: Sequence[Path], cases: Iterable[CaseFiles]) -> Error
         )
         lesions.append(match_lesions(case.mask, mask).assign(patient_id=case.patient_id))
         pixels.append(count_pixels(prob_map, case.mask))
-        counted, wrong = prob_map >= LEAST, case.mask != mask
-        wrong_pixels += int(wrong.sum())
-        measures = {
-            "entropy of the decision": entropy(prob_map, threshold=predictor.postprocessing.threshold),
-            "disagreement of mirrored slices": disagreement,
-        }
-        doubts.append({name: count_errors(each[counted], wrong[counted]) for name, each in measures.items()})
-    totals = {name: sum(each[name] for each in doubts) for name in doubts[0]}
-    asked = next(iter(totals.values()))[1].sum()
-    unasked = 1 - asked / wrong_pixels if wrong_pixels else float("nan")
-    lesions = pd.concat(lesions, ignore_index=True)
-    return ErrorAnalysis(pd.DataFrame(scans), lesions, sum(pixels), totals, unasked)
+        errors = case.mask != mask
+        wrong += (errors & (prob_map < LEAST)).sum(), errors.sum()
+    share = wrong[0] / wrong[1] if wrong[1] else float("nan")
+    return ErrorAnalysis(pd.DataFrame(scans), pd.concat(lesions, ignore_index=True), sum(pixels), share)
 
 
 def write_errors(found: ErrorAnalysis, folder: Path) -> list[Path]:

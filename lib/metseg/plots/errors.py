@@ -1,7 +1,6 @@
 """Figures of where a network fails, and of how much its probabilities can be trusted."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -10,10 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from metseg.metrics.uncertainty import retention, retention_gain
 from metseg.plots.style import FLAIR, INK, PALE, PREDICTION, REFERENCE, axes_or_new, outline, picture
-
-_LINES = ("-", "--", ":", "-.")
 
 
 def plot_dice_by_group(scans: pd.DataFrame, group: str, ax: Axes | None = None) -> Axes:
@@ -38,21 +34,6 @@ def plot_reliability(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.plot([0, 1], [0, 1], color=PALE, linewidth=1)
     ax.plot(table.probability, table.lesion_share, "-o", markersize=4, color=INK)
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="probability", ylabel="share that is lesion")
-    return ax
-
-
-def plot_retention(doubts: Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
-    """Shows which errors stay when the most uncertain pixels are corrected; {label: `count_errors`}."""
-    ax = axes_or_new(ax, (6.4, 3.0))
-    ax.plot([0, 1], [1, 0], color=PALE, linewidth=1, label="chance")
-    pixels, wrong = next(iter(doubts.values())).sum(axis=1)
-    ax.fill_between([0, wrong / max(pixels, 1)], [1, 0], color=PALE, alpha=0.4, linewidth=0, label="best")
-    for (label, counts), line in zip(doubts.items(), cycle(_LINES), strict=False):
-        table, gain = retention(counts), retention_gain(counts)
-        ax.plot(table.referred, table.errors_left, line, color=INK, label=f"{label}: gain {gain:.2f}")
-    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of pixels that a reader corrects")
-    ax.set_ylabel("share of errors left")
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 

@@ -1,4 +1,4 @@
-"""Contrast and noise, relative to no CLAHE."""
+"""Contrast and noise relative to no CLAHE, and the Dice of every threshold."""
 
 import cv2
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 
 from metseg.base.errors import MetsegError
 from metseg.data.volume import Case, Labels, Volume
-from metseg.evaluation.clahe_contrast import contrast_and_noise
+from metseg.evaluation.lesion_contrast import contrast_and_noise, threshold_curves
 from metseg.preprocessing.pipeline import Preprocessing
 
 STORED = Preprocessing(image_size=64, clip_limit=0, tile_grid=4, intensity="stored")
@@ -57,19 +57,12 @@ def test_gain_by_hand(monkeypatch, noisy, channel):
     np.testing.assert_allclose(noise, expected, rtol=1e-4)
 
 
-def test_the_fullest_slice_is_measured(noisy):
-    only = case_of(noisy.image[1:], noisy.mask[1:])
-    np.testing.assert_array_equal(
-        contrast_and_noise([noisy], STORED, [2.0]), contrast_and_noise([only], STORED, [2.0])
-    )
-
-
-def test_median_over_cases(noisy):
+def test_the_fullest_slice_and_the_median_of_cases(noisy):
     """Two like cases outvote a third, whose lesion does not stand out at all."""
-    hidden = cv2.GaussianBlur(noisy.image[1], (0, 0), 8)[None]
-    three = [noisy, case_of(hidden, noisy.mask[1:]), noisy]
+    only = case_of(noisy.image[1:], noisy.mask[1:])
+    hidden = case_of(cv2.GaussianBlur(noisy.image[1], (0, 0), 8)[None], noisy.mask[1:])
     np.testing.assert_array_equal(
-        contrast_and_noise(three, STORED, [2.0]), contrast_and_noise([noisy], STORED, [2.0])
+        contrast_and_noise([only, hidden, noisy], STORED, [2.0]), contrast_and_noise([noisy], STORED, [2.0])
     )
 
 
@@ -83,3 +76,50 @@ def test_cases_without_a_lesion_at_this_size_are_left_out(noisy):
     )
     with pytest.raises(MetsegError, match="no case shows a lesion"):
         contrast_and_noise([gone, healthy], STORED, [2.0])
+
+
+# thresholds
+
+
+def case_of_values(values, mask) -> Case:
+    """One slice whose channels hold `values` (C, 2, 2)."""
+    image = np.moveaxis(np.array(values, np.uint8), 0, -1)[None]
+    return Case(Volume.of_slices(image), Labels.of_mask(np.array([mask], bool)), "P_1", "P")
+
+
+def test_four_pixels_by_hand():
+    flat, rising, falling = [[9, 9], [9, 9]], [[0, 10], [200, 255]], [[255, 200], [10, 0]]
+    curves = threshold_curves([case_of_values([flat, rising, falling], [[0, 0], [1, 1]])])
+    assert list(curves) == ["pre-contrast", "FLAIR", "post-contrast"]
+    assert all(curve.shape == (256,) for curve in curves.values())
+
+    # lesion: the two lower pixels; predicted: those at or above t
+    flair = curves["FLAIR"]
+    assert flair[0] == pytest.approx(2 * 2 / (2 + 4))  # everything
+    assert np.allclose(flair[1:11], 2 * 2 / (2 + 3))  # 10, 200, 255
+    assert (flair[11:201] == 1).all()  # 200 and 255: exactly the lesion
+    assert np.allclose(flair[201:], 2 * 1 / (2 + 1))  # 255 alone, which is ≥ 255
+
+    # upside down: thresholds find the lesion's pixels last
+    post = curves["post-contrast"]
+    assert post[0] == pytest.approx(2 / 3)
+    assert np.allclose(post[1:11], 2 * 1 / (2 + 3))
+    assert (post[11:] == 0).all()
+
+    # without contrast: everything up to 9, then nothing
+    assert np.allclose(curves["pre-contrast"][:10], 2 / 3)
+    assert (curves["pre-contrast"][10:] == 0).all()
+
+
+def test_cases_are_pooled_not_averaged():
+    one = case_of_values([[[100, 0], [0, 0]]] * 3, [[1, 0], [0, 0]])
+    two = case_of_values([[[100, 100], [100, 0]]] * 3, [[0, 0], [0, 1]])
+    flair = threshold_curves([one, two])["FLAIR"]
+    assert flair[100] == pytest.approx(2 * 1 / (2 + 4))  # a mean of the two would be (1 + 0) / 2
+    assert flair[101] == 0
+
+
+def test_no_lesion_anywhere():
+    curve = threshold_curves([case_of_values([[[5, 5], [5, 5]]] * 3, [[0, 0], [0, 0]])])["FLAIR"]
+    assert (curve[:6] == 0).all()  # predictions, all of them wrong
+    assert np.isnan(curve[6:]).all()  # neither lesion nor prediction

@@ -1,21 +1,39 @@
-"""What CLAHE gains and what it costs, as two numbers."""
+"""How far lesions stand out before any network: at one threshold, and by CLAHE."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
 
 from metseg.base.errors import MetsegError
-from metseg.data.volume import Case
+from metseg.data.volume import CHANNELS, Case
+from metseg.metrics.overlap import dice_from_counts
 from metseg.preprocessing.pipeline import Preprocessing, preprocess, preprocess_mask, view_of
 
 _RIM = np.ones((9, 9), np.uint8)
 
 
+def threshold_curves(cases: Iterable[Case]) -> dict[str, np.ndarray]:
+    """Returns {channel: pooled Dice of "lesion is where the grey value is ≥ t", t = 0…255}.
+
+    It is what a network must beat. The best t is read off the very cases it is judged on, so the curve's
+    maximum flatters thresholding.
+    """
+    inside, everywhere = np.zeros((2, len(CHANNELS), 256), np.int64)
+    for case in cases:
+        for channel in range(len(CHANNELS)):
+            values = case.image[..., channel]
+            everywhere[channel] += np.bincount(values.ravel(), minlength=256)
+            inside[channel] += np.bincount(values[case.mask], minlength=256)
+    # Counts of pixels at or above each threshold.
+    pred, tp = (each[:, ::-1].cumsum(axis=1)[:, ::-1] for each in (everywhere, inside))
+    return dict(zip(CHANNELS, dice_from_counts(tp[:, :1], pred, tp, empty=np.nan), strict=True))
+
+
 def contrast_and_noise(
     cases: Sequence[Case], config: Preprocessing, clip_limits: Sequence[float], *, channel: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Measures lesion contrast and noise on each case's fullest slice, relative to no CLAHE.
+    """Measures what CLAHE gains and costs on each case's fullest slice, relative to no CLAHE.
 
     Contrast is |mean inside the lesion − mean of a rim 4 px wide around it|. Noise is the median
     difference between neighbouring pixels of even tissue: the half of the head outside the lesion where the
@@ -54,5 +72,5 @@ def contrast_and_noise(
     if not measured:
         raise MetsegError("no case shows a lesion to measure; choose others or a larger image_size")
     measured = np.array(measured)  # (cases, limits, 2)
-    relative = np.median(measured[:, 1:] / np.maximum(measured[:, :1], 1e-6), axis=0)
-    return relative[:, 0], relative[:, 1]
+    contrast, noise = np.median(measured[:, 1:] / np.maximum(measured[:, :1], 1e-6), axis=0).T
+    return contrast, noise
