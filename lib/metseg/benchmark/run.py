@@ -17,8 +17,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown, sole_writer, write_json
 from metseg.base.hardware import cores, cpu_name
 from metseg.base.revision import git_revision
-from metseg.benchmark.plan import PEERS, Groups, Measurement, missing_peers, onnx_path, plan
-from metseg.benchmark.settings import Settings
+from metseg.benchmark.plan import PEERS, Groups, Measurement, Settings, missing_peers, onnx_path, plan
 from metseg.benchmark.worker import working
 
 _WARM_UP_SECONDS = 0.5
@@ -63,8 +62,8 @@ def run_benchmark(
                     f"{shown(folder)} holds a benchmark of other settings, versions or another machine; "
                     "choose another --run-name, or remove that folder"
                 )
-            shutil.rmtree(folder / "measurements", ignore_errors=True)
-            shutil.rmtree(folder / "networks", ignore_errors=True)
+            for name in ("measurements", "networks"):
+                shutil.rmtree(folder / name, ignore_errors=True)
         write_json(folder / "benchmark.json", record)
         groups = planned(record)
         for k, (name, measurements) in enumerate(groups.items()):
@@ -77,11 +76,8 @@ def run_benchmark(
 
 def unfinished_benchmark(runs_dir: Path, settings: Settings) -> Path | None:
     """Returns the newest benchmark in a folder of runs that `run_benchmark` would go on with, if any."""
-    record = _record(settings)
-    for path in sorted(Path(runs_dir).glob("benchmark-*/benchmark.json"), reverse=True):
-        if _goes_on(_begun(path.parent), record):
-            return path.parent
-    return None
+    record, paths = _record(settings), sorted(Path(runs_dir).glob("benchmark-*/benchmark.json"), reverse=True)
+    return next((path.parent for path in paths if _goes_on(_begun(path.parent), record)), None)
 
 
 def planned(record: dict[str, Any]) -> Groups:

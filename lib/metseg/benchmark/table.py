@@ -1,51 +1,29 @@
 """Timed steps become a tidy table: one row a contestant and task, every figure with its unit."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from metseg.benchmark.contestant import ELEMENT_BYTES, TRAINING_PASSES, Cost
 from metseg.benchmark.plan import Measurement
 
 BASELINE = "metseg"
+_TRAINING_PASSES = 3  # forward, gradient of the inputs, gradient of the weights: as many operations each
 Measured = tuple[Sequence[Measurement], Mapping[str, Any]]  # a group and its `read_measurements`
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What the machine was measured to bear.
-
-    Attributes:
-        gflops: The fastest matrix product of each precision, GFLOP/s.
-        gb_per_s: Bandwidth of the memory, GB/s.
-        other_cores: Median of what everything else used meanwhile, cores; the limits are too low by that.
-    """
-
-    gflops: Mapping[str, float]
-    gb_per_s: float
-    other_cores: float = 0.0
+def measured_limits(group: Sequence[Measurement], found: Mapping[str, Any]) -> dict[str, float]:
+    """Returns {precision: the fastest matrix product of all rounds, GFLOP/s}."""
+    limits: dict[str, float] = {}
+    for each in group:
+        reached = found["ready"][each.key]["flop"] / min(_times(each, found)) / 1e9
+        limits[each.precision] = max(limits.get(each.precision, 0.0), reached)
+    return limits
 
 
-def measured_limits(group: Sequence[Measurement], found: Mapping[str, Any]) -> Limits:
-    """Returns the best product of each precision and the best stream of all rounds."""
-    gflops: dict[str, float] = {}
-    gb_per_s = 0.0
-    for measurement in group:
-        fastest, cost = min(_times(measurement, found)), found["ready"][measurement.key]["cost"]
-        if measurement.task == "matmul":
-            reached = cost["flop"] / fastest / 1e9
-            gflops[measurement.precision] = max(gflops.get(measurement.precision, 0.0), reached)
-        else:
-            gb_per_s = ELEMENT_BYTES["float32"] * cost["elements"] / fastest / 1e9
-    others = [turn["other_cores"] for turns in found["rounds"] for turn in turns.values()]
-    return Limits(gflops, gb_per_s, float(np.median(others)))
-
-
-def results_table(measured: Mapping[str, Measured], limits: Limits) -> pd.DataFrame:
+def results_table(measured: Mapping[str, Measured], limits: Mapping[str, float]) -> pd.DataFrame:
     """Returns one row for each measurement of the groups, {name: group and what was measured}.
 
     Columns:
@@ -55,8 +33,6 @@ def results_table(measured: Mapping[str, Measured], limits: Limits) -> pd.DataFr
         gflop_per_image: Of the network's convolutions, three times the way forward in training.
         gflops: Those operations in the median time, GFLOP/s.
         fraction_of_limit: Share of the measured matrix product in the same precision.
-        intensity: Arithmetic intensity, FLOP/byte; see `Cost.intensity`. Not of int8, which holds other
-            numbers too.
         ratio_to_metseg, ratio_low, ratio_high: Speed over metseg's: in each round the two medians' quotient;
             then the median and the quartiles of the rounds.
         peak_memory_mb: Largest resident memory of the contestant's process, libraries included.
@@ -72,18 +48,16 @@ def results_table(measured: Mapping[str, Measured], limits: Limits) -> pd.DataFr
 
 
 def _row(
-    measurement: Measurement, group: Sequence[Measurement], found: Mapping[str, Any], limits: Limits
+    measurement: Measurement, group: Sequence[Measurement], found: Mapping[str, Any], limits: Mapping
 ) -> dict[str, Any]:
     ready, turns = found["ready"][measurement.key], [turns[measurement.key] for turns in found["rounds"]]
-    precision, cost = ready["precision"], Cost(**ready["cost"])
-    times, batch = _times(measurement, found), measurement.batch
+    precision, times, batch = ready["precision"], _times(measurement, found), measurement.batch
     seconds = np.quantile(times, [0.25, 0.5, 0.75])
     training = measurement.task == "training"
     latency = batch == 1 and not training
     q25, median, q75 = 1000 * seconds if latency else batch / seconds[::-1]
-    gflop = cost.flop * (TRAINING_PASSES if training else 1) / 1e9
+    gflop = ready["flop"] * (_TRAINING_PASSES if training else 1) / 1e9
     gflops = gflop * batch / seconds[1]
-    counted = precision in ELEMENT_BYTES
     ratio_low, ratio, ratio_high = _ratio(measurement, group, found)
     return {
         "contestant": measurement.contestant,
@@ -101,8 +75,7 @@ def _row(
         "unit": "ms" if latency else "images/s",
         "gflop_per_image": gflop,
         "gflops": gflops,
-        "fraction_of_limit": gflops / limits.gflops.get(precision, np.nan),
-        "intensity": cost.intensity(batch=batch, precision=precision) if counted else np.nan,
+        "fraction_of_limit": gflops / limits.get(precision, np.nan),
         "ratio_to_metseg": ratio,
         "ratio_low": ratio_low,
         "ratio_high": ratio_high,

@@ -1,12 +1,11 @@
 """Figures of speed: beside peers, under the machine's limits, against size, and against Dice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from metseg.base.labels import label_of
@@ -59,53 +58,6 @@ def _bars(ax: Axes, rows: pd.DataFrame, network: str) -> None:
         xlabel=f"training, images/s ({first['size']}², batch {first.batch})",
         title=label_of(network),
     )
-
-
-def plot_roofline(
-    results: pd.DataFrame, gflops: Mapping[str, float], gb_per_s: float, ax: Axes | None = None
-) -> Axes:
-    """Shows achieved GFLOP/s of trainings against arithmetic intensity, under the roofs that were measured.
-
-    A roof is the lesser of bandwidth times intensity and the fastest matrix product. The intensity assumes
-    cold caches, so that a point may lie above the slope where feature maps stay in the last-level cache.
-
-    Args:
-        results: Rows of `results_table`; those of the groups `training-…` are shown.
-        gflops: The fastest product by precision, GFLOP/s.
-        gb_per_s: Bandwidth of the memory, GB/s.
-        ax: Where to draw.
-
-    Reference:
-        Williams et al. 2009, "Roofline", doi:10.1145/1498765.1498785, figure 1a.
-    """
-    ax = axes_or_new(ax, (6.2, 3.8))
-    rows = results[results.group.str.startswith("training-")]
-    ridge = max(gflops.values()) / gb_per_s
-    x = np.geomspace(min(ridge / 4, rows.intensity.min() / 2), 2.5 * rows.intensity.max(), 300)
-    for precision, limit in gflops.items():
-        dashes = "--" if precision == "float32" else "-"
-        ax.plot(x, np.minimum(gb_per_s * x, limit), dashes, color=INK, linewidth=1.2, zorder=1)
-        text = f"{precision}, {limit:.0f} GFLOP/s"
-        ax.annotate(text, (limit / gb_per_s, limit), (14, 4), textcoords="offset points", color=INK)
-    place = (x[0], gb_per_s * x[0])
-    ax.annotate(f"main memory, {gb_per_s:.0f} GB/s", place, (10, -3), textcoords="offset points", va="top")
-    for row in rows.itertuples():
-        colour = colour_of(row.network)
-        ax.plot(
-            row.intensity, row.gflops, _LIBRARIES[row.library][1], color=colour, markersize=7,
-            markerfacecolor=colour if row.precision == "bfloat16" else "white", zorder=3,
-        )  # fmt: skip
-    ax.set(
-        xlim=(x[0], x[-1]), ylim=(min(rows.gflops.min(), place[1]) / 1.6, 1.6 * max(gflops.values())),
-        xlabel="arithmetic intensity of the convolutions, FLOP/byte", ylabel="training, GFLOP/s",
-    )  # fmt: skip
-    _log_axes(ax)
-    marks = [(label_of(network), "o", colour_of(network)) for network in rows.network.unique()]
-    marks += [(*_LIBRARIES[library], PALE) for library in rows.library.unique()]
-    keys = [Line2D([], [], linestyle="", marker=m, color=colour, label=name) for name, m, colour in marks]
-    title = "filled: bfloat16\nhollow: float32\n"
-    ax.legend(handles=keys, title=title, loc="center left", bbox_to_anchor=(1, 0.5))
-    return ax
 
 
 def plot_scaling(results: pd.DataFrame, exponents: pd.DataFrame, ax: Axes | None = None) -> Axes:
