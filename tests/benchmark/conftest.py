@@ -1,6 +1,7 @@
 """Measured groups whose figures are known by hand."""
 
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from tiny_runs import SIZE, write_bright_model
 
 from metseg.base.files import write_json
+from metseg.benchmark import run
 from metseg.benchmark.plan import Measurement, onnx_path
 
 FLOP = {"matmul": 2_000_000_000, "inference": 1, "training": 1_000_000_000}
@@ -74,3 +76,34 @@ def bright(tmp_path) -> tuple[Measurement, Path]:
     write_json(path.with_name("cost.json"), {"flop": 7})
     path.with_name("model.int8.onnx").touch()  # so that nothing is exported
     return Measurement("onnxruntime", "inference", "nested_unet", size=SIZE), tmp_path / "run"
+
+
+class FakeWorker:
+    """Answers at once, and dies at a turn that is told."""
+
+    turns = 0
+    last_turn = 10**9
+
+    def __init__(self, measurement):
+        self.measurement = measurement
+
+    def ready(self):
+        return {"precision": "float32", "threads": 1, "flop": 2}
+
+    def turn(self, seconds):
+        type(self).turns += 1
+        if self.turns == self.last_turn:
+            raise KeyboardInterrupt
+        return {"seconds": [seconds, self.turns], "other_cores": 0.0, "peak_mb": 1.0}
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    @contextmanager
+    def working(measurements, folder):
+        yield [FakeWorker(measurement) for measurement in measurements]
+
+    monkeypatch.setattr(run, "working", working)
+    monkeypatch.setattr(FakeWorker, "turns", 0)
+    monkeypatch.setattr(FakeWorker, "last_turn", 10**9)
+    return FakeWorker

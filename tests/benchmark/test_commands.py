@@ -1,4 +1,4 @@
-"""The commands: measured in a process of their own, so that an interrupted one is an interrupted one."""
+"""The commands, with workers that answer at once."""
 
 import json
 import sys
@@ -33,7 +33,7 @@ def metseg(monkeypatch, capsys):
     return run
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("fake")
 def test_speed(metseg, monkeypatch, tmp_path):
     monkeypatch.setitem(plan.SCOPES, "tiny", SMALL)
     status, out, err = metseg("speed", "--scope", "tiny", "--output-dir", tmp_path)

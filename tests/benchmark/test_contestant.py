@@ -4,9 +4,39 @@ import keras
 import numpy as np
 import pytest
 
+from metseg.benchmark import with_keras, with_onnx
 from metseg.benchmark.contestant import random_pairs, repeated
 from metseg.benchmark.plan import Measurement
 from metseg.benchmark.with_keras import convolution_flop
+
+
+@pytest.fixture
+def _policy():
+    """Each contestant has a process of its own, and leaves its precision behind."""
+    before = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.usefixtures("_policy")
+def test_every_contestant_takes_a_step(tmp_path):
+    def measured(library: str, task: str, precision: str = "", batch: int = 2) -> Measurement:
+        return Measurement(library, task, "nested_unet", 16, batch, precision=precision, filters=(2, 4))
+
+    with_keras.prepare(measured("keras", "export"), tmp_path)
+    contestants = [
+        with_keras.prepare(measured("metseg", "training"), tmp_path),
+        with_keras.prepare(measured("keras", "inference"), tmp_path),
+        with_onnx.prepare(measured("onnxruntime", "inference"), tmp_path),
+        with_onnx.prepare(measured("metseg", "inference", "int8"), tmp_path),
+        with_onnx.prepare(measured("metseg", "inference", "float32", batch=1), tmp_path),
+    ]
+    assert len({each.flop for each in contestants}) == 1
+    product = with_keras.prepare(measured("machine", "matmul", "bfloat16"), tmp_path)
+    assert (product.flop, product.precision) == (2 * 16**3, "bfloat16")
+    for each in (*contestants, product):
+        (seconds,) = each.run(0.0)
+        assert seconds > 0 and each.flop > 0 and each.threads > 0
 
 
 @pytest.mark.parametrize("size", [8, 16])

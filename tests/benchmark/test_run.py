@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 
 import psutil
 import pytest
@@ -27,37 +26,6 @@ run.plan = lambda settings, peers: {"alone": [each]}
 run._export_networks = lambda group, folder: shutil.copytree(sys.argv[3], folder / "networks")
 run.run_benchmark(Settings.model_validate_json(sys.argv[1]), Path(sys.argv[2]))
 """
-
-
-class FakeWorker:
-    """Answers at once, and dies at a turn that is told."""
-
-    turns = 0
-    last_turn = 10**9
-
-    def __init__(self, measurement):
-        self.measurement = measurement
-
-    def ready(self):
-        return {"precision": "float32", "threads": 1, "flop": 2}
-
-    def turn(self, seconds):
-        type(self).turns += 1
-        if self.turns == self.last_turn:
-            raise KeyboardInterrupt
-        return {"seconds": [seconds, self.turns], "other_cores": 0.0, "peak_mb": 1.0}
-
-
-@pytest.fixture
-def fake(monkeypatch):
-    @contextmanager
-    def working(measurements, folder):
-        yield [FakeWorker(measurement) for measurement in measurements]
-
-    monkeypatch.setattr(run, "working", working)
-    monkeypatch.setattr(FakeWorker, "turns", 0)
-    monkeypatch.setattr(FakeWorker, "last_turn", 10**9)
-    return FakeWorker
 
 
 def interrupted(fake, settings, folder, *, at: int) -> None:

@@ -26,11 +26,10 @@ def test_training_by_hand(training_group):
     assert table.loc["monai bfloat16 channels_last", "ratio_to_metseg"] == pytest.approx(2)
     assert table.loc["metseg", "ratio_to_metseg"] == 1
     # three times 1 GFLOP an image, 24 a step
-    assert table.gflop_per_image.tolist() == [3, 3, 3]
     assert table.gflops.tolist() == pytest.approx([24, 8, 48])
     assert table.fraction_of_limit.tolist() == pytest.approx([0.24, 0.08, 0.24])
     assert table.peak_memory_mb.tolist() == [101, 101, 101]
-    assert table["rounds"].tolist() == table.steps.tolist() == [2, 2, 2]
+    assert table.steps.tolist() == [2, 2, 2]
 
 
 @pytest.mark.parametrize(("batch", "unit", "value"), [(1, "ms", 250), (8, "images/s", 32)])

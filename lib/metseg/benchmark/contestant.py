@@ -19,8 +19,8 @@ class Contestant:
     Attributes:
         run: Takes steps until so many seconds have passed, at least one; returns the seconds of each.
         precision: What it multiplies in.
-        flop: Operations of the network's convolutions on one image forward, or of a matrix product; a
-            multiplication and its addition are two, biases are left out.
+        flop: Operations of the convolutions on one image forward, without biases, or of a matrix product; a
+            multiplication and its addition are two.
         threads: With which the library computes a step.
     """
 

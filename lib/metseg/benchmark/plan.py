@@ -20,36 +20,22 @@ _PRECISIONS = ("float32", "bfloat16")
 
 
 class Settings(BaseModel):
-    """The size of a benchmark; the defaults are the full one.
-
-    Attributes:
-        networks: Which networks; MONAI has both.
-        filters: Convolution filters of each level, for all contestants.
-        train_size, train_batch: Side of a training image, px, and images a step.
-        inference_sizes, inference_batches: Sides and batches; batch 1 is a latency, others a throughput. No
-            side leaves inference out.
-        scaling_sizes: Sides, px, over which metseg's own times are followed; empty leaves that out.
-        scaling_batch: Images a training step there: the largest image has to fit into memory.
-        matrix_sides: Sides of the square matrices whose product is the limit.
-        rounds: How often each contestant has its turn.
-        turn_seconds: Length of a turn; a step that has begun is finished.
-        peers: Whether MONAI takes part, if it is installed.
-    """
+    """The size of a benchmark; the defaults are the full one. Sides are in px."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     networks: tuple[Literal["attention_unet", "nested_unet"], ...] = ("attention_unet", "nested_unet")
-    filters: tuple[int, ...] = (16, 32, 64, 128, 256)
+    filters: tuple[int, ...] = (16, 32, 64, 128, 256)  # of each level, for all contestants
     train_size: int = 128
     train_batch: int = 8
-    inference_sizes: tuple[int, ...] = (128, 256)
-    inference_batches: tuple[int, ...] = (1, 8)
-    scaling_sizes: tuple[int, ...] = (128, 192, 256, 384, 512)
-    scaling_batch: int = 2
-    matrix_sides: tuple[int, ...] = (2048, 3072, 4096)
+    inference_sizes: tuple[int, ...] = (128, 256)  # none leaves inference out
+    inference_batches: tuple[int, ...] = (1, 8)  # 1 is a latency, others a throughput
+    scaling_sizes: tuple[int, ...] = (128, 192, 256, 384, 512)  # metseg's own times; none leaves that out
+    scaling_batch: int = 2  # of a training there: the largest image has to fit into memory
+    matrix_sides: tuple[int, ...] = (2048, 3072, 4096)  # of the matrices whose product is the limit
     rounds: int = 7
-    turn_seconds: float = 2.0
-    peers: bool = True
+    turn_seconds: float = 2.0  # a step that has begun is finished
+    peers: bool = True  # whether MONAI takes part, if it is installed
 
 
 SCOPES = {
@@ -71,26 +57,15 @@ def settings_of(scope: str, *, rounds: int | None = None) -> Settings:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One contestant with one task, to be measured; a process of its own works on it.
+    """One contestant with one task, to be measured; a process of its own works on it."""
 
-    Attributes:
-        library: Who does it: metseg, keras, onnxruntime, monai, or the machine itself.
-        task: training, inference, export or matmul.
-        network: Which network, where there is one.
-        size: Side of an image or of a matrix, px.
-        batch: Images a step.
-        precision: float32, bfloat16, int8; "" is what the library takes by itself.
-        layout: PyTorch's memory format, where it is not its default.
-        filters: Convolution filters of each level.
-    """
-
-    library: str
-    task: str
+    library: str  # metseg, keras, onnxruntime, monai, or the machine itself
+    task: str  # training, inference, export or matmul
     network: str = ""
-    size: int = 0
+    size: int = 0  # side of an image or of a matrix, px
     batch: int = 1
-    precision: str = ""
-    layout: str = ""
+    precision: str = ""  # float32, bfloat16, int8; "" is what the library takes by itself
+    layout: str = ""  # PyTorch's memory format, where it is not its default
     filters: tuple[int, ...] = ()
 
     @property

@@ -20,36 +20,24 @@ _QUIET_CORES = 0.1
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A finished benchmark as it lies in its folder.
+    """A finished benchmark as it lies in its folder."""
 
-    Attributes:
-        record: What `run_benchmark` returns.
-        limits: See `measured_limits`.
-        results: See `results_table`.
-        scaling: See `scaling_table`.
-        notes: A sentence on all that a reader has to know beside the figures.
-    """
-
-    record: dict[str, Any]
-    limits: dict[str, float]
-    results: pd.DataFrame
-    scaling: pd.DataFrame
-    notes: list[str]
+    record: dict[str, Any]  # of `run_benchmark`
+    limits: dict[str, float]  # of `measured_limits`
+    results: pd.DataFrame  # of `results_table`
+    scaling: pd.DataFrame  # of `scaling_table`
+    notes: list[str]  # what a reader has to know beside the figures
 
     def headline(self) -> pd.DataFrame:
         """Returns training and inference of metseg and its peers: (contestant, speed, quartiles, ratio)."""
         rows = self.results[~self.results.group.str.startswith("scaling")]
-        columns = ["network", "task", "size", "batch", "contestant", "precision", "median", "q25", "q75"]
-        columns += ["unit", "threads", "ratio_to_metseg", "ratio_low", "ratio_high"]
-        return rows[[*columns, "gflops", "fraction_of_limit", "peak_memory_mb"]].reset_index(drop=True)
+        columns = ["network", "task", "size", "batch", "contestant", "precision", "threads", "median", "q25"]
+        columns += ["q75", "unit", "ratio_to_metseg", "ratio_low", "ratio_high", "fraction_of_limit"]
+        return rows[[*columns, "peak_memory_mb"]].reset_index(drop=True)
 
 
 def read_benchmark(folder: Path) -> Benchmark:
-    """Reads a finished benchmark from its measurements.
-
-    Raises:
-        MetsegError: There is none, it is damaged, or it is not finished.
-    """
+    """Reads a finished benchmark from its measurements, or raises a `MetsegError`."""
     path = Path(folder) / "benchmark.json"
     record = read_json(path)
     if not record.get("finished"):

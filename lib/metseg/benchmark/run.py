@@ -22,7 +22,6 @@ from metseg.benchmark.worker import working
 
 _WARM_UP_SECONDS = 0.5
 _PACKAGES = ("keras", "tensorflow", "onnxruntime", "openvino", "numpy")
-OnProgress = Callable[[str, int, int], None]
 
 
 def run_benchmark(
@@ -30,23 +29,19 @@ def run_benchmark(
     folder: Path,
     *,
     restart: bool = False,
-    on_progress: OnProgress = lambda text, done, total: None,
+    on_progress: Callable[[str, int, int], None] = lambda text, done, total: None,
 ) -> dict[str, Any]:
-    """Measures all that is not measured yet, and returns the run's record.
+    """Measures all that is not measured yet, and returns the run's record, `benchmark.json`.
 
-    Contestants of a group take turns, A B C A B C …; while one works the others wait for a line of stdin.
-    Each finished round is kept in `measurements/`, so the same call goes on after an interruption, even a
-    `kill -9`; a round that was cut is measured again as a whole. A finished benchmark of the same settings is
-    returned as it is, whatever is installed or committed by now.
+    Contestants of a group take turns, A B C A B C …; while one works the others wait. Each finished round is
+    kept in `measurements/`, so the same call goes on after an interruption, even a `kill -9`; a round that
+    was cut is measured again as a whole. A finished benchmark of the same settings is returned as it is.
 
     Args:
         settings: What to measure.
         folder: The run's folder.
         restart: Begin anew where the folder holds another benchmark, instead of an error.
         on_progress: Called with (group, rounds done, rounds in all).
-
-    Returns:
-        What `benchmark.json` holds: settings, hardware, git_revision, versions, plan, left_out, finished.
 
     Raises:
         MetsegError: The folder holds another benchmark or cannot be written to, or a contestant stopped.
@@ -119,22 +114,16 @@ def _export_networks(measurements: Sequence[Measurement], folder: Path) -> None:
 
 def _record(settings: Settings) -> dict[str, Any]:
     missing = missing_peers() if settings.peers else []
-    left_out = f"MONAI is left out: {' and '.join(missing)} not installed; pip install -e '.[benchmark]'"
     peers = settings.peers and not missing
-    groups = plan(settings, peers=peers)
-    packages = (*_PACKAGES, *(PEERS if peers else ()))
+    left_out = f"MONAI is left out: {' and '.join(missing)} not installed; pip install -e '.[benchmark]'"
+    memory = round(psutil.virtual_memory().total / 1e9, 1)
+    versions = {name: version(name) for name in (*_PACKAGES, *(PEERS if peers else ()))}
     record = {
         "settings": settings.model_dump(mode="json"),
-        "hardware": {
-            "cpu": cpu_name(),
-            "cores": cores(),
-            "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
-            "system": platform.platform(),
-        },
+        "hardware": {"cpu": cpu_name(), "cores": cores(), "memory_gb": memory, "system": platform.platform()},
         "git_revision": git_revision(),
-        "versions": {"python": platform.python_version(), "metseg": __version__}
-        | {name: version(name) for name in packages},
-        "plan": {name: [asdict(each) for each in group] for name, group in groups.items()},
+        "versions": {"python": platform.python_version(), "metseg": __version__, **versions},
+        "plan": {name: list(map(asdict, group)) for name, group in plan(settings, peers=peers).items()},
         "left_out": [left_out] if missing else [],
         "finished": None,
     }

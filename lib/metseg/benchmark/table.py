@@ -1,6 +1,7 @@
 """Timed steps become a tidy table: one row a contestant and task, every figure with its unit."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -27,17 +28,15 @@ def results_table(measured: Mapping[str, Measured], limits: Mapping[str, float])
     """Returns one row for each measurement of the groups, {name: group and what was measured}.
 
     Columns:
-        group, contestant, library, network, task, size, batch, precision, layout, threads: Who and what.
+        group, contestant, threads, and what a `Measurement` says: Who and what.
         median, q25, q75, unit: Of all steps of all rounds: images/s of a training and of a batch, ms for one
             image.
-        gflop_per_image: Of the network's convolutions, three times the way forward in training.
-        gflops: Those operations in the median time, GFLOP/s.
+        gflops: Operations of the convolutions, three times the way forward in training, in the median time.
         fraction_of_limit: Share of the measured matrix product in the same precision.
         ratio_to_metseg, ratio_low, ratio_high: Speed over metseg's: in each round the two medians' quotient;
             then the median and the quartiles of the rounds.
         peak_memory_mb: Largest resident memory of the contestant's process, libraries included.
         other_cores: Median of what everything else on the machine used meanwhile, cores; 0 is quiet.
-        rounds, steps: How often it had its turn, and the steps of all turns.
     """
     rows = [
         {"group": name} | _row(measurement, group, found, limits)
@@ -56,24 +55,17 @@ def _row(
     training = measurement.task == "training"
     latency = batch == 1 and not training
     q25, median, q75 = 1000 * seconds if latency else batch / seconds[::-1]
-    gflop = ready["flop"] * (_TRAINING_PASSES if training else 1) / 1e9
-    gflops = gflop * batch / seconds[1]
+    gflops = ready["flop"] * (_TRAINING_PASSES if training else 1) * batch / seconds[1] / 1e9
     ratio_low, ratio, ratio_high = _ratio(measurement, group, found)
     return {
         "contestant": measurement.contestant,
-        "library": measurement.library,
-        "network": measurement.network,
-        "task": measurement.task,
-        "size": measurement.size,
-        "batch": batch,
+        **{name: value for name, value in asdict(measurement).items() if name != "filters"},
         "precision": precision,
-        "layout": measurement.layout,
         "threads": ready["threads"],
         "median": median,
         "q25": q25,
         "q75": q75,
         "unit": "ms" if latency else "images/s",
-        "gflop_per_image": gflop,
         "gflops": gflops,
         "fraction_of_limit": gflops / limits.get(precision, np.nan),
         "ratio_to_metseg": ratio,
@@ -81,7 +73,6 @@ def _row(
         "ratio_high": ratio_high,
         "peak_memory_mb": max(turn["peak_mb"] for turn in turns),
         "other_cores": float(np.median([turn["other_cores"] for turn in turns])),
-        "rounds": len(turns),
         "steps": len(times),
     }
 
@@ -104,14 +95,10 @@ def _ratio(measurement: Measurement, group: Sequence[Measurement], found: Mappin
 
 
 def scaling_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Returns how the times of the groups `scaling-…` grow, one row a task and network.
+    """Returns the growth of the groups `scaling-…`: task, network, points, exponent, standard_error.
 
-    Columns:
-        task, network: As in `results_table`.
-        points: How many sizes were measured.
-        exponent: k of time = c · pixels**k, fitted to the median times' logarithms.
-        standard_error: Of the exponent: how far the points are from a power law, not how repeatable they
-            are; nan of two points.
+    The exponent is k of time = c · pixels**k, fitted to the median times' logarithms; its error says how far
+    the points are from a power law, not how repeatable they are, and is nan of two points.
     """
     rows = []
     curves = results[results.group.str.startswith("scaling-")]

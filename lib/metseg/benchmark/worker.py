@@ -20,11 +20,7 @@ _STOP_SECONDS = 10
 
 
 class Worker:
-    """Starts a contestant and gives it turns.
-
-    Between turns it waits for the next one, so that its threads sleep; when this process ends, however that
-    is, it ends too.
-    """
+    """Starts a contestant and gives it turns; it ends when this process ends, however that is."""
 
     def __init__(self, measurement: Measurement, folder: Path):
         self.measurement = measurement
@@ -110,10 +106,7 @@ def _prepare(measurement: Measurement, folder: Path) -> Contestant:
 
 
 def peak_memory_mb() -> float:
-    """Returns the most memory that this process has held so far, resident, in 10⁶ bytes.
-
-    Where the system does not tell the peak, it is what the process holds now.
-    """
+    """Returns the most memory that this process has held (where that is hidden: holds), in 10⁶ bytes."""
     status = Path("/proc/self/status")
     if status.exists():  # getrusage would count what the parent held when it forked
         (line,) = (row for row in status.read_text().splitlines() if row.startswith("VmHWM:"))
