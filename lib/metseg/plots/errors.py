@@ -38,20 +38,13 @@ def plot_reliability(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 class CasePicture(NamedTuple):
-    """A slice and what a network makes of it, all (H, W) but the image.
-
-    Attributes:
-        title: Stands over the slice.
-        image: (H, W, 3) uint8.
-        mask_ref, mask_pred: bool.
-        maps: {title: float in [0, 1]}, shown as heat maps.
-    """
+    """A slice and what a network makes of it."""
 
     title: str
-    image: np.ndarray
-    mask_ref: np.ndarray
+    image: np.ndarray  # (H, W, 3) uint8
+    mask_ref: np.ndarray  # (H, W) bool
     mask_pred: np.ndarray
-    maps: Mapping[str, np.ndarray]
+    maps: Mapping[str, np.ndarray]  # {title: (H, W) float in [0, 1]}
 
 
 def plot_case_pictures(cases: Sequence[CasePicture], *, channel: int = FLAIR) -> np.ndarray:
