@@ -15,7 +15,6 @@ from metseg.evaluation.error_analysis import (
     analyse_errors,
     by_lesion_size,
     case_picture,
-    dice_by,
     example_pictures,
     missing_channels,
 )
@@ -107,23 +106,6 @@ def test_a_channel_that_repeats_flair_is_missing(channels, missing):
     image = np.tile(np.uint8(channels), (1, 4, 4, 1))
     case = Case(Volume.of_slices(image), Labels.of_mask(np.zeros((1, 4, 4), bool)), "p_1", "p")
     assert missing_channels(case) == missing
-
-
-def test_dice_by_group_by_hand():
-    scans = pd.DataFrame(
-        {
-            "patient_id": ["a", "b", "b", "c", "d"],
-            "ref_voxels": [10, 10, 30, 10, 0],  # b has two scans: 2 · 32 / (40 + 40)
-            "pred_voxels": [10, 10, 30, 10, 0],
-            "tp_voxels": [5, 2, 30, 2, 0],
-            "institution": ["CS", "CS", "CS", "HT", "FG"],
-        }
-    )
-    table = dice_by(scans, "institution")
-    assert table.index.tolist() == ["CS", "HT"] and table.patients.tolist() == [2, 1]
-    assert table.dice_mean.tolist() == pytest.approx([0.65, 0.2])
-    assert table.dice_median.tolist() == pytest.approx([0.65, 0.2])
-    assert table.dice_mean_low["CS"] == pytest.approx(0.5) and np.isnan(table.dice_mean_low["HT"])
 
 
 def test_lesion_sizes_by_hand():

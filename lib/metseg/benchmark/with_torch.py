@@ -13,10 +13,7 @@ from metseg.benchmark.plan import Measurement
 
 
 def prepare(measurement: Measurement, folder: Path) -> Contestant:
-    """Builds MONAI's network of the same name and widths, in the measurement's precision and memory format.
-
-    bfloat16 is autocast in training, and weights that were cast once in inference.
-    """
+    """Builds MONAI's network; bfloat16 is autocast in training, weights that were cast once in inference."""
     torch.set_num_threads(cores())
     torch.manual_seed(0)
     network = build_monai(measurement.network, measurement.filters)
@@ -27,11 +24,12 @@ def prepare(measurement: Measurement, folder: Path) -> Contestant:
         for array in random_pairs(measurement)
     )
     flop = convolution_flop(network, images[:1])
+    batch, precision = measurement.batch, getattr(torch, measurement.precision)
     if measurement.task == "training":
-        reduced = torch.autocast("cpu", torch.bfloat16, enabled=measurement.precision == "bfloat16")
-        step = _training_step(network, images, masks, measurement.batch, reduced)
+        reduced = torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16)
+        step = _training_step(network, images, masks, batch, reduced)
     else:
-        step = _inference_step(network, images[: measurement.batch], getattr(torch, measurement.precision))
+        step = _inference_step(network, images[:batch], precision)
     return Contestant(repeated(step), measurement.precision, flop, torch.get_num_threads())
 
 

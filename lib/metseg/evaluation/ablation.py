@@ -38,11 +38,9 @@ def ablation_table(
 
     Returns:
         A row a training: run, model; changed (parameters other than the baseline's); epochs, train_minutes;
-        patients (with a lesion); dice (volume Dice, masks made as they are served, which was chosen on the
-        same patients, so that it flatters all alike; lowered by false alarms in patients without a lesion,
-        who count nowhere else); dice_median; difference, difference_low, difference_high, p_value
-        (`paired_test` against the baseline; nan for itself), p_holm (corrected over the rows);
-        dice_single_slices (every slice by itself).
+        patients (with a lesion); dice (`VolumeDice.mean`, masks made as they are served, which was chosen on
+        the same patients, so that it flatters all alike) and dice_median; difference, its interval and
+        p_value (`paired_test` against the baseline), p_holm (over the rows); dice_single_slices.
 
     Raises:
         MetsegError: Two trainings have another split.

@@ -15,8 +15,7 @@ from metseg.data.provenance import institution_of
 from metseg.data.volume import CHANNELS, Case
 from metseg.evaluation.evaluate import unseen_cases
 from metseg.inference.predictor import Predictor
-from metseg.metrics.overlap import dice, dice_from_counts, lesion_f1, match_lesions
-from metseg.metrics.statistics import bootstrap_interval
+from metseg.metrics.overlap import dice, lesion_f1, match_lesions
 from metseg.metrics.uncertainty import LEAST, count_pixels, entropy
 from metseg.plots.errors import CasePicture
 from metseg.plots.scans import fullest_slice
@@ -24,7 +23,6 @@ from metseg.preprocessing.pipeline import network_input, restore, view_of
 from metseg.training.run_folder import RunFolder
 
 SIZES = (100, 1_000, 10_000)  # voxels, between classes of lesions
-_VOXELS = ["ref_voxels", "pred_voxels", "tp_voxels"]
 
 
 class ErrorAnalysis(NamedTuple):
@@ -87,10 +85,10 @@ def analyse_errors(folders: Sequence[Path], cases: Iterable[CaseFiles]) -> Error
 
 def write_errors(found: ErrorAnalysis, folder: Path) -> list[Path]:
     """Writes `scans.csv` and `lesion_sizes.csv` (of `by_lesion_size`); returns both."""
-    tables = {"scans.csv": found.scans, "lesion_sizes.csv": by_lesion_size(found.lesions).reset_index()}
-    for name, table in tables.items():
-        write_text(Path(folder) / name, table.to_csv(index=False))
-    return [Path(folder) / name for name in tables]
+    paths = [Path(folder) / "scans.csv", Path(folder) / "lesion_sizes.csv"]
+    write_text(paths[0], found.scans.to_csv(index=False))
+    write_text(paths[1], by_lesion_size(found.lesions).to_csv())
+    return paths
 
 
 def missing_channels(case: Case) -> list[str]:
@@ -98,26 +96,6 @@ def missing_channels(case: Case) -> list[str]:
     channels = dict(zip(CHANNELS, np.moveaxis(case.image, -1, 0), strict=True))
     flair = channels.pop("FLAIR")
     return [name for name, channel in channels.items() if np.array_equal(channel, flair)]
-
-
-def dice_by(scans: pd.DataFrame, group: str) -> pd.DataFrame:
-    """Returns a row a group, indexed by it: patients, dice_mean with its bootstrap interval, dice_median.
-
-    Args:
-        scans: `ErrorAnalysis.scans`; of a patient's scans in a group the voxels are added, and patients
-            without a Dice are left out.
-        group: The column to group by.
-    """
-    sums = scans.groupby([group, "patient_id"], observed=True)[_VOXELS].sum()
-    ratios = pd.Series(dice_from_counts(*sums.to_numpy().T, empty=np.nan), sums.index).dropna()
-    rows = {}
-    for name, dices in ratios.groupby(level=group):
-        low, high = bootstrap_interval(dices)
-        ends = {"dice_mean_low": low, "dice_mean_high": high}
-        rows[name] = {
-            "patients": len(dices), "dice_mean": dices.mean(), **ends, "dice_median": dices.median()
-        }  # fmt: skip
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(group)
 
 
 def by_lesion_size(lesions: pd.DataFrame, sizes: Sequence[int] = SIZES) -> pd.DataFrame:
@@ -170,8 +148,8 @@ def example_pictures(
 def case_picture(model_dir: Path, files: CaseFiles, title: str) -> CasePicture:
     """Returns a scan's slice with most reference lesion, and what a network makes of it within its volume.
 
-    The maps are its probability, its entropy, and what the network shows of itself: attention gates, coarsest
-    first, or the heads of deep supervision, L1 (as U-Net++ names a network that ends with that head) first.
+    The maps are its probability, its entropy, and attention gates, coarsest first, or the heads of deep
+    supervision, L1 first.
     """
     predictor, case = Predictor(model_dir), load_case(files)
     run, z = RunFolder(model_dir), fullest_slice(case.mask)

@@ -27,9 +27,8 @@ def refuse_other_scans(folders: Iterable[Path], cases: Iterable[CaseFiles], data
     found = fingerprint(list(cases))
     for folder in folders:
         if RunFolder(folder).read_split().fingerprint != found:
-            raise MetsegError(
-                f"{data_dir} does not hold the scans that {shown(folder)} was trained on; give those"
-            )
+            trained = f"the scans that {shown(folder)} was trained on"
+            raise MetsegError(f"{data_dir} does not hold {trained}; give those")
 
 
 def unseen_cases(
@@ -106,14 +105,12 @@ def evaluate(
     write_text(output / "per_slice.csv", per_slice.to_csv(index=False))
     with replacing(output / "examples.npz") as partial:
         np.savez_compressed(partial, **examples)
+    served = ("sha256", "precision", "tta_flip", "min_volume_share")
     summary = {
         "model": predictor.name,
-        "sha256": predictor.sha256,
-        "precision": predictor.precision,
+        **{name: getattr(predictor, name) for name in served},
         "parameters": predictor.description["parameters"],
         "postprocessing": predictor.postprocessing.model_dump(),
-        "tta_flip": predictor.tta_flip,
-        "min_volume_share": predictor.min_volume_share,
         "cases": len(cases),
         "slices": slices,
         "seconds_per_slice": seconds / slices,

@@ -14,12 +14,7 @@ from metseg.training.run_folder import RunFolder
 def network_line(model_dir: Path, name: str) -> str:
     """Returns which network this is and what it was trained on, as every command says it before it works.
 
-    Args:
-        model_dir: Folder of a finished training or of an exported network.
-        name: What commands call it, see `find.name_of`.
-
-    Raises:
-        MetsegError: It does not tell.
+    `name` is what commands call it. Raises `MetsegError` if its folder does not tell.
     """
     run = RunFolder(model_dir)
     path = run.description if run.is_exported else run.manifest
@@ -48,10 +43,7 @@ def refuse_scans_unlike_the_phantom(
 ) -> None:
     """Raises `MetsegError` if a network that knows only the phantom is to segment anything else.
 
-    Args:
-        description: Its `model.json`.
-        name: What the user calls it.
-        scans: Names of the scans; None where nobody can know what will come.
+    Takes its `model.json`, what the user calls it, and the scans' names; None where nobody can know them.
     """
     if not knows_only_the_phantom(description) or (scans is not None and provenance_of(scans) == PHANTOM):
         return

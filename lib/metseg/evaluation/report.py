@@ -29,28 +29,19 @@ from metseg.training.run_folder import RunFolder
 class Comparison:
     """Networks side by side on the same held-out patients.
 
-    Attributes:
-        summary: One row a network, best mean volume Dice first; columns as in `compare.DEFINITIONS`, then
-            parameters, seconds_per_slice, train_minutes, validation_dice (it chose settings), encoder.
-        pairs: One row a pair of networks; see `compare_models`.
-        dice: Volume Dice, one row a patient and one column a network.
-        tables: {network: one row a patient}.
-        folders: {network: its folder, or one for each fold of a cross-validation}.
-        predict_nothing: Slice Dice with "empty = 1" of predicting nothing at all.
-        data: What the patients are.
-        caution: What may not be concluded.
-        nothing: The networks that mark nothing on the validation patients of any of their trainings.
+    `summary` has a row a network, best mean volume Dice first; columns as in `compare.DEFINITIONS`, then
+    parameters, seconds_per_slice, train_minutes, validation_dice (it chose settings), encoder.
     """
 
     summary: pd.DataFrame
-    pairs: pd.DataFrame
-    dice: pd.DataFrame
-    tables: dict[str, pd.DataFrame]
-    folders: dict[str, tuple[Path, ...]]
-    predict_nothing: float
-    data: str
-    caution: str
-    nothing: frozenset[str] = frozenset()
+    pairs: pd.DataFrame  # of `compare_models`
+    dice: pd.DataFrame  # volume Dice, one row a patient and one column a network
+    tables: dict[str, pd.DataFrame]  # {network: one row a patient}
+    folders: dict[str, tuple[Path, ...]]  # {network: its folder, or one for each fold}
+    predict_nothing: float  # slice Dice with "empty = 1" of predicting nothing at all
+    data: str  # what the patients are
+    caution: str  # what may not be concluded
+    nothing: frozenset[str]  # networks that mark nothing on their validation patients
 
     @property
     def best(self) -> str | None:
@@ -190,9 +181,7 @@ def write_comparison(comparison: Comparison, folder: Path, *, channel: int = 1) 
     for name, frame in frames.items():
         write_text(folder / f"{name}.csv", frame.to_csv(index=False))
     record = {
-        "data": comparison.data,
-        "caution": comparison.caution,
-        "best": comparison.best,
+        **{name: getattr(comparison, name) for name in ("data", "caution", "best")},
         "predicts_nothing": sorted(comparison.nothing),
         "slice_dice_empty1_of_predicting_nothing": comparison.predict_nothing,
         "summary": json.loads(comparison.summary.to_json(orient="records")),

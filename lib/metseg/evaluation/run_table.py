@@ -13,25 +13,16 @@ from metseg.training.run_folder import RunFolder
 
 
 class Training(NamedTuple):
-    """A training as its folder tells it; what it does not tell is None.
-
-    Attributes:
-        epochs: How many were trained; of how many, while it is unfinished.
-        validation_dice: Mean volume Dice of the validation patients: as it is served where it was exported,
-            after the last epoch while it is unfinished.
-        test_dice: Mean volume Dice of the patients held out.
-        finished: When, UTC.
-        remark: What is wrong with it, or to be done yet.
-    """
+    """A training as its folder tells it; what it does not tell is None. Dice are means over patients."""
 
     network: str
     data: str | None = None
     patients: int | None = None
-    epochs: str | None = None
-    validation_dice: float | None = None
+    epochs: str | None = None  # trained; of how many, while it is unfinished
+    validation_dice: float | None = None  # as it is served where it was exported, else after the last epoch
     test_dice: float | None = None
-    finished: str | None = None
-    remark: str = ""
+    finished: str | None = None  # when, UTC
+    remark: str = ""  # what is wrong with it, or to be done yet
 
     @property
     def scores_told(self) -> str:
