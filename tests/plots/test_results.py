@@ -128,9 +128,6 @@ def test_patient_dice(dice):
 @pytest.mark.parametrize(
     "values",
     [
-        {"unet": [0.5, 0.6]},
-        {"unet": [0.5]},
-        {"unet": [0.5, 0.5], "nested_unet": [1.0, 1.0]},
         {"unet": [nan, nan], "nested_unet": [0.1, 0.2]},
         {"unet": [nan, nan]},
         {"first/unet": [0.5, 0.6], "second/unet": [0.4, 0.7], "x": [0, 1]},

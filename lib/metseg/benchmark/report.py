@@ -13,9 +13,7 @@ from metseg.benchmark.table import measured_limits, results_table, scaling_table
 from metseg.plots.speed import plot_scaling, plot_speed
 from metseg.plots.style import save_figure, use_style
 
-# What the rest of the machine may use before figures become doubtful; ratios too, for threads that wait for
-# each other suffer more than others from a core that is taken away.
-_QUIET_CORES = 0.1
+_QUIET_CORES = 0.1  # that the rest of the machine may use before figures, ratios too, become doubtful
 
 
 @dataclass(frozen=True)

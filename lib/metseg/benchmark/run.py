@@ -34,8 +34,8 @@ def run_benchmark(
     """Measures all that is not measured yet, and returns the run's record, `benchmark.json`.
 
     Contestants of a group take turns, A B C A B C …; while one works the others wait. Each finished round is
-    kept in `measurements/`, so the same call goes on after an interruption, even a `kill -9`; a round that
-    was cut is measured again as a whole. A finished benchmark of the same settings is returned as it is.
+    kept in `measurements/`, so the same call goes on after an interruption, even a `kill -9`. A finished
+    benchmark of the same settings is returned as it is.
 
     Args:
         settings: What to measure.

@@ -29,10 +29,7 @@ def prepare(measurement: Measurement, folder: Path) -> Contestant:
 
 
 def _as_predictor(measurement: Measurement, folder: Path, images: np.ndarray, flop: int) -> Contestant:
-    """One slice alone on all cores, as it is served; more are spread over the cores, as a volume's are.
-
-    What the CPU does not multiply natively is done in float32, and said.
-    """
+    """One slice alone on all cores, as it is served; more are spread over the cores, as a volume's are."""
     precision = native({name: short for short, name in DTYPES.items()}[measurement.precision])
     path = onnx_path(folder, measurement.network, measurement.size, precision)
     engine = open_engine(path.read_bytes(), precision)

@@ -85,8 +85,8 @@ def _work(connection: Connection, measurement: Measurement, folder: Path) -> Non
             idle, began = _others_seconds(), time.perf_counter()
             times = contestant.run(seconds)
             others = (_others_seconds() - idle) / (time.perf_counter() - began)
-            answer = {"seconds": times, "other_cores": max(0.0, others), "peak_mb": peak_memory_mb()}
-            connection.send(answer)
+            load = {"other_cores": max(0.0, others), "peak_mb": peak_memory_mb()}
+            connection.send({"seconds": times, **load})
     except EOFError:
         return  # nobody asks any more
     except Exception as error:  # noqa: BLE001
@@ -107,12 +107,10 @@ def _prepare(measurement: Measurement, folder: Path) -> Contestant:
 
 def peak_memory_mb() -> float:
     """Returns the most memory that this process has held (where that is hidden: holds), in 10⁶ bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count what the parent held when it forked
-        (line,) = (row for row in status.read_text().splitlines() if row.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024 / 1e6
-    memory = psutil.Process().memory_info()
-    return getattr(memory, "peak_wset", memory.rss) / 1e6
+    status = Path("/proc/self/status")  # getrusage would count what the parent held when it forked
+    rows = status.read_text().splitlines() if status.exists() else ()
+    peak = next((1024 * int(row.split()[1]) for row in rows if row.startswith("VmHWM:")), None)
+    return (psutil.Process().memory_info().rss if peak is None else peak) / 1e6
 
 
 def _others_seconds() -> float:

@@ -28,20 +28,15 @@ SIZES = (100, 1_000, 10_000)  # voxels, between classes of lesions
 class ErrorAnalysis(NamedTuple):
     """What one pass over a network's held-out scans shows.
 
-    Attributes:
-        scans: A row a scan: patient_id, case_id, fold (place of the network that segmented it), dice,
-            ref_voxels, pred_voxels, tp_voxels, institution, missing (channels that only repeat FLAIR, for the
-            sequence was not taken; "none" if there is none).
-        lesions: Rows of `match_lesions` with patient_id.
-        pixels: `count_pixels` of all scans.
-        errors_unseen: Share of the wrong pixels whose probability is so low that `pixels` does not count
-            them: the network is sure of them; nan if none is wrong.
+    `scans` has a row a scan: patient_id, case_id, fold (place of the network that segmented it), dice,
+    ref_voxels, pred_voxels, tp_voxels, institution, missing (channels that only repeat FLAIR, for the
+    sequence was not taken; "none" if there is none).
     """
 
     scans: pd.DataFrame
-    lesions: pd.DataFrame
-    pixels: np.ndarray
-    errors_unseen: float
+    lesions: pd.DataFrame  # rows of `match_lesions` with patient_id
+    pixels: np.ndarray  # `count_pixels` of all scans
+    errors_unseen: float  # share of all wrong pixels that `pixels` does not count: it is sure of them
 
 
 def analyse_errors(folders: Sequence[Path], cases: Iterable[CaseFiles]) -> ErrorAnalysis:

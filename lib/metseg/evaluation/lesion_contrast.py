@@ -39,14 +39,9 @@ def contrast_and_noise(
     difference between neighbouring pixels of even tissue: the half of the head outside the lesion where the
     slice without CLAHE has the smallest gradient.
 
-    Args:
-        cases: Cases; those whose lesion is gone at the network's size are left out.
-        config: Preprocessing; its own clip limit is not used.
-        clip_limits: OpenCV clip limits to try.
-        channel: Which channel is measured.
-
     Returns:
-        Contrast and noise, each (len(clip_limits),), as medians over the cases.
+        Contrast and noise in a channel at each of OpenCV's clip limits, (len(clip_limits),), as medians over
+        the cases; those whose lesion is gone at the network's size are left out.
 
     Raises:
         MetsegError: No case has a lesion left.

@@ -120,21 +120,16 @@ def _cost(name: str, folders: Sequence[Path]) -> dict:
     for run in map(RunFolder, folders):
         with taking_apart(run.scored, f"call: metseg export {run}"):
             scored = read_json(run.scored)
-            cost = {"parameters": scored["parameters"], "seconds": float(scored["seconds_per_slice"])}
+            cost = {name: scored[name] for name in ("parameters", "seconds_per_slice")}
         with taking_apart(run.manifest):  # a released network comes without
             manifest = read_json(run.manifest) if run.is_finished else {"train_seconds": np.nan}
-            cost["minutes"] = manifest["train_seconds"] / 60
+            cost["train_minutes"] = manifest["train_seconds"] / 60
             cost["encoder"] = manifest.get("config", {}).get("encoder", "plain")
-        rows.append({**cost, "validation": read_json(run.description).get("validation_dice")})
+        rows.append({**cost, "validation_dice": read_json(run.description).get("validation_dice")})
     table = pd.DataFrame(rows)
-    return {
-        "model": name,
-        "parameters": rows[0]["parameters"],
-        "seconds_per_slice": table.seconds.mean(),
-        "train_minutes": table.minutes.sum(skipna=False),
-        "validation_dice": None if table.validation.isna().any() else table.validation.mean(),
-        "encoder": rows[0]["encoder"],
-    }
+    first, means = rows[0], table[["seconds_per_slice", "validation_dice"]].astype(float).mean(skipna=False)
+    minutes = table.train_minutes.sum(skipna=False)
+    return {"model": name, **first, "train_minutes": minutes, **means.to_dict()}
 
 
 def read_examples(comparison: Comparison, model: str) -> dict[str, tuple[np.ndarray, ...]]:
