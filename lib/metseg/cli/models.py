@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -71,23 +71,24 @@ def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run, RUN/NETWORK, or a network's folder.")],
     data_dir: Annotated[Path, typer.Option(help="The scans it was trained on.")],
     precision: Annotated[
-        str | None, typer.Option(help="fp32, bf16 or int8; the fastest that keeps the validation Dice.")
+        Literal["fp32", "bf16", "int8"] | None,
+        typer.Option(help="If left out, the fastest that keeps the validation Dice."),
     ] = None,
     prune: Annotated[
-        str | None, typer.Option(help="L1 to L4: the head to keep of a network with deep supervision.")
+        Literal["L1", "L2", "L3", "L4", "L5", "L6"] | None,
+        typer.Option(help="The head to keep of a network with deep supervision."),
     ] = None,
     output_dir: OutputDir = None,
 ) -> None:
     """Write a run's networks as ONNX again, settle how masks are made, and score them again."""
     from metseg.data.cases import find_cases
     from metseg.evaluation.evaluate import refuse_other_scans
-    from metseg.export.precision import head_of, precision_of
     from metseg.training.find import trained_folders
     from metseg.training.run_folder import RunFolder
     from metseg.trial import export_and_score
 
     folders = trained_folders(run, runs_folder(output_dir))
-    form = {"precision": precision_of(precision), "prune": head_of(prune)}
+    form = {"precision": precision, "prune": int(prune[1]) if prune else None}
     cases = find_cases(data_dir)
     refuse_other_scans(folders, cases, data_dir)
     say_scans(cases)
