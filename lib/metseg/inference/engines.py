@@ -2,14 +2,13 @@
 
 import threading
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from metseg.base.hardware import cores, multiplies
 
 Precision = Literal["fp32", "bf16", "int8"]
-PRECISIONS: tuple[str, ...] = get_args(Precision)
 _first_tensor = threading.Lock()
 
 
@@ -18,17 +17,11 @@ class Engine:
 
     A run takes one slice. That keeps the slice in a core's cache, is faster than a batch, and makes a result
     independent of the slices around it.
-
-    Attributes:
-        library: What runs it.
-        precision: What it multiplies in.
-        input_shape: (S, S, C) of what it takes.
-        outputs: Names of what it returns.
     """
 
     library: str
     precision: Precision
-    input_shape: tuple[int, ...]
+    input_shape: tuple[int, ...]  # (S, S, C)
     outputs: tuple[str, ...]
 
     def __init__(self):
@@ -114,8 +107,7 @@ class OpenVinoEngine(Engine):
         import openvino
 
         super().__init__()
-        # Two threads that made a process's first tensor at once were seen to wait for each other for ever:
-        # one with the interpreter's lock for what the other was about to finish with that very lock.
+        # Two threads that made a process's first tensor at once were seen to wait for each other for ever.
         with _first_tensor:
             openvino.Tensor(np.zeros(1, np.float32))
         self._core = openvino.Core()

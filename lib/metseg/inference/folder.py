@@ -3,8 +3,8 @@
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import complain_of_path, files_below
@@ -42,7 +42,8 @@ def segmentable(source: Path, output: Path, *, volumes: bool = False) -> list[Pa
     if source.is_file():
         images, home = [source], source.parent
     elif source.is_dir():
-        images, home = [path for path in files_below(source) if _is_image(path, source)], source
+        images = [path for path in files_below(source) if path.suffix.lower() in IMAGE_SUFFIXES]
+        images, home = [path for path in images if not place_of(path, source).is_mask], source
     else:
         raise MetsegError(f"{source} does not exist; give an image or a folder of images")
     if not images:
@@ -63,28 +64,16 @@ def segmentable(source: Path, output: Path, *, volumes: bool = False) -> list[Pa
     return [[pair[1:] for pair in sorted(scan)] for scan in scans.values()]
 
 
-@dataclass
-class Segmented:
-    """What came of the images of one or more scans.
+class Segmented(NamedTuple):
+    """What came of the images of one or more scans."""
 
-    Attributes:
-        masks: How many were written.
-        notes: What was done to make slices of files, a line a kind.
-        failed: A sentence for each file that could not be segmented.
-    """
-
-    masks: int
-    notes: list[str]
-    failed: list[str]
+    masks: int  # written
+    notes: list[str]  # what was done to make slices of files, a line a kind
+    failed: list[str]  # a sentence for each file that could not be segmented
 
 
 def segment_scans(predictor: Predictor, scans: Iterable[Pairs]) -> Segmented:
-    """Segments scans and writes a mask for each image; what cannot be read stops no other scan.
-
-    Args:
-        predictor: The network.
-        scans: As `segmentable` returns them.
-    """
+    """Segments scans of `segmentable` and writes their masks; what cannot be read stops no other scan."""
     written, changes, failed = 0, {}, []
     for scan in scans:
         slices, targets, bad = [], [], []
@@ -105,23 +94,19 @@ def segment_scans(predictor: Predictor, scans: Iterable[Pairs]) -> Segmented:
         for mask, target in zip(masks, targets, strict=True):
             write_mask(mask, target)
         written += len(targets)
-    return Segmented(written, told(changes), failed)
+    return Segmented(written, _told(changes), failed)
 
 
 def how_read(scans: list[Pairs]) -> str:
     """Returns in words how files were read: "36 files: 1 scan of 36 slices"."""
-    files = sum(map(len, scans))
-    several, single = [len(scan) for scan in scans if len(scan) > 1], [1 for scan in scans if len(scan) == 1]
-    parts = [count_scans(lengths) for lengths in (several, single) if lengths]
-    return f"{files} file{'s' * (files != 1)}: {', '.join(parts)}"
+    lengths = [len(scan) for scan in scans]
+    kinds = [each for each in lengths if each > 1], [each for each in lengths if each == 1]
+    parts = [count_scans(kind) for kind in kinds if kind]
+    return f"{sum(lengths)} file{'s' * (sum(lengths) != 1)}: {', '.join(parts)}"
 
 
-def _is_image(path: Path, folder: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not place_of(path, folder).is_mask
-
-
-def told(changes: Mapping[Path, Sequence[str]]) -> list[str]:
-    """Returns what was done to make slices of files, a line a kind; `changes` is {file: its notes}."""
+def _told(changes: Mapping[Path, Sequence[str]]) -> list[str]:
+    """Returns what was done to make slices of files, a line a kind, from {file: its notes}."""
     alike: dict[str, list[tuple[Path, str]]] = defaultdict(list)
     for path, notes in changes.items():
         for note in notes:

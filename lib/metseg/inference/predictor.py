@@ -35,22 +35,19 @@ class Predictor:
     """
 
     def __init__(self, model_dir: Path, *, threads: int | None = None):
-        """Loads an exported model, see `open_exported`.
+        """Loads an exported model; see `open_exported` for what it refuses.
 
         Args:
             model_dir: Folder of an exported model.
             threads: Slices of a volume that one call segments at once, each on a core of its own; as many as
                 this process has cores if left out. But for 1, a slice that comes alone takes all of them,
                 unless another call of this object is at work.
-
-        Raises:
-            MetsegError: A file is missing or damaged, or is not the one that was exported.
         """
         found = open_exported(model_dir)
         self.description, self.onnx, self.sha256 = found.description, found.onnx, found.sha256
-        self.name, self.preprocessing = found.known.name, found.known.preprocessing
-        self.postprocessing = found.known.postprocessing
-        self.tta_flip, self.min_volume_share = found.known.tta_flip, found.known.min_volume_share
+        self.name, self.tta_flip = found.known.name, found.known.tta_flip
+        self.preprocessing, self.postprocessing = found.known.preprocessing, found.known.postprocessing
+        self.min_volume_share = found.known.min_volume_share
         self._threads, self._engine = threads or cores(), found.engine
         self._at_work, self._lock = 0, threading.Lock()
         self.library, self.precision = self._engine.library, self._engine.precision
@@ -61,8 +58,8 @@ class Predictor:
 
         Args:
             volume: A scan of any size, uint8 with the channels of `SEQUENCES`; a slice is a volume of one.
-            tta_flip: Average with the mirrored slices, left and right exchanged, for twice the time; the
-                model's own choice if left out.
+            tta_flip: Average with the mirrored slices, for twice the time; the model's own choice if left
+                out.
 
         Returns:
             (Z, Y, X) float32 in [0, 1], on the volume's grid. A slice alone gets the same result as within
@@ -76,20 +73,15 @@ class Predictor:
         return self._maps(volume, tta_flip=tta_flip)[0]
 
     def doubted(self, volume: Volume) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the lesion probability of each voxel, and how far the mirrored slice speaks against it.
+        """Returns `prob_map`, and the distance between the probabilities of slice and mirrored slice.
 
-        The second is a measure of uncertainty by test-time augmentation (Wang et al. 2019, Neurocomputing
-        338:34-45), with the mirror image alone.
-
-        Returns:
-            `prob_map`, and float32 in [0, 1] of the same shape: the distance between the probabilities of the
-            slice and of its mirror image, left and right exchanged.
+        The second, float32 in [0, 1] of the same shape, measures uncertainty by test-time augmentation (Wang
+        et al. 2019, Neurocomputing 338:34-45), with the mirror image alone.
         """
         prob_map, disagreement = self._maps(volume, tta_flip=self.tta_flip, disagreement=True)
         return prob_map, disagreement
 
     def _maps(self, volume: Volume, *, tta_flip: bool, disagreement: bool = False) -> Sequence[np.ndarray]:
-        """Returns `prob_map` and, if wanted, the distance of `doubted`."""
         check_sequences(volume, "the image")
         depth, *shape = volume.grid
         view = view_of(volume, self.preprocessing)
@@ -120,8 +112,7 @@ class Predictor:
     def gate_maps(self, volume: Volume, z: int = 0) -> list[np.ndarray]:
         """Returns where the attention gates let features of slice `z` pass, coarsest gate first.
 
-        Returns:
-            For each gate (Y, X) float32 in [0, 1], on the grid of the slice; nothing for other networks.
+        For each gate (Y, X) float32 in [0, 1], on the grid of the slice; nothing for other networks.
         """
         if not self._gates:
             return []
