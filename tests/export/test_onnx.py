@@ -22,18 +22,15 @@ from metseg.inference.engines import open_engine
 from metseg.inference.predictor import Predictor
 from metseg.models import build_model
 from metseg.models.encoders.efficientnet_lite import load_imagenet
-from metseg.models.fused import training_copy
 from metseg.models.inspect import gate_names, inference_model
 from metseg.preprocessing.pipeline import (
     Preprocessing,
     network_input,
     preprocess,
-    preprocess_mask,
     restore,
     view_of,
 )
 from metseg.training.fit import train
-from metseg.training.losses import LOSSES
 from metseg.training.run_folder import RunFolder
 
 PREPROCESSING = Preprocessing(image_size=64)  # of the phantom's 160 px
@@ -50,16 +47,6 @@ def model_dir(tmp_path_factory, tmp_path) -> Path:
 @pytest.fixture
 def images() -> np.ndarray:
     return np.random.default_rng(5).random((3, 32, 32, 3), np.float32)
-
-
-@pytest.fixture(scope="module")
-def phantom_slices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """20 slices of two patients: as scanned, as network input, and their lesions on the network's grid."""
-    cases = [draw_phantom(index, slices=10) for index in range(2)]
-    volume, masks = (np.concatenate([getattr(case, part) for case in cases]) for part in ("image", "mask"))
-    small = np.stack([preprocess(image, PREPROCESSING) for image in volume])
-    truth = np.stack([preprocess_mask(mask, PREPROCESSING) for mask in masks])
-    return volume, small, truth[..., None].astype(np.float32)
 
 
 def onnx_outputs(path: Path, images: np.ndarray) -> list[np.ndarray]:
@@ -135,37 +122,20 @@ def test_attention_gates_come_along(model_dir, images):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "encoder"),
-    [
-        ("nested_unet", "plain"),
-        ("attention_unet", "efficientnet_lite0"),
-    ],
-)
-def test_predictor_equals_keras(name, encoder, model_dir, phantom_slices):
-    """A network after some steps of training, from raw slices to their own grid."""
-    volume, small, truth = phantom_slices
-    keras.utils.set_random_seed(0)
-    supervised = {"deep_supervision": True} if name == "nested_unet" else {}
-    model = build_model(name, filters=(8, 16, 32), encoder=encoder, **supervised)
-    if encoder != "plain":
-        load_imagenet(model)
-    trained = training_copy(model)
-    for layer in trained.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.5  # few steps, to know means by
-    trained.compile(keras.optimizers.Adam(0.01), LOSSES["bce_dice"])
-    full = np.argsort(-truth.sum(axis=(1, 2, 3)))[:8]
-    for _ in range(4):
-        trained.train_on_batch(small[full], truth[full])
-    model.set_weights(trained.get_weights())
-    replace_model(model_dir, model, **PREPROCESSING.model_dump(), **supervised)
+def test_predictor_equals_keras(model_dir):
+    """From raw slices to their own grid."""
+    volume = draw_phantom(0, slices=10).image
+    small = np.stack([preprocess(image, PREPROCESSING) for image in volume])
+    model = build_model("attention_unet", filters=(8, 16, 32), encoder="efficientnet_lite0")
+    scatter_weights(model)
+    load_imagenet(model)
+    replace_model(model_dir, model, **PREPROCESSING.model_dump(), encoder="efficientnet_lite0")
     exported(model_dir)
 
     prob_map = Predictor(model_dir).prob_map(Volume.of_slices(volume))
     expected = inference_model(model).predict(small, batch_size=10, verbose=0)[..., 0]
     expected = np.stack([restore(each, volume.shape[1:3]) for each in expected])
-    assert prob_map.shape == (20, 160, 160) and np.ptp(expected) > 0.02
+    assert prob_map.shape == (10, 160, 160) and np.ptp(expected) > 0.02
     assert np.abs(prob_map - expected).max() < 1e-3
 
     for precision in native_precisions():  # a slice alone is computed by all cores at once

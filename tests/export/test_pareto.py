@@ -6,7 +6,6 @@ import pytest
 from tiny_runs import write_bright_model
 from tiny_scans import finished_training, write_scans
 
-from metseg.base.errors import MetsegError
 from metseg.base.files import read_json
 from metseg.data.cases import find_cases
 from metseg.export.pareto import measure_variants, on_front, write_variants
@@ -35,7 +34,7 @@ def test_measured(tmp_path, cases):
         "blind": write_bright_model(tmp_path / "blind", channels=(0.0, 0.0, 0.0)),
         "same": write_bright_model(tmp_path / "same", precision="bf16"),
     }
-    table = measure_variants(folders, cases, reference="whole").set_index("variant")
+    table = measure_variants(folders, cases).set_index("variant")
     assert list(table.index) == list(folders)
     assert table.dice["whole"] == table.dice["same"] > 0.9 and table.dice["blind"] == 0
     np.testing.assert_allclose(table.dice_change, table.dice - table.dice["whole"])
@@ -61,17 +60,9 @@ def test_the_default_keeps_the_dice_of_volumes_and_of_single_slices(
 
     monkeypatch.setattr("metseg.export.validation_dice.volume_dice", dice)
     folders = {name: write_bright_model(tmp_path / name, name=name) for name in ("whole", "worse")}
-    table = measure_variants(folders, cases, reference="whole", rounds=1).set_index("variant")
+    table = measure_variants(folders, cases, rounds=1).set_index("variant")
     assert table.default.tolist() == [True, False]
     assert table.largest_change_of_a_patient.tolist() == pytest.approx([0, 0.7 - worse[0]])
-
-
-def test_needs_a_reference_in_float32_and_a_case(tmp_path, cases, monkeypatch):
-    monkeypatch.setattr("metseg.inference.engines.multiplies", lambda number_format: True)
-    folders = {"fast": write_bright_model(tmp_path, precision="bf16")}
-    for some, says in (([], "no case"), (cases, "fast runs in bf16; give one in float32")):
-        with pytest.raises(MetsegError, match=says):
-            measure_variants(folders, some, reference="fast")
 
 
 @pytest.mark.slow

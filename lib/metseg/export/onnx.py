@@ -32,7 +32,7 @@ def export_onnx(run: RunFolder, folder: Path, *, prune: int | None = None) -> ke
 
     Args:
         run: Folder of the training.
-        folder: An empty folder, or one to be: what is written there does not serve yet.
+        folder: Where to; what is written there does not serve yet.
         prune: For a network with deep supervision: keep head k alone; None averages the heads.
 
     Returns:
@@ -90,16 +90,13 @@ def save_onnx(network: keras.Model, path: Path, *, image_size: int) -> None:
 def check_agreement(
     network: keras.Model, exported: Path, cases: Iterable[CaseFiles], *, slices: int
 ) -> float:
-    """Compares an exported network, in float32, with the one it was made of.
+    """Returns the largest difference of a pixel's probability between an exported network and its origin.
 
     Args:
         network: What `export_onnx` returned.
         exported: Its folder.
         cases: Scans to compare on.
         slices: How many of their slices, evenly spaced.
-
-    Returns:
-        The largest difference of a pixel's probability.
 
     Raises:
         MetsegError: It is above `TOLERANCE`.

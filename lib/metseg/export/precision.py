@@ -62,7 +62,7 @@ def export(
     head changes is measured and told, never refused.
 
     Args:
-        run: Folder of a finished training, or its path.
+        run: Folder of a finished training.
         cases: Cases, those of all the training's patients among them.
         precision: What it shall serve in; None takes the fastest that passes.
         prune: Head to keep, as for `export_onnx`.
