@@ -104,16 +104,13 @@ def test_options(metseg, monkeypatch, command, options):
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["teach"],
-        ["train"],
         ["train", "--model", "unet", "--epochs", "0"],
         ["predict", "--model", "unet"],
-        ["compare"],
         ["crossval", "--model", "unet", "--folds", "1"],
-        ["export", "first"],
+        ["export", "first", "--data-dir", "scans", "--precision", "fp16"],
+        ["export", "first", "--data-dir", "scans", "--prune", "three"],
         ["phantom", "x", "--patients", "0"],
-        ["run", "extra"],
     ],
     ids=" ".join,
 )

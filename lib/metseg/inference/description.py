@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from metseg.base.errors import MetsegError, MetsegWarning
-from metseg.base.files import file_sha256, read_json, replacing, shown, sync_folder, write_json
+from metseg.base.files import file_sha256, read_json, replacing, shown, sync_folder, taking_apart, write_json
 from metseg.inference.engines import Engine, Precision, native, open_engine
 from metseg.inference.probe import is_as_before
 from metseg.masks.postprocess import Postprocessing
@@ -73,13 +73,11 @@ def read_description(path: Path) -> tuple[Description, dict]:
     """Returns what a `model.json` says, as checked and as it is, or raises a `MetsegError`."""
     if not path.is_file():
         raise MetsegError(f"{shown(path)} is missing; train the model again or name another one")
-    try:
+    with taking_apart(path, "export the model again"):
         text = path.read_text(encoding="utf-8")
         known, description = Description.model_validate_json(text), json.loads(text)
         served_sha256(description)
-    except (ValueError, KeyError, TypeError) as error:
-        raise MetsegError(f"{shown(path)} is damaged ({_reason(error)}); export the model again") from error
-    return known, description
+        return known, description
 
 
 def served_sha256(description: dict) -> str:
@@ -111,12 +109,9 @@ def open_exported(model_dir: Path) -> ExportedModel:
         engine = open_engine(content, precision)
     except Exception as error:  # each library has kinds of its own
         raise MetsegError(f"{onnx} is no model; export it again") from error
-    size = known.preprocessing.image_size
-    said, taken = (size, size, known.preprocessing.channels), engine.input_shape
-    if said != taken:
-        said, taken = (" × ".join(map(str, shape)) for shape in (said, taken))
-        text = f"{path} speaks of {said} as network input, {onnx.name} takes {taken}"
-        raise MetsegError(f"{text}; export the model again")
+    size, taken = known.preprocessing.image_size, " × ".join(map(str, engine.input_shape))
+    if engine.input_shape != (size, size, known.preprocessing.channels):
+        raise MetsegError(f"{path} tells another input than {onnx.name}'s, {taken}; export the model again")
     if known.probe is not None and not is_as_before(known.probe, known.preprocessing):
         text = (
             f"preprocessing gives {known.name} another input now than when it was exported (by OpenCV "
@@ -197,11 +192,3 @@ def _settle(folder: Path) -> None:
 
 def _spare(onnx: Path) -> Path:
     return onnx.with_name(f".next.{onnx.name}")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        return f"{name}={first['input']!r:.30}: {first['msg']}" if name else first["msg"]
-    return " ".join(repr(error).split())[:80]

@@ -25,12 +25,10 @@ def segmentable(source: Path, output: Path, *, volumes: bool = False) -> list[Pa
         source: An image, or a folder whose tree is mirrored; its masks and hidden files are left alone.
         output: Folder for the masks.
         volumes: Whether images named `<name>_<n>` in one folder are one person's scan. Else they are only in
-            a folder of that name, or by the name of a public data set: `image_1` to `image_6` may be six
-            people.
+            a folder of that name, or by the name of a public data set.
 
     Returns:
-        For each scan [(image, its mask's path below `output`)] in slice order; any other image is one by
-        itself.
+        For each scan [(image, its mask's path below `output`)] in slice order.
 
     Raises:
         MetsegError: There is nothing to segment, two masks would have one name, a file that metseg did not
@@ -76,24 +74,22 @@ def segment_scans(predictor: Predictor, scans: Iterable[Pairs]) -> Segmented:
     """Segments scans of `segmentable` and writes their masks; what cannot be read stops no other scan."""
     written, changes, failed = 0, {}, []
     for scan in scans:
-        slices, targets, bad = [], [], []
+        slices, bad = {}, []
         for path, target in scan:
             try:
-                alone, changes[path] = read_slice(path)
-                slices.append(alone)
-                targets.append(target)
+                slices[target], changes[path] = read_slice(path)
             except MetsegError as error:
                 bad.append(str(error))
-        if len({each.grid for each in slices}) > 1:
+        if len({each.grid for each in slices.values()}) > 1:
             bad.append(f"{scan[0][0]} and other slices of its scan differ in size; export it at one size")
         if bad and len(scan) > 1:  # a slice's neighbours would be taken for each other's
             failed += [f"{text}; no slice of its scan was segmented" for text in bad]
             continue
         failed += bad
-        masks = predictor.mask(Volume.stacked(slices)) if slices else []
-        for mask, target in zip(masks, targets, strict=True):
+        masks = predictor.mask(Volume.stacked([*slices.values()])) if slices else []
+        for mask, target in zip(masks, slices, strict=True):
             write_mask(mask, target)
-        written += len(targets)
+        written += len(slices)
     return Segmented(written, _told(changes), failed)
 
 
@@ -111,8 +107,7 @@ def _told(changes: Mapping[Path, Sequence[str]]) -> list[str]:
     for path, notes in changes.items():
         for note in notes:
             alike[note.partition(":")[0]].append((path, note))  # behind the colon are an image's own figures
-    lines = []
-    for kind, found in alike.items():
-        (path, note), others = found[0], len(found) - 1
-        lines.append(f"{path} and {others} more: {kind.rstrip('.')}." if others else f"{path}: {note}")
-    return lines
+    return [
+        f"{path} and {len(others)} more: {kind.rstrip('.')}." if others else f"{path}: {note}"
+        for kind, ((path, note), *others) in alike.items()
+    ]

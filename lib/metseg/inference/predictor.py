@@ -22,16 +22,12 @@ class Predictor:
     """Segments volumes with an exported model.
 
     Attributes:
-        name: The network's name.
+        description: The whole of `model.json`, which tells name, preprocessing, postprocessing, tta_flip and
+            min_volume_share (of a volume, `mask` drops lesions smaller than this share of the largest).
         precision: What the network computes in: the model's choice where it is native, else `fp32`.
         library: What computes it.
         onnx: The file that runs: `model.int8.onnx` in int8, else `model.onnx`.
         sha256: Its hash.
-        preprocessing: Of the network input.
-        postprocessing: How `mask` makes a mask of a probability map.
-        tta_flip: Whether `prob_map` averages a slice and its mirror image unless told.
-        min_volume_share: Of a volume, `mask` drops lesions smaller than this share of the largest one.
-        description: The whole of `model.json`.
     """
 
     def __init__(self, model_dir: Path, *, threads: int | None = None):
@@ -39,9 +35,8 @@ class Predictor:
 
         Args:
             model_dir: Folder of an exported model.
-            threads: Slices of a volume that one call segments at once, each on a core of its own; as many as
-                this process has cores if left out. But for 1, a slice that comes alone takes all of them,
-                unless another call of this object is at work.
+            threads: Slices of a volume that one call segments at once, each on a core of its own; all cores
+                if left out. But for 1, a slice alone takes all of them, unless another call is at work.
         """
         found = open_exported(model_dir)
         self.description, self.onnx, self.sha256 = found.description, found.onnx, found.sha256
@@ -63,8 +58,7 @@ class Predictor:
 
         Returns:
             (Z, Y, X) float32 in [0, 1], on the volume's grid. A slice alone gets the same result as within
-            its volume, unless the model looks at the volume as well (`Preprocessing`: what becomes of grey
-            values, the head's box, neighbours).
+            its volume, unless `Preprocessing` looks at the volume as well.
 
         Raises:
             MetsegError: The volume is of another type or has other channels.
