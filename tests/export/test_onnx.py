@@ -126,7 +126,7 @@ def test_predictor_equals_keras(model_dir):
     """From raw slices to their own grid."""
     volume = draw_phantom(0, slices=10).image
     small = np.stack([preprocess(image, PREPROCESSING) for image in volume])
-    model = build_model("attention_unet", filters=(8, 16, 32), encoder="efficientnet_lite0")
+    model = build_model("attention_unet", filters=(8, 16), encoder="efficientnet_lite0")
     scatter_weights(model)
     load_imagenet(model)
     replace_model(model_dir, model, **PREPROCESSING.model_dump(), encoder="efficientnet_lite0")

@@ -69,17 +69,17 @@ def test_one_step_is_the_same(plain, batch):
 
 
 def test_the_same_curve(batch):
-    """Forty steps of Adam from one seed: what is learned does not depend on the kernels."""
+    """Steps of Adam from one seed: what is learned does not depend on the kernels."""
     before, curves = keras.config.dtype_policy(), []
     for copy in (logits_model, training_copy):
         keras.utils.set_random_seed(1)
         keras.config.set_dtype_policy("mixed_bfloat16")
         try:
-            model = copy(build_model("nested_unet", filters=(4, 8, 16)))
+            model = copy(build_model("unet", filters=(4, 8)))
         finally:
             keras.config.set_dtype_policy(before)
         model.compile(keras.optimizers.Adam(0.03), bce_dice)
-        fitted = model.fit(*batch, batch_size=4, epochs=40, shuffle=False, verbose=0)
+        fitted = model.fit(*batch, batch_size=4, epochs=20, shuffle=False, verbose=0)
         curves.append(fitted.history["loss"])
     plain, fused = curves
     assert plain[-1] < 0.85 * plain[0]

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
 from filelock import FileLock, Timeout
 
 from metseg.base.errors import MetsegError
@@ -67,6 +66,8 @@ def sync_folder(folder: Path) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Removes what `replacing` left below a folder as its process was killed, and nothing of a living one."""
+    import psutil  # here: a prediction removes nothing
+
     for home, _, names in os.walk(folder):
         for name in names:
             if not (found := _PARTIAL.fullmatch(name)):

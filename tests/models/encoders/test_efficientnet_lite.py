@@ -64,11 +64,6 @@ def test_only_the_encoder_is_given_weights():
         assert same != (layer.name.startswith("encoder_") and bool(layer.weights)), layer.name
 
 
-def test_the_deepest_decoder(ramp):
-    model = build_model("attention_unet", filters=(4,) * lite.DEEPEST, encoder="efficientnet_lite0")
-    assert model.predict_on_batch(ramp).shape == (1, 64, 64, 1)
-
-
 def test_without_the_package_the_remedy_is_told(monkeypatch):
     monkeypatch.setattr(lite, "_PACKAGE", "no_such_package")
     with pytest.raises(MetsegError, match="needs its weights, the package no-such-package; install"):
