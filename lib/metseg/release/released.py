@@ -24,9 +24,12 @@ def released_models(folder: Path) -> dict[str, dict]:
     found = described_models({path.parent.name: path.parent for path in Path(folder).glob("*/model.json")})
     if not found:
         raise MetsegError(f"no released model in {shown(folder)}; train one and call: metseg release RUN")
-    dice = "validation_dice_single_slices"
-    best = sorted(found, key=lambda name: (-(found[name].get(dice) or 0), name))
-    return {name: found[name] for name in best}
+
+    def served_dice(name: str) -> float:
+        whole = found[name].get("validation_dice")
+        return found[name].get("validation_dice_single_slices", whole) or 0
+
+    return {name: found[name] for name in sorted(sorted(found), key=served_dice, reverse=True)}
 
 
 def described_models(folders: Mapping[str, Path]) -> dict[str, dict]:
