@@ -15,8 +15,7 @@ import psutil
 from metseg import __version__
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown, sole_writer, write_json
-from metseg.base.hardware import cores, cpu_name
-from metseg.base.revision import git_revision
+from metseg.base.hardware import cores, cpu_name, git_revision
 from metseg.benchmark.plan import PEERS, Groups, Measurement, Settings, missing_peers, onnx_path, plan
 from metseg.benchmark.worker import working
 

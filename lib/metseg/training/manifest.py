@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from metseg import __version__
 from metseg.base.backend import keras
 from metseg.base.files import file_sha256, write_json
-from metseg.base.hardware import describe_hardware
-from metseg.base.revision import git_revision
+from metseg.base.hardware import describe_hardware, git_revision
 from metseg.data.provenance import provenance_of
 from metseg.training.cache import SliceCache
 from metseg.training.config import TrainConfig

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from metseg.base.errors import MetsegError
 from metseg.base.files import file_sha256, read_json, read_sealed, shown, taking_apart
 from metseg.data.split import Split, read_split
-from metseg.inference.description import by_todays_names, served_sha256
+from metseg.inference.description import served_sha256
 from metseg.training.config import TrainConfig, train_config, with_defaults
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class RunFolder(os.PathLike):
         """Whether the scores are of the file and the settings that serve."""
         if not (self.is_exported and self.is_scored):
             return False
-        description, scored = (by_todays_names(read_json(path)) for path in (self.description, self.scored))
+        description, scored = read_json(self.description), read_json(self.scored)
         known = {"postprocessing": None, "tta_flip": None, "min_volume_share": 0, "precision": "fp32"}
         same = all(scored.get(name, old) == description.get(name, old) for name, old in known.items())
         return same and scored.get("sha256") == served_sha256(description)
