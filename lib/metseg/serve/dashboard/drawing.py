@@ -4,7 +4,6 @@ from dataclasses import asdict
 
 import cv2
 
-from metseg.base.labels import label_of
 from metseg.masks.encode import overlay
 from metseg.preprocessing.pipeline import Preprocessing
 from metseg.serve.dashboard import pictures
@@ -43,7 +42,7 @@ def mask_pictures(state: DashboardState) -> dict:
             pictures.comparison_picture(picture, mask, state.reference, opacity=strength) for mask in masks
         ]
     return {
-        "networks": [label_of(each.network) for each in state.results],
+        "networks": [state.label_of(each.network) for each in state.results],
         "overlay": [for_page(overlay(picture, mask, opacity=strength)) for mask in masks],
         "comparison": [for_page(each) for each in compared],
         "outlines": [pictures.outlines(each.numbers, _LISTED) for each in state.results],
@@ -67,7 +66,7 @@ def gate_pictures(state: DashboardState) -> dict:
 
 def findings(state: DashboardState) -> dict:
     """Returns the tables and the agreement with a reference, for `Findings`."""
-    labels = [label_of(each.network) for each in state.results]
+    labels = [state.label_of(each.network) for each in state.results]
     spacing_mm = state.upload and state.upload.spacing_mm
     tables = []
     for label, result in zip(labels, state.results, strict=True):
@@ -106,7 +105,7 @@ def about(state: DashboardState) -> dict:
     for network in state.networks:
         model = state.models[network]
         data = {name: model["data"][name] for name in ("licence", "caution")}
-        told = {"label": label_of(network), "data": model["data"]["name"], "score": _score(model)}
+        told = {"label": state.label_of(network), "data": model["data"]["name"], "score": _score(model)}
         facts.append({**told, **data})
     return {"about": facts}
 

@@ -20,6 +20,7 @@ from traitlets import (
 )
 
 from metseg.base.errors import MetsegError
+from metseg.base.labels import label_of
 from metseg.data.volume import CHANNELS
 from metseg.inference.predictor import Predictor
 from metseg.masks.lesions import least_pixels
@@ -111,6 +112,10 @@ class DashboardState(HasTraits):
         """The fewest pixels of the slice that are a lesion."""
         spacing_mm = self.upload and self.upload.spacing_mm
         return round(self.min_lesion) if spacing_mm is None else least_pixels(self.min_lesion, spacing_mm)
+
+    def label_of(self, network: str) -> str:
+        """Returns a network's name as papers write it, with its encoder's."""
+        return label_of(network, self.models[network].get("encoder", "plain"))
 
     def picture(self) -> np.ndarray:
         """Returns what the masks are drawn on: (H, W) or (H, W, 3) uint8."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from traitlets import dlink, link
 
 from metseg.base.errors import MetsegError
-from metseg.base.labels import label_of
 from metseg.data.volume import CHANNELS
 from metseg.inference.predictor import Predictor
 from metseg.release.released import offered_models
@@ -43,7 +42,7 @@ class Dashboard(Page):
             MetsegError: There is no released model.
         """
         self.state = state = DashboardState(released or offered_models(), predictor=predictor)
-        networks = [{"name": name, "label": label_of(name)} for name in state.models]
+        networks = [{"name": name, "label": state.label_of(name)} for name in state.models]
         super().__init__(
             sources=Sources(limit_bytes=MAX_UPLOAD_BYTES),
             controls=Controls(networks=networks),

@@ -142,7 +142,7 @@ class Models:
             known = predictor.description
             card = ModelCard(
                 name=name,
-                label=label_of(name),
+                label=label_of(name, known.get("encoder", "plain")),
                 default=name == default,
                 sha256=predictor.sha256,
                 parameters=known["parameters"],
