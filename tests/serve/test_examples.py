@@ -5,7 +5,6 @@ from metseg.base.paths import released_dir
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import number_lesions
 from metseg.release.released import released_models
-from metseg.serve.dashboard.reference import compare
 from metseg.serve.examples import EXAMPLES, FOLDER, load_example, write_examples
 from metseg.serve.upload import read_upload
 
@@ -36,5 +35,5 @@ def test_the_released_networks_know_what_one_example_shows(network):
     """They were trained on gliomas; the others show metastases."""
     upload, mask = load_example("glioma")
     (found,) = Predictor(released_dir() / network).mask(upload.volume)
-    assert compare(found, mask).slice_dice > 0.9
+    assert 2 * (found & mask).sum() / (found.sum() + mask.sum()) > 0.9
     assert number_lesions(found)[0].max() == 1
