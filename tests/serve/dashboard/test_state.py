@@ -15,7 +15,6 @@ from metseg.masks.encode import encode_png, lesions_csv, mask_png, mask_tiff, ov
 from metseg.masks.postprocess import Postprocessing, postprocess
 from metseg.serve.dashboard.files import result_archive
 from metseg.serve.dashboard.state import DashboardState
-from metseg.serve.upload import Refused
 
 
 @pytest.fixture
@@ -80,7 +79,7 @@ def test_busy_while_a_network_runs_and_not_after_it_failed(state, monkeypatch):
 )
 def test_a_file_that_is_no_slice_leaves_everything_as_it_was(opened, data, code):
     before = opened.upload, opened.results, opened.file_name
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(MetsegError) as caught:
         opened.open_slice(data, "other.png")
     assert caught.value.code == code and "other.png" in str(caught.value)
     assert before == (opened.upload, opened.results, opened.file_name)
@@ -213,11 +212,11 @@ def test_a_new_slice_is_shown_as_it_is_and_counted_and_has_no_reference_yet(open
 
 
 def test_gates_take_one_run_and_only_where_there_are_any(opened):
-    assert opened.gate_maps("nested_unet") == []
+    assert opened.networks.gates("nested_unet") == []
     opened.network = "attention_unet"
-    first = opened.gate_maps("attention_unet")
+    first = opened.networks.gates("attention_unet")
     assert [gate.shape for gate in first] == [(32, 32)] * 2
-    assert opened.gate_maps("attention_unet") is first
+    assert opened.networks.gates("attention_unet") is first
     assert CountingPredictor.runs.count("gates of attention_unet") == 1
 
 
@@ -260,7 +259,7 @@ def test_a_grey_reference_saved_as_colours_is_taken(opened):
     ],
 )
 def test_a_reference_that_fits_not_is_refused_in_a_sentence(opened, pixels, sentence):
-    with pytest.raises(Refused, match=sentence):
+    with pytest.raises(MetsegError, match=sentence):
         opened.open_reference(png(pixels), "mask.png")
     assert opened.reference is None
 

@@ -17,8 +17,8 @@ from dashboard_models import CountingPredictor, png, slice_with_lesions, write_r
 
 from metseg.masks.encode import mask_png, overlay
 from metseg.masks.postprocess import Postprocessing, postprocess
-from metseg.serve.dashboard.view import Dashboard, Inbox
-from metseg.serve.upload import MAX_UPLOAD_BYTES, Refused
+from metseg.serve.dashboard.view import Dashboard
+from metseg.serve.upload import MAX_UPLOAD_BYTES
 
 NOTEBOOK = Path(__file__).resolve().parents[3] / "notebooks" / "dashboard.ipynb"
 SLICE = png(slice_with_lesions())
@@ -98,7 +98,8 @@ def test_once_it_is_seen_it_shows_examples_and_loads_the_network(dashboard):
 
 def test_an_interrupt_while_the_network_loads_is_let_pass(dashboard, monkeypatch):
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(dashboard, "load_models", lambda: os.kill(os.getpid(), signal.SIGINT))
+    interrupt = lambda name: os.kill(os.getpid(), signal.SIGINT)  # noqa: E731
+    monkeypatch.setattr(dashboard.networks, "warm_up", interrupt)
     tell(dashboard, "ready")
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -176,12 +177,12 @@ def test_a_newer_file_takes_the_place_of_an_unfinished_one(dashboard):
     assert dashboard.file_name == "second.png" and dashboard.message == ""
 
 
-@pytest.mark.parametrize("piece", [{"size": 11}, {"size": 5}])
-def test_an_inbox_takes_no_more_than_its_limit(piece):
-    inbox = Inbox(limit_bytes=10)
-    with pytest.raises(Refused) as caught:
-        inbox.add({"upload": 1, "name": "slice.png", "start": 0, **piece}, b"12345678901")
-    assert caught.value.code == "too_large" and "slice.png" in str(caught.value)
+@pytest.mark.parametrize("size", [MAX_UPLOAD_BYTES + 1, 5])
+def test_no_more_is_taken_than_the_limit(dashboard, monkeypatch, size):
+    dashboard.limit_bytes = 10
+    piece = {"upload": 1, "role": "slice", "name": "slice.png", "start": 0, "size": size}
+    tell(dashboard, "piece", [b"12345678901"], **piece)
+    assert dashboard.message.startswith("slice.png is larger than")
 
 
 def test_a_wrong_file_is_a_sentence_and_the_slice_stays(opened):

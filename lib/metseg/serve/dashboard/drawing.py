@@ -54,11 +54,14 @@ def heat_pictures(state: DashboardState) -> dict:
 
 
 def gate_pictures(state: DashboardState) -> dict:
-    """Returns the attention gates; a network that has none gets an empty list."""
+    """Returns the attention gates; a network that has none gets an empty list.
+
+    They take a run of the network, so only those who look at them wait for it.
+    """
     gates = []
-    for result in state.results:
+    for result in state.results if state.view == "gates" else ():
         picture = pictures.channel_picture(state.upload.image, state.channel)
-        maps = state.gate_maps(result.network)
+        maps = state.networks.gates(result.network)
         gates.append([for_page(pictures.gate_picture(picture, gate)) for gate in maps])
     return {"gates": gates}
 
@@ -102,25 +105,21 @@ def about(state: DashboardState) -> dict:
     facts = []
     for network in state.shown:
         model = state.models[network]
+        alone, whole = model.get("validation_dice_single_slices"), model.get("validation_dice")
+        score = "unknown" if whole is None else f"{whole:.2f}"
+        if alone is not None:  # slices come one by one, which some networks are not made for
+            score = f"{alone:.2f} (single slices)"
         data = {name: model["data"][name] for name in ("licence", "caution")}
-        told = {"label": state.label_of(network), "data": model["data"]["name"], "score": _score(model)}
-        facts.append({**told, **data})
+        told = {"label": state.label_of(network), "data": model["data"]["name"], **data}
+        facts.append({**told, "score": f"validation Dice {score}"})
     return {"about": facts}
 
 
 def example_buttons() -> list[dict]:
     """Returns the examples with a small picture of each."""
     buttons = []
-    for example in EXAMPLES:
-        flair = load_example(example.name)[0].image[..., 1]
+    for name, example in EXAMPLES.items():
+        flair = load_example(name)[0].image[..., 1]
         small = cv2.resize(flair, (_THUMB_PX, _THUMB_PX), interpolation=cv2.INTER_AREA)
-        buttons.append({"name": example.name, "title": example.title, "picture": for_page(small)})
+        buttons.append({"name": name, "title": example.title, "picture": for_page(small)})
     return buttons
-
-
-def _score(model: dict) -> str:
-    """What a network is worth on slices that come one by one, which some are not made for."""
-    alone, whole = model.get("validation_dice_single_slices"), model.get("validation_dice")
-    if alone is not None:
-        return f"validation Dice {alone:.2f} (single slices)"
-    return "validation Dice unknown" if whole is None else f"validation Dice {whole:.2f}"

@@ -88,13 +88,15 @@ class Networks:
         maps = {name: self._predictor(name).prob_map(volume)[0] for name in names}
         self._volume, self._prob_maps, self._gates = volume, maps, {}
 
-    def has_run(self, name: str) -> bool:
-        """Tells whether a network has seen the slice."""
-        return name in self._prob_maps
+    def have_run(self, names: Sequence[str]) -> bool:
+        """Tells whether these networks have seen the slice."""
+        return set(names) <= set(self._prob_maps)
 
-    def run(self, name: str) -> None:
-        """Runs a network on the slice."""
-        self._prob_maps[name] = self._predictor(name).prob_map(self._volume)[0]
+    def run(self, names: Sequence[str]) -> None:
+        """Runs on the slice those of these networks that have not seen it."""
+        for name in names:
+            if name not in self._prob_maps:
+                self._prob_maps[name] = self._predictor(name).prob_map(self._volume)[0]
 
     def result(self, name: str, settings: Postprocessing) -> NetworkResult:
         """Returns what a network that has run and the settings make of the slice."""

@@ -28,7 +28,7 @@ from metseg.masks.lesions import least_pixels
 from metseg.masks.postprocess import Postprocessing
 from metseg.serve.dashboard.networks import Networks
 from metseg.serve.dashboard.pictures import ALL_CHANNELS, channel_picture, windowed
-from metseg.serve.examples import example_named, load_example
+from metseg.serve.examples import EXAMPLES, load_example
 from metseg.serve.upload import Upload, read_reference, read_upload
 
 OPACITY = 0.35
@@ -51,6 +51,7 @@ class DashboardState(HasTraits):
         side_by_side: Whether all released networks are shown, the chosen one first.
         threshold, fill_holes: The settings of `Postprocessing`.
         min_lesion, unit: Its smallest lesion: mm² where the slice tells the size of its pixels, else px.
+        view: Which picture is large.
         channel: What the masks are drawn on.
         opacity: Of the tint.
         window, level: Grey values from black to white, and the one in their middle; for the eye alone.
@@ -63,6 +64,7 @@ class DashboardState(HasTraits):
         results: A `NetworkResult` for each network shown.
         selected: Which result, from 0, and the number of the lesion picked in it; 0 for none.
         busy: Whether a network runs.
+        networks: What runs them.
         models: {name: description} of all networks, the best one first.
     """
 
@@ -72,6 +74,7 @@ class DashboardState(HasTraits):
     min_lesion = shared(Float(0, min=0))
     unit = shared(Enum(["px", "mm²"], "px"))
     fill_holes = shared(Bool(False))
+    view = shared(Unicode("overlay"))
     channel = shared(Enum([*CHANNELS, ALL_CHANNELS], "FLAIR"))
     opacity = shared(Float(OPACITY, min=0, max=1))
     window = shared(Float(WINDOW, min=1, max=2 * WINDOW))
@@ -90,8 +93,8 @@ class DashboardState(HasTraits):
         self, released: Path | Mapping[str, Path], *, predictor: Callable[[Path], Predictor] = Predictor
     ):
         """Knows the models and loads none of them yet; the arguments are those of `Networks`."""
-        self._networks = Networks(released, predictor)
-        self.models = self._networks.models
+        self.networks = Networks(released, predictor)
+        self.models = self.networks.models
         super().__init__(network=next(iter(self.models)))
         self.reset_settings()
 
@@ -137,15 +140,6 @@ class DashboardState(HasTraits):
         """Shows grey values as they are."""
         self.window, self.level = WINDOW, LEVEL
 
-    def load_models(self) -> None:
-        """Loads the networks shown, so that the first slice need not wait for them."""
-        for network in self.shown:
-            self._networks.warm_up(network)
-
-    def gate_maps(self, network: str) -> list[np.ndarray]:
-        """Returns the gate maps of a network for the slice, coarsest first; it is run once for them."""
-        return self._networks.gates(network)
-
     def open_slice(self, data: bytes, name: str) -> None:
         """Reads and segments an uploaded slice."""
         self._show(read_upload(data, name), name)
@@ -155,7 +149,7 @@ class DashboardState(HasTraits):
         upload, mask = load_example(name)
         with self.hold_trait_notifications():
             self._show(upload, f"{name} (example)")
-            self.remarks = (example_named(name).about, *self.remarks)
+            self.remarks = (EXAMPLES[name].about, *self.remarks)
             self.reference, self.reference_name = mask, "as drawn"
 
     def open_reference(self, data: bytes, name: str) -> None:
@@ -169,7 +163,7 @@ class DashboardState(HasTraits):
 
     def _show(self, upload: Upload, name: str) -> None:
         with self._at_work():
-            self._networks.open(upload.volume, self.shown)
+            self.networks.open(upload.volume, self.shown)
         with self.hold_trait_notifications():
             own = self.min_lesion_px == self.defaults.min_lesion_px
             unit = "px" if upload.spacing_mm is None else "mm²"
@@ -200,16 +194,15 @@ class DashboardState(HasTraits):
         made_of = [(each.network, each.settings) for each in self.results]
         if self.upload is None or made_of == [(network, self.settings) for network in self.shown]:
             return  # a reset changes several settings at once
-        for network in self.shown:
-            if not self._networks.has_run(network):
-                self.results = ()  # if the network cannot run, nothing of another is shown as its own
-                with self._at_work():
-                    self._networks.run(network)
+        if not self.networks.have_run(self.shown):
+            self.results = ()  # if the network cannot run, nothing of another is shown as its own
+            with self._at_work():
+                self.networks.run(self.shown)
         with self.hold_trait_notifications():
             self._take_results()
 
     def _take_results(self) -> None:
-        self.results = tuple(self._networks.result(network, self.settings) for network in self.shown)
+        self.results = tuple(self.networks.result(network, self.settings) for network in self.shown)
         self.selected = (0, 0)
 
     @contextmanager

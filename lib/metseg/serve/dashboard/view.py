@@ -9,7 +9,6 @@ from anywidget import AnyWidget
 from traitlets import Bool, Bytes, Dict, Float, Int, List, Tuple, Unicode
 
 from metseg.base.errors import MetsegError
-from metseg.data.readers.images import IMAGE_SUFFIXES
 from metseg.data.volume import CHANNELS
 from metseg.inference.predictor import Predictor
 from metseg.release.released import offered_models
@@ -47,13 +46,11 @@ class Dashboard(DashboardState, AnyWidget):
         message: What is wrong, in one sentence, or nothing.
         about: {"label", "data", "licence", "score", "caution"} of each network shown.
         limit_bytes: Largest file; the browser sends none that is larger.
-        suffixes: Of the names of files that a visitor is offered first; what is taken, their content decides.
         examples: {"name", "title", "picture": PNG} each.
         slice_file, reference_file: {"name", "details", "notes"} of what is loaded, or empty.
         choices: {"name", "label"} of each network.
         changed: Whether a setting differs from the network's own.
         channels: Names of what can be shown.
-        view: Which picture is large.
         labels: Of the networks shown.
         size: Width and height of the slice, px.
         gates: For each network a list, coarsest gate first.
@@ -69,14 +66,12 @@ class Dashboard(DashboardState, AnyWidget):
     message = shared(Unicode())
     about = shared(List())
     limit_bytes = shared(Int(MAX_UPLOAD_BYTES))
-    suffixes = shared(List(list(IMAGE_SUFFIXES)))
     examples = shared(List())
     slice_file = shared(Dict())
     reference_file = shared(Dict())
     choices = shared(List())
     changed = shared(Bool())
     channels = shared(List([*CHANNELS, ALL_CHANNELS]))
-    view = shared(Unicode("overlay"))
     labels = shared(List())
     size = shared(Tuple(Int(), Int(), default_value=(1, 1)))
     original = shared(Bytes())
@@ -103,7 +98,7 @@ class Dashboard(DashboardState, AnyWidget):
         """
         super().__init__(released or offered_models(), predictor=predictor)
         self.choices = [{"name": name, "label": self.label_of(name)} for name in self.models]
-        self._inboxes = {role: Inbox(MAX_UPLOAD_BYTES) for role in ("slice", "reference")}
+        self._arriving = None, bytearray()
         shades = ["channel", "window", "level"]
         self._draw(drawing.about, ["network", "side_by_side"])
         self._draw(drawing.changed, ["network", *_SETTINGS])
@@ -112,7 +107,7 @@ class Dashboard(DashboardState, AnyWidget):
         self._draw(drawing.contrast_pictures, ["upload", "channel", "network"])
         self._draw(drawing.heat_pictures, ["results"])
         self._draw(drawing.mask_pictures, ["results", "reference", "opacity", *shades])
-        self._draw(_gate_pictures, ["results", "channel", "view"])
+        self._draw(drawing.gate_pictures, ["results", "channel", "view"])
         self._draw(drawing.findings, ["results", "reference"])
 
     def set_state(self, sync_data: dict) -> None:
@@ -154,7 +149,8 @@ class Dashboard(DashboardState, AnyWidget):
         match message["kind"]:
             case "ready":
                 self.examples = drawing.example_buttons()
-                self.load_models()
+                for network in self.shown:
+                    self.networks.warm_up(network)
             case "piece":
                 self._take_piece(message, bytes(buffers[0]))
             case "example":
@@ -171,12 +167,25 @@ class Dashboard(DashboardState, AnyWidget):
                 self._send_archive()
 
     def _take_piece(self, piece: dict, data: bytes) -> None:
+        """Puts together a file: {"upload": its number, "role", "name", "start": offset, "size": of all}.
+
+        A newer file takes the place of an unfinished one.
+        """
         try:
-            whole = self._inboxes[piece["role"]].add(piece, data)
-            if whole is not None:
-                open_file = {"slice": self.open_slice, "reference": self.open_reference}
+            if piece["start"] == 0:
+                self._arriving = piece["upload"], bytearray()
+            number, received = self._arriving
+            if piece["upload"] != number or piece["start"] != len(received):
+                return
+            if (
+                max(piece["size"], len(received) + len(data)) > self.limit_bytes
+            ):  # whatever the browser thought
+                raise too_large(piece["name"])
+            received += data
+            if len(received) == piece["size"]:
+                open_file = self.open_slice if piece["role"] == "slice" else self.open_reference
                 with self._at_once():
-                    open_file[piece["role"]](whole, piece["name"])
+                    open_file(bytes(received), piece["name"])
         finally:
             self.send({"kind": "arrived", "upload": piece["upload"]})
 
@@ -196,39 +205,3 @@ class Dashboard(DashboardState, AnyWidget):
             if self.view == "comparison" and self.reference is None:
                 self.view = "overlay"  # a new slice has nothing to be compared with yet
             self.message = ""
-
-
-def _gate_pictures(dashboard: Dashboard) -> dict:
-    """Gates take a run of the network, so only those who look at them wait for it."""
-    return drawing.gate_pictures(dashboard) if dashboard.view == "gates" else {"gates": []}
-
-
-class Inbox:
-    """Puts together the pieces that files arrive in; a newer file takes the place of an unfinished one."""
-
-    def __init__(self, limit_bytes: int):
-        self._limit = limit_bytes
-        self._upload: int | None = None
-        self._data = bytearray()
-
-    def add(self, piece: dict, data: bytes) -> bytes | None:
-        """Takes one piece: {"upload": its number, "name", "start": offset, "size": of the whole file}.
-
-        Returns:
-            The file when it is whole, else None.
-
-        Raises:
-            Refused: The file is too large, whatever the browser thought of it.
-        """
-        if piece["start"] == 0:
-            self._upload, self._data = piece["upload"], bytearray()
-        if piece["upload"] != self._upload or piece["start"] != len(self._data):
-            return None  # of a file that a newer one has replaced
-        if max(piece["size"], len(self._data) + len(data)) > self._limit:
-            self._upload = None
-            raise too_large(piece["name"])
-        self._data += data
-        if len(self._data) < piece["size"]:
-            return None
-        whole, self._upload, self._data = bytes(self._data), None, bytearray()
-        return whole

@@ -3,7 +3,7 @@
 import ipaddress
 import json
 import logging
-import math
+import os
 import secrets
 import signal
 import socket
@@ -22,7 +22,15 @@ from metseg.base.paths import project_root, released_dir
 from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
 from metseg.inference.predictor import Predictor
 from metseg.release.released import OFFERED, described_models, released_models
-from metseg.serve.dashboard.handlers import TEMPLATE, PageConnection, dashboard_handlers, log_failure
+from metseg.serve.dashboard.handlers import (
+    TEMPLATE,
+    ChannelsHandler,
+    EndHandler,
+    KernelHandler,
+    PageConnection,
+    PageHandler,
+    log_failure,
+)
 from metseg.serve.dashboard.seats import OwnKernelSpec, Seats
 from metseg.serve.listening import listen
 
@@ -42,9 +50,16 @@ class DashboardServer(Voila):
         self.template_paths = [str(TEMPLATE), *self.template_paths]
 
     def init_handlers(self) -> list[tuple]:
+        """Returns all routes there are; no file can be fetched through any of them."""
         page = {"notebook_path": Path(self.notebook_path).name, "template_paths": self.template_paths}
         page |= {"config": self.config, "voila_configuration": self.voila_configuration}
-        return dashboard_handlers(self.base_url, **page)
+        kernel = url_path_join(self.base_url, r"/api/kernels/(?P<kernel_id>\w+-\w+-\w+-\w+-\w+)")
+        return [
+            (kernel, KernelHandler),
+            (f"{kernel}/channels", ChannelsHandler),
+            (f"{kernel}/end", EndHandler),
+            (url_path_join(self.base_url, r"/(.*)"), PageHandler, page),
+        ]
 
     def listen(self) -> None:
         HTTPServer(self.app, xheaders=True).add_socket(self.socket)
@@ -87,7 +102,7 @@ def serve_dashboard(
 
     Raises:
         MetsegError: There is no model, one cannot be loaded or knows only the phantom, the address cannot be
-            listened on, the token is empty though others can reach the host, or an argument makes no sense.
+            listened on, or the token is empty though others can reach the host.
     """
     for name in ("tornado.application", "tornado.general"):
         logging.getLogger(name).setLevel(logging.ERROR)  # strangers at the door are no news
@@ -97,15 +112,7 @@ def serve_dashboard(
         Predictor(Path(models[name]), threads=1)  # a sentence now, where somebody reads it
         if not phantom_network:
             refuse_scans_unlike_the_phantom(description, name)
-    if not (math.isfinite(idle_minutes) and idle_minutes > 0):
-        raise MetsegError(
-            f"a kernel cannot be idle for {idle_minutes} minutes; choose a number above 0, such as 30"
-        )
-    seconds = max(1, int(60 * min(idle_minutes, 10**7)))  # what a timedelta can hold
-    if "://" in base_url or any(each.isspace() or each in "?#" for each in base_url):
-        raise MetsegError(
-            f"the base URL {base_url!r} is no path; give one such as /seg/, without http:// or space"
-        )
+    seconds = max(1, int(60 * idle_minutes))
     base_url = url_path_join("/", base_url, "/")
     token = _token(host, token)
     notebook = project_root() / "notebooks" / "dashboard.ipynb"
@@ -150,16 +157,14 @@ def serve_dashboard(
             "cull_connected": True,
         },
         "KernelRestarter": {"restart_limit": 0},
-        "OwnKernelSpec": {
-            "variables": {
-                OFFERED: json.dumps({name: str(Path(folder).resolve()) for name, folder in models.items()})
-            }
-        },
     }
+    offered = {name: str(Path(folder).resolve()) for name, folder in models.items()}
+    os.environ[OFFERED] = json.dumps(offered)  # kernels inherit it
     server = DashboardServer(config=Config(config))
     server.socket = listener
+    shown = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     query = f"?token={quote(token, safe='')}" if token else ""
-    server.address = f"http://{_shown_host(host)}:{port}{base_url}{query}"
+    server.address = f"http://{shown}:{port}{base_url}{query}"
     server.initialize([])
     server.start()
 
@@ -177,9 +182,3 @@ def _token(host: str, token: str | None) -> str:
             f"others can reach host {host}, so the token must not be empty; leave it out to have one made"
         )
     return token or secrets.token_urlsafe(24)
-
-
-def _shown_host(host: str) -> str:
-    if host in ("", "0.0.0.0", "::"):
-        return socket.gethostname()
-    return f"[{host}]" if ":" in host else host

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fastapi import FastAPI, Request
@@ -17,12 +18,13 @@ from starlette.responses import Response
 import metseg
 from metseg.base.hardware import cores
 from metseg.data.provenance import RESEARCH_USE
+from metseg.data.readers.image_errors import ImageError
 from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
 from metseg.serve.service.form import read_form
 from metseg.serve.service.metrics import Counting, Metrics
 from metseg.serve.service.refusals import DOCUMENTED, answer
-from metseg.serve.service.segmentation import JSON, PNG, ModelCard, Segmentation, model_cards, segment
+from metseg.serve.service.segmentation import JSON, PNG, Segmentation, model_cards, segment
 from metseg.serve.service.settings import Settings
 from metseg.serve.upload import MAX_PIXELS, MAX_UPLOAD_BYTES, Refused
 
@@ -110,7 +112,7 @@ def create_app(
         return Response(body, media_type=media_type, headers={"Vary": "Accept"})
 
     @app.get("/models", summary="The models, the default first")
-    async def list_models() -> list[ModelCard]:
+    async def list_models() -> list[dict[str, Any]]:
         return model_cards(offered)
 
     @app.get("/health", summary="Whether the service lives")
@@ -124,10 +126,6 @@ def create_app(
     @app.get("/metrics", response_class=Response, summary="Figures for Prometheus")
     def show_metrics() -> Response:
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    @app.get("/", include_in_schema=False)
-    async def pointer() -> dict[str, str]:
-        return {"name": "metseg", "segment": "curl -F file=@slice.tif <address>/predict", "docs": "/docs"}
 
     return app
 
@@ -157,8 +155,9 @@ def _answer_all_errors(app: FastAPI, metrics: Metrics) -> None:
         _log.info("refused: %s", code)
         return answer(code, message, headers)
 
+    @app.exception_handler(ImageError)
     @app.exception_handler(Refused)
-    async def on_refused(request: Request, error: Refused) -> Response:
+    async def on_refused(request: Request, error: Refused | ImageError) -> Response:
         # uvicorn drops what is still to come of a refused request; of this one nobody knows how much that is.
         endless = error.code in ("too_large", "too_slow") and "content-length" not in request.headers
         return refuse(error.code, str(error), {"Connection": "close"} if endless else None)

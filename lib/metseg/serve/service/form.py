@@ -54,14 +54,11 @@ async def read_form(request: Request, *, seconds: float) -> tuple[bytes, dict[st
     except TimeoutError as error:
         message = f"The upload took more than {seconds:g} s; try again over a faster connection"
         raise Refused("too_slow", message) from error
-    except MultiPartException as error:
-        if error.message.startswith(("Too many", "Part exceeded")):
-            message = f"The form has more than {_MOST_FIELDS} fields, or a setting of more than "
-            message += f"{_MOST_FIELD_BYTES} bytes; send the file and settings alone"
-            raise Refused("invalid_setting", message) from error
+    except MultiPartException:
         parser.ended = False
     if not parser.ended:
-        raise Refused("malformed_form", f"The form is cut short, or not what its header says; {_EXAMPLE}")
+        told = "cut short, not what its header says, or holds more than a file and settings"
+        raise Refused("malformed_form", f"The form is {told}; {_EXAMPLE}")
     fields: dict[str, str] = {}
     files: list[bytes] = []
     for name, value in form.multi_items():

@@ -4,6 +4,7 @@ import base64
 import logging
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, Field
@@ -21,36 +22,6 @@ _log = logging.getLogger("metseg.serve")
 JSON, PNG = "application/json", "image/png"
 
 
-class ModelCard(BaseModel):
-    """What `/models` says of a model."""
-
-    name: str = Field(examples=["nested_unet"])
-    label: str = Field(description="The name as papers write it.", examples=["U-Net++"])
-    default: bool = Field(description="Whether it is taken when a request names none.")
-    sha256: str = Field(description="Of the network's file.")
-    parameters: int = Field(description="Weights of the network.")
-    input_size: int = Field(description="Side of the square that a slice is shrunk to, px.")
-    channels: list[str] = Field(examples=[["pre-contrast", "FLAIR", "post-contrast"]])
-    postprocessing: Postprocessing = Field(description="Taken where a request says nothing else.")
-    tta_flip: bool = Field(description="Likewise.")
-    validation_dice: float | None = Field(
-        description="Mean volume Dice of its validation patients, whole scans at once."
-    )
-    validation_dice_single_slices: float | None = Field(
-        description="The same, every slice by itself, as the service sees them."
-    )
-    data: str = Field(description="What it was trained on.")
-    licence: str = Field(description="Of that data, and so of the model.")
-    caution: str
-
-
-class Size(BaseModel):
-    """Height and width of a slice, px."""
-
-    height: int = Field(ge=1)
-    width: int = Field(ge=1)
-
-
 class UsedSettings(Postprocessing):
     """The settings that a mask was made with, the model's own among them."""
 
@@ -60,20 +31,12 @@ class UsedSettings(Postprocessing):
     tta_flip: bool = False
 
 
-class Timings(BaseModel):
-    """Times in ms."""
-
-    decode: float = Field(description="File to pixels.", ge=0)
-    network: float = Field(description="Pixels to probabilities.", ge=0)
-    total: float = Field(description="From the request's first line, the upload and any wait included.", ge=0)
-
-
 class Segmentation(BaseModel):
     """The answer to one slice."""
 
     model: str = Field(examples=["nested_unet"])
     settings: UsedSettings
-    image: Size
+    image: dict[str, int] = Field(description="Its height and width, px.")
     spacing_mm: tuple[float, float, float] | None = Field(
         description="Voxel size (z, y, x); null where the file does not tell, and then nothing is in mm.",
         examples=[[5.0, 1.25, 1.25]],
@@ -85,31 +48,34 @@ class Segmentation(BaseModel):
         examples=["iVBORw0KGgo…"],
     )
     lesions: list[Lesion] = Field(description="Largest first; pixels that touch are one lesion.")
-    timings_ms: Timings
+    timings_ms: dict[str, float] = Field(
+        description="decode: file to pixels; network: pixels to probabilities; total: from the request's "
+        "first line, the upload and any wait included."
+    )
     caution: str
 
 
-def model_cards(models: Mapping[str, Predictor]) -> list[ModelCard]:
-    """Returns what is known of each model, the default first."""
+def model_cards(models: Mapping[str, Predictor]) -> list[dict[str, Any]]:
+    """Returns what `/models` says of each model, the default first; Dice is that of validation patients."""
     cards = []
     for name, predictor in models.items():
         known = predictor.description
-        card = ModelCard(
-            name=name,
-            label=label_of(name, known.get("encoder", "plain")),
-            default=not cards,
-            sha256=predictor.sha256,
-            parameters=known["parameters"],
-            input_size=known["preprocessing"]["image_size"],
-            channels=known["input"]["channels"],
-            postprocessing=predictor.postprocessing,
-            tta_flip=predictor.tta_flip,
-            validation_dice=known.get("validation_dice"),
-            validation_dice_single_slices=known.get("validation_dice_single_slices"),
-            data=known["data"]["name"],
-            licence=known["data"]["licence"],
-            caution=known["data"]["caution"],
-        )
+        card = {
+            "name": name,
+            "label": label_of(name, known.get("encoder", "plain")),
+            "default": not cards,
+            "sha256": predictor.sha256,
+            "parameters": known["parameters"],
+            "input_size": known["preprocessing"]["image_size"],
+            "channels": known["input"]["channels"],
+            "postprocessing": predictor.postprocessing,
+            "tta_flip": predictor.tta_flip,
+            "validation_dice": known.get("validation_dice"),
+            "validation_dice_single_slices": known.get("validation_dice_single_slices"),
+            "data": known["data"]["name"],
+            "licence": known["data"]["licence"],
+            "caution": known["data"]["caution"],
+        }
         cards.append(card)
     return cards
 
@@ -130,7 +96,8 @@ def segment(
         The answer's body.
 
     Raises:
-        Refused: The file is no slice, there is no such model, or the settings do not fit the slice.
+        ImageError: The file is no slice.
+        Refused: It is too large, there is no such model, or the settings do not fit the slice.
     """
     name = settings.model or next(iter(models))
     if name not in models:
@@ -156,12 +123,12 @@ def segment(
     result = Segmentation(
         model=name,
         settings=UsedSettings(**shown),
-        image=Size(height=height, width=width),
+        image={"height": height, "width": width},
         spacing_mm=upload.spacing_mm,
         notes=list(upload.notes),
         mask=base64.b64encode(png).decode(),
         lesions=lesions,
-        timings_ms=Timings(decode=decode, network=network, total=total),
+        timings_ms={"decode": decode, "network": network, "total": total},
         caution=f"{RESEARCH_USE} {predictor.description['data']['caution']}",
     )
     return result.model_dump_json().encode()

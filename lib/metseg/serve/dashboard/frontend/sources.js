@@ -72,7 +72,7 @@ function render({ model, el }) {
   bar.hidden = true;
 
   const choose = (role) => h("input", {
-    type: "file", class: "ms-file", accept: [...model.get("suffixes"), "image/tiff", "image/png", "image/jpeg"].join(),
+    type: "file", class: "ms-file", accept: ".tif,.tiff,.png,.jpg,.jpeg,image/tiff,image/png,image/jpeg",
     onchange: ({ target }) => {
       if (target.files.length) start(target.files[0], role);
       target.value = ""; // so that the same file can be chosen again
