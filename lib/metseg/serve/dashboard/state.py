@@ -48,23 +48,16 @@ class DashboardState(HasTraits):
 
     Attributes:
         network: The network chosen; the best one at the start.
-        side_by_side: Whether all released networks are shown, the chosen one first.
         threshold, fill_holes: The settings of `Postprocessing`.
         min_lesion, unit: Its smallest lesion: mm² where the slice tells the size of its pixels, else px.
         view: Which picture is large.
         channel: What the masks are drawn on.
-        opacity: Of the tint.
         window, level: Grey values from black to white, and the one in their middle; for the eye alone.
-        upload: The slice, or None.
-        file_name: What the visitor calls it.
-        number: How many slices there were.
+        upload, file_name, number: The slice or None, what the visitor calls it, how many there were.
         remarks: A sentence for each thing to know of it that its file does not tell.
-        reference: (H, W) bool, or None.
-        reference_name: What the visitor calls it.
+        reference, reference_name: (H, W) bool or None, and what the visitor calls it.
         results: A `NetworkResult` for each network shown.
         selected: Which result, from 0, and the number of the lesion picked in it; 0 for none.
-        busy: Whether a network runs.
-        networks: What runs them.
         models: {name: description} of all networks, the best one first.
     """
 

@@ -45,12 +45,9 @@ class Dashboard(DashboardState, AnyWidget):
     Attributes:
         message: What is wrong, in one sentence, or nothing.
         about: {"label", "data", "licence", "score", "caution"} of each network shown.
-        limit_bytes: Largest file; the browser sends none that is larger.
         examples: {"name", "title", "picture": PNG} each.
         slice_file, reference_file: {"name", "details", "notes"} of what is loaded, or empty.
         choices: {"name", "label"} of each network.
-        changed: Whether a setting differs from the network's own.
-        channels: Names of what can be shown.
         labels: Of the networks shown.
         size: Width and height of the slice, px.
         gates: For each network a list, coarsest gate first.

@@ -22,15 +22,7 @@ from metseg.base.paths import project_root, released_dir
 from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
 from metseg.inference.predictor import Predictor
 from metseg.release.released import OFFERED, described_models, released_models
-from metseg.serve.dashboard.handlers import (
-    TEMPLATE,
-    ChannelsHandler,
-    EndHandler,
-    KernelHandler,
-    PageConnection,
-    PageHandler,
-    log_failure,
-)
+from metseg.serve.dashboard import handlers
 from metseg.serve.dashboard.seats import OwnKernelSpec, Seats
 from metseg.serve.listening import listen
 
@@ -47,7 +39,7 @@ class DashboardServer(Voila):
 
     def setup_template_dirs(self) -> None:
         super().setup_template_dirs()
-        self.template_paths = [str(TEMPLATE), *self.template_paths]
+        self.template_paths = [str(handlers.TEMPLATE), *self.template_paths]
 
     def init_handlers(self) -> list[tuple]:
         """Returns all routes there are; no file can be fetched through any of them."""
@@ -55,10 +47,10 @@ class DashboardServer(Voila):
         page |= {"config": self.config, "voila_configuration": self.voila_configuration}
         kernel = url_path_join(self.base_url, r"/api/kernels/(?P<kernel_id>\w+-\w+-\w+-\w+-\w+)")
         return [
-            (kernel, KernelHandler),
-            (f"{kernel}/channels", ChannelsHandler),
-            (f"{kernel}/end", EndHandler),
-            (url_path_join(self.base_url, r"/(.*)"), PageHandler, page),
+            (kernel, handlers.KernelHandler),
+            (f"{kernel}/channels", handlers.ChannelsHandler),
+            (f"{kernel}/end", handlers.EndHandler),
+            (url_path_join(self.base_url, r"/(.*)"), handlers.PageHandler, page),
         ]
 
     def listen(self) -> None:
@@ -136,7 +128,7 @@ def serve_dashboard(
             "base_url": base_url,
             "config_file_paths": [],  # what a user's own Voilà is set to is no matter of this one
             "log_level": logging.ERROR,
-            "kernel_websocket_connection_class": PageConnection,
+            "kernel_websocket_connection_class": handlers.PageConnection,
             "tornado_settings": settings,
         },
         "VoilaConfiguration": {
@@ -147,7 +139,7 @@ def serve_dashboard(
             "allow_template_override": "NO",
             "allow_theme_override": "NO",
             "show_tracebacks": True,  # else Voilà hides an error's name, which is all that the template uses
-            "resources": {"log_failure": log_failure},
+            "resources": {"log_failure": handlers.log_failure},
         },
         "Seats": {
             "seats": max_kernels,

@@ -4,13 +4,11 @@ A user's proxy is left aside: it stands between the machine and others, and the 
 """
 
 import io
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +18,9 @@ import psutil
 import tifffile
 
 from metseg.base.errors import MetsegError
+from metseg.inference.predictor import Predictor
 from metseg.serve.listening import listen
-
-_SERVE = """
-import json, sys
-from metseg.base.errors import MetsegError
 from metseg.serve.service.server import serve
-try:  # nobody looks at these masks
-    serve(**json.loads(sys.argv[1]), log_level="WARNING", phantom_network=True)
-except MetsegError as error:
-    sys.exit(str(error))
-"""
 
 
 def measure_load(
@@ -60,7 +50,7 @@ def measure_load(
         `rss_mb_start`, `rss_mb_end`, the memory of all processes of the service.
 
     Raises:
-        MetsegError: The service does not start.
+        MetsegError: A model cannot be loaded, or the service does not start.
     """
     slices = slices or phantom_slices()
     with _running(models, workers=workers) as (address, pid):
@@ -100,24 +90,26 @@ def phantom_slices(*, size: int = 256, count: int = 16) -> list[bytes]:
 @contextmanager
 def _running(models: Mapping[str, Path], *, workers: int) -> Iterator[tuple[str, int]]:
     """Runs the service in a process of its own; yields its address and the process's id, when it is ready."""
+    for folder in models.values():
+        Predictor(folder)  # a damaged one is told here
     with listen("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
-    folders = {name: str(Path(folder).absolute()) for name, folder in models.items()}
-    settings = json.dumps({"models": folders, "port": port, "workers": workers})
-    process = subprocess.Popen([sys.executable, "-c", _SERVE, settings])
-    address = f"http://127.0.0.1:{port}"
+    options = {"port": port, "workers": workers, "log_level": "WARNING"}
+    options["phantom_network"] = True  # nobody looks at these masks
+    process = get_context("spawn").Process(target=serve, args=(dict(models),), kwargs=options)
+    process.start()
+    address, answer = f"http://127.0.0.1:{port}", None
     try:
-        answer = None
         while answer is None:
+            if not process.is_alive():
+                raise MetsegError("the service did not start; what it said stands above")
             with suppress(httpx.TransportError):
                 answer = httpx.get(f"{address}/health/ready", trust_env=False)
-            if process.poll() is not None:
-                raise MetsegError("the service did not start; what it said stands above")
             time.sleep(0.05)
         yield address, process.pid
     finally:
         process.terminate()
-        process.wait()
+        process.join()
 
 
 def _send(
