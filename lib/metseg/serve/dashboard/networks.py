@@ -41,14 +41,10 @@ class NetworkResult:
     def agreement(self, reference: np.ndarray) -> dict:
         """Returns the slice's `dice`, None where mask and reference are both empty: it means nothing there;
         and how many pixels are `hit` (in both), `extra` (in the mask alone) and `missed`."""
-        parts = {
-            "hit": self.mask & reference,
-            "extra": self.mask & ~reference,
-            "missed": reference & ~self.mask,
-        }
-        pixels = {name: int(np.count_nonzero(part)) for name, part in parts.items()}
-        total = int(self.mask.sum() + reference.sum())
-        return {"dice": 2 * pixels["hit"] / total if total else None, **pixels}
+        parts = self.mask & reference, self.mask & ~reference, reference & ~self.mask
+        hit, extra, missed = (int(np.count_nonzero(part)) for part in parts)
+        total = 2 * hit + extra + missed
+        return {"dice": 2 * hit / total if total else None, "hit": hit, "extra": extra, "missed": missed}
 
 
 class Networks:
