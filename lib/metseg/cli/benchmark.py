@@ -80,6 +80,6 @@ def service(
             clients=clients,
             requests=requests,
             workers=workers,
-            on_answer=lambda k, n: bars.update(bar, completed=k, total=n),
+            on_answer=lambda: bars.advance(bar),
         )
     print(json.dumps(figures, indent=1))
