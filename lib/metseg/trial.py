@@ -13,7 +13,7 @@ from metseg.inference.engines import Precision
 from metseg.metrics.compare import combine_cases
 from metseg.training.config import TrainConfig
 from metseg.training.fit import train
-from metseg.training.interrupt import told_in_a_sentence
+from metseg.training.progress import told_in_a_sentence
 from metseg.training.run_folder import RunFolder
 
 

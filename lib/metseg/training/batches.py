@@ -5,43 +5,22 @@ import numpy as np
 from metseg.base.backend import keras
 from metseg.training.augment import Augmentation, augment_pair
 from metseg.training.cache import SliceCache
+from metseg.training.config import Learning
 from metseg.training.copy_paste import paste_lesion
 
 
-def epoch_rows(
-    cache: SliceCache,
-    patients: tuple[str, ...],
-    *,
-    exclude_empty: bool,
-    balance_empty: bool,
-    seed: int,
-    epoch: int,
-) -> np.ndarray:
-    """Returns the rows of a cache that one epoch learns from; see `drawn_rows`."""
-    chosen = {"exclude_empty": exclude_empty, "balance_empty": balance_empty}
-    return drawn_rows(cache, cache.rows(patients), **chosen, seed=seed, epoch=epoch)
-
-
-def drawn_rows(
-    cache: SliceCache,
-    rows: np.ndarray,
-    *,
-    exclude_empty: bool,
-    balance_empty: bool,
-    seed: int,
-    epoch: int,
-) -> np.ndarray:
-    """Returns those of some rows that one epoch draws.
+def drawn_rows(cache: SliceCache, rows: np.ndarray, config: Learning, *, epoch: int) -> np.ndarray:
+    """Returns those of some rows of a cache that one epoch learns from.
 
     These are all slices with lesion, and of those without: none (`exclude_empty`), as many as there are
     with, drawn anew in each epoch (`balance_empty`), or all.
     """
     has_lesion = cache.slices.lesion_px.to_numpy()[rows] > 0
     lesion, empty = rows[has_lesion], rows[~has_lesion]
-    if exclude_empty:
+    if config.exclude_empty:
         return lesion
-    if balance_empty and 0 < len(lesion) < len(empty):
-        empty = np.random.default_rng([seed, epoch]).choice(empty, len(lesion), replace=False)
+    if config.balance_empty and 0 < len(lesion) < len(empty):
+        empty = np.random.default_rng([config.seed, epoch]).choice(empty, len(lesion), replace=False)
     return np.concatenate([lesion, empty])
 
 
@@ -127,12 +106,9 @@ class EpochBatches(keras.utils.PyDataset):
     def prepared_ahead(self):
         """Returns what `fit` takes: the next batches are made by a thread while a step runs.
 
-        On TensorFlow a data set of its own. The one that Keras makes tunes itself, and each epoch ended with
-        a wait for the thread that tunes it, which looks up once a minute at last (TensorFlow 2.21: a third of
-        the time of an epoch of 75 s).
+        The data set that Keras makes tunes itself, and each epoch ended with a wait for the thread that tunes
+        it (TensorFlow 2.21: a third of the time of an epoch of 75 s).
         """
-        if keras.backend.backend() != "tensorflow":
-            return self
         import tensorflow as tf
 
         options = tf.data.Options()
@@ -140,9 +116,8 @@ class EpochBatches(keras.utils.PyDataset):
         channels = self._cache.images.shape[-1] * (1 + 2 * self._cache.neighbours)
         side = (None, self._size, self._size)
         shapes = (tf.TensorSpec((*side, channels), tf.float32), tf.TensorSpec((*side, 1), tf.float32))
-        made = tf.data.Dataset.from_generator(
+        each = tf.data.Dataset.from_generator(
             lambda: map(self.__getitem__, range(len(self))), output_signature=shapes
         )
-        return (
-            made.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(2).with_options(options)
-        )
+        known = each.apply(tf.data.experimental.assert_cardinality(len(self)))
+        return known.prefetch(2).with_options(options)

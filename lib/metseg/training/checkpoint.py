@@ -28,7 +28,7 @@ class Checkpoint:
         self._folder = Path(folder)
         self._model = model
         self._averaged = averaged
-        self._best, self._best_place = list[np.ndarray](), -1
+        self._best = list[np.ndarray]()
 
     def restore(self) -> list[dict]:
         """Loads the last finished epoch into the model and its average; returns the history up to it.
@@ -36,28 +36,21 @@ class Checkpoint:
         Where it is damaged, the epoch before takes its place, and a warning says so.
 
         Raises:
-            MetsegError: All epochs that are kept are damaged, or an older metseg wrote them.
+            MetsegError: All epochs that are kept are damaged.
         """
-        if (self._folder / CHECKPOINT_STATE).exists():
-            raise MetsegError(
-                f"{shown(self._folder.parent)} was begun by an older metseg; choose another run name"
-            )
         found = epochs_kept(self._folder)
         for number in sorted(found, reverse=True):
             try:
                 history = self._load(found[number])
             except DamagedEpoch as damage:
-                shown_damage = (
-                    f"the checkpoint of epoch {number} in {shown(self._folder)} is damaged ({damage})"
-                )
+                told = f"the checkpoint of epoch {number} in {shown(self._folder)} is damaged ({damage})"
                 if number == min(found):
                     raise MetsegError(
-                        f"{shown_damage}, and there is no epoch before it; remove that folder to train "
-                        "from the start, or put a copy of it back"
+                        f"{told}, and there is no epoch before it; remove that folder to train from the "
+                        "start, or put a copy of it back"
                     ) from damage
-                warnings.warn(
-                    f"{shown_damage}; the training goes on from the epoch before", MetsegWarning, stacklevel=2
-                )
+                told += "; the training goes on from the epoch before"
+                warnings.warn(told, MetsegWarning, stacklevel=2)
                 continue
             for later in found:
                 if later > number:
@@ -75,25 +68,22 @@ class Checkpoint:
 
         Raises:
             MetsegError: The disk is full, or the folder cannot be written to.
-            ValueError: The weights of that epoch are gone.
         """
         if best == len(history) - 1:
-            self._best, self._best_place = [np.array(each) for each in self._averaged.weights], best
-        elif best != self._best_place:
-            raise ValueError(f"epoch {best + 1} was not the best one before, and its weights are gone")
+            self._best = [np.array(each) for each in self._averaged.weights]
         home = self._folder / f"epoch-{len(history)}"
         work = home.with_name(f".{home.name}.part")
         try:
             shutil.rmtree(work, ignore_errors=True)  # what a killed process left
             work.mkdir(parents=True)
             self._model.save_weights(work / _NETWORK)
-            for name, weights in ((_SERVING, self._averaged.weights), (_BEST, self._best)):
-                np.savez(work / name, *weights)
+            np.savez(work / _SERVING, *self._averaged.weights)
+            np.savez(work / _BEST, *self._best)
             names = (_NETWORK, _SERVING, _BEST)
             for name in names:
                 sync_file(work / name)
             hashes = {name: file_sha256(work / name) for name in names}
-            write_sealed(work / CHECKPOINT_STATE, {"sha256": hashes, "best": best, "history": history})
+            write_sealed(work / CHECKPOINT_STATE, {"sha256": hashes, "history": history})
             shutil.rmtree(home, ignore_errors=True)
             os.rename(work, home)
             sync_folder(self._folder)
@@ -119,7 +109,6 @@ class Checkpoint:
         self._model.optimizer.build(self._model.trainable_variables)
         self._model.load_weights(home / _NETWORK)
         self._averaged.weights, self._best = _read(home / _SERVING), _read(home / _BEST)
-        self._best_place = state["best"]
         return state["history"]
 
 

@@ -18,12 +18,10 @@ def data_parallel(count: int) -> AbstractContextManager:
         count: GPUs, or logical CPUs where there is no GPU; 1 changes nothing.
 
     Raises:
-        MetsegError: There are fewer devices, or the backend is not TensorFlow.
+        MetsegError: There are fewer devices.
     """
     if count == 1:
         return nullcontext()
-    if keras.backend.backend() != "tensorflow":
-        raise MetsegError(f"devices={count} needs the backend tensorflow, not {keras.backend.backend()}")
     import tensorflow as tf
 
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")

@@ -25,17 +25,10 @@ class AveragedWeights(keras.callbacks.Callback):
     """
 
     def __init__(self, network: keras.Model, momentum: float):
-        """Follows a network from now on.
-
-        Args:
-            network: What `fit` trains.
-            momentum: What is kept of the average in each step; 0 averages nothing.
-        """
+        """Follows a network that `fit` trains; `momentum` is kept of the average in each step, 0 of none."""
         super().__init__()
         self._network, self._kept, self._steps = network, momentum**STEPS, 0
         self.weights: list[np.ndarray] | None = None
-
-    # Within `fit` the network is asked for as `self.model`, which brings it up to date on JAX.
 
     def on_epoch_begin(self, epoch, logs=None):
         # Of the whole training: an epoch may have fewer than STEPS, and a resumed one goes on counting.

@@ -25,7 +25,6 @@ class PopulationStatistics:
     """
 
     def __init__(self, network: keras.Model):
-        """Estimates for this network; nothing is changed yet."""
         self._network = network
         self._layers = [
             layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)
@@ -39,7 +38,7 @@ class PopulationStatistics:
         for layer in self._layers:
             layer.momentum = 0.0  # a running statistic is then that of the last batch
         try:
-            for images, _ in _each(batches):
+            for images, _ in batches.prepared_ahead():
                 self._pass(images)
                 weight += len(images)
                 for layer, total in zip(self._layers, sums, strict=True):
@@ -57,9 +56,6 @@ class PopulationStatistics:
             layer.moving_variance.assign((within + np.maximum(square - mean**2, 0)).astype(np.float32))
 
     def _pass(self, images) -> None:
-        if keras.backend.backend() != "tensorflow":
-            self._network(images, training=True)
-            return
         import tensorflow as tf
 
         shape = tuple(images.shape[1:])
@@ -70,9 +66,3 @@ class PopulationStatistics:
 
     def _train_pass(self, images) -> None:
         self._network(images, training=True)
-
-
-def _each(batches: EpochBatches):
-    """Iterates over batches, prepared ahead where the backend can."""
-    prepared = batches.prepared_ahead()
-    return (prepared[k] for k in range(len(prepared))) if prepared is batches else prepared

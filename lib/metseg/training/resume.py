@@ -57,27 +57,22 @@ def complain_if_begun_otherwise(config: TrainConfig, run: RunFolder) -> None:
     if not run.has_epochs:
         return  # nothing has been learned yet that could be mixed up
     changed = _changes(config, run)
-    told = _told(changed)
+    told, learning = _told(changed), config.learning
     fewer = "epochs" in changed and changed["epochs"][0] > changed["epochs"][1]
     if fewer or not changed.keys() <= set(_MAY_CHANGE):
         raise MetsegError(f"{run} holds other settings ({told}); {_ways_out(run)}")
     if changed and run.is_finished:
         history = run.epochs_done()
-        if not history:
-            raise MetsegError(
-                f"{run} is finished, and its state after the last epoch was not kept or is damaged, so it "
-                f"cannot go on ({told}); {_ways_out(run)}"
-            )
-        if len(history) >= config.learning.epochs or out_of_patience(history, config.learning):
-            raise MetsegError(
-                f"{run} is finished after {len(history)} epochs, and {told} adds none; give more of them, or "
-                f"{_ways_out(run)}"
-            )
+        cause = "its state after the last epoch was not kept or is damaged, so it cannot go on"
+        if history and (len(history) >= learning.epochs or out_of_patience(history, learning)):
+            cause = "no epoch would be added"
+        elif history:
+            return
+        raise MetsegError(f"{run} is finished, and {cause} ({told}); {_ways_out(run)}")
 
 
 def extensions(config: TrainConfig, run: RunFolder) -> list[dict[str, Any]]:
-    """Returns each time that a training was told to go on for longer: after which epoch, and what changed,
-    as [before, after]."""
+    """Returns each time that a training was told to go on: after which epoch, and each [before, after]."""
     found = read_json(run.extended)["extended"] if run.extended.exists() else []
     # One that was written and then, after a kill, not asked for again, came to nothing.
     return [each for each in found if each.get("epochs", (0, 0))[1] <= config.learning.epochs]
@@ -85,12 +80,9 @@ def extensions(config: TrainConfig, run: RunFolder) -> list[dict[str, Any]]:
 
 def _changes(config: TrainConfig, run: RunFolder) -> dict[str, tuple[Any, Any]]:
     """Returns {parameter: (before, after)} of what decides the result; where the data lies does not."""
-    before = run.recorded_config()
-    return {
-        name: (before[name], value)
-        for name, value in config.flat().items()
-        if before[name] != value and name != "data_dir"
-    }
+    before, after = run.recorded_config(), {**config.flat(), "data_dir": ""}
+    before["data_dir"] = ""
+    return {name: (before[name], value) for name, value in after.items() if before[name] != value}
 
 
 def _told(changed: Mapping[str, tuple[Any, Any]]) -> str:
@@ -111,9 +103,8 @@ def _go_on_with(config: TrainConfig, changed: Mapping[str, tuple[Any, Any]], run
     if done not in before:
         write_json(run.extended, {"extended": [*before, done]})
     run.manifest.unlink(missing_ok=True)  # its presence says that the training is finished
-    falls = ""
-    if config.learning.schedule == "cosine":
-        falls = "; the learning rate falls anew towards the new end"
+    cosine = config.learning.schedule == "cosine"
+    falls = "; the learning rate falls anew towards the new end" if cosine else ""
     print(f"{run} goes on after epoch {done['after_epoch']} ({_told(changed)}){falls}")
 
 

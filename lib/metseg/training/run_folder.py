@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from metseg.base.backend import keras
 
 CHECKPOINT_STATE = "state.json"  # of each epoch that a checkpoint keeps
-_SETTING_ASIDE = ".before"
 
 
 class DamagedEpoch(Exception):
@@ -25,36 +24,25 @@ class DamagedEpoch(Exception):
 
 
 class RunFolder(os.PathLike):
-    """Knows every file of a network's folder, and what its presence says.
-
-    Attributes:
-        path: The folder.
-        config: The training's parameters, flat; written when it begins.
-        split: Who learns, who chooses, who is held out.
-        history: A row an epoch.
-        extended: Each time the training was told to go on for longer.
-        progress: Where the training stands, for whoever watches.
-        checkpoint: Folder of the last epochs.
-        network: The trained network, Keras's, in float32.
-        manifest: What the network came from; its presence says that the training is finished.
-        description: `model.json`; its presence says that the network is exported.
-        evaluation: Folder of the scores.
-        scored: What was scored and how; its presence says that the tables beside it are whole.
-        per_patient, per_slice, examples: The scores, and a slice of each patient.
-    """
+    """Knows every file of a network's folder, and what its presence says."""
 
     def __init__(self, path: "str | os.PathLike"):
         self.path = path = Path(path)
-        self.config, self.split = path / "config.json", path / "split.json"
-        self.history, self.extended = path / "history.csv", path / "extended.json"
-        self.progress, self.checkpoint = path / "progress.json", path / "checkpoint"
-        self.network, self.manifest = path / "model.keras", path / "manifest.json"
-        self.description = path / "model.json"
+        self.config = path / "config.json"  # the training's parameters, flat; written when it begins
+        self.split = path / "split.json"  # who learns, who chooses, who is held out
+        self.history = path / "history.csv"  # a row an epoch
+        self.extended = path / "extended.json"  # each time the training was told to go on for longer
+        self.progress = path / "progress.json"  # where it stands, for whoever watches
+        self.checkpoint = path / "checkpoint"  # folder of the last epochs
+        self.network = path / "model.keras"  # the trained network, in float32
+        self.manifest = path / "manifest.json"  # what it came from; there once the training is finished
+        self.description = path / "model.json"  # there once the network is exported
         self.evaluation = path / "evaluation"
-        self.scored = self.evaluation / "evaluation.json"
+        self.scored = self.evaluation / "evaluation.json"  # there once the tables beside it are whole
         self.per_patient = self.evaluation / "per_patient.csv"
         self.per_slice = self.evaluation / "per_slice.csv"
-        self.examples = self.evaluation / "examples.npz"
+        self.examples = self.evaluation / "examples.npz"  # a slice of each patient
+        self.aside = path / ".before"  # where a former training lies while it is set aside
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -83,11 +71,6 @@ class RunFolder(os.PathLike):
     @property
     def is_scored(self) -> bool:
         return self.scored.is_file()
-
-    @property
-    def aside(self) -> Path:
-        """Where a former training lies while it is set aside."""
-        return self.path / _SETTING_ASIDE
 
     @property
     def scored_as_served(self) -> bool:
@@ -132,7 +115,7 @@ class RunFolder(os.PathLike):
         with taking_apart(self.manifest):
             values = with_defaults(manifest["config"])
         try:
-            return train_config(**{name: value for name, value in values.items() if name != "start_from"})
+            return train_config(**values)
         except MetsegError as error:
             raise MetsegError(
                 f"{self} was trained by another metseg ({error}); "
@@ -142,18 +125,13 @@ class RunFolder(os.PathLike):
     def seen_patients(self) -> set[str]:
         """Returns whom the network has learned from or was chosen on."""
         split = self.read_split()
-        earlier = read_json(self.manifest).get("start") or {}  # older ones began with another's weights
-        return {
-            *split.train, *split.validation, *earlier.get("learned_from", ()), *earlier.get("chosen_on", ())
-        }  # fmt: skip
+        return {*split.train, *split.validation}
 
     def seen_slices(self) -> dict[str, str]:
         """Returns {patient: hashes of the slices} of `seen_patients`; an older training knows none."""
-        manifest, seen = read_json(self.manifest), self.seen_patients()
+        seen, hashes = self.seen_patients(), read_json(self.manifest).get("slice_hashes", {})
         with taking_apart(self.manifest):
-            earlier = (manifest.get("start") or {}).get("slice_hashes", {})
-            found = {**earlier, **manifest.get("slice_hashes", {})}
-            return {name: found[name] for name in sorted(found) if name in seen}
+            return {name: hashes[name] for name in sorted(hashes) if name in seen}
 
     def load_network(self) -> "keras.Model":
         """Loads the trained network.
@@ -203,19 +181,18 @@ class RunFolder(os.PathLike):
         # A patient may be called NA; what is undefined is written as nothing.
         names = {"patient_id": str, "case_id": str, "ref_sha256": str}
         options = {"dtype": names, "keep_default_na": False, "na_values": [""]}
-        damaged = MetsegError(
-            f"the tables in {self.evaluation} are missing or damaged; evaluate the model again"
-        )
         try:
             tables = tuple(pd.read_csv(path, **options) for path in (self.per_patient, self.per_slice))
             scored = read_json(self.scored) if self.is_scored else {}
-            rows = dict(zip(("cases", "slices"), map(len, tables), strict=True))
-            whole = all(scored.get(name, found) == found for name, found in rows.items())
-            whole &= not any(table[["patient_id", "case_id"]].isna().any(axis=None) for table in tables)
+            for name, table in zip(("cases", "slices"), tables, strict=True):
+                if len(table) != scored.get(name, len(table)) or table[["patient_id", "case_id"]].isna().any(
+                    axis=None
+                ):
+                    raise ValueError(name)
         except (OSError, KeyError, ValueError) as error:
-            raise damaged from error
-        if not whole:
-            raise damaged
+            raise MetsegError(
+                f"the tables in {self.evaluation} are missing or damaged; evaluate the model again"
+            ) from error
         return tables
 
 
