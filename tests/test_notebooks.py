@@ -41,10 +41,6 @@ def names_in(path: Path, kind: type = ast.AST) -> set[str]:
     return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, kind)}
 
 
-def cell_values(path: Path) -> dict:
-    return {name: each.default for name, each in notebook_parameters(path).items()}
-
-
 def test_all_are_here():
     assert [path.stem for path in NOTEBOOKS[:5]] == [
         "01_explore_data",
@@ -75,9 +71,9 @@ def test_parameters_cell(path):
     assert tagged == code[:1]
     parameters = notebook_parameters(path)  # raises unless all are plain literals
     assert len(parameters) == len(lines_of(tagged[0])) == len(ast.parse(tagged[0].source).body) <= 15
-    assert [each.name for each in parameters.values() if not re.search(r"\w", each.help)] == []
-    theirs = {name: each["help"] for name, each in inspect_notebook(path).items()}
-    assert theirs == {name: each.help for name, each in parameters.items()}
+    theirs = inspect_notebook(path)
+    assert theirs.keys() == parameters.keys()
+    assert [name for name, each in theirs.items() if not re.search(r"\w", each["help"])] == []
     if path.stem != "02_preprocessing":  # which writes nothing
         assert "run_name" in parameters
         assert {"output_dir", "recipe"} & parameters.keys()
@@ -153,7 +149,7 @@ def test_each_parameter_stands_in_one_place_of_the_recipe():
 def test_a_parameters_cell_holds_the_recipe(path):
     """A cell that was edited and saved would change what a person sees first, though no command."""
     start = defaults_of(path)
-    assert cell_values(path) == {name: start[name] for name in cell_values(path)}
+    assert notebook_parameters(path) == {name: start[name] for name in notebook_parameters(path)}
 
 
 def test_the_library_starts_from_the_recipe_too():
@@ -168,7 +164,7 @@ def test_the_library_starts_from_the_recipe_too():
 def test_a_training_takes_every_parameter(path, monkeypatch):
     """From its cell or from the recipe, in JupyterLab, by papermill and by commands alike."""
     monkeypatch.chdir(FOLDER)
-    start, values = defaults_of(path), cell_values(path)
+    start, values = defaults_of(path), notebook_parameters(path)
     own = {"run_name", "recipe", "output_dir", "cache_dir", "restart", "channel"}
     but = set() if start["model"] == "nested_unet" else {"deep_supervision"}
     assert set(start) - own == PARAMETERS.keys() - but

@@ -15,10 +15,9 @@ from metseg.training.resume import complain_if_begun_otherwise
 def cross_validate(
     config: TrainConfig, *, folds: int, run_folder: Path, cache_dir: Path, restart: bool = False
 ) -> list[Path]:
-    """Trains, exports and scores a network once a fold.
+    """Trains, exports and scores a network once a fold, and returns the folder of each fold's network.
 
-    Interrupted, the same call goes on: what is done is not done again, and a fold's training resumes after
-    its last finished epoch.
+    Interrupted, the same call goes on: what is done is not done again.
 
     Args:
         config: The network and its recipe; who is held out is decided here.
@@ -26,9 +25,6 @@ def cross_validate(
         run_folder: The folds lie in <run folder>/<model>/<model>-1, -2 and so on.
         cache_dir: Folder of the caches of preprocessed slices.
         restart: Set trainings with other settings aside and begin anew.
-
-    Returns:
-        The folder of each fold's network.
 
     Raises:
         MetsegError: The run was begun with other parameters or data, which is told before anything is
