@@ -13,7 +13,7 @@ import yaml
 from tiny_scans import write_scans
 
 from metseg.base.recipe import read_recipe
-from metseg.training.config import PARAMETERS, config_among, default_of, train_config
+from metseg.training.config import PARAMETERS, config_among, train_config
 from metseg.training.notebook_config import notebook_config
 from metseg.workbook.parameters import check_parameters, defaults_of, notebook_parameters, read_profile
 from metseg.workbook.run import command_values, numbered_notebooks, run_notebooks
@@ -155,9 +155,8 @@ def test_a_parameters_cell_holds_the_recipe(path):
 def test_the_library_starts_from_the_recipe_too():
     recipe = read_recipe(FOLDER / "params" / "quick.yml")
     fields = PARAMETERS.keys() - {"model", "data_dir"}  # these two have no default
-    defaults = {name: default_of(name) for name in fields}
-    in_yaml = {name: list(each) if isinstance(each, tuple) else each for name, each in defaults.items()}
-    assert in_yaml == {name: recipe[name] for name in fields}
+    defaults = train_config(model="unet", data_dir="").flat()
+    assert {name: defaults[name] for name in fields} == {name: recipe[name] for name in fields}
 
 
 @each_training

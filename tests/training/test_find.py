@@ -109,7 +109,6 @@ def test_an_unknown_name_lists_the_valid_ones(runs, released, tmp_path):
 def test_run_names(runs):
     exported(runs, FOLD)
     assert run_names(runs) == ["cv", "one", "two"]  # each once, the unfinished not
-    assert run_names(runs, unfinished=True) == ["cv", "one", "two", "unfinished"]
     assert run_names(runs / "nothing") == []
 
 

@@ -142,11 +142,9 @@ def test_a_finished_training_that_cannot_go_on_says_so(copy, config):
 # other settings
 
 
-def test_other_settings_are_named_beside_the_runs_there_are(copy, config):
-    (copy.parents[1] / "begun" / "unet").mkdir(parents=True)
-    (copy.parents[1] / "begun" / "unet" / "config.json").write_text("{}")
+def test_other_settings_are_named(copy, config):
     other = with_changes(config, epochs=4, loss="dice")
-    with pytest.raises(MetsegError, match=r"loss bce_dice → dice, epochs 2 → 4.*\(taken: begun, run\)"):
+    with pytest.raises(MetsegError, match=r"loss bce_dice → dice, epochs 2 → 4.*restart = True"):
         complain_if_begun_otherwise(other, RunFolder(copy))
     elsewhere = with_changes(config, data_dir="moved")
     complain_if_begun_otherwise(elsewhere, RunFolder(copy))

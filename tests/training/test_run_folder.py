@@ -89,17 +89,15 @@ def test_tables_keep_names_that_look_like_numbers(run):
 
 
 @pytest.mark.parametrize(
-    ("manifest", "served", "nothing"),
+    ("manifest", "nothing"),
     [
-        ({"predicts_nothing": True, "validation_dice": 0.1}, 0.1, True),
-        ({"predicts_nothing": False, "validation_dice": 0.0}, None, False),
-        ({"validation_dice": 0.0}, None, True),  # of a training that does not tell
-        ({"validation_dice": 0.2}, None, False),
-        ({"validation_dice": None}, 0.0, True),
-        ({}, None, False),
+        ({"predicts_nothing": True, "validation_dice": 0.1}, True),
+        ({"predicts_nothing": False, "validation_dice": 0.0}, False),
+        ({"validation_dice": 0.0}, True),  # of a training that does not tell
+        ({"validation_dice": 0.2}, False),
+        ({}, False),
     ],
 )
-def test_what_predicts_nothing(run, manifest, served, nothing):
+def test_what_predicts_nothing(run, manifest, nothing):
     write_json(run.manifest, manifest)
-    write_json(run.description, {"validation_dice": served})
     assert run.predicts_nothing is nothing

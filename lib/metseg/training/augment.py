@@ -50,9 +50,6 @@ def augment_pair(
         mask: (S, S) bool.
         config: The ranges.
         rng: Where the randomness comes from.
-
-    Returns:
-        A new pair of the same shapes, types and ranges.
     """
     image = _without_neighbours(image, config, rng)
     x, y = _displacement(image.shape[0], config, rng)

@@ -25,16 +25,9 @@ def drawn_rows(cache: SliceCache, rows: np.ndarray, config: Learning, *, epoch: 
 
 
 def resized(images: np.ndarray, masks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Shrinks slices with their masks by a whole factor; as they are for their own size.
+    """Shrinks (B, S, S, C) slices with their (B, S, S) masks to a side that divides S.
 
-    Args:
-        images: (B, S, S, C) float32.
-        masks: (B, S, S) bool.
-        size: The new side, a divisor of S.
-
-    Returns:
-        (B, size, size, C), means over the pixels that become one; and (B, size, size) bool, where at least
-        half of them are lesion.
+    Images become the means over the pixels that become one; masks are true where at least half of them are.
     """
     factor = images.shape[1] // size
     if factor == 1:
@@ -69,11 +62,8 @@ class EpochBatches(keras.utils.PyDataset):
         order = np.random.default_rng([seed, epoch]).permutation(rows)
         self._order = order[: len(order) - len(order) % devices]  # a device without a slice has no loss
         self._size = cache.masks.shape[1] if size is None else size
-        self._batch_size = batch_size
-        self._augmentation = augmentation
-        self._seed = (seed, epoch)
-        has_lesion = cache.slices.lesion_px.to_numpy()[self._order] > 0
-        self._donors = self._order[has_lesion]
+        self._batch_size, self._augmentation, self._seed = batch_size, augmentation, (seed, epoch)
+        self._donors = self._order[cache.slices.lesion_px.to_numpy()[self._order] > 0]
 
     def __len__(self) -> int:
         return -(-len(self._order) // self._batch_size)

@@ -53,21 +53,15 @@ _READ_AT_ONCE = 16  # cases: memory stays flat however many there are
 class SliceCache:
     """All slices of a data set as network input.
 
-    Attributes:
-        images: (N, S, S, 3) uint8, memory-mapped; divided by 255 they are what `preprocess` returned.
-        masks: (N, S, S) bool, memory-mapped.
-        slices: One row a slice, a case's slices in order: case_id, patient_id, slice_index, lesion_px (on the
-            network's grid), scan_lesion_px (on the scan's own), image_hash (`content.slice_hash` of the
-            scan's own pixels).
-        fingerprint: Hash of every file's name and content.
-        neighbours: Slices on each side that belong to a slice's network input.
+    `slices` has a row a slice, a case's slices in order: case_id, patient_id, slice_index, lesion_px (on the
+    network's grid), scan_lesion_px (on the scan's own), image_hash (`content.slice_hash`).
     """
 
-    images: np.ndarray
-    masks: np.ndarray
+    images: np.ndarray  # (N, S, S, 3) uint8, memory-mapped; divided by 255 what `preprocess` returned
+    masks: np.ndarray  # (N, S, S) bool, memory-mapped
     slices: pd.DataFrame
-    fingerprint: str
-    neighbours: int = 0
+    fingerprint: str  # hash of every file's name and content
+    neighbours: int = 0  # slices on each side that belong to a slice's network input
 
     def network_input(self, rows: np.ndarray) -> np.ndarray:
         """Returns slices with their neighbours as a network takes them, (B, S, S, C) float32 in [0, 1]."""
@@ -138,9 +132,7 @@ def _code_version() -> str:
 
 
 def _as_seen(cases: list[CaseFiles]) -> str:
-    real = functools.cache(os.path.realpath)  # looks at every part of a path: once a folder, not once a file
-    split = ((path, *os.path.split(path)) for path in files_of(cases))
-    return "".join(f"{os.path.join(real(home), name)}|{_stat(path)}\n" for path, home, name in split)
+    return "".join(f"{os.path.realpath(path)}|{_stat(path)}\n" for path in files_of(cases))
 
 
 def _stat(path: Path) -> list[int]:
@@ -164,8 +156,7 @@ def _whole(home: Path) -> SliceCache | None:
 
 
 def _is_intact(home: Path, expected: dict[str, str]) -> bool:
-    """Reads all only where the system tells of a change since it was last read: gigabytes at each start
-    would take longer than all else. What a disk changes of itself is left to the disk's own checks."""
+    """Reads all only where the system tells of a change since it was last read: gigabytes take long."""
     now, checked = {name: _stat(home / name) for name in _FILES}, home / "checked.json"
     with suppress(MetsegError):
         if read_json(checked) == now:

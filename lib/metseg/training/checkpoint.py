@@ -20,8 +20,8 @@ KEPT = 2  # epochs: where the last one is damaged, the training goes on from the
 class Checkpoint:
     """Keeps a compiled model's weights, its optimizer's state, the weights that serve, and the history.
 
-    Each epoch has a folder of its own, `epoch-<n>`, that shares no file with another and is renamed into
-    place whole; its `state.json` has the hashes of what lies beside it and of itself.
+    Each epoch has a folder of its own, `epoch-<n>`, that is renamed into place whole; its `state.json` has
+    the hashes of what lies beside it and of itself.
     """
 
     def __init__(self, folder: Path, model: keras.Model, averaged: AveragedWeights):
@@ -63,8 +63,7 @@ class Checkpoint:
 
         Args:
             history: A row for each finished epoch.
-            best: Place in it of the epoch whose weights shall serve: the one that was best before, or the
-                last.
+            best: Place in it of the epoch whose weights shall serve: the last, or the one so far.
 
         Raises:
             MetsegError: The disk is full, or the folder cannot be written to.
@@ -94,10 +93,7 @@ class Checkpoint:
             ) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        # Only now, for the new one is on the disk.
-        for number, path in epochs_kept(self._folder).items():
-            if not len(history) - KEPT < number <= len(history):
-                shutil.rmtree(path)
+        keep_epochs(self._folder, KEPT)  # only now, for the new one is on the disk
 
     def best_weights(self) -> list[np.ndarray]:
         """Returns the weights of the best epoch, as `model.get_weights()` would."""
@@ -112,14 +108,11 @@ class Checkpoint:
         return state["history"]
 
 
-def keep_last_epoch(folder: Path) -> None:
-    """Removes all but the last epoch of a training that is finished: more epochs go on from there."""
+def keep_epochs(folder: Path, count: int) -> None:
+    """Removes all but the last epochs, and what a killed process left."""
     kept = epochs_kept(folder)
-    for number, path in kept.items():
-        if number < max(kept):
-            shutil.rmtree(path, ignore_errors=True)
-    for leftover in Path(folder).glob(".epoch-*.part"):  # of a killed process
-        shutil.rmtree(leftover, ignore_errors=True)
+    for path in (*(kept[number] for number in sorted(kept)[:-count]), *Path(folder).glob(".epoch-*.part")):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _read(path: Path) -> list[np.ndarray]:

@@ -158,11 +158,6 @@ PARAMETERS: dict[str, str] = {
 }
 
 
-def default_of(name: str) -> object:
-    """Returns a parameter's default; of `model` and `data_dir`, which have none, pydantic's undefined."""
-    return (_GROUPS[PARAMETERS[name]] if PARAMETERS[name] else TrainConfig).model_fields[name].default
-
-
 def train_config(**values: object) -> TrainConfig:
     """Returns the configuration of flat parameters.
 

@@ -13,8 +13,7 @@ STEPS = 4  # between two updates: a copy of all weights at every step would cost
 class AveragedWeights(keras.callbacks.Callback):
     """Keeps an exponential moving average of all weights, batch normalisation's statistics among them.
 
-    Single epochs of a small set score up and down by several points of Dice; their average does not, and
-    is better than most of them. The first epoch is left out: its weights are far from any that follow.
+    The first epoch is left out: its weights are far from any that follow.
 
     Reference:
         Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"; as it is done here,

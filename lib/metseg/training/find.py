@@ -36,10 +36,10 @@ def find_model(model: str, runs_dir: Path, released_dir: Path) -> Path:
     if exported:
         raise MetsegError(f"{model} holds several networks; name one: {_listed(exported, runs_dir)}")
     for each in sorted(networks, key=lambda each: not each.is_finished):
-        name = name_of(each.path, runs_dir)
+        name, remedy = name_of(each.path, runs_dir), "is unfinished; go on with its training, or name another"
         if each.is_finished:
-            raise MetsegError(f"{name} was never exported; call: metseg export {name} --data-dir DIR")
-        raise MetsegError(f"{name} is unfinished; go on with its training, or name another (see metseg runs)")
+            remedy = f"was never exported; call: metseg export {name} --data-dir DIR"
+        raise MetsegError(f"{name} {remedy}")
     raise _not_found(f"there is no network {model!r}", model, runs_dir)
 
 
@@ -56,15 +56,9 @@ def trained_folders(run: str, runs_dir: Path) -> list[Path]:
 
 
 def run_folder(run: str, runs_dir: Path) -> Path:
-    """Returns the folder that the name of a run, or of one of its networks, stands for; it need not be there.
-
-    Raises:
-        MetsegError: It is a released network's name.
-    """
+    """Returns the folder that a run's, or one of its networks', name stands for; it need not be there."""
     _complain_of_released(run, runs_dir)
-    places = (Path(run), Path(runs_dir) / run)
-    with_training = [folder for folder in places if trainings_below(folder)]
-    return (with_training or [folder for folder in places if folder.is_dir()] or [places[1]])[0]
+    return Path(run) if trainings_below(Path(run)) else Path(runs_dir) / run
 
 
 def name_of(folder: Path, runs_dir: Path, released_dir: Path | None = None) -> str:
@@ -93,9 +87,9 @@ def model_folders(run_folder: Path) -> dict[str, Path]:
     return found
 
 
-def run_names(runs_dir: Path, *, unfinished: bool = False) -> list[str]:
-    """Returns the runs in a folder that hold a training: a finished one, unless told."""
-    found = [path for path in trainings_below(runs_dir) if unfinished or RunFolder(path).is_finished]
+def run_names(runs_dir: Path) -> list[str]:
+    """Returns the runs in a folder that hold a finished training."""
+    found = [path for path in trainings_below(runs_dir) if RunFolder(path).is_finished]
     return sorted({path.relative_to(runs_dir).parts[0] for path in found if path.parent != Path(runs_dir)})
 
 

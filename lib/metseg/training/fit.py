@@ -23,7 +23,7 @@ from metseg.models import build_model
 from metseg.models.encoders.efficientnet_lite import load_imagenet
 from metseg.models.fused import training_copy
 from metseg.training.batches import EpochBatches, drawn_rows
-from metseg.training.checkpoint import Checkpoint, keep_last_epoch
+from metseg.training.checkpoint import Checkpoint, keep_epochs
 from metseg.training.config import TrainConfig
 from metseg.training.dataset import Dataset, prepare_data
 from metseg.training.devices import data_parallel, shared_out
@@ -54,7 +54,7 @@ def train(
 
     Args:
         config: All that decides the result.
-        run: Folder of the training, or its path.
+        run: Folder of the training.
         cache_dir: Folder of the caches.
         restart: Set a training with other settings or data aside, into `before-1`, and begin anew.
 
@@ -69,7 +69,7 @@ def train(
         data = prepare_data(config, cache_dir=cache_dir)
         if begin(config, data.split, run, restart=restart):
             _train_epochs(config, data, run)
-        keep_last_epoch(run.checkpoint)
+        keep_epochs(run.checkpoint, 1)  # more epochs go on from there
     manifest = read_json(run.manifest)
     if manifest.get("predicts_nothing"):
         print(f"{config.network.model} {PREDICTS_NOTHING} than {manifest['epochs_trained']} epochs")
@@ -86,9 +86,7 @@ def _train_epochs(config: TrainConfig, data: Dataset, run: RunFolder) -> None:
         model.compile(keras.optimizers.Adam(learning.learning_rate), shared_out(LOSSES[learning.loss]))
     averaged, statistics = AveragedWeights(model, learning.ema_momentum), PopulationStatistics(model)
     checkpoint = Checkpoint(run.checkpoint, model, averaged)
-    # A row older than progressive resizing does not tell its size.
-    whole = config.preprocessing.image_size
-    history = [{**row, "image_size": row.get("image_size", whole)} for row in checkpoint.restore()]
+    history = checkpoint.restore()
     if history:  # with no epoch that the checkpoint does not have
         _write_history(history, run)
     elif config.network.encoder != "plain":
@@ -107,12 +105,8 @@ def _train_epochs(config: TrainConfig, data: Dataset, run: RunFolder) -> None:
             # Traced anew: for a second size Keras would leave height and width open, and upsampling fails.
             model.train_function = model.predict_function = None
         model.optimizer.learning_rate = rate = learning_rate_of(epoch, history, learning)
-        kind = {
-            "size": size,
-            "batch_size": learning.batch_size,
-            "augmentation": config.augmentation if config.augmentation.augment else None,
-            "seed": learning.seed,
-        }
+        kind = {"size": size, "batch_size": learning.batch_size, "seed": learning.seed}
+        kind["augmentation"] = config.augmentation if config.augmentation.augment else None
         rows = drawn_rows(data.cache, learners, learning, epoch=epoch)
         batches = EpochBatches(data.cache, rows, **kind, epoch=epoch, devices=learning.devices)
         fitted = model.fit(
@@ -130,17 +124,9 @@ def _train_epochs(config: TrainConfig, data: Dataset, run: RunFolder) -> None:
             statistics.estimate(EpochBatches(data.cache, some, **kind, epoch=0))
             averaged.weights = [np.array(each) for each in model.get_weights()]  # with their statistics
             found = validate(model, data.cache, data.cache.rows(data.split.validation), learning, size=size)
-        row = {
-            "epoch": epoch + 1,
-            "image_size": size,
-            "loss": loss,
-            "val_loss": found.loss,
-            "val_dice": found.dice,
-            "predicts_nothing": found.predicts_nothing,
-            "learning_rate": rate,
-            "seconds": time.perf_counter() - started,
-        }
-        history.append(row)
+        row = {"epoch": epoch + 1, "image_size": size, "loss": loss, "val_loss": found.loss}
+        row |= {"val_dice": found.dice, "predicts_nothing": found.predicts_nothing, "learning_rate": rate}
+        history.append({**row, "seconds": time.perf_counter() - started})
         # Before the checkpoint: a kill between the two repeats this epoch, and its row is not lost.
         _write_history(history, run)
         checkpoint.save(history, best=best_epoch(history, learning))

@@ -1,8 +1,7 @@
 """Batch normalisation's mean and variance, estimated anew for the weights that are validated and kept.
 
 The running ones lag behind the weights, and the moving average of weights has none of its own: after two or
-three epochs a network that had learned predicted nothing by them. While training they are not used, so that
-they may be replaced at any time.
+three epochs a network that had learned predicted nothing by them.
 """
 
 import numpy as np
@@ -16,9 +15,8 @@ MOST_SLICES = 128  # to estimate from, millions of pixels: more cost time and ch
 class PopulationStatistics:
     """Estimates a network's statistics as those of the slices it learns from, not of a batch's past.
 
-    Each layer sees batches normalised by their own statistics, as it did while it learned. Its mean is that
-    over all pixels of all batches; its variance the mean within batches plus that between them, where the
-    kernel of `FusedBatchNormalization` adds Bessel's correction.
+    A layer's mean is that over all pixels of all batches, each normalised by its own statistics as while it
+    learned; its variance the mean within batches plus that between them.
 
     Reference:
         Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm", arXiv:2105.07576, section 3.1, "precise BN".

@@ -9,22 +9,19 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import make_folder, read_json, shown, write_json
 from metseg.data.split import Split, write_split
 from metseg.training.config import TrainConfig
-from metseg.training.find import run_names
 from metseg.training.run_folder import RunFolder
 from metseg.training.schedule import out_of_patience
 
 _MAY_CHANGE = ("epochs", "patience")  # how long to train; all else decides what is trained
+_WAYS_OUT = "set restart = True to set it aside and begin anew, or choose another run_name"
 
 
 def begin(config: TrainConfig, split: Split, run: RunFolder, *, restart: bool = False) -> bool:
-    """Readies a folder, which this process holds the lock of, for a training or for its next epochs.
+    """Readies a folder, which this process holds the lock of, and returns whether there is anything to train.
 
     Where more `epochs` are asked for, or another `patience`, the training goes on after its last epoch, even
     a finished one, and `extended.json` keeps what changed. What differs otherwise is refused or, with
-    `restart`, set aside: the former training then lies in `before-1` in its folder, or the next free number.
-
-    Returns:
-        Whether there is anything to train.
+    `restart`, set aside into `before-1` in its folder, or the next free number.
 
     Raises:
         MetsegError: The folder holds a training with other settings or other data, or one that cannot go on.
@@ -41,7 +38,7 @@ def begin(config: TrainConfig, split: Split, run: RunFolder, *, restart: bool = 
             complain_if_begun_otherwise(config, run)
             if other:
                 what = "another split" if begun.fingerprint == split.fingerprint else "other data"
-                raise MetsegError(f"{run} began with {what}; {_ways_out(run)}")
+                raise MetsegError(f"{run} began with {what}; {_WAYS_OUT}")
             if changed:
                 _go_on_with(config, changed, run)
     write_json(run.config, config.flat())
@@ -60,7 +57,7 @@ def complain_if_begun_otherwise(config: TrainConfig, run: RunFolder) -> None:
     told, learning = _told(changed), config.learning
     fewer = "epochs" in changed and changed["epochs"][0] > changed["epochs"][1]
     if fewer or not changed.keys() <= set(_MAY_CHANGE):
-        raise MetsegError(f"{run} holds other settings ({told}); {_ways_out(run)}")
+        raise MetsegError(f"{run} holds other settings ({told}); {_WAYS_OUT}")
     if changed and run.is_finished:
         history = run.epochs_done()
         cause = "its state after the last epoch was not kept or is damaged, so it cannot go on"
@@ -68,7 +65,7 @@ def complain_if_begun_otherwise(config: TrainConfig, run: RunFolder) -> None:
             cause = "no epoch would be added"
         elif history:
             return
-        raise MetsegError(f"{run} is finished, and {cause} ({told}); {_ways_out(run)}")
+        raise MetsegError(f"{run} is finished, and {cause} ({told}); {_WAYS_OUT}")
 
 
 def extensions(config: TrainConfig, run: RunFolder) -> list[dict[str, Any]]:
@@ -87,13 +84,6 @@ def _changes(config: TrainConfig, run: RunFolder) -> dict[str, tuple[Any, Any]]:
 
 def _told(changed: Mapping[str, tuple[Any, Any]]) -> str:
     return ", ".join(f"{name} {before} → {after}" for name, (before, after) in changed.items())
-
-
-def _ways_out(run: RunFolder) -> str:
-    home = run.path.absolute()
-    is_fold = home.parents[1].name == home.name  # <run>/unet/unet-1/unet
-    runs = ", ".join(run_names(home.parents[3 if is_fold else 1], unfinished=True))
-    return f"set restart = True to set it aside and begin anew, or choose another run_name (taken: {runs})"
 
 
 def _go_on_with(config: TrainConfig, changed: Mapping[str, tuple[Any, Any]], run: RunFolder) -> None:

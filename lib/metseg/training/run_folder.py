@@ -1,6 +1,5 @@
 """The folder of one network of a run: where all of its training, export and scores lies."""
 
-import csv
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,17 +59,9 @@ class RunFolder(os.PathLike):
         """Whether it has learned anything; one that is being set aside is a training no more."""
         return self.history.exists() and not self.aside.is_dir()
 
-    @property
-    def is_finished(self) -> bool:
-        return self.manifest.is_file()
-
-    @property
-    def is_exported(self) -> bool:
-        return self.description.is_file()
-
-    @property
-    def is_scored(self) -> bool:
-        return self.scored.is_file()
+    is_finished = property(lambda self: self.manifest.is_file())
+    is_exported = property(lambda self: self.description.is_file())
+    is_scored = property(lambda self: self.scored.is_file())
 
     @property
     def scored_as_served(self) -> bool:
@@ -78,8 +69,8 @@ class RunFolder(os.PathLike):
         if not (self.is_exported and self.is_scored):
             return False
         description, scored = (by_todays_names(read_json(path)) for path in (self.description, self.scored))
-        known = {"postprocessing": None, "tta_flip": None, "min_volume_share": 0, "precision": "fp32"}
-        same = all(scored.get(name, old) == description.get(name, old) for name, old in known.items())
+        former = {"postprocessing": None, "tta_flip": None, "min_volume_share": 0, "precision": "fp32"}
+        same = all(scored.get(name, old) == description.get(name, old) for name, old in former.items())
         return same and scored.get("sha256") == served_sha256(description)
 
     @property
@@ -91,12 +82,7 @@ class RunFolder(os.PathLike):
     def predicts_nothing(self) -> bool:
         """Whether a network marks nothing on its validation patients with a lesion."""
         record = read_json(self.manifest) if self.is_finished else {}
-        if "predicts_nothing" in record:
-            return bool(record["predicts_nothing"])
-        dice = record.get("validation_dice")
-        if dice is None and self.is_exported:
-            dice = read_json(self.description).get("validation_dice")
-        return dice == 0
+        return bool(record.get("predicts_nothing", record.get("validation_dice") == 0))
 
     def read_split(self) -> Split:
         return read_split(self.split)
@@ -106,11 +92,7 @@ class RunFolder(os.PathLike):
         return with_defaults(read_json(self.config))
 
     def trained_config(self) -> TrainConfig:
-        """Returns the parameters of a finished training.
-
-        Raises:
-            MetsegError: It has parameters that this metseg does not know.
-        """
+        """Returns a finished training's parameters; raises a `MetsegError` where one is unknown here."""
         manifest = read_json(self.manifest)
         with taking_apart(self.manifest):
             values = with_defaults(manifest["config"])
@@ -134,11 +116,7 @@ class RunFolder(os.PathLike):
             return {name: hashes[name] for name in sorted(hashes) if name in seen}
 
     def load_network(self) -> "keras.Model":
-        """Loads the trained network.
-
-        Raises:
-            MetsegError: It is missing or damaged, not the one that the manifest describes, or carries code.
-        """
+        """Loads the trained network; raises a `MetsegError` if it is not the one that was saved."""
         from metseg.base.backend import keras
 
         known = read_json(self.manifest).get("network_sha256") if self.is_finished else None
@@ -166,17 +144,18 @@ class RunFolder(os.PathLike):
 
     def validation_dice_of_epochs(self) -> list[float]:
         """Returns the validation Dice of each epoch so far."""
+        import pandas as pd  # here and below: `metseg predict` only finds a model, and starts sooner without
+
         if not self.history.exists():
             return []
         try:
-            with self.history.open(encoding="utf-8", newline="") as file:
-                return [float(row["val_dice"]) for row in csv.DictReader(file)]
-        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+            return pd.read_csv(self.history).val_dice.astype(float).tolist()
+        except (OSError, ValueError, AttributeError) as error:
             raise MetsegError(f"{shown(self.history)} cannot be read; begin the training again") from error
 
     def read_tables(self) -> "tuple[pd.DataFrame, pd.DataFrame]":
         """Returns the `per_patient` and `per_slice` tables as `metseg.metrics.compare` takes them."""
-        import pandas as pd  # here: `metseg predict` only finds a model, and starts a fifth sooner without it
+        import pandas as pd
 
         # A patient may be called NA; what is undefined is written as nothing.
         names = {"patient_id": str, "case_id": str, "ref_sha256": str}
@@ -184,15 +163,13 @@ class RunFolder(os.PathLike):
         try:
             tables = tuple(pd.read_csv(path, **options) for path in (self.per_patient, self.per_slice))
             scored = read_json(self.scored) if self.is_scored else {}
-            for name, table in zip(("cases", "slices"), tables, strict=True):
-                if len(table) != scored.get(name, len(table)) or table[["patient_id", "case_id"]].isna().any(
-                    axis=None
-                ):
-                    raise ValueError(name)
-        except (OSError, KeyError, ValueError) as error:
-            raise MetsegError(
-                f"the tables in {self.evaluation} are missing or damaged; evaluate the model again"
-            ) from error
+            rows = {"cases": len(tables[0]), "slices": len(tables[1])}
+            whole = [scored.get(name, found) == found for name, found in rows.items()]
+            whole += [table[["patient_id", "case_id"]].notna().all(axis=None) for table in tables]
+        except (OSError, KeyError, ValueError):
+            whole = [False]
+        if not all(whole):
+            raise MetsegError(f"the tables in {self.evaluation} are missing or damaged; evaluate again")
         return tables
 
 

@@ -18,22 +18,13 @@ _SAME = 0.5  # of the slices, of whichever has fewer: a scan without its empty s
 
 
 class SortedCases(NamedTuple):
-    """Cases by what a model has seen of them.
+    """Cases by what a model has seen of them."""
 
-    Attributes:
-        unseen: Neither name nor content.
-        same_scan: What it has seen, whatever it is called now: (case, the patient it was seen as).
-        same_name: Its patient, or one of that name, was seen, with other scans: a later scan of that person,
-            or another person of that name.
-        name_alone: Its patient's name was seen; of what, the model is too old to tell.
-        knows_content: Whether the model tells what the scans hold that it has seen.
-    """
-
-    unseen: list[CaseFiles]
-    same_scan: list[tuple[CaseFiles, str]]
-    same_name: list[CaseFiles]
-    name_alone: list[CaseFiles]
-    knows_content: bool
+    unseen: list[CaseFiles]  # neither name nor content
+    same_scan: list[tuple[CaseFiles, str]]  # whatever it is called now, and the patient it was seen as
+    same_name: list[CaseFiles]  # its patient, or one of that name, was seen with other scans
+    name_alone: list[CaseFiles]  # its patient's name was seen; of what, the model is too old to tell
+    knows_content: bool  # whether the model tells what the scans hold that it has seen
 
     def notes(self, *, include_same_name: bool = False) -> list[str]:
         """Returns a sentence for each kind of case that name and content do not agree on."""
@@ -94,7 +85,8 @@ def sort_cases(cases: Iterable[CaseFiles], model_dir: Path) -> SortedCases:
     known, seen_names = SeenSlices(slices), {spelling_of(name) for name in names}
     found = SortedCases([], [], [], [], knows_content=bool(slices))
     for case in cases:
-        own = {_stored_hash(files.image) for files in case.slices} if slices else set()
+        images = [files.image for files in case.slices] if slices else ()
+        own = {_hash_of(path, os.stat(path).st_ctime_ns) for path in images}
         if alike := known.names_of(own):
             found.same_scan.append((case, case.patient_id if case.patient_id in alike else alike[0]))
         elif spelling_of(case.patient_id) not in seen_names:
@@ -120,11 +112,6 @@ def joined_hashes(hashes: Iterable[str]) -> str:
     return "".join(sorted({*hashes} - {""}))
 
 
-def _stored_hash(path: Path) -> str:
-    stat = os.stat(path)
-    return _hash_of(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-
-
 @functools.lru_cache(maxsize=1 << 17)  # several models are asked about the same scans
-def _hash_of(path: Path, *as_seen: int) -> str:
+def _hash_of(path: Path, as_seen: int) -> str:
     return slice_hash(read_image(path).channels_last[0])

@@ -38,8 +38,7 @@ def validate(
 
     Args:
         model: A network that gives logits, as `training_copy` makes it.
-        cache: Where the slices are.
-        rows: Which slices.
+        cache, rows: Which slices.
         config: How the network learns.
         size: Side of the grid, px; that of the cache if left out.
     """

@@ -81,12 +81,10 @@ class RunDisplay:
 
 
 def _scores(progress: dict[str, Any], loss: str) -> str:
-    parts = [
-        f" · loss {progress[loss]:.3f}" if progress.get(loss) is not None else "",
-        f" · validation Dice {progress['val_dice']:.3f}" if progress.get("val_dice") is not None else "",
-        f" · {_duration(progress['seconds_left'])} left" if progress.get("seconds_left") else "",
-    ]
-    return "".join(parts)
+    text = f" · loss {progress[loss]:.3f}"
+    if progress.get("val_dice") is not None:
+        text += f" · validation Dice {progress['val_dice']:.3f}"
+    return text + (f" · {_duration(progress['seconds_left'])} left" if progress["seconds_left"] else "")
 
 
 def _duration(seconds: float) -> str:

@@ -33,15 +33,15 @@ def run_notebook(
     executed_copy: Path,
     parameters: dict[str, Any],
     *,
-    progress_file: Path | None = None,
+    progress_file: Path | None,
     report: Callable[..., None] = lambda kind, **details: None,
 ) -> None:
     """Executes one notebook in a child process; the kernel works in the notebook's folder.
 
     Args:
         notebook: Absolute path of the notebook; it is not changed.
-        executed_copy: Absolute path of the copy; until it is whole it grows as `.unfinished.ipynb` beside it,
-            and an earlier one stays. An HTML follows.
+        executed_copy: Absolute path of the copy, beside which it grows as `.unfinished.ipynb` until it is
+            whole. An HTML follows.
         parameters: Values to inject, each declared by the notebook.
         progress_file: Where the notebook writes its training progress; an older file is ignored.
         report: Called as report("cell", cell=, cells=) and report("training", training=).
@@ -147,15 +147,17 @@ def _execute(job: dict[str, Any], tell: Callable[..., None]) -> None:
     os.replace(job["unfinished"], job["executed_copy"])
 
 
-def _watch(path: Path, tell: Callable[..., None], executed: threading.Event) -> None:
+def _watch(path: str | None, tell: Callable[..., None], executed: threading.Event) -> None:
     """Tells what a notebook writes of its training until it has been executed, the last state included."""
     seen, since, last = None, time.time(), False
     while not last:
         last = executed.wait(_POLL_SECONDS)
         with suppress(OSError, ValueError):
-            if path.stat().st_mtime >= since and (found := json.loads(path.read_text("utf-8"))) != seen:
+            if path and os.stat(path).st_mtime >= since:
+                found = json.loads(Path(path).read_text(encoding="utf-8"))
+                if found != seen:
+                    tell("training", training=found)
                 seen = found
-                tell("training", training=found)
 
 
 def _leave_with_parent() -> None:
@@ -180,11 +182,9 @@ def main(job: dict[str, Any]) -> None:
     def tell(kind: str, **details: Any) -> None:
         os.write(messages, (json.dumps([kind, details]) + "\n").encode())  # at once: two threads tell
 
-    executed, watching = threading.Event(), None
-    if job["progress_file"]:
-        watching = threading.Thread(target=_watch, args=(Path(job["progress_file"]), tell, executed))
-        watching.start()
-    last: dict[str, Any] = {"kind": "done"}
+    executed, last = threading.Event(), {"kind": "done"}
+    watching = threading.Thread(target=_watch, args=(job["progress_file"], tell, executed))
+    watching.start()
     try:
         _execute(job, tell)
     except Exception as error:
@@ -197,8 +197,7 @@ def main(job: dict[str, Any]) -> None:
             cause = f"{name}: {cause}"
         last = {"kind": "failed", "cause": cause}
     executed.set()
-    if watching:
-        watching.join()
+    watching.join()
     tell(**last)
 
 
