@@ -241,8 +241,8 @@ def test_memory_hardly_grows_with_the_data_set(tmp_path, monkeypatch):
     monkeypatch.setattr(caches, "network_slices", blank)
     monkeypatch.setattr(caches, "fingerprint", lambda cases: "none")
     memory_of(100, tmp_path)  # what is made once, such as pandas's own tables
-    few, many = memory_of(1_000, tmp_path), memory_of(11_000, tmp_path)
-    stay, most = (many - few) / 10_000
+    few, many = memory_of(1_000, tmp_path), memory_of(5_000, tmp_path)
+    stay, most = (many - few) / 4_000
     # 20 of the table and some of its text, its row number twice; the 1024 of its pixels stay on the disk.
     assert stay < 64
     assert most < 160  # while the table is read

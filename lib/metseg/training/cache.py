@@ -119,8 +119,7 @@ def cache_key(cases: Iterable[CaseFiles], config: Preprocessing, content: str) -
     for case in cases:
         numbers = [files.slice_index for files in case.slices]
         digest.update(f"{case.case_id}|{case.patient_id}|{numbers}\n".encode())
-    digest.update(content.encode())
-    return digest.hexdigest()[:16]
+    return sha256(digest.digest() + content.encode()).hexdigest()[:16]
 
 
 @functools.cache
@@ -132,7 +131,10 @@ def _code_version() -> str:
 
 
 def _as_seen(cases: list[CaseFiles]) -> str:
-    return "".join(f"{os.path.realpath(path)}|{_stat(path)}\n" for path in files_of(cases))
+    digest = sha256()
+    for path in files_of(cases):
+        digest.update(f"{os.path.realpath(path)}|{_stat(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def _stat(path: Path) -> list[int]:
@@ -151,7 +153,7 @@ def _whole(home: Path) -> SliceCache | None:
         slices = pd.read_csv(home / "slices.csv", dtype=_COLUMNS, keep_default_na=False)
     except Exception:  # NumPy, pandas and the system have kinds of their own
         return None
-    names = {"case_id": "category", "patient_id": "category"}  # a name is kept once, not once a slice
+    names = dict.fromkeys(("case_id", "patient_id"), "category")  # a name is kept once, not once a slice
     return SliceCache(images, masks, slices.astype(names), meta["fingerprint"])
 
 
@@ -175,8 +177,7 @@ def _hashes(home: Path) -> dict[str, str]:
 def _made(home: Path, cases: list[CaseFiles], config: Preprocessing, content: str, seen: str) -> SliceCache:
     """Fills a cache; the caller holds its lock."""
     if home.exists():
-        told = f"the cache {home} is damaged and is made again from the scans"
-        warnings.warn(told, MetsegWarning, stacklevel=3)
+        warnings.warn(f"the cache {home} is damaged and is made again", MetsegWarning, stacklevel=3)
         shutil.rmtree(home)
     work = home.with_name(f".{home.name}.part")
     shutil.rmtree(work, ignore_errors=True)
@@ -190,8 +191,7 @@ def _made(home: Path, cases: list[CaseFiles], config: Preprocessing, content: st
             raise MetsegError("the scans changed while they were read; call again when nobody writes to them")
         for name in _FILES:
             sync_file(work / name)
-        meta = {"key": home.name, "fingerprint": content, "sha256": _hashes(work)}
-        write_sealed(work / "meta.json", meta)
+        write_sealed(work / "meta.json", {"key": home.name, "fingerprint": content, "sha256": _hashes(work)})
         work.rename(home)
         sync_folder(home.parent)
     finally:
@@ -223,16 +223,16 @@ def network_slices(files: CaseFiles, config: Preprocessing) -> NetworkSlices:
 
 
 def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
-    side = (config.image_size, config.image_size)
-    count, rows, labels = sum(len(case.slices) for case in cases), [], set[float]()
+    shape = (sum(len(case.slices) for case in cases), config.image_size, config.image_size)
+    rows, labels = [], set[float]()
     # Appended, not memory-mapped: on a full disk a write fails, but a mapped page kills the process.
     with (
         open(work / "images.npy", "wb") as images,
         open(work / "masks.npy", "wb") as masks,
         ThreadPoolExecutor(os.cpu_count()) as pool,
     ):
-        for file, descr, shape in ((images, "|u1", (count, *side, 3)), (masks, "|b1", (count, *side))):
-            header = {"descr": descr, "fortran_order": False, "shape": shape}
+        for file, kind, sides in ((images, "|u1", (*shape, 3)), (masks, "|b1", shape)):
+            header = {"descr": kind, "fortran_order": False, "shape": sides}
             np.lib.format.write_array_header_1_0(file, header)
         for first in range(0, len(cases), _READ_AT_ONCE):
             some = cases[first : first + _READ_AT_ONCE]
@@ -244,7 +244,7 @@ def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
                 images.write(found.images.tobytes())
                 masks.write(found.masks.tobytes())
                 lesion_px = np.count_nonzero(found.masks, axis=(1, 2))
-                numbers = [files.slice_index for files in case.slices]
-                columns = numbers, lesion_px, found.scan_lesion_px, found.hashes
-                rows += [(case.case_id, case.patient_id, *row) for row in zip(*columns, strict=True)]
+                columns = case.slices, lesion_px, found.scan_lesion_px, found.hashes
+                for files, *row in zip(*columns, strict=True):
+                    rows.append((case.case_id, case.patient_id, files.slice_index, *row))
     pd.DataFrame(rows, columns=list(_COLUMNS)).to_csv(work / "slices.csv", index=False)
