@@ -145,7 +145,7 @@ def test_a_network_that_holds_nobody_out_is_released_with_its_recipes_scores(
 
 def test_export_and_release_refuse(refused, trained, tmp_path):
     for command in (["export", "second", "--data-dir", "scans"], ["release", "second"]):
-        assert "no finished training in second; runs here: first" in refused(*command)
+        assert "no finished training in second" in refused(*command)
     assert "absent is not a folder" in refused("export", "first", "--data-dir", "absent")
     export = ["export", "first", "--data-dir", "scans"]
     assert "prune=3; nested_unet has the heads [1, 2]" in refused(*export, "--prune", "L3")
