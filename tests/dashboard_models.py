@@ -12,7 +12,13 @@ from metseg.inference.predictor import Predictor
 
 def write_released(folder: Path) -> Path:
     """Writes `nested_unet`, the better one, for bright FLAIR, and `attention_unet`, for post-contrast."""
-    write_bright_model(folder / "nested_unet", name="nested_unet", channels=(0, 1, 0), validation_dice=0.9)
+    write_bright_model(
+        folder / "nested_unet",
+        name="nested_unet",
+        channels=(0, 1, 0),
+        encoder="efficientnet_lite0",
+        validation_dice=0.9,
+    )
     settings = {"threshold": 0.25, "min_lesion_px": 5, "fill_holes": True}
     write_bright_model(
         folder / "attention_unet",

@@ -16,7 +16,6 @@ from PIL import Image
 from tiny_runs import SIZE, write_bright_model
 
 from metseg.serve.listening import listen
-from metseg.serve.service.server import Connection
 
 # Of the models' size, so that nothing is resampled: 4 × 5 px of lesion, and 3 × 3 px that FLAIR alone shows.
 BRIGHT_CORNER = np.full((SIZE, SIZE, 3), 20, np.uint8)
@@ -28,7 +27,9 @@ def write_models(folder: Path) -> dict[str, Path]:
     """Writes a model that looks at all channels, the default, and one that looks at FLAIR alone."""
     flair = {"name": "attention_unet", "channels": (0, 1, 0)}
     return {
-        "nested_unet": write_bright_model(folder / "nested_unet", name="nested_unet"),
+        "nested_unet": write_bright_model(
+            folder / "nested_unet", name="nested_unet", encoder="efficientnet_lite0"
+        ),
         "attention_unet": write_bright_model(folder / "attention_unet", **flair),
     }
 
@@ -49,9 +50,7 @@ def as_tiff(pixels: np.ndarray, **options) -> bytes:
 def running(app: FastAPI, *, ready: bool = True) -> Iterator[httpx.Client]:
     """Runs an app; yields a client of it, when its models are loaded if `ready`."""
     listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(
-        uvicorn.Config(app, http=Connection, ws="none", access_log=False, log_config=None)
-    )
+    server = uvicorn.Server(uvicorn.Config(app, http="h11", ws="none", access_log=False, log_config=None))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

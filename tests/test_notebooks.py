@@ -13,7 +13,7 @@ import yaml
 from tiny_scans import write_scans
 
 from metseg.base.recipe import read_recipe
-from metseg.training.config import PARAMETERS, config_among, default_of, train_config
+from metseg.training.config import PARAMETERS, config_among, train_config
 from metseg.training.notebook_config import notebook_config
 from metseg.workbook.parameters import check_parameters, defaults_of, notebook_parameters, read_profile
 from metseg.workbook.run import command_values, numbered_notebooks, run_notebooks
@@ -39,10 +39,6 @@ def names_in(path: Path, kind: type = ast.AST) -> set[str]:
     """The names in a notebook's code behind its parameters, of one kind of use."""
     nodes = [node for cell in cells_of(path, "code")[1:] for node in ast.walk(ast.parse(cell.source))]
     return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, kind)}
-
-
-def cell_values(path: Path) -> dict:
-    return {name: each.default for name, each in notebook_parameters(path).items()}
 
 
 def test_all_are_here():
@@ -75,9 +71,9 @@ def test_parameters_cell(path):
     assert tagged == code[:1]
     parameters = notebook_parameters(path)  # raises unless all are plain literals
     assert len(parameters) == len(lines_of(tagged[0])) == len(ast.parse(tagged[0].source).body) <= 15
-    assert [each.name for each in parameters.values() if not re.search(r"\w", each.help)] == []
-    theirs = {name: each["help"] for name, each in inspect_notebook(path).items()}
-    assert theirs == {name: each.help for name, each in parameters.items()}
+    theirs = inspect_notebook(path)
+    assert theirs.keys() == parameters.keys()
+    assert [name for name, each in theirs.items() if not re.search(r"\w", each["help"])] == []
     if path.stem != "02_preprocessing":  # which writes nothing
         assert "run_name" in parameters
         assert {"output_dir", "recipe"} & parameters.keys()
@@ -153,22 +149,21 @@ def test_each_parameter_stands_in_one_place_of_the_recipe():
 def test_a_parameters_cell_holds_the_recipe(path):
     """A cell that was edited and saved would change what a person sees first, though no command."""
     start = defaults_of(path)
-    assert cell_values(path) == {name: start[name] for name in cell_values(path)}
+    assert notebook_parameters(path) == {name: start[name] for name in notebook_parameters(path)}
 
 
 def test_the_library_starts_from_the_recipe_too():
     recipe = read_recipe(FOLDER / "params" / "quick.yml")
     fields = PARAMETERS.keys() - {"model", "data_dir"}  # these two have no default
-    defaults = {name: default_of(name) for name in fields}
-    in_yaml = {name: list(each) if isinstance(each, tuple) else each for name, each in defaults.items()}
-    assert in_yaml == {name: recipe[name] for name in fields}
+    defaults = train_config(model="unet", data_dir="").flat()
+    assert {name: defaults[name] for name in fields} == {name: recipe[name] for name in fields}
 
 
 @each_training
 def test_a_training_takes_every_parameter(path, monkeypatch):
     """From its cell or from the recipe, in JupyterLab, by papermill and by commands alike."""
     monkeypatch.chdir(FOLDER)
-    start, values = defaults_of(path), cell_values(path)
+    start, values = defaults_of(path), notebook_parameters(path)
     own = {"run_name", "recipe", "output_dir", "cache_dir", "restart", "channel"}
     but = set() if start["model"] == "nested_unet" else {"deep_supervision"}
     assert set(start) - own == PARAMETERS.keys() - but

@@ -13,27 +13,19 @@ from metseg.inference.engines import Precision
 from metseg.metrics.compare import combine_cases
 from metseg.training.config import TrainConfig
 from metseg.training.fit import train
-from metseg.training.interrupt import told_in_a_sentence
+from metseg.training.progress import told_in_a_sentence
 from metseg.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a trial came to.
+    """What a trial came to."""
 
-    Attributes:
-        validation_dice: Mean volume Dice of the validation patients with a lesion, as exported, on the scans'
-            own grid. It chose epoch and settings, and flatters.
-        test_dice_mean, test_dice_median: Of the patients held out; None if nobody was.
-        test_patients: How many of them have a Dice.
-        caution: What the figures do not say, for these data.
-    """
-
-    validation_dice: float
-    test_dice_mean: float | None
+    validation_dice: float  # mean of validation patients with a lesion, on the scans' own grid; it flatters
+    test_dice_mean: float | None  # of the patients held out; None if nobody was
     test_dice_median: float | None
-    test_patients: int
-    caution: str
+    test_patients: int  # of whom how many have a Dice
+    caution: str  # what the figures do not say, for these data
 
     def __str__(self) -> str:
         text = f"validation Dice {self.validation_dice:.3f}"
@@ -58,10 +50,7 @@ def run_trial(
     What was done before is not done again: interrupted anywhere, even by `kill -9`, the same call goes on.
 
     Args:
-        config: All that decides the result.
-        run: Folder of the network.
-        cache_dir: Folder of the caches of preprocessed slices.
-        restart: Set a training with other settings aside and begin anew, see `train`.
+        config, run, cache_dir, restart: As for `train`.
         on_case: Called with (finished, of) after each scan that is segmented.
 
     Raises:
@@ -104,22 +93,19 @@ def export_and_score(
 ) -> str:
     """Exports a trained network as it serves, scores it again, and returns in a line what changed.
 
-    Args:
-        run: Folder of the finished training.
-        cases: Cases, those of all its patients among them.
-        precision, prune, on_case: As for `export`.
+    The cases are those of all its patients; `precision`, `prune` and `on_case` are as for `export`.
     """
     done = export(run, cases, precision=precision, prune=prune, on_case=on_case)
     what = "exported, and nobody is held out to score it"
     if run.read_split().test:
         evaluate(run.path, unseen_cases(cases, run.path), run.evaluation, on_case=on_case)
         what = "exported and scored"
+    change = done.change
     text = (
         f"{what}: {run}; probabilities in float32 differ from the trained network's by at most "
-        f"{done.largest_difference:.0e}; serves in {done.precision}, validation Dice "
-        f"{done.change.mean:+.4f} against float32, slice by slice "
-        f"{done.change.mean_single_slices:+.4f}, of one patient by "
-        f"{abs(done.change.largest):.4f} at most"
+        f"{done.largest_difference:.0e}; serves in {done.precision}, validation Dice {change.mean:+.4f} "
+        f"against float32, slice by slice {change.mean_single_slices:+.4f}, of one patient by "
+        f"{abs(change.largest):.4f} at most"
     )
     if done.change_of_head is not None:
         text += f"; head L{prune} {done.change_of_head:+.4f} against all heads"

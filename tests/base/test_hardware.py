@@ -1,10 +1,15 @@
-"""What the CPU multiplies natively, by its flags."""
+"""What the CPU multiplies natively, by its flags, and which state of the checkout made a figure."""
 
 import os
+import re
+import shutil
+from pathlib import Path
 
 import pytest
 
-from metseg.base.hardware import cores, multiplies
+from metseg.base.hardware import cores, git_revision, multiplies
+
+CHECKOUT = Path(__file__).resolve().parents[2] / ".git"
 
 
 @pytest.mark.parametrize(
@@ -28,3 +33,13 @@ def test_multiplies(flags, bf16, int8, monkeypatch):
 
 def test_cores():
     assert 1 <= cores() <= os.cpu_count()
+
+
+@pytest.mark.skipif(not (CHECKOUT.exists() and shutil.which("git")), reason="no checkout of git")
+def test_a_commit_with_or_without_changes():
+    assert re.fullmatch(r"[0-9a-f]{12,}(\+changes)?", git_revision())
+
+
+def test_without_git_there_is_none(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert git_revision() is None

@@ -62,12 +62,9 @@ def test_predict_looks_nothing_up_and_leaves_nothing_in_home(tmp_path, home, wri
 
 
 def test_service_and_dashboard_look_nothing_up_and_leave_nothing_in_home(home):
-    done = run_at(
-        home,
-        "import metseg.serve.service.server, metseg.serve.dashboard.voila_server, metseg.serve.service.load",
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    done = run_at(home, "from metseg.serve.dashboard.view import Dashboard\nDashboard()")  # its kernel's part
+    modules = "metseg.serve.service.server, metseg.serve.dashboard.voila_server, metseg.serve.service.load"
+    kernel = "from metseg.serve.dashboard.view import Dashboard\nDashboard()"
+    done = run_at(home, f"import {modules}\n{kernel}")
     assert (done.returncode, done.stderr) == (0, "")
     assert list(home.iterdir()) == []
 

@@ -1,17 +1,18 @@
 """Measured groups whose figures are known by hand."""
 
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_runs import SIZE, write_bright_model
 
-from metseg.benchmark.plan import Measurement
+from metseg.base.files import write_json
+from metseg.benchmark import run
+from metseg.benchmark.plan import Measurement, onnx_path
 
-COSTS = {
-    "matmul": {"flop": 2_000_000_000, "elements": 3_000_000, "weights": 0},
-    "bandwidth": {"flop": 100_000_000, "elements": 300_000_000, "weights": 0},
-    "inference": {"flop": 1, "elements": 1, "weights": 1},
-    "training": {"flop": 1_000_000_000, "elements": 10_000_000, "weights": 1_000_000},
-}
+FLOP = {"matmul": 2_000_000_000, "inference": 1, "training": 1_000_000_000}
 MeasuredGroup = tuple[list[Measurement], dict[str, Any]]
 
 
@@ -24,7 +25,7 @@ def measured():
 
     def make(group: list[Measurement], times: list[list[float]]) -> MeasuredGroup:
         ready = {
-            each.key: {"precision": each.precision or "float32", "threads": 2, "cost": COSTS[each.task]}
+            each.key: {"precision": each.precision or "float32", "threads": 2, "flop": FLOP[each.task]}
             for each in group
         }
         rounds = [
@@ -41,10 +42,9 @@ def measured():
 
 @pytest.fixture
 def limits_group(measured) -> MeasuredGroup:
-    """Products of 2·10⁹ operations, the fastest in 0.02 s and 0.01 s; a stream of 12·10⁸ bytes in 0.1 s."""
+    """Products of 2·10⁹ operations, the fastest in 0.02 s and 0.01 s."""
     group = [Measurement("machine", "matmul", size=1000, precision=p) for p in ("float32", "bfloat16")]
-    group.append(Measurement("machine", "bandwidth", size=400))
-    return measured(group, [[0.04, 0.02], [0.01, 0.03], [0.1, 0.2]])
+    return measured(group, [[0.04, 0.02], [0.01, 0.03]])
 
 
 @pytest.fixture
@@ -65,3 +65,45 @@ def scaling_group(measured) -> MeasuredGroup:
     shared = {"task": "training", "network": "nested_unet", "batch": 2, "filters": (4, 8)}
     group = [Measurement("metseg", size=size, **shared) for size in (100, 200)]
     return measured(group, [[0.01, 0.01], [0.04, 0.04]])
+
+
+@pytest.fixture
+def bright(tmp_path) -> tuple[Measurement, Path]:
+    """A contestant that needs no TensorFlow, and a run's folder with its network as it was exported."""
+    path = onnx_path(tmp_path / "run", "nested_unet", SIZE)
+    path.parent.mkdir(parents=True)
+    shutil.copy(write_bright_model(tmp_path / "bright") / "model.onnx", path)
+    write_json(path.with_name("cost.json"), {"flop": 7})
+    path.with_name("model.int8.onnx").touch()  # so that nothing is exported
+    return Measurement("onnxruntime", "inference", "nested_unet", size=SIZE), tmp_path / "run"
+
+
+class FakeWorker:
+    """Answers at once, and dies at a turn that is told."""
+
+    turns = 0
+    last_turn = 10**9
+
+    def __init__(self, measurement):
+        self.measurement = measurement
+
+    def ready(self):
+        return {"precision": "float32", "threads": 1, "flop": 2}
+
+    def turn(self, seconds):
+        type(self).turns += 1
+        if self.turns == self.last_turn:
+            raise KeyboardInterrupt
+        return {"seconds": [seconds, self.turns], "other_cores": 0.0, "peak_mb": 1.0}
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    @contextmanager
+    def working(measurements, folder):
+        yield [FakeWorker(measurement) for measurement in measurements]
+
+    monkeypatch.setattr(run, "working", working)
+    monkeypatch.setattr(FakeWorker, "turns", 0)
+    monkeypatch.setattr(FakeWorker, "last_turn", 10**9)
+    return FakeWorker

@@ -4,14 +4,39 @@ import keras
 import numpy as np
 import pytest
 
-from metseg.benchmark.contestant import Cost, random_pairs, repeated
+from metseg.benchmark import with_keras, with_onnx
+from metseg.benchmark.contestant import random_pairs, repeated
 from metseg.benchmark.plan import Measurement
-from metseg.benchmark.with_keras import convolutions
+from metseg.benchmark.with_keras import convolution_flop
 
-# 3×3, 3 → 2 channels, on 8×8 px: 64 places, 54 weights.
-FIRST = Cost(flop=2 * 64 * 54, elements=64 * 3 + 64 * 2, weights=54)
-# 2×2, stride 2, transposed, 2 → 4 channels, from the pooled 4×4 px to 8×8: 16 places, 32 weights.
-SECOND = Cost(flop=2 * 16 * 32, elements=16 * 2 + 64 * 4, weights=32)
+
+@pytest.fixture
+def _policy():
+    """Each contestant has a process of its own, and leaves its precision behind."""
+    before = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.usefixtures("_policy")
+def test_every_contestant_takes_a_step(tmp_path):
+    def measured(library: str, task: str, precision: str = "", batch: int = 2) -> Measurement:
+        return Measurement(library, task, "nested_unet", 16, batch, precision=precision, filters=(2, 4))
+
+    with_keras.prepare(measured("keras", "export"), tmp_path)
+    contestants = [
+        with_keras.prepare(measured("metseg", "training"), tmp_path),
+        with_keras.prepare(measured("keras", "inference"), tmp_path),
+        with_onnx.prepare(measured("onnxruntime", "inference"), tmp_path),
+        with_onnx.prepare(measured("metseg", "inference", "int8"), tmp_path),
+        with_onnx.prepare(measured("metseg", "inference", "float32", batch=1), tmp_path),
+    ]
+    assert len({each.flop for each in contestants}) == 1
+    product = with_keras.prepare(measured("machine", "matmul", "bfloat16"), tmp_path)
+    assert (product.flop, product.precision) == (2 * 16**3, "bfloat16")
+    for each in (*contestants, product):
+        (seconds,) = each.run(0.0)
+        assert seconds > 0 and each.flop > 0 and each.threads > 0
 
 
 @pytest.mark.parametrize("size", [8, 16])
@@ -20,15 +45,8 @@ def test_convolutions_of_a_keras_network(size):
     x = keras.layers.Conv2D(2, 3, padding="same")(image)
     x = keras.layers.MaxPooling2D()(keras.layers.BatchNormalization()(x))
     network = keras.Model(image, keras.layers.Conv2DTranspose(4, 2, strides=2, use_bias=False)(x))
-    area = (size // 8) ** 2
-    assert convolutions(network, size) == Cost(area * (6912 + 1024), area * (320 + 288), 86)
-    assert Cost(6912 + 1024, 320 + 288, 86) == FIRST + SECOND
-
-
-def test_intensity_by_hand():
-    # 2 images: 2·6912 operations; 2·320 numbers and 54 weights of 4 bytes
-    assert FIRST.intensity(batch=2, precision="float32") == pytest.approx(2 * 6912 / (4 * (640 + 54)))
-    assert FIRST.intensity(batch=2, precision="bfloat16") == pytest.approx(2 * 6912 / (2 * (640 + 54)))
+    # On 8×8 px: 3×3, 3 → 2 channels at 64 places; 2×2, transposed, 2 → 4 channels from 16 places.
+    assert convolution_flop(network, size) == (size // 8) ** 2 * (2 * 64 * 54 + 2 * 16 * 32)
 
 
 def test_a_step_that_has_begun_is_finished():

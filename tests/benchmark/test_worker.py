@@ -9,35 +9,27 @@ import pytest
 
 from metseg.base.errors import MetsegError
 from metseg.base.hardware import cores
-from metseg.benchmark.plan import Measurement
 from metseg.benchmark.worker import peak_memory_mb, working
 
 
-def test_a_worker_takes_turns(tmp_path):
-    with working([Measurement("machine", "bandwidth", size=1)], tmp_path) as (worker,):
-        # 250,000 numbers of 4 bytes, three arrays
-        cost = {"flop": 250_000, "elements": 750_000, "weights": 0}
-        assert worker.ready() == {"precision": "float32", "threads": cores(), "cost": cost}
+def test_a_worker_takes_turns_and_its_death_is_one_sentence(bright):
+    each, folder = bright
+    with working([each], folder) as (worker,):
+        assert worker.ready() == {"precision": "float32", "threads": cores(), "flop": 7}
         for _ in range(2):
             answer = worker.turn(0.01)
             assert sum(answer["seconds"]) >= 0.01 and min(answer["seconds"]) > 0
             assert answer["other_cores"] >= 0 and answer["peak_mb"] > 10
+        worker._process.kill()
+        with pytest.raises(MetsegError, match=r"onnxruntime stopped at inference \(exit code -9\)"):
+            worker.turn(0.01)
 
 
-def test_a_contestant_that_stops_is_one_sentence(tmp_path):
-    impossible = [Measurement("machine", "bandwidth", size=-1)]
-    complaint = pytest.raises(MetsegError, match="machine stopped at bandwidth .ValueError.*goes on")
-    with working(impossible, tmp_path) as (worker,), complaint as caught:
+def test_a_contestant_that_stops_is_one_sentence(bright, tmp_path):
+    complaint = pytest.raises(MetsegError, match="onnxruntime stopped at inference .MetsegError.*goes on")
+    with working([bright[0]], tmp_path / "nothing exported") as (worker,), complaint as caught:
         worker.ready()
     assert "\n" not in str(caught.value)
-
-
-def test_a_contestant_that_is_killed_is_one_sentence(tmp_path):
-    with working([Measurement("machine", "bandwidth", size=1)], tmp_path) as (worker,):
-        worker.ready()
-        worker._process.kill()
-        with pytest.raises(MetsegError, match=r"machine stopped at bandwidth \(exit code -9\)"):
-            worker.turn(0.01)
 
 
 def test_memory_is_the_childs_own():

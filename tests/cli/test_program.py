@@ -32,18 +32,15 @@ def test_as_a_program(tmp_path):
     assert (status, out, err) == (0, "1 synthetic patients: small\n", "")
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict"])
-def test_a_terminal_that_lacks_a_character_stops_no_command(tmp_path, encoding):
+def test_a_terminal_that_lacks_a_character_stops_no_command(tmp_path):
     write_evaluated(tmp_path / "first", "unet", PATIENTS)
     (tmp_path / "first").rename(tmp_path / "first → 2")
-    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-c", "from metseg.cli import main\nmain()", "compare", "first → 2"]
     done = subprocess.run(command, capture_output=True, env=environment, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, b"")
-    text = done.stdout.decode(encoding.partition(":")[0])
-    plain = encoding != "utf-8:strict"
-    assert ("0.500 (0.000-1.000)" if plain else "0.500 (0.000–1.000)") in text
-    assert ("first -> 2/comparison" if plain else "first → 2/comparison") in text
+    text = done.stdout.decode("ascii")
+    assert r"0.500 (0.000\u20131.000)" in text and r"first \u2192 2/comparison" in text
 
 
 @pytest.fixture
@@ -107,16 +104,13 @@ def test_options(metseg, monkeypatch, command, options):
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["teach"],
-        ["train"],
         ["train", "--model", "unet", "--epochs", "0"],
         ["predict", "--model", "unet"],
-        ["compare"],
         ["crossval", "--model", "unet", "--folds", "1"],
-        ["export", "first"],
+        ["export", "first", "--data-dir", "scans", "--precision", "fp16"],
+        ["export", "first", "--data-dir", "scans", "--prune", "three"],
         ["phantom", "x", "--patients", "0"],
-        ["run", "extra"],
     ],
     ids=" ".join,
 )

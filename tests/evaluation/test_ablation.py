@@ -72,11 +72,6 @@ def test_trainings_of_another_split_are_refused(tmp_path, cases):
         ablation_table(folders, cases)
 
 
-def test_nothing_to_score(cases):
-    with pytest.raises(MetsegError, match="no training to score"):
-        ablation_table([], cases)
-
-
 def test_trainings_of_ones_own_that_can_be_held_against_each_other(tmp_path):
     def leave(name: str, *, test: str = "C", exported: bool = True, **config) -> Path:
         folder = tmp_path / name

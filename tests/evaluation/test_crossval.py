@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 from tiny_runs import DICE_OF, FOLDS, WHOLE, write_crossvalidated, write_fold
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, write_json
-from metseg.evaluation.crossval import fold_folders, read_crossval, unfinished_networks, write_crossval
+from metseg.evaluation import report
+from metseg.evaluation.crossval import begun_folds, read_crossval, unfinished_networks, write_crossval
 
 
 @pytest.fixture
@@ -32,13 +35,19 @@ def test_folds_are_in_their_order(tmp_path):
     folders = [
         write_fold(tmp_path, "unet", fold, {f"P{fold}_20000101": WHOLE}, folds=11) for fold in (10, 0, 9, 1)
     ]
-    assert fold_folders(tmp_path, "unet") == [folders[1], folders[3], folders[2], folders[0]]
+    assert [run.path for run in begun_folds(tmp_path, "unet")] == [
+        folders[1],
+        folders[3],
+        folders[2],
+        folders[0],
+    ]
 
 
-def test_files(run, tmp_path):
+def test_files(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "save_figure", lambda axes, path: plt.close(np.ravel(axes)[0].figure) or path)
     target = tmp_path / "out"
     files = write_crossval(read_crossval(run), target)
-    assert all(path.stat().st_size > 0 for path in files)
+    assert files[0] == target / "out_of_fold.csv" and target / "summary.csv" in files
     table = pd.read_csv(target / "out_of_fold.csv")
     assert table.columns[:4].tolist() == ["model", "fold", "patient_id", "case_id"]
     own = table[table.model == "attention_unet"].set_index("patient_id")

@@ -1,45 +1,125 @@
-"""Contrast in standard deviations, worked out by hand."""
+"""Contrast and noise relative to no CLAHE, and the Dice of every threshold."""
 
+import cv2
 import numpy as np
 import pytest
 
-from metseg.evaluation.lesion_contrast import standardised_contrast
+from metseg.base.errors import MetsegError
+from metseg.data.volume import Case, Labels, Volume
+from metseg.evaluation.lesion_contrast import contrast_and_noise, threshold_curves
+from metseg.preprocessing.pipeline import Preprocessing
 
-SIZE = 64
-
-
-def scan() -> tuple[np.ndarray, np.ndarray]:
-    """Two slices with a head of greys 90 and 110 in turns, mean 100 and variance 100; a lesion in the first.
-
-    The lesion has 10 more, and none more, and 20 less in the three channels.
-    """
-    y, x = np.mgrid[:SIZE, :SIZE]
-    image = np.zeros((2, SIZE, SIZE, 3), np.uint8)
-    image[:, 8:56, 8:56] = np.where((y + x) % 2, 90, 110)[8:56, 8:56, None]
-    mask = np.zeros((2, SIZE, SIZE), bool)
-    mask[0, 28:36, 28:36] = True
-    image[mask] += np.array([10, 0, 236], np.uint8)  # 236 more is 20 less
-    return image, mask
+STORED = Preprocessing(image_size=64, clip_limit=0, tile_grid=4, intensity="stored")
 
 
-def test_by_hand():
-    assert standardised_contrast(*scan()) == pytest.approx([1, 0, -2], abs=0.02)
+def case_of(image: np.ndarray, mask: np.ndarray) -> Case:
+    return Case(Volume.of_slices(image), Labels.of_mask(mask), "P_1", "P")
 
 
-def test_only_a_ring_of_the_head_counts():
-    image, mask = scan()
-    image[1] = 255  # another slice
-    image[0, 14:18, 20:44] = 200  # more than 9 px away
-    image[0, 26:28, 28:36] = 200  # beside the lesion, where its edge was drawn
-    assert standardised_contrast(image, mask) == pytest.approx([1, 0, -2], abs=0.02)
-    image, mask = scan()
-    image[:, :, 38:] = 0  # 3 px beside it the head ends: what lies beyond is no tissue
-    assert standardised_contrast(image, mask) == pytest.approx([1, 0, -2], abs=0.05)
+@pytest.fixture
+def noisy() -> Case:
+    """A slice of noisy tissue with a lesion a little brighter, below one with a smaller lesion."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(80, 4, (2, 64, 64, 3))  # twice as bright is still below 256
+    mask = np.zeros((2, 64, 64), bool)
+    mask[0, 10:12, 10:12] = True
+    mask[1, 24:40, 24:40] = True
+    image[mask] += 20
+    return case_of(image.clip(0, 255).round().astype(np.uint8), mask)
 
 
-def test_what_has_no_contrast():
-    image, mask = scan()
-    assert np.isnan(standardised_contrast(image, np.zeros_like(mask))).all()
-    assert np.isnan(standardised_contrast(image, np.ones_like(mask))).all()
-    image[:] = 100
-    assert np.isnan(standardised_contrast(image, mask)).all()
+@pytest.mark.parametrize("intensity", ["slice", "volume", "stored"])
+def test_no_clahe_gives_exactly_one(noisy, intensity):
+    config = STORED.model_copy(update={"intensity": intensity, "clip_limit": 2.0})
+    contrast, noise = contrast_and_noise([noisy, noisy], config, [0.0, 0.0])
+    assert contrast.tolist() == [1.0, 1.0]
+    assert noise.tolist() == [1.0, 1.0]
+
+
+def test_clahe_lifts_both_and_more_of_it_lifts_noise_more(noisy):
+    contrast, noise = contrast_and_noise([noisy], STORED, [1.5, 4.0])
+    assert contrast.shape == noise.shape == (2,)
+    assert 1 < noise[0] < noise[1]
+    assert contrast[0] > 1
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_gain_by_hand(monkeypatch, noisy, channel):
+    """CLAHE replaced by a stretch that doubles channel 1 alone: both ratios double there and only there."""
+    factors = np.array([1, 2, 1], np.uint8)
+    monkeypatch.setattr(
+        "metseg.preprocessing.pipeline.clahe",
+        lambda image, *, clip_limit, tile_grid: image * factors ** bool(clip_limit),
+    )
+    contrast, noise = contrast_and_noise([noisy], STORED, [0.0, 3.0], channel=channel)
+    expected = [1, factors[channel]]
+    np.testing.assert_allclose(contrast, expected, rtol=1e-4)
+    np.testing.assert_allclose(noise, expected, rtol=1e-4)
+
+
+def test_the_fullest_slice_and_the_median_of_cases(noisy):
+    """Two like cases outvote a third, whose lesion does not stand out at all."""
+    only = case_of(noisy.image[1:], noisy.mask[1:])
+    hidden = case_of(cv2.GaussianBlur(noisy.image[1], (0, 0), 8)[None], noisy.mask[1:])
+    np.testing.assert_array_equal(
+        contrast_and_noise([only, hidden, noisy], STORED, [2.0]), contrast_and_noise([noisy], STORED, [2.0])
+    )
+
+
+def test_cases_without_a_lesion_at_this_size_are_left_out(noisy):
+    dot = np.zeros((1, 256, 256), bool)
+    dot[0, 100, 100] = True  # a sixteenth of a pixel at 64
+    gone = case_of(np.full((1, 256, 256, 3), 90, np.uint8), dot)
+    healthy = case_of(noisy.image, np.zeros_like(noisy.mask))
+    np.testing.assert_array_equal(
+        contrast_and_noise([gone, noisy, healthy], STORED, [2.0]), contrast_and_noise([noisy], STORED, [2.0])
+    )
+    with pytest.raises(MetsegError, match="no case shows a lesion"):
+        contrast_and_noise([gone, healthy], STORED, [2.0])
+
+
+# thresholds
+
+
+def case_of_values(values, mask) -> Case:
+    """One slice whose channels hold `values` (C, 2, 2)."""
+    image = np.moveaxis(np.array(values, np.uint8), 0, -1)[None]
+    return Case(Volume.of_slices(image), Labels.of_mask(np.array([mask], bool)), "P_1", "P")
+
+
+def test_four_pixels_by_hand():
+    flat, rising, falling = [[9, 9], [9, 9]], [[0, 10], [200, 255]], [[255, 200], [10, 0]]
+    curves = threshold_curves([case_of_values([flat, rising, falling], [[0, 0], [1, 1]])])
+    assert list(curves) == ["pre-contrast", "FLAIR", "post-contrast"]
+    assert all(curve.shape == (256,) for curve in curves.values())
+
+    # lesion: the two lower pixels; predicted: those at or above t
+    flair = curves["FLAIR"]
+    assert flair[0] == pytest.approx(2 * 2 / (2 + 4))  # everything
+    assert np.allclose(flair[1:11], 2 * 2 / (2 + 3))  # 10, 200, 255
+    assert (flair[11:201] == 1).all()  # 200 and 255: exactly the lesion
+    assert np.allclose(flair[201:], 2 * 1 / (2 + 1))  # 255 alone, which is ≥ 255
+
+    # upside down: thresholds find the lesion's pixels last
+    post = curves["post-contrast"]
+    assert post[0] == pytest.approx(2 / 3)
+    assert np.allclose(post[1:11], 2 * 1 / (2 + 3))
+    assert (post[11:] == 0).all()
+
+    # without contrast: everything up to 9, then nothing
+    assert np.allclose(curves["pre-contrast"][:10], 2 / 3)
+    assert (curves["pre-contrast"][10:] == 0).all()
+
+
+def test_cases_are_pooled_not_averaged():
+    one = case_of_values([[[100, 0], [0, 0]]] * 3, [[1, 0], [0, 0]])
+    two = case_of_values([[[100, 100], [100, 0]]] * 3, [[0, 0], [0, 1]])
+    flair = threshold_curves([one, two])["FLAIR"]
+    assert flair[100] == pytest.approx(2 * 1 / (2 + 4))  # a mean of the two would be (1 + 0) / 2
+    assert flair[101] == 0
+
+
+def test_no_lesion_anywhere():
+    curve = threshold_curves([case_of_values([[[5, 5], [5, 5]]] * 3, [[0, 0], [0, 0]])])["FLAIR"]
+    assert (curve[:6] == 0).all()  # predictions, all of them wrong
+    assert np.isnan(curve[6:]).all()  # neither lesion nor prediction

@@ -53,7 +53,7 @@ def test_a_damaged_one_is_told_and_hides_no_other(tmp_path, name):
     damaged, whole = all_trainings(tmp_path)
     told = "manifest.json" if name == "no patients" else name.replace("/per_patient.csv", "")
     assert "damaged" in damaged.remark and told in damaged.remark
-    assert whole.remark == "" and whole.name == "whole/unet"
+    assert whole.remark == "" and whole.network == "whole/unet"
 
 
 def test_a_damaged_history(tmp_path):
@@ -67,7 +67,7 @@ def test_a_damaged_history(tmp_path):
 def test_folds_by_their_whole_name_and_runs_without_a_training(tmp_path):
     write_json(tmp_path / "cv" / "unet" / "unet-1" / "unet" / "config.json", {"epochs": 3})
     write_json(tmp_path / "benchmark" / "results.json", {})
-    assert [each.name for each in all_trainings(tmp_path)] == ["cv/unet/unet-1/unet"]
+    assert [each.network for each in all_trainings(tmp_path)] == ["cv/unet/unet-1/unet"]
     assert runs_told(tmp_path).splitlines()[-1] == "without a training: benchmark"
     assert all_trainings(tmp_path / "nothing") == []
     assert "no training in" in runs_told(tmp_path / "nothing")

@@ -4,12 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from tiny_runs import write_bright_model
-from tiny_scans import write_scans
+from tiny_scans import finished_training, write_scans
 
-from metseg.base.errors import MetsegError
+from metseg.base.files import read_json
 from metseg.data.cases import find_cases
-from metseg.export.pareto import measure_variants, on_front
+from metseg.export.pareto import measure_variants, on_front, write_variants
 from metseg.export.validation_dice import VolumeDice
+from metseg.inference.predictor import Predictor
+from metseg.training.run_folder import RunFolder
 
 
 def test_front_by_hand():
@@ -32,12 +34,8 @@ def test_measured(tmp_path, cases):
         "blind": write_bright_model(tmp_path / "blind", channels=(0.0, 0.0, 0.0)),
         "same": write_bright_model(tmp_path / "same", precision="bf16"),
     }
-    finished = []
-    table = measure_variants(
-        folders, cases, reference="whole", on_variant=lambda *done: finished.append(done)
-    )
-    table = table.set_index("variant")
-    assert list(table.index) == list(folders) and finished == [(1, 3), (2, 3), (3, 3)]
+    table = measure_variants(folders, cases).set_index("variant")
+    assert list(table.index) == list(folders)
     assert table.dice["whole"] == table.dice["same"] > 0.9 and table.dice["blind"] == 0
     np.testing.assert_allclose(table.dice_change, table.dice - table.dice["whole"])
     assert (table.ms_per_slice > 0).all() and table.times_as_fast["whole"] == 1
@@ -49,8 +47,10 @@ def test_measured(tmp_path, cases):
     assert table.on_front[table.default].all()
 
 
-@pytest.mark.parametrize("worse_alone", [True, False])
-@pytest.mark.parametrize("worse", [[0.697, 0.697], [0.685, 0.714]])  # in the mean; for one patient
+@pytest.mark.parametrize(
+    ("worse", "worse_alone"),
+    [([0.697, 0.697], True), ([0.685, 0.714], False)],  # in the mean; for one patient
+)
 def test_the_default_keeps_the_dice_of_volumes_and_of_single_slices(
     tmp_path, cases, monkeypatch, worse_alone, worse
 ):
@@ -60,18 +60,19 @@ def test_the_default_keeps_the_dice_of_volumes_and_of_single_slices(
 
     monkeypatch.setattr("metseg.export.validation_dice.volume_dice", dice)
     folders = {name: write_bright_model(tmp_path / name, name=name) for name in ("whole", "worse")}
-    table = measure_variants(folders, cases, reference="whole", rounds=1).set_index("variant")
+    table = measure_variants(folders, cases, rounds=1).set_index("variant")
     assert table.default.tolist() == [True, False]
     assert table.largest_change_of_a_patient.tolist() == pytest.approx([0, 0.7 - worse[0]])
 
 
-def test_needs_a_reference_in_float32_and_a_case(tmp_path, cases, monkeypatch):
-    monkeypatch.setattr("metseg.inference.engines.multiplies", lambda number_format: True)
-    folders = {"fast": write_bright_model(tmp_path, precision="bf16")}
-    for reference, some, says in (
-        ("whole", cases, "no variant 'whole' among fast"),
-        ("fast", [], "no case"),
-        ("fast", cases, "fast runs in bf16; give one in float32"),
-    ):
-        with pytest.raises(MetsegError, match=says):
-            measure_variants(folders, some, reference=reference)
+@pytest.mark.slow
+def test_variants_of_a_network_with_heads(tmp_path_factory, tmp_path, monkeypatch):
+    monkeypatch.setattr("metseg.inference.engines.multiplies", lambda number_format: number_format == "bf16")
+    trained = finished_training(tmp_path_factory)
+    cases = find_cases(trained.parent.parent / "scans")
+    variants = write_variants(RunFolder(trained), tmp_path / "forms", cases)
+    assert [f"{name}: {Predictor(folder).precision}" for name, folder in variants.items()] == [
+        "fp32: fp32", "bf16: bf16", "L1: fp32", "L2: fp32",
+    ]  # fmt: skip
+    sizes = [read_json(variants[name] / "model.json")["parameters"] for name in ("L1", "L2")]
+    assert sizes[0] < sizes[1]

@@ -1,20 +1,18 @@
 """Eight-bit networks: what is rounded, how close they stay, and by whom they are scaled."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
-from onnxruntime.quantization import CalibrationMethod, create_calibrator
 from tiny_scans import finished_training
 
 from metseg.data.cases import find_cases, load_case
 from metseg.export.onnx import save_onnx
-from metseg.export.quantise import _large_convolutions, _ranges, calibration_slices, quantise
+from metseg.export.quantise import _large_convolutions, quantise
 from metseg.inference.engines import OnnxRuntimeEngine, OpenVinoEngine
 from metseg.models import build_model
-from metseg.preprocessing.pipeline import Preprocessing, preprocess
+from metseg.preprocessing.pipeline import Preprocessing, network_input
 
 CONFIG = Preprocessing(image_size=32, clip_limit=0.0)
 
@@ -24,36 +22,10 @@ def model_dir(tmp_path_factory) -> Path:
     return finished_training(tmp_path_factory)
 
 
-@pytest.fixture(scope="module")
-def slices(model_dir) -> list[np.ndarray]:
-    return calibration_slices(find_cases(model_dir.parent.parent / "scans"), CONFIG, slices=12)
-
-
-def test_slices_are_spread_over_all_of_them(model_dir):
-    cases = find_cases(model_dir.parent.parent / "scans")[:2]  # of 3 slices each
-    first, last = load_case(cases[0]).image, load_case(cases[1]).image
-    found = calibration_slices(cases, CONFIG, slices=3)  # of 0 to 5: 0, 2 and 4
-    expected = [preprocess(image, CONFIG) for image in (first[0], first[2], last[1])]
-    np.testing.assert_array_equal(found, expected)
-    assert len(calibration_slices(cases, CONFIG, slices=99)) == 6
-
-
 @pytest.mark.slow
-def test_slice_by_slice_gives_the_ranges_of_all_at_once(model_dir, slices, tmp_path):
-    source = model_dir / "model.onnx"
-    calibrater = create_calibrator(
-        source, ["Conv"], str(tmp_path / "augmented.onnx"), calibrate_method=CalibrationMethod.Entropy
-    )
-    inputs = iter([{"image": each[None]} for each in slices])
-    calibrater.collect_data(SimpleNamespace(get_next=lambda: next(inputs, None)))
-    expected, found = calibrater.compute_data(), _ranges(source, slices, tmp_path)
-    assert set(found.keys()) == set(expected.keys())
-    for name, tensor in expected.items():
-        np.testing.assert_array_equal(found[name].range_value, tensor.range_value, name)
-
-
-@pytest.mark.slow
-def test_large_convolutions_behind_the_first_pooling_are_rounded(model_dir, slices, tmp_path):
+def test_large_convolutions_behind_the_first_pooling_are_rounded(model_dir, tmp_path):
+    cases = find_cases(model_dir.parent.parent / "scans")
+    slices = [image for case in cases for image in network_input(load_case(case).volume, CONFIG)]
     source, target = model_dir / "model.onnx", tmp_path / "model.onnx"
     quantise(source, target, slices)
     graph = onnx.load(target).graph

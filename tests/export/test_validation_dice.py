@@ -32,11 +32,6 @@ def test_what_a_mean_hides_counts_as_well(after, mean, largest, negligible):
     assert change.negligible == alone.negligible == negligible
 
 
-def test_other_patients_cannot_be_compared():
-    with pytest.raises(ValueError, match="hold different patients"):
-        dice_change([known([0.5, 0.9], "ab")], [known([0.5], "a")])
-
-
 def test_a_false_alarm_is_a_change_too():
     """(0.6 + 0.8) / 2 becomes 1.4 / 2.25: b, who has no lesion, gets a third of a lesion's voxels."""
     before = VolumeDice(pd.Series([0.6, 0.8], list("ac")), pd.Series([0.0], ["b"]))

@@ -16,19 +16,12 @@ def test_bootstrap_of_constants(statistic):
     assert bootstrap_interval([0.7] * 5, statistic) == pytest.approx((0.7, 0.7))
 
 
-def test_bootstrap_seed():
-    values = np.random.default_rng(0).random(20)
-    assert bootstrap_interval(values, seed=1) == bootstrap_interval(values, seed=1)
-    assert bootstrap_interval(values, seed=1) != bootstrap_interval(values, seed=2)
-
-
 def test_bootstrap_near_the_normal_interval():
-    values = np.random.default_rng(0).normal(size=400)
-    half = 1.96 * values.std() / math.sqrt(400)
+    values = np.random.default_rng(0).normal(size=100)
+    half = 1.96 * values.std() / math.sqrt(100)
     low, high = bootstrap_interval(values)
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.01)
-    wide = bootstrap_interval(values, confidence=0.99)
-    assert wide[0] < low and wide[1] > high
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.02)
+    assert bootstrap_interval(values) == (low, high)  # drawn alike each time
 
 
 def test_bootstrap_too_few_or_nan():
@@ -62,9 +55,7 @@ def test_paired_test_of_equals():
 
 def test_paired_test_drops_undefined_and_counts():
     index = list("abc")
-    result = paired_test(
-        pd.Series([0.9, NAN, 0.7], index=index), pd.Series([0.8, 0.0, 0.6], index=index), resamples=200
-    )
+    result = paired_test(pd.Series([0.9, NAN, 0.7], index=index), pd.Series([0.8, 0.0, 0.6], index=index))
     assert (result["n"], result["n_dropped"]) == (2, 1)
     assert result["mean_difference"] == pytest.approx(0.1)
 
@@ -83,6 +74,3 @@ def test_holm_by_hand():
     assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
     assert holm([0.2]) == pytest.approx([0.2])
     assert holm([]).shape == (0,)
-
-
-# several models

@@ -16,10 +16,7 @@ BESSEL = 64 / 63
 LITE = {"filters": (4, 8), "encoder": "efficientnet_lite0"}
 
 
-@pytest.fixture(
-    params=[("nested_unet", {}), ("attention_unet", {}), ("unet", {}), ("nested_unet", LITE), ("unet", LITE)],
-    ids=str,
-)
+@pytest.fixture(params=[("attention_unet", {}), ("nested_unet", LITE)], ids=str)
 def plain(request, randomised) -> keras.Model:
     name, options = request.param
     return randomised(build_model(name, **({"filters": (4, 8, 16)} | options)))
@@ -54,43 +51,39 @@ def test_same_network_before_training(plain, batch):
         np.testing.assert_array_equal(a, b)
 
 
-def test_the_copy_shares_no_weight(plain):
-    fused = training_copy(plain)
-    before = plain.get_weights()
-    fused.set_weights([weight + 1 for weight in fused.get_weights()])
-    for a, b in zip(plain.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
 def test_one_step_is_the_same(plain, batch):
     fused = training_copy(plain)
     losses = []
-    for model in (logits_model(plain), fused):
+    before = plain.get_weights()
+    for model in (fused, logits_model(plain)):
         model.compile(keras.optimizers.SGD(0.01), bce_dice, run_eagerly=True)
+        for a, b in zip(plain.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(a, b)  # the copy shares no weight
         losses.append(model.train_on_batch(*batch))
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     for a, b in zip(plain.weights, fused.weights, strict=True):
         tolerance = (BESSEL - 1) if "moving_variance" in a.path else 1e-4
         np.testing.assert_allclose(np.asarray(b), np.asarray(a), rtol=tolerance, atol=1e-4, err_msg=a.path)
+    plain.set_weights(fused.get_weights())
+    np.testing.assert_allclose(plain.predict_on_batch(batch[0]), probabilities(fused, batch), atol=1e-5)
 
 
-@pytest.mark.parametrize(("policy", "tolerance"), [("float32", 0.01), ("mixed_bfloat16", 0.03)])
-def test_the_same_curve(policy, tolerance, batch):
-    """Forty steps of Adam from one seed: what is learned does not depend on the kernels."""
+def test_the_same_curve(batch):
+    """Steps of Adam from one seed: what is learned does not depend on the kernels."""
     before, curves = keras.config.dtype_policy(), []
     for copy in (logits_model, training_copy):
         keras.utils.set_random_seed(1)
-        keras.config.set_dtype_policy(policy)
+        keras.config.set_dtype_policy("mixed_bfloat16")
         try:
-            model = copy(build_model("nested_unet", filters=(4, 8, 16)))
+            model = copy(build_model("unet", filters=(4, 8)))
         finally:
             keras.config.set_dtype_policy(before)
         model.compile(keras.optimizers.Adam(0.03), bce_dice)
-        fitted = model.fit(*batch, batch_size=4, epochs=40, shuffle=False, verbose=0)
+        fitted = model.fit(*batch, batch_size=4, epochs=20, shuffle=False, verbose=0)
         curves.append(fitted.history["loss"])
     plain, fused = curves
     assert plain[-1] < 0.85 * plain[0]
-    np.testing.assert_allclose(fused, plain, atol=tolerance)
+    np.testing.assert_allclose(fused, plain, atol=0.03)
 
 
 def test_doubling_by_hand():
@@ -107,17 +100,6 @@ def test_upsampling_is_keras_own(rng, dtype, tolerance, width):
     assert ours.dtype == theirs.dtype and ours.shape == (2, 12, 2 * width, 3)
     ours, theirs = (keras.ops.cast(x, "float32") for x in (ours, theirs))
     np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), atol=tolerance)
-
-
-def test_weights_go_back_into_the_plain_network(plain, batch):
-    fused = training_copy(plain)
-    fused.compile(keras.optimizers.Adam(0.01), bce_dice, run_eagerly=True)
-    before = probabilities(fused, batch)
-    fused.train_on_batch(*batch)
-    trained = probabilities(fused, batch)
-    assert np.abs(trained - before).max() > 1e-4
-    plain.set_weights(fused.get_weights())
-    np.testing.assert_allclose(plain.predict_on_batch(batch[0]), trained, atol=1e-5)
 
 
 def test_running_statistics_by_hand():

@@ -50,18 +50,6 @@ def test_gates_are_those_that_the_network_uses(batch, randomised):
     np.testing.assert_allclose(seen["alpha"].mean(axis=(1, 2)), alpha.mean(axis=(1, 2)), rtol=1e-5)
 
 
-def test_gate_names_survive_saving(tmp_path):
-    model = build_model("attention_unet", filters=(4, 8, 16))
-    model.save(tmp_path / "model.keras")
-    assert gate_names(keras.saving.load_model(tmp_path / "model.keras")) == gate_names(model)
-
-
-@pytest.mark.parametrize("name", ["unet", "nested_unet"])
-def test_a_network_without_gates_says_so(name):
-    model = build_model(name, filters=(4, 8, 16))
-    assert gate_names(model) == []
-
-
 def test_the_heads_are_averaged(deep, batch):
     heads = deep.predict_on_batch(batch[0])
     assert heads.shape[-1] == 3 and np.ptp(heads, axis=-1).max() > 1e-3  # else a mean would prove nothing
@@ -86,15 +74,10 @@ def test_pruning_keeps_one_head_and_what_it_needs(deep, batch):
     assert not [layer.name for layer in inference_model(deep, prune=1).layers if layer.name.startswith("x2")]
 
 
-def test_pruned_network_needs_only_its_own_poolings(deep, rng):
-    images = rng.random((1, 6, 10, 3), np.float32)  # divisible by 2, not by 8
-    assert inference_model(deep, prune=1)(images).shape == (1, 6, 10, 1)
-
-
 def test_a_network_with_one_head_is_returned_as_it_is():
     for name in ("unet", "attention_unet", "nested_unet"):
         model = build_model(name, filters=(4, 8, 16))
-        assert inference_model(model) is model
+        assert inference_model(model) is model and bool(gate_names(model)) == (name == "attention_unet")
 
 
 def test_every_skip_connection_is_a_concatenation():
@@ -125,9 +108,8 @@ def test_heads_of_a_network_with_a_pretrained_encoder(randomised, rng):
     images = rng.random((1, 16, 16, 3), np.float32)
     heads = deep.predict_on_batch(images)
     assert heads.shape == (1, 16, 16, 3)
-    for k in (1, 2, 3):
-        single = inference_model(deep, prune=k).predict_on_batch(images)
-        np.testing.assert_allclose(single[..., 0], heads[..., k - 1], atol=1e-6)
+    single = inference_model(deep, prune=2).predict_on_batch(images)
+    np.testing.assert_allclose(single[..., 0], heads[..., 1], atol=1e-6)
 
 
 def test_the_graph_of_unet_is_one_diagonal():

@@ -19,8 +19,7 @@ def node(i: int, j: int) -> str:
     return f"x{i}{j}_1_activation"
 
 
-@pytest.mark.parametrize("depth", FILTERS)
-@pytest.mark.parametrize("deep_supervision", [False, True])
+@pytest.mark.parametrize(("depth", "deep_supervision"), [(1, True), (2, False), (4, True)])
 def test_every_node_joins_all_nodes_before_it(depth, deep_supervision, sources):
     filters = FILTERS[depth]
     model = build_nested_unet(filters=filters, deep_supervision=deep_supervision)
@@ -49,7 +48,7 @@ def test_the_encoder_is_column_0(sources):
         assert sources(pool) == [node(i - 1, 0)] and sources(model.get_layer(f"x{i}0_0")) == [pool.name]
 
 
-@pytest.mark.parametrize("depth", FILTERS)
+@pytest.mark.parametrize("depth", [1, 4])
 def test_deep_supervision_heads_are_on_the_top_row_but_not_on_x00(depth, sources):
     model = build_nested_unet(filters=FILTERS[depth], deep_supervision=True)
     assert model.output_shape == (None, None, None, depth)

@@ -14,13 +14,9 @@ FILTERS = {"filters": (4, 8, 16)}
 LITE = {"filters": (4, 8), "encoder": "efficientnet_lite0"}
 DEEP = {"deep_supervision": True}
 NETWORKS = [
-    pytest.param("nested_unet", FILTERS, id="nested_unet"),
     pytest.param("nested_unet", FILTERS | DEEP, id="nested_unet-deep"),
     pytest.param("attention_unet", FILTERS, id="attention_unet"),
-    pytest.param("unet", FILTERS, id="unet"),
-    pytest.param("nested_unet", LITE, id="nested_unet-lite"),
     pytest.param("nested_unet", LITE | DEEP, id="nested_unet-lite-deep"),
-    pytest.param("attention_unet", LITE, id="attention_unet-lite"),
     pytest.param("unet", LITE, id="unet-lite"),
 ]
 
@@ -33,22 +29,17 @@ def modules(config) -> set[str]:
     return set().union(*map(modules, config)) if isinstance(config, list) else set()
 
 
-def test_unknown_network_lists_those_there_are():
-    with pytest.raises(ValueError, match="nested_unet, attention_unet, unet") as error:
+def test_unknown_names_list_those_there_are():
+    with pytest.raises(ValueError, match="'segnet'.* nested_unet, attention_unet, unet"):
         build_model("segnet")
-    assert "segnet" in str(error.value)
-
-
-def test_unknown_encoder_lists_those_there_are():
     with pytest.raises(ValueError, match="unknown encoder 'resnet'; valid are plain, efficientnet_lite0"):
         build_model("unet", encoder="resnet")
 
 
-@pytest.mark.parametrize("name", BUILDERS)
 @pytest.mark.parametrize("options", [{"filters": (4,) * 6}, {"filters": (4, 8), "channels": 4}])
-def test_a_pretrained_encoder_has_its_own_levels_and_channels(name, options):
+def test_a_pretrained_encoder_has_its_own_levels_and_channels(options):
     with pytest.raises(ValueError, match="takes a multiple of 3 channels and has 1 to 5 levels"):
-        build_model(name, encoder="efficientnet_lite0", **options)
+        build_model("nested_unet", encoder="efficientnet_lite0", **options)
 
 
 def test_every_network_is_tested_here():
@@ -56,22 +47,18 @@ def test_every_network_is_tested_here():
 
 
 @pytest.mark.parametrize(("name", "options"), NETWORKS)
-def test_any_size_divisible_by_the_poolings(name, options, rng):
+def test_any_size_divisible_by_the_poolings(name, options, rng, batch):
+    """And untrained they expect few lesion pixels."""
+    keras.utils.set_random_seed(0)
     model = build_model(name, **options)
+    for head in np.moveaxis(np.asarray(model(batch[0])), -1, 0):
+        assert LESION_PRIOR / 3 < np.median(head) < 3 * LESION_PRIOR
     heads = 2 if "deep_supervision" in options else 1
     assert not model.compiled
-    for height, width in ((4, 4), (12, 20), (32, 8)):
+    for height, width in ((4, 4), (12, 20)):
         output = np.asarray(model(rng.random((2, height, width, 3), np.float32)))
         assert output.shape == (2, height, width, heads)
         assert output.dtype == np.float32 and output.min() >= 0 and output.max() <= 1
-
-
-@pytest.mark.parametrize(("name", "options"), NETWORKS)
-def test_untrained_networks_expect_few_lesion_pixels(name, options, batch):
-    keras.utils.set_random_seed(0)
-    heads = build_model(name, **options).predict_on_batch(batch[0])
-    for head in np.moveaxis(heads, -1, 0):
-        assert LESION_PRIOR / 3 < np.median(head) < 3 * LESION_PRIOR
 
 
 @pytest.mark.parametrize(("name", "options"), NETWORKS)

@@ -7,10 +7,8 @@ import pytest
 from metseg.plots.errors import (
     CasePicture,
     plot_case_pictures,
-    plot_dice_by_contrast,
     plot_dice_by_group,
     plot_reliability,
-    plot_retention,
 )
 
 pytestmark = pytest.mark.usefixtures("never_saved")
@@ -31,32 +29,9 @@ def test_dice_by_group():
     assert tick.get_text() == "pre-contrast,\npost-contrast\nn = 1"  # else it runs into its neighbour
 
 
-def test_dice_by_contrast():
-    scans = pd.DataFrame({"dice": [0.2, np.nan, 0.9], "a": [-1.0, 0.0, 2.0], "b": [1.0, 1.0, np.nan]})
-    axes = plot_dice_by_contrast(scans, {"pre-contrast": "a", "FLAIR": "b"})
-    assert [ax.get_xlabel() for ax in axes] == [f"contrast, {x}" for x in ("pre-contrast", "FLAIR")]
-    assert axes[0].lines[1].get_xydata()[[0, 2]].tolist() == [[-1, 0.2], [2, 0.9]]
-    draw(axes)
-
-
 def test_reliability():
-    tables = {
-        name: pd.DataFrame({"probability": [0.1, 0.9], "lesion_share": shares})
-        for name, shares in (("as trained", [0.3, 0.8]), ("temperature 1.5", [0.1, 0.9]))
-    }
-    ax = plot_reliability(tables)
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == list(tables)
+    ax = plot_reliability(pd.DataFrame({"probability": [0.1, 0.9], "lesion_share": [0.3, 0.8]}))
     assert ax.lines[1].get_xydata().tolist() == [[0.1, 0.3], [0.9, 0.8]]
-    assert ax.lines[1].get_linestyle() != ax.lines[2].get_linestyle()
-    draw(ax)
-
-
-def test_retention():
-    # In two classes of two pixels: one error among the uncertain ones, none among the others.
-    ax = plot_retention({"entropy": np.array([[2.0, 2.0], [0.0, 1.0]])})
-    assert ax.lines[1].get_xydata().tolist() == [[0, 1], [0.5, 0], [1, 0]]
-    texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert texts == ["chance", "best", "entropy: gain 0.67"]  # 1/4 of 3/8
     draw(ax)
 
 

@@ -83,12 +83,6 @@ def test_history():
     render(axes)
 
 
-def test_history_of_one_epoch():
-    axes = plot_history(history([0.3]), model="nested_unet")
-    assert axes[1].lines[1].get_xydata().tolist() == [[1, 0.3]]
-    render(axes)
-
-
 def test_history_keeps_the_last_of_equals_that_predicts_anything():
     axes = plot_history(history([0.5, 0.5, 0.5]), model="unet")
     assert axes[1].lines[1].get_xydata().tolist() == [[3, 0.5]]
@@ -105,11 +99,6 @@ def test_history_of_two_sizes():
     assert kept.get_xydata().tolist() == [[4, 0.5]]  # 0.9 is of another size
     assert [text.get_text() for text in axes[1].texts] == ["64 px", "kept: 0.500"]
     render(axes)
-
-
-def test_a_history_older_than_coarse_epochs_is_of_one_size():
-    axes = plot_history(history([0.2, 0.6]).drop(columns="image_size"), model="unet")
-    assert len(axes[1].lines) == 2 and axes[1].lines[1].get_xydata().tolist() == [[2, 0.6]]
 
 
 def test_history_without_any_dice():
@@ -139,9 +128,6 @@ def test_patient_dice(dice):
 @pytest.mark.parametrize(
     "values",
     [
-        {"unet": [0.5, 0.6]},
-        {"unet": [0.5]},
-        {"unet": [0.5, 0.5], "nested_unet": [1.0, 1.0]},
         {"unet": [nan, nan], "nested_unet": [0.1, 0.2]},
         {"unet": [nan, nan]},
         {"first/unet": [0.5, 0.6], "second/unet": [0.4, 0.7], "x": [0, 1]},
@@ -225,12 +211,6 @@ def test_summary(summary):
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["U-Net++", "U-Net"]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["mean", "median"]
     assert ax.get_xlim() == (0, 1) and ax.yaxis_inverted()  # best on top
-    render(ax)
-
-
-def test_summary_of_one_network(summary):
-    ax = plot_summary(summary.tail(1))
-    assert len(ax.lines) == 4 and len(ax.get_yticklabels()) == 1
     render(ax)
 
 

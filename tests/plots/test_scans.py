@@ -49,11 +49,6 @@ def render(axes) -> None:
     np.ravel(axes)[0].figure.canvas.draw()
 
 
-def test_fullest_slice():
-    assert scans.fullest_slice(case_of().mask) == 1
-    assert scans.fullest_slice(np.zeros((3, 4, 4), bool)) == 0
-
-
 def test_cases():
     empty = case_of("P_2")
     empty.mask[:] = False
@@ -65,12 +60,6 @@ def test_cases():
     assert [int(ax.images[0].get_array().max()) for ax in axes.flat] == [11, 12, 13, 1, 2, 3]
     assert [len(contours(ax)) for ax in axes.flat] == [1, 1, 1, 0, 0, 0]
     assert [ax.texts[0].get_text() for ax in axes[:, 0]] == ["P_1", "P_2"]
-    render(axes)
-
-
-def test_one_case():
-    axes = scans.plot_cases([case_of()])
-    assert axes.shape == (1, 3) and title(axes[0, 1]) == "FLAIR"
     render(axes)
 
 
@@ -97,12 +86,6 @@ def test_lesion_contrast():
         assert np.count_nonzero(heights) == 1
     assert {t.get_text() for t in axes[-1].get_legend().get_texts()} == {"elsewhere", "lesion"}
     render(axes)
-
-
-def test_lesion_contrast_into_given_axes():
-    given = plt.subplots(1, 3)[1]
-    assert scans.plot_lesion_contrast([case_of()], given) is given
-    assert len(plt.get_fignums()) == 1
 
 
 @pytest.mark.filterwarnings("error")
@@ -139,10 +122,6 @@ def test_clahe():
     np.testing.assert_array_equal(axes[0, 1].images[0].get_array(), image[..., 1] ** 0.5)
     assert {ax.images[0].get_clim() for ax in axes[0]} == {(0, 1)}
     assert {(ax.get_xlim(), len(ax.patches)) for ax in axes[1]} == {((0, 1), 40)}
-
-
-def test_clahe_of_one():
-    assert scans.plot_clahe({0: np.full((4, 4, 3), 0.5)}).shape == (2, 1)
 
 
 def test_noise_gain():

@@ -1,11 +1,10 @@
 """What figures of speed show of a table: which bars, points, roofs, curves and marks."""
 
 import matplotlib.colors
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from metseg.plots.speed import plot_pareto, plot_roofline, plot_scaling, plot_speed
+from metseg.plots.speed import plot_pareto, plot_scaling, plot_speed
 from metseg.plots.style import PALE, colour_of, use_style
 
 pytestmark = pytest.mark.usefixtures("never_saved")
@@ -54,20 +53,6 @@ def test_bars_of_each_network(results):
     nested.figure.canvas.draw()
 
 
-def test_roofs_and_points(results):
-    ax = plot_roofline(results, {"float32": 100.0, "bfloat16": 200.0}, 10.0)
-    roofs, points = ax.lines[:2], ax.lines[2:]
-    for roof, limit in zip(roofs, (100, 200), strict=True):
-        x, y = roof.get_data()
-        assert max(y) == limit
-        assert y[0] == pytest.approx(10 * x[0])  # on the slope
-    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in points] == [(40, 200), (40, 100), (40, 50)]
-    filled = [line.get_markerfacecolor() != "white" for line in points]
-    assert filled == [True, False, False]
-    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
-    ax.figure.canvas.draw()
-
-
 def test_curves_and_their_exponents(results):
     exponents = pd.DataFrame({
         "task": ["training", "inference"], "network": ["nested_unet"] * 2, "points": [2, 2],
@@ -91,10 +76,3 @@ def test_pareto_names_every_variant_and_the_default():
     front, *keys = ax.lines
     assert len(keys) == 2  # one a precision
     assert front.get_xydata().tolist() == [[3.0, 0.79], [9.0, 0.80]]
-
-
-def test_axes_may_be_given(results):
-    one = results[results.network == "attention_unet"]
-    ax = plt.subplots()[1]
-    assert plot_speed(one, [ax])[0] is ax
-    assert plot_roofline(one, {"float32": 10.0}, 1.0, ax) is ax

@@ -13,8 +13,9 @@ from metseg.data.cases import CaseFiles, SliceFiles
 from metseg.preprocessing.pipeline import Preprocessing
 from metseg.training import cache as caches
 from metseg.training.augment import Augmentation
-from metseg.training.batches import EpochBatches, epoch_rows, resized
+from metseg.training.batches import EpochBatches, drawn_rows, resized
 from metseg.training.cache import SliceCache, open_cache
+from metseg.training.config import Learning
 
 SLICES, SIZE = 11, 16
 
@@ -185,8 +186,8 @@ def test_the_cache_is_not_changed(cache):
 
 
 def rows_of(cache, epoch, **changes):
-    chosen = {"exclude_empty": False, "balance_empty": True, "seed": 0, **changes}
-    return set(epoch_rows(cache, ("P1", "P2"), epoch=epoch, **chosen).tolist())
+    learning = Learning(**{"exclude_empty": False, **changes})
+    return set(drawn_rows(cache, cache.rows(("P1", "P2")), learning, epoch=epoch).tolist())
 
 
 def test_an_epoch_takes_all_lesions_and_as_many_empty_slices_drawn_anew():
@@ -221,8 +222,8 @@ def memory_of(slices: int, folder: Path) -> np.ndarray:
     tracemalloc.start()
     try:
         cache = open_cache(cases, config, folder=folder)
-        chosen = {"exclude_empty": False, "balance_empty": False, "seed": 0, "epoch": 0}
-        rows = epoch_rows(cache, tuple(case.patient_id for case in cases), **chosen)
+        learning = Learning(exclude_empty=False, balance_empty=False)
+        rows = drawn_rows(cache, cache.rows(tuple(case.patient_id for case in cases)), learning, epoch=0)
         batches = epoch_of(cache, rows=rows, augmentation=Augmentation())
         assert [len(batches[k][0]) for k in range(3)] == [4, 4, 4] and len(rows) == slices
         gc.collect()
@@ -235,13 +236,13 @@ def test_memory_hardly_grows_with_the_data_set(tmp_path, monkeypatch):
     def blank(case: CaseFiles, config: Preprocessing) -> caches.NetworkSlices:
         shape = (len(case.slices), config.image_size, config.image_size)
         images, masks = np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool)
-        return caches.NetworkSlices(images, masks, np.zeros(shape[0], int), [""] * shape[0])
+        return caches.NetworkSlices(images, masks, np.zeros(shape[0], int), [""] * shape[0], frozenset())
 
     monkeypatch.setattr(caches, "network_slices", blank)
     monkeypatch.setattr(caches, "fingerprint", lambda cases: "none")
     memory_of(100, tmp_path)  # what is made once, such as pandas's own tables
-    few, many = memory_of(1_000, tmp_path), memory_of(11_000, tmp_path)
-    stay, most = (many - few) / 10_000
+    few, many = memory_of(1_000, tmp_path), memory_of(5_000, tmp_path)
+    stay, most = (many - few) / 4_000
     # 20 of the table and some of its text, its row number twice; the 1024 of its pixels stay on the disk.
     assert stay < 64
     assert most < 160  # while the table is read

@@ -19,8 +19,8 @@ from metseg.data.cases import find_cases, load_case
 from metseg.data.content import slice_hash
 from metseg.preprocessing import pipeline
 from metseg.preprocessing.pipeline import Preprocessing, network_input, preprocess, preprocess_mask, view_of
-from metseg.training import cache, cache_key
-from metseg.training.cache import cache_home, fingerprint, network_slices, open_cache
+from metseg.training import cache
+from metseg.training.cache import cache_key, fingerprint, network_slices, open_cache
 
 CONFIG = Preprocessing(image_size=16)
 
@@ -74,10 +74,8 @@ def test_network_input_is_that_of_prediction(tmp_path, scans, neighbours):
 
 
 def test_neighbours_need_no_cache_of_their_own(tmp_path, scans):
-    homes = {
-        cache_home(scans, Preprocessing(image_size=16, neighbours=count), folder=tmp_path) for count in (0, 2)
-    }
-    assert len(homes) == 1
+    keys = {cache_key(scans, Preprocessing(image_size=16, neighbours=count), "") for count in (0, 2)}
+    assert len(keys) == 1
 
 
 def test_a_slice_alone_equals_the_slice_within_its_volume(scans):
@@ -184,7 +182,7 @@ def test_who_is_in_a_file_is_part_of_the_key(tmp_path, scans):
 
 @pytest.mark.parametrize("what", ["code", "OpenCV", "NumPy"])
 def test_another_computation_gets_a_cache_of_its_own(tmp_path, scans, monkeypatch, what):
-    before = cache_home(scans, CONFIG, folder=tmp_path)
+    before = cache_key(scans, CONFIG, "")
     if what == "code":
         read_bytes, changed = Path.read_bytes, Path(pipeline.__file__)
         monkeypatch.setattr(
@@ -192,19 +190,23 @@ def test_another_computation_gets_a_cache_of_its_own(tmp_path, scans, monkeypatc
         )
     else:
         monkeypatch.setattr({"OpenCV": cv2, "NumPy": np}[what], "__version__", "0.0")
-    cache_key._code_version.cache_clear()
-    after = cache_home(scans, CONFIG, folder=tmp_path)
+    cache._code_version.cache_clear()
+    after = cache_key(scans, CONFIG, "")
     monkeypatch.undo()
-    cache_key._code_version.cache_clear()
-    assert before != after and cache_home(scans, CONFIG, folder=tmp_path) == before
+    cache._code_version.cache_clear()
+    assert before != after and cache_key(scans, CONFIG, "") == before
 
 
 def test_all_code_that_computes_network_input_is_part_of_the_key():
     """Of metseg's modules that these import there is none outside; those left out compute no pixel."""
     package = Path(cache.__file__).parents[1]
-    listed = {path for pattern in cache_key.COMPUTED_BY for path in package.glob(pattern)}
-    no_pixels = {"base/errors.py", "base/files.py", "data/layouts/slices.py", "data/patients.py"}
-    no_pixels |= {"training/cache_key.py"}  # what these tell is in the key itself
+    listed = {path for pattern in cache.COMPUTED_BY for path in package.glob(pattern)}
+    no_pixels = {
+        "base/errors.py",
+        "base/files.py",
+        "data/layouts/slices.py",
+        "data/patients.py",
+    }
     found = set()
     for path in listed:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

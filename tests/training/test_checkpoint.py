@@ -1,7 +1,6 @@
 """The checkpoint alone, on a network of one layer."""
 
 import errno
-import json
 import os
 import re
 import shutil
@@ -13,7 +12,7 @@ import pytest
 
 from metseg.base.errors import MetsegError
 from metseg.training import checkpoint as checkpoint_module
-from metseg.training.checkpoint import Checkpoint, keep_last_epoch
+from metseg.training.checkpoint import Checkpoint, keep_epochs
 from metseg.training.ema import AveragedWeights
 
 RNG = np.random.default_rng(0)
@@ -147,15 +146,6 @@ def test_the_best_weights_come_back_after_a_restart(tmp_path):
     again.restore()
     for a, b in zip(again.best_weights(), weights[0], strict=True):
         np.testing.assert_array_equal(a, b)
-    # An epoch that was not the best one when it was saved is gone.
-    with pytest.raises(ValueError, match="epoch 2 was not the best"):
-        again.save(history(0.5, 0.1, 0.2), best=1)
-
-
-def test_a_state_of_an_older_metseg_is_one_sentence(tmp_path):
-    (tmp_path / "state.json").write_text(json.dumps({"last": "epoch-1.weights.h5", "history": history(0.1)}))
-    with pytest.raises(MetsegError, match="begun by an older metseg; choose another run name"):
-        checkpoint_of(tmp_path, compiled()).restore()
 
 
 def test_history_comes_back_to_the_last_digit(tmp_path):
@@ -182,7 +172,7 @@ class Killed(BaseException):
     """In the place of `kill -9`: nothing catches it, and no step after it is made."""
 
 
-STEPS = ["mkdir", "h5", "first npz", "second npz", "fsync", "rename", "folder fsync", "former epoch"]
+STEPS = ["h5", "second npz", "rename", "folder fsync", "former epoch"]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -207,11 +197,8 @@ def test_a_kill_at_any_step_of_saving_leaves_a_whole_epoch(tmp_path, monkeypatch
     module = checkpoint_module
     remove = shutil.rmtree
     target, name, at = {
-        "mkdir": (Path, "mkdir", 0),
         "h5": (keras.Model, "save_weights", 0),
-        "first npz": (np, "savez", 0),
         "second npz": (np, "savez", 1),
-        "fsync": (module, "sync_file", 1),
         "rename": (module.os, "rename", 0),
         "folder fsync": (module, "sync_folder", 0),
         "former epoch": (module.shutil, "rmtree", 0),
@@ -245,20 +232,12 @@ def change_a_score(path: Path) -> None:
 
 
 DAMAGES = [
-    (name, damage)
-    for name in ("network.weights.h5", "serving.npz", "best.npz", "state.json")
-    for damage in (
-        flip_a_bit,
-        Path.unlink,
-        lambda path: path.write_bytes(b""),
-        lambda path: path.write_bytes(path.read_bytes()[:-100]),
-        lambda path: path.write_bytes(bytes(path.stat().st_size)),
-    )
-] + [
+    *((name, flip_a_bit) for name in ("network.weights.h5", "serving.npz", "best.npz", "state.json")),
+    ("network.weights.h5", lambda path: path.write_bytes(path.read_bytes()[:-100])),
+    ("serving.npz", Path.unlink),
+    ("best.npz", lambda path: path.write_bytes(b"")),
     ("state.json", change_a_score),
-    ("state.json", lambda path: path.write_text("[]")),
     ("state.json", lambda path: path.write_text("{}")),
-    ("state.json", lambda path: path.write_text('{"record": {}, "sha256": ""}')),
 ]
 
 
@@ -302,7 +281,7 @@ def test_stray_files_are_not_looked_at(tmp_path):
     train_steps(other, 1)
     checkpoint.save(history(0.1, 0.2), best=1)
     assert {path.name for path in tmp_path.iterdir()} == {"epoch-1", "epoch-2", "epoch-of-mine"}
-    keep_last_epoch(tmp_path)
+    keep_epochs(tmp_path, 1)
     assert {path.name for path in tmp_path.iterdir()} == {"epoch-2", "epoch-of-mine"}
 
 

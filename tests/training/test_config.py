@@ -48,7 +48,7 @@ PLAIN = {"filters": (4, 8), "channels": 3, "encoder": "plain"}
         ({"image_size": 24, "progressive_resizing": 1}, "half of image_size=24 is not divisible by 8"),
         ({"progressive_resizing": 12}, "progressive_resizing=12 leaves none of epochs=12 to the whole size"),
         ({"filters": (16,)}, "filters=(16,): Tuple should have at least 2 items"),
-        ({"filters": (16, 0)}, "filters=(16, 0): every level needs at least one filter"),
+        ({"filters": (16, 0)}, "filters=(16, 0): Input should be greater than 0"),
         ({"filters": (16, "x")}, "filters=(16, 'x'): Input should be a valid integer"),
         ({"filters": 16}, "filters=16: Input should be a valid tuple"),
         ({"deep_supervision": True}, "deep_supervision needs model='nested_unet', not 'unet'"),

@@ -77,9 +77,9 @@ def test_by_folder_and_by_a_file_in_it(runs, released):
 
 
 def test_one_that_is_not_released_lists_the_runs_networks(runs, released):
-    with pytest.raises(MetsegError, match="no released nested_unet: .*: one/unet, two/nested_unet, two/unet"):
+    with pytest.raises(MetsegError, match="no released nested_unet .*: one/unet, two/nested_unet, two/unet"):
         find_model("nested_unet", runs, released)
-    with pytest.raises(MetsegError, match="no released unet: .* holds none yet"):
+    with pytest.raises(MetsegError, match="no released unet .*none yet"):
         find_model("unet", runs / "nothing", runs)
 
 
@@ -109,7 +109,6 @@ def test_an_unknown_name_lists_the_valid_ones(runs, released, tmp_path):
 def test_run_names(runs):
     exported(runs, FOLD)
     assert run_names(runs) == ["cv", "one", "two"]  # each once, the unfinished not
-    assert run_names(runs, unfinished=True) == ["cv", "one", "two", "unfinished"]
     assert run_names(runs / "nothing") == []
 
 
@@ -140,7 +139,7 @@ def test_trained_folders(runs, monkeypatch):
 
 @pytest.mark.parametrize("name", ["unfinished", "absent"])
 def test_nothing_trained(runs, name):
-    with pytest.raises(MetsegError, match=f"no finished training in {name}; runs here: one, two"):
+    with pytest.raises(MetsegError, match=f"no finished training in {name}; .* one/unet, two/"):
         trained_folders(name, runs)
 
 
@@ -149,7 +148,7 @@ def test_a_cross_validation_is_no_training(tmp_path, name):
     folder = tmp_path / "cv" / "unet" / "unet-1" / "unet"
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text("{}")
-    with pytest.raises(MetsegError, match=f"^{name} is a cross-validation or .* as .*cv/unet/unet-1/unet$"):
+    with pytest.raises(MetsegError, match=f"^{name} is a cross-validation or .*: .*cv/unet/unet-1/unet$"):
         trained_folders(name, tmp_path)
 
 

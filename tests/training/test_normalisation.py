@@ -92,7 +92,7 @@ def test_one_batch_is_seen_as_while_it_was_learned_from(data, precision, options
 
 
 def test_what_is_learned_stays_and_the_rest_is_repeatable(data):
-    network = training_copy(build_model("nested_unet", filters=(4, 8)))
+    network = training_copy(build_model("unet", filters=(4, 8)))
     learned = [np.array(each) for each in network.trainable_variables]
     estimates, statistics = [], PopulationStatistics(network)
     for _ in range(2):
@@ -135,17 +135,16 @@ class Watched(PopulationStatistics):
         return lesion_dice(ref.sum((1, 2)), pred.sum((1, 2)), (ref & pred).sum((1, 2)))
 
 
-@pytest.mark.parametrize(("ema_momentum", "lag"), [(0.0, 0.2), (0.9, 0.02)])
-def test_a_short_training_is_worth_what_it_has_learned(tmp_path, monkeypatch, ema_momentum, lag):
+def test_a_short_training_is_worth_what_it_has_learned(tmp_path, monkeypatch):
     """Two epochs: by running statistics the same weights score far below what they know."""
-    changes = {"epochs": 2, "filters": (8, 16), "augment": False, "ema_momentum": ema_momentum}
+    changes = {"epochs": 2, "filters": (8, 16), "augment": False, "ema_momentum": 0.9}
     config = tiny_config(write_scans(tmp_path / "scans", patients=12), **changes)
     Watched.data, Watched.dice = prepare_data(config, cache_dir=tmp_path / "cache"), []
     monkeypatch.setattr("metseg.training.fit.PopulationStatistics", Watched)
     network = train(config, tmp_path / "unet", cache_dir=tmp_path / "cache")
     assert len(Watched.dice) == 2
     own, running, estimated = Watched.dice[-1]
-    assert own > 0.3 and estimated == pytest.approx(own, abs=0.1) and running < own - lag
+    assert own > 0.3 and estimated == pytest.approx(own, abs=0.1) and running < own - 0.02
     # What is kept is what was validated.
     kept = json.loads((tmp_path / "unet" / "manifest.json").read_text())
     rows = Watched.data.cache.rows(Watched.data.split.validation)

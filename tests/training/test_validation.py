@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from tiny_scans import tiny_config
 
-from metseg.training.batches import EpochBatches, epoch_rows
+from metseg.training.batches import EpochBatches, drawn_rows
 from metseg.training.cache import SliceCache
 from metseg.training.devices import shared_out
 from metseg.training.losses import LOSSES
@@ -126,10 +126,10 @@ def test_the_loss_is_what_fit_reports_of_the_same_slices(heads, changes):
     model = keras.Sequential([keras.Input((4, 4, 3)), layer])
     model.compile(keras.optimizers.SGD(0.0), shared_out(LOSSES[config.learning.loss]))
     learning = config.learning
-    chosen = {"exclude_empty": learning.exclude_empty, "balance_empty": learning.balance_empty}
-    drawn = epoch_rows(cache, ("a", "b"), **chosen, seed=learning.seed, epoch=0)
+    chosen = learning.exclude_empty, learning.balance_empty
+    drawn = drawn_rows(cache, np.arange(20), learning, epoch=0)
     options = {"batch_size": learning.batch_size, "augmentation": None, "seed": learning.seed, "epoch": 0}
     batches = EpochBatches(cache, drawn, **options)
     fitted = model.fit(batches.prepared_ahead(), shuffle=False, verbose=0).history["loss"][-1]
     assert validate(model, cache, np.arange(20), config.learning).loss == pytest.approx(fitted, rel=1e-5)
-    assert len(drawn) == {(True, True): 7, (False, True): 14, (False, False): 20}[tuple(chosen.values())]
+    assert len(drawn) == {(True, True): 7, (False, True): 14, (False, False): 20}[chosen]

@@ -64,7 +64,7 @@ def test_folds_that_were_begun_otherwise_are_not_gone_on_with(asked, tmp_path):
     write_split(Split(("A",), ("B",), ("C",), 0, fingerprint(find_cases(scans))), folder / "split.json")
     (folder / "history.csv").touch()
     options = {"folds": 2, "run_folder": tmp_path / "cv", "cache_dir": tmp_path / "cache"}
-    with pytest.raises(MetsegError, match=r"other settings \(learning_rate 0.01 → 0.5\); .*taken: cv\)"):
+    with pytest.raises(MetsegError, match=r"other settings \(learning_rate 0.01 → 0.5\); .*restart = True"):
         cross_validate(config.changed(learning_rate=0.5), **options)
     others = str(write_scans(tmp_path / "others", patients=4))
     with pytest.raises(MetsegError, match="unet-1/unet began with other data; .*another run name"):

@@ -85,27 +85,10 @@ def test_training_notebook_of_a_model(folder):
 
 
 def test_parameters_of_a_notebook(folder):
-    cell = "epochs = 8  # passes\nfilters = (8, 16)\nrate: float = 1e-3  # step, at most\nseed = None\n"
+    cell = "epochs = 8  # passes, 0 = all\nfilters = [\n 8,\n]\nrate: float = 1e-3\nseed = None\nof = '#f'"
     notebook = write_notebook(folder / "03_train.ipynb", cell)
-    parameters = notebook_parameters(notebook)
-    assert parameters["epochs"] == ("epochs", 8, "passes")
-    assert parameters["filters"] == ("filters", (8, 16), "")
-    assert parameters["rate"] == ("rate", 1e-3, "step, at most")
-    assert parameters["seed"].default is None
-
-    from papermill import inspect_notebook
-
-    assert {name: p["help"] for name, p in inspect_notebook(notebook).items()} == {
-        name: p.help for name, p in parameters.items()
-    }
-
-
-def test_parameters_that_papermill_would_lose(folder):
-    cell = 'limit = 0  # slices, 0 = all\ncolour = "#f00"  # of the mask\nfilters = [\n    8,\n]  # levels'
-    parameters = notebook_parameters(write_notebook(folder / "03_train.ipynb", cell))
-    assert parameters["limit"] == ("limit", 0, "slices, 0 = all")
-    assert parameters["colour"] == ("colour", "#f00", "of the mask")
-    assert parameters["filters"] == ("filters", [8], "levels")
+    expected = {"epochs": 8, "filters": [8], "rate": 1e-3, "seed": None, "of": "#f"}
+    assert notebook_parameters(notebook) == expected
 
 
 @pytest.mark.parametrize(
@@ -182,21 +165,15 @@ def test_values_that_fit(typed_notebook, values):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"epochs": "3"}, r"epochs is '3' \(text\) but must be a whole number such as 8"),
-        ({"epochs": 3.5}, r"epochs is 3.5 \(a number\) but must be a whole number"),
-        ({"epochs": True}, r"epochs is True \(true or false\) but must be a whole number"),
-        ({"epochs": None}, r"epochs is None \(no value\) but must be a whole number"),
-        ({"rate": False}, r"rate is False \(true or false\) but must be a number such as 0.5"),
-        (
-            {"filters": 8},
-            r"filters is 8 \(a whole number\) but must be a list with a whole number such as \[8, 16\]",
-        ),
-        (
-            {"filters": [8, "x"]},
-            r"filters is \[8, 'x'\] .* but must be a list with a whole number such as \[8, 16\]",
-        ),
-        ({"loss": 1}, r"loss is 1 \(a whole number\) but must be text such as 'dice'"),
-        ({"empty": 1}, r"empty is 1 \(a whole number\) but must be true or false such as True"),
+        ({"epochs": "3"}, "epochs is '3', but must be of the kind of 8"),
+        ({"epochs": 3.5}, "epochs is 3.5, but"),
+        ({"epochs": True}, "epochs is True, but"),
+        ({"epochs": None}, "epochs is None, but"),
+        ({"rate": False}, "rate is False, but"),
+        ({"filters": 8}, r"filters is 8, but must be of the kind of \[8, 16\]"),
+        ({"filters": [8, "x"]}, r"filters is \[8, 'x'\], but"),
+        ({"loss": 1}, "loss is 1, but must be of the kind of 'dice'"),
+        ({"empty": 1}, "empty is 1, but must be of the kind of True"),
         ({"epoch": 3}, r"no parameter 'epoch' \(did you mean epochs\?\); valid: empty, epochs, filters, "),
     ],
 )
@@ -277,24 +254,6 @@ def test_the_network_of_a_notebook_is_the_recipes(folder):
     assert training_notebook("attention_unet", folder) == notebook
 
 
-@pytest.mark.slow
-def test_an_edited_cell_changes_nothing_in_a_command(typed_notebook, recipe, tmp_path):
-    (copy,) = run_notebooks([typed_notebook], {"rate": 0.25}, run_folder=tmp_path / "outputs" / "quick")
-    assert printed(copy) == "8 0.25 [8, 16] dice 5\n"
-
-
-@pytest.mark.slow
-def test_start_up_files_of_the_users_own_do_not_reach_a_notebook(folder, tmp_path, monkeypatch):
-    start_up = tmp_path / "ipython" / "profile_default" / "startup" / "mine.py"
-    start_up.parent.mkdir(parents=True)
-    start_up.write_text("epochs = 'mine'")
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    notebook = write_notebook(folder / "03_train.ipynb", RUN, "print('epochs' in globals())")
-    (copy,) = run_notebooks([notebook], {}, run_folder=tmp_path / "outputs" / "quick")
-    assert printed(copy) == "False\n"
-    assert not (tmp_path / "ipython" / "profile_default" / "history.sqlite").exists()
-
-
 def test_what_papermill_passes_as_text_is_read():
     assert as_typed([1, 2]) == [1, 2] and as_typed("[unet, nested_unet]") == ["unet", "nested_unet"]
     with pytest.raises(MetsegError, match=r"'\[1, 2' is no list"):
@@ -331,13 +290,18 @@ target.write_text(json.dumps({**known, "val_dice": 0.25, "done": True}))
 
 @pytest.mark.slow
 def test_run_from_start_to_finish(tmp_path, folder, monkeypatch):
-    # a kernel specification of the user's own, and a backend for figures, must not reach the notebooks
+    # a kernel specification of the user's own, start-up files, and a backend must not reach the notebooks
+    start_up = tmp_path / "ipython" / "profile_default" / "startup" / "mine.py"
+    start_up.parent.mkdir(parents=True)
+    start_up.write_text("epochs = 'mine'")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     spec = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
     spec.parent.mkdir(parents=True)
     spec.write_text(json.dumps({"argv": ["/bin/false"], "display_name": "Other", "language": "python"}))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    tell = "import os, sys\nprint(sys.executable, os.getcwd(), os.environ['MPLBACKEND'], output_dir)"
+    tell = "import os, sys\nassert 'epochs' not in globals()\n"
+    tell += "print(sys.executable, os.getcwd(), os.environ['MPLBACKEND'], output_dir)"
     explore = write_notebook(folder / "01_{explore}.ipynb", RUN, tell)
     parameters = RUN + "model = 'unet'\nfilters = (8, 16)\n"
     train = write_notebook(folder / "03_train.ipynb", parameters, TRAIN, "print(filters)")
@@ -380,17 +344,16 @@ def test_run_from_start_to_finish(tmp_path, folder, monkeypatch):
 @pytest.mark.parametrize(
     ("cell", "cause"),
     [
-        ("print('before')\nraise ValueError('\\x1b[1mbad\\x1b[0m\\nfilters')", "ValueError: bad filters"),
         (
             "import os\nprint('before', flush=True)\nos._exit(3)",
             "its kernel died, most often for want of memory: a smaller batch or image needs less",
         ),
         (
-            "from metseg.base.errors import MetsegError\nraise MetsegError('no masks; get them.')",
+            "from metseg.base.errors import MetsegError\nraise MetsegError('no \\x1b[1mmasks;\\n get them.')",
             "no masks; get them",
         ),
     ],
-    ids=["exception", "dead kernel", "mendable"],
+    ids=["dead kernel", "mendable"],
 )
 def test_a_notebook_that_stops(tmp_path, folder, cell, cause):
     notebook = write_notebook(folder / "03_train.ipynb", RUN, "print('first')", cell, "print('never')")

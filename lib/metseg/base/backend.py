@@ -1,11 +1,8 @@
 """Keras as metseg needs it: on TensorFlow, with its own defaults, and without what TensorFlow prints.
 
 What a user has set for other programs, in keras.json or in the environment, changes no training.
-Before its logging is set up, TensorFlow writes to the process's stderr, past every setting; in a notebook
-that is a red box above each training. What is wrong is still raised as an exception.
 """
 
-import importlib.util
 import json
 import os
 import sys
@@ -22,6 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # and on a machine without a
 
 @contextmanager
 def _stderr_closed() -> Iterator[None]:
+    """TensorFlow writes there before its logging is set up: in a notebook a red box above each training."""
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
@@ -32,33 +30,29 @@ def _stderr_closed() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _settings_file() -> Path:
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
+_SETTINGS = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
 
 
 def _choose_tensorflow() -> None:
-    """Chooses the backend that trains; the user's own, told apart by Keras itself, where it is missing."""
-    if "keras" in sys.modules or importlib.util.find_spec("tensorflow") is None:
-        return
     asked, where = os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"
     if not asked:
         with suppress(OSError, ValueError, AttributeError):
-            asked = json.loads(_settings_file().read_text(encoding="utf-8")).get("backend")
-            where = str(_settings_file())
+            asked, where = json.loads(_SETTINGS.read_text(encoding="utf-8")).get("backend"), _SETTINGS
     if asked not in (None, "", "tensorflow"):
         warnings.warn(f"metseg runs Keras on tensorflow, not on {asked} as {where} says", stacklevel=3)
     os.environ["KERAS_BACKEND"] = "tensorflow"
 
 
-_choose_tensorflow()
+if "keras" not in sys.modules:
+    _choose_tensorflow()
 keep_freed_memory()  # before TensorFlow starts its threads
 try:
     with _stderr_closed():
         import keras
 except (ValueError, AttributeError) as error:  # what Keras makes of values that it does not know
-    if not (path := _settings_file()).is_file():
+    if not _SETTINGS.is_file():
         raise
-    raise MetsegError(f"Keras refuses its settings in {path} ({error}); mend or remove it") from error
+    raise MetsegError(f"Keras refuses its settings in {_SETTINGS} ({error}); mend or remove it") from error
 
 keras.config.set_floatx("float32")
 keras.config.set_epsilon(1e-7)

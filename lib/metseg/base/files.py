@@ -12,9 +12,8 @@ from filelock import FileLock, Timeout
 
 from metseg.base.errors import MetsegError
 
-_MAX_DEPTH = 100  # folders in one another
 _OF_THE_SYSTEM = ("/proc", "/sys")
-_PARTIAL = re.compile(r"\.(?P<pid>\d+)\..+")
+_PARTIAL = re.compile(r"\.(\d+)\..+")
 _being_written = set[Path]()  # by this process
 
 
@@ -67,82 +66,65 @@ def sync_folder(folder: Path) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Removes what `replacing` left below a folder as its process was killed, and nothing of a living one."""
+    import psutil  # here: a prediction removes nothing
+
     for home, _, names in os.walk(folder):
         for name in names:
-            found, path = _PARTIAL.fullmatch(name), Path(home, name)
-            if not found:
+            if not (found := _PARTIAL.fullmatch(name)):
                 continue
-            if int(found["pid"]) == os.getpid():  # in a container every start has the same number
-                living = path.absolute() in _being_written
-            else:
-                import psutil  # here: a prediction removes nothing
-
-                living = psutil.pid_exists(int(found["pid"]))
+            pid, path = int(found[1]), Path(home, name)
+            # In a container every start has the same number.
+            living = path.absolute() in _being_written if pid == os.getpid() else psutil.pid_exists(pid)
             if not living:
                 with suppress(OSError):
                     path.unlink()
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Returns all files below a folder, hidden ones left out, linked folders followed once each.
+    """Returns all files below a folder in order, hidden ones left out, linked folders followed once each.
 
     A link with a file's name that leads nowhere is among them: who opens it says so.
 
     Raises:
-        MetsegError: A folder cannot be read or lies too deep, a link without a suffix leads nowhere (a
-            patient could hide there), or a path is as in `complain_of_path`.
+        MetsegError: A folder cannot be read, a link without a suffix leads nowhere (a patient could hide
+            there), or a path is as in `complain_of_path`.
     """
-    found, seen = [], set()
 
-    def look_in(folder: Path, depth: int) -> None:
-        real = os.path.realpath(folder)
-        if real in seen:
-            return
-        seen.add(real)
-        try:
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except OSError as error:
-            reason = f"cannot read {folder} ({error.strerror or error})"
-            raise MetsegError(f"{reason}; make it readable or move it away") from error
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            path = folder / entry.name
-            complain_of_path(path, is_link=entry.is_symlink())
-            try:  # as the listing says: no system call for each
-                is_folder, is_file = entry.is_dir(), entry.is_file()
-            except OSError:  # a link that leads to itself
-                is_folder = is_file = False
-            if is_folder and depth == _MAX_DEPTH:
-                deep = f"{Path(*path.parts[:-depth])} holds over {_MAX_DEPTH} folders in one another"
-                raise MetsegError(f"{deep}; move it away, or its scans up")
-            if is_folder:
-                look_in(path, depth + 1)
-            elif is_file or (entry.is_symlink() and path.suffix and not path.exists()):
-                found.append(path)
-            elif entry.is_symlink() and not path.exists():
-                raise MetsegError(f"{path} is a link that leads nowhere; mend it or remove it")
+    def refuse(error: OSError) -> None:
+        reason = f"cannot read {error.filename} ({error.strerror or error})"
+        raise MetsegError(f"{reason}; make it readable or move it away") from error
 
     complain_of_path(folder)
-    look_in(Path(folder), 0)
-    return found
+    found, seen = [], set()
+    for home, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        complain_of_path(home)
+        visible = [each for each in sorted(folders) if not each.startswith(".")]
+        folders[:] = [] if (real := os.path.realpath(home)) in seen else visible
+        for path in [Path(home, name) for name in names if not name.startswith(".") and real not in seen]:
+            is_link = path.is_symlink()
+            if is_link or not path.name.isascii():
+                complain_of_path(path)
+            if is_link and not path.suffix and not path.exists():
+                raise MetsegError(f"{path} is a link that leads nowhere; mend it or remove it")
+            if is_link or path.is_file():
+                found.append(path)
+        seen.add(real)
+    return sorted(found)
 
 
-def complain_of_path(path: Path, *, is_link: bool = True) -> None:
+def complain_of_path(path: Path) -> None:
     """Raises a `MetsegError` for a path that no scan should have.
 
-    Its name is no UTF-8, so that it cannot be printed; or it is a link (which it may be if `is_link`) to the
-    files by which the system shows itself, which have no end.
+    Its name is no UTF-8, so that it cannot be printed; or it leads to the files by which the system shows
+    itself, which have no end.
     """
     try:
         str(path).encode()
     except UnicodeEncodeError:
         readable = os.fsencode(path).decode("utf-8", "backslashreplace")
         raise MetsegError(f"the name of {readable} is no UTF-8; rename it, in plain letters") from None
-    real = Path(os.path.realpath(path)) if is_link else None
     for home in _OF_THE_SYSTEM:
-        if real is not None and real.is_relative_to(home):
+        if Path(os.path.realpath(path)).is_relative_to(home):
             raise MetsegError(f"{path} leads into {home}, where no scan lies; remove it or give another")
 
 
@@ -151,11 +133,8 @@ def make_folder(folder: Path) -> None:
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _cannot_write(folder, error, "choose another folder") from error
-
-
-def _cannot_write(folder: Path, error: OSError, remedy: str) -> MetsegError:
-    return MetsegError(f"cannot write to {shown(folder)}: {error.strerror or error}; {remedy}")
+        reason = error.strerror or error
+        raise MetsegError(f"cannot write to {shown(folder)}: {reason}; choose another folder") from error
 
 
 @contextmanager
@@ -167,16 +146,17 @@ def sole_writer(folder: Path) -> Iterator[None]:
     Raises:
         MetsegError: Another process holds it, or the folder cannot be written to.
     """
+    make_folder(folder)
     lock = FileLock(Path(folder) / ".lock", timeout=0)
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise MetsegError(
             f"run '{shown(folder)}' is being written by another process; wait for it or choose another run"
         ) from None
     except OSError as error:
-        raise _cannot_write(folder, error, "choose another folder as output_dir") from error
+        reason = error.strerror or error
+        raise MetsegError(f"cannot write to {shown(folder)}: {reason}; choose another folder") from error
     try:
         remove_leftovers(folder)
         yield
@@ -223,16 +203,12 @@ def taking_apart(path: Path, remedy: str = "train again or name another run") ->
 
 
 def write_sealed(path: Path, record: dict) -> None:
-    """Writes a JSON file whole or not at all, with a hash by which `read_sealed` finds any damage to it."""
+    """Writes a JSON file with a hash by which `read_sealed` finds any damage to it."""
     write_json(path, {"record": record, "sha256": _seal(record)})
 
 
 def read_sealed(path: Path) -> dict:
-    """Reads what `write_sealed` wrote.
-
-    Raises:
-        MetsegError: It is missing, or is not what was written.
-    """
+    """Reads what `write_sealed` wrote, or raises a `MetsegError` if that is missing or damaged."""
     found = read_json(path)
     if not isinstance(found.get("record"), dict) or found.get("sha256") != _seal(found["record"]):
         raise MetsegError(f"{shown(path)} is damaged; train again or name another run")

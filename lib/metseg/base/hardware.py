@@ -1,24 +1,16 @@
-"""What this machine offers, and the number format that suits it."""
+"""What this machine offers, the number format that suits it, and which state of the checkout runs on it."""
 
 import os
 import platform
+import subprocess
 from pathlib import Path
 
 _FLAGS = {"bf16": {"avx512_bf16", "amx_bf16"}, "int8": {"avx512_vnni", "avx_vnni", "amx_int8"}}
 
 
-def gpu_names() -> list[str]:
-    """Returns the GPUs that Keras's backend sees, TensorFlow or JAX."""
-    return [str(getattr(device, "name", device)) for device in _gpus()]
-
-
 def _gpus() -> list:
     from metseg.base.backend import keras  # here, so that prediction can name the CPU without it
 
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return [device for device in jax.devices() if device.platform == "gpu"]
     if keras.backend.backend() != "tensorflow":
         return []
     import tensorflow as tf
@@ -44,10 +36,6 @@ def best_precision() -> str:
     float16 on older GPUs; float32 elsewhere, for a CPU that only emulates bfloat16 is slower with it.
     """
     if gpus := _gpus():
-        from metseg.base.backend import keras
-
-        if keras.backend.backend() != "tensorflow":
-            return "mixed_bfloat16"  # which JAX's GPUs are trusted to multiply
         import tensorflow as tf
 
         details = tf.config.experimental.get_device_details(gpus[0])
@@ -67,4 +55,15 @@ def cores() -> int:
 
 def describe_hardware() -> dict:
     """Returns what a manifest says of the machine."""
-    return {"cpu": cpu_name(), "cores": os.cpu_count(), "gpus": gpu_names(), "system": platform.platform()}
+    gpus = [device.name for device in _gpus()]
+    return {"cpu": cpu_name(), "cores": os.cpu_count(), "gpus": gpus, "system": platform.platform()}
+
+
+def git_revision() -> str | None:
+    """Returns the checkout's commit, with `+changes` if files differ from it; None outside a checkout."""
+    command = ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+changes"]
+    options = {"cwd": Path(__file__).parent, "capture_output": True, "text": True, "timeout": 10}
+    try:
+        return subprocess.run(command, **options, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

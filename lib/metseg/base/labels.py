@@ -7,9 +7,7 @@ _ENCODERS = {"efficientnet_lite0": "EfficientNet-Lite0"}
 def label_of(label: str, encoder: str = "plain") -> str:
     """Returns a network's name, with its pretrained encoder's: `U-Net++ on EfficientNet-Lite0`.
 
-    Args:
-        label: A network's name; `run/network` keeps the run in front.
-        encoder: Its encoder's name; `plain` is its own.
+    Of `run/network` the run stays in front.
     """
     *run, model = label.rsplit("/", 1)
     name = _LABELS.get(model, model)

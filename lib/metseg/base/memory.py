@@ -1,7 +1,6 @@
 """What is freed is kept for the next batch, not given back to the system.
 
-glibc gives large blocks back as soon as they are freed, and Linux fills every page with zeros when it hands
-it out again: in a training on two cores that was a gigabyte a second, and 30 % of their time.
+Else Linux fills every page with zeros when it hands it out again: 30 % of a training's time on two cores.
 """
 
 import ctypes
@@ -13,13 +12,11 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 
 
 def keep_freed_memory() -> bool:
-    """Has glibc keep the memory that this process frees; the process then stays as large as it ever was.
+    """Has glibc keep the memory that this process frees, and returns whether it did.
 
-    To be called before threads are started: those that run already, as in a Jupyter kernel, keep arenas of
-    their own, which `ONE_ARENA` in the environment of a process prevents.
-
-    Returns:
-        Whether glibc took the settings; not where there is none, or the environment has settings of its own.
+    Not where there is no glibc, or the environment has settings of its own. To be called before threads are
+    started: those that run already, as in a Jupyter kernel, keep arenas of their own, which `ONE_ARENA` in
+    the environment of a process prevents.
     """
     own = {name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))} - ONE_ARENA.keys()
     try:

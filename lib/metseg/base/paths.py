@@ -30,10 +30,9 @@ def runs_dir() -> Path:
 
 
 def _outputs() -> Path:
-    """outputs/ of the checkout, or of the working directory: whoever names a folder needs no checkout."""
     try:
         return project_root() / "outputs"
-    except MetsegError:
+    except MetsegError:  # whoever names a folder needs no checkout
         return Path.cwd() / "outputs"
 
 
@@ -65,7 +64,7 @@ def run_folder_of(output_dir: str, run_name: str | int) -> Path:
     """Returns the folder of a notebook's run; of `-p run_name 2024` papermill makes a number.
 
     Raises:
-        MetsegError: The name is none of a folder, or can no longer be told from what papermill made of it.
+        MetsegError: The name is none of a folder, or what papermill made of it does not tell it.
     """
     if run_name is None or isinstance(run_name, bool | float):
         raise MetsegError(

@@ -15,15 +15,12 @@ import psutil
 from metseg import __version__
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown, sole_writer, write_json
-from metseg.base.hardware import cores, cpu_name
-from metseg.base.revision import git_revision
-from metseg.benchmark.plan import PEERS, Groups, Measurement, missing_peers, onnx_path, plan
-from metseg.benchmark.settings import Settings
+from metseg.base.hardware import cores, cpu_name, git_revision
+from metseg.benchmark.plan import PEERS, Groups, Measurement, Settings, missing_peers, onnx_path, plan
 from metseg.benchmark.worker import working
 
 _WARM_UP_SECONDS = 0.5
 _PACKAGES = ("keras", "tensorflow", "onnxruntime", "openvino", "numpy")
-OnProgress = Callable[[str, int, int], None]
 
 
 def run_benchmark(
@@ -31,23 +28,19 @@ def run_benchmark(
     folder: Path,
     *,
     restart: bool = False,
-    on_progress: OnProgress = lambda text, done, total: None,
+    on_progress: Callable[[str, int, int], None] = lambda text, done, total: None,
 ) -> dict[str, Any]:
-    """Measures all that is not measured yet, and returns the run's record.
+    """Measures all that is not measured yet, and returns the run's record, `benchmark.json`.
 
-    Contestants of a group take turns, A B C A B C …; while one works the others wait for a line of stdin.
-    Each finished round is kept in `measurements/`, so the same call goes on after an interruption, even a
-    `kill -9`; a round that was cut is measured again as a whole. A finished benchmark of the same settings is
-    returned as it is, whatever is installed or committed by now.
+    Contestants of a group take turns, A B C A B C …; while one works the others wait. Each finished round is
+    kept in `measurements/`, so the same call goes on after an interruption, even a `kill -9`. A finished
+    benchmark of the same settings is returned as it is.
 
     Args:
         settings: What to measure.
         folder: The run's folder.
         restart: Begin anew where the folder holds another benchmark, instead of an error.
         on_progress: Called with (group, rounds done, rounds in all).
-
-    Returns:
-        What `benchmark.json` holds: settings, hardware, git_revision, versions, plan, left_out, finished.
 
     Raises:
         MetsegError: The folder holds another benchmark or cannot be written to, or a contestant stopped.
@@ -63,8 +56,8 @@ def run_benchmark(
                     f"{shown(folder)} holds a benchmark of other settings, versions or another machine; "
                     "choose another --run-name, or remove that folder"
                 )
-            shutil.rmtree(folder / "measurements", ignore_errors=True)
-            shutil.rmtree(folder / "networks", ignore_errors=True)
+            for name in ("measurements", "networks"):
+                shutil.rmtree(folder / name, ignore_errors=True)
         write_json(folder / "benchmark.json", record)
         groups = planned(record)
         for k, (name, measurements) in enumerate(groups.items()):
@@ -77,11 +70,8 @@ def run_benchmark(
 
 def unfinished_benchmark(runs_dir: Path, settings: Settings) -> Path | None:
     """Returns the newest benchmark in a folder of runs that `run_benchmark` would go on with, if any."""
-    record = _record(settings)
-    for path in sorted(Path(runs_dir).glob("benchmark-*/benchmark.json"), reverse=True):
-        if _goes_on(_begun(path.parent), record):
-            return path.parent
-    return None
+    record, paths = _record(settings), sorted(Path(runs_dir).glob("benchmark-*/benchmark.json"), reverse=True)
+    return next((path.parent for path in paths if _goes_on(_begun(path.parent), record)), None)
 
 
 def planned(record: dict[str, Any]) -> Groups:
@@ -123,22 +113,16 @@ def _export_networks(measurements: Sequence[Measurement], folder: Path) -> None:
 
 def _record(settings: Settings) -> dict[str, Any]:
     missing = missing_peers() if settings.peers else []
-    left_out = f"MONAI is left out: {' and '.join(missing)} not installed; pip install -e '.[benchmark]'"
     peers = settings.peers and not missing
-    groups = plan(settings, peers=peers)
-    packages = (*_PACKAGES, *(PEERS if peers else ()))
+    left_out = f"MONAI is left out: {' and '.join(missing)} not installed; pip install -e '.[benchmark]'"
+    memory = round(psutil.virtual_memory().total / 1e9, 1)
+    versions = {name: version(name) for name in (*_PACKAGES, *(PEERS if peers else ()))}
     record = {
         "settings": settings.model_dump(mode="json"),
-        "hardware": {
-            "cpu": cpu_name(),
-            "cores": cores(),
-            "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
-            "system": platform.platform(),
-        },
+        "hardware": {"cpu": cpu_name(), "cores": cores(), "memory_gb": memory, "system": platform.platform()},
         "git_revision": git_revision(),
-        "versions": {"python": platform.python_version(), "metseg": __version__}
-        | {name: version(name) for name in packages},
-        "plan": {name: [asdict(each) for each in group] for name, group in groups.items()},
+        "versions": {"python": platform.python_version(), "metseg": __version__, **versions},
+        "plan": {name: list(map(asdict, group)) for name, group in plan(settings, peers=peers).items()},
         "left_out": [left_out] if missing else [],
         "finished": None,
     }

@@ -1,67 +1,42 @@
 """Timed steps become a tidy table: one row a contestant and task, every figure with its unit."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from metseg.benchmark.contestant import ELEMENT_BYTES, TRAINING_PASSES, Cost
 from metseg.benchmark.plan import Measurement
 
 BASELINE = "metseg"
+_TRAINING_PASSES = 3  # forward, gradient of the inputs, gradient of the weights: as many operations each
 Measured = tuple[Sequence[Measurement], Mapping[str, Any]]  # a group and its `read_measurements`
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What the machine was measured to bear.
-
-    Attributes:
-        gflops: The fastest matrix product of each precision, GFLOP/s.
-        gb_per_s: Bandwidth of the memory, GB/s.
-        other_cores: Median of what everything else used meanwhile, cores; the limits are too low by that.
-    """
-
-    gflops: Mapping[str, float]
-    gb_per_s: float
-    other_cores: float = 0.0
+def measured_limits(group: Sequence[Measurement], found: Mapping[str, Any]) -> dict[str, float]:
+    """Returns {precision: the fastest matrix product of all rounds, GFLOP/s}."""
+    limits: dict[str, float] = {}
+    for each in group:
+        reached = found["ready"][each.key]["flop"] / min(_times(each, found)) / 1e9
+        limits[each.precision] = max(limits.get(each.precision, 0.0), reached)
+    return limits
 
 
-def measured_limits(group: Sequence[Measurement], found: Mapping[str, Any]) -> Limits:
-    """Returns the best product of each precision and the best stream of all rounds."""
-    gflops: dict[str, float] = {}
-    gb_per_s = 0.0
-    for measurement in group:
-        fastest, cost = min(_times(measurement, found)), found["ready"][measurement.key]["cost"]
-        if measurement.task == "matmul":
-            reached = cost["flop"] / fastest / 1e9
-            gflops[measurement.precision] = max(gflops.get(measurement.precision, 0.0), reached)
-        else:
-            gb_per_s = ELEMENT_BYTES["float32"] * cost["elements"] / fastest / 1e9
-    others = [turn["other_cores"] for turns in found["rounds"] for turn in turns.values()]
-    return Limits(gflops, gb_per_s, float(np.median(others)))
-
-
-def results_table(measured: Mapping[str, Measured], limits: Limits) -> pd.DataFrame:
+def results_table(measured: Mapping[str, Measured], limits: Mapping[str, float]) -> pd.DataFrame:
     """Returns one row for each measurement of the groups, {name: group and what was measured}.
 
     Columns:
-        group, contestant, library, network, task, size, batch, precision, layout, threads: Who and what.
+        group, contestant, threads, and what a `Measurement` says: Who and what.
         median, q25, q75, unit: Of all steps of all rounds: images/s of a training and of a batch, ms for one
             image.
-        gflop_per_image: Of the network's convolutions, three times the way forward in training.
-        gflops: Those operations in the median time, GFLOP/s.
+        gflops: Operations of the convolutions, three times the way forward in training, in the median time.
         fraction_of_limit: Share of the measured matrix product in the same precision.
-        intensity: Arithmetic intensity, FLOP/byte; see `Cost.intensity`. Not of int8, which holds other
-            numbers too.
         ratio_to_metseg, ratio_low, ratio_high: Speed over metseg's: in each round the two medians' quotient;
             then the median and the quartiles of the rounds.
         peak_memory_mb: Largest resident memory of the contestant's process, libraries included.
         other_cores: Median of what everything else on the machine used meanwhile, cores; 0 is quiet.
-        rounds, steps: How often it had its turn, and the steps of all turns.
     """
     rows = [
         {"group": name} | _row(measurement, group, found, limits)
@@ -72,43 +47,32 @@ def results_table(measured: Mapping[str, Measured], limits: Limits) -> pd.DataFr
 
 
 def _row(
-    measurement: Measurement, group: Sequence[Measurement], found: Mapping[str, Any], limits: Limits
+    measurement: Measurement, group: Sequence[Measurement], found: Mapping[str, Any], limits: Mapping
 ) -> dict[str, Any]:
     ready, turns = found["ready"][measurement.key], [turns[measurement.key] for turns in found["rounds"]]
-    precision, cost = ready["precision"], Cost(**ready["cost"])
-    times, batch = _times(measurement, found), measurement.batch
+    precision, times, batch = ready["precision"], _times(measurement, found), measurement.batch
     seconds = np.quantile(times, [0.25, 0.5, 0.75])
     training = measurement.task == "training"
     latency = batch == 1 and not training
     q25, median, q75 = 1000 * seconds if latency else batch / seconds[::-1]
-    gflop = cost.flop * (TRAINING_PASSES if training else 1) / 1e9
-    gflops = gflop * batch / seconds[1]
-    counted = precision in ELEMENT_BYTES
+    gflops = ready["flop"] * (_TRAINING_PASSES if training else 1) * batch / seconds[1] / 1e9
     ratio_low, ratio, ratio_high = _ratio(measurement, group, found)
     return {
         "contestant": measurement.contestant,
-        "library": measurement.library,
-        "network": measurement.network,
-        "task": measurement.task,
-        "size": measurement.size,
-        "batch": batch,
+        **{name: value for name, value in asdict(measurement).items() if name != "filters"},
         "precision": precision,
-        "layout": measurement.layout,
         "threads": ready["threads"],
         "median": median,
         "q25": q25,
         "q75": q75,
         "unit": "ms" if latency else "images/s",
-        "gflop_per_image": gflop,
         "gflops": gflops,
-        "fraction_of_limit": gflops / limits.gflops.get(precision, np.nan),
-        "intensity": cost.intensity(batch=batch, precision=precision) if counted else np.nan,
+        "fraction_of_limit": gflops / limits.get(precision, np.nan),
         "ratio_to_metseg": ratio,
         "ratio_low": ratio_low,
         "ratio_high": ratio_high,
         "peak_memory_mb": max(turn["peak_mb"] for turn in turns),
         "other_cores": float(np.median([turn["other_cores"] for turn in turns])),
-        "rounds": len(turns),
         "steps": len(times),
     }
 
@@ -131,14 +95,10 @@ def _ratio(measurement: Measurement, group: Sequence[Measurement], found: Mappin
 
 
 def scaling_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Returns how the times of the groups `scaling-…` grow, one row a task and network.
+    """Returns the growth of the groups `scaling-…`: task, network, points, exponent, standard_error.
 
-    Columns:
-        task, network: As in `results_table`.
-        points: How many sizes were measured.
-        exponent: k of time = c · pixels**k, fitted to the median times' logarithms.
-        standard_error: Of the exponent: how far the points are from a power law, not how repeatable they
-            are; nan of two points.
+    The exponent is k of time = c · pixels**k, fitted to the median times' logarithms; its error says how far
+    the points are from a power law, not how repeatable they are, and is nan of two points.
     """
     rows = []
     curves = results[results.group.str.startswith("scaling-")]

@@ -5,17 +5,15 @@ from pathlib import Path
 
 import monai.networks.nets as nets
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from metseg.base.hardware import cores
-from metseg.benchmark.contestant import Contestant, Cost, random_pairs, repeated
+from metseg.benchmark.contestant import Contestant, random_pairs, repeated
 from metseg.benchmark.plan import Measurement
 
 
 def prepare(measurement: Measurement, folder: Path) -> Contestant:
-    """Builds MONAI's network of the same name and widths, in the measurement's precision and memory format.
-
-    bfloat16 is autocast in training, and weights that were cast once in inference.
-    """
+    """Builds MONAI's network; bfloat16 is autocast in training, weights that were cast once in inference."""
     torch.set_num_threads(cores())
     torch.manual_seed(0)
     network = build_monai(measurement.network, measurement.filters)
@@ -25,49 +23,33 @@ def prepare(measurement: Measurement, folder: Path) -> Contestant:
         torch.from_numpy(array.transpose(0, 3, 1, 2).copy()).contiguous(memory_format=layout)
         for array in random_pairs(measurement)
     )
-    cost = convolutions(network, images[:1])
+    flop = convolution_flop(network, images[:1])
+    batch, precision = measurement.batch, getattr(torch, measurement.precision)
     if measurement.task == "training":
-        reduced = torch.autocast("cpu", torch.bfloat16, enabled=measurement.precision == "bfloat16")
-        step = _training_step(network, images, masks, measurement.batch, reduced)
+        reduced = torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16)
+        step = _training_step(network, images, masks, batch, reduced)
     else:
-        step = _inference_step(network, images[: measurement.batch], getattr(torch, measurement.precision))
-    return Contestant(repeated(step), measurement.precision, cost, torch.get_num_threads())
+        step = _inference_step(network, images[:batch], precision)
+    return Contestant(repeated(step), measurement.precision, flop, torch.get_num_threads())
 
 
 def build_monai(network: str, filters: tuple[int, ...]) -> torch.nn.Module:
     """Returns MONAI's network for (B, 3, H, W) images and one class; it gives logits.
 
     Its widths are metseg's, all else is MONAI's default, so that equal widths are not equal operations.
-
-    Raises:
-        ValueError: MONAI has no such network.
     """
     if network == "attention_unet":
         strides = (2,) * (len(filters) - 1)
         return nets.AttentionUnet(2, in_channels=3, out_channels=1, channels=filters, strides=strides)
-    if network == "nested_unet":
-        features = (*filters, filters[0])  # the last is the width behind the last upsampling
-        return nets.BasicUNetPlusPlus(2, in_channels=3, out_channels=1, features=features)
-    raise ValueError(f"MONAI has no {network!r}; valid are attention_unet, nested_unet")
+    features = (*filters, filters[0])  # the last is the width behind the last upsampling
+    return nets.BasicUNetPlusPlus(2, in_channels=3, out_channels=1, features=features)
 
 
-def convolutions(network: torch.nn.Module, image: torch.Tensor) -> Cost:
-    """Returns the cost of a network's convolutions on one image, (1, 3, H, W), seen as it goes forward."""
-    costs = []
-
-    def count(layer, inputs, output):
-        image = inputs[0]
-        places = (image if isinstance(layer, torch.nn.ConvTranspose2d) else output).shape[2:].numel()
-        weights = layer.weight.numel()
-        costs.append(Cost(2 * places * weights, image.numel() + output.numel(), weights))
-
-    kinds = torch.nn.Conv2d | torch.nn.ConvTranspose2d
-    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, kinds)]
-    with torch.inference_mode():
+def convolution_flop(network: torch.nn.Module, image: torch.Tensor) -> int:
+    """Returns the operations of a network's convolutions on one image, (1, 3, H, W)."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(image)
-    for hook in hooks:
-        hook.remove()
-    return sum(costs, Cost())
+    return counter.get_total_flops()
 
 
 def _first(output) -> torch.Tensor:

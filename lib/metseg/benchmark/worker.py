@@ -5,10 +5,9 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import psutil
 
@@ -21,14 +20,7 @@ _STOP_SECONDS = 10
 
 
 class Worker:
-    """Starts a contestant and gives it turns; a context manager that ends it.
-
-    Between turns it waits for the next one, so that its threads sleep; when this process ends, however that
-    is, it ends too.
-
-    Attributes:
-        measurement: What it works on.
-    """
+    """Starts a contestant and gives it turns; it ends when this process ends, however that is."""
 
     def __init__(self, measurement: Measurement, folder: Path):
         self.measurement = measurement
@@ -38,26 +30,14 @@ class Worker:
         self._process.start()
         theirs.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_) -> None:
+    def stop(self) -> None:
         self._connection.close()
         self._process.join(_STOP_SECONDS)
         self._process.kill()
         self._process.join()
 
     def ready(self) -> dict[str, Any]:
-        """Waits until the contestant is ready; returns its precision, its threads and its cost."""
-        return self._answer()
-
-    def turn(self, seconds: float) -> dict[str, Any]:
-        """Has it work for so long; returns the seconds of its steps, its peak memory and the others' load."""
-        with suppress(OSError):  # it has died: no answer will come, and that says why
-            self._connection.send(seconds)
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
+        """Waits until the contestant is ready, or its last turn has ended; returns what it answers."""
         try:
             answer = self._connection.recv()
         except (EOFError, OSError):
@@ -70,17 +50,22 @@ class Worker:
             )
         return answer
 
+    def turn(self, seconds: float) -> dict[str, Any]:
+        """Has it work for so long; returns the seconds of its steps, its peak memory and the others' load."""
+        with suppress(OSError):  # it has died: no answer will come, and that says why
+            self._connection.send(seconds)
+        return self.ready()
+
 
 @contextmanager
 def working(measurements: Sequence[Measurement], folder: Path) -> Iterator[list[Worker]]:
-    """Yields a started process for each measurement; all of them have ended afterwards.
-
-    Args:
-        measurements: What they work on.
-        folder: The run's folder, with the networks that it exported.
-    """
+    """Yields a started process for each measurement of a run's folder; all have ended afterwards."""
     with ExitStack() as stack:
-        yield [stack.enter_context(Worker(each, folder)) for each in measurements]
+        workers = []
+        for each in measurements:
+            workers.append(Worker(each, folder))
+            stack.callback(workers[-1].stop)
+        yield workers
 
 
 def _work(connection: Connection, measurement: Measurement, folder: Path) -> None:
@@ -91,17 +76,17 @@ def _work(connection: Connection, measurement: Measurement, folder: Path) -> Non
     # Without a GPU, whoever could use one: contestants are compared on the same cores.
     os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "TF_NUM_INTRAOP_THREADS": str(cores())}
     try:
-        contestant = prepare(measurement, folder)
+        contestant = _prepare(measurement, folder)
         contestant.run(0.0)  # the first step traces and allocates
-        told = {"precision": contestant.precision, "threads": contestant.threads}
-        connection.send({**told, "cost": asdict(contestant.cost)})
+        told = ("precision", "threads", "flop")
+        connection.send({name: getattr(contestant, name) for name in told})
         while True:
             seconds = connection.recv()
             idle, began = _others_seconds(), time.perf_counter()
             times = contestant.run(seconds)
             others = (_others_seconds() - idle) / (time.perf_counter() - began)
-            answer = {"seconds": times, "other_cores": max(0.0, others), "peak_mb": peak_memory_mb()}
-            connection.send(answer)
+            load = {"other_cores": max(0.0, others), "peak_mb": peak_memory_mb()}
+            connection.send({"seconds": times, **load})
     except EOFError:
         return  # nobody asks any more
     except Exception as error:  # noqa: BLE001
@@ -109,30 +94,23 @@ def _work(connection: Connection, measurement: Measurement, folder: Path) -> Non
             connection.send(" ".join(f"{type(error).__name__}: {error}".split()))
 
 
-def prepare(measurement: Measurement, folder: Path) -> Contestant:
+def _prepare(measurement: Measurement, folder: Path) -> Contestant:
     """Builds the contestant of a measurement; each kind brings its own libraries and no others."""
-    if measurement.library == "machine":
-        from metseg.benchmark.with_machine import prepare as build
-    elif measurement.library == "monai":
-        from metseg.benchmark.with_torch import prepare as build
-    elif measurement.library == "keras" or measurement.task == "training":
-        from metseg.benchmark.with_keras import prepare as build
+    if measurement.library == "monai":
+        from metseg.benchmark.with_torch import prepare
+    elif measurement.task == "inference" and measurement.library != "keras":
+        from metseg.benchmark.with_onnx import prepare
     else:
-        from metseg.benchmark.with_onnx import prepare as build
-    return build(measurement, folder)
+        from metseg.benchmark.with_keras import prepare
+    return prepare(measurement, folder)
 
 
 def peak_memory_mb() -> float:
-    """Returns the most memory that this process has held so far, resident, in 10⁶ bytes.
-
-    Where the system does not tell the peak, it is what the process holds now.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count what the parent held when it forked
-        (line,) = (row for row in status.read_text().splitlines() if row.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024 / 1e6
-    memory = psutil.Process().memory_info()
-    return getattr(memory, "peak_wset", memory.rss) / 1e6
+    """Returns the most memory that this process has held (where that is hidden: holds), in 10⁶ bytes."""
+    status = Path("/proc/self/status")  # getrusage would count what the parent held when it forked
+    rows = status.read_text().splitlines() if status.exists() else ()
+    peak = next((1024 * int(row.split()[1]) for row in rows if row.startswith("VmHWM:")), None)
+    return (psutil.Process().memory_info().rss if peak is None else peak) / 1e6
 
 
 def _others_seconds() -> float:

@@ -6,7 +6,6 @@ import warnings
 
 from metseg.base.errors import MetsegError, MetsegWarning
 from metseg.cli.app import app
-from metseg.cli.output import print_in_any_encoding
 
 # Each adds its commands, in the order of --help.
 # isort: off
@@ -20,7 +19,9 @@ import metseg.cli.benchmark  # noqa: F401
 
 def main() -> None:
     """Runs the command line; a user's mistake is one line, for each file concerned, and status 2."""
-    print_in_any_encoding()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not where a program puts one of its own
+            stream.reconfigure(errors="backslashreplace")  # what its encoding lacks stops no command
     os.environ["MPLBACKEND"] = "agg"  # no command opens a window; a notebook's kernel has its own
     show = warnings.showwarning
 
@@ -32,21 +33,17 @@ def main() -> None:
 
     warnings.showwarning = shown_as_a_line
     try:
-        os.getcwd()
-    except OSError:
-        print("metseg: the working directory is gone; change to one that is there", file=sys.stderr)
-        sys.exit(2)
-    try:
+        os.getcwd()  # names no file where it is gone
         app()
     except MetsegError as error:
         for line in str(error).splitlines():
             print(f"metseg: {line}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:  # a path of the user's that the system refuses: no permission, too long a name
-        if error.filename is None:
+        if error.filename is None and not isinstance(error, FileNotFoundError):
             raise
-        reason = error.strerror or error
-        print(f"metseg: cannot use {error.filename} ({reason}); give another path", file=sys.stderr)
+        where, reason = error.filename or "the working directory", error.strerror or error
+        print(f"metseg: cannot use {where} ({reason}); give another path", file=sys.stderr)
         sys.exit(2)
     except SystemExit as leaving:
         if leaving.code == 130:  # how Typer passes on Ctrl-C

@@ -9,6 +9,7 @@ import typer
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import complain_of_path
+from metseg.base.paths import checked_run_name, released_dir, runs_dir
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -32,12 +33,13 @@ app = typer.Typer(
 )
 
 
+_Version = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
+]
+
+
 @app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
-    ] = False,
-) -> None:
+def _options(version: _Version = False) -> None:
     pass
 
 
@@ -45,9 +47,7 @@ DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of scan
 Model = Annotated[str, typer.Option(help="NETWORK for the released one, RUN/NETWORK, or a network's folder.")]
 Models = Annotated[
     list[str] | None,
-    typer.Option(
-        "--model", help="NETWORK, RUN/NETWORK or a folder; may be repeated; all released if left out."
-    ),
+    typer.Option("--model", help="NETWORK, RUN/NETWORK or a folder; repeatable; all released if left out."),
 ]
 PhantomNetwork = Annotated[
     bool, typer.Option("--phantom-network", help="Let a network that knows only the phantom see other scans.")
@@ -57,14 +57,11 @@ OutputDir = Annotated[Path | None, typer.Option(help="Where runs are kept; outpu
 
 def runs_folder(output_dir: Path | None) -> Path:
     """Returns where runs are kept."""
-    from metseg.base.paths import runs_dir
-
     return output_dir.resolve() if output_dir else runs_dir()
 
 
 def new_run(run_name: str, output_dir: Path | None) -> Path:
     """Returns the folder of a run that a command begins or goes on with."""
-    from metseg.base.paths import checked_run_name
     from metseg.training.find import MODELS
 
     folder = runs_folder(output_dir) / checked_run_name(run_name)
@@ -75,7 +72,6 @@ def new_run(run_name: str, output_dir: Path | None) -> Path:
 
 def named_model(model: str, output_dir: Path | None) -> Path:
     """Returns the folder of the model that `--model` names."""
-    from metseg.base.paths import released_dir
     from metseg.training.find import find_model
 
     return find_model(model, runs_folder(output_dir), released_dir())
@@ -88,7 +84,6 @@ def named_models(
 
     Of these one that knows only the phantom is left out, and told, unless `phantom_network` is set.
     """
-    from metseg.base.paths import released_dir
     from metseg.evaluation.origin import but_of_the_phantom
     from metseg.release.released import released_models
 
@@ -104,7 +99,6 @@ def named_models(
 
 def network_name(folder: Path, output_dir: Path | None) -> str:
     """Returns what commands call a network."""
-    from metseg.base.paths import released_dir
     from metseg.training.find import name_of
 
     return name_of(folder, runs_folder(output_dir), released_dir())

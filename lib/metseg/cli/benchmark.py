@@ -33,9 +33,9 @@ def speed(
     output_dir: OutputDir = None,
 ) -> None:
     """Measure training, inference, memory and growth beside Keras, ONNX Runtime and MONAI, in one run."""
+    from metseg.benchmark.plan import settings_of
     from metseg.benchmark.report import read_benchmark, write_report
     from metseg.benchmark.run import run_benchmark, unfinished_benchmark
-    from metseg.benchmark.settings import settings_of
 
     settings = settings_of(scope, rounds=rounds)
     runs_dir = runs_folder(output_dir)
@@ -52,7 +52,7 @@ def speed(
     print(finished.headline().round(3).to_string(index=False))
     if len(finished.scaling):
         print(finished.scaling.round(2).to_string(index=False))
-    print(*finished.verdicts, *finished.notes, sep="\n")
+    print(*finished.notes, sep="\n")
     write_report(finished, folder)
     print(f"Tables and figures: {shown(folder)}")
 
@@ -80,6 +80,6 @@ def service(
             clients=clients,
             requests=requests,
             workers=workers,
-            on_answer=lambda k, n: bars.update(bar, completed=k, total=n),
+            on_answer=lambda: bars.advance(bar),
         )
     print(json.dumps(figures, indent=1))

@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import shown
+from metseg.base.files import read_json, shown
+from metseg.base.paths import released_dir
 from metseg.cli.app import (
     Model,
     OutputDir,
@@ -23,6 +24,8 @@ from metseg.cli.app import (
     watched,
 )
 
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run, RUN/NETWORK, or a network's folder.")]
+
 
 @app.command()
 def evaluate(
@@ -36,7 +39,6 @@ def evaluate(
     output_dir: OutputDir = None,
 ) -> None:
     """Score a model on patients that it has not seen, per patient and per slice."""
-    from metseg.base.files import read_json
     from metseg.data.cases import find_cases
     from metseg.data.provenance import provenance_of
     from metseg.evaluation.evaluate import evaluate as evaluate_model
@@ -48,46 +50,47 @@ def evaluate(
     folder = named_model(model, output_dir)
     cases = find_cases(data_dir)
     unseen = unseen_cases(cases, folder, include_same_name=include_same_name)
+    names = [case.case_id for case in unseen]
     if not phantom_network:
-        description, names = read_json(folder / "model.json"), [case.case_id for case in unseen]
+        description = read_json(folder / "model.json")
         refuse_scans_unlike_the_phantom(description, network_name(folder, output_dir), names)
     say_scans(cases)
     say_network(folder, output_dir)
     output = output or Path("evaluation") / folder.parent.name / folder.name
     with progress_bars() as bars:
         table = evaluate_model(folder, unseen, output, on_case=watched(bars, "Evaluating"))
-    left_out = len(cases) - len(unseen)
-    print(f"scans of patients it has not seen: {len(unseen)}; left out because it has seen them: {left_out}")
+    left = len(cases) - len(unseen)
+    print(f"scans of patients it has not seen: {len(unseen)}; left out because it has seen them: {left}")
     for note in sort_cases(cases, folder).notes(include_same_name=include_same_name):
         print(note)
     dice = combine_cases(table).dice
     print(f"volume Dice of {dice.count()} patients: mean {dice.mean():.3f}, median {dice.median():.3f}")
-    print(provenance_of(case.case_id for case in unseen).caution)
-    print(f"Tables: {shown(output)}")
+    print(f"{provenance_of(names).caution}\nTables: {shown(output)}")
 
 
 @app.command()
 def export(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, RUN/NETWORK, or a network's folder.")],
+    run: Run,
     data_dir: Annotated[Path, typer.Option(help="The scans it was trained on.")],
     precision: Annotated[
-        str | None, typer.Option(help="fp32, bf16 or int8; the fastest that keeps the validation Dice.")
+        Literal["fp32", "bf16", "int8"] | None,
+        typer.Option(help="If left out, the fastest that keeps the validation Dice."),
     ] = None,
     prune: Annotated[
-        str | None, typer.Option(help="L1 to L4: the head to keep of a network with deep supervision.")
+        Literal["L1", "L2", "L3", "L4", "L5", "L6"] | None,
+        typer.Option(help="The head to keep of a network with deep supervision."),
     ] = None,
     output_dir: OutputDir = None,
 ) -> None:
     """Write a run's networks as ONNX again, settle how masks are made, and score them again."""
     from metseg.data.cases import find_cases
     from metseg.evaluation.evaluate import refuse_other_scans
-    from metseg.export.precision import head_of, precision_of
     from metseg.training.find import trained_folders
     from metseg.training.run_folder import RunFolder
     from metseg.trial import export_and_score
 
     folders = trained_folders(run, runs_folder(output_dir))
-    form = {"precision": precision_of(precision), "prune": head_of(prune)}
+    form = {"precision": precision, "prune": int(prune[1]) if prune else None}
     cases = find_cases(data_dir)
     refuse_other_scans(folders, cases, data_dir)
     say_scans(cases)
@@ -130,7 +133,7 @@ def ablation(
 
 @app.command()
 def release(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, RUN/NETWORK, or a network's folder.")],
+    run: Run,
     crossval: Annotated[
         str | None,
         typer.Option(help="Cross-validation of the same recipe, whose scores count; for nobody held out."),
@@ -142,7 +145,6 @@ def release(
     output_dir: OutputDir = None,
 ) -> None:
     """Make a run's networks the ones that dashboard and service use: outputs/released."""
-    from metseg.base.paths import released_dir
     from metseg.release.release import check_run, released_told, replaced_told
     from metseg.release.release import release as release_model
     from metseg.training.find import run_folder, trained_folders
@@ -152,23 +154,16 @@ def release(
     found = run_folder(crossval, runs_dir) if crossval else None
     checked = check_run(folders, found, phantom_network=phantom_network)
     _say_all(folders, output_dir)
-    replaced = replaced_told(checked, released_dir())
-    for told in replaced.values():
-        print(told)
-    if replaced and not replace:
-        _ask_to_replace([*replaced])
+    if replaced := replaced_told(checked, released_dir()):
+        print(*replaced.values(), sep="\n")
+        text = f"the released {' and '.join(replaced)}"
+        if not replace and not sys.stdin.isatty():
+            raise MetsegError(f"{text} would be replaced; nothing was changed: give --replace to do it")
+        if not replace and not typer.confirm(f"Replace {text}?"):
+            raise MetsegError(f"{text} stays; nothing was changed")
     for each in checked:
         print(f"released: {shown(release_model(each, released_dir()))}")
     print(released_told(released_dir()))
-
-
-def _ask_to_replace(names: list[str]) -> None:
-    """Raises `MetsegError` unless somebody at a terminal agrees."""
-    text = f"the released {' and '.join(names)}"
-    if not sys.stdin.isatty():
-        raise MetsegError(f"{text} would be replaced; nothing was changed: give --replace to do it")
-    if not typer.confirm(f"Replace {text}?"):
-        raise MetsegError(f"{text} stays; nothing was changed")
 
 
 @app.command("runs")

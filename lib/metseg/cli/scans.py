@@ -39,15 +39,16 @@ def predict(
     scans = segmentable(input, output, volumes=volume)
     folder = named_model(model, output_dir)
     predictor = Predictor(folder)
+    name = network_name(folder, output_dir)
     if not phantom_network:
-        name, images = network_name(folder, output_dir), [path.stem for scan in scans for path, _ in scan]
+        images = [path.stem for scan in scans for path, _ in scan]
         refuse_scans_unlike_the_phantom(predictor.description, name, images)
     make_folder(output)  # before the work, not after
     say_network(folder, output_dir)
     print(how_read(scans), flush=True)
     with progress_bars() as bars:
         done = segment_scans(predictor, bars.track(scans, description="Segmenting"))
-    print(f"{done.masks} masks by {network_name(folder, output_dir)}: {shown(output)}")
+    print(f"{done.masks} masks by {name}: {shown(output)}")
     for note in done.notes:
         print(f"note: {note}")
     if done.failed:
@@ -73,12 +74,9 @@ def check_data(
 
     with progress_bars() as bars:
         report = check(data_dir, pattern=patient_pattern, on_case=watched(bars, "Checking"))
-    print(report.how_read)
-    print(report.summary)
-    print(report.people.to_string(index=False))
-    for kind, texts in (("error", report.errors), ("note", report.notes)):
-        for text in texts:
-            print(f"{kind}: {text}")
+    print(report.how_read, report.summary, report.people.to_string(index=False), sep="\n")
+    for text in [f"error: {each}" for each in report.errors] + [f"note: {each}" for each in report.notes]:
+        print(text)
     if write_patients:
         write_table(report.cases, data_dir / TABLE)
         print(f"who is who: {shown(data_dir / TABLE)}; correct it where it is wrong")

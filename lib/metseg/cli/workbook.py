@@ -43,7 +43,7 @@ def run(
 ) -> None:
     """Run the whole workbook: notebooks 01 to 10, unattended."""
     from metseg.base.paths import project_root
-    from metseg.evaluation.comparison_text import comparison_told
+    from metseg.evaluation.report import comparison_told
     from metseg.workbook.run import numbered_notebooks
 
     notebooks = numbered_notebooks(project_root() / "notebooks")
@@ -96,8 +96,8 @@ def crossval(
     """Cross-validate a network: each patient is scored by one that has never seen them."""
     from metseg.base.paths import project_root
     from metseg.data.phantom.draw import draw_phantom_if_missing
-    from metseg.evaluation.comparison_text import comparison_told
     from metseg.evaluation.crossval import read_crossval, unfinished_networks, write_crossval
+    from metseg.evaluation.report import comparison_told
     from metseg.training.config import config_among
     from metseg.workbook.cross_validate import cross_validate
     from metseg.workbook.run import command_values, training_notebook, training_settings
@@ -125,8 +125,12 @@ def compare(
     output_dir: OutputDir = None,
 ) -> None:
     """Compare the networks of one or more runs on the same held-out patients."""
-    from metseg.evaluation.comparison_text import comparison_folder, comparison_told
-    from metseg.evaluation.report import read_comparison, write_comparison
+    from metseg.evaluation.report import (
+        comparison_folder,
+        comparison_told,
+        read_comparison,
+        write_comparison,
+    )
     from metseg.training.find import run_folder
 
     folders = [run_folder(run, runs_folder(output_dir)).resolve() for run in runs]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import read_json, replacing, shown
+from metseg.base.files import read_json, shown, write_text
 from metseg.data.cases import CaseFiles
 from metseg.export.validation_dice import dice_both_ways, validation_cases
 from metseg.inference.predictor import Predictor
@@ -32,24 +32,20 @@ def ablation_table(
     """Scores trainings on the validation patients that they share, and holds each against the first.
 
     Args:
-        folders: Folders of exported models whose postprocessing was chosen, the baseline first.
+        folders: Folders of exported models, the baseline first.
         cases: Cases, those of the validation patients among them.
         on_model: Called with (finished, of) after each model.
 
     Returns:
         A row a training: run, model; changed (parameters other than the baseline's); epochs, train_minutes;
-        patients (with a lesion); dice and dice_median (volume Dice, masks made as they are served, which was
-        chosen on the same patients, so that it flatters all of them alike; `dice` is lowered by false alarms
-        in patients without a lesion, who count nowhere else); difference, difference_low, difference_high,
-        p_value (`paired_test` against the baseline; nan for itself), p_holm (corrected over the rows);
-        dice_single_slices (every slice by itself).
+        patients (with a lesion); dice (`VolumeDice.mean`, masks made as they are served, which was chosen on
+        the same patients, so that it flatters all alike) and dice_median; difference, its interval and
+        p_value (`paired_test` against the baseline), p_holm (over the rows); dice_single_slices.
 
     Raises:
-        MetsegError: There is no training, or two have another split.
+        MetsegError: Two trainings have another split.
     """
-    if not folders:
-        raise MetsegError("no training to score; name the baseline first, then the others")
-    runs, rows = list(map(RunFolder, folders)), list[dict[str, Any]]()
+    rows, runs = [], list(map(RunFolder, folders))
     for k, run in enumerate(runs):
         manifest, files = read_json(run.manifest), validation_cases(run, cases)
         if run.read_split() != runs[0].read_split():
@@ -81,28 +77,6 @@ def ablation_table(
     return table
 
 
-def write_ablation(table: pd.DataFrame, folder: Path) -> list[Path]:
-    """Writes `ablation.csv` and `ablation.png`; returns both."""
-    use_style()
-    with replacing(Path(folder) / "ablation.csv") as partial:
-        table.to_csv(partial, index=False)
-    return [Path(folder) / "ablation.csv", save_figure(plot_ablation(table), Path(folder) / "ablation.png")]
-
-
-def read_ablation(folder: Path) -> pd.DataFrame:
-    """Returns the table that `write_ablation` wrote.
-
-    Raises:
-        MetsegError: There is none, or it is damaged.
-    """
-    path = Path(folder) / "ablation.csv"
-    try:
-        table = pd.read_csv(path)
-        return table.assign(changed=table.changed.fillna(""))
-    except (OSError, ValueError, AttributeError) as error:
-        raise MetsegError(f"{shown(path)} is missing or damaged; call: metseg ablation") from error
-
-
 def _changes(before: dict[str, Any], manifest: dict[str, Any]) -> str:
     """Returns `name=value` of all parameters that differ."""
     before, after = with_defaults(before), with_defaults(manifest["config"])
@@ -111,22 +85,36 @@ def _changes(before: dict[str, Any], manifest: dict[str, Any]) -> str:
     return ", ".join([f"{name}={after[name]}" for name in names] + extended)
 
 
+def write_ablation(table: pd.DataFrame, folder: Path) -> list[Path]:
+    """Writes `ablation.csv` and `ablation.png`; returns both."""
+    use_style()
+    write_text(path := Path(folder) / "ablation.csv", table.to_csv(index=False))
+    return [path, save_figure(plot_ablation(table), path.with_suffix(".png"))]
+
+
+def read_ablation(folder: Path) -> pd.DataFrame:
+    """Returns the table that `write_ablation` wrote, or raises a `MetsegError`."""
+    path = Path(folder) / "ablation.csv"
+    try:
+        table = pd.read_csv(path)
+        return table.assign(changed=table.changed.fillna(""))
+    except (OSError, ValueError, AttributeError) as error:
+        raise MetsegError(f"{shown(path)} is missing or damaged; call: metseg ablation") from error
+
+
 def comparable_trainings(run_folder: Path) -> list[Path]:
     """Returns the exported trainings of a run, and those of runs beside it with the same split.
 
-    The run's own come first, its first network as the baseline; of trainings with the same parameters one is
-    enough.
+    The run's own come first; of trainings with the same parameters one is enough.
     """
-    run_folder = Path(run_folder)
-    own = [RunFolder(path) for path in trainings_below(run_folder)]
-    own.sort(key=lambda run: MODELS.index(run.path.name) if run.path.name in MODELS else len(MODELS))
-    own = [run for run in own if run.is_finished and run.is_exported]
-    if not own:
+    run_folder, found = Path(run_folder), {}
+    own = [run_folder / name for name in MODELS]
+    runs = [RunFolder(path) for path in (*own, *trainings_below(run_folder.parent))]
+    runs = [run for run in runs if run.is_finished and run.is_exported]
+    if not runs or runs[0].path not in own:
         return []
-    split, found = own[0].read_split(), {}
-    beside = map(RunFolder, trainings_below(run_folder.parent))
-    for run in [*own, *(run for run in beside if run.is_finished and run.is_exported)]:
+    for run in runs:
         recipe = {**run.recorded_config(), "data_dir": ""}
-        if run.read_split() == split and recipe not in found.values():
+        if run.read_split() == runs[0].read_split() and recipe not in found.values():
             found[run.path] = recipe
     return list(found)

@@ -2,14 +2,14 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import make_folder, replacing, shown, write_json
+from metseg.base.files import make_folder, replacing, shown, write_json, write_text
 from metseg.base.hardware import cpu_name
 from metseg.data.cases import CaseFiles, load_case
 from metseg.data.content import fingerprint
@@ -19,15 +19,16 @@ from metseg.metrics.case_scores import evaluate_case
 from metseg.training.run_folder import RunFolder
 from metseg.training.seen import sort_cases
 
+_PARTS = ("image", "mask_ref", "mask_pred")
+
 
 def refuse_other_scans(folders: Iterable[Path], cases: Iterable[CaseFiles], data_dir: Path) -> None:
     """Raises `MetsegError` unless these are the scans that all these models were trained on."""
     found = fingerprint(list(cases))
     for folder in folders:
         if RunFolder(folder).read_split().fingerprint != found:
-            raise MetsegError(
-                f"{data_dir} does not hold the scans that {shown(folder)} was trained on; give those"
-            )
+            trained = f"the scans that {shown(folder)} was trained on"
+            raise MetsegError(f"{data_dir} does not hold {trained}; give those")
 
 
 def unseen_cases(
@@ -35,35 +36,26 @@ def unseen_cases(
 ) -> list[CaseFiles]:
     """Returns the cases of patients that a model neither learned from nor was chosen on; see `sort_cases`.
 
-    Args:
-        cases: Cases.
-        model_dir: Folder of an exported model.
-        include_same_name: Also those whose patient's name was seen with other scans.
+    `include_same_name` adds those whose patient's name was seen with other scans.
 
     Raises:
-        MetsegError: It has seen them all, or does not tell whom it has seen.
+        MetsegError: It has seen them all, or does not tell whom it has seen; or somebody who was held out
+            was learned from under another name.
     """
-    cases = list(cases)
+    cases, run = list(cases), RunFolder(model_dir)
     found = sort_cases(cases, model_dir)
     chosen = {*found.unseen, *(found.same_name if include_same_name else ())}
     if not chosen:
         why = "; ".join(["give others", *found.notes()])
         raise MetsegError(f"{model_dir} was trained or chosen on all of these patients; {why}")
-    _complain_if_held_out_was_seen(cases, chosen, model_dir)
-    return [case for case in cases if case in chosen]
-
-
-def _complain_if_held_out_was_seen(cases: list[CaseFiles], chosen: set[CaseFiles], model_dir: Path) -> None:
-    """Nobody who was held out may leave the score without a word."""
-    run = RunFolder(model_dir)
-    if not run.split.is_file():
-        return
-    held_out = set(run.read_split().test)
+    # Nobody who was held out may leave the score without a word.
+    held_out = set(run.read_split().test) if run.split.is_file() else set()
     if seen := sorted(case.case_id for case in cases if case.patient_id in held_out and case not in chosen):
         raise MetsegError(
-            f"{', '.join(seen)} was held out from {shown(model_dir)}, which has learned the same scan under "
+            f"{', '.join(seen)} was held out from {run}, which has learned the same scan under "
             "another name; mend the names (metseg check-data) and train again"
         )
+    return [case for case in cases if case in chosen]
 
 
 def evaluate(
@@ -97,61 +89,46 @@ def evaluate(
         seconds += time.perf_counter() - started
         slices += len(case.image)
         row, table = evaluate_case(case.mask, mask_pred, spacing_mm=case.volume.spacing_mm)
+        mask_bytes = str(case.mask.shape).encode() + np.packbits(case.mask).tobytes()
+        mask_hash = hashlib.sha256(mask_bytes).hexdigest()[:16]
         who = {"patient_id": case.patient_id, "case_id": case.case_id}
-        rows.append({**who, **row, "ref_sha256": _mask_hash(case.mask)})
+        rows.append({**who, **row, "ref_sha256": mask_hash})
         tables.append(table.assign(**who, slice_index=np.asarray(case.slice_index)))
         z = int(case.mask.sum(axis=(1, 2)).argmax())
-        examples[case.case_id] = (case.image[z], case.mask[z], mask_pred[z])
+        parts = zip(_PARTS, (case.image[z], case.mask[z], mask_pred[z]), strict=True)
+        examples |= {f"{case.case_id}/{part}": array for part, array in parts}
         if on_case:
             on_case(k + 1, len(cases))
-    per_patient = pd.DataFrame(rows)
+    per_patient, per_slice = pd.DataFrame(rows), pd.concat(tables, ignore_index=True)
     (output / "evaluation.json").unlink(missing_ok=True)  # so that it never stands beside another's tables
-    with replacing(output / "per_patient.csv") as partial:
-        per_patient.to_csv(partial, index=False)
-    with replacing(output / "per_slice.csv") as partial:
-        pd.concat(tables, ignore_index=True).to_csv(partial, index=False)
+    write_text(output / "per_patient.csv", per_patient.to_csv(index=False))
+    write_text(output / "per_slice.csv", per_slice.to_csv(index=False))
     with replacing(output / "examples.npz") as partial:
-        parts = zip(("image", "mask_ref", "mask_pred"), zip(*examples.values(), strict=True), strict=True)
-        arrays = {
-            f"{case}/{name}": a for name, group in parts for case, a in zip(examples, group, strict=True)
-        }
-        np.savez_compressed(partial, **arrays)
+        np.savez_compressed(partial, **examples)
+    served = ("sha256", "precision", "tta_flip", "min_volume_share")
     summary = {
         "model": predictor.name,
-        "sha256": predictor.sha256,
-        "precision": predictor.precision,
+        **{name: getattr(predictor, name) for name in served},
         "parameters": predictor.description["parameters"],
         "postprocessing": predictor.postprocessing.model_dump(),
-        "tta_flip": predictor.tta_flip,
-        "min_volume_share": predictor.min_volume_share,
         "cases": len(cases),
         "slices": slices,
         "seconds_per_slice": seconds / slices,
-        "timed": f"preprocessing, network and resampling, {predictor.library} in {predictor.precision} "
-        f"on {cpu_name()}",
+        "timed": f"all but reading, {predictor.library} in {predictor.precision} on {cpu_name()}",
         "data": provenance_of(files.case_id for files in cases).name,
     }
     write_json(output / "evaluation.json", summary)
     return per_patient
 
 
+def example(arrays: Mapping[str, np.ndarray], case_id: str) -> tuple[np.ndarray, ...]:
+    """Returns image, mask_ref and mask_pred of a case in the arrays of an `examples.npz`."""
+    return tuple(arrays[f"{case_id}/{part}"] for part in _PARTS)
+
+
 def fullest_slices(run: RunFolder, *, most: int = 12) -> dict[str, tuple[np.ndarray, ...]]:
-    """Returns {case and its volume Dice: (image, mask_ref, mask_pred)} of the slices with most reference.
-
-    Args:
-        run: A scored network's folder.
-        most: Of so many scans at most, in the order of their names.
-    """
-    per_patient, _ = run.read_tables()
-    dice = per_patient.set_index("case_id").dice
+    """Returns {case and its volume Dice: `example`} of a scored network's first scans, by their names."""
+    dice = run.read_tables()[0].set_index("case_id").dice
     with np.load(run.examples) as arrays:
-        return {
-            f"{case}\nvolume Dice {dice[case]:.2f}": tuple(
-                arrays[f"{case}/{part}"] for part in ("image", "mask_ref", "mask_pred")
-            )
-            for case in sorted(dice.index)[:most]
-        }
-
-
-def _mask_hash(mask: np.ndarray) -> str:
-    return hashlib.sha256(str(mask.shape).encode() + np.packbits(mask).tobytes()).hexdigest()[:16]
+        names = sorted(dice.index)[:most]
+        return {f"{case}\nvolume Dice {dice[case]:.2f}": example(arrays, case) for case in names}

@@ -1,42 +1,71 @@
-"""How far lesions stand out from the tissue around them."""
+"""How far lesions stand out before any network: at one threshold, and by CLAHE."""
+
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
 
-from metseg.masks.head import head_region
+from metseg.base.errors import MetsegError
+from metseg.data.volume import CHANNELS, Case
+from metseg.metrics.overlap import dice_from_counts
+from metseg.preprocessing.pipeline import Preprocessing, preprocess, preprocess_mask, view_of
 
-_RING_PX = (2, 9)  # from a lesion's edge, which is drawn by hand; the outer edge of the ring
-_DARK = 1 / 3  # of the head's median: air and bone
+_RIM = np.ones((9, 9), np.uint8)
 
 
-def standardised_contrast(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Returns by how many standard deviations a scan's lesions stand out in each channel.
+def threshold_curves(cases: Iterable[Case]) -> dict[str, np.ndarray]:
+    """Returns {channel: pooled Dice of "lesion is where the grey value is ≥ t", t = 0…255}.
 
-    It is the mean grey value of all lesions less that of the tissue around them, over the root of the mean of
-    both variances, which are of anatomy more than of noise. Around are, slice by slice, the pixels of the
-    head, but air and bone, that lie 2 to 9 px from the nearest lesion.
+    It is what a network must beat. The best t is read off the very cases it is judged on, so the curve's
+    maximum flatters thresholding.
+    """
+    inside, everywhere = np.zeros((2, len(CHANNELS), 256), np.int64)
+    for case in cases:
+        for channel in range(len(CHANNELS)):
+            values = case.image[..., channel]
+            everywhere[channel] += np.bincount(values.ravel(), minlength=256)
+            inside[channel] += np.bincount(values[case.mask], minlength=256)
+    # Counts of pixels at or above each threshold.
+    pred, tp = (each[:, ::-1].cumsum(axis=1)[:, ::-1] for each in (everywhere, inside))
+    return dict(zip(CHANNELS, dice_from_counts(tp[:, :1], pred, tp, empty=np.nan), strict=True))
 
-    Args:
-        image: (Z, H, W, C) uint8.
-        mask: (Z, H, W) bool, the lesions.
+
+def contrast_and_noise(
+    cases: Sequence[Case], config: Preprocessing, clip_limits: Sequence[float], *, channel: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Measures what CLAHE gains and costs on each case's fullest slice, relative to no CLAHE.
+
+    Contrast is |mean inside the lesion − mean of a rim 4 px wide around it|. Noise is the median
+    difference between neighbouring pixels of even tissue: the half of the head outside the lesion where the
+    slice without CLAHE has the smallest gradient.
 
     Returns:
-        (C,) float64; nan where there is no lesion, no tissue around it, or neither varies.
+        Contrast and noise in a channel at each of OpenCV's clip limits, (len(clip_limits),), as medians over
+        the cases; those whose lesion is gone at the network's size are left out.
 
-    Reference:
-        Cohen 1988, Statistical Power Analysis for the Behavioral Sciences, chapter 2 (d, of unequal
-        variances).
+    Raises:
+        MetsegError: No case has a lesion left.
     """
-    around = np.zeros_like(mask)
-    for z in np.flatnonzero(mask.any(axis=(1, 2))):
-        distance = cv2.distanceTransform((~mask[z]).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        grey = image[z].mean(axis=-1, dtype=np.float32)
-        head = head_region(grey)
-        head &= grey > _DARK * np.median(grey[head]) if head.any() else False
-        around[z] = head & (distance > _RING_PX[0]) & (distance <= _RING_PX[1])
-    lesion, tissue = image[mask].astype(float), image[around].astype(float)
-    if not len(lesion) or not len(tissue):
-        return np.full(image.shape[-1], np.nan)
-    spread = np.sqrt((lesion.var(axis=0) + tissue.var(axis=0)) / 2)
-    difference = lesion.mean(axis=0) - tissue.mean(axis=0)
-    return np.divide(difference, spread, out=np.full(len(spread), np.nan), where=spread > 0)
+    measured = []
+    for case in cases:
+        z = int(case.mask.sum(axis=(1, 2)).argmax())
+        view = view_of(case.volume, config)
+        lesion = preprocess_mask(case.mask[z], config, view)
+        if not lesion.any():
+            continue
+        plain, *clipped = (
+            preprocess(case.image[z], config.model_copy(update={"clip_limit": limit}), view)[..., channel]
+            for limit in (0.0, *clip_limits)
+        )
+        rim = cv2.dilate(lesion.astype(np.uint8), _RIM).astype(bool) & ~lesion
+        tissue, steepness = (plain > 0.1) & ~lesion, np.hypot(*np.gradient(plain))
+        even = (tissue & (steepness <= np.median(steepness[tissue])))[:, 1:]
+        measured.append([
+            (abs(image[lesion].mean() - image[rim].mean()), np.median(np.abs(np.diff(image, axis=1))[even]))
+            for image in (plain, *clipped)
+        ])  # fmt: skip
+    if not measured:
+        raise MetsegError("no case shows a lesion to measure; choose others or a larger image_size")
+    measured = np.array(measured)  # (cases, limits, 2)
+    contrast, noise = np.median(measured[:, 1:] / np.maximum(measured[:, :1], 1e-6), axis=0).T
+    return contrast, noise

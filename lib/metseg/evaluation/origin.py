@@ -5,29 +5,25 @@ from pathlib import Path
 from typing import Any
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import read_json, shown, taking_apart
+from metseg.base.files import read_json, taking_apart
 from metseg.data.provenance import PHANTOM, provenance_of
 from metseg.training.find import MODELS
+from metseg.training.run_folder import RunFolder
 
 
 def network_line(model_dir: Path, name: str) -> str:
     """Returns which network this is and what it was trained on, as every command says it before it works.
 
-    Args:
-        model_dir: Folder of a finished training or of an exported network.
-        name: What commands call it, see `runs.name_of`.
-
-    Raises:
-        MetsegError: It does not tell.
+    `name` is what commands call it. Raises `MetsegError` if its folder does not tell.
     """
-    model_dir = Path(model_dir)
-    path = model_dir / ("model.json" if (model_dir / "model.json").is_file() else "manifest.json")
+    run = RunFolder(model_dir)
+    path = run.description if run.is_exported else run.manifest
     record = read_json(path)
     with taking_apart(path):
         data, caution = (str(record["data"][key]) for key in ("name", "caution"))
         seen = f", {len(record['seen'])} patients seen" if record.get("seen") else ""
     released = ", released" if name in MODELS else ""
-    where = "" if name == shown(model_dir) else f" ({shown(model_dir)})"
+    where = "" if name == str(run) else f" ({run})"
     return f"network: {name}{released}{where}, trained on {data}{seen}. {caution}"
 
 
@@ -38,8 +34,7 @@ def knows_only_the_phantom(description: Mapping[str, Any]) -> bool:
 
 
 def but_of_the_phantom(models: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Returns the names of those that know more than the phantom, or all if none does; from {name: its
-    `model.json`}."""
+    """Returns the names of those that know more than the phantom, or all; from {name: its `model.json`}."""
     return [name for name in models if not knows_only_the_phantom(models[name])] or [*models]
 
 
@@ -48,14 +43,9 @@ def refuse_scans_unlike_the_phantom(
 ) -> None:
     """Raises `MetsegError` if a network that knows only the phantom is to segment anything else.
 
-    Args:
-        description: Its `model.json`.
-        name: What the user calls it.
-        scans: Names of the scans; None where nobody can know what will come.
+    Takes its `model.json`, what the user calls it, and the scans' names; None where nobody can know them.
     """
-    if not knows_only_the_phantom(description):
-        return
-    if scans is not None and provenance_of(scans) == PHANTOM:
+    if not knows_only_the_phantom(description) or (scans is not None and provenance_of(scans) == PHANTOM):
         return
     what = "nobody knows what will be sent" if scans is None else "these scans are not of it"
     raise MetsegError(

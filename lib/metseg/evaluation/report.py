@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import read_json, replacing, shown, taking_apart, write_json
-from metseg.metrics.compare import DEFINITIONS, combine_cases, compare_models, predict_nothing_score
+from metseg.base.files import read_json, shown, taking_apart, write_json, write_text
+from metseg.base.labels import label_of
+from metseg.evaluation.evaluate import example
+from metseg.metrics.compare import DEFINITIONS, combine_cases, compare_models
 from metseg.plots.results import plot_dice_by_size, plot_paired, plot_patient_dice, plot_summary
 from metseg.plots.scans import plot_predictions
 from metseg.plots.style import save_figure, use_style
-from metseg.training.find import model_folders
+from metseg.training.find import is_network, model_folders
 from metseg.training.run_folder import RunFolder
 
 
@@ -27,28 +29,19 @@ from metseg.training.run_folder import RunFolder
 class Comparison:
     """Networks side by side on the same held-out patients.
 
-    Attributes:
-        summary: One row a network, best mean volume Dice first; columns as in `compare.DEFINITIONS`, then
-            parameters, seconds_per_slice, train_minutes, validation_dice (it chose settings), encoder.
-        pairs: One row a pair of networks; columns as in `compare.PAIR_DEFINITIONS`.
-        dice: Volume Dice, one row a patient and one column a network.
-        tables: {network: one row a patient}.
-        folders: {network: its folder, or one for each fold of a cross-validation}.
-        predict_nothing: Slice Dice with "empty = 1" of predicting nothing at all.
-        data: What the patients are.
-        caution: What may not be concluded.
-        nothing: The networks that mark nothing on the validation patients of any of their trainings.
+    `summary` has a row a network, best mean volume Dice first; columns as in `compare.DEFINITIONS`, then
+    parameters, seconds_per_slice, train_minutes, validation_dice (it chose settings), encoder.
     """
 
     summary: pd.DataFrame
-    pairs: pd.DataFrame
-    dice: pd.DataFrame
-    tables: dict[str, pd.DataFrame]
-    folders: dict[str, tuple[Path, ...]]
-    predict_nothing: float
-    data: str
-    caution: str
-    nothing: frozenset[str] = frozenset()
+    pairs: pd.DataFrame  # of `compare_models`
+    dice: pd.DataFrame  # volume Dice, one row a patient and one column a network
+    tables: dict[str, pd.DataFrame]  # {network: one row a patient}
+    folders: dict[str, tuple[Path, ...]]  # {network: its folder, or one for each fold}
+    predict_nothing: float  # slice Dice with "empty = 1" of predicting nothing at all
+    data: str  # what the patients are
+    caution: str  # what may not be concluded
+    nothing: frozenset[str]  # networks that mark nothing on their validation patients
 
     @property
     def best(self) -> str | None:
@@ -61,21 +54,14 @@ class Comparison:
         return self.best or self.summary.model.iloc[0]
 
     def folders_of(self, network: str) -> tuple[Path, ...]:
-        """Returns the folders of a network.
-
-        Raises:
-            MetsegError: It is not compared here; the text lists those that are.
-        """
+        """Returns a network's folders, or raises a `MetsegError` that lists those compared here."""
         if network not in self.folders:
             raise MetsegError(f"no scores of {network!r} here; valid are {', '.join(self.folders)}")
         return self.folders[network]
 
 
 def read_comparison(run_folders: Sequence[Path]) -> Comparison:
-    """Compares all evaluated networks of one or more runs; of several runs each is named `run/network`.
-
-    Args:
-        run_folders: Folders of runs, with all their networks, or of single networks.
+    """Compares all evaluated networks of runs, or single ones; of several runs each is named `run/network`.
 
     Raises:
         MetsegError: A run is missing or unfinished, or the networks were evaluated on different patients.
@@ -91,10 +77,7 @@ def read_comparison(run_folders: Sequence[Path]) -> Comparison:
 
 
 def compared(folders: Mapping[str, Sequence[Path]]) -> Comparison:
-    """Compares networks, each by the scores in one or more folders.
-
-    Args:
-        folders: {name: folders of trainings}; those of several hold out different patients.
+    """Compares networks, {name: folders of trainings}; those of several hold out different patients.
 
     Raises:
         MetsegError: The networks were evaluated on different patients, or one on a patient twice.
@@ -105,17 +88,17 @@ def compared(folders: Mapping[str, Sequence[Path]]) -> Comparison:
     except ValueError as error:
         raise MetsegError(f"{error}; compare runs with the same data and split") from error
     cost = pd.DataFrame([_cost(name, paths) for name, paths in folders.items()])
-    combined = {name: combine_cases(per_patient) for name, (per_patient, _) in tables.items()}
+    combined = {name: combine_cases(tables[name][0]) for name in summary.model}
     description = RunFolder(next(iter(folders.values()))[0]).description
     with taking_apart(description):
         data, caution = (read_json(description)["data"][name] for name in ("name", "caution"))
     return Comparison(
         summary=summary.merge(cost, on="model"),
         pairs=pairs,
-        dice=pd.DataFrame({name: combined[name].dice for name in summary.model}),
-        tables={name: combined[name] for name in summary.model},
+        dice=pd.DataFrame({name: table.dice for name, table in combined.items()}),
+        tables=combined,
         folders={name: tuple(paths) for name, paths in folders.items()},
-        predict_nothing=predict_nothing_score(next(iter(tables.values()))[1]),
+        predict_nothing=float((next(iter(tables.values()))[1].ref_px == 0).mean()),
         data=data,
         caution=caution,
         nothing=frozenset(
@@ -126,36 +109,31 @@ def compared(folders: Mapping[str, Sequence[Path]]) -> Comparison:
 
 def _joined(folders: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns the tables of one or more trainings as one of each kind."""
-    per_patient, per_slice = zip(*(RunFolder(folder).read_tables() for folder in folders), strict=True)
-    return pd.concat(per_patient, ignore_index=True), pd.concat(per_slice, ignore_index=True)
+    pairs = zip(*(RunFolder(folder).read_tables() for folder in folders), strict=True)
+    per_patient, per_slice = (pd.concat(tables, ignore_index=True) for tables in pairs)
+    return per_patient, per_slice
 
 
 def _cost(name: str, folders: Sequence[Path]) -> dict:
     """Returns what a network's trainings took: minutes all together, the rest in the mean."""
-    parameters, per_slice, seconds, validation, encoders = [], [], [], [], []
+    rows = []
     for run in map(RunFolder, folders):
         with taking_apart(run.scored, f"call: metseg export {run}"):
             scored = read_json(run.scored)
-            parameters.append(scored["parameters"])
-            per_slice.append(float(scored["seconds_per_slice"]))
-        with taking_apart(run.manifest):
+            cost = {name: scored[name] for name in ("parameters", "seconds_per_slice")}
+        with taking_apart(run.manifest):  # a released network comes without
             manifest = read_json(run.manifest) if run.is_finished else {"train_seconds": np.nan}
-            seconds.append(manifest["train_seconds"])
-            encoders.append(manifest.get("config", {}).get("encoder", "plain"))
-        validation.append(read_json(run.description).get("validation_dice"))
-    return {
-        "model": name,
-        "parameters": parameters[0],
-        "seconds_per_slice": float(np.mean(per_slice)),
-        "train_minutes": sum(seconds) / 60,
-        "validation_dice": None if None in validation else float(np.mean(validation)),
-        "encoder": encoders[0],
-    }
+            cost["train_minutes"] = manifest["train_seconds"] / 60
+            cost["encoder"] = manifest.get("config", {}).get("encoder", "plain")
+        rows.append({**cost, "validation_dice": read_json(run.description).get("validation_dice")})
+    table = pd.DataFrame(rows)
+    first, means = rows[0], table[["seconds_per_slice", "validation_dice"]].astype(float).mean(skipna=False)
+    minutes = table.train_minutes.sum(skipna=False)
+    return {"model": name, **first, "train_minutes": minutes, **means.to_dict()}
 
 
 def read_examples(comparison: Comparison, model: str) -> dict[str, tuple[np.ndarray, ...]]:
-    """Returns {title with the Dice: (image, mask_ref, mask_pred)} of the fullest slice of the worst, the
-    median and the best patient of a network.
+    """Returns {title with the Dice: `example`} of the worst, the median and the best patient of a network.
 
     Raises:
         MetsegError: No patient has a Dice, or a file of examples is missing or damaged.
@@ -165,19 +143,16 @@ def read_examples(comparison: Comparison, model: str) -> dict[str, tuple[np.ndar
         raise MetsegError(f"no held-out patient of {model} has a Dice: no lesion, no prediction")
     paths = [RunFolder(folder).examples for folder in comparison.folders[model]]
     per_patient, _ = _joined(comparison.folders[model])
-    cases = per_patient.groupby("patient_id").case_id.agg(sorted)
-    places = {"worst": 0, "median": len(ranked) // 2, "best": len(ranked) - 1}
-    examples = {}
+    examples, places = {}, {"worst": 0, "median": len(ranked) // 2, "best": len(ranked) - 1}
     try:
         with ExitStack() as stack:
             arrays = ChainMap(*(stack.enter_context(np.load(path)) for path in paths))
             for place, k in places.items():
                 patient = ranked.index[k]
-                # Of a patient's scans the one whose slice holds most lesion.
-                case = max(cases[patient], key=lambda case: arrays[f"{case}/mask_ref"].sum())
                 title = f"{place}: {patient}\nvolume Dice {ranked.iloc[k]:.2f}"
-                parts = ("image", "mask_ref", "mask_pred")
-                examples[title] = tuple(arrays[f"{case}/{part}"] for part in parts)
+                cases = sorted(per_patient.case_id[per_patient.patient_id == patient])
+                scans = [example(arrays, case) for case in cases]
+                examples[title] = max(scans, key=lambda scan: scan[1].sum())  # that holds most lesion
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         where, folders = " or ".join(map(shown, paths)), " ".join(map(shown, comparison.folders[model]))
         raise MetsegError(f"{where} is missing or damaged; call: metseg export {folders}") from error
@@ -185,10 +160,7 @@ def read_examples(comparison: Comparison, model: str) -> dict[str, tuple[np.ndar
 
 
 def write_comparison(comparison: Comparison, folder: Path, *, channel: int = 1) -> list[Path]:
-    """Writes a comparison's tables and figures; the examples are shown in one channel.
-
-    Returns:
-        summary.csv, pairs.csv, dice_per_patient.csv, comparison.json, then the figures.
+    """Writes three tables, `comparison.json` and the figures, whose examples show one channel; returns all.
 
     Raises:
         MetsegError: No patient has a Dice, or the folder cannot be written to.
@@ -202,12 +174,9 @@ def write_comparison(comparison: Comparison, folder: Path, *, channel: int = 1) 
         "dice_per_patient": comparison.dice.rename_axis("patient_id").reset_index(),
     }
     for name, frame in frames.items():
-        with replacing(folder / f"{name}.csv") as partial:
-            frame.to_csv(partial, index=False)
+        write_text(folder / f"{name}.csv", frame.to_csv(index=False))
     record = {
-        "data": comparison.data,
-        "caution": comparison.caution,
-        "best": comparison.best,
+        **{name: getattr(comparison, name) for name in ("data", "caution", "best")},
         "predicts_nothing": sorted(comparison.nothing),
         "slice_dice_empty1_of_predicting_nothing": comparison.predict_nothing,
         "summary": json.loads(comparison.summary.to_json(orient="records")),
@@ -225,3 +194,39 @@ def write_comparison(comparison: Comparison, folder: Path, *, channel: int = 1) 
         figures[f"paired_{a}_{b}".replace("/", "_")] = plot_paired(comparison.dice, a, b)
     saved = [save_figure(axes, folder / f"{name}.png") for name, axes in figures.items()]
     return [*(folder / f"{name}.csv" for name in frames), folder / "comparison.json", *saved]
+
+
+def comparison_told(folder: Path) -> str:
+    """Returns the table of a written comparison in words: means with intervals, and what may be concluded."""
+    record = read_json(Path(folder) / "comparison.json")
+    rows = [
+        {
+            "network": label_of(row["model"], row.get("encoder", "plain")),
+            "mean": _with_interval(row, "dice_mean"),
+            "median": _with_interval(row, "dice_median"),
+            "validation": _with_interval(row, "validation_dice", missing="–"),
+            "pooled": _with_interval(row, "pooled_dice"),
+            "false positives a patient": f"{row['false_positives_per_patient']:.1f}",
+            "ms a slice": f"{1000 * row['seconds_per_slice']:.0f}",
+        }
+        for row in record["summary"]
+    ]
+    text = f"Volume Dice of held-out patients, 95 % bootstrap intervals. {record['caution']}\n\n"
+    text += pd.DataFrame(rows).to_string(index=False)
+    if nothing := record.get("predicts_nothing"):
+        text += f"\nfinds nothing in its validation patients, so never the best: {', '.join(nothing)}"
+    return text
+
+
+def _with_interval(row: dict, name: str, *, missing: str = "undefined") -> str:
+    value, low, high = (row.get(f"{name}{end}") for end in ("", "_low", "_high"))
+    interval = "" if low is None else f" ({low:.3f}–{high:.3f})"
+    return missing if value is None else f"{value:.3f}{interval}"
+
+
+def comparison_folder(folders: Sequence[Path]) -> Path:
+    """Returns where a comparison of runs, or of single networks, is written unless told: beside the first."""
+    first, of_networks = folders[0], is_network(folders[0])
+    names = [f"{path.parent.name}-{path.name}" if is_network(path) else path.name for path in folders]
+    home = first.parent if of_networks else first
+    return home / "-".join(["comparison", *(names if of_networks else names[1:])])

@@ -13,35 +13,22 @@ from metseg.training.run_folder import RunFolder
 
 
 class Training(NamedTuple):
-    """A training as its folder tells it; what it does not tell is None.
+    """A training as its folder tells it; what it does not tell is None. Dice are means over patients."""
 
-    Attributes:
-        name: What commands call it.
-        data: Name of the data set.
-        patients: How many it has.
-        epochs: How many were trained; of how many, while it is unfinished.
-        validation_dice: Mean volume Dice of the validation patients: as it is served where it was exported,
-            after the last epoch while it is unfinished.
-        test_dice: Mean volume Dice of the patients held out.
-        finished: When, UTC; None while it is unfinished.
-        remark: What is wrong with it, or to be done yet.
-    """
-
-    name: str
+    network: str
     data: str | None = None
     patients: int | None = None
-    epochs: str | None = None
-    validation_dice: float | None = None
+    epochs: str | None = None  # trained; of how many, while it is unfinished
+    validation_dice: float | None = None  # as it is served where it was exported, else after the last epoch
     test_dice: float | None = None
-    finished: str | None = None
-    remark: str = ""
+    finished: str | None = None  # when, UTC
+    remark: str = ""  # what is wrong with it, or to be done yet
 
     @property
     def scores_told(self) -> str:
         """Both Dice in one line."""
-        validation, test = (
-            "–" if dice is None else f"{dice:.3f}" for dice in (self.validation_dice, self.test_dice)
-        )
+        both = (self.validation_dice, self.test_dice)
+        validation, test = ("–" if dice is None else f"{dice:.3f}" for dice in both)
         return f"validation Dice {validation}, test Dice {test} (means over patients)"
 
 
@@ -54,9 +41,35 @@ def training_in(folder: Path, name: str) -> Training:
     """Returns the training in a folder."""
     run = RunFolder(folder)
     try:
-        return _finished(run, name) if run.is_finished else _unfinished(run, name)
+        if run.is_finished:
+            return _finished(run, name)
+        with taking_apart(run.config):
+            of = int(read_json(run.config)["epochs"])
+        dice = run.validation_dice_of_epochs()
     except MetsegError as error:
         return Training(name, remark=f"damaged: {error}")
+    last = dice[-1] if dice else None
+    return Training(name, epochs=f"{len(dice)} of {of}", validation_dice=last, remark="unfinished")
+
+
+def _finished(run: RunFolder, name: str) -> Training:
+    manifest, remarks, test_dice = read_json(run.manifest), [], None
+    with taking_apart(run.manifest):
+        data, patients = str(manifest["data"]["name"]), int(manifest["data"]["patients"])
+        epochs, validation = str(int(manifest["epochs_trained"])), manifest.get("validation_dice")
+        finished = str(manifest["finished"])[:16].replace("T", " ")
+    if not run.network.is_file():
+        remarks.append("damaged: model.keras is missing")
+    if not run.is_exported:
+        remarks.append("not exported")
+    elif (served := read_json(run.description).get("validation_dice")) is not None:
+        validation = served
+    if run.predicts_nothing:
+        remarks.append("predicts nothing")
+    if run.is_scored:
+        with taking_apart(run.per_patient):
+            test_dice = float(combine_cases(run.read_tables()[0]).dice.mean())
+    return Training(name, data, patients, epochs, validation, test_dice, finished, "; ".join(remarks))
 
 
 def runs_told(runs_dir: Path) -> str:
@@ -64,44 +77,11 @@ def runs_told(runs_dir: Path) -> str:
     runs_dir, found = Path(runs_dir), all_trainings(runs_dir)
     text = f"no training in {shown(runs_dir)} yet"
     if found:
-        table = pd.DataFrame(found).rename(
-            columns={"name": "network", "validation_dice": "validation Dice", "test_dice": "test Dice"}
-        )
-        for name in ("validation Dice", "test Dice"):
-            table[name] = [None if pd.isna(value) else f"{value:.3f}" for value in table[name]]
-        table["patients"] = table["patients"].astype("Int64")
-        text = table.astype(object).where(table.notna(), "–").to_string(index=False, justify="left")
+        table = pd.DataFrame(found).astype({"patients": "Int64"})
+        table.columns = [name.replace("_dice", " Dice") for name in table]
+        table = table.astype(object).where(table.notna(), "–")
+        text = table.to_string(index=False, justify="left", float_format="{:.3f}".format)
     runs = sorted(path for path in runs_dir.glob("[!.]*") if path.is_dir())
     if others := [run.name for run in runs if not trainings_below(run)]:
         text += f"\nwithout a training: {', '.join(others)}"
     return text
-
-
-def _finished(run: RunFolder, name: str) -> Training:
-    manifest, remarks, test_dice = read_json(run.manifest), [], None
-    with taking_apart(run.manifest):
-        data, patients = str(manifest["data"]["name"]), int(manifest["data"]["patients"])
-        epochs, validation = int(manifest["epochs_trained"]), manifest.get("validation_dice")
-        finished = str(manifest["finished"])[:16].replace("T", " ")
-    if not run.network.is_file():
-        remarks.append("damaged: model.keras is missing")
-    if run.is_exported:
-        with taking_apart(run.description):
-            served = read_json(run.description).get("validation_dice")
-            validation = validation if served is None else float(served)
-    else:
-        remarks.append("not exported")
-    if run.predicts_nothing:
-        remarks.append("predicts nothing")
-    if run.is_scored:
-        with taking_apart(run.per_patient):
-            test_dice = float(combine_cases(run.read_tables()[0]).dice.mean())
-    return Training(name, data, patients, str(epochs), validation, test_dice, finished, "; ".join(remarks))
-
-
-def _unfinished(run: RunFolder, name: str) -> Training:
-    with taking_apart(run.config):
-        of = int(read_json(run.config)["epochs"])
-    dice = run.validation_dice_of_epochs()
-    last = dice[-1] if dice else None
-    return Training(name, epochs=f"{len(dice)} of {of}", validation_dice=last, remark="unfinished")

@@ -5,6 +5,8 @@ import io
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import cv2
@@ -30,7 +32,7 @@ def export_onnx(run: RunFolder, folder: Path, *, prune: int | None = None) -> ke
 
     Args:
         run: Folder of the training.
-        folder: An empty folder, or one to be: what is written there does not serve yet.
+        folder: Where to; what is written there does not serve yet.
         prune: For a network with deep supervision: keep head k alone; None averages the heads.
 
     Returns:
@@ -70,7 +72,7 @@ def export_onnx(run: RunFolder, folder: Path, *, prune: int | None = None) -> ke
 
 
 def save_onnx(network: keras.Model, path: Path, *, image_size: int) -> None:
-    """Writes a network as ONNX, whole or not at all, for (B, image_size, image_size, C) float32 in [0, 1].
+    """Writes a network as ONNX for (B, image_size, image_size, C) float32 in [0, 1].
 
     Its outputs are the probability, then the attention gates, coarsest first, so that serving can show them.
     """
@@ -88,16 +90,13 @@ def save_onnx(network: keras.Model, path: Path, *, image_size: int) -> None:
 def check_agreement(
     network: keras.Model, exported: Path, cases: Iterable[CaseFiles], *, slices: int
 ) -> float:
-    """Compares an exported network, in float32, with the one it was made of, slice by slice.
+    """Returns the largest difference of a pixel's probability between an exported network and its origin.
 
     Args:
         network: What `export_onnx` returned.
         exported: Its folder.
         cases: Scans to compare on.
         slices: How many of their slices, evenly spaced.
-
-    Returns:
-        The largest difference of a pixel's probability.
 
     Raises:
         MetsegError: It is above `TOLERANCE`.
@@ -121,9 +120,6 @@ def check_agreement(
 def spread_slices(cases: Iterable[CaseFiles], most: int) -> Iterator[tuple[Volume, list[int]]]:
     """Yields volumes and slices of them, `most` at most, evenly spaced over all slices of some cases."""
     rows = [(case, z) for case in cases for z in range(len(case.slices))]
-    chosen: dict[str, tuple[CaseFiles, list[int]]] = {}
-    for k in range(min(most, len(rows))):
-        case, z = rows[k * len(rows) // min(most, len(rows))]
-        chosen.setdefault(case.case_id, (case, []))[1].append(z)
-    for files, places in chosen.values():
-        yield load_case(files).volume, places
+    chosen = [rows[k * len(rows) // most] for k in range(most)] if most < len(rows) else rows
+    for case, places in groupby(chosen, key=itemgetter(0)):
+        yield load_case(case).volume, [z for _, z in places]

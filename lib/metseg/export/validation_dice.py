@@ -11,11 +11,16 @@ from metseg.data.cases import CaseFiles, load_case
 from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
 from metseg.metrics.overlap import dice_from_counts, false_alarm_worth
-from metseg.metrics.statistics import refuse_different
 from metseg.training.run_folder import RunFolder
 
 DICE_TOLERANCE = 0.002  # of the mean volume Dice, by which a faster form may differ
 PATIENT_TOLERANCE = 0.01  # of each patient's: the mean hides the few with a faint lesion, who lose most
+
+
+def training_cases(run: RunFolder, cases: Iterable[CaseFiles]) -> list[CaseFiles]:
+    """Returns the cases of the patients that a training learned from."""
+    learned_from = set(run.read_split().train)
+    return [case for case in cases if case.patient_id in learned_from]
 
 
 def validation_cases(run: RunFolder, cases: Iterable[CaseFiles]) -> list[CaseFiles]:
@@ -25,8 +30,8 @@ def validation_cases(run: RunFolder, cases: Iterable[CaseFiles]) -> list[CaseFil
         MetsegError: There is none of one of them.
     """
     validation = set(run.read_split().validation)
-    files = [each for each in cases if each.patient_id in validation]
-    if missing := sorted(validation - {each.patient_id for each in files}):
+    files = [case for case in cases if case.patient_id in validation]
+    if missing := sorted(validation - {case.patient_id for case in files}):
         raise MetsegError(
             f"no scan of {', '.join(missing)}, on whom {run} was validated; give the scans it was trained on"
         )
@@ -34,19 +39,14 @@ def validation_cases(run: RunFolder, cases: Iterable[CaseFiles]) -> list[CaseFil
 
 
 class VolumeDice(NamedTuple):
-    """How well some patients are segmented.
+    """How well some patients are segmented, by patient_id."""
 
-    Attributes:
-        of_patient: The volume Dice of those with a lesion, by patient_id.
-        false_alarm: `metrics.overlap.false_alarm_worth` of those without, by patient_id.
-    """
-
-    of_patient: pd.Series
-    false_alarm: pd.Series
+    of_patient: pd.Series  # volume Dice of those with a lesion
+    false_alarm: pd.Series  # `metrics.overlap.false_alarm_worth` of those without
 
     @property
     def mean(self) -> float:
-        """Returns `metrics.overlap.lesion_dice`: the mean of those with a lesion, lowered by false alarms."""
+        """`metrics.overlap.lesion_dice`: the mean of those with a lesion, lowered by false alarms."""
         worth = len(self.of_patient) + self.false_alarm.sum()
         return float(self.of_patient.sum() / worth) if len(self.of_patient) else float("nan")
 
@@ -58,29 +58,28 @@ def volume_dice(
     single_slices: bool = False,
     on_case: Callable[[int, int], None] | None = None,
 ) -> VolumeDice:
-    """Returns the volume Dice of some patients.
+    """Returns the volume Dice of the patients of some cases.
 
     Args:
         predictor: What segments them.
-        cases: Their cases.
+        cases: The cases.
         single_slices: Segment every slice as if it were uploaded by itself.
         on_case: Called with (finished, of) after each case.
     """
     rows = []
     for k, case in enumerate(map(load_case, cases)):
+        volumes = [case.volume]
         if single_slices:
-            alone = (Volume.of_slice(image, case.volume.channels) for image in case.image)
-            mask = np.concatenate([predictor.mask(each) for each in alone])
-        else:
-            mask = predictor.mask(case.volume)
+            volumes = [Volume.of_slice(image, case.volume.channels) for image in case.image]
+        mask = np.concatenate([predictor.mask(each) for each in volumes])
         rows.append((case.patient_id, case.mask.sum(), mask.sum(), (case.mask & mask).sum()))
         if on_case:
             on_case(k + 1, len(cases))
-    volumes = pd.DataFrame(rows, columns=["patient_id", "ref", "pred", "tp"]).groupby("patient_id").sum()
-    has = volumes.ref > 0
-    dice = dice_from_counts(volumes.ref[has], volumes.pred[has], volumes.tp[has], empty=0.0)
-    worth = false_alarm_worth(volumes.ref, volumes.pred)
-    return VolumeDice(pd.Series(dice, volumes.index[has]), pd.Series(worth, volumes.index[~has]))
+    of = pd.DataFrame(rows, columns=["patient_id", "ref", "pred", "tp"]).groupby("patient_id").sum()
+    has = of.ref > 0
+    dice = dice_from_counts(of.ref[has], of.pred[has], of.tp[has], empty=0.0)
+    worth = false_alarm_worth(of.ref, of.pred)
+    return VolumeDice(pd.Series(dice, of.index[has]), pd.Series(worth, of.index[~has]))
 
 
 def dice_both_ways(
@@ -91,18 +90,11 @@ def dice_both_ways(
 
 
 class DiceChange(NamedTuple):
-    """What changes in the volume Dice of some patients from one form of a network to another.
+    """What changes in the volume Dice of some patients from one form of a network to another."""
 
-    Attributes:
-        mean: The change of `VolumeDice.mean` of whole volumes.
-        mean_single_slices: The same, every slice by itself.
-        largest: Of one patient, in either way, up or down; of one without a lesion the worth of the false
-            alarm. Where lesions have few voxels a single one may decide it.
-    """
-
-    mean: float = 0.0
+    mean: float = 0.0  # of `VolumeDice.mean` of whole volumes
     mean_single_slices: float = 0.0
-    largest: float = 0.0
+    largest: float = 0.0  # of one patient, whole or slice by slice, up or down; or of a false alarm's worth
 
     @property
     def negligible(self) -> bool:
@@ -113,15 +105,7 @@ class DiceChange(NamedTuple):
 
 
 def dice_change(before: Sequence[VolumeDice], after: Sequence[VolumeDice]) -> DiceChange:
-    """Compares what `dice_both_ways` returned for two forms.
-
-    Raises:
-        ValueError: They are of different patients.
-    """
-    means, changes = [], []
-    for old, new in zip(before, after, strict=True):
-        means.append(new.mean - old.mean)
-        for a, b in ((old.of_patient, new.of_patient), (old.false_alarm, new.false_alarm)):
-            refuse_different(a.index, b.index, "before", "after")
-            changes += (b - a).tolist()
-    return DiceChange(*means, max(changes, key=abs))
+    """Compares what `dice_both_ways` returned for two forms and the same patients."""
+    ways = list(zip(before, after, strict=True))
+    changes = [b - a for old, new in ways for a, b in zip(old, new, strict=True)]
+    return DiceChange(*(new.mean - old.mean for old, new in ways), max(pd.concat(changes), key=abs))

@@ -7,80 +7,82 @@ then the new ones lie beside the former under names of their own; where a kill l
 import hashlib
 import json
 import os
-import re
 import shutil
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import cv2
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from metseg.base.errors import MetsegError, MetsegWarning
-from metseg.base.files import file_sha256, read_json, replacing, sync_folder, write_json
+from metseg.base.files import file_sha256, read_json, replacing, shown, sync_folder, taking_apart, write_json
 from metseg.inference.engines import Engine, Precision, native, open_engine
 from metseg.inference.probe import is_as_before
 from metseg.masks.postprocess import Postprocessing
 from metseg.preprocessing.pipeline import Preprocessing
 
 ONNX_FILES: dict[Precision, str] = {"fp32": "model.onnx", "bf16": "model.onnx", "int8": "model.int8.onnx"}
-_FORMER = {"flip_average": "tta_flip"}
 _ATTEMPTS = 3  # at reading a folder while somebody puts another model there
 
 
-def checked_name(name: str) -> str:
-    """Returns a model's name, which is a folder's as well; raises a `ValueError` where it leads elsewhere."""
-    if not re.fullmatch(r"\w[\w .+-]*", name):
-        raise ValueError("a name has letters, digits, '_', '-' and '.' alone")
-    return name
-
-
-def by_todays_names(record: dict) -> dict:
-    """Returns a `model.json` or `evaluation.json` of any age by the names of today."""
-    return {_FORMER.get(name, name): value for name, value in record.items()}
-
-
-class _Quoted(BaseModel):
-    """What every answer says of the data that a network learned from."""
-
+class _Data(BaseModel):
     name: str
+    licence: str
     caution: str
 
 
+class _Input(BaseModel):
+    channels: list[str] = Field(min_length=1)
+
+
 class Description(BaseModel):
-    """What it takes of `model.json` to predict; an older one does not know what has a default."""
+    """What metseg itself needs of `model.json`."""
 
     model_config = ConfigDict(strict=True)
 
-    name: Annotated[str, AfterValidator(checked_name)]
-    data: _Quoted
+    name: str = Field(pattern=r"^\w[\w .+-]*$")  # a folder's as well, which leads nowhere else
+    data: _Data
+    input: _Input
     preprocessing: Preprocessing
     postprocessing: Postprocessing
     tta_flip: bool
     min_volume_share: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
     precision: Precision = "fp32"
+    sha256: str
+    parameters: int
+    validation_dice: float | None = None
+    validation_dice_single_slices: float | None = None
     probe: list[float] | None = None  # of the preprocessing that it was exported with
     opencv: str | None = None
 
 
 class ExportedModel(NamedTuple):
-    """A folder of an exported model.
-
-    Attributes:
-        known: What it takes to predict.
-        description: The whole of `model.json`.
-        onnx: The file that runs here.
-        sha256: Its hash.
-        engine: The network in it.
-    """
+    """What a folder of an exported model serves here."""
 
     known: Description
-    description: dict
+    description: dict  # the whole of `model.json`
     onnx: Path
-    sha256: str
+    sha256: str  # of that file
     engine: Engine
+
+
+def read_description(path: Path) -> tuple[Description, dict]:
+    """Returns what a `model.json` says, as checked and as it is, or raises a `MetsegError`."""
+    if not path.is_file():
+        raise MetsegError(f"{shown(path)} is missing; train the model again or name another one")
+    with taking_apart(path, "export the model again"):
+        text = path.read_text(encoding="utf-8")
+        known, description = Description.model_validate_json(text), json.loads(text)
+        served_sha256(description)
+        return known, description
+
+
+def served_sha256(description: dict) -> str:
+    """Returns the hash of the file that a `model.json` serves where its precision is native."""
+    return (description["quantised"] if description.get("precision") == "int8" else description)["sha256"]
 
 
 def open_exported(model_dir: Path) -> ExportedModel:
@@ -92,24 +94,24 @@ def open_exported(model_dir: Path) -> ExportedModel:
     """
     path = Path(model_dir) / "model.json"
     for _ in range(_ATTEMPTS):
-        known, description, precision, sha256 = _read_description(path)
-        onnx = Path(model_dir) / ONNX_FILES[precision]
+        known, description = read_description(path)
+        precision = native(known.precision)
+        sha256 = served_sha256({**description, "precision": precision})
+        onnx = path.with_name(ONNX_FILES[precision])
         if found := _found(onnx, sha256):
             break
     else:
         raise MetsegError(f"{onnx} is not the file that {path.name} describes; export the model again")
     onnx, content = found
-    _complain_if_scattered(content, onnx)
+    if _is_scattered(content):
+        raise MetsegError(f"{onnx} keeps weights in other files; export the model again, into one file")
     try:
         engine = open_engine(content, precision)
     except Exception as error:  # each library has kinds of its own
         raise MetsegError(f"{onnx} is no model; export it again") from error
-    size = known.preprocessing.image_size
-    said, taken = (size, size, known.preprocessing.channels), engine.input_shape
-    if said != taken:
-        sides = [" × ".join(map(str, shape)) for shape in (said, taken)]
-        text = f"{path} speaks of {sides[0]} as network input, {onnx.name} takes {sides[1]}"
-        raise MetsegError(f"{text}; export the model again")
+    size, taken = known.preprocessing.image_size, " × ".join(map(str, engine.input_shape))
+    if engine.input_shape != (size, size, known.preprocessing.channels):
+        raise MetsegError(f"{path} tells another input than {onnx.name}'s, {taken}; export the model again")
     if known.probe is not None and not is_as_before(known.probe, known.preprocessing):
         text = (
             f"preprocessing gives {known.name} another input now than when it was exported (by OpenCV "
@@ -119,33 +121,30 @@ def open_exported(model_dir: Path) -> ExportedModel:
     return ExportedModel(known, description, onnx, sha256, engine)
 
 
-def _read_description(path: Path) -> tuple[Description, dict, Precision, str]:
-    """Returns what `model.json` says, as checked and as it is, and what of it runs here, with its hash."""
-    onnx = path.with_name(ONNX_FILES["fp32"])
-    if not onnx.is_file() and not _spare(onnx).is_file():
-        _complain_if_missing(onnx)
-    _complain_if_missing(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-        description = by_todays_names(json.loads(text))
-        known = Description.model_validate_json(json.dumps(description))
-        precision = native(known.precision)
-        return known, description, precision, served_sha256({**description, "precision": precision})
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise MetsegError(f"{path} is damaged ({_reason(error)}); export the model again") from error
-
-
 def _found(onnx: Path, sha256: str) -> tuple[Path, bytes] | None:
     """Returns a network's path and content, whichever of two names it has; None if neither has this hash."""
     places = [each for each in (onnx, _spare(onnx)) if each.is_file()]
     if not places:
-        _complain_if_missing(onnx)
+        raise MetsegError(f"{onnx} is missing; train the model again or name another one")
     for each in places:
         with suppress(FileNotFoundError):  # it was given its other name just now
             content = each.read_bytes()
             if hashlib.sha256(content).hexdigest() == sha256:
                 return each, content
     return None
+
+
+def _is_scattered(content: bytes) -> bool:
+    """Whether weights lie in files of their own, which have no hash and may be anywhere."""
+    if b"location" not in content:  # the key of such a path; a protobuf keeps text as it is
+        return False
+    from onnx import load_model_from_string  # here, for hardly a model has that word in it
+    from onnx.external_data_helper import _get_all_tensors, uses_external_data
+
+    try:
+        return any(map(uses_external_data, _get_all_tensors(load_model_from_string(content))))
+    except Exception:  # no network; who opens it says so
+        return False
 
 
 def install(networks: Mapping[str, Path], description: dict, folder: Path) -> None:
@@ -183,8 +182,7 @@ def _settle(folder: Path) -> None:
         description = read_json(folder / "model.json")
     except MetsegError:
         description = {}
-    records = description, description.get("quantised")
-    described = [record.get("sha256") for record in records if isinstance(record, dict)]
+    described = {description.get("sha256"), (description.get("quantised") or {}).get("sha256")}
     for spare, name in spares.items():
         if file_sha256(spare) in described:
             os.replace(spare, folder / name)
@@ -194,48 +192,3 @@ def _settle(folder: Path) -> None:
 
 def _spare(onnx: Path) -> Path:
     return onnx.with_name(f".next.{onnx.name}")
-
-
-def _complain_if_scattered(content: bytes, onnx: Path) -> None:
-    """Weights in a file of their own have no hash, and the path to it may lead anywhere."""
-    if b"location" not in content:  # the key of such a path; a protobuf keeps text as it is
-        return
-    from onnx import TensorProto, load_model_from_string  # here, for hardly a model has that word in it
-
-    def tensors(message):
-        if isinstance(message, TensorProto):
-            yield message
-            return
-        for field, value in message.ListFields():
-            if field.message_type is not None:
-                for each in [value] if hasattr(value, "ListFields") else value:
-                    yield from tensors(each)
-
-    try:
-        network = load_model_from_string(content)
-    except Exception:  # no network; who opens it says so
-        return
-    if any(each.data_location == TensorProto.EXTERNAL or each.external_data for each in tensors(network)):
-        raise MetsegError(f"{onnx} keeps weights in other files; export the model again, into one file")
-
-
-def served_sha256(description: dict) -> str:
-    """Returns the hash of the file that a `model.json` serves where its precision is native.
-
-    Raises:
-        KeyError, TypeError: It does not say.
-    """
-    return (description["quantised"] if description.get("precision") == "int8" else description)["sha256"]
-
-
-def _complain_if_missing(path: Path) -> None:
-    if not path.is_file():
-        raise MetsegError(f"{path} is missing; train the model again or name another one")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        return f"{name}={first['input']!r:.30}: {first['msg']}" if name else first["msg"]
-    return " ".join(repr(error).split())[:80]

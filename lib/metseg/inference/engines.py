@@ -2,14 +2,13 @@
 
 import threading
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from metseg.base.hardware import cores, multiplies
 
 Precision = Literal["fp32", "bf16", "int8"]
-PRECISIONS: tuple[str, ...] = get_args(Precision)
 _first_tensor = threading.Lock()
 
 
@@ -18,17 +17,11 @@ class Engine:
 
     A run takes one slice. That keeps the slice in a core's cache, is faster than a batch, and makes a result
     independent of the slices around it.
-
-    Attributes:
-        library: What runs it.
-        precision: What it multiplies in.
-        input_shape: (S, S, C) of what it takes.
-        outputs: Names of what it returns.
     """
 
     library: str
     precision: Precision
-    input_shape: tuple[int, ...]
+    input_shape: tuple[int, ...]  # (S, S, C)
     outputs: tuple[str, ...]
 
     def __init__(self):
@@ -37,15 +30,9 @@ class Engine:
     def run(self, outputs: Sequence[str], image: np.ndarray, *, all_cores: bool = False) -> list[np.ndarray]:
         """Returns for each name, which is one of `outputs`, float32 for an (S, S, C) float32 image.
 
-        Args:
-            outputs: What to return.
-            image: The slice.
-            all_cores: Compute it with all cores, as suits a slice that comes alone, and not with one, as
-                suits one of many. The numbers are the same, to the rounding of sums at most.
+        With `all_cores` as suits a slice that comes alone, else with one, as suits one of many. The numbers
+        are the same, to the rounding of sums at most.
         """
-        raise NotImplementedError
-
-    def _make(self, threads: int) -> Any:
         raise NotImplementedError
 
     def _form(self, *, all_cores: bool) -> Any:
@@ -64,15 +51,10 @@ def native(precision: Precision) -> Precision:
 
 
 def open_engine(content: bytes, precision: Precision) -> Engine:
-    """Loads an ONNX file into what runs it fastest here.
-
-    Args:
-        content: Of the file.
-        precision: `fp32` and `bf16` go with a network in float32, `int8` with one that carries the scales
-            of its integers. Where it is not native, `fp32` takes its place.
+    """Loads the content of an ONNX file into what runs it fastest here; where not native, in float32.
 
     Raises:
-        Exception: The content is no network; each library has kinds of its own.
+        Exception: It is no network; each library has kinds of its own.
     """
     return OnnxRuntimeEngine(content) if native(precision) == "fp32" else OpenVinoEngine(content, precision)
 
@@ -91,7 +73,6 @@ class OnnxRuntimeEngine(Engine):
         self.outputs = tuple(output.name for output in session.get_outputs())
 
     def run(self, outputs: Sequence[str], image: np.ndarray, *, all_cores: bool = False) -> list[np.ndarray]:
-        """See `Engine`."""
         session = self._form(all_cores=all_cores)
         return [output[0] for output in session.run(list(outputs), {self._input: image[None]})]
 
@@ -114,8 +95,7 @@ class OpenVinoEngine(Engine):
         import openvino
 
         super().__init__()
-        # Two threads that made a process's first tensor at once were seen to wait for each other for ever:
-        # one with the interpreter's lock for what the other was about to finish with that very lock.
+        # Two threads that made a process's first tensor at once were seen to wait for each other for ever.
         with _first_tensor:
             openvino.Tensor(np.zeros(1, np.float32))
         self._core = openvino.Core()
@@ -127,7 +107,6 @@ class OpenVinoEngine(Engine):
         self.outputs = tuple(output.any_name for output in self._network.outputs)
 
     def run(self, outputs: Sequence[str], image: np.ndarray, *, all_cores: bool = False) -> list[np.ndarray]:
-        """See `Engine`."""
         # A request serves one thread; to make one is cheap.
         request = self._form(all_cores=all_cores).create_infer_request()
         request.infer([np.ascontiguousarray(image[None])], share_inputs=True)

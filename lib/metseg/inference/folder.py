@@ -3,8 +3,8 @@
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import complain_of_path, files_below
@@ -25,12 +25,10 @@ def segmentable(source: Path, output: Path, *, volumes: bool = False) -> list[Pa
         source: An image, or a folder whose tree is mirrored; its masks and hidden files are left alone.
         output: Folder for the masks.
         volumes: Whether images named `<name>_<n>` in one folder are one person's scan. Else they are only in
-            a folder of that name, or by the name of a public data set: `image_1` to `image_6` may be six
-            people.
+            a folder of that name, or by the name of a public data set.
 
     Returns:
-        For each scan [(image, its mask's path below `output`)] in slice order; any other image is one by
-        itself.
+        For each scan [(image, its mask's path below `output`)] in slice order.
 
     Raises:
         MetsegError: There is nothing to segment, two masks would have one name, a file that metseg did not
@@ -42,7 +40,8 @@ def segmentable(source: Path, output: Path, *, volumes: bool = False) -> list[Pa
     if source.is_file():
         images, home = [source], source.parent
     elif source.is_dir():
-        images, home = [path for path in files_below(source) if _is_image(path, source)], source
+        images = [path for path in files_below(source) if path.suffix.lower() in IMAGE_SUFFIXES]
+        images, home = [path for path in images if not place_of(path, source).is_mask], source
     else:
         raise MetsegError(f"{source} does not exist; give an image or a folder of images")
     if not images:
@@ -63,71 +62,52 @@ def segmentable(source: Path, output: Path, *, volumes: bool = False) -> list[Pa
     return [[pair[1:] for pair in sorted(scan)] for scan in scans.values()]
 
 
-@dataclass
-class Segmented:
-    """What came of the images of one or more scans.
+class Segmented(NamedTuple):
+    """What came of the images of one or more scans."""
 
-    Attributes:
-        masks: How many were written.
-        notes: What was done to make slices of files, a line a kind.
-        failed: A sentence for each file that could not be segmented.
-    """
-
-    masks: int
-    notes: list[str]
-    failed: list[str]
+    masks: int  # written
+    notes: list[str]  # what was done to make slices of files, a line a kind
+    failed: list[str]  # a sentence for each file that could not be segmented
 
 
 def segment_scans(predictor: Predictor, scans: Iterable[Pairs]) -> Segmented:
-    """Segments scans and writes a mask for each image; what cannot be read stops no other scan.
-
-    Args:
-        predictor: The network.
-        scans: As `segmentable` returns them.
-    """
+    """Segments scans of `segmentable` and writes their masks; what cannot be read stops no other scan."""
     written, changes, failed = 0, {}, []
     for scan in scans:
-        slices, targets, bad = [], [], []
+        slices, bad = {}, []
         for path, target in scan:
             try:
-                alone, changes[path] = read_slice(path)
-                slices.append(alone)
-                targets.append(target)
+                slices[target], changes[path] = read_slice(path)
             except MetsegError as error:
                 bad.append(str(error))
-        if len({each.grid for each in slices}) > 1:
+        if len({each.grid for each in slices.values()}) > 1:
             bad.append(f"{scan[0][0]} and other slices of its scan differ in size; export it at one size")
         if bad and len(scan) > 1:  # a slice's neighbours would be taken for each other's
             failed += [f"{text}; no slice of its scan was segmented" for text in bad]
             continue
         failed += bad
-        masks = predictor.mask(Volume.stacked(slices)) if slices else []
-        for mask, target in zip(masks, targets, strict=True):
+        masks = predictor.mask(Volume.stacked([*slices.values()])) if slices else []
+        for mask, target in zip(masks, slices, strict=True):
             write_mask(mask, target)
-        written += len(targets)
-    return Segmented(written, told(changes), failed)
+        written += len(slices)
+    return Segmented(written, _told(changes), failed)
 
 
 def how_read(scans: list[Pairs]) -> str:
     """Returns in words how files were read: "36 files: 1 scan of 36 slices"."""
-    files = sum(map(len, scans))
-    several, single = [len(scan) for scan in scans if len(scan) > 1], [1 for scan in scans if len(scan) == 1]
-    parts = [count_scans(lengths) for lengths in (several, single) if lengths]
-    return f"{files} file{'s' * (files != 1)}: {', '.join(parts)}"
+    lengths = [len(scan) for scan in scans]
+    kinds = [each for each in lengths if each > 1], [each for each in lengths if each == 1]
+    parts = [count_scans(kind) for kind in kinds if kind]
+    return f"{sum(lengths)} file{'s' * (sum(lengths) != 1)}: {', '.join(parts)}"
 
 
-def _is_image(path: Path, folder: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not place_of(path, folder).is_mask
-
-
-def told(changes: Mapping[Path, Sequence[str]]) -> list[str]:
-    """Returns what was done to make slices of files, a line a kind; `changes` is {file: its notes}."""
+def _told(changes: Mapping[Path, Sequence[str]]) -> list[str]:
+    """Returns what was done to make slices of files, a line a kind, from {file: its notes}."""
     alike: dict[str, list[tuple[Path, str]]] = defaultdict(list)
     for path, notes in changes.items():
         for note in notes:
             alike[note.partition(":")[0]].append((path, note))  # behind the colon are an image's own figures
-    lines = []
-    for kind, found in alike.items():
-        (path, note), others = found[0], len(found) - 1
-        lines.append(f"{path} and {others} more: {kind.rstrip('.')}." if others else f"{path}: {note}")
-    return lines
+    return [
+        f"{path} and {len(others)} more: {kind.rstrip('.')}." if others else f"{path}: {note}"
+        for kind, ((path, note), *others) in alike.items()
+    ]

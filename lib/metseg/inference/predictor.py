@@ -22,35 +22,27 @@ class Predictor:
     """Segments volumes with an exported model.
 
     Attributes:
-        name: The network's name.
+        description: The whole of `model.json`, which tells name, preprocessing, postprocessing, tta_flip and
+            min_volume_share (of a volume, `mask` drops lesions smaller than this share of the largest).
         precision: What the network computes in: the model's choice where it is native, else `fp32`.
         library: What computes it.
         onnx: The file that runs: `model.int8.onnx` in int8, else `model.onnx`.
         sha256: Its hash.
-        preprocessing: Of the network input.
-        postprocessing: How `mask` makes a mask of a probability map.
-        tta_flip: Whether `prob_map` averages a slice and its mirror image unless told.
-        min_volume_share: Of a volume, `mask` drops lesions smaller than this share of the largest one.
-        description: The whole of `model.json`.
     """
 
     def __init__(self, model_dir: Path, *, threads: int | None = None):
-        """Loads an exported model, see `open_exported`.
+        """Loads an exported model; see `open_exported` for what it refuses.
 
         Args:
             model_dir: Folder of an exported model.
-            threads: Slices of a volume that one call segments at once, each on a core of its own; as many as
-                this process has cores if left out. But for 1, a slice that comes alone takes all of them,
-                unless another call of this object is at work.
-
-        Raises:
-            MetsegError: A file is missing or damaged, or is not the one that was exported.
+            threads: Slices of a volume that one call segments at once, each on a core of its own; all cores
+                if left out. But for 1, a slice alone takes all of them, unless another call is at work.
         """
         found = open_exported(model_dir)
         self.description, self.onnx, self.sha256 = found.description, found.onnx, found.sha256
-        self.name, self.preprocessing = found.known.name, found.known.preprocessing
-        self.postprocessing = found.known.postprocessing
-        self.tta_flip, self.min_volume_share = found.known.tta_flip, found.known.min_volume_share
+        self.name, self.tta_flip = found.known.name, found.known.tta_flip
+        self.preprocessing, self.postprocessing = found.known.preprocessing, found.known.postprocessing
+        self.min_volume_share = found.known.min_volume_share
         self._threads, self._engine = threads or cores(), found.engine
         self._at_work, self._lock = 0, threading.Lock()
         self.library, self.precision = self._engine.library, self._engine.precision
@@ -61,13 +53,12 @@ class Predictor:
 
         Args:
             volume: A scan of any size, uint8 with the channels of `SEQUENCES`; a slice is a volume of one.
-            tta_flip: Average with the mirrored slices, left and right exchanged, for twice the time; the
-                model's own choice if left out.
+            tta_flip: Average with the mirrored slices, for twice the time; the model's own choice if left
+                out.
 
         Returns:
             (Z, Y, X) float32 in [0, 1], on the volume's grid. A slice alone gets the same result as within
-            its volume, unless the model looks at the volume as well (`Preprocessing`: what becomes of grey
-            values, the head's box, neighbours).
+            its volume, unless `Preprocessing` looks at the volume as well.
 
         Raises:
             MetsegError: The volume is of another type or has other channels.
@@ -76,20 +67,15 @@ class Predictor:
         return self._maps(volume, tta_flip=tta_flip)[0]
 
     def doubted(self, volume: Volume) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the lesion probability of each voxel, and how far the mirrored slice speaks against it.
+        """Returns `prob_map`, and the distance between the probabilities of slice and mirrored slice.
 
-        The second is a measure of uncertainty by test-time augmentation (Wang et al. 2019, Neurocomputing
-        338:34-45), with the mirror image alone.
-
-        Returns:
-            `prob_map`, and float32 in [0, 1] of the same shape: the distance between the probabilities of the
-            slice and of its mirror image, left and right exchanged.
+        The second, float32 in [0, 1] of the same shape, measures uncertainty by test-time augmentation (Wang
+        et al. 2019, Neurocomputing 338:34-45), with the mirror image alone.
         """
         prob_map, disagreement = self._maps(volume, tta_flip=self.tta_flip, disagreement=True)
         return prob_map, disagreement
 
     def _maps(self, volume: Volume, *, tta_flip: bool, disagreement: bool = False) -> Sequence[np.ndarray]:
-        """Returns `prob_map` and, if wanted, the distance of `doubted`."""
         check_sequences(volume, "the image")
         depth, *shape = volume.grid
         view = view_of(volume, self.preprocessing)
@@ -120,8 +106,7 @@ class Predictor:
     def gate_maps(self, volume: Volume, z: int = 0) -> list[np.ndarray]:
         """Returns where the attention gates let features of slice `z` pass, coarsest gate first.
 
-        Returns:
-            For each gate (Y, X) float32 in [0, 1], on the grid of the slice; nothing for other networks.
+        For each gate (Y, X) float32 in [0, 1], on the grid of the slice; nothing for other networks.
         """
         if not self._gates:
             return []

@@ -1,8 +1,7 @@
 """What preprocessing makes of a drawn head, in some numbers: by them a model knows its preprocessing again.
 
-A hash of the code would change with a comment, and one of all pixels with the CPU, for OpenCV rounds by what
-instructions there are. Means over many pixels do not; they change with what is computed, whether by metseg or
-by another OpenCV or NumPy.
+A hash of all pixels would change with the CPU, for OpenCV rounds by what instructions there are. Means over
+many pixels change with what is computed alone, whether by metseg or by another OpenCV or NumPy.
 """
 
 import numpy as np

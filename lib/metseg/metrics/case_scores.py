@@ -20,10 +20,9 @@ def evaluate_case(
     tumour, and without spacing.
 
     Args:
-        mask_ref: reference, bool, (Z, H, W).
-        mask_pred: prediction, bool, same shape.
-        spacing_mm: voxel spacing (z, y, x) in mm; None when unknown: `hd95` is then in voxels, every
-            axis counting the same, and `hd95_unit` says "px".
+        mask_ref, mask_pred: bool, (Z, H, W).
+        spacing_mm: voxel spacing (z, y, x); None when unknown: `hd95` is then in voxels, every axis counting
+            the same, and `hd95_unit` says "px".
 
     Returns:
         The row (plain ints, floats, one str) and the slice table with columns slice_index, ref_px, pred_px,
@@ -34,9 +33,7 @@ def evaluate_case(
     """
     mask_ref, mask_pred = checked_pair(mask_ref, mask_pred)
     if mask_ref.ndim != 3:
-        raise ValueError(
-            f"masks are {mask_ref.shape}; evaluate_case takes volumes (Z, H, W), a slice as mask[None]"
-        )
+        raise ValueError(f"masks are {mask_ref.shape}; give volumes (Z, H, W), a slice as mask[None]")
     both = mask_ref & mask_pred
     ref_px, pred_px, tp_px = (np.count_nonzero(mask, axis=(1, 2)) for mask in (mask_ref, mask_pred, both))
     slice_dice = dice_from_counts(ref_px, pred_px, tp_px, empty=np.nan)

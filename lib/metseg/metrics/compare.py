@@ -1,8 +1,8 @@
-"""Tables of numbers in, statistics out: what a set of scored scans says about a model, and about two of them.
+"""What a set of scored scans says about a model, and about two of them.
 
 A model comes as two tables, the rows of `evaluate_case` gathered: `per_patient` (one row a scan, with
 patient_id and case_id) and `per_slice` (one row a slice, with both ids). The unit of every interval and test
-is the patient, since neighbouring slices, and scans of one person, are not independent.
+is the patient: neighbouring slices, and scans of one person, are not independent.
 """
 
 from collections.abc import Mapping
@@ -38,31 +38,18 @@ DEFINITIONS: dict[str, str] = {
     "false_positives_per_patient": "Predicted lesions that overlap no reference lesion, per patient.",
 }
 
-# one sentence a column of the pairs table
-PAIR_DEFINITIONS: dict[str, str] = {
-    "model_a": "First model of the pair.",
-    "model_b": "Second model of the pair.",
-    "n": "Patients in the comparison.",
-    "n_dropped": "Patients left out because their Dice is undefined for at least one of the two models.",
-    "mean_difference": "Mean over patients of the volume Dice of model_a minus that of model_b.",
-    "mean_difference_low": "Lower end of its 95 % bootstrap interval, patients resampled.",
-    "mean_difference_high": "Upper end of its 95 % bootstrap interval, patients resampled.",
-    "p_value": "Two-sided Wilcoxon signed-rank test of the paired differences, Pratt's handling of zeros.",
-    "p_holm": "p_value after Holm's correction over all pairs of models.",
-}
-
 _SCAN = ["patient_id", "case_id"]
 _VOXELS = ["ref_voxels", "pred_voxels", "tp_voxels"]
 _COUNTS = [*_VOXELS, "lesions_ref", "lesions_detected", "lesions_false_positive"]
+_PAIR = ["model_a", "model_b", "n", "n_dropped"]
+_PAIR += ["mean_difference", "mean_difference_low", "mean_difference_high", "p_value"]
+Tables = tuple[pd.DataFrame, pd.DataFrame]  # per_patient, per_slice
 
 
 def combine_cases(per_patient: pd.DataFrame) -> pd.DataFrame:
-    """One row a patient: the counts of a patient's scans added, the ratios taken of the sums.
+    """Returns one row a patient: the counts of a patient's scans added, the ratios taken of the sums.
 
     Adding voxels assumes that the scans share a voxel size. `hd95` is the worst of the scans.
-
-    Args:
-        per_patient: one row a scan with patient_id, case_id and the keys of `metrics.evaluate_case`.
 
     Returns:
         Table indexed by patient_id, sorted: the six counts, hd95, dice (nan when both masks are empty),
@@ -83,17 +70,11 @@ def combine_cases(per_patient: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def summarise(
-    per_patient: pd.DataFrame, per_slice: pd.DataFrame, *, resamples: int = 10_000, seed: int = 0
-) -> dict:
-    """Every figure of merit of one model, as `DEFINITIONS` states them.
+def summarise(per_patient: pd.DataFrame, per_slice: pd.DataFrame) -> dict:
+    """Returns every figure of merit of one model, as `DEFINITIONS` states them.
 
     An undefined (nan) patient is left out of a mean; no miss can make a patient undefined, so none can raise
     a mean.
-
-    Args:
-        per_patient, per_slice: One model's tables.
-        resamples, seed: Of the bootstrap.
 
     Returns:
         The keys of `DEFINITIONS` without "model", in that order, as plain numbers and one str.
@@ -105,11 +86,12 @@ def summarise(
     _require(per_slice, [*_SCAN, "ref_px", "pred_px", "tp_px"], "per_slice")
     refuse_different(_scans(per_patient), _scans(per_slice), "per_patient", "per_slice")
     dice, units = patients["dice"].dropna(), per_patient["hd95_unit"].unique()
-    mean_low, mean_high = bootstrap_interval(dice, np.mean, resamples=resamples, seed=seed)
-    median_low, median_high = bootstrap_interval(dice, np.median, resamples=resamples, seed=seed)
+    mean_low, mean_high = bootstrap_interval(dice, np.mean)
+    median_low, median_high = bootstrap_interval(dice, np.median)
     ref, pred, tp = (per_slice[column].to_numpy() for column in ("ref_px", "pred_px", "tp_px"))
     slice_dice = pd.Series(dice_from_counts(ref, pred, tp, empty=1.0))
-    total = patients[_COUNTS].sum()
+    total = patients[_COUNTS].sum().astype(int)
+    found, invented = total.lesions_detected, total.lesions_false_positive
     figures = {
         "n_patients": len(patients),
         "n_dice_undefined": len(patients) - len(dice),
@@ -127,35 +109,22 @@ def summarise(
         "hd95_median": np.median(patients["hd95"]) if len(units) == 1 else np.nan,
         "hd95_unit": units[0] if len(units) == 1 else "mixed",
         "n_hd95_infinite": int(np.isinf(patients["hd95"]).sum()),
-        "lesion_sensitivity": total.lesions_detected / (total.lesions_ref or np.nan),
-        "lesion_f1": lesion_f1(
-            found=int(total.lesions_detected),
-            missed=int(total.lesions_ref - total.lesions_detected),
-            false_positives=int(total.lesions_false_positive),
-        ),
-        "false_positives_per_patient": total.lesions_false_positive / len(patients),
+        "lesion_sensitivity": found / (total.lesions_ref or np.nan),
+        "lesion_f1": lesion_f1(found=found, missed=total.lesions_ref - found, false_positives=invented),
+        "false_positives_per_patient": invented / len(patients),
     }
     return {name: each if isinstance(each, int | str) else float(each) for name, each in figures.items()}
 
 
-def predict_nothing_score(per_slice: pd.DataFrame) -> float:
-    """The `slice_dice_empty1` of a model that never predicts a voxel: the share of slices without tumour."""
-    _require(per_slice, ["ref_px"], "per_slice")
-    return float((per_slice["ref_px"] == 0).mean())
-
-
-def compare_models(
-    tables: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], *, resamples: int = 10_000, seed: int = 0
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def compare_models(tables: Mapping[str, Tables]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Summarises every model and tests every pair on per-patient Dice.
 
     Args:
-        tables: model name -> (per_patient, per_slice), all evaluated on the same scans.
-        resamples, seed: Of the bootstrap.
+        tables: {model: (per_patient, per_slice)}, all evaluated on the same scans.
 
     Returns:
-        Summary, one row a model, columns as `DEFINITIONS`, best dice_mean first; and the pairs, columns as
-        `PAIR_DEFINITIONS`, the better model of a pair as model_a (no rows for a single model).
+        Summary, one row a model, columns as `DEFINITIONS`, best dice_mean first; and the pairs, one row a
+        pair: model_a (the better one), model_b, the keys of `paired_test`, p_holm (over all pairs).
 
     Raises:
         ValueError: no model, or models evaluated on different patients or scans, or on other reference masks
@@ -167,18 +136,16 @@ def compare_models(
     for name, (per_patient, _) in tables.items():
         refuse_different(_scans(tables[first][0]), _scans(per_patient), f"model {first}", f"model {name}")
         _refuse_other_references(tables, first, name)
-    drawn = {"resamples": resamples, "seed": seed}
-    rows = [{"model": name, **summarise(*pair, **drawn)} for name, pair in tables.items()]
+    rows = [{"model": name, **summarise(*pair)} for name, pair in tables.items()]
     summary = pd.DataFrame(rows, columns=list(DEFINITIONS))
     summary = summary.sort_values("dice_mean", ascending=False, kind="stable", ignore_index=True)
     dice = {name: combine_cases(per_patient)["dice"] for name, (per_patient, _) in tables.items()}
     tests = [
-        {"model_a": a, "model_b": b, **paired_test(dice[a], dice[b], **drawn)}
+        {"model_a": a, "model_b": b, **paired_test(dice[a], dice[b])}
         for a, b in combinations(summary["model"], 2)
     ]
-    pairs = pd.DataFrame(tests, columns=list(PAIR_DEFINITIONS))
-    pairs["p_holm"] = holm(pairs["p_value"])
-    return summary, pairs
+    pairs = pd.DataFrame(tests, columns=_PAIR)
+    return summary, pairs.assign(p_holm=holm(pairs["p_value"]))
 
 
 def _require(table: pd.DataFrame, columns: list[str], name: str) -> None:
@@ -189,24 +156,18 @@ def _require(table: pd.DataFrame, columns: list[str], name: str) -> None:
         raise ValueError(f"{name} has no rows; evaluate at least one scan")
 
 
-def _refuse_other_references(
-    tables: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], first: str, other: str
-) -> None:
+def _refuse_other_references(tables: Mapping[str, Tables], first: str, other: str) -> None:
     """Raises where two models' scans of one name have other reference masks; names the scans.
 
     By their hash; tables older than that tell by the voxels of each scan and of each slice.
     """
     different = set()
     for a, b, place in zip(tables[first], tables[other], ([], ["slice_index"]), strict=True):
-        keys = [*_SCAN, *place]
-        if not {*keys} <= {*a.columns} & {*b.columns}:
-            continue
-        both = a.merge(b, on=keys, how="outer", suffixes=("_a", "_b"), indicator="_in")
+        both = a.merge(b, on=[*_SCAN, *place], how="outer", suffixes=("_a", "_b"), indicator="_in")
         differs = both["_in"] != "both"
-        for column in ("ref_sha256", "ref_voxels", "ref_px"):
-            if column in a.columns and column in b.columns:
-                left, right = both[f"{column}_a"], both[f"{column}_b"]
-                differs |= (left != right) & left.notna() & right.notna()
+        for column in {"ref_sha256", "ref_voxels", "ref_px"} & {*a.columns} & {*b.columns}:
+            left, right = both[f"{column}_a"], both[f"{column}_b"]
+            differs |= (left != right) & left.notna() & right.notna()
         different |= set(both.loc[differs, "case_id"])
     if different:
         raise ValueError(
@@ -216,6 +177,4 @@ def _refuse_other_references(
 
 
 def _scans(table: pd.DataFrame) -> pd.Index:
-    """The distinct (patient_id, case_id) of a table."""
-    _require(table, _SCAN, "a table of a model")
     return pd.MultiIndex.from_frame(table[_SCAN]).unique()

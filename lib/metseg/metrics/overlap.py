@@ -1,10 +1,8 @@
-"""Masks in, numbers out: overlap and lesion counts of one reference and one prediction.
+"""Overlap and lesion counts of one reference and one prediction.
 
-Two rules hold throughout. What an empty mask scores is an argument (`empty`), because the literature
-disagrees and the choice moves the result. Losing a rightly predicted voxel never improves a score.
-
-Every function of masks takes boolean arrays of one shape, 2D (H, W) or 3D (Z, H, W), and raises `TypeError`
-for another dtype and `ValueError` for two shapes.
+What an empty mask scores is an argument (`empty`): the literature disagrees, and the choice moves the result.
+Losing a rightly predicted voxel never improves a score. Functions of masks take bool arrays of one shape,
+(H, W) or (Z, H, W), and raise `TypeError` for another dtype and `ValueError` for two shapes.
 """
 
 import numpy as np
@@ -14,16 +12,11 @@ from metseg.masks.components import label_lesions
 
 
 def dice_from_counts(ref, pred, tp, *, empty: float):
-    """Dice from voxel counts, elementwise: 2 tp / (ref + pred).
+    """Returns Dice from voxel counts, elementwise: 2 tp / (ref + pred), a float64 array of their shape.
 
     Args:
-        ref: voxels of the reference, a number or an array.
-        pred: voxels of the prediction, same shape.
-        tp: voxels in both, same shape.
+        ref, pred, tp: voxels of the reference, of the prediction, and in both; numbers or arrays.
         empty: the value where reference and prediction are both empty: 1.0, 0.0 or nan.
-
-    Returns:
-        Dice in [0, 1] or `empty`: float64 array of the inputs' shape (0-d for numbers).
 
     Reference:
         Taha & Hanbury (2015), Metrics for evaluating 3D medical image segmentation, BMC Med. Imaging 15:29,
@@ -41,8 +34,7 @@ def false_alarm_worth(ref, pred) -> np.ndarray:
     for as many as such a patient has, never more than 1; so that a speck does not count as a whole lesion.
 
     Args:
-        ref: voxels of the reference by patient, (N,).
-        pred: voxels of the prediction, (N,).
+        ref, pred: voxels of the reference and of the prediction by patient, (N,).
 
     Returns:
         (M,) float64, of the patients whose reference is empty, in order.
@@ -53,20 +45,15 @@ def false_alarm_worth(ref, pred) -> np.ndarray:
 
 
 def lesion_dice(ref, pred, tp) -> float:
-    """Mean volume Dice of the patients with a lesion, lowered by false alarms in those without.
+    """Returns the mean volume Dice of the patients with a lesion, lowered by false alarms in those without.
 
     Σ dice / (n + Σ fp / (fp + m)): a sum over the n patients with a lesion, each false alarm's worth
     (`false_alarm_worth`) in the denominator. A patient without a lesion who is rightly left empty changes
-    nothing, so that predicting nothing scores 0, whoever the patients are; with "empty = 1" it would score
-    their share. Where all have a lesion it is the mean Dice. The definition is this project's own.
+    nothing, so that predicting nothing scores 0, whoever the patients are. Where all have a lesion it is the
+    mean Dice; where none has, nan. The definition is this project's own.
 
     Args:
-        ref: voxels of the reference by patient, (N,).
-        pred: voxels of the prediction, (N,).
-        tp: voxels in both, (N,).
-
-    Returns:
-        A number in [0, 1]; nan if no patient has a lesion.
+        ref, pred, tp: voxels of the reference, of the prediction, and in both, by patient, (N,).
     """
     ref, pred, tp = (np.asarray(each, dtype=float) for each in (ref, pred, tp))
     has = ref > 0
@@ -77,19 +64,7 @@ def lesion_dice(ref, pred, tp) -> float:
 
 
 def dice(mask_ref: np.ndarray, mask_pred: np.ndarray, *, empty: float) -> float:
-    """Dice coefficient of two masks; 0 when exactly one of them is empty.
-
-    Args:
-        mask_ref: reference, bool, any shape.
-        mask_pred: prediction, bool, same shape.
-        empty: the value when both masks are empty: 1.0, 0.0 or nan.
-
-    Returns:
-        Dice in [0, 1], or `empty`.
-
-    Reference:
-        Taha & Hanbury (2015), section Overlap based metrics (DICE).
-    """
+    """Returns the Dice coefficient of two masks: `empty` when both are empty, 0 when exactly one is."""
     mask_ref, mask_pred = checked_pair(mask_ref, mask_pred)
     return float(dice_from_counts(mask_ref.sum(), mask_pred.sum(), (mask_ref & mask_pred).sum(), empty=empty))
 
@@ -97,13 +72,8 @@ def dice(mask_ref: np.ndarray, mask_pred: np.ndarray, *, empty: float) -> float:
 def match_lesions(mask_ref: np.ndarray, mask_pred: np.ndarray) -> pd.DataFrame:
     """Sets each reference lesion against the predicted ones that it touches, and lists those that touch none.
 
-    A lesion is one connected component, diagonals included (26-connectivity in 3D, 8 in 2D). It is found when
-    one of its voxels is predicted. A predicted lesion that shares no voxel with any reference lesion is a
-    false positive, even if it lies right beside one.
-
-    Args:
-        mask_ref: reference, bool, any shape.
-        mask_pred: prediction, bool, same shape.
+    A lesion is one connected component, diagonals included. It is found when one of its voxels is predicted.
+    A predicted lesion that shares no voxel with any of the reference is a false positive.
 
     Returns:
         A row a lesion, those of the reference first: false_positive, voxels (its own), found, dice (of a
@@ -147,7 +117,6 @@ def checked_pair(mask_ref, mask_pred) -> tuple[np.ndarray, np.ndarray]:
         if mask.dtype != bool:
             raise TypeError(f"{name} is {mask.dtype}, not bool; threshold it first, for example mask > 0")
     if mask_ref.shape != mask_pred.shape:
-        raise ValueError(
-            f"mask_ref is {mask_ref.shape} but mask_pred is {mask_pred.shape}; bring both to one grid"
-        )
+        shapes = f"mask_ref is {mask_ref.shape} but mask_pred is {mask_pred.shape}"
+        raise ValueError(f"{shapes}; bring both to one grid")
     return mask_ref, mask_pred

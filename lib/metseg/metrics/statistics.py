@@ -7,57 +7,40 @@ import pandas as pd
 from scipy import stats
 
 
-def bootstrap_interval(
-    values, statistic: Callable = np.mean, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of a statistic over patients; BCa would be unsound for the median.
+def bootstrap_interval(values, statistic: Callable = np.mean) -> tuple[float, float]:
+    """Returns the 95 % percentile bootstrap interval of a statistic over patients.
+
+    BCa would be unsound for the median.
 
     Args:
         values: one number a patient, (N,), no nan.
         statistic: takes an array and `axis`, as np.mean and np.median do.
-        confidence: coverage in (0, 1).
-        resamples, seed: bootstrap samples drawn, and of the drawing.
 
     Returns:
         Lower and upper end; (nan, nan) for fewer than two patients, who say nothing about spread.
-
-    Raises:
-        ValueError: a value is nan; what to do with it is the caller's choice.
 
     Reference:
         Efron & Tibshirani (1993), An Introduction to the Bootstrap, section 13.3.
     """
     values = np.asarray(values, dtype=float)
     if np.isnan(values).any():
-        raise ValueError(
-            f"{np.isnan(values).sum()} of {values.size} values are nan; drop them and report how many"
-        )
+        raise ValueError(f"{np.isnan(values).sum()} of {values.size} values are nan; drop them first")
     if values.size < 2:
         return float("nan"), float("nan")
     result = stats.bootstrap(
-        (values,),
-        statistic,
-        confidence_level=confidence,
-        n_resamples=resamples,
-        method="percentile",
-        rng=np.random.default_rng(seed),
+        (values,), statistic, n_resamples=10_000, method="percentile", rng=np.random.default_rng(0)
     )
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
-def paired_test(dice_a: pd.Series, dice_b: pd.Series, *, resamples: int = 10_000, seed: int = 0) -> dict:
-    """Compares two models patient by patient.
-
-    A patient whose Dice is nan for either model is dropped and counted; this hides a false alarm of one model
-    in a tumour-free patient, which `dice_mean` and `false_positives_per_patient` show.
-
-    Args:
-        dice_a, dice_b: Dice of either model, indexed by patient_id, the same patients in any order.
-        resamples, seed: Of the bootstrap.
+def paired_test(dice_a: pd.Series, dice_b: pd.Series) -> dict:
+    """Compares the Dice of two models, indexed by patient_id, the same patients in any order.
 
     Returns:
-        n, n_dropped, mean_difference (a minus b), mean_difference_low, mean_difference_high (95 % bootstrap
-        interval) and p_value (1.0 when every difference is zero; nan when no patient is left).
+        n; n_dropped (patients whose Dice is nan for either model, which hides a false alarm of one model in a
+        tumour-free patient); mean_difference (a minus b), mean_difference_low, mean_difference_high (95 %
+        bootstrap interval); p_value (two-sided Wilcoxon signed-rank test, Pratt's handling of zeros; 1.0 when
+        every difference is zero; nan when no patient is left).
 
     Raises:
         ValueError: the patients differ, or one is there twice.
@@ -69,7 +52,7 @@ def paired_test(dice_a: pd.Series, dice_b: pd.Series, *, resamples: int = 10_000
     difference = (dice_a - dice_b.reindex(dice_a.index)).astype(float)
     # rounded, because 0.9 - 0.8 and 0.8 - 0.7 must tie in the ranks
     kept = difference.dropna().round(12).to_numpy()
-    low, high = bootstrap_interval(kept, np.mean, resamples=resamples, seed=seed)
+    low, high = bootstrap_interval(kept)
     p_value = 1.0 if kept.size else np.nan
     if kept.any():
         p_value = stats.wilcoxon(kept, zero_method="pratt").pvalue
@@ -84,13 +67,7 @@ def paired_test(dice_a: pd.Series, dice_b: pd.Series, *, resamples: int = 10_000
 
 
 def holm(p_values) -> np.ndarray:
-    """Holm's step-down correction of p-values, in the order given.
-
-    Args:
-        p_values: one p-value a test, (M,); a nan counts as a test and stays nan.
-
-    Returns:
-        Adjusted p-values, (M,), at most 1.
+    """Returns p-values, (M,), after Holm's step-down correction; a nan counts as a test and stays nan.
 
     Reference:
         Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure, Scand. J. Stat. 6:65-70.
@@ -107,9 +84,8 @@ def refuse_different(index_a: pd.Index, index_b: pd.Index, name_a: str, name_b: 
     """Raises unless both hold the same patients (or scans), each once; names those that are missing."""
     for index, name in ((index_a, name_a), (index_b, name_b)):
         if index.has_duplicates:
-            raise ValueError(
-                f"{name} holds twice: {index[index.duplicated()].unique().tolist()}; keep one each"
-            )
+            twice = index[index.duplicated()].unique().tolist()
+            raise ValueError(f"{name} holds twice: {twice}; keep one each")
     missing_a, missing_b = index_b.difference(index_a).tolist(), index_a.difference(index_b).tolist()
     if missing_a or missing_b:
         raise ValueError(

@@ -14,25 +14,19 @@ def hd95(
     empty: float = 0.0,
     one_empty: float = np.inf,
 ) -> float:
-    """95th percentile symmetric Hausdorff distance between the two surfaces.
+    """Returns the 95th percentile symmetric Hausdorff distance between the two surfaces.
 
-    The surface of a mask is its voxels with at least one background neighbour across a face (6 neighbours in
-    3D, 4 in 2D); beyond the array's edge counts as background. Every surface voxel's centre gets its distance
-    to the nearest surface voxel of the other mask; of each direction the 95th percentile (linear
-    interpolation, every surface voxel weighing the same) is taken, and the larger of the two is the result.
-
-    A lesion with less than 5 % of the surface can hide behind the percentile, found or missed: read the
-    number beside the counts of lesions.
+    The surface of a mask is its voxels with a background neighbour across a face; beyond the array's edge
+    counts as background. Every surface voxel's centre gets its distance to the nearest surface voxel of the
+    other mask; of each direction the 95th percentile (linear interpolation) is taken, and the larger of the
+    two is the result. A lesion with less than 5 % of the surface can hide behind it, found or missed: read
+    the number beside the counts of lesions.
 
     Args:
-        mask_ref: reference, bool, (H, W) or (Z, H, W).
-        mask_pred: prediction, bool, same shape.
+        mask_ref, mask_pred: bool, (H, W) or (Z, H, W).
         spacing: distance of neighbouring voxels along each axis of the masks, all > 0; ones give voxels.
         empty: the value when both masks are empty.
         one_empty: the value when exactly one is; less than inf can make a miss better than a poor contour.
-
-    Returns:
-        The distance in the unit of `spacing`, or one of the two values.
 
     Raises:
         ValueError: `spacing` does not fit the masks.

@@ -1,72 +1,58 @@
-"""How unsure a network is of each pixel, and whether that points at the pixels it gets wrong."""
+"""Whether probabilities mean what they say, and how unsure a network is of each pixel.
+
+Calibration counts the pixels that a network gives a probability of 0.01 or more. Of the others, nearly all of
+a scan, nearly everything is right, and with them any network would look calibrated.
+"""
 
 import numpy as np
 import pandas as pd
 
-_FINE = 1000  # bins of uncertainty that pixels are counted in
+LEAST = 0.01  # the probability from which a pixel counts
+_BINS = 10
+
+
+def count_pixels(prob_map: np.ndarray, mask_ref: np.ndarray) -> np.ndarray:
+    """Returns the pixels of a scan, the sum of their probabilities and those that are lesion, (3, 10).
+
+    In ten bins of equal width of probability; the counts of several scans add up.
+    """
+    counted = prob_map >= LEAST
+    p = prob_map[counted].astype(np.float64)
+    place = np.minimum((p * _BINS).astype(int), _BINS - 1)
+    return np.stack([np.bincount(place, each, _BINS) for each in (None, p, mask_ref[counted])])
+
+
+def reliability(counts: np.ndarray) -> pd.DataFrame:
+    """Returns what a reliability curve shows, from `count_pixels` of one scan or summed over several.
+
+    Returns:
+        A row a bin that has pixels: pixels, probability (their mean), lesion_share.
+
+    Reference:
+        DeGroot & Fienberg 1983, "The comparison and evaluation of forecasters", The Statistician 32:12–22.
+    """
+    pixels, probability, lesion = counts[:, counts[0] > 0]
+    shares = {"probability": probability / pixels, "lesion_share": lesion / pixels}
+    return pd.DataFrame({"pixels": pixels.astype(int), **shares})
+
+
+def expected_calibration_error(counts: np.ndarray) -> float:
+    """Returns the mean distance between probability and share of lesion, over bins weighed by pixels.
+
+    Reference:
+        Naeini et al. 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 29
+        (of two classes: the probability of lesion, not the confidence in whatever is predicted).
+    """
+    table = reliability(counts)
+    distance = (table.probability - table.lesion_share).abs()
+    return float(np.average(distance, weights=table.pixels)) if len(table) else float("nan")
 
 
 def entropy(prob_map: np.ndarray, *, threshold: float = 0.5) -> np.ndarray:
-    """Returns the entropy of each pixel's decision in bits: 0 where it is sure, 1 at the threshold.
+    """Returns the entropy of each pixel's decision in bits, float32: 0 where it is sure, 1 at the threshold.
 
-    Args:
-        prob_map: float in [0, 1].
-        threshold: Where a mask begins; the odds are divided by those of the threshold.
-
-    Returns:
-        float32 of the same shape.
+    The odds are divided by those of the threshold, where a mask begins.
     """
     p = np.clip(np.asarray(prob_map, np.float32), 1e-6, 1 - 1e-6)
     p = p * (1 - threshold) / (p * (1 - threshold) + (1 - p) * threshold)
     return -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
-
-
-def count_errors(uncertainty: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    """Counts pixels, and wrong ones, by their uncertainty; the counts of several scans add up.
-
-    Args:
-        uncertainty: float in [0, 1], any shape.
-        wrong: bool, the same shape: where mask and reference differ.
-
-    Returns:
-        (2, K): all pixels and wrong ones, in K bins of equal width, the most certain first.
-    """
-    place = np.minimum((uncertainty.ravel() * _FINE).astype(int), _FINE - 1)
-    return np.stack([np.bincount(place, weights, _FINE) for weights in (None, wrong.ravel())])
-
-
-def retention(counts: np.ndarray) -> pd.DataFrame:
-    """Returns what is left of the errors if a reader corrects the most uncertain pixels.
-
-    Args:
-        counts: Of `count_errors`, for one scan or summed over several.
-
-    Returns:
-        A row a bin, the most uncertain first, and one before them in which nothing is corrected: referred
-        (share of all pixels that the reader sees) and errors_left (share of all errors that stay; nan if
-        there are none). Where uncertainty says nothing, errors_left is 1 − referred; the best it can do is to
-        fall straight to 0 at the share of pixels that are wrong.
-
-    Reference:
-        Malinin et al. 2021, "Shifts", arXiv:2107.07455, section 2 (error-retention curves).
-    """
-    pixels, wrong = (np.r_[0, each[::-1].cumsum()] for each in counts)
-    left = 1 - wrong / (wrong[-1] or np.nan)
-    return pd.DataFrame({"referred": pixels / (pixels[-1] or np.nan), "errors_left": left})
-
-
-def retention_gain(counts: np.ndarray) -> float:
-    """Returns how far uncertainty comes from saying nothing, 0, to pointing at every error first, 1.
-
-    It is the area between the curve of `retention` and that of chance, as a share of the area for the best;
-    nan if no pixel is wrong, or every one.
-
-    Reference:
-        Malinin et al. 2020, "Ensemble Distribution Distillation", arXiv:1905.00076 (prediction rejection
-        ratio).
-    """
-    table, (pixels, wrong) = retention(counts), counts.sum(axis=1)
-    if wrong in (0, pixels):
-        return float("nan")
-    won = 0.5 - np.trapezoid(table.errors_left, table.referred)
-    return float(won / (0.5 - wrong / pixels / 2))

@@ -1,17 +1,16 @@
 """A name becomes a network; the only package that knows keras-unet-collection."""
 
+from functools import partial
+
 from metseg.base.backend import keras
-from metseg.models.attention_unet import build_attention_unet
 from metseg.models.nested_unet import build_nested_unet
 from metseg.models.unet import build_unet
 
 BUILDERS = {
     "nested_unet": build_nested_unet,
-    "attention_unet": build_attention_unet,
+    "attention_unet": partial(build_unet, gated=True),
     "unet": build_unet,
 }
-
-
 ENCODERS = ("plain", "efficientnet_lite0")
 
 

@@ -39,23 +39,16 @@ def upsampled(below: Tensor, *, name: str) -> Tensor:
 
 
 def node(up: Tensor, skips: Sequence[Tensor], width: int, *, name: str) -> Tensor:
-    """Returns two convolutions of upsampled features joined with those of the skip connections, if any.
-
-    Args:
-        up: (B, H, W, C) from `upsampled`.
-        skips: Each (B, H, W, any).
-        width: Filters of both convolutions.
-    """
+    """Returns two convolutions of `width` filters, of upsampled features joined with the skips', if any."""
     x = keras.layers.Concatenate(name=f"{name}_concat")([*skips, up]) if skips else up
     return CONV_stack(x, width, stack_num=2, batch_norm=True, name=name)
 
 
 def decoded(column: dict[int, Tensor], filters: Filters, *, gated: bool = False) -> Tensor:
-    """Joins an encoder's features, deepest first, into (B, H, W, filters[0]): one skip connection a level.
+    """Joins the features of `encoder_column`, deepest first, into (B, H, W, filters[0]): a skip a level.
 
-    Args:
-        column: From `encoder_column`.
-        gated: Skip connections pass through attention gates, all but that of the whole size.
+    With gates as in the paper: the skip connection of the whole size has none, α lives on the grid of the
+    features below, and these are the gating signal. A pretrained encoder's α is as fine as the skip.
     """
     depth = max(column)
     x = column[depth]
@@ -64,7 +57,6 @@ def decoded(column: dict[int, Tensor], filters: Filters, *, gated: bool = False)
         up = upsampled(x, name=name)
         skips = [column[i]] if i in column else []
         if gated and i > 0:
-            # A plain network's α lives on the grid of the features below, a pretrained one's on the skip's.
             gating, stride = (x, 2) if 0 in column else (up, 1)
             skips = [attention_gate(column[i], gating, filters[i] // 2, stride, level=i)]
         x = node(up, skips, filters[i], name=name)

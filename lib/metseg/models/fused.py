@@ -17,7 +17,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras's layer, but for TensorFlow's fused kernel while it trains on (B, H, W, C).
 
     The kernel keeps mean and variance in float32 whatever its input, and its running variance carries
-    Bessel's correction n/(n−1): 1.014 for 8 slices of 3 × 3, the smallest feature maps of the recipes.
+    Bessel's correction n/(n−1).
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -41,9 +41,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 class MatmulUpsampling(keras.layers.UpSampling2D):
     """Keras's bilinear upsampling by two, as a product with a matrix for each axis.
 
-    The weights 1/4, 3/4 and 1 are exact in bfloat16; the sums are rounded to it once for each axis. H and W
-    of the inputs (B, H, W, C) must be known when the call is traced. On two AVX512 cores the product and its
-    gradient took half of the time of Keras's way from 48 and 96 px, and twice as much from 256 px.
+    The weights 1/4, 3/4 and 1 are exact in bfloat16. H and W of the inputs (B, H, W, C) must be known when
+    the call is traced. On two AVX512 cores the product and its gradient took half of the time of Keras's way
+    from 48 and 96 px, and twice as much from 256 px.
     """
 
     def call(self, inputs):
@@ -83,8 +83,7 @@ def training_copy(model: keras.Model) -> keras.Model:
         if type(layer) is keras.layers.DepthwiseConv2D and layer.compute_dtype == "bfloat16":
             # On two AVX512 cores the gradients of EfficientNet-Lite0's took four times as long in bfloat16.
             return keras.layers.DepthwiseConv2D.from_config({**config, "dtype": "float32"})
-        doubling = {"size": (2, 2), "interpolation": "bilinear"}
-        if type(layer) is keras.layers.UpSampling2D and doubling.items() <= config.items():
+        if type(layer) is keras.layers.UpSampling2D:  # all double, bilinear
             return MatmulUpsampling.from_config(config)
         return type(layer).from_config(config)
 

@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 from metseg.base.backend import keras
 
-_GATE = re.compile(r"gate_(\d+)")
-_HEAD = re.compile(r"head_(\d+)")
 _NODE = re.compile(r"x(\d)(\d)_1_activation")  # the last layer of X(i,j)
 
 
@@ -15,7 +13,7 @@ def gate_names(model: keras.Model) -> list[str]:
 
     Gate i is of level i, finest 1: (B, H/2ⁱ, W/2ⁱ, 1) in [0, 1]; a plain network's are half as fine.
     """
-    return [layer.name for layer in model.layers if _GATE.fullmatch(layer.name)]
+    return [layer.name for layer in model.layers if re.fullmatch(r"gate_\d+", layer.name)]
 
 
 def inference_model(model: keras.Model, *, prune: int | None = None) -> keras.Model:
@@ -32,7 +30,7 @@ def inference_model(model: keras.Model, *, prune: int | None = None) -> keras.Mo
     Reference:
         Zhou et al. 2018, arXiv:1807.10165, section 3.2 (accurate and fast mode) and figure 1c.
     """
-    heads = {int(m[1]): layer for layer in model.layers if (m := _HEAD.fullmatch(layer.name))}
+    heads = {int(m[1]): layer for layer in model.layers if (m := re.fullmatch(r"head_(\d+)", layer.name))}
     if prune is not None:
         if prune not in heads:
             raise ValueError(f"prune={prune}; {model.name} has the heads {sorted(heads)}")
@@ -44,56 +42,37 @@ def inference_model(model: keras.Model, *, prune: int | None = None) -> keras.Mo
 
 
 class Graph(NamedTuple):
-    """A network as its papers draw it.
+    """A network as its papers draw it, by its nodes X(i,j): level i, finest 0; column j, 0 the encoder."""
 
-    Attributes:
-        nodes: {(i, j): channels} of each X(i,j): level i, finest 0, and column j; column 0 is the encoder.
-        arrows: (from, to, kind), kind being `down`, `up`, `skip` or `gated`.
-        heads: The nodes from which a probability is read.
-    """
-
-    nodes: dict[tuple[int, int], int]
-    arrows: list[tuple[tuple[int, int], tuple[int, int], str]]
-    heads: list[tuple[int, int]]
+    nodes: dict[tuple[int, int], int]  # {(i, j): channels}
+    arrows: list[tuple[tuple[int, int], tuple[int, int], str]]  # (from, to, `down`, `up`, `skip` or `gated`)
+    heads: list[tuple[int, int]]  # the nodes from which a probability is read
 
 
 def graph_of(model: keras.Model) -> Graph:
     """Reads nodes and arrows from the layers of a network that `build_model` made."""
-    nodes, arrows, encoder = {}, [], dict[int, int]()
-    for layer in model.layers:
-        if not (found := _NODE.fullmatch(layer.name)):
-            continue
-        i, j = int(found[1]), int(found[2])
-        if j == 0:
-            encoder[i] = layer.output.shape[-1]
-            continue
-        nodes[i, j] = layer.output.shape[-1]
-        up, concat = f"x{i}{j}_up_unpool", f"x{i}{j}_concat"
-        below = _sources(model.get_layer(up))[0]
-        arrows.append((_place(below.name, i + 1), (i, j), "up"))
-        encoder.setdefault(i + 1, below.output.shape[-1])  # of a pretrained one the deepest
-        for source in _sources(model.get_layer(concat)) if _has(model, concat) else []:
-            if source.name == up:
-                continue
-            start = _place(source.name, i)
-            arrows.append((start, (i, j), "gated" if source.name == f"gate_{i}_gated" else "skip"))
-            if start[1] == 0:
-                encoder[i] = source.output.shape[-1]
-    levels = range(0 if "x00_1_activation" in {each.name for each in model.layers} else 1, max(encoder) + 1)
-    nodes |= {(i, 0): encoder[i] for i in levels}
+    layers = {layer.name: layer for layer in model.layers}
+    ends = {_place(name, 0): layer for name, layer in layers.items() if _NODE.fullmatch(name)}
+    nodes, arrows = {place: layer.output.shape[-1] for place, layer in ends.items() if place[1]}, []
+    for i, j in [*nodes]:
+        up = layers[f"x{i}{j}_up_unpool"]
+        for source in _sources(layers[f"x{i}{j}_concat"]) if f"x{i}{j}_concat" in layers else [up]:
+            kind = "up" if source is up else "gated" if source.name.startswith("gate_") else "skip"
+            if kind != "skip":
+                source = _sources(source)[0]
+            start = _place(source.name, i + (kind == "up"))
+            nodes[start] = source.output.shape[-1]
+            arrows.append((start, (i, j), kind))
+    levels = sorted(i for i, j in nodes if j == 0)
     arrows += [((i, 0), (i + 1, 0), "down") for i in levels[:-1]]
-    logits = [layer for layer in model.layers if layer.name.endswith("_logits")]
-    return Graph(nodes, arrows, [_place(_sources(layer)[0].name, 0) for layer in logits])
+    logits = [_sources(layer)[0].name for name, layer in layers.items() if name.endswith("_logits")]
+    return Graph(nodes, arrows, sorted(_place(name, 0) for name in logits))
 
 
 def _place(name: str, level: int) -> tuple[int, int]:
     """Returns (i, j) of the node that a layer is the end of; what has another name is of the encoder."""
     found = _NODE.fullmatch(name)
     return (int(found[1]), int(found[2])) if found else (level, 0)
-
-
-def _has(model: keras.Model, name: str) -> bool:
-    return any(layer.name == name for layer in model.layers)
 
 
 def _sources(layer: keras.layers.Layer) -> list[keras.layers.Layer]:

@@ -1,7 +1,7 @@
 """Nested U-Net (U-Net++): a grid of nodes in which every skip pathway is dense.
 
-Built here and not by keras-unet-collection's `unet_plus_2d`: release 0.1.13 passes `concat=False`
-to every node, so its graph has no skip connection at all. The convolution blocks are still theirs.
+Not by keras-unet-collection's `unet_plus_2d`: release 0.1.13 passes `concat=False` to every node, so its
+graph has no skip connection at all.
 """
 
 from keras_unet_collection.models import unet_plus_2d

@@ -26,10 +26,8 @@ def logits_model(model: keras.Model) -> keras.Model:
 
     From (B, H, W, C) to (B, H, W, K) float32, a channel a head in the order of the heads.
     """
-    last = model.output._keras_history.operation
-    together = last.input if isinstance(last, keras.layers.Concatenate) else model.output
-    heads = keras.tree.flatten(together)  # one alone is no list
-    logits = [head._keras_history.operation.input for head in heads]
+    layers = {layer.name: layer.output for layer in model.layers if layer.name.endswith("_logits")}
+    logits = [layers[name] for name in sorted(layers)]
     if len(logits) > 1:
         logits = [keras.layers.Concatenate(name="logits", dtype="float32")(logits)]
     return keras.Model(model.input, logits[0], name=model.name)

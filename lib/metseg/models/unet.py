@@ -1,4 +1,4 @@
-"""U-Net, the baseline."""
+"""U-Net, the baseline, and Attention U-Net, which has a gate in each skip connection."""
 
 from metseg.base.backend import keras
 from metseg.models.blocks import Filters, decoded, encoder_column
@@ -6,9 +6,13 @@ from metseg.models.outputs import probability
 
 
 def build_unet(
-    *, filters: Filters = (16, 32, 64, 128, 256), channels: int = 3, encoder: str = "plain"
+    *,
+    filters: Filters = (16, 32, 64, 128, 256),
+    channels: int = 3,
+    encoder: str = "plain",
+    gated: bool = False,
 ) -> keras.Model:
-    """Builds the baseline: an encoder, a decoder and one skip connection at each level.
+    """Builds an encoder, a decoder and one skip connection at each level.
 
     Args:
         filters: Convolution filters of each level, finest first; with another encoder than `plain` of each
@@ -16,15 +20,26 @@ def build_unet(
             has no features, then has no skip connection.
         channels: Image channels.
         encoder: `plain`, the network's own, or `efficientnet_lite0`, see `encoder_features`.
+        gated: Skip connections pass through additive attention gates, see `blocks.decoded`.
 
     Returns:
         An uncompiled model from (B, H, W, channels) in [0, 1] to (B, H, W, 1) probabilities, H and W
         divisible by 2**(len(filters) - 1), by 2**len(filters) with another encoder.
 
+    Raises:
+        ValueError: A plain network of two levels has no skip connection to gate.
+
     Reference:
         Ronneberger et al. 2015, "U-Net", arXiv:1505.04597, figure 1. There convolutions are unpadded and
         upsampling is learned; here convolutions are padded and normalised, and upsampling is bilinear.
+        Oktay et al. 2018, "Attention U-Net", arXiv:1804.03999, section 2 and figure 1. There the network is
+        3D and deeply supervised; here it is 2D with one output.
     """
+    if gated and encoder == "plain" and len(filters) < 3:
+        raise ValueError(
+            f"filters={tuple(filters)} leave an attention_unet nothing to gate; give at least three levels"
+        )
     image = keras.Input((None, None, channels), name="image")
-    features = decoded(encoder_column(image, filters, encoder), filters)
-    return keras.Model(image, probability(features, name="head"), name="unet")
+    features = decoded(encoder_column(image, filters, encoder), filters, gated=gated)
+    name = "attention_unet" if gated else "unet"
+    return keras.Model(image, probability(features, name="head"), name=name)

@@ -1,7 +1,6 @@
 """Figures of where a network fails, and of how much its probabilities can be trusted."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -10,10 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from metseg.metrics.uncertainty import retention, retention_gain
 from metseg.plots.style import FLAIR, INK, PALE, PREDICTION, REFERENCE, axes_or_new, outline, picture
-
-_LINES = ("-", "--", ":", "-.")
 
 
 def plot_dice_by_group(scans: pd.DataFrame, group: str, ax: Axes | None = None) -> Axes:
@@ -32,63 +28,23 @@ def plot_dice_by_group(scans: pd.DataFrame, group: str, ax: Axes | None = None) 
     return ax
 
 
-def plot_dice_by_contrast(scans: pd.DataFrame, columns: Mapping[str, str]) -> np.ndarray:
-    """Shows the volume Dice of each scan against its lesions' contrast in standard deviations.
-
-    Args:
-        scans: `ErrorAnalysis.scans`.
-        columns: {channel: column}, a panel each.
-    """
-    _, axes = plt.subplots(1, len(columns), figsize=(2.6 * len(columns), 2.6), sharey=True)
-    for ax, (channel, column) in zip(axes, columns.items(), strict=True):
-        ax.axvline(0, color=PALE, linewidth=1)
-        ax.plot(scans[column], scans.dice, "o", color=INK, markersize=4, alpha=0.7)
-        ax.set(xlabel=f"contrast, {channel}", ylim=(-0.02, 1.02))
-    axes[0].set_ylabel("volume Dice")
-    return axes
-
-
-def plot_reliability(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
-    """Shows the share of lesion against probability; {label: table of `calibration.reliability`}."""
+def plot_reliability(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Shows the share of lesion against probability; takes the table of `uncertainty.reliability`."""
     ax = axes_or_new(ax, (3.4, 3.4))
     ax.plot([0, 1], [0, 1], color=PALE, linewidth=1)
-    for (label, table), line in zip(tables.items(), cycle(_LINES), strict=False):
-        ax.plot(table.probability, table.lesion_share, line, marker="o", markersize=4, color=INK, label=label)
+    ax.plot(table.probability, table.lesion_share, "-o", markersize=4, color=INK)
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="probability", ylabel="share that is lesion")
-    ax.legend(loc="upper left")
-    return ax
-
-
-def plot_retention(doubts: Mapping[str, np.ndarray], ax: Axes | None = None) -> Axes:
-    """Shows which errors stay when the most uncertain pixels are corrected; {label: `count_errors`}."""
-    ax = axes_or_new(ax, (6.4, 3.0))
-    ax.plot([0, 1], [1, 0], color=PALE, linewidth=1, label="chance")
-    pixels, wrong = next(iter(doubts.values())).sum(axis=1)
-    ax.fill_between([0, wrong / max(pixels, 1)], [1, 0], color=PALE, alpha=0.4, linewidth=0, label="best")
-    for (label, counts), line in zip(doubts.items(), cycle(_LINES), strict=False):
-        table, gain = retention(counts), retention_gain(counts)
-        ax.plot(table.referred, table.errors_left, line, color=INK, label=f"{label}: gain {gain:.2f}")
-    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of pixels that a reader corrects")
-    ax.set_ylabel("share of errors left")
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 
 class CasePicture(NamedTuple):
-    """A slice and what a network makes of it, all (H, W) but the image.
-
-    Attributes:
-        title: Stands over the slice.
-        image: (H, W, 3) uint8.
-        mask_ref, mask_pred: bool.
-        maps: {title: float in [0, 1]}, shown as heat maps.
-    """
+    """A slice and what a network makes of it."""
 
     title: str
-    image: np.ndarray
-    mask_ref: np.ndarray
+    image: np.ndarray  # (H, W, 3) uint8
+    mask_ref: np.ndarray  # (H, W) bool
     mask_pred: np.ndarray
-    maps: Mapping[str, np.ndarray]
+    maps: Mapping[str, np.ndarray]  # {title: (H, W) float in [0, 1]}
 
 
 def plot_case_pictures(cases: Sequence[CasePicture], *, channel: int = FLAIR) -> np.ndarray:

@@ -15,13 +15,7 @@ _BEND = 0.28
 
 
 def plot_graph(graph: "Graph", *, model: str, ax: Axes | None = None) -> Axes:
-    """Draws nodes and arrows: levels from fine (top) to coarse, the encoder on the left.
-
-    Args:
-        graph: What `graph_of` read from the network.
-        model: The network's name, for its colour.
-        ax: Where to draw.
-    """
+    """Draws what `graph_of` read from a network: fine levels on top, the encoder on the left."""
     deepest = max(i for i, _ in graph.nodes)
     ax = axes_or_new(ax, (1.3 * deepest + 2.2, 1.05 * deepest + 1.2))
     colour = colour_of(model)
@@ -45,32 +39,19 @@ def plot_graph(graph: "Graph", *, model: str, ax: Axes | None = None) -> Axes:
             ax.plot((x0 + x1) / 2, y, "D", color=colour, markersize=11, zorder=3)
             ax.text((x0 + x1) / 2, y, "α", color="white", ha="center", va="center", fontsize=8, zorder=4)
     for node, channels in graph.nodes.items():
-        encoder = node[1] == 0
-        face = "white" if encoder else colour
-        ax.plot(
-            *at(node), "o", color=face, markeredgecolor=INK if encoder else colour, markersize=27, zorder=2
-        )
+        face, edge, ink = ("white", INK, INK) if node[1] == 0 else (colour, colour, "white")
+        ax.plot(*at(node), "o", color=face, markeredgecolor=edge, markersize=27, zorder=2)
         text = f"X{node[0]},{node[1]}\n{channels}"
-        ax.text(
-            *at(node),
-            text,
-            ha="center",
-            va="center",
-            fontsize=6.5,
-            color=INK if encoder else "white",
-            zorder=3,
-        )
+        ax.text(*at(node), text, ha="center", va="center", fontsize=6.5, color=ink, zorder=3)
+    head = {"arrowstyle": "<|-", "color": INK}
     for x, y in map(at, graph.heads):
-        ax.annotate(
-            "σ", (x, y + 0.25), (x, y + 0.75), ha="center", arrowprops={"arrowstyle": "<|-", "color": INK}
-        )
-    right, top = max(x for x, _ in map(at, graph.nodes)), max(y for _, y in map(at, graph.nodes))
-    ax.set(xlim=(-0.5, right + 0.5), ylim=(-deepest - 0.5, top + 1.0))
+        ax.annotate("σ", (x, y + 0.25), (x, y + 0.75), ha="center", arrowprops=head)
+    right = max(x for x, _ in map(at, graph.nodes))
+    ax.set(xlim=(-0.5, right + 0.5), ylim=(-deepest - 0.5, 1.0))
     ax.set_axis_off()
-    kinds = {kind for *_, kind in graph.arrows}
     lines = [Line2D([], [], color=INK, label="down, up (twice the side)")]
     lines += [Line2D([], [], color=colour, linestyle="--", label="skip connection")]
-    if "gated" in kinds:
+    if "gated" in {kind for *_, kind in graph.arrows}:
         lines += [Line2D([], [], color=colour, marker="D", linestyle="", label="attention gate")]
     lines += [Line2D([], [], color=PALE, marker="o", linestyle="", label="Xi,j: level, column; channels")]
     ax.legend(handles=lines, loc="lower right", fontsize=7)

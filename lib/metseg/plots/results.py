@@ -19,10 +19,7 @@ def plot_history(history: pd.DataFrame, *, model: str) -> np.ndarray:
 
     Where the slices' size changes there is a gap, for a Dice on another size is another figure.
     """
-    if "image_size" not in history:  # it is older than coarse epochs
-        history = history.assign(image_size=0)
-    axes = plt.subplots(1, 2, figsize=(8, 2.8))[1]
-    losses, dice = axes
+    axes = losses, dice = plt.subplots(1, 2, figsize=(8, 2.8))[1]
     colour = colour_of(model)
     sizes = list(history.groupby("image_size", sort=False))
     for k, (_, part) in enumerate(sizes):
@@ -38,7 +35,9 @@ def plot_history(history: pd.DataFrame, *, model: str) -> np.ndarray:
         dice.annotate(f"{size} px", (border, 0.03), (-4, 0), textcoords="offset points", ha="right")
     last = sizes[-1][1]
     if last.val_dice.notna().any():
-        best = _kept(last)
+        nothing = last.get("predicts_nothing", pd.Series(False, last.index)).astype(bool)
+        by = last.assign(predicts=~nothing).dropna(subset="val_dice")
+        best = by.sort_values(["val_dice", "predicts", "epoch"]).iloc[-1]  # as `schedule.best_epoch`
         dice.plot(best.epoch, best.val_dice, "o", color=colour)
         text, place = f"kept: {best.val_dice:.3f}", (best.epoch, best.val_dice)
         side = "left" if best.epoch < history.epoch.mean() else "right"  # stays within the axes
@@ -48,13 +47,6 @@ def plot_history(history: pd.DataFrame, *, model: str) -> np.ndarray:
     for ax in axes:
         ax.xaxis.get_major_locator().set_params(integer=True)
     return axes
-
-
-def _kept(history: pd.DataFrame) -> pd.Series:
-    """Returns the row of the epoch that `schedule.best_epoch` keeps."""
-    nothing = history.get("predicts_nothing", pd.Series(False, history.index)).astype(bool)
-    by = history.assign(predicts=~nothing).dropna(subset="val_dice")
-    return by.sort_values(["val_dice", "predicts", "epoch"]).iloc[-1]
 
 
 def plot_patient_dice(dice: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -98,8 +90,8 @@ def plot_dice_by_size(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None
             table.ref_voxels.clip(lower=1), table.dice, s=24, marker=marker,
             facecolor="none", edgecolor=colour_of(model), label=label_of(model),
         )  # fmt: skip
-    ax.set(xlabel="reference lesion / voxels", ylabel="volume Dice of a patient")
-    ax.set(xscale="log", ylim=(-0.02, 1.02))
+    ax.set(xlabel="reference lesion / voxels", ylabel="volume Dice of a patient", xscale="log")
+    ax.set_ylim(-0.02, 1.02)
     ax.legend()
     return ax
 

@@ -45,17 +45,16 @@ def plot_lesion_load(cases, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_lesion_contrast(cases: Sequence[Case], axes: np.ndarray | None = None) -> np.ndarray:
+def plot_lesion_contrast(cases: Sequence[Case]) -> np.ndarray:
     """Shows for each channel the grey values inside and outside the cases' lesions."""
-    if axes is None:
-        axes = plt.subplots(1, len(CHANNELS), figsize=(9, 2.6), sharey=True)[1]
+    axes = plt.subplots(1, len(CHANNELS), figsize=(9, 2.6), sharey=True)[1]
     bins = np.arange(1, 257, 5)
     for channel, ax in enumerate(axes):
         lesion = np.concatenate([case.image[case.mask][:, channel] for case in cases])
         other = np.concatenate([case.image[~case.mask][:, channel] for case in cases])
         ax.hist(other[other > 0], bins, density=True, color=PALE, label="elsewhere")
-        lesion_style = {"histtype": "step", "color": LESION, "linewidth": 1.5}
-        ax.hist(lesion, bins, density=lesion.size > 0, label="lesion", **lesion_style)
+        style = {"histtype": "step", "color": LESION, "linewidth": 1.5}
+        ax.hist(lesion, bins, density=lesion.size > 0, label="lesion", **style)
         ax.set(title=CHANNELS[channel], xlabel="grey value", yticks=[])
     axes[0].set_ylabel("density")
     axes[-1].legend(loc="upper right")
@@ -111,10 +110,7 @@ def plot_pairs(
 
 
 def plot_predictions(
-    examples: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
-    *,
-    columns: int = 4,
-    channel: int = FLAIR,
+    examples: Mapping[str, tuple[np.ndarray, ...]], *, columns: int = 4, channel: int = FLAIR
 ) -> np.ndarray:
     """Shows slices with both contours: {title: (image, mask_ref, mask_pred)}."""
     axes = _grid(-(-len(examples) // columns), columns, side=2.1)
@@ -122,13 +118,12 @@ def plot_predictions(
         picture(ax, image[..., channel], title).title.set_fontsize(7)
         outline(ax, mask_ref, REFERENCE)
         outline(ax, mask_pred, PREDICTION)
-    axes[0, 0].figure.legend(
-        handles=[
-            Line2D([], [], color=style["colors"], linestyle=style["linestyles"], label=name)
-            for style, name in ((REFERENCE, "reference"), (PREDICTION, "prediction"))
-        ],
-        loc="outside lower center", ncols=2, facecolor="#555555", labelcolor="white", frameon=True,
-    )  # fmt: skip
+    lines = [
+        Line2D([], [], color=style["colors"], linestyle=style["linestyles"], label=name)
+        for style, name in ((REFERENCE, "reference"), (PREDICTION, "prediction"))
+    ]
+    box = {"ncols": 2, "facecolor": "#555555", "labelcolor": "white", "frameon": True}
+    axes[0, 0].figure.legend(handles=lines, loc="outside lower center", **box)
     return axes
 
 

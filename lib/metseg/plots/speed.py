@@ -1,120 +1,49 @@
-"""Figures of speed: beside peers, under the machine's limits, against size, and against Dice."""
-
-from collections.abc import Mapping, Sequence
+"""Figures of speed: beside peers, against size, and against Dice."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from metseg.base.labels import label_of
 from metseg.plots.style import INK, PALE, axes_or_new, colour_of
 
-_LIBRARIES = {
-    "metseg": ("metseg", "o"),
-    "keras": ("Keras", "s"),
-    "onnxruntime": ("ONNX Runtime", "v"),
-    "monai": ("MONAI", "^"),
-}
+_LIBRARIES = {"metseg": "metseg", "keras": "Keras", "onnxruntime": "ONNX Runtime", "monai": "MONAI"}
 _PRECISIONS = {"fp32": "o", "bf16": "s", "int8": "D"}  # told apart without colour
 
 
-def plot_speed(results: pd.DataFrame, axes: Sequence[Axes] | None = None) -> np.ndarray:
+def plot_speed(results: pd.DataFrame) -> np.ndarray:
     """Shows images/s of each contestant's training, a panel a network; whiskers are the quartiles.
 
-    Args:
-        results: Rows of `results_table`; those of the groups `training-…` are shown.
-        axes: One for each network.
+    Takes `results_table`, and shows the groups `training-…`.
     """
-    rows = results[results.group.str.startswith("training-")]
-    networks = list(rows.network.unique())
-    if axes is None:
-        height = 0.9 + 0.27 * rows.groupby("network").size().max()
-        axes = plt.subplots(1, len(networks), figsize=(4.4 * len(networks), height), squeeze=False)[1][0]
-    for ax, network in zip(axes, networks, strict=True):
-        _bars(ax, rows[rows.network == network].iloc[::-1], network)
-    return np.asarray(axes)
-
-
-def _bars(ax: Axes, rows: pd.DataFrame, network: str) -> None:
-    precisions = rows.precision.replace({"bfloat16": "bf16", "float32": "f32"})
-    layouts = rows.layout.replace("channels_last", "NHWC")
-    names = [
-        " ".join((_LIBRARIES[library][0], precision, layout)).strip()
-        for library, precision, layout in zip(rows.library, precisions, layouts, strict=True)
-    ]
-    bars = ax.barh(
-        names, rows["median"], height=0.68, xerr=[rows["median"] - rows.q25, rows.q75 - rows["median"]],
-        color=np.where(rows.library == "metseg", colour_of(network), PALE),
-        error_kw={"elinewidth": 1, "capsize": 2, "ecolor": INK},
-    )  # fmt: skip
-    ax.bar_label(bars, [f"{value:.3g}" for value in rows["median"]], padding=5)
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
-    first = rows.iloc[0]
-    ax.set(
-        xlim=(0, 1.15 * rows.q75.max()),
-        xlabel=f"training, images/s ({first['size']}², batch {first.batch})",
-        title=label_of(network),
-    )
-
-
-def plot_roofline(
-    results: pd.DataFrame, gflops: Mapping[str, float], gb_per_s: float, ax: Axes | None = None
-) -> Axes:
-    """Shows achieved GFLOP/s of trainings against arithmetic intensity, under the roofs that were measured.
-
-    A roof is the lesser of bandwidth times intensity and the fastest matrix product. The intensity assumes
-    cold caches, so that a point may lie above the slope where feature maps stay in the last-level cache.
-
-    Args:
-        results: Rows of `results_table`; those of the groups `training-…` are shown.
-        gflops: The fastest product by precision, GFLOP/s.
-        gb_per_s: Bandwidth of the memory, GB/s.
-        ax: Where to draw.
-
-    Reference:
-        Williams et al. 2009, "Roofline", doi:10.1145/1498765.1498785, figure 1a.
-    """
-    ax = axes_or_new(ax, (6.2, 3.8))
-    rows = results[results.group.str.startswith("training-")]
-    ridge = max(gflops.values()) / gb_per_s
-    x = np.geomspace(min(ridge / 4, rows.intensity.min() / 2), 2.5 * rows.intensity.max(), 300)
-    for precision, limit in gflops.items():
-        dashes = "--" if precision == "float32" else "-"
-        ax.plot(x, np.minimum(gb_per_s * x, limit), dashes, color=INK, linewidth=1.2, zorder=1)
-        text = f"{precision}, {limit:.0f} GFLOP/s"
-        ax.annotate(text, (limit / gb_per_s, limit), (14, 4), textcoords="offset points", color=INK)
-    place = (x[0], gb_per_s * x[0])
-    ax.annotate(f"main memory, {gb_per_s:.0f} GB/s", place, (10, -3), textcoords="offset points", va="top")
-    for row in rows.itertuples():
-        colour = colour_of(row.network)
-        ax.plot(
-            row.intensity, row.gflops, _LIBRARIES[row.library][1], color=colour, markersize=7,
-            markerfacecolor=colour if row.precision == "bfloat16" else "white", zorder=3,
+    trainings = results[results.group.str.startswith("training-")]
+    panels = list(trainings.groupby("network", sort=False))
+    size = (4.4 * len(panels), 0.9 + 0.27 * max(len(rows) for _, rows in panels))
+    axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)[1][0]
+    for ax, (network, rows) in zip(axes, panels, strict=True):
+        rows = rows.iloc[::-1].replace({"bfloat16": "bf16", "float32": "f32", "channels_last": "NHWC"})
+        parts = zip(rows.library.map(_LIBRARIES), rows.precision, rows.layout, strict=True)
+        bars = ax.barh(
+            [" ".join(each).strip() for each in parts], rows["median"], height=0.68,
+            xerr=[rows["median"] - rows.q25, rows.q75 - rows["median"]],
+            color=np.where(rows.library == "metseg", colour_of(network), PALE),
+            error_kw={"elinewidth": 1, "capsize": 2, "ecolor": INK},
         )  # fmt: skip
-    ax.set(
-        xlim=(x[0], x[-1]), ylim=(min(rows.gflops.min(), place[1]) / 1.6, 1.6 * max(gflops.values())),
-        xlabel="arithmetic intensity of the convolutions, FLOP/byte", ylabel="training, GFLOP/s",
-    )  # fmt: skip
-    _log_axes(ax)
-    marks = [(label_of(network), "o", colour_of(network)) for network in rows.network.unique()]
-    marks += [(*_LIBRARIES[library], PALE) for library in rows.library.unique()]
-    keys = [Line2D([], [], linestyle="", marker=m, color=colour, label=name) for name, m, colour in marks]
-    title = "filled: bfloat16\nhollow: float32\n"
-    ax.legend(handles=keys, title=title, loc="center left", bbox_to_anchor=(1, 0.5))
-    return ax
+        ax.bar_label(bars, [f"{value:.3g}" for value in rows["median"]], padding=5)
+        ax.tick_params(axis="y", length=0)
+        ax.spines["left"].set_visible(False)
+        shape = f"{rows['size'].iloc[0]}², batch {rows.batch.iloc[0]}"
+        ax.set(xlim=(0, 1.15 * rows.q75.max()), title=label_of(network))
+        ax.set_xlabel(f"training, images/s ({shape})")
+    return axes
 
 
 def plot_scaling(results: pd.DataFrame, exponents: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Shows metseg's times against image size, with fitted exponents and their standard errors.
 
-    Args:
-        results: Rows of `results_table`; those of the groups `scaling-…` are shown.
-        exponents: `scaling_table` of them.
-        ax: Where to draw.
+    Takes `results_table`, whose groups `scaling-…` are shown, and their `scaling_table`.
     """
     ax = axes_or_new(ax, (4.6, 3.6))
     rows = results[results.group.str.startswith("scaling-")]
@@ -129,20 +58,14 @@ def plot_scaling(results: pd.DataFrame, exponents: pd.DataFrame, ax: Axes | None
             markerfacecolor=colour if training else "white",
             label=f"{name}: pixels$^{{{fit.exponent:.2f}{error}}}$",
         )  # fmt: skip
-    ax.set(xlabel="image side, px", ylabel="milliseconds")
-    _log_axes(ax)
-    ax.set_xticks(sides := sorted(rows["size"].unique()), sides)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
-    return ax
-
-
-def _log_axes(ax: Axes) -> None:
-    """Makes both axes logarithmic, and writes 20 and 0.5 where matplotlib writes powers of ten."""
-    ax.set(xscale="log", yscale="log")
-    for axis in (ax.xaxis, ax.yaxis):
+    ax.set(xlabel="image side, px", ylabel="milliseconds", xscale="log", yscale="log")
+    for axis in (ax.xaxis, ax.yaxis):  # 20 and 0.5 where matplotlib writes powers of ten
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         axis.set_minor_locator(NullLocator())
+    ax.set_xticks(sides := sorted(rows["size"].unique()), sides)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
+    return ax
 
 
 def plot_pareto(table: pd.DataFrame, *, model: str, ax: Axes | None = None) -> Axes:
@@ -163,10 +86,7 @@ def plot_pareto(table: pd.DataFrame, *, model: str, ax: Axes | None = None) -> A
             textcoords="offset points", color=INK, fontsize=8, fontweight="bold" if row.default else "normal",
         )  # fmt: skip
     ax.margins(0.18)
-    ax.set(
-        xlabel="ms a slice, one core",
-        ylabel="volume Dice, mean of\nvalidation patients",
-        title=f"{label_of(model)}: larger marks take more MB on disk",
-    )
+    ax.set(xlabel="ms a slice, one core", ylabel="volume Dice, mean of\nvalidation patients")
+    ax.set_title(f"{label_of(model)}: larger marks take more MB on disk")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax

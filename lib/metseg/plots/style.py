@@ -11,11 +11,7 @@ from metseg.base.files import replacing
 from metseg.masks.colours import PREDICTION_COLOUR, REFERENCE_COLOUR
 
 # Okabe & Ito's palette: distinct for the colour-blind; the networks' also differ in lightness.
-MODEL_COLOURS = {
-    "nested_unet": "#0072B2",
-    "attention_unet": "#D55E00",
-    "unet": "#7F7F7F",
-}
+MODEL_COLOURS = {"nested_unet": "#0072B2", "attention_unet": "#D55E00", "unet": "#7F7F7F"}
 REFERENCE = {"colors": REFERENCE_COLOUR, "linestyles": "solid", "linewidths": 1.3}
 PREDICTION = {"colors": PREDICTION_COLOUR, "linestyles": "dashed", "linewidths": 1.3}
 FLAIR = 1
@@ -24,8 +20,7 @@ INK, PALE = "#222222", "#BBBBBB"
 
 
 def use_style() -> None:
-    """Sets fonts, spines and sizes for the session, whatever a user's matplotlibrc says; notebooks call it
-    once."""
+    """Sets fonts, spines and sizes for the session, whatever a user's matplotlibrc says."""
     plt.style.use("default")
     plt.rcParams.update({
         "figure.dpi": 110,

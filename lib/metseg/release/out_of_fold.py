@@ -5,8 +5,10 @@ from pathlib import Path
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown
 from metseg.evaluation.crossval import read_crossval
-from metseg.inference.description import by_todays_names
 from metseg.training.run_folder import RunFolder
+
+# Of who is held out and where the data lies.
+_NO_RECIPE = {"fold", "folds", "split_seed", "test_fraction", "data_dir"}
 
 
 def out_of_fold_scores(run_folder: Path, model_dir: Path) -> dict:
@@ -41,30 +43,23 @@ def out_of_fold_scores(run_folder: Path, model_dir: Path) -> dict:
         )
     if stale := [fold for fold in folds if not fold.scored_as_served]:
         raise MetsegError(f"{stale[0]} changed after it was scored; call: metseg export {stale[0]}")
-    masks = ("postprocessing", "tta_flip", "min_volume_share")
-    served, made = [_served(fold) for fold in folds], _served(run)
+    precisions = {read_json(fold.description).get("precision", "fp32") for fold in folds}
     return {
         **crossval.summary.set_index("model").loc[model].to_dict(),
         "folds": len(folds),
-        "scored_in": ", ".join(sorted({each["precision"] for each in served})),
-        "same_masks": sum(all(each[name] == made[name] for name in masks) for each in served),
+        "scored_in": ", ".join(sorted(precisions)),
+        "same_masks": sum(_masks(fold) == _masks(run) for fold in folds),
     }
 
 
 def _recipe(run: RunFolder) -> dict:
     """Returns what makes a served network, but for who is held out and where the data lies."""
-    but = {"fold", "folds", "split_seed", "test_fraction", "data_dir"}
-    known = {name: value for name, value in run.recorded_config().items() if name not in but}
+    known = {name: value for name, value in run.recorded_config().items() if name not in _NO_RECIPE}
     # Its rate fell towards another end at first; by another schedule more epochs are just more epochs.
     told = read_json(run.manifest).get("extended", ()) if known["schedule"] == "cosine" else ()
-    return {**known, "prune": _served(run)["prune"], "extended": [*told]}
+    return {**known, "prune": read_json(run.description).get("prune"), "extended": [*told]}
 
 
-def _served(run: RunFolder) -> dict:
-    """Returns what `model.json` says, or for older ones what went without saying."""
-    return {
-        "prune": None,
-        "precision": "fp32",
-        "min_volume_share": 0.0,
-        **by_todays_names(read_json(run.description)),
-    }
+def _masks(run: RunFolder) -> list:
+    names = ("postprocessing", "tta_flip", "min_volume_share")
+    return [read_json(run.description).get(name, 0) for name in names]

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import read_json, shown
+from metseg.base.files import shown
 from metseg.base.paths import released_dir
-from metseg.masks.postprocess import Postprocessing
-from metseg.preprocessing.pipeline import Preprocessing
+from metseg.inference.description import read_description
 
 OFFERED = "METSEG_DASHBOARD_MODELS"  # environment variable of a dashboard's kernel
 
@@ -20,9 +19,9 @@ def released_models(folder: Path) -> dict[str, dict]:
     That is the one with the best validation Dice on single slices, which is what is served.
 
     Raises:
-        MetsegError: There is none.
+        MetsegError: There is none, or one is damaged.
     """
-    found = {path.parent.name: described(path) for path in sorted(Path(folder).glob("*/model.json"))}
+    found = described_models({path.parent.name: path.parent for path in Path(folder).glob("*/model.json")})
     if not found:
         raise MetsegError(f"no released model in {shown(folder)}; train one and call: metseg release RUN")
 
@@ -30,7 +29,7 @@ def released_models(folder: Path) -> dict[str, dict]:
         whole = found[name].get("validation_dice")
         return found[name].get("validation_dice_single_slices", whole) or 0
 
-    return {name: found[name] for name in sorted(found, key=served_dice, reverse=True)}
+    return {name: found[name] for name in sorted(sorted(found), key=served_dice, reverse=True)}
 
 
 def described_models(folders: Mapping[str, Path]) -> dict[str, dict]:
@@ -39,7 +38,7 @@ def described_models(folders: Mapping[str, Path]) -> dict[str, dict]:
     Raises:
         MetsegError: One is damaged.
     """
-    return {name: described(Path(folder) / "model.json") for name, folder in folders.items()}
+    return {name: read_description(Path(folder) / "model.json")[1] for name, folder in folders.items()}
 
 
 def offered_models() -> Path | dict[str, Path]:
@@ -49,32 +48,11 @@ def offered_models() -> Path | dict[str, Path]:
     return {name: Path(folder) for name, folder in json.loads(told).items()} if told else released_dir()
 
 
-def described(path: Path) -> dict:
-    """Returns a `model.json` in which all is found that the pages and answers quote."""
-    from metseg.inference.description import by_todays_names, checked_name
-
-    description = by_todays_names(read_json(path))
-    try:
-        quoted = [description["data"][name] for name in ("name", "licence", "caution")]
-        whole = all(isinstance(text, str) for text in [*quoted, description["sha256"]])
-        checked_name(description["name"])
-        Postprocessing(**description["postprocessing"])
-        Preprocessing(**description["preprocessing"])
-        figures = [description.get(f"validation_dice{end}") for end in ("", "_single_slices")]
-        whole &= all(figure is None or isinstance(figure, float | int) for figure in figures)
-        whole &= isinstance(description["parameters"], int) and bool(description["input"]["channels"])
-    except (KeyError, TypeError, ValueError):
-        whole = False
-    if not whole:
-        raise MetsegError(f"{shown(path)} is damaged; export and release the model again")
-    return description
-
-
 def scores_told(description: dict | Path) -> str:
     """Returns one line on what a network is worth, from its `model.json` or the path of one."""
     if isinstance(description, Path):
         try:
-            description = described(description)
+            _, description = read_description(description)
         except MetsegError as error:
             return str(error)
     lines = [f"{description['name']}, trained on {description['data']['name']}"]

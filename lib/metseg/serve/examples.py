@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from metseg.data.readers.images import decode
 from metseg.masks.encode import encode_png, mask_png
-from metseg.serve.upload import Upload, read_upload
+from metseg.serve.upload import Upload, read_reference, read_upload
 
 FOLDER = Path(__file__).with_name("example_slices")
 _SPACING_MM = (5.0, 1.25, 1.25)
@@ -23,14 +22,12 @@ class Example:
     """One example.
 
     Attributes:
-        name: What its files are called.
         title: What a visitor reads on its button.
         about: What he reads when it is open.
         patient, slice_index: Which patient of the default phantom, counted from 1, and which slice, from 0.
         glioma: Centre and radii, mm, of the glioma that this patient has in the place of metastases.
     """
 
-    name: str
     title: str
     about: str
     patient: int
@@ -38,30 +35,20 @@ class Example:
     glioma: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
 
 
-EXAMPLES = (
-    Example("glioma", "Like a glioma", _GLIOMA, 1, 9, ((-32, 22, 26), (19, 23, 18))),
-    Example("ring", "One ring", _METASTASES, 18, 9),
-    Example("frontal", "Frontal, with oedema", _METASTASES, 21, 3),
-    Example("several", "Several", _METASTASES, 11, 6),
-)
+EXAMPLES = {
+    "glioma": Example("Like a glioma", _GLIOMA, 1, 9, ((-32, 22, 26), (19, 23, 18))),
+    "ring": Example("One ring", _METASTASES, 18, 9),
+    "frontal": Example("Frontal, with oedema", _METASTASES, 21, 3),
+    "several": Example("Several", _METASTASES, 11, 6),
+}
 
 
 def load_example(name: str) -> tuple[Upload, np.ndarray]:
-    """Returns an example as if it had been uploaded, and the (H, W) bool mask of the lesions drawn.
-
-    Raises:
-        KeyError: There is none of that name.
-    """
-    example = example_named(name)
+    """Returns an example as if it had been uploaded, and the (H, W) bool mask of the lesions drawn."""
     slice_, mask = ((FOLDER / f"{name}{end}.png").read_bytes() for end in ("", "_mask"))
-    upload = read_upload(slice_, example.title)
-    known = replace(upload.volume, spacing_mm=_SPACING_MM)
-    return replace(upload, volume=known), decode(mask, example.title).array[0, 0] > 0
-
-
-def example_named(name: str) -> Example:
-    """Returns an example; raises `KeyError` if there is none of that name."""
-    return {example.name: example for example in EXAMPLES}[name]
+    upload = read_upload(slice_, name)
+    known = replace(upload, volume=replace(upload.volume, spacing_mm=_SPACING_MM))
+    return known, read_reference(mask, name, upload.image.shape[:2])
 
 
 def write_examples(folder: Path = FOLDER) -> None:
@@ -71,8 +58,7 @@ def write_examples(folder: Path = FOLDER) -> None:
         draw_phantom,
     )
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for example in EXAMPLES:
+    for name, example in EXAMPLES.items():
         if example.glioma:
             centre_mm, radii_mm = example.glioma
             image, mask = draw_glioma(example.patient, centre_mm=centre_mm, radii_mm=radii_mm)
@@ -80,5 +66,5 @@ def write_examples(folder: Path = FOLDER) -> None:
             case = draw_phantom(example.patient)
             image, mask = case.image, case.mask
         z = example.slice_index
-        (folder / f"{example.name}.png").write_bytes(encode_png(image[z]))
-        (folder / f"{example.name}_mask.png").write_bytes(mask_png(mask[z]))
+        (folder / f"{name}.png").write_bytes(encode_png(image[z]))
+        (folder / f"{name}_mask.png").write_bytes(mask_png(mask[z]))

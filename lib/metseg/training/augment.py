@@ -15,21 +15,8 @@ _NOT_OF_SHAPE = (
 class Augmentation(BaseModel):
     """How far a training pair may be changed; 0 or False leaves a step out.
 
-    Attributes:
-        augment: False turns all of it off.
-        rotation_deg: Largest rotation to either side, degrees.
-        shift: Largest shift along each axis, as a share of the side.
-        zoom: Largest change of scale to either side.
-        flip: Mirror left and right in half of the cases.
-        gamma: Largest |log2 γ| of image ** γ, per channel.
-        brightness: Largest offset per channel, images being in [0, 1].
-        noise: Standard deviation of added Gaussian noise.
-        elastic: Standard deviation of an elastic displacement, as a share of the side.
-        modality_dropout: Probability of each sequence but FLAIR to be missing: FLAIR stands in for it, as in
-            the LGG set.
-        copy_paste: Probability that another training slice's lesions are pasted in, see `paste_lesion`; that
-            is done before `augment_pair`, which knows one slice.
-        neighbour_dropout: Probability that a slice stands in for its neighbours, as one uploaded alone does.
+    Lengths are shares of the side, greys lie in [0, 1]. `copy_paste` is done before `augment_pair`, which
+    knows one slice.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,9 +50,6 @@ def augment_pair(
         mask: (S, S) bool.
         config: The ranges.
         rng: Where the randomness comes from.
-
-    Returns:
-        A new pair of the same shapes, types and ranges.
     """
     image = _without_neighbours(image, config, rng)
     x, y = _displacement(image.shape[0], config, rng)

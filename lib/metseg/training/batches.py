@@ -5,57 +5,29 @@ import numpy as np
 from metseg.base.backend import keras
 from metseg.training.augment import Augmentation, augment_pair
 from metseg.training.cache import SliceCache
+from metseg.training.config import Learning
 from metseg.training.copy_paste import paste_lesion
 
 
-def epoch_rows(
-    cache: SliceCache,
-    patients: tuple[str, ...],
-    *,
-    exclude_empty: bool,
-    balance_empty: bool,
-    seed: int,
-    epoch: int,
-) -> np.ndarray:
-    """Returns the rows of a cache that one epoch learns from; see `drawn_rows`."""
-    chosen = {"exclude_empty": exclude_empty, "balance_empty": balance_empty}
-    return drawn_rows(cache, cache.rows(patients), **chosen, seed=seed, epoch=epoch)
-
-
-def drawn_rows(
-    cache: SliceCache,
-    rows: np.ndarray,
-    *,
-    exclude_empty: bool,
-    balance_empty: bool,
-    seed: int,
-    epoch: int,
-) -> np.ndarray:
-    """Returns those of some rows that one epoch draws.
+def drawn_rows(cache: SliceCache, rows: np.ndarray, config: Learning, *, epoch: int) -> np.ndarray:
+    """Returns those of some rows of a cache that one epoch learns from.
 
     These are all slices with lesion, and of those without: none (`exclude_empty`), as many as there are
     with, drawn anew in each epoch (`balance_empty`), or all.
     """
     has_lesion = cache.slices.lesion_px.to_numpy()[rows] > 0
     lesion, empty = rows[has_lesion], rows[~has_lesion]
-    if exclude_empty:
+    if config.exclude_empty:
         return lesion
-    if balance_empty and 0 < len(lesion) < len(empty):
-        empty = np.random.default_rng([seed, epoch]).choice(empty, len(lesion), replace=False)
+    if config.balance_empty and 0 < len(lesion) < len(empty):
+        empty = np.random.default_rng([config.seed, epoch]).choice(empty, len(lesion), replace=False)
     return np.concatenate([lesion, empty])
 
 
 def resized(images: np.ndarray, masks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Shrinks slices with their masks by a whole factor; as they are for their own size.
+    """Shrinks (B, S, S, C) slices with their (B, S, S) masks to a side that divides S.
 
-    Args:
-        images: (B, S, S, C) float32.
-        masks: (B, S, S) bool.
-        size: The new side, a divisor of S.
-
-    Returns:
-        (B, size, size, C), means over the pixels that become one; and (B, size, size) bool, where at least
-        half of them are lesion.
+    Images become the means over the pixels that become one; masks are true where at least half of them are.
     """
     factor = images.shape[1] // size
     if factor == 1:
@@ -90,11 +62,8 @@ class EpochBatches(keras.utils.PyDataset):
         order = np.random.default_rng([seed, epoch]).permutation(rows)
         self._order = order[: len(order) - len(order) % devices]  # a device without a slice has no loss
         self._size = cache.masks.shape[1] if size is None else size
-        self._batch_size = batch_size
-        self._augmentation = augmentation
-        self._seed = (seed, epoch)
-        has_lesion = cache.slices.lesion_px.to_numpy()[self._order] > 0
-        self._donors = self._order[has_lesion]
+        self._batch_size, self._augmentation, self._seed = batch_size, augmentation, (seed, epoch)
+        self._donors = self._order[cache.slices.lesion_px.to_numpy()[self._order] > 0]
 
     def __len__(self) -> int:
         return -(-len(self._order) // self._batch_size)
@@ -127,12 +96,9 @@ class EpochBatches(keras.utils.PyDataset):
     def prepared_ahead(self):
         """Returns what `fit` takes: the next batches are made by a thread while a step runs.
 
-        On TensorFlow a data set of its own. The one that Keras makes tunes itself, and each epoch ended with
-        a wait for the thread that tunes it, which looks up once a minute at last (TensorFlow 2.21: a third of
-        the time of an epoch of 75 s).
+        The data set that Keras makes tunes itself, and each epoch ended with a wait for the thread that tunes
+        it (TensorFlow 2.21: a third of the time of an epoch of 75 s).
         """
-        if keras.backend.backend() != "tensorflow":
-            return self
         import tensorflow as tf
 
         options = tf.data.Options()
@@ -140,9 +106,8 @@ class EpochBatches(keras.utils.PyDataset):
         channels = self._cache.images.shape[-1] * (1 + 2 * self._cache.neighbours)
         side = (None, self._size, self._size)
         shapes = (tf.TensorSpec((*side, channels), tf.float32), tf.TensorSpec((*side, 1), tf.float32))
-        made = tf.data.Dataset.from_generator(
+        each = tf.data.Dataset.from_generator(
             lambda: map(self.__getitem__, range(len(self))), output_signature=shapes
         )
-        return (
-            made.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(2).with_options(options)
-        )
+        known = each.apply(tf.data.experimental.assert_cardinality(len(self)))
+        return known.prefetch(2).with_options(options)

@@ -1,61 +1,109 @@
-"""Slices decoded and preprocessed once, then read as memory-mapped arrays."""
+"""Slices decoded and preprocessed once, then read as memory-mapped arrays.
 
+A cache is named by a hash of the scans' content, who is in them, the parameters, and the code that computes.
+"""
+
+import functools
 import os
 import shutil
 import warnings
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pandas as pd
+import PIL
+import tifffile
 from filelock import FileLock, Timeout
 
 from metseg.base.errors import MetsegError, MetsegWarning
-from metseg.base.files import sync_folder, write_text
+from metseg.base.files import (
+    file_sha256,
+    read_json,
+    read_sealed,
+    sync_file,
+    sync_folder,
+    write_json,
+    write_sealed,
+    write_text,
+)
 from metseg.data.cases import CaseFiles, load_case
-from metseg.data.content import fingerprint, slice_hash
+from metseg.data.content import files_of, fingerprint, slice_hash
 from metseg.data.readers.images import complain_of_classes
+from metseg.preprocessing.neighbours import neighbour_rows, stacked
 from metseg.preprocessing.pipeline import Preprocessing, preprocess_mask, preprocess_volume, view_of
-from metseg.training.cache_files import COLUMNS, SliceCache, load_cache, seal
-from metseg.training.cache_key import key_as_seen, key_of
 
+# What turns files into a cache: another code, another cache. A comment changes a key as well, which costs
+# some seconds; that a change is overlooked would cost a training.
+COMPUTED_BY = ("preprocessing/*.py", "masks/head.py", "data/readers/*.py", "data/volume.py", "data/cases.py")
+COMPUTED_BY += ("data/content.py", "training/cache.py")
+_COLUMNS = {"case_id": str, "patient_id": str, "slice_index": "int32", "lesion_px": "int32"}
+_COLUMNS |= {"scan_lesion_px": "int32", "image_hash": str}
+_FILES = ("images.npy", "masks.npy", "slices.csv")
 _READ_AT_ONCE = 16  # cases: memory stays flat however many there are
+
+
+@dataclass(frozen=True)
+class SliceCache:
+    """All slices of a data set as network input.
+
+    `slices` has a row a slice, a case's slices in order: case_id, patient_id, slice_index, lesion_px (on the
+    network's grid), scan_lesion_px (on the scan's own), image_hash (`content.slice_hash`).
+    """
+
+    images: np.ndarray  # (N, S, S, 3) uint8, memory-mapped; divided by 255 what `preprocess` returned
+    masks: np.ndarray  # (N, S, S) bool, memory-mapped
+    slices: pd.DataFrame
+    fingerprint: str  # hash of every file's name and content
+    neighbours: int = 0  # slices on each side that belong to a slice's network input
+
+    def network_input(self, rows: np.ndarray) -> np.ndarray:
+        """Returns slices with their neighbours as a network takes them, (B, S, S, C) float32 in [0, 1]."""
+        return stacked(self.images, self._beside[rows]).astype(np.float32) / 255
+
+    @functools.cached_property
+    def _beside(self) -> np.ndarray:
+        lengths = self.slices.groupby("case_id", observed=True, sort=False).size()
+        return neighbour_rows(lengths.to_numpy(), self.neighbours)
+
+    def rows(self, patients: tuple[str, ...], *, exclude_empty: bool = False) -> np.ndarray:
+        """Returns the row numbers of these patients' slices."""
+        chosen = self.slices.patient_id.isin(patients)
+        if exclude_empty:
+            chosen &= self.slices.lesion_px > 0
+        return np.flatnonzero(chosen)
 
 
 def open_cache(cases: list[CaseFiles], config: Preprocessing, *, folder: Path) -> SliceCache:
     """Opens the cache of a data set under these parameters, and makes it first where there is none.
 
-    A cache is named by `cache_key.key_of`. That a second run need not read a scan, `key_as_seen` is noted
-    beside it; where that differs the files are read, and only where they differ is a new cache filled. It is
-    filled under a temporary name and renamed, and has hashes of its files; a damaged one is made again, and a
-    warning says so.
-
-    Args:
-        cases: Complete cases.
-        config: How slices become network input.
-        folder: Where caches live.
+    What the system tells of the files is noted beside it, so that a second run need not read them. A cache is
+    filled under a temporary name and renamed; a damaged one is made again, and a warning says so.
 
     Raises:
         MetsegError: A file is wrong or changes meanwhile, or the folder cannot be written to.
     """
-    folder, seen = Path(folder), key_as_seen(cases, config)
-    home = _noted_home(folder, seen)
-    cache = home and _whole(home)
+    folder, seen = Path(folder), cache_key(cases, config, _as_seen(cases))
+    note, cache = folder / ".known" / seen, None
+    with suppress(OSError, ValueError):
+        cache = _whole(folder / note.read_text(encoding="utf-8"))
     if cache is None:
-        found = fingerprint(cases)
-        home = folder / key_of(cases, config, found)
+        content = fingerprint(cases)
+        home = folder / cache_key(cases, config, content)
         cache = _whole(home)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if cache is None:
                 with FileLock(home.with_name(f".{home.name}.lock")):
-                    cache = _whole(home) or _made(home, cases, config, found, seen)
+                    cache = _whole(home) or _made(home, cases, config, content, seen)
             with suppress(MetsegError):  # a cache may lie where nobody can write
-                write_text(folder / ".known" / seen, home.name, durable=False)
+                write_text(note, home.name, durable=False)
         except OSError as error:
             raise MetsegError(
                 f"cannot write the cache {home} ({error.strerror or error}); "
@@ -64,74 +112,101 @@ def open_cache(cases: list[CaseFiles], config: Preprocessing, *, folder: Path) -
     return replace(cache, neighbours=config.neighbours)
 
 
-def cache_home(cases: list[CaseFiles], config: Preprocessing, *, folder: Path) -> Path:
-    """Returns where `open_cache` keeps a data set under these parameters, made already or not."""
-    return Path(folder) / key_of(cases, config, fingerprint(cases))
+def cache_key(cases: Iterable[CaseFiles], config: Preprocessing, content: str) -> str:
+    """Returns the name of the cache of files with this content, such as `content.fingerprint` tells it."""
+    # Neighbours are put together when a slice is read: what is kept is the same with and without.
+    digest = sha256(f"{config.model_dump_json(exclude={'neighbours'})} {_code_version()}".encode())
+    for case in cases:
+        numbers = [files.slice_index for files in case.slices]
+        digest.update(f"{case.case_id}|{case.patient_id}|{numbers}\n".encode())
+    return sha256(digest.digest() + content.encode()).hexdigest()[:16]
 
 
-def _made(home: Path, cases: list[CaseFiles], config: Preprocessing, found: str, seen: str) -> SliceCache:
+@functools.cache
+def _code_version() -> str:
+    package = Path(__file__).parents[1]
+    files = [path for pattern in COMPUTED_BY for path in sorted(package.glob(pattern))]
+    source = sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    return " ".join([source, cv2.__version__, np.__version__, PIL.__version__, tifffile.__version__])
+
+
+def _as_seen(cases: list[CaseFiles]) -> str:
+    digest = sha256()
+    for path in files_of(cases):
+        digest.update(f"{os.path.realpath(path)}|{_stat(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _stat(path: Path) -> list[int]:
+    """Returns a file's size, times of change and number on the disk; no program can set all of them."""
+    stat = os.stat(path)  # of what a link leads to
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
+def _whole(home: Path) -> SliceCache | None:
+    """Returns a cache, or None where there is none or it is not as it was written."""
+    try:
+        meta = read_sealed(home / "meta.json")
+        if meta["key"] != home.name or not _is_intact(home, meta["sha256"]):
+            return None
+        images, masks = (np.load(home / name, mmap_mode="r") for name in _FILES[:2])
+        slices = pd.read_csv(home / "slices.csv", dtype=_COLUMNS, keep_default_na=False)
+    except Exception:  # NumPy, pandas and the system have kinds of their own
+        return None
+    names = dict.fromkeys(("case_id", "patient_id"), "category")  # a name is kept once, not once a slice
+    return SliceCache(images, masks, slices.astype(names), meta["fingerprint"])
+
+
+def _is_intact(home: Path, expected: dict[str, str]) -> bool:
+    """Reads all only where the system tells of a change since it was last read: gigabytes take long."""
+    now, checked = {name: _stat(home / name) for name in _FILES}, home / "checked.json"
+    with suppress(MetsegError):
+        if read_json(checked) == now:
+            return True
+    intact = _hashes(home) == expected
+    if intact:
+        with suppress(MetsegError):  # a cache may lie where nobody can write
+            write_json(checked, now)
+    return intact
+
+
+def _hashes(home: Path) -> dict[str, str]:
+    return {name: file_sha256(home / name) for name in _FILES}
+
+
+def _made(home: Path, cases: list[CaseFiles], config: Preprocessing, content: str, seen: str) -> SliceCache:
     """Fills a cache; the caller holds its lock."""
     if home.exists():
-        told = f"the cache {home} is damaged and is made again from the scans"
-        warnings.warn(told, MetsegWarning, stacklevel=3)
+        warnings.warn(f"the cache {home} is damaged and is made again", MetsegWarning, stacklevel=3)
         shutil.rmtree(home)
-    _clear_leftovers(home)
     work = home.with_name(f".{home.name}.part")
+    shutil.rmtree(work, ignore_errors=True)
+    for left in home.parent.glob(".*.part"):  # by killed processes
+        with suppress(Timeout), FileLock(left.with_suffix(".lock"), timeout=0):
+            shutil.rmtree(left, ignore_errors=True)
     try:
         work.mkdir()
         _fill(work, cases, config)
-        if key_as_seen(cases, config) != seen:
+        if cache_key(cases, config, _as_seen(cases)) != seen:
             raise MetsegError("the scans changed while they were read; call again when nobody writes to them")
-        seal(work, home.name, fingerprint=found)
+        for name in _FILES:
+            sync_file(work / name)
+        write_sealed(work / "meta.json", {"key": home.name, "fingerprint": content, "sha256": _hashes(work)})
         work.rename(home)
         sync_folder(home.parent)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return load_cache(home)
-
-
-def _clear_leftovers(home: Path) -> None:
-    """Removes what killed processes left of any cache; the lock of this one is held."""
-    for work in home.parent.glob(".*.part"):
-        if work.name == f".{home.name}.part":
-            shutil.rmtree(work, ignore_errors=True)
-            continue
-        with suppress(Timeout), FileLock(work.with_suffix(".lock"), timeout=0):
-            shutil.rmtree(work, ignore_errors=True)
-
-
-def _noted_home(folder: Path, seen: str) -> Path | None:
-    try:
-        name = (folder / ".known" / seen).read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return None
-    return folder / name if name.isalnum() else None
-
-
-def _whole(home: Path) -> SliceCache | None:
-    """Returns a cache, or None where there is none or it is damaged."""
-    try:
-        return load_cache(home)
-    except Exception:  # NumPy, pandas and the system have kinds of their own
-        return None
+    return _whole(home)
 
 
 class NetworkSlices(NamedTuple):
-    """One case as it is kept, slices without neighbours.
+    """One case as it is kept, slices without neighbours."""
 
-    Attributes:
-        images: (Z, S, S, 3) uint8.
-        masks: (Z, S, S) bool.
-        scan_lesion_px: (Z,) lesion pixels of each slice on the scan's own grid.
-        hashes: Of each slice, see `content.slice_hash`.
-        labels: The numbers by which the masks mark a lesion.
-    """
-
-    images: np.ndarray
-    masks: np.ndarray
-    scan_lesion_px: np.ndarray
-    hashes: list[str]
-    labels: frozenset[float] = frozenset()
+    images: np.ndarray  # (Z, S, S, 3) uint8
+    masks: np.ndarray  # (Z, S, S) bool
+    scan_lesion_px: np.ndarray  # (Z,) lesion pixels of each slice on the scan's own grid
+    hashes: list[str]  # of each slice, see `content.slice_hash`
+    labels: frozenset[float]  # the numbers by which the masks mark a lesion
 
 
 def network_slices(files: CaseFiles, config: Preprocessing) -> NetworkSlices:
@@ -147,11 +222,6 @@ def network_slices(files: CaseFiles, config: Preprocessing) -> NetworkSlices:
     )
 
 
-def _write_header(file: BinaryIO, dtype: type, shape: tuple[int, ...]) -> None:
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-
-
 def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
     shape = (sum(len(case.slices) for case in cases), config.image_size, config.image_size)
     rows, labels = [], set[float]()
@@ -161,17 +231,20 @@ def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
         open(work / "masks.npy", "wb") as masks,
         ThreadPoolExecutor(os.cpu_count()) as pool,
     ):
-        _write_header(images, np.uint8, (*shape, 3))
-        _write_header(masks, np.bool_, shape)
+        for file, kind, sides in ((images, "|u1", (*shape, 3)), (masks, "|b1", shape)):
+            header = {"descr": kind, "fortran_order": False, "shape": sides}
+            np.lib.format.write_array_header_1_0(file, header)
         for first in range(0, len(cases), _READ_AT_ONCE):
             some = cases[first : first + _READ_AT_ONCE]
-            for case, found in zip(some, pool.map(partial(network_slices, config=config), some), strict=True):
+            for case, found in zip(
+                some, pool.map(lambda each: network_slices(each, config), some), strict=True
+            ):
                 labels |= found.labels
                 complain_of_classes(labels, f"masks of {case.case_id} and of other scans")
                 images.write(found.images.tobytes())
                 masks.write(found.masks.tobytes())
                 lesion_px = np.count_nonzero(found.masks, axis=(1, 2))
-                numbers = [files.slice_index for files in case.slices]
-                columns = numbers, lesion_px, found.scan_lesion_px, found.hashes
-                rows += [(case.case_id, case.patient_id, *row) for row in zip(*columns, strict=True)]
-    pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(work / "slices.csv", index=False)
+                columns = case.slices, lesion_px, found.scan_lesion_px, found.hashes
+                for files, *row in zip(*columns, strict=True):
+                    rows.append((case.case_id, case.patient_id, files.slice_index, *row))
+    pd.DataFrame(rows, columns=list(_COLUMNS)).to_csv(work / "slices.csv", index=False)

@@ -20,15 +20,15 @@ KEPT = 2  # epochs: where the last one is damaged, the training goes on from the
 class Checkpoint:
     """Keeps a compiled model's weights, its optimizer's state, the weights that serve, and the history.
 
-    Each epoch has a folder of its own, `epoch-<n>`, that shares no file with another and is renamed into
-    place whole; its `state.json` has the hashes of what lies beside it and of itself.
+    Each epoch has a folder of its own, `epoch-<n>`, that is renamed into place whole; its `state.json` has
+    the hashes of what lies beside it and of itself.
     """
 
     def __init__(self, folder: Path, model: keras.Model, averaged: AveragedWeights):
         self._folder = Path(folder)
         self._model = model
         self._averaged = averaged
-        self._best, self._best_place = list[np.ndarray](), -1
+        self._best = list[np.ndarray]()
 
     def restore(self) -> list[dict]:
         """Loads the last finished epoch into the model and its average; returns the history up to it.
@@ -36,28 +36,21 @@ class Checkpoint:
         Where it is damaged, the epoch before takes its place, and a warning says so.
 
         Raises:
-            MetsegError: All epochs that are kept are damaged, or an older metseg wrote them.
+            MetsegError: All epochs that are kept are damaged.
         """
-        if (self._folder / CHECKPOINT_STATE).exists():
-            raise MetsegError(
-                f"{shown(self._folder.parent)} was begun by an older metseg; choose another run name"
-            )
         found = epochs_kept(self._folder)
         for number in sorted(found, reverse=True):
             try:
                 history = self._load(found[number])
             except DamagedEpoch as damage:
-                shown_damage = (
-                    f"the checkpoint of epoch {number} in {shown(self._folder)} is damaged ({damage})"
-                )
+                told = f"the checkpoint of epoch {number} in {shown(self._folder)} is damaged ({damage})"
                 if number == min(found):
                     raise MetsegError(
-                        f"{shown_damage}, and there is no epoch before it; remove that folder to train "
-                        "from the start, or put a copy of it back"
+                        f"{told}, and there is no epoch before it; remove that folder to train from the "
+                        "start, or put a copy of it back"
                     ) from damage
-                warnings.warn(
-                    f"{shown_damage}; the training goes on from the epoch before", MetsegWarning, stacklevel=2
-                )
+                told += "; the training goes on from the epoch before"
+                warnings.warn(told, MetsegWarning, stacklevel=2)
                 continue
             for later in found:
                 if later > number:
@@ -70,30 +63,26 @@ class Checkpoint:
 
         Args:
             history: A row for each finished epoch.
-            best: Place in it of the epoch whose weights shall serve: the one that was best before, or the
-                last.
+            best: Place in it of the epoch whose weights shall serve: the last, or the one so far.
 
         Raises:
             MetsegError: The disk is full, or the folder cannot be written to.
-            ValueError: The weights of that epoch are gone.
         """
         if best == len(history) - 1:
-            self._best, self._best_place = [np.array(each) for each in self._averaged.weights], best
-        elif best != self._best_place:
-            raise ValueError(f"epoch {best + 1} was not the best one before, and its weights are gone")
+            self._best = [np.array(each) for each in self._averaged.weights]
         home = self._folder / f"epoch-{len(history)}"
         work = home.with_name(f".{home.name}.part")
         try:
             shutil.rmtree(work, ignore_errors=True)  # what a killed process left
             work.mkdir(parents=True)
             self._model.save_weights(work / _NETWORK)
-            for name, weights in ((_SERVING, self._averaged.weights), (_BEST, self._best)):
-                np.savez(work / name, *weights)
+            np.savez(work / _SERVING, *self._averaged.weights)
+            np.savez(work / _BEST, *self._best)
             names = (_NETWORK, _SERVING, _BEST)
             for name in names:
                 sync_file(work / name)
             hashes = {name: file_sha256(work / name) for name in names}
-            write_sealed(work / CHECKPOINT_STATE, {"sha256": hashes, "best": best, "history": history})
+            write_sealed(work / CHECKPOINT_STATE, {"sha256": hashes, "history": history})
             shutil.rmtree(home, ignore_errors=True)
             os.rename(work, home)
             sync_folder(self._folder)
@@ -104,10 +93,7 @@ class Checkpoint:
             ) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
-        # Only now, for the new one is on the disk.
-        for number, path in epochs_kept(self._folder).items():
-            if not len(history) - KEPT < number <= len(history):
-                shutil.rmtree(path)
+        keep_epochs(self._folder, KEPT)  # only now, for the new one is on the disk
 
     def best_weights(self) -> list[np.ndarray]:
         """Returns the weights of the best epoch, as `model.get_weights()` would."""
@@ -119,18 +105,14 @@ class Checkpoint:
         self._model.optimizer.build(self._model.trainable_variables)
         self._model.load_weights(home / _NETWORK)
         self._averaged.weights, self._best = _read(home / _SERVING), _read(home / _BEST)
-        self._best_place = state["best"]
         return state["history"]
 
 
-def keep_last_epoch(folder: Path) -> None:
-    """Removes all but the last epoch of a training that is finished: more epochs go on from there."""
+def keep_epochs(folder: Path, count: int) -> None:
+    """Removes all but the last epochs, and what a killed process left."""
     kept = epochs_kept(folder)
-    for number, path in kept.items():
-        if number < max(kept):
-            shutil.rmtree(path, ignore_errors=True)
-    for leftover in Path(folder).glob(".epoch-*.part"):  # of a killed process
-        shutil.rmtree(leftover, ignore_errors=True)
+    for path in (*(kept[number] for number in sorted(kept)[:-count]), *Path(folder).glob(".epoch-*.part")):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _read(path: Path) -> list[np.ndarray]:

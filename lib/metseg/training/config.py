@@ -1,13 +1,13 @@
 """One validated object carries a training's parameters from the notebook to the manifest.
 
 Notebooks, command lines and files name parameters flat; the configuration keeps each in the group of those
-who need it. No name stands in two groups.
+who need it. What each does, and its unit, is told in outputs/reference/parameters.md.
 """
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from metseg.base.errors import MetsegError
 from metseg.preprocessing.pipeline import Preprocessing
@@ -30,27 +30,12 @@ class _Group(BaseModel):
 
 
 class Network(_Group):
-    """Which network.
-
-    Attributes:
-        model: Its name.
-        encoder: `plain`, the network's own, or `efficientnet_lite0` with weights from ImageNet.
-        filters: Convolution filters of each level; with another encoder than `plain` of the decoder's, below
-            which the encoder has one more.
-        deep_supervision: A head on every X(0,j); nested_unet only.
-    """
+    """Which network; with a pretrained encoder `filters` are the decoder's, below which it has one more."""
 
     model: ModelName
     encoder: EncoderName = "plain"
-    filters: tuple[int, ...] = Field((16, 32, 64, 128), min_length=2, max_length=7)
+    filters: tuple[PositiveInt, ...] = Field((16, 32, 64, 128), min_length=2, max_length=7)
     deep_supervision: bool = False
-
-    @field_validator("filters")
-    @classmethod
-    def _positive(cls, filters: tuple[int, ...]) -> tuple[int, ...]:
-        if min(filters) < 1:
-            raise ValueError("every level needs at least one filter")
-        return filters
 
     @model_validator(mode="after")
     def _buildable(self) -> "Network":
@@ -71,27 +56,7 @@ class Network(_Group):
 
 
 class Learning(_Group):
-    """How a network learns.
-
-    Attributes:
-        loss: Name in `metseg.training.losses.LOSSES`.
-        epochs: Passes over the training slices at most.
-        progressive_resizing: So many of them, the first, see slices of half the side: a step costs a quarter.
-        batch_size: Slices a step.
-        learning_rate: Adam's at the start.
-        schedule: `cosine` falls to zero, with progressive resizing once more from half the rate; `plateau`
-            halves after 5 epochs without a better validation Dice; `constant` stays.
-        ema_momentum: What a moving average of the weights keeps in each step (`AveragedWeights`); the average
-            is what is validated and served. 0 takes the weights as they are after an epoch.
-        patience: Epochs of the whole size without a better validation Dice after which training stops; 0
-            never stops.
-        exclude_empty: Leave slices without lesion out of training (never out of evaluation).
-        balance_empty: Else, draw in each epoch only as many of them as there are slices with lesion.
-        threshold: Probability from which a pixel is lesion.
-        precision: Keras dtype policy; `auto` is picked by the hardware.
-        devices: GPUs that share every batch; see `data_parallel`.
-        seed: Of initial weights, order and augmentation.
-    """
+    """How a network learns: with Adam, `epochs` passes over the training slices at most."""
 
     loss: LossName = "bce_dice"
     epochs: int = Field(12, ge=1)
@@ -123,11 +88,7 @@ class Learning(_Group):
 class Division(_Group):
     """Which patients learn, which choose the epoch, and which are held out.
 
-    Attributes:
-        test_fraction, validation_fraction: Shares of the patients; with a test_fraction of 0 nobody is held
-            out, and only a cross-validation can tell what the recipe is worth.
-        folds, fold: k-fold cross-validation instead of a hold-out; 0 folds is the hold-out.
-        split_seed: Of the split, apart from `seed`: trainings that differ in that one share their patients.
+    `split_seed` is apart from `seed`: trainings that differ in that one share their patients.
     """
 
     test_fraction: float = Field(0.2, ge=0, lt=1)
@@ -151,18 +112,13 @@ class Division(_Group):
 
 
 class TrainConfig(_Group):
-    """Everything that decides a training's result; the defaults are the quick run on the phantom.
+    """Everything that decides a training's result; the defaults are the quick run on the phantom."""
 
-    Attributes:
-        data_dir: Folder of scans.
-        network, preprocessing, augmentation, learning, division: See there.
-    """
-
-    data_dir: str
+    data_dir: str  # folder of scans
     network: Network
     preprocessing: Preprocessing = Preprocessing()
-    augmentation: Augmentation = Augmentation()
     learning: Learning = Learning()
+    augmentation: Augmentation = Augmentation()
     division: Division = Division()
 
     @model_validator(mode="after")
@@ -193,24 +149,13 @@ class TrainConfig(_Group):
         return train_config(**{**self.flat(), **values})
 
 
-_GROUPS = {
-    "network": Network,
-    "preprocessing": Preprocessing,
-    "learning": Learning,
-    "augmentation": Augmentation,
-    "division": Division,
-}
+_GROUPS = {name: each.annotation for name, each in TrainConfig.model_fields.items() if name != "data_dir"}
 # Every parameter and the group it stands in; "" for none.
 PARAMETERS: dict[str, str] = {
     "model": "network",
     "data_dir": "",
     **{name: group for group, fields in _GROUPS.items() for name in fields.model_fields},
 }
-
-
-def default_of(name: str) -> object:
-    """Returns a parameter's default; of `model` and `data_dir`, which have none, pydantic's undefined."""
-    return (_GROUPS[PARAMETERS[name]] if PARAMETERS[name] else TrainConfig).model_fields[name].default
 
 
 def train_config(**values: object) -> TrainConfig:
@@ -239,7 +184,7 @@ def with_defaults(recorded: Mapping[str, object]) -> dict[str, object]:
     """Returns a recorded configuration by today's names; what it did not know yet was the default."""
     known = train_config(model="unet", data_dir="").flat()  # they are the same for all
     values = {_FORMER.get(name, name): value for name, value in recorded.items()}
-    if values.get("start_from", "") is None:  # a training could once start from another's weights
+    if values.get("start_from", "") is None:  # a training could once begin with another's weights
         del values["start_from"]
     # There was one seed for both once.
     return {**known, "split_seed": values.get("seed", known["split_seed"]), **values}

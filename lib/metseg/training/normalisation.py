@@ -1,8 +1,7 @@
 """Batch normalisation's mean and variance, estimated anew for the weights that are validated and kept.
 
 The running ones lag behind the weights, and the moving average of weights has none of its own: after two or
-three epochs a network that had learned predicted nothing by them. While training they are not used, so that
-they may be replaced at any time.
+three epochs a network that had learned predicted nothing by them.
 """
 
 import numpy as np
@@ -16,16 +15,14 @@ MOST_SLICES = 128  # to estimate from, millions of pixels: more cost time and ch
 class PopulationStatistics:
     """Estimates a network's statistics as those of the slices it learns from, not of a batch's past.
 
-    Each layer sees batches normalised by their own statistics, as it did while it learned. Its mean is that
-    over all pixels of all batches; its variance the mean within batches plus that between them, where the
-    kernel of `FusedBatchNormalization` adds Bessel's correction.
+    A layer's mean is that over all pixels of all batches, each normalised by its own statistics as while it
+    learned; its variance the mean within batches plus that between them.
 
     Reference:
         Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm", arXiv:2105.07576, section 3.1, "precise BN".
     """
 
     def __init__(self, network: keras.Model):
-        """Estimates for this network; nothing is changed yet."""
         self._network = network
         self._layers = [
             layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)
@@ -39,7 +36,7 @@ class PopulationStatistics:
         for layer in self._layers:
             layer.momentum = 0.0  # a running statistic is then that of the last batch
         try:
-            for images, _ in _each(batches):
+            for images, _ in batches.prepared_ahead():
                 self._pass(images)
                 weight += len(images)
                 for layer, total in zip(self._layers, sums, strict=True):
@@ -57,9 +54,6 @@ class PopulationStatistics:
             layer.moving_variance.assign((within + np.maximum(square - mean**2, 0)).astype(np.float32))
 
     def _pass(self, images) -> None:
-        if keras.backend.backend() != "tensorflow":
-            self._network(images, training=True)
-            return
         import tensorflow as tf
 
         shape = tuple(images.shape[1:])
@@ -70,9 +64,3 @@ class PopulationStatistics:
 
     def _train_pass(self, images) -> None:
         self._network(images, training=True)
-
-
-def _each(batches: EpochBatches):
-    """Iterates over batches, prepared ahead where the backend can."""
-    prepared = batches.prepared_ahead()
-    return (prepared[k] for k in range(len(prepared))) if prepared is batches else prepared

@@ -8,7 +8,7 @@ from contextlib import suppress
 from metseg.base.errors import MetsegError
 from metseg.base.paths import located
 from metseg.base.recipe import notebook_settings
-from metseg.training.config import PARAMETERS, TrainConfig, default_of, train_config
+from metseg.training.config import PARAMETERS, TrainConfig, train_config
 
 _PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 
@@ -27,11 +27,14 @@ def notebook_config(names: Mapping[str, object]) -> TrainConfig:
     settings = vars(notebook_settings(names))
     _complain_of_misspelt({name: value for name, value in names.items() if name not in settings})
     known = {**settings, **names}
-    values = {name: _as_typed(name, known[name]) for name in PARAMETERS if name in known}
+    values = {name: known[name] for name in PARAMETERS if name in known}
+    if isinstance(values.get("filters"), str):
+        with suppress(ValueError, SyntaxError):
+            values["filters"] = ast.literal_eval(values["filters"])
     if values.get("model") != "nested_unet":
         values.pop("deep_supervision", None)  # in a recipe for all networks it is meant for this one
-    if isinstance(values.get("data_dir"), str):
-        values["data_dir"] = located(values["data_dir"]).as_posix()
+    if isinstance(values.get("data_dir"), str | int):
+        values["data_dir"] = located(str(values["data_dir"])).as_posix()
     return train_config(**values)
 
 
@@ -44,12 +47,3 @@ def _complain_of_misspelt(names: Mapping[str, object]) -> None:
             raise MetsegError(
                 f"{name!r} is no parameter (did you mean {near[0]}?); rename it, and restart the kernel"
             )
-
-
-def _as_typed(name: str, value: object) -> object:
-    if isinstance(value, str) and isinstance(default_of(name), int | float | tuple):
-        with suppress(ValueError, SyntaxError):
-            return ast.literal_eval(value)
-    if name == "data_dir" and type(value) is int:
-        return str(value)
-    return value

@@ -9,22 +9,19 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import make_folder, read_json, shown, write_json
 from metseg.data.split import Split, write_split
 from metseg.training.config import TrainConfig
-from metseg.training.find import run_names
 from metseg.training.run_folder import RunFolder
 from metseg.training.schedule import out_of_patience
 
 _MAY_CHANGE = ("epochs", "patience")  # how long to train; all else decides what is trained
+_WAYS_OUT = "set restart = True to set it aside and begin anew, or choose another run_name"
 
 
 def begin(config: TrainConfig, split: Split, run: RunFolder, *, restart: bool = False) -> bool:
-    """Readies a folder, which this process holds the lock of, for a training or for its next epochs.
+    """Readies a folder, which this process holds the lock of, and returns whether there is anything to train.
 
     Where more `epochs` are asked for, or another `patience`, the training goes on after its last epoch, even
     a finished one, and `extended.json` keeps what changed. What differs otherwise is refused or, with
-    `restart`, set aside: the former training then lies in `before-1` in its folder, or the next free number.
-
-    Returns:
-        Whether there is anything to train.
+    `restart`, set aside into `before-1` in its folder, or the next free number.
 
     Raises:
         MetsegError: The folder holds a training with other settings or other data, or one that cannot go on.
@@ -41,7 +38,7 @@ def begin(config: TrainConfig, split: Split, run: RunFolder, *, restart: bool = 
             complain_if_begun_otherwise(config, run)
             if other:
                 what = "another split" if begun.fingerprint == split.fingerprint else "other data"
-                raise MetsegError(f"{run} began with {what}; {_ways_out(run)}")
+                raise MetsegError(f"{run} began with {what}; {_WAYS_OUT}")
             if changed:
                 _go_on_with(config, changed, run)
     write_json(run.config, config.flat())
@@ -57,27 +54,22 @@ def complain_if_begun_otherwise(config: TrainConfig, run: RunFolder) -> None:
     if not run.has_epochs:
         return  # nothing has been learned yet that could be mixed up
     changed = _changes(config, run)
-    told = _told(changed)
+    told, learning = _told(changed), config.learning
     fewer = "epochs" in changed and changed["epochs"][0] > changed["epochs"][1]
     if fewer or not changed.keys() <= set(_MAY_CHANGE):
-        raise MetsegError(f"{run} holds other settings ({told}); {_ways_out(run)}")
+        raise MetsegError(f"{run} holds other settings ({told}); {_WAYS_OUT}")
     if changed and run.is_finished:
         history = run.epochs_done()
-        if not history:
-            raise MetsegError(
-                f"{run} is finished, and its state after the last epoch was not kept or is damaged, so it "
-                f"cannot go on ({told}); {_ways_out(run)}"
-            )
-        if len(history) >= config.learning.epochs or out_of_patience(history, config.learning):
-            raise MetsegError(
-                f"{run} is finished after {len(history)} epochs, and {told} adds none; give more of them, or "
-                f"{_ways_out(run)}"
-            )
+        cause = "its state after the last epoch was not kept or is damaged, so it cannot go on"
+        if history and (len(history) >= learning.epochs or out_of_patience(history, learning)):
+            cause = "no epoch would be added"
+        elif history:
+            return
+        raise MetsegError(f"{run} is finished, and {cause} ({told}); {_WAYS_OUT}")
 
 
 def extensions(config: TrainConfig, run: RunFolder) -> list[dict[str, Any]]:
-    """Returns each time that a training was told to go on for longer: after which epoch, and what changed,
-    as [before, after]."""
+    """Returns each time that a training was told to go on: after which epoch, and each [before, after]."""
     found = read_json(run.extended)["extended"] if run.extended.exists() else []
     # One that was written and then, after a kill, not asked for again, came to nothing.
     return [each for each in found if each.get("epochs", (0, 0))[1] <= config.learning.epochs]
@@ -85,23 +77,13 @@ def extensions(config: TrainConfig, run: RunFolder) -> list[dict[str, Any]]:
 
 def _changes(config: TrainConfig, run: RunFolder) -> dict[str, tuple[Any, Any]]:
     """Returns {parameter: (before, after)} of what decides the result; where the data lies does not."""
-    before = run.recorded_config()
-    return {
-        name: (before[name], value)
-        for name, value in config.flat().items()
-        if before[name] != value and name != "data_dir"
-    }
+    before, after = run.recorded_config(), {**config.flat(), "data_dir": ""}
+    before["data_dir"] = ""
+    return {name: (before[name], value) for name, value in after.items() if before[name] != value}
 
 
 def _told(changed: Mapping[str, tuple[Any, Any]]) -> str:
     return ", ".join(f"{name} {before} → {after}" for name, (before, after) in changed.items())
-
-
-def _ways_out(run: RunFolder) -> str:
-    home = run.path.absolute()
-    is_fold = home.parents[1].name == home.name  # <run>/unet/unet-1/unet
-    runs = ", ".join(run_names(home.parents[3 if is_fold else 1], unfinished=True))
-    return f"set restart = True to set it aside and begin anew, or choose another run_name (taken: {runs})"
 
 
 def _go_on_with(config: TrainConfig, changed: Mapping[str, tuple[Any, Any]], run: RunFolder) -> None:
@@ -111,9 +93,8 @@ def _go_on_with(config: TrainConfig, changed: Mapping[str, tuple[Any, Any]], run
     if done not in before:
         write_json(run.extended, {"extended": [*before, done]})
     run.manifest.unlink(missing_ok=True)  # its presence says that the training is finished
-    falls = ""
-    if config.learning.schedule == "cosine":
-        falls = "; the learning rate falls anew towards the new end"
+    cosine = config.learning.schedule == "cosine"
+    falls = "; the learning rate falls anew towards the new end" if cosine else ""
     print(f"{run} goes on after epoch {done['after_epoch']} ({_told(changed)}){falls}")
 
 

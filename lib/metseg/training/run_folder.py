@@ -1,6 +1,5 @@
 """The folder of one network of a run: where all of its training, export and scores lies."""
 
-import csv
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 from metseg.base.errors import MetsegError
 from metseg.base.files import file_sha256, read_json, read_sealed, shown, taking_apart
 from metseg.data.split import Split, read_split
-from metseg.inference.description import by_todays_names, served_sha256
+from metseg.inference.description import served_sha256
 from metseg.training.config import TrainConfig, train_config, with_defaults
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from metseg.base.backend import keras
 
 CHECKPOINT_STATE = "state.json"  # of each epoch that a checkpoint keeps
-_SETTING_ASIDE = ".before"
 
 
 class DamagedEpoch(Exception):
@@ -25,36 +23,25 @@ class DamagedEpoch(Exception):
 
 
 class RunFolder(os.PathLike):
-    """Knows every file of a network's folder, and what its presence says.
-
-    Attributes:
-        path: The folder.
-        config: The training's parameters, flat; written when it begins.
-        split: Who learns, who chooses, who is held out.
-        history: A row an epoch.
-        extended: Each time the training was told to go on for longer.
-        progress: Where the training stands, for whoever watches.
-        checkpoint: Folder of the last epochs.
-        network: The trained network, Keras's, in float32.
-        manifest: What the network came from; its presence says that the training is finished.
-        description: `model.json`; its presence says that the network is exported.
-        evaluation: Folder of the scores.
-        scored: What was scored and how; its presence says that the tables beside it are whole.
-        per_patient, per_slice, examples: The scores, and a slice of each patient.
-    """
+    """Knows every file of a network's folder, and what its presence says."""
 
     def __init__(self, path: "str | os.PathLike"):
         self.path = path = Path(path)
-        self.config, self.split = path / "config.json", path / "split.json"
-        self.history, self.extended = path / "history.csv", path / "extended.json"
-        self.progress, self.checkpoint = path / "progress.json", path / "checkpoint"
-        self.network, self.manifest = path / "model.keras", path / "manifest.json"
-        self.description = path / "model.json"
+        self.config = path / "config.json"  # the training's parameters, flat; written when it begins
+        self.split = path / "split.json"  # who learns, who chooses, who is held out
+        self.history = path / "history.csv"  # a row an epoch
+        self.extended = path / "extended.json"  # each time the training was told to go on for longer
+        self.progress = path / "progress.json"  # where it stands, for whoever watches
+        self.checkpoint = path / "checkpoint"  # folder of the last epochs
+        self.network = path / "model.keras"  # the trained network, in float32
+        self.manifest = path / "manifest.json"  # what it came from; there once the training is finished
+        self.description = path / "model.json"  # there once the network is exported
         self.evaluation = path / "evaluation"
-        self.scored = self.evaluation / "evaluation.json"
+        self.scored = self.evaluation / "evaluation.json"  # there once the tables beside it are whole
         self.per_patient = self.evaluation / "per_patient.csv"
         self.per_slice = self.evaluation / "per_slice.csv"
-        self.examples = self.evaluation / "examples.npz"
+        self.examples = self.evaluation / "examples.npz"  # a slice of each patient
+        self.aside = path / ".before"  # where a former training lies while it is set aside
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -72,29 +59,16 @@ class RunFolder(os.PathLike):
         """Whether it has learned anything; one that is being set aside is a training no more."""
         return self.history.exists() and not self.aside.is_dir()
 
-    @property
-    def is_finished(self) -> bool:
-        return self.manifest.is_file()
-
-    @property
-    def is_exported(self) -> bool:
-        return self.description.is_file()
-
-    @property
-    def is_scored(self) -> bool:
-        return self.scored.is_file()
-
-    @property
-    def aside(self) -> Path:
-        """Where a former training lies while it is set aside."""
-        return self.path / _SETTING_ASIDE
+    is_finished = property(lambda self: self.manifest.is_file())
+    is_exported = property(lambda self: self.description.is_file())
+    is_scored = property(lambda self: self.scored.is_file())
 
     @property
     def scored_as_served(self) -> bool:
         """Whether the scores are of the file and the settings that serve."""
         if not (self.is_exported and self.is_scored):
             return False
-        description, scored = (by_todays_names(read_json(path)) for path in (self.description, self.scored))
+        description, scored = read_json(self.description), read_json(self.scored)
         known = {"postprocessing": None, "tta_flip": None, "min_volume_share": 0, "precision": "fp32"}
         same = all(scored.get(name, old) == description.get(name, old) for name, old in known.items())
         return same and scored.get("sha256") == served_sha256(description)
@@ -108,12 +82,7 @@ class RunFolder(os.PathLike):
     def predicts_nothing(self) -> bool:
         """Whether a network marks nothing on its validation patients with a lesion."""
         record = read_json(self.manifest) if self.is_finished else {}
-        if "predicts_nothing" in record:
-            return bool(record["predicts_nothing"])
-        dice = record.get("validation_dice")
-        if dice is None and self.is_exported:
-            dice = read_json(self.description).get("validation_dice")
-        return dice == 0
+        return bool(record.get("predicts_nothing", record.get("validation_dice") == 0))
 
     def read_split(self) -> Split:
         return read_split(self.split)
@@ -123,16 +92,12 @@ class RunFolder(os.PathLike):
         return with_defaults(read_json(self.config))
 
     def trained_config(self) -> TrainConfig:
-        """Returns the parameters of a finished training.
-
-        Raises:
-            MetsegError: It has parameters that this metseg does not know.
-        """
+        """Returns a finished training's parameters; raises a `MetsegError` where one is unknown here."""
         manifest = read_json(self.manifest)
         with taking_apart(self.manifest):
             values = with_defaults(manifest["config"])
         try:
-            return train_config(**{name: value for name, value in values.items() if name != "start_from"})
+            return train_config(**values)
         except MetsegError as error:
             raise MetsegError(
                 f"{self} was trained by another metseg ({error}); "
@@ -142,25 +107,16 @@ class RunFolder(os.PathLike):
     def seen_patients(self) -> set[str]:
         """Returns whom the network has learned from or was chosen on."""
         split = self.read_split()
-        earlier = read_json(self.manifest).get("start") or {}  # older ones began with another's weights
-        return {
-            *split.train, *split.validation, *earlier.get("learned_from", ()), *earlier.get("chosen_on", ())
-        }  # fmt: skip
+        return {*split.train, *split.validation}
 
     def seen_slices(self) -> dict[str, str]:
         """Returns {patient: hashes of the slices} of `seen_patients`; an older training knows none."""
-        manifest, seen = read_json(self.manifest), self.seen_patients()
+        seen, hashes = self.seen_patients(), read_json(self.manifest).get("slice_hashes", {})
         with taking_apart(self.manifest):
-            earlier = (manifest.get("start") or {}).get("slice_hashes", {})
-            found = {**earlier, **manifest.get("slice_hashes", {})}
-            return {name: found[name] for name in sorted(found) if name in seen}
+            return {name: hashes[name] for name in sorted(hashes) if name in seen}
 
     def load_network(self) -> "keras.Model":
-        """Loads the trained network.
-
-        Raises:
-            MetsegError: It is missing or damaged, not the one that the manifest describes, or carries code.
-        """
+        """Loads the trained network; raises a `MetsegError` if it is not the one that was saved."""
         from metseg.base.backend import keras
 
         known = read_json(self.manifest).get("network_sha256") if self.is_finished else None
@@ -188,34 +144,32 @@ class RunFolder(os.PathLike):
 
     def validation_dice_of_epochs(self) -> list[float]:
         """Returns the validation Dice of each epoch so far."""
+        import pandas as pd  # here and below: `metseg predict` only finds a model, and starts sooner without
+
         if not self.history.exists():
             return []
         try:
-            with self.history.open(encoding="utf-8", newline="") as file:
-                return [float(row["val_dice"]) for row in csv.DictReader(file)]
-        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+            return pd.read_csv(self.history).val_dice.astype(float).tolist()
+        except (OSError, ValueError, AttributeError) as error:
             raise MetsegError(f"{shown(self.history)} cannot be read; begin the training again") from error
 
     def read_tables(self) -> "tuple[pd.DataFrame, pd.DataFrame]":
         """Returns the `per_patient` and `per_slice` tables as `metseg.metrics.compare` takes them."""
-        import pandas as pd  # here: `metseg predict` only finds a model, and starts a fifth sooner without it
+        import pandas as pd
 
         # A patient may be called NA; what is undefined is written as nothing.
         names = {"patient_id": str, "case_id": str, "ref_sha256": str}
         options = {"dtype": names, "keep_default_na": False, "na_values": [""]}
-        damaged = MetsegError(
-            f"the tables in {self.evaluation} are missing or damaged; evaluate the model again"
-        )
         try:
             tables = tuple(pd.read_csv(path, **options) for path in (self.per_patient, self.per_slice))
             scored = read_json(self.scored) if self.is_scored else {}
-            rows = dict(zip(("cases", "slices"), map(len, tables), strict=True))
-            whole = all(scored.get(name, found) == found for name, found in rows.items())
-            whole &= not any(table[["patient_id", "case_id"]].isna().any(axis=None) for table in tables)
-        except (OSError, KeyError, ValueError) as error:
-            raise damaged from error
-        if not whole:
-            raise damaged
+            rows = {"cases": len(tables[0]), "slices": len(tables[1])}
+            whole = [scored.get(name, found) == found for name, found in rows.items()]
+            whole += [table[["patient_id", "case_id"]].notna().all(axis=None) for table in tables]
+        except (OSError, KeyError, ValueError):
+            whole = [False]
+        if not all(whole):
+            raise MetsegError(f"the tables in {self.evaluation} are missing or damaged; evaluate again")
         return tables
 
 

@@ -8,11 +8,7 @@ from metseg.training.config import Learning, TrainConfig
 
 
 def size_of(epoch: int, config: TrainConfig) -> int:
-    """Returns the side of the slices that an epoch sees, px.
-
-    A network that learns on small slices first comes as far in less time (progressive learning: Tan & Le
-    2021, arXiv:2104.00298, section 4).
-    """
+    """Returns the side of the slices that an epoch sees, px (Tan & Le 2021, arXiv:2104.00298, section 4)."""
     size = config.preprocessing.image_size
     return size // 2 if epoch < config.learning.progressive_resizing else size
 
@@ -20,8 +16,7 @@ def size_of(epoch: int, config: TrainConfig) -> int:
 def best_epoch(history: list[dict], config: Learning) -> int:
     """Returns the place in a history of the best validation Dice among the epochs of the last one's size.
 
-    On slices of another size it is another figure. Of equal ones a network that predicts anything is better
-    than one that predicts nothing, and then the last, which has learned for longest.
+    Of equal ones one that predicts anything is better than one that predicts nothing, and then the last.
     """
     first = _first_comparable(history, config)
     return max(
@@ -48,10 +43,10 @@ def out_of_patience(history: list[dict], config: Learning) -> bool:
 
 
 def learning_rate_of(epoch: int, history: list[dict], config: Learning) -> float:
-    """Returns an epoch's learning rate from what came before it alone, so that resuming changes nothing.
+    """Returns an epoch's learning rate.
 
     Cosine: Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5, restarted at half the rate where the size
-    changes: with what is left near the end of a single fall a network hardly learned from the whole size.
+    changes.
     """
     if config.schedule == "cosine":
         coarse = config.progressive_resizing

@@ -18,25 +18,20 @@ _SAME = 0.5  # of the slices, of whichever has fewer: a scan without its empty s
 
 
 class SortedCases(NamedTuple):
-    """Cases by what a model has seen of them.
+    """Cases by what a model has seen of them."""
 
-    Attributes:
-        unseen: Neither name nor content.
-        same_scan: What it has seen, whatever it is called now: (case, the patient it was seen as).
-        same_name: Its patient, or one of that name, was seen, with other scans: a later scan of that person,
-            or another person of that name.
-        name_alone: Its patient's name was seen; of what, the model is too old to tell.
-        knows_content: Whether the model tells what the scans hold that it has seen.
-    """
-
-    unseen: list[CaseFiles]
-    same_scan: list[tuple[CaseFiles, str]]
-    same_name: list[CaseFiles]
-    name_alone: list[CaseFiles]
-    knows_content: bool = True
+    unseen: list[CaseFiles]  # neither name nor content
+    same_scan: list[tuple[CaseFiles, str]]  # whatever it is called now, and the patient it was seen as
+    same_name: list[CaseFiles]  # its patient, or one of that name, was seen with other scans
+    name_alone: list[CaseFiles]  # its patient's name was seen; of what, the model is too old to tell
+    knows_content: bool  # whether the model tells what the scans hold that it has seen
 
     def notes(self, *, include_same_name: bool = False) -> list[str]:
         """Returns a sentence for each kind of case that name and content do not agree on."""
+
+        def names(cases: Iterable[CaseFiles]) -> str:
+            return ", ".join(sorted({case.patient_id for case in cases}))
+
         renamed = [(case.case_id, name) for case, name in self.same_scan if case.patient_id != name]
         notes = []
         if renamed:
@@ -46,10 +41,10 @@ class SortedCases(NamedTuple):
             done = "scored all the same" if include_same_name else "left out; --include-same-name scores them"
             notes.append(
                 "the model has seen other scans of patients of these names, a former scan of the same person "
-                f"perhaps: {_names(self.same_name)}; {done}"
+                f"perhaps: {names(self.same_name)}; {done}"
             )
         if not self.knows_content:
-            left_out = f"left out by name alone: {_names(self.name_alone)}; " if self.name_alone else ""
+            left_out = f"left out by name alone: {names(self.name_alone)}; " if self.name_alone else ""
             notes.append(
                 f"{left_out}the model was exported before scans were known by their content, so that a seen "
                 "scan under another name is not found"
@@ -62,7 +57,7 @@ class SeenSlices:
 
     def __init__(self, slices: Mapping[str, str]):
         """Takes {patient: `joined_hashes` of the slices}."""
-        self._hashes = {name: set(split_hashes(text)) - {""} for name, text in slices.items()}
+        self._hashes = {name: set(split_hashes(text)) for name, text in slices.items()}
         self._seen_as = defaultdict[str, list[str]](list)
         for name, hashes in self._hashes.items():
             for each in hashes:
@@ -77,11 +72,7 @@ class SeenSlices:
 
 
 def sort_cases(cases: Iterable[CaseFiles], model_dir: Path) -> SortedCases:
-    """Holds cases against what a model learned from or was chosen on.
-
-    Args:
-        cases: Complete cases; their images are read where the model tells what it has seen.
-        model_dir: Folder of an exported model.
+    """Holds complete cases against what an exported model learned from or was chosen on.
 
     Raises:
         MetsegError: The model does not tell whom it has seen, or an image is wrong.
@@ -91,15 +82,13 @@ def sort_cases(cases: Iterable[CaseFiles], model_dir: Path) -> SortedCases:
     names, slices = description.get("seen"), description.get("seen_slices") or {}
     if names is None:
         raise MetsegError(f"{path} does not say which patients the model has seen; export it again")
-    known = SeenSlices(slices)
+    known, seen_names = SeenSlices(slices), {spelling_of(name) for name in names}
     found = SortedCases([], [], [], [], knows_content=bool(slices))
-    seen_names = {spelling_of(name) for name in names}
     for case in cases:
-        own = {_stored_hash(files.image) for files in case.slices} if slices else set()
-        alike = known.names_of(own)
-        if alike:
-            as_name = case.patient_id if case.patient_id in alike else alike[0]
-            found.same_scan.append((case, as_name))
+        images = [files.image for files in case.slices] if slices else ()
+        own = {_hash_of(path, os.stat(path).st_ctime_ns) for path in images}
+        if alike := known.names_of(own):
+            found.same_scan.append((case, case.patient_id if case.patient_id in alike else alike[0]))
         elif spelling_of(case.patient_id) not in seen_names:
             found.unseen.append(case)
         elif own - {""} and case.patient_id in slices:
@@ -123,15 +112,6 @@ def joined_hashes(hashes: Iterable[str]) -> str:
     return "".join(sorted({*hashes} - {""}))
 
 
-def _stored_hash(path: Path) -> str:
-    stat = os.stat(path)
-    return _hash_of(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-
-
 @functools.lru_cache(maxsize=1 << 17)  # several models are asked about the same scans
-def _hash_of(path: Path, *as_seen: int) -> str:
+def _hash_of(path: Path, as_seen: int) -> str:
     return slice_hash(read_image(path).channels_last[0])
-
-
-def _names(cases: Iterable[CaseFiles]) -> str:
-    return ", ".join(sorted({case.patient_id for case in cases}))

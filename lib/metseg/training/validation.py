@@ -33,20 +33,17 @@ def validate(
     """Returns a network's loss and Dice on some slices.
 
     The loss can be held against the training loss: it is over slices of the kind that an epoch draws
-    (`drawn_rows`), in mixed batches of the same size, the heads of deep supervision averaged. Two differences
-    stay: these slices are not augmented, and the training loss is the mean of an epoch in which the weights
-    change. For the Dice all slices count, and the heads' probabilities are averaged, as in `inference_model`.
+    (`drawn_rows`), in mixed batches of the same size, but not augmented. For the Dice all slices count, and
+    the probabilities of the heads of deep supervision are averaged, as in `inference_model`.
 
     Args:
         model: A network that gives logits, as `training_copy` makes it.
-        cache: Where the slices are.
-        rows: Which slices.
+        cache, rows: Which slices.
         config: How the network learns.
         size: Side of the grid, px; that of the cache if left out.
     """
     rows = np.random.default_rng(config.seed).permutation(rows)
-    chosen = {"exclude_empty": config.exclude_empty, "balance_empty": config.balance_empty}
-    drawn = np.isin(rows, drawn_rows(cache, rows, **chosen, seed=config.seed, epoch=0))
+    drawn = np.isin(rows, drawn_rows(cache, rows, config, epoch=0))
     losses, counts = [], []
     for group in (rows[drawn], rows[~drawn]):
         for start in range(0, len(group), config.batch_size):

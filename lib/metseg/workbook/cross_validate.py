@@ -15,10 +15,9 @@ from metseg.training.resume import complain_if_begun_otherwise
 def cross_validate(
     config: TrainConfig, *, folds: int, run_folder: Path, cache_dir: Path, restart: bool = False
 ) -> list[Path]:
-    """Trains, exports and scores a network once a fold.
+    """Trains, exports and scores a network once a fold, and returns the folder of each fold's network.
 
-    Interrupted, the same call goes on: what is done is not done again, and a fold's training resumes after
-    its last finished epoch.
+    Interrupted, the same call goes on: what is done is not done again.
 
     Args:
         config: The network and its recipe; who is held out is decided here.
@@ -27,12 +26,9 @@ def cross_validate(
         cache_dir: Folder of the caches of preprocessed slices.
         restart: Set trainings with other settings aside and begin anew.
 
-    Returns:
-        The folder of each fold's network.
-
     Raises:
-        MetsegError: The run was begun with other parameters or data, which is told before anything is
-            trained; or a fold failed, after the others have finished.
+        MetsegError: Before anything is trained, that the run was begun with other parameters or data; or
+            after all others, that a fold failed.
     """
     from metseg.trial import run_trial  # here: it loads TensorFlow
 
@@ -58,27 +54,25 @@ def cross_validate(
 
 
 def _complain_of_other_folds(config: TrainConfig, run_folder: Path, *, but: str | None) -> None:
-    """Before hours of training: networks whose folds differ cannot be compared; `but` begins anew."""
+    """Networks whose folds differ cannot be compared; `but` begins anew."""
     own = config.flat()
-    for model in MODELS:
-        for begun in () if model == but else begun_folds(run_folder, model):
-            other = begun.recorded_config()
-            for name in ("folds", "split_seed", "validation_fraction"):
-                if other[name] != own[name]:
-                    raise MetsegError(
-                        f"{shown(run_folder)} has {model} with {name}={other[name]}, not {own[name]}; "
-                        "cross-validate both with the same, or choose another run name"
-                    )
+    for begun in (run for model in MODELS if model != but for run in begun_folds(run_folder, model)):
+        other = begun.recorded_config()
+        for name in ("folds", "split_seed", "validation_fraction"):
+            if other[name] != own[name]:
+                raise MetsegError(
+                    f"{shown(run_folder)} has {other['model']} with {name}={other[name]}, not {own[name]}; "
+                    "cross-validate both with the same, or choose another run name"
+                )
 
 
 def _complain_if_begun_otherwise(configs: list[TrainConfig], run_folder: Path) -> None:
     """All folds are looked at before the first one is trained."""
     begun = [run for run in begun_folds(run_folder, configs[0].network.model) if run.has_epochs]
-    for run in begun:
-        complain_if_begun_otherwise(configs[run.recorded_config()["fold"]], run)
     data_dir = Path(configs[0].data_dir)
     found = fingerprint(find_cases(data_dir)) if begun and data_dir.is_dir() else None
     for run in begun:
+        complain_if_begun_otherwise(configs[run.recorded_config()["fold"]], run)
         if found not in (None, run.read_split().fingerprint):
             raise MetsegError(
                 f"{run} began with other data; set restart = True to set it aside and begin anew, or choose "

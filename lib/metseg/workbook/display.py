@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 
 @dataclass(frozen=True)
@@ -24,64 +23,44 @@ class Event:
 
 
 class RunDisplay:
-    """Shows the events of a run: a line an epoch, and live bars below them on a terminal.
-
-    Args:
-        console: Where to show them; by default stdout.
-        live: Whether to draw bars; by default whether the console is a terminal.
+    """Shows the events of a run: a line an epoch, and on a terminal a line below them that moves.
 
     Example:
         with RunDisplay() as display:
             run_notebooks(notebooks, values, run_folder=folder, on_event=display)
     """
 
-    def __init__(self, console: Console | None = None, live: bool | None = None) -> None:
+    def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console()
-        is_terminal = self.console.is_terminal and self.console.file.isatty()
-        self.live = is_terminal and not self.console.is_dumb_terminal if live is None else live
-        self.bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[detail]}", markup=False),
-            TimeElapsedColumn(),
-            console=self.console,
-            disable=not self.live,
-            expand=True,
-        )
-        self.notebook_bar = self.bars.add_task("", total=None, detail="", visible=False)
-        self.training_bar = self.bars.add_task("", total=None, detail="", visible=False)
-        self.epoch_shown = 0
+        self.live = self.console.is_terminal and not self.console.is_dumb_terminal
+        self.status = self.console.status("")
+        self.cell, self.epoch_shown = "", 0
 
     def __enter__(self) -> "RunDisplay":
-        self.bars.start()
+        if self.live:
+            self.status.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.bars.stop()
+        self.status.stop()
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
         title = f"[{event.position}/{event.of}] {event.run_name}: {event.notebook.stem}"
         if event.kind == "started":
-            self.epoch_shown = 0
-            self.bars.reset(self.training_bar, visible=False)
+            self.cell, self.epoch_shown = "", 0
             self._line(f"{title} started")
         elif event.kind == "finished":
             self._line(f"{title} finished in {_duration(event.seconds)}")
-        elif event.kind == "training":
+        elif event.kind == "cell":
+            self.cell = f" · cell {event.cell} of {event.cells}"
+        else:
             self._show_epoch(event.training)
-            self._move_training_bar(event.training)
-        if event.kind != "training":
-            within = 1.0 if event.kind == "finished" else max(event.cell - 1, 0) / max(event.cells, 1)
-            self.bars.update(
-                self.notebook_bar,
-                description=event.notebook.stem,
-                total=event.of,
-                completed=event.position - 1 + within,
-                detail=f"notebook {event.position} of {event.of}"
-                + (f" · cell {event.cell} of {event.cells}" if event.kind == "cell" else ""),
-                visible=True,
-            )
+        text = f"notebook {event.position} of {event.of}{self.cell}"
+        if event.training:
+            text += f" · epoch {event.training['epoch']}/{event.training['epochs']}"
+            text += _scores(event.training, "loss")
+        self.status.update(text)
 
     def _show_epoch(self, progress: dict[str, Any]) -> None:
         finished, resumed = progress["finished_epochs"], progress.get("resumed_after", 0)
@@ -91,34 +70,21 @@ class RunDisplay:
         if finished > self.epoch_shown:
             self.epoch_shown = finished
             note = f" · {progress['note']}" if progress.get("note") else ""
-            scores = _scores(progress, "last_loss", "validation Dice")
+            scores = _scores(progress, "last_loss")
             self._line(f"  {progress['model']}: epoch {finished} of {progress['epochs']}{scores}{note}")
 
-    def _move_training_bar(self, progress: dict[str, Any]) -> None:
-        within = progress["step"] / max(progress["steps"], 1)
-        self.bars.update(
-            self.training_bar,
-            description=f"  {progress['model']}",
-            total=progress["epochs"],
-            completed=progress["epochs"] if progress["done"] else progress["epoch"] - 1 + within,
-            detail=f"epoch {progress['epoch']}/{progress['epochs']}{_scores(progress, 'loss', 'Dice')}",
-            visible=True,
-        )
-
     def _line(self, text: str) -> None:
-        if self.live:  # above the bars
+        if self.live:  # above the line that moves
             self.console.print(text, markup=False, highlight=False)
         else:  # whatever its length, in one line
             print(text, file=self.console.file, flush=True)
 
 
-def _scores(progress: dict[str, Any], loss: str, dice_label: str) -> str:
-    parts = [
-        f"loss {progress[loss]:.3f}" if progress.get(loss) is not None else None,
-        f"{dice_label} {progress['val_dice']:.3f}" if progress.get("val_dice") is not None else None,
-        f"{_duration(progress['seconds_left'])} left" if progress.get("seconds_left") else None,
-    ]
-    return "".join(f" · {part}" for part in parts if part)
+def _scores(progress: dict[str, Any], loss: str) -> str:
+    text = f" · loss {progress[loss]:.3f}"
+    if progress.get("val_dice") is not None:
+        text += f" · validation Dice {progress['val_dice']:.3f}"
+    return text + (f" · {_duration(progress['seconds_left'])} left" if progress["seconds_left"] else "")
 
 
 def _duration(seconds: float) -> str:

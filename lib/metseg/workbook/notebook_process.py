@@ -8,7 +8,6 @@ closes, be it by Ctrl-C or by kill -9 of the parent, the child ends its kernel a
 
 import json
 import os
-import queue
 import re
 import subprocess
 import sys
@@ -18,14 +17,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import shown, write_text
 from metseg.base.memory import ONE_ARENA
 
-POLL_SECONDS = 0.5
-STOP_SECONDS = 10
+_POLL_SECONDS = 0.5
+_STOP_SECONDS = 10
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
@@ -34,14 +33,15 @@ def run_notebook(
     executed_copy: Path,
     parameters: dict[str, Any],
     *,
-    progress_file: Path | None = None,
+    progress_file: Path | None,
     report: Callable[..., None] = lambda kind, **details: None,
 ) -> None:
     """Executes one notebook in a child process; the kernel works in the notebook's folder.
 
     Args:
         notebook: Absolute path of the notebook; it is not changed.
-        executed_copy: Absolute path of the copy, saved whole after every cell; an HTML follows beside it.
+        executed_copy: Absolute path of the copy, beside which it grows as `.unfinished.ipynb` until it is
+            whole. An HTML follows.
         parameters: Values to inject, each declared by the notebook.
         progress_file: Where the notebook writes its training progress; an older file is ignored.
         report: Called as report("cell", cell=, cells=) and report("training", training=).
@@ -49,10 +49,9 @@ def run_notebook(
     Raises:
         MetsegError: A cell raised, or the kernel or the child died; the executed copy so far is kept.
     """
-    started = time.time()
-    job = {"notebook": str(notebook), "executed_copy": str(executed_copy), "parameters": parameters}
-    messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-    seen = None
+    unfinished = executed_copy.with_suffix(".unfinished.ipynb")
+    job = {"notebook": notebook, "executed_copy": executed_copy, "unfinished": unfinished}
+    job |= {"parameters": parameters, "progress_file": progress_file}
     with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory(prefix="metseg-ipython-") as ipython:
         child = subprocess.Popen(
             [sys.executable, "-m", "metseg.workbook.notebook_process", json.dumps(job, default=str)],
@@ -64,40 +63,29 @@ def run_notebook(
             encoding="utf-8",
             start_new_session=True,  # Ctrl-C reaches the parent alone, which then stops the child
         )
-        reader = threading.Thread(target=_read_messages, args=(child.stdout, messages), daemon=True)
-        reader.start()
+        failed = None
         try:
-            message: dict[str, Any] | None = {}
-            while message is not None and not message.keys() & {"done", "failed"}:
-                try:
-                    message = messages.get(timeout=POLL_SECONDS)
-                except queue.Empty:
-                    message = {}
-                training = _read_progress(progress_file, since=started)
-                if training not in (None, seen):
-                    seen = training
-                    report("training", training=training)
-                if message and "cell" in message:
-                    report("cell", **message)
+            for line in child.stdout:
+                kind, details = json.loads(line)
+                if kind in ("done", "failed"):
+                    failed = details.get("cause", "")
+                    break
+                report(kind, **details)
         finally:
             child.stdin.close()
             try:
-                child.wait(STOP_SECONDS)
+                child.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 child.kill()  # its kernel notices within a second
                 child.wait()
-            reader.join(STOP_SECONDS)
             child.stdout.close()
-        if message is None or "failed" in message:
-            cause = _cause_of_death(child.returncode, log) if message is None else message["failed"]
-            unfinished = _unfinished(executed_copy)
-            copy = f"; the copy executed so far is {shown(unfinished)}" if unfinished.exists() else ""
-            raise MetsegError(f"{notebook.name} stopped: {cause.rstrip('.')}{copy}")
-
-
-def _unfinished(executed_copy: Path) -> Path:
-    """Where a copy grows while its notebook runs; an earlier, whole copy stays until this one is whole."""
-    return executed_copy.with_suffix(".unfinished.ipynb")
+        if failed is None:
+            log.seek(0)
+            last = [line for line in log.read().decode("utf-8", "replace").split("\n") if line.strip()][-1:]
+            failed = " ".join([f"its process ended with status {child.returncode}", *map(_one_line, last)])
+    if failed:
+        copy = f"; the copy executed so far is {shown(unfinished)}" if unfinished.exists() else ""
+        raise MetsegError(f"{notebook.name} stopped: {failed.rstrip('.')}{copy}")
 
 
 def _child_environment() -> dict[str, str]:
@@ -108,29 +96,6 @@ def _child_environment() -> dict[str, str]:
         entries = environment["PYTHONPATH"].split(os.pathsep)
         environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(entry) for entry in entries if entry)
     return environment
-
-
-def _read_messages(stream: TextIO, messages: queue.SimpleQueue) -> None:
-    for line in stream:
-        messages.put(json.loads(line))
-    messages.put(None)
-
-
-def _read_progress(path: Path | None, since: float) -> dict[str, Any] | None:
-    with suppress(OSError, ValueError):
-        if path is not None and path.stat().st_mtime >= since:
-            return json.loads(path.read_text(encoding="utf-8"))
-    return None
-
-
-def _cause_of_death(returncode: int, log: Any) -> str:
-    """A clause on a child that went without a word: its signal, or its status and its last line of stderr."""
-    if returncode < 0:
-        return f"its process was killed by signal {-returncode}"
-    log.seek(0)
-    lines = log.read().decode("utf-8", "replace").split("\n")
-    last = next((_one_line(line) for line in reversed(lines) if line.strip()), "")
-    return f"its process ended with status {returncode}" + (f" ({last})" if last else "")
 
 
 def _one_line(text: str) -> str:
@@ -155,9 +120,7 @@ def _execute(job: dict[str, Any], tell: Callable[..., None]) -> None:
         def _without_installed_kernels(self) -> KernelSpecManager:
             return KernelSpecManager(kernel_dirs=[])  # leaves "python3", ipykernel's own for sys.executable
 
-    executed_copy = Path(job["executed_copy"])
-    unfinished = _unfinished(executed_copy)
-    papermill_io.register(str(unfinished), WholeFileHandler())
+    papermill_io.register(job["unfinished"], WholeFileHandler())
     code_cells: list[int] = []
 
     def count_cells(notebook: Any) -> None:
@@ -165,14 +128,11 @@ def _execute(job: dict[str, Any], tell: Callable[..., None]) -> None:
         code_cells.extend(index for index, cell in cells if cell.cell_type == "code" and cell.source.strip())
 
     def tell_cell(cell: Any, cell_index: int) -> None:
-        tell(cell=code_cells.index(cell_index) + 1, cells=len(code_cells))
+        tell("cell", cell=code_cells.index(cell_index) + 1, cells=len(code_cells))
 
-    def braced(path: str) -> str:  # papermill formats its paths
-        return path.replace("{", "{{").replace("}", "}}")
-
+    paths = (job[name].replace("{", "{{").replace("}", "}}") for name in ("notebook", "unfinished"))
     executed = papermill.execute_notebook(
-        braced(job["notebook"]),
-        braced(str(unfinished)),
+        *paths,  # which papermill formats
         job["parameters"],
         kernel_name="python3",
         language="python",
@@ -182,9 +142,22 @@ def _execute(job: dict[str, Any], tell: Callable[..., None]) -> None:
         on_cell_execute=tell_cell,
         kernel_manager_class=ThisInterpreter,
     )
-    html = executed_copy.with_suffix(".html")
+    html = Path(job["executed_copy"]).with_suffix(".html")
     write_text(html, HTMLExporter().from_notebook_node(executed, {"metadata": {"name": html.stem}})[0])
-    os.replace(unfinished, executed_copy)
+    os.replace(job["unfinished"], job["executed_copy"])
+
+
+def _watch(path: str | None, tell: Callable[..., None], executed: threading.Event) -> None:
+    """Tells what a notebook writes of its training until it has been executed, the last state included."""
+    seen, since, last = None, time.time(), False
+    while not last:
+        last = executed.wait(_POLL_SECONDS)
+        with suppress(OSError, ValueError):
+            if path and os.stat(path).st_mtime >= since:
+                found = json.loads(Path(path).read_text(encoding="utf-8"))
+                if found != seen:
+                    tell("training", training=found)
+                seen = found
 
 
 def _leave_with_parent() -> None:
@@ -201,25 +174,31 @@ def _leave_with_parent() -> None:
 
 
 def main(job: dict[str, Any]) -> None:
-    """The child: executes the job and tells `cell` and `cells` as they begin, at last `done` or `failed`."""
-    messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    """The child: executes the job and tells each `cell` and `training`, at last `done` or `failed`."""
+    messages = os.dup(1)
     os.dup2(2, 1)  # the kernel inherits stdout; nothing it prints may pass for a message
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
-    def tell(**message: Any) -> None:
-        print(json.dumps(message), file=messages, flush=True)
+    def tell(kind: str, **details: Any) -> None:
+        os.write(messages, (json.dumps([kind, details]) + "\n").encode())  # at once: two threads tell
 
+    executed, last = threading.Event(), {"kind": "done"}
+    watching = threading.Thread(target=_watch, args=(job["progress_file"], tell, executed))
+    watching.start()
     try:
         _execute(job, tell)
     except Exception as error:
-        if type(error).__name__ == "DeadKernelError":
-            tell(failed="its kernel died, most often for want of memory: a smaller batch or image needs less")
-        else:  # of papermill.PapermillExecutionError, the exception of the cell
-            name = getattr(error, "ename", type(error).__name__)
-            text = _one_line(str(getattr(error, "evalue", error)))
-            tell(failed=text if name == "MetsegError" else f"{name}: {text}" if text else name)
-    else:
-        tell(done=True)
+        # of papermill.PapermillExecutionError, the exception of the cell
+        name = getattr(error, "ename", type(error).__name__)
+        cause = _one_line(str(getattr(error, "evalue", error)))
+        if name == "DeadKernelError":
+            cause = "its kernel died, most often for want of memory: a smaller batch or image needs less"
+        elif name != "MetsegError":
+            cause = f"{name}: {cause}"
+        last = {"kind": "failed", "cause": cause}
+    executed.set()
+    watching.join()
+    tell(**last)
 
 
 if __name__ == "__main__":

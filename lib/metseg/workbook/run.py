@@ -1,8 +1,4 @@
-"""The workbook: its notebooks, and how to run them unattended.
-
-Every value is checked before anything is written or started; then each notebook runs in a process of its
-own, with all its parameters given, and its executed copy lies in the run's folder.
-"""
+"""The workbook: its notebooks, and how to run them unattended."""
 
 import os
 import time
@@ -12,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import sole_writer
+from metseg.base.files import make_folder, sole_writer
 from metseg.base.recipe import choices
 from metseg.training.config import config_among
+from metseg.training.run_folder import RunFolder
 from metseg.workbook.display import Event
 from metseg.workbook.notebook_process import run_notebook
 from metseg.workbook.parameters import check_parameters, defaults_of, read_profile
@@ -49,11 +46,7 @@ def command_values(profile: str, typed: Mapping[str, Any], notebooks: Sequence[P
 
 
 def training_settings(notebook: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns all parameters of a training as its notebook would take them, with absolute folders.
-
-    Raises:
-        MetsegError: A value does not fit.
-    """
+    """Returns all parameters of a training as its notebook would take them, with absolute folders."""
     check_parameters(values, [notebook])
     settings = {**defaults_of(notebook), **values}
     for name in ("data_dir", "cache_dir"):
@@ -68,37 +61,34 @@ def run_notebooks(
     run_folder: Path,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> list[Path]:
-    """Runs notebooks one after the other, each in a process of its own.
+    """Runs notebooks one after the other, each in a process of its own, and returns the executed copies.
 
     Args:
         notebooks: The notebooks, in order; each one's folder is its kernel's working directory.
         values: Parameters, in place of the recipe's; each notebook gets those that it takes. `run_name` and
-            `output_dir` are not taken from here: they always follow from the run folder.
+            `output_dir` always follow from the run folder.
         run_folder: <output_dir>/<run_name>; executed copies go to its notebooks/, an HTML beside each.
         on_event: Called with every `Event`, from this thread; a `RunDisplay` shows them.
 
-    Returns:
-        The executed copies.
-
     Raises:
         MetsegError: A parameter does not fit (nothing is written then), the run folder is not writable or in
-            use, or a notebook stops; its executed copy so far is kept and the notebooks after it do not run.
+            use, or a notebook stops: those after it do not run.
     """
     notebooks = [Path(notebook).resolve() for notebook in notebooks]
     run_folder = Path(run_folder).resolve()
     check_parameters(values, notebooks)
-    starts = [defaults_of(notebook) for notebook in notebooks]
-    given = [{**start, **{n: v for n, v in values.items() if n in start}} for start in starts]
-    for each in given:
-        if {"model", "data_dir"} <= each.keys():
-            config_among(each)  # raises what the training would, before the first notebook is run
+    given = []
+    for notebook in notebooks:
+        own = defaults_of(notebook)
+        own |= {name: value for name, value in values.items() if name in own}
+        if {"model", "data_dir"} <= own.keys():
+            config_among(own)  # raises what the training would, before the first notebook is run
+        place = {"run_name": run_folder.name, "output_dir": _output_dir(run_folder, notebook)}
+        given.append(own | {name: value for name, value in place.items() if name in own})
     copies = [run_folder / "notebooks" / notebook.name for notebook in notebooks]
     with sole_writer(run_folder):
-        for position, (notebook, copy) in enumerate(zip(notebooks, copies, strict=True), start=1):
-            copy.parent.mkdir(exist_ok=True)
-            own = given[position - 1]
-            place = {"run_name": run_folder.name, "output_dir": _output_dir(run_folder, notebook)}
-            own |= {name: value for name, value in place.items() if name in own}
+        make_folder(run_folder / "notebooks")
+        for position, (notebook, copy, own) in enumerate(zip(notebooks, copies, given, strict=True), start=1):
             event = Event("started", run_folder.name, notebook, position, len(notebooks))
             started = time.monotonic()
 
@@ -106,8 +96,8 @@ def run_notebooks(
                 on_event(replace(event, kind=kind, seconds=time.monotonic() - started, **details))
 
             report("started")
-            progress_file = run_folder / str(own["model"]) / "progress.json" if "model" in own else None
-            run_notebook(notebook, copy, own, progress_file=progress_file, report=report)
+            progress = RunFolder(run_folder / own["model"]).progress if "model" in own else None
+            run_notebook(notebook, copy, own, progress_file=progress, report=report)
             report("finished")
     return copies
 

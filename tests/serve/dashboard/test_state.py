@@ -13,9 +13,8 @@ from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
 from metseg.masks.encode import encode_png, lesions_csv, mask_png, mask_tiff, overlay
 from metseg.masks.postprocess import Postprocessing, postprocess
-from metseg.serve.dashboard.files import archive_name, result_archive
+from metseg.serve.dashboard.files import result_archive
 from metseg.serve.dashboard.state import DashboardState
-from metseg.serve.upload import Refused
 
 
 @pytest.fixture
@@ -80,7 +79,7 @@ def test_busy_while_a_network_runs_and_not_after_it_failed(state, monkeypatch):
 )
 def test_a_file_that_is_no_slice_leaves_everything_as_it_was(opened, data, code):
     before = opened.upload, opened.results, opened.file_name
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(MetsegError) as caught:
         opened.open_slice(data, "other.png")
     assert caught.value.code == code and "other.png" in str(caught.value)
     assert before == (opened.upload, opened.results, opened.file_name)
@@ -174,22 +173,17 @@ def test_an_area_holds_for_the_next_slice_whatever_its_pixels_are(state):
     assert state.remarks == ()
 
 
-def test_pixels_become_an_area_where_their_size_is_known(opened):
+def test_a_smallest_lesion_in_another_unit_is_the_network_s_own_again_which_is_told(opened):
     opened.min_lesion = 5
     opened.open_slice(tiff(2), "slice.tif")
-    assert (opened.unit, opened.min_lesion, opened.min_lesion_px) == ("mm²", 20.0, 5)
-    assert areas(opened) == [16]
-
-
-def test_an_area_that_cannot_be_kept_is_told(state):
-    state.open_slice(tiff(2), "slice.tif")
-    state.min_lesion = 20
-    state.open_slice(png(slice_with_lesions()), "slice.png")
-    assert (state.unit, state.min_lesion, areas(state)) == ("px", 0, [16, 4])
-    (remark,) = state.remarks
-    assert "20 mm²" in remark
-    state.open_slice(png(slice_with_lesions()), "again.png")
-    assert state.remarks == ()
+    assert (opened.unit, opened.min_lesion, areas(opened)) == ("mm²", 0, [16, 4])
+    assert "5 px" in opened.remarks[0]
+    opened.min_lesion = 20
+    opened.open_slice(png(slice_with_lesions()), "slice.png")
+    assert (opened.unit, opened.min_lesion, areas(opened)) == ("px", 0, [16, 4])
+    assert "20 mm²" in opened.remarks[0]
+    opened.open_slice(png(slice_with_lesions()), "again.png")
+    assert opened.remarks == ()
 
 
 def test_a_network_s_own_smallest_lesion_is_shown_in_the_unit_of_the_slice(state):
@@ -218,40 +212,42 @@ def test_a_new_slice_is_shown_as_it_is_and_counted_and_has_no_reference_yet(open
 
 
 def test_gates_take_one_run_and_only_where_there_are_any(opened):
-    assert opened.gates("nested_unet") == []
+    assert opened.networks.gates("nested_unet") == []
     opened.network = "attention_unet"
-    first = opened.gates("attention_unet")
+    first = opened.networks.gates("attention_unet")
     assert [gate.shape for gate in first] == [(32, 32)] * 2
-    assert opened.gates("attention_unet") is first
+    assert opened.networks.gates("attention_unet") is first
     assert CountingPredictor.runs.count("gates of attention_unet") == 1
 
 
-def test_a_reference_is_compared_with_each_mask(opened):
+def agreement(state) -> dict:
+    return state.results[0].agreement(state.reference)
+
+
+def test_a_reference_is_compared_with_the_mask(opened):
     mask = np.zeros((32, 32), np.uint8)
     mask[4:8, 6:12] = 255  # 24 px, of which the network marks 8, and 8 + 4 px elsewhere
     opened.open_reference(png(mask), "mask.png")
-    (comparison,) = opened.comparisons()
-    assert (comparison.hit, comparison.extra, comparison.missed) == (8, 12, 16)
-    assert comparison.slice_dice == pytest.approx(2 * 8 / (20 + 24))
+    assert agreement(opened) == {"dice": 2 * 8 / (20 + 24), "hit": 8, "extra": 12, "missed": 16}
     opened.drop_reference()
-    assert opened.comparisons() == [] and opened.reference_name == ""
+    assert opened.reference is None and opened.reference_name == ""
 
 
 def test_dice_of_two_empty_masks_is_not_defined_and_of_one_is_zero(state):
     blank = np.zeros((32, 32), np.uint8)
     state.open_slice(png(np.zeros((32, 32, 3), np.uint8)), "black.png")
     state.open_reference(png(blank), "mask.png")
-    assert state.comparisons()[0].slice_dice is None
+    assert agreement(state)["dice"] is None
     blank[0, 0] = 255
     state.open_reference(png(blank), "mask.png")
-    assert state.comparisons()[0].slice_dice == 0
+    assert agreement(state)["dice"] == 0
 
 
 def test_a_grey_reference_saved_as_colours_is_taken(opened):
     mask = np.zeros((32, 32, 3), np.uint8)
     mask[4:8, 4:8] = 255
     opened.open_reference(png(mask), "mask.png")
-    assert opened.comparisons()[0].hit == 16
+    assert agreement(opened)["hit"] == 16
 
 
 @pytest.mark.parametrize(
@@ -263,7 +259,7 @@ def test_a_grey_reference_saved_as_colours_is_taken(opened):
     ],
 )
 def test_a_reference_that_fits_not_is_refused_in_a_sentence(opened, pixels, sentence):
-    with pytest.raises(Refused, match=sentence):
+    with pytest.raises(MetsegError, match=sentence):
         opened.open_reference(png(pixels), "mask.png")
     assert opened.reference is None
 
@@ -285,7 +281,7 @@ def test_an_example_brings_its_reference_and_its_size_in_mm(state):
 
 def test_the_archive_holds_what_the_service_would_answer(opened, tmp_path):
     opened.threshold, opened.opacity, opened.channel = 0.4, 0.6, "post-contrast"
-    files = files_in(result_archive(opened))
+    files = files_in(result_archive(opened)[1])
     image = slice_with_lesions()
     (prob_map,) = Predictor(tmp_path / "released" / "nested_unet").prob_map(Volume.of_slice(image))
     mask = postprocess(prob_map, Postprocessing(threshold=0.4))
@@ -307,7 +303,7 @@ def test_the_archive_tells_how_each_network_agrees_with_the_reference(opened):
     mask[4:8, 6:12] = 255
     opened.open_reference(png(mask), "mask.png")
     opened.side_by_side = True
-    files = files_in(result_archive(opened))
+    files = files_in(result_archive(opened)[1])
     told = json.loads(files["nested_unet/settings.json"])["reference"]
     assert told.pop("slice_dice") == pytest.approx(16 / 44)
     assert told == {"name": "mask.png", "hit_px": 8, "extra_px": 12, "missed_px": 16}
@@ -317,7 +313,7 @@ def test_the_archive_tells_how_each_network_agrees_with_the_reference(opened):
 
 def test_the_overlay_is_what_is_seen(opened):
     opened.window, opened.level = 127.5, 63.75  # twice as bright
-    files = files_in(result_archive(opened))
+    files = files_in(result_archive(opened)[1])
     flair = slice_with_lesions()[..., 1]
     shown = np.where(flair == 127, 254, flair).astype(np.uint8)
     assert files["overlay.png"] == encode_png(overlay(shown, opened.results[0].mask, opacity=0.35))
@@ -333,15 +329,15 @@ def test_the_overlay_is_what_is_seen(opened):
         ("", "slice_metseg_"),
     ],
 )
-def test_the_archive_is_called_after_the_slice_and_its_content(state, file_name, expected):
-    state.file_name = file_name
-    name = archive_name(state, b"content")
-    assert name == f"{expected}{sha256(b'content').hexdigest()[:8]}.zip"
+def test_the_archive_is_called_after_the_slice_and_its_content(opened, file_name, expected):
+    opened.file_name = file_name
+    name, content = result_archive(opened)
+    assert name == f"{expected}{sha256(content).hexdigest()[:8]}.zip"
 
 
 def test_archives_of_other_settings_and_of_other_slices_have_other_names(opened):
     def name() -> str:
-        return archive_name(opened, result_archive(opened))
+        return result_archive(opened)[0]
 
     names = [name(), name()]
     opened.threshold = 0.51  # which changes no pixel

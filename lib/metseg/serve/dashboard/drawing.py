@@ -1,10 +1,9 @@
-"""The state as the values of the widgets' traits: PNG files, tables, sentences."""
+"""The state as what the page shows of it, by the names of the traits: PNG files, tables, sentences."""
 
 from dataclasses import asdict
 
 import cv2
 
-from metseg.base.labels import label_of
 from metseg.masks.encode import overlay
 from metseg.preprocessing.pipeline import Preprocessing
 from metseg.serve.dashboard import pictures
@@ -17,15 +16,14 @@ _THUMB_PX = 96
 
 
 def slice_pictures(state: DashboardState) -> dict:
-    """Returns what a `Stage` shows of the slice itself."""
+    """Returns the slice itself."""
     if state.upload is None:
         return {}
-    size = state.upload.image.shape[1::-1]
-    return {"number": state.number, "size": size, "original": for_page(state.picture())}
+    return {"size": state.upload.image.shape[1::-1], "original": for_page(state.picture())}
 
 
 def contrast_pictures(state: DashboardState) -> dict:
-    """Returns what a `Stage` shows of the contrast that the network gets."""
+    """Returns the contrast that the network gets."""
     if state.upload is None:
         return {}
     config = Preprocessing(**state.models[state.network]["preprocessing"])
@@ -33,58 +31,59 @@ def contrast_pictures(state: DashboardState) -> dict:
 
 
 def mask_pictures(state: DashboardState) -> dict:
-    """Returns what a `Stage` shows of the masks."""
+    """Returns the masks over the slice, one a network shown, and compared with the reference."""
     if state.upload is None:
         return {}
-    picture, masks, strength = state.picture(), [each.mask for each in state.results], state.opacity
-    compared = []
-    if state.reference is not None:
-        compared = [
-            pictures.comparison_picture(picture, mask, state.reference, opacity=strength) for mask in masks
-        ]
+    picture, strength = state.picture(), {"opacity": state.opacity}
+    masks = [each.mask for each in state.results]
+    compared = [] if state.reference is None else masks
     return {
-        "networks": [label_of(each.network) for each in state.results],
-        "overlay": [for_page(overlay(picture, mask, opacity=strength)) for mask in masks],
-        "comparison": [for_page(each) for each in compared],
+        "labels": [state.label_of(each.network) for each in state.results],
+        "overlay": [for_page(overlay(picture, mask, **strength)) for mask in masks],
+        "comparison": [
+            for_page(pictures.comparison_picture(picture, mask, state.reference, **strength))
+            for mask in compared
+        ],
         "outlines": [pictures.outlines(each.numbers, _LISTED) for each in state.results],
     }
 
 
 def heat_pictures(state: DashboardState) -> dict:
-    """Returns what a `Stage` shows of the probabilities."""
+    """Returns the probabilities, one a network shown."""
     return {"heat": [for_page(pictures.heat_picture(each.prob_map)) for each in state.results]}
 
 
 def gate_pictures(state: DashboardState) -> dict:
-    """Returns what a `Stage` shows of the attention gates; a network that has none gets an empty list."""
+    """Returns the attention gates; a network that has none gets an empty list.
+
+    They take a run of the network, so only those who look at them wait for it.
+    """
     gates = []
-    for result in state.results:
+    for result in state.results if state.view == "gates" else ():
         picture = pictures.channel_picture(state.upload.image, state.channel)
-        maps = state.gates(result.network)
+        maps = state.networks.gates(result.network)
         gates.append([for_page(pictures.gate_picture(picture, gate)) for gate in maps])
     return {"gates": gates}
 
 
 def findings(state: DashboardState) -> dict:
-    """Returns the tables and the agreement with a reference, for `Findings`."""
-    labels = [label_of(each.network) for each in state.results]
-    spacing_mm = state.upload and state.upload.spacing_mm
-    tables = []
-    for label, result in zip(labels, state.results, strict=True):
+    """Returns the tables of lesions, and the agreement with a reference."""
+    tables, agreements = [], []
+    for result in state.results:
+        label = state.label_of(result.network)
         listed = [asdict(lesion) for lesion in result.lesions[:_LISTED]]
         tables.append({"network": label, "lesions": listed, "more": len(result.lesions) - len(listed)})
-    agreements = [
-        {"network": label, "dice": each.slice_dice, **asdict(each)}
-        for label, each in zip(labels, state.comparisons(), strict=False)  # none without a reference
-    ]
+        if state.reference is not None:
+            agreements.append({"network": label, **result.agreement(state.reference)})
+    spacing_mm = state.upload and state.upload.spacing_mm
     pixel_mm2 = 0.0 if spacing_mm is None else spacing_mm[1] * spacing_mm[2]
     return {"pixel_mm2": pixel_mm2, "tables": tables, "agreements": agreements}
 
 
 def file_names(state: DashboardState) -> dict:
-    """Returns what is loaded, for `Sources`."""
+    """Returns what is loaded."""
     if state.upload is None:
-        return {"slice": {}, "reference": {}}
+        return {}
     height, width = state.upload.image.shape[:2]
     size = "of unknown size"
     if state.upload.spacing_mm is not None:
@@ -92,38 +91,35 @@ def file_names(state: DashboardState) -> dict:
         size = f"{x:.3g} mm" if x == y else f"{x:.3g} × {y:.3g} mm"
     notes = [*state.remarks, *state.upload.notes]
     given = {"name": state.file_name, "details": f"{width} × {height} px, {size}", "notes": notes}
-    return {"slice": given, "reference": {"name": state.reference_name} if state.reference_name else {}}
+    reference = {"name": state.reference_name} if state.reference_name else {}
+    return {"slice_file": given, "reference_file": reference}
 
 
 def changed(state: DashboardState) -> dict:
-    """Returns whether a setting differs from the network's own, for `Controls`."""
+    """Returns whether a setting differs from the network's own."""
     return {"changed": state.settings != state.defaults or state.opacity != OPACITY}
 
 
 def about(state: DashboardState) -> dict:
-    """Returns what each network shown is, and what it must not be taken for, for the `Page`."""
+    """Returns what each network shown is, and what it must not be taken for."""
     facts = []
-    for network in state.networks:
+    for network in state.shown:
         model = state.models[network]
+        alone, whole = model.get("validation_dice_single_slices"), model.get("validation_dice")
+        score = "unknown" if whole is None else f"{whole:.2f}"
+        if alone is not None:  # slices come one by one, which some networks are not made for
+            score = f"{alone:.2f} (single slices)"
         data = {name: model["data"][name] for name in ("licence", "caution")}
-        told = {"label": label_of(network), "data": model["data"]["name"], "score": _score(model)}
-        facts.append({**told, **data})
+        told = {"label": state.label_of(network), "data": model["data"]["name"], **data}
+        facts.append({**told, "score": f"validation Dice {score}"})
     return {"about": facts}
 
 
 def example_buttons() -> list[dict]:
     """Returns the examples with a small picture of each."""
     buttons = []
-    for example in EXAMPLES:
-        flair = load_example(example.name)[0].image[..., 1]
+    for name, example in EXAMPLES.items():
+        flair = load_example(name)[0].image[..., 1]
         small = cv2.resize(flair, (_THUMB_PX, _THUMB_PX), interpolation=cv2.INTER_AREA)
-        buttons.append({"name": example.name, "title": example.title, "picture": for_page(small)})
+        buttons.append({"name": name, "title": example.title, "picture": for_page(small)})
     return buttons
-
-
-def _score(model: dict) -> str:
-    """What a network is worth on slices that come one by one, which some are not made for."""
-    alone, whole = model.get("validation_dice_single_slices"), model.get("validation_dice")
-    if alone is not None:
-        return f"validation Dice {alone:.2f} (single slices)"
-    return "validation Dice unknown" if whole is None else f"validation Dice {whole:.2f}"

@@ -9,7 +9,6 @@ from jinja2 import Environment, FileSystemLoader
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
-from jupyter_server.utils import url_path_join
 from tornado.web import HTTPError, authenticated
 from tornado.websocket import WebSocketProtocol
 from voila.tornado.handler import TornadoVoilaHandler
@@ -17,7 +16,6 @@ from voila.tornado.handler import TornadoVoilaHandler
 from metseg.serve.faults import where
 
 TEMPLATE = Path(__file__).with_name("template")
-_KERNEL = r"/api/kernels/(?P<kernel_id>\w+-\w+-\w+-\w+-\w+)"
 _RETRY_SECONDS = 60
 _LEAVING_SECONDS = 0.7
 _FOR_WIDGETS = {"status", "comm_open", "comm_msg", "comm_close", "shutdown_reply"}
@@ -26,29 +24,6 @@ _TOLD = re.compile(
     r'  File ".*", line \d+, in .+$'
     r"|the dashboard failed: \w+ at$"
     r"|\w[\w.]*(?:Error|Exception|Warning|Interrupt)(?=:|$)"
-)
-# status: heading, and what to do
-_SENTENCES = {
-    403: (
-        "This dashboard opens by its link",
-        "Use the whole address that the server printed, with the token at its end; whoever runs it has it.",
-    ),
-    404: ("There is nothing here", "The dashboard is the only page of this server."),
-    405: ("This page can only be opened", "Open the dashboard in a browser."),
-    500: (
-        "Something went wrong on the server",
-        "Reload the page; if it stays, tell whoever runs the server, whose log says more.",
-    ),
-    503: (
-        "All seats are taken",
-        "Every visitor has a place of their own on the server, and all are in use. "
-        "Try again in a few minutes; this page does so by itself.",
-    ),
-}
-# of 403 where there is no token: only a strange name of this machine is refused
-_LOCAL = (
-    "This dashboard opens at its local address",
-    "Use the whole address that the server printed, in a browser on the same machine.",
 )
 _log = logging.getLogger(__name__)
 _pages = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True)
@@ -61,7 +36,7 @@ def log_failure(kind: str) -> str:
 
 
 class _Discreet:
-    """Logs where a fault of a handler was; tornado would add its text and the request, token included."""
+    """Logs where a fault was; tornado would add its text and the request, token included."""
 
     def log_exception(self, kind, error, trace) -> None:
         if not isinstance(error, HTTPError):
@@ -102,12 +77,8 @@ class PageHandler(_Discreet, TornadoVoilaHandler):
         self.finish(_pages.get_template("head.html").render() + self._sentence(status_code))
 
     def _sentence(self, status_code: int) -> str:
-        heading, text = _SENTENCES.get(status_code, _SENTENCES[500])
-        if status_code == 403 and not self.identity_provider.token:
-            heading, text = _LOCAL
-        retry = _RETRY_SECONDS if status_code == 503 else None
         page = _pages.get_template("sentence.html")
-        return page.render(heading=heading, text=text, retry=retry, home=self.base_url)
+        return page.render(status=status_code, retry=_RETRY_SECONDS, home=self.base_url)
 
 
 class PageConnection(ZMQChannelsWebsocketConnection):
@@ -170,16 +141,3 @@ class EndHandler(_Discreet, APIHandler):
     async def post(self, kernel_id: str) -> None:
         await self.kernel_manager.shutdown_kernel(kernel_id)
         self.set_status(204)
-
-
-def dashboard_handlers(base_url: str, **page) -> list[tuple]:
-    """Returns all routes there are, under `base_url`; no file can be fetched through any of them.
-
-    `page` is what Voilà's handler of a notebook takes.
-    """
-    return [
-        (url_path_join(base_url, _KERNEL), KernelHandler),
-        (url_path_join(base_url, _KERNEL, "channels"), ChannelsHandler),
-        (url_path_join(base_url, _KERNEL, "end"), EndHandler),
-        (url_path_join(base_url, r"/(.*)"), PageHandler, page),
-    ]

@@ -38,6 +38,14 @@ class NetworkResult:
     lesions: list[Lesion]
     numbers: np.ndarray
 
+    def agreement(self, reference: np.ndarray) -> dict:
+        """Returns the slice's `dice`, None where mask and reference are both empty: it means nothing there;
+        and how many pixels are `hit` (in both), `extra` (in the mask alone) and `missed`."""
+        parts = self.mask & reference, self.mask & ~reference, reference & ~self.mask
+        hit, extra, missed = (int(np.count_nonzero(part)) for part in parts)
+        total = 2 * hit + extra + missed
+        return {"dice": 2 * hit / total if total else None, "hit": hit, "extra": extra, "missed": missed}
+
 
 class Networks:
     """Runs no network twice for one slice.
@@ -67,31 +75,30 @@ class Networks:
         self._prob_maps: dict[str, np.ndarray] = {}
         self._gates: dict[str, list[np.ndarray]] = {}
 
-    def warm_up(self, names: Sequence[str]) -> None:
-        """Loads networks and runs each once, so that the first slice need not wait for them."""
-        for name in names:
-            self._predictor(name).prob_map(Volume(np.zeros((3, 1, 32, 32), np.uint8)))
+    def warm_up(self, name: str) -> None:
+        """Loads a network and runs it once, so that the first slice need not wait for it."""
+        self._predictor(name).prob_map(Volume(np.zeros((3, 1, 32, 32), np.uint8)))
 
     def open(self, volume: Volume, names: Sequence[str]) -> None:
         """Takes a slice, a volume of one, in the place of the last, if these networks can run on it."""
         maps = {name: self._predictor(name).prob_map(volume)[0] for name in names}
         self._volume, self._prob_maps, self._gates = volume, maps, {}
 
-    def has_run(self, name: str) -> bool:
-        """Tells whether a network has seen the slice."""
-        return name in self._prob_maps
+    def have_run(self, names: Sequence[str]) -> bool:
+        """Tells whether these networks have seen the slice."""
+        return set(names) <= set(self._prob_maps)
 
-    def run(self, name: str) -> None:
-        """Runs a network on the slice."""
-        self._prob_maps[name] = self._predictor(name).prob_map(self._volume)[0]
+    def run(self, names: Sequence[str]) -> None:
+        """Runs on the slice those of these networks that have not seen it."""
+        for name in names:
+            if name not in self._prob_maps:
+                self._prob_maps[name] = self._predictor(name).prob_map(self._volume)[0]
 
-    def result(
-        self, name: str, settings: Postprocessing, spacing_mm: Sequence[float] | None
-    ) -> NetworkResult:
+    def result(self, name: str, settings: Postprocessing) -> NetworkResult:
         """Returns what a network that has run and the settings make of the slice."""
         prob_map = self._prob_maps[name]
         mask = postprocess(prob_map, settings)
-        measured = measure_lesions(mask, prob_map, spacing_mm=spacing_mm)
+        measured = measure_lesions(mask, prob_map, spacing_mm=self._volume.spacing_mm)
         return NetworkResult(name, settings, prob_map, mask, *measured)
 
     def gates(self, name: str) -> list[np.ndarray]:

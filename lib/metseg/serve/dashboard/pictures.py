@@ -76,9 +76,8 @@ def comparison_picture(
     for part, stripes, colour in ((mask & ~reference, up, EXTRA), (reference & ~mask, down, MISSED)):
         shown = overlay(shown, part, opacity=0.25 * opacity, colour=colour)
         ink = np.frombuffer(bytes.fromhex(colour[1:]), np.uint8)
-        shown[part & stripes] = np.rint(
-            (1 - opacity) * shown[part & stripes] + opacity * ink.astype(np.float32)
-        )
+        striped = (1 - opacity) * shown[part & stripes] + opacity * ink.astype(np.float32)
+        shown[part & stripes] = np.rint(striped)
     return shown
 
 

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from asyncio import Task
 from subprocess import DEVNULL
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
@@ -25,12 +24,10 @@ _SPEC = {
 class OwnKernelSpec(KernelSpecManager):
     """The one kernel there is, under the name that the notebook asks for."""
 
-    variables = Dict(config=True, help="Of a kernel's environment.")
-
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         if kernel_name != "python3":
             raise NoSuchKernel(kernel_name)
-        return KernelSpec(**_SPEC, env=self.variables)
+        return KernelSpec(**_SPEC)
 
     def get_all_specs(self) -> dict:
         return {"python3": {"resource_dir": "", "spec": _SPEC}}
@@ -104,13 +101,14 @@ class Seats(AsyncMappingKernelManager):
         if not self.waiting:
             return []
         pool = self._pools.get(self.notebook_path, [])
-        pool[:] = [task for task in pool if not task.done() or self._is_ready(task)]
+        failed = [each for each in pool if each.done() and (each.cancelled() or each.exception())]
+        pool[:] = [
+            each
+            for each in pool
+            if each not in failed and (not each.done() or each.result()["kernel_id"] in self)
+        ]
         # Of those still starting it is not known which kernel is theirs; they count as visitors, to be safe.
-        visitors = self.taken - sum(task.done() for task in pool)
+        visitors = self.taken - sum(each.done() for each in pool)
         room = max(0, self.seats - visitors - arriving)
         self.kernel_pools_config = {"default": {"pool_size": min(self.waiting, room)}}
         return pool
-
-    def _is_ready(self, waiting: Task) -> bool:
-        """Tells whether a finished start has left a kernel that is still there."""
-        return not waiting.cancelled() and not waiting.exception() and waiting.result()["kernel_id"] in self

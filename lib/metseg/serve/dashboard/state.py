@@ -1,6 +1,6 @@
 """What the dashboard knows: a slice, the choices made, and what follows from them. No widget, no browser."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from traitlets import (
     Instance,
     Int,
     TraitError,
+    TraitType,
     Tuple,
     Unicode,
     observe,
@@ -20,18 +21,23 @@ from traitlets import (
 )
 
 from metseg.base.errors import MetsegError
+from metseg.base.labels import label_of
 from metseg.data.volume import CHANNELS
 from metseg.inference.predictor import Predictor
 from metseg.masks.lesions import least_pixels
 from metseg.masks.postprocess import Postprocessing
 from metseg.serve.dashboard.networks import Networks
 from metseg.serve.dashboard.pictures import ALL_CHANNELS, channel_picture, windowed
-from metseg.serve.dashboard.reference import Comparison, compare, read_reference
-from metseg.serve.examples import example_named, load_example
-from metseg.serve.upload import Upload, read_upload
+from metseg.serve.examples import EXAMPLES, load_example
+from metseg.serve.upload import Upload, read_reference, read_upload
 
 OPACITY = 0.35
 WINDOW, LEVEL = 255.0, 127.5  # all grey values, as they are
+
+
+def shared(trait: TraitType) -> TraitType:
+    """Marks a trait as one that a widget has in common with the page in the browser."""
+    return trait.tag(sync=True, echo_update=False)
 
 
 class DashboardState(HasTraits):
@@ -42,55 +48,51 @@ class DashboardState(HasTraits):
 
     Attributes:
         network: The network chosen; the best one at the start.
-        side_by_side: Whether all released networks are shown, the chosen one first.
         threshold, fill_holes: The settings of `Postprocessing`.
         min_lesion, unit: Its smallest lesion: mm² where the slice tells the size of its pixels, else px.
+        view: Which picture is large.
         channel: What the masks are drawn on.
-        opacity: Of the tint.
         window, level: Grey values from black to white, and the one in their middle; for the eye alone.
-        upload: The slice, or None.
-        file_name: What the visitor calls it.
-        number: How many slices there were.
+        upload, file_name, number: The slice or None, what the visitor calls it, how many there were.
         remarks: A sentence for each thing to know of it that its file does not tell.
-        reference: (H, W) bool, or None.
-        reference_name: What the visitor calls it.
+        reference, reference_name: (H, W) bool or None, and what the visitor calls it.
         results: A `NetworkResult` for each network shown.
         selected: Which result, from 0, and the number of the lesion picked in it; 0 for none.
-        busy: Whether a network runs.
         models: {name: description} of all networks, the best one first.
     """
 
-    network = Unicode()
-    side_by_side = Bool(False)
-    threshold = Float(0.5, min=0.01, max=0.99)
-    min_lesion = Float(0, min=0)
-    unit = Enum(["px", "mm²"], "px")
-    fill_holes = Bool(False)
-    channel = Enum([*CHANNELS, ALL_CHANNELS], "FLAIR")
-    opacity = Float(OPACITY, min=0, max=1)
-    window = Float(WINDOW, min=1, max=2 * WINDOW)
-    level = Float(LEVEL, min=0, max=WINDOW)
+    network = shared(Unicode())
+    side_by_side = shared(Bool(False))
+    threshold = shared(Float(0.5, min=0.01, max=0.99))
+    min_lesion = shared(Float(0, min=0))
+    unit = shared(Enum(["px", "mm²"], "px"))
+    fill_holes = shared(Bool(False))
+    view = shared(Unicode("overlay"))
+    channel = shared(Enum([*CHANNELS, ALL_CHANNELS], "FLAIR"))
+    opacity = shared(Float(OPACITY, min=0, max=1))
+    window = shared(Float(WINDOW, min=1, max=2 * WINDOW))
+    level = shared(Float(LEVEL, min=0, max=WINDOW))
+    number = shared(Int(0))
+    selected = shared(Tuple(Int(), Int(), default_value=(0, 0)))
+    busy = shared(Bool(False))
     upload = Instance(Upload, allow_none=True)
     file_name = Unicode()
-    number = Int(0)
     remarks = Tuple()
     reference = Instance(np.ndarray, allow_none=True)
     reference_name = Unicode()
     results = Tuple()
-    selected = Tuple(Int(), Int(), default_value=(0, 0))
-    busy = Bool(False)
 
     def __init__(
         self, released: Path | Mapping[str, Path], *, predictor: Callable[[Path], Predictor] = Predictor
     ):
         """Knows the models and loads none of them yet; the arguments are those of `Networks`."""
-        self._networks = Networks(released, predictor)
-        self.models = self._networks.models
+        self.networks = Networks(released, predictor)
+        self.models = self.networks.models
         super().__init__(network=next(iter(self.models)))
         self.reset_settings()
 
     @property
-    def networks(self) -> list[str]:
+    def shown(self) -> list[str]:
         """The networks shown, the chosen one first."""
         others = [name for name in self.models if name != self.network] if self.side_by_side else []
         return [self.network, *others]
@@ -112,6 +114,10 @@ class DashboardState(HasTraits):
         spacing_mm = self.upload and self.upload.spacing_mm
         return round(self.min_lesion) if spacing_mm is None else least_pixels(self.min_lesion, spacing_mm)
 
+    def label_of(self, network: str) -> str:
+        """Returns a network's name as papers write it, with its encoder's."""
+        return label_of(network, self.models[network].get("encoder", "plain"))
+
     def picture(self) -> np.ndarray:
         """Returns what the masks are drawn on: (H, W) or (H, W, 3) uint8."""
         return windowed(channel_picture(self.upload.image, self.channel), self.window, self.level)
@@ -127,14 +133,6 @@ class DashboardState(HasTraits):
         """Shows grey values as they are."""
         self.window, self.level = WINDOW, LEVEL
 
-    def load_models(self) -> None:
-        """Loads the networks shown, so that the first slice need not wait for them."""
-        self._networks.warm_up(self.networks)
-
-    def gates(self, network: str) -> list[np.ndarray]:
-        """Returns the gate maps of a network for the slice, coarsest first; it is run once for them."""
-        return self._networks.gates(network)
-
     def open_slice(self, data: bytes, name: str) -> None:
         """Reads and segments an uploaded slice."""
         self._show(read_upload(data, name), name)
@@ -142,7 +140,10 @@ class DashboardState(HasTraits):
     def open_example(self, name: str) -> None:
         """Segments an example; its drawn lesions are the reference."""
         upload, mask = load_example(name)
-        self._show(upload, f"{name} (example)", mask, "as drawn", [example_named(name).about])
+        with self.hold_trait_notifications():
+            self._show(upload, f"{name} (example)")
+            self.remarks = (EXAMPLES[name].about, *self.remarks)
+            self.reference, self.reference_name = mask, "as drawn"
 
     def open_reference(self, data: bytes, name: str) -> None:
         """Reads a reference mask of the slice."""
@@ -153,41 +154,22 @@ class DashboardState(HasTraits):
     def drop_reference(self) -> None:
         self.reference, self.reference_name = None, ""
 
-    def comparisons(self) -> list[Comparison]:
-        """Returns how each result agrees with the reference; nothing without one."""
-        if self.reference is None:
-            return []
-        return [compare(each.mask, self.reference) for each in self.results]
-
-    def _show(
-        self,
-        upload: Upload,
-        name: str,
-        reference: np.ndarray | None = None,
-        reference_name: str = "",
-        remarks: Sequence[str] = (),
-    ) -> None:
+    def _show(self, upload: Upload, name: str) -> None:
         with self._at_work():
-            self._networks.open(upload.volume, self.networks)
+            self.networks.open(upload.volume, self.shown)
         with self.hold_trait_notifications():
-            remarks = [*remarks, *self._measure_by(upload)]
-            self.upload, self.file_name, self.remarks = upload, name, tuple(remarks)
+            own = self.min_lesion_px == self.defaults.min_lesion_px
+            unit = "px" if upload.spacing_mm is None else "mm²"
+            told = f"It is measured in {unit}: the smallest lesion is the network's own, no longer "
+            told += f"{self.min_lesion:.5g} {self.unit}."
+            self.remarks = () if own or unit == self.unit else (told,)
+            if own or unit != self.unit:
+                self.unit, self.min_lesion = unit, _size(self.defaults.min_lesion_px, upload)
+            self.upload, self.file_name = upload, name
             self.number += 1
             self.reset_window()
-            self.reference, self.reference_name = reference, reference_name
+            self.drop_reference()
             self._take_results()
-
-    def _measure_by(self, upload: Upload) -> list[str]:
-        """Turns the smallest lesion into the unit of a slice that comes; returns what is to be told of it."""
-        before, size, pixels = self.unit, self.min_lesion, self.min_lesion_px
-        self.unit, usual = "px" if upload.spacing_mm is None else "mm²", self.defaults.min_lesion_px
-        lost = pixels != usual and (before, self.unit) == ("mm²", "px")
-        if pixels == usual or lost:
-            self.min_lesion = _size(usual, upload)
-        elif before != self.unit:
-            self.min_lesion = _size(pixels, upload)
-        told = f"The size of its pixels is unknown, so that the smallest lesion is no longer {size:.5g} mm²."
-        return [told] if lost else []
 
     @validate("network")
     def _is_released(self, proposal) -> str:
@@ -203,19 +185,17 @@ class DashboardState(HasTraits):
     @observe("side_by_side", "threshold", "min_lesion", "fill_holes")
     def _segment(self, change=None) -> None:
         made_of = [(each.network, each.settings) for each in self.results]
-        if self.upload is None or made_of == [(network, self.settings) for network in self.networks]:
+        if self.upload is None or made_of == [(network, self.settings) for network in self.shown]:
             return  # a reset changes several settings at once
-        for network in self.networks:
-            if not self._networks.has_run(network):
-                self.results = ()  # if the network cannot run, nothing of another is shown as its own
-                with self._at_work():
-                    self._networks.run(network)
+        if not self.networks.have_run(self.shown):
+            self.results = ()  # if the network cannot run, nothing of another is shown as its own
+            with self._at_work():
+                self.networks.run(self.shown)
         with self.hold_trait_notifications():
             self._take_results()
 
     def _take_results(self) -> None:
-        how = self.settings, self.upload.spacing_mm
-        self.results = tuple(self._networks.result(network, *how) for network in self.networks)
+        self.results = tuple(self.networks.result(network, self.settings) for network in self.shown)
         self.selected = (0, 0)
 
     @contextmanager

@@ -1,35 +1,86 @@
-"""The dashboard as a widget: links the parts of the page to the state, and draws what has changed."""
+"""The dashboard as a widget: the state in common with a browser, and what the page shows of it."""
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-from traitlets import dlink, link
+from anywidget import AnyWidget
+from traitlets import Bool, Bytes, Dict, Float, Int, List, Tuple, Unicode
 
 from metseg.base.errors import MetsegError
-from metseg.base.labels import label_of
 from metseg.data.volume import CHANNELS
 from metseg.inference.predictor import Predictor
 from metseg.release.released import offered_models
 from metseg.serve.dashboard import drawing
-from metseg.serve.dashboard.files import archive_name, result_archive
+from metseg.serve.dashboard.files import result_archive
 from metseg.serve.dashboard.pictures import ALL_CHANNELS
-from metseg.serve.dashboard.state import DashboardState
-from metseg.serve.dashboard.widgets import Controls, Findings, Inbox, Page, Part, Sources, Stage
+from metseg.serve.dashboard.state import DashboardState, shared
 from metseg.serve.faults import where
-from metseg.serve.upload import MAX_UPLOAD_BYTES
+from metseg.serve.upload import MAX_UPLOAD_BYTES, too_large
 
+_FRONTEND = Path(__file__).with_name("frontend")
+_PARTS = ("sources", "controls", "stage", "findings")
 _SETTINGS = ["threshold", "min_lesion", "fill_holes", "opacity"]
 _log = logging.getLogger(__name__)
 
 
-class Dashboard(Page):
+def _source(name: str) -> str:
+    return (_FRONTEND / name).read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    """Returns all scripts as one, for a widget's cannot import another file."""
+    parts = [
+        f"const render{n.title()} = (() => {{\n{_source(f'{n}.js')}return render;\n}})();" for n in _PARTS
+    ]
+    return "\n".join([_source("dom.js"), _source("zoom.js"), *parts, _source("page.js")])
+
+
+class Dashboard(DashboardState, AnyWidget):
     """The whole dashboard; a notebook shows it by naming it.
 
+    Pictures are PNG files; those that depend on a network are lists, one a network shown.
+
     Attributes:
-        state: What it shows; a change there is drawn at once.
+        message: What is wrong, in one sentence, or nothing.
+        about: {"label", "data", "licence", "score", "caution"} of each network shown.
+        examples: {"name", "title", "picture": PNG} each.
+        slice_file, reference_file: {"name", "details", "notes"} of what is loaded, or empty.
+        choices: {"name", "label"} of each network.
+        labels: Of the networks shown.
+        size: Width and height of the slice, px.
+        gates: For each network a list, coarsest gate first.
+        outlines: For each network, for each lesion, the borders of its parts as [x, y, x, y, …].
+        tables: {"network", "lesions", "more": how many are not listed} for each network shown.
+        pixel_mm2: Area of a pixel; 0 where it is unknown, and then nothing is in mm.
+        agreements: {"network", "dice", "hit", "extra", "missed"} each, where there is a reference.
     """
+
+    _esm = _script()
+    _css = "\n".join(_source(f"{name}.css") for name in ("page", *_PARTS))
+
+    message = shared(Unicode())
+    about = shared(List())
+    limit_bytes = shared(Int(MAX_UPLOAD_BYTES))
+    examples = shared(List())
+    slice_file = shared(Dict())
+    reference_file = shared(Dict())
+    choices = shared(List())
+    changed = shared(Bool())
+    channels = shared(List([*CHANNELS, ALL_CHANNELS]))
+    labels = shared(List())
+    size = shared(Tuple(Int(), Int(), default_value=(1, 1)))
+    original = shared(Bytes())
+    contrast = shared(Bytes())
+    heat = shared(List())
+    overlay = shared(List())
+    comparison = shared(List())
+    gates = shared(List())
+    outlines = shared(List())
+    tables = shared(List())
+    pixel_mm2 = shared(Float())
+    agreements = shared(List())
 
     def __init__(self, released: Path | None = None, *, predictor: Callable[[Path], Predictor] = Predictor):
         """Makes the page; no network is loaded before it is in a browser.
@@ -42,59 +93,49 @@ class Dashboard(Page):
         Raises:
             MetsegError: There is no released model.
         """
-        self.state = state = DashboardState(released or offered_models(), predictor=predictor)
-        networks = [{"name": name, "label": label_of(name)} for name in state.models]
-        super().__init__(
-            sources=Sources(limit_bytes=MAX_UPLOAD_BYTES),
-            controls=Controls(networks=networks),
-            stage=Stage(channels=[*CHANNELS, ALL_CHANNELS]),
-            findings=Findings(),
-        )
-        self._inboxes = {role: Inbox(MAX_UPLOAD_BYTES) for role in ("slice", "reference")}
-        self._parts = self.stage, self.findings, self.sources, self.controls
-        for part in (self, *self._parts):
-            part.failed, part.received = self._tell, self._handle
-        stage, shown = self.stage, ["channel", "window", "level"]
-        for part, names in (
-            (self.controls, ["network", "side_by_side", *_SETTINGS]),
-            (stage, [*shown, "selected"]),
-            (self.findings, ["selected"]),
-        ):
-            for name in names:
-                link((state, name), (part, name))
-        dlink((state, "busy"), (stage, "busy"))
-        dlink((state, "unit"), (self.controls, "unit"))
-        self._draw(self, drawing.about, ["network", "side_by_side"])
-        self._draw(self.controls, drawing.changed, ["network", *_SETTINGS])
-        self._draw(self.sources, drawing.file_names, ["upload", "file_name", "remarks", "reference_name"])
-        self._draw(stage, drawing.slice_pictures, ["upload", "number", *shown])
-        self._draw(stage, drawing.contrast_pictures, ["upload", "channel", "network"])
-        self._draw(stage, drawing.heat_pictures, ["results"])
-        self._draw(stage, drawing.mask_pictures, ["results", "reference", "opacity", *shown])
-        self._draw(stage, self._gate_pictures, ["results", "channel"])
-        self._draw(self.findings, drawing.findings, ["results", "reference"])
-        stage.observe(lambda change: self._put(stage, self._gate_pictures(state)), "view")
+        super().__init__(released or offered_models(), predictor=predictor)
+        self.choices = [{"name": name, "label": self.label_of(name)} for name in self.models]
+        self._arriving = None, bytearray()
+        shades = ["channel", "window", "level"]
+        self._draw(drawing.about, ["network", "side_by_side"])
+        self._draw(drawing.changed, ["network", *_SETTINGS])
+        self._draw(drawing.file_names, ["upload", "file_name", "remarks", "reference_name"])
+        self._draw(drawing.slice_pictures, ["upload", *shades])
+        self._draw(drawing.contrast_pictures, ["upload", "channel", "network"])
+        self._draw(drawing.heat_pictures, ["results"])
+        self._draw(drawing.mask_pictures, ["results", "reference", "opacity", *shades])
+        self._draw(drawing.gate_pictures, ["results", "channel", "view"])
+        self._draw(drawing.findings, ["results", "reference"])
 
-    def _draw(self, part: Part, values: Callable[[DashboardState], dict], names: list[str]) -> None:
-        """Gives a part its values, now and whenever one of these traits of the state changes."""
-        self.state.observe(lambda change: self._put(part, values(self.state)), names)
-        self._put(part, values(self.state))
+    def set_state(self, sync_data: dict) -> None:
+        with self._telling():
+            super().set_state(sync_data)
 
-    def _put(self, part: Part, values: dict) -> None:
-        with part.hold_sync():
-            for name, value in values.items():
-                part.set_trait(name, value)
+    def _handle_custom_msg(self, content: dict, buffers: list) -> None:
+        with self._telling():
+            self._handle(content, buffers)
 
-    def _gate_pictures(self, state: DashboardState) -> dict:
-        """Gates take a run of the network, so only those who look at them wait for it."""
-        return drawing.gate_pictures(state) if self.stage.view == "gates" else {"gates": []}
+    def _draw(self, values: Callable[[DashboardState], dict], names: list[str]) -> None:
+        """Shows these values now and whenever one of these traits changes."""
 
-    def _tell(self, error: BaseException) -> None:
-        """Says in the page what went wrong."""
-        if isinstance(error, KeyboardInterrupt):
-            return  # a kernel whose visitor has left is interrupted before it is ended
-        self.message = str(error)
-        if not isinstance(error, MetsegError):
+        def put(change=None) -> None:
+            with self.hold_sync():
+                for name, value in values(self).items():
+                    self.set_trait(name, value)
+
+        self.observe(put, names)
+        put()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Says in the page what goes wrong; ipywidgets would print a traceback that no page shows."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            pass  # a kernel whose visitor has left is interrupted before it is ended
+        except MetsegError as error:
+            self.message = str(error)
+        except Exception as error:
             _log.error("the dashboard failed: %s", where(error))
             self.message = (
                 "Something went wrong inside the dashboard. Try again; if it stays, reload the page."
@@ -104,48 +145,60 @@ class Dashboard(Page):
         """Does what a browser asks for."""
         match message["kind"]:
             case "ready":
-                self.sources.examples = drawing.example_buttons()
-                self.state.load_models()
+                self.examples = drawing.example_buttons()
+                for network in self.shown:
+                    self.networks.warm_up(network)
             case "piece":
                 self._take_piece(message, bytes(buffers[0]))
             case "example":
                 with self._at_once():
-                    self.state.open_example(message["name"])
+                    self.open_example(message["name"])
             case "drop_reference":
-                self.state.drop_reference()
+                self.drop_reference()
             case "reset":
-                self.state.reset_settings()
+                self.reset_settings()
             case "reset window":
-                with self.stage.hold_sync():
-                    self.state.reset_window()
+                with self.hold_sync():
+                    self.reset_window()
             case "download":
                 self._send_archive()
 
     def _take_piece(self, piece: dict, data: bytes) -> None:
+        """Puts together a file: {"upload": its number, "role", "name", "start": offset, "size": of all}.
+
+        A newer file takes the place of an unfinished one.
+        """
         try:
-            whole = self._inboxes[piece["role"]].add(piece, data)
-            if whole is not None:
-                open_file = {"slice": self.state.open_slice, "reference": self.state.open_reference}
+            if piece["start"] == 0:
+                self._arriving = piece["upload"], bytearray()
+            number, received = self._arriving
+            if piece["upload"] != number or piece["start"] != len(received):
+                return
+            if (
+                max(piece["size"], len(received) + len(data)) > self.limit_bytes
+            ):  # whatever the browser thought
+                raise too_large(piece["name"])
+            received += data
+            if len(received) == piece["size"]:
+                open_file = self.open_slice if piece["role"] == "slice" else self.open_reference
                 with self._at_once():
-                    open_file[piece["role"]](whole, piece["name"])
+                    open_file(bytes(received), piece["name"])
         finally:
-            self.sources.send({"kind": "arrived", "upload": piece["upload"]})
+            self.send({"kind": "arrived", "upload": piece["upload"]})
 
     def _send_archive(self) -> None:
         try:
-            content = result_archive(self.state)
+            name, content = result_archive(self)
         except Exception:
-            self.findings.send({"kind": "no archive"})  # the page waits for an answer, and may ask again
+            self.send({"kind": "no archive"})  # the page waits for an answer, and may ask again
             raise
-        self.findings.send({"kind": "archive", "name": archive_name(self.state, content)}, [content])
+        self.send({"kind": "archive", "name": name}, [content])
 
     @contextmanager
     def _at_once(self) -> Iterator[None]:
         """Sends all that follows from a new file together; an older message is no longer true then."""
-        with ExitStack() as stack:
-            for part in self._parts:
-                stack.enter_context(part.hold_sync())
+        with self.hold_sync():
             yield
-            if self.stage.view == "comparison" and self.state.reference is None:
-                self.stage.view = "overlay"  # a new slice has nothing to be compared with yet
-        self.message = ""
+            if self.view == "comparison" and self.reference is None:
+                self.view = "overlay"  # a new slice has nothing to be compared with yet
+            self.message = ""

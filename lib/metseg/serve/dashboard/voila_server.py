@@ -3,7 +3,7 @@
 import ipaddress
 import json
 import logging
-import math
+import os
 import secrets
 import signal
 import socket
@@ -22,7 +22,7 @@ from metseg.base.paths import project_root, released_dir
 from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
 from metseg.inference.predictor import Predictor
 from metseg.release.released import OFFERED, described_models, released_models
-from metseg.serve.dashboard.handlers import TEMPLATE, PageConnection, dashboard_handlers, log_failure
+from metseg.serve.dashboard import handlers
 from metseg.serve.dashboard.seats import OwnKernelSpec, Seats
 from metseg.serve.listening import listen
 
@@ -39,12 +39,19 @@ class DashboardServer(Voila):
 
     def setup_template_dirs(self) -> None:
         super().setup_template_dirs()
-        self.template_paths = [str(TEMPLATE), *self.template_paths]
+        self.template_paths = [str(handlers.TEMPLATE), *self.template_paths]
 
     def init_handlers(self) -> list[tuple]:
+        """Returns all routes there are; no file can be fetched through any of them."""
         page = {"notebook_path": Path(self.notebook_path).name, "template_paths": self.template_paths}
         page |= {"config": self.config, "voila_configuration": self.voila_configuration}
-        return dashboard_handlers(self.base_url, **page)
+        kernel = url_path_join(self.base_url, r"/api/kernels/(?P<kernel_id>\w+-\w+-\w+-\w+-\w+)")
+        return [
+            (kernel, handlers.KernelHandler),
+            (f"{kernel}/channels", handlers.ChannelsHandler),
+            (f"{kernel}/end", handlers.EndHandler),
+            (url_path_join(self.base_url, r"/(.*)"), handlers.PageHandler, page),
+        ]
 
     def listen(self) -> None:
         HTTPServer(self.app, xheaders=True).add_socket(self.socket)
@@ -87,7 +94,7 @@ def serve_dashboard(
 
     Raises:
         MetsegError: There is no model, one cannot be loaded or knows only the phantom, the address cannot be
-            listened on, the token is empty though others can reach the host, or an argument makes no sense.
+            listened on, or the token is empty though others can reach the host.
     """
     for name in ("tornado.application", "tornado.general"):
         logging.getLogger(name).setLevel(logging.ERROR)  # strangers at the door are no news
@@ -97,15 +104,7 @@ def serve_dashboard(
         Predictor(Path(models[name]), threads=1)  # a sentence now, where somebody reads it
         if not phantom_network:
             refuse_scans_unlike_the_phantom(description, name)
-    if not (math.isfinite(idle_minutes) and idle_minutes > 0):
-        raise MetsegError(
-            f"a kernel cannot be idle for {idle_minutes} minutes; choose a number above 0, such as 30"
-        )
-    seconds = max(1, int(60 * min(idle_minutes, 10**7)))  # what a timedelta can hold
-    if "://" in base_url or any(each.isspace() or each in "?#" for each in base_url):
-        raise MetsegError(
-            f"the base URL {base_url!r} is no path; give one such as /seg/, without http:// or space"
-        )
+    seconds = max(1, int(60 * idle_minutes))
     base_url = url_path_join("/", base_url, "/")
     token = _token(host, token)
     notebook = project_root() / "notebooks" / "dashboard.ipynb"
@@ -129,7 +128,7 @@ def serve_dashboard(
             "base_url": base_url,
             "config_file_paths": [],  # what a user's own Voilà is set to is no matter of this one
             "log_level": logging.ERROR,
-            "kernel_websocket_connection_class": PageConnection,
+            "kernel_websocket_connection_class": handlers.PageConnection,
             "tornado_settings": settings,
         },
         "VoilaConfiguration": {
@@ -140,7 +139,7 @@ def serve_dashboard(
             "allow_template_override": "NO",
             "allow_theme_override": "NO",
             "show_tracebacks": True,  # else Voilà hides an error's name, which is all that the template uses
-            "resources": {"log_failure": log_failure},
+            "resources": {"log_failure": handlers.log_failure},
         },
         "Seats": {
             "seats": max_kernels,
@@ -150,16 +149,14 @@ def serve_dashboard(
             "cull_connected": True,
         },
         "KernelRestarter": {"restart_limit": 0},
-        "OwnKernelSpec": {
-            "variables": {
-                OFFERED: json.dumps({name: str(Path(folder).resolve()) for name, folder in models.items()})
-            }
-        },
     }
+    offered = {name: str(Path(folder).resolve()) for name, folder in models.items()}
+    os.environ[OFFERED] = json.dumps(offered)  # kernels inherit it
     server = DashboardServer(config=Config(config))
     server.socket = listener
+    shown = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     query = f"?token={quote(token, safe='')}" if token else ""
-    server.address = f"http://{_shown_host(host)}:{port}{base_url}{query}"
+    server.address = f"http://{shown}:{port}{base_url}{query}"
     server.initialize([])
     server.start()
 
@@ -177,9 +174,3 @@ def _token(host: str, token: str | None) -> str:
             f"others can reach host {host}, so the token must not be empty; leave it out to have one made"
         )
     return token or secrets.token_urlsafe(24)
-
-
-def _shown_host(host: str) -> str:
-    if host in ("", "0.0.0.0", "::"):
-        return socket.gethostname()
-    return f"[{host}]" if ":" in host else host

@@ -2,152 +2,149 @@
 
 import asyncio
 import logging
-import re
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-from fastapi import FastAPI, Query, Request
-from fastapi.exceptions import RequestValidationError
+import numpy as np
+from fastapi import FastAPI, Request
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 import metseg
+from metseg.base.hardware import cores
+from metseg.data.provenance import RESEARCH_USE
+from metseg.data.readers.image_errors import ImageError
+from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
-from metseg.serve.service.admission import Admission, Limits
-from metseg.serve.service.doorway import Doorway
 from metseg.serve.service.form import read_form
-from metseg.serve.service.metrics import Metrics
-from metseg.serve.service.openapi import ANSWERS, DESCRIPTION, REQUEST, name_models
-from metseg.serve.service.refusals import answer, documented
-from metseg.serve.service.segmentation import JSON, PNG, ModelCard, Models, Segmentation, segment
-from metseg.serve.service.settings import Settings, invalid_setting
-from metseg.serve.upload import Refused, read_upload
+from metseg.serve.service.metrics import Counting, Metrics
+from metseg.serve.service.refusals import DOCUMENTED, answer
+from metseg.serve.service.segmentation import JSON, PNG, Segmentation, model_cards, segment
+from metseg.serve.service.settings import Settings
+from metseg.serve.upload import MAX_PIXELS, MAX_UPLOAD_BYTES, Refused
 
 _log = logging.getLogger("metseg.serve")
-_PATHS = frozenset(
-    ("/", "/predict", "/models", "/health", "/health/ready", "/metrics", "/docs", "/openapi.json")
-)
+_DESCRIPTION = f"""Segments brain lesions in one MRI slice. {RESEARCH_USE}
+
+`curl -F file=@slice.tif <address>/predict`
+
+Nothing of an upload is stored, and nothing but its kind and size is logged. A file has at most
+{MAX_UPLOAD_BYTES // 2**20} MB and {MAX_PIXELS // 10**6} megapixels.
+
+Every answer with a status of 400 or more is `{{"code": …, "message": …}}`.
+"""
+_FILE = {
+    "type": "string",
+    "format": "binary",
+    "description": "One slice as TIFF, PNG or JPEG. Its channels are pre-contrast, FLAIR and post-contrast; "
+    "a grey one is taken as FLAIR, whether it is stored with one channel or with three that are equal.",
+}
 
 
 def create_app(
     models: Mapping[str, Path | Predictor],
     *,
-    limits: Limits | None = None,
-    metrics_folder: Path | None = None,
+    at_once: int | None = None,
+    uploads: int = 32,
+    upload_seconds: float = 30.0,
 ) -> FastAPI:
-    """Builds the service.
+    """Builds the service, when all its models have run once.
 
     Args:
-        models: {name: folder of an exported model, or its Predictor}, the default first. Those in folders
-            are loaded while the service starts, and all run once; until then it is not ready, and says so.
-        limits: What it takes on.
-        metrics_folder: Where several processes of one service keep their figures; None for one alone.
+        models: {name: folder of an exported model, or its Predictor}, the default first.
+        at_once: Slices segmented at once, each in a thread; as many as there are cores if left out.
+        uploads: Uploads read, waiting or segmented at once; each holds `MAX_UPLOAD_BYTES` at most.
+        upload_seconds: The longest that sending one may take.
     """
-    limits = limits or Limits()
-    metrics, offered = Metrics(metrics_folder), Models(models)
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.admission = admission = Admission(limits, metrics)
-        loading = asyncio.create_task(asyncio.to_thread(offered.load))
-        try:
-            yield
-            await loading
-        finally:
-            admission.close()
-
+    offered = {
+        name: each if isinstance(each, Predictor) else Predictor(each) for name, each in models.items()
+    }
+    for predictor in offered.values():  # else the first visitor would wait for it
+        for slices in (1, 2):  # alone, on all cores; in company, on one each
+            predictor.prob_map(Volume(np.zeros((3, slices, 32, 32), np.uint8)))
+    metrics, seats, threads = Metrics(), asyncio.Semaphore(uploads), asyncio.Semaphore(at_once or cores())
     app = FastAPI(
         title="metseg",
         version=metseg.__version__,
-        description=DESCRIPTION,
-        lifespan=lifespan,
+        description=_DESCRIPTION,
         redirect_slashes=False,
         redoc_url=None,
     )
-    app.add_middleware(Doorway, metrics=metrics, paths=_PATHS)
+    app.add_middleware(Counting, metrics=metrics)
     _answer_all_errors(app, metrics)
 
     @app.post("/predict/", include_in_schema=False)
     @app.post(
         "/predict",
         response_model=Segmentation,
-        responses=ANSWERS,
-        openapi_extra=REQUEST,
+        responses={
+            200: {
+                "description": "The mask and its lesions; under `Accept: image/png` the mask alone.",
+                "content": {PNG: {"schema": {"type": "string", "format": "binary"}}},
+            },
+            **DOCUMENTED,
+        },
+        openapi_extra=_form(list(models)),
         summary="Segment one slice",
     )
-    async def predict(request: Request, settings: Annotated[Settings, Query()]) -> Response:
-        media_type = _preferred(request.headers.get("accept"))
-        offered.named(settings.model)  # before anything is read
-        admission: Admission = request.app.state.admission
-        with admission.upload() as hold:
-            content, fields = await read_form(request, seconds=limits.upload_seconds, hold=hold)
-            asked = settings.updated(fields)
+    async def predict(request: Request) -> Response:
+        started, accepted = time.perf_counter(), request.headers.get("accept", "")
+        media_type = PNG if PNG in accepted and JSON not in accepted else JSON
+        if seats.locked():
+            raise Refused("busy", "The service has all the work it can hold; try again in a second")
+        async with seats:
+            content, fields = await read_form(request, seconds=upload_seconds)
+            settings = Settings.read({**request.query_params, **fields})
+            with metrics.waiting.track_inprogress():
+                await threads.acquire()
+            try:
+                if await request.is_disconnected():
+                    raise ClientDisconnect
+                how = {"media_type": media_type, "started": started}
+                body = await run_in_threadpool(segment, content, settings, offered, **how)
+            finally:
+                threads.release()
+        return Response(body, media_type=media_type, headers={"Vary": "Accept"})
 
-            def job() -> bytes:
-                before = time.perf_counter()
-                upload = read_upload(content)
-                times = {"decode_ms": 1000 * (time.perf_counter() - before)}
-                times["started"] = request.scope["started"]
-                _log.info("%s of %d bytes", upload.kind, len(content))
-                return segment(upload, asked, offered, media_type=media_type, **times)
-
-            result = await admission.run(job, gone=request.is_disconnected)
-        if result is None:
-            raise ClientDisconnect
-        return Response(result, media_type=media_type, headers={"Vary": "Accept"})
-
-    @app.get("/models", responses=documented(500, 503), summary="The models, the default first")
-    async def list_models() -> list[ModelCard]:
-        return offered.cards()
+    @app.get("/models", summary="The models, the default first")
+    async def list_models() -> list[dict[str, Any]]:
+        return model_cards(offered)
 
     @app.get("/health", summary="Whether the service lives")
     async def health() -> dict[str, str]:
         return {"status": "alive"}
 
-    @app.get("/health/ready", responses=documented(500, 503), summary="Whether the service can segment")
+    @app.get("/health/ready", summary="Whether the service can segment; it answers nobody before it can")
     async def ready() -> dict[str, str]:
-        offered.named(None)
         return {"status": "ready"}
 
     @app.get("/metrics", response_class=Response, summary="Figures for Prometheus")
     def show_metrics() -> Response:
-        text, media_type = metrics.text()
-        return Response(text, headers={"Content-Type": media_type})
+        return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    @app.get("/", include_in_schema=False)
-    async def pointer() -> dict[str, str]:
-        return {"name": "metseg", "segment": "curl -F file=@slice.tif <address>/predict", "docs": "/docs"}
-
-    name_models(app, list(models))
     return app
 
 
-def _preferred(accept: str | None) -> str:
-    """Returns `JSON` or `PNG`, whichever an `Accept` header ranks higher; JSON if it does not care.
-
-    Raises:
-        Refused: It accepts neither.
-
-    Reference: RFC 9110, 12.5.1: the most precise range decides on a kind.
-    """
-    weights = {}
-    for each in re.sub(r"\s", "", accept or "*/*").lower().split(","):
-        kind, *parameters = each.split(";")
-        told = [value.removeprefix("q=") for value in parameters if value.startswith("q=")] or ["1"]
-        weights[kind] = float(told[0]) if re.fullmatch(r"0(\.\d*)?|1(\.0*)?", told[0]) else 0.0
-    ranked = []
-    for media_type in (JSON, PNG):
-        ranges = (media_type, f"{media_type.partition('/')[0]}/*", "*/*")
-        found = next((each for each in ranges if each in weights), None)
-        if found and weights[found] > 0:
-            ranked.append((weights[found], -ranges.index(found), media_type))
-    if not ranked:
-        raise Refused("not_acceptable", f"The answer is {JSON} or {PNG}; accept one of them")
-    return max(ranked, key=lambda each: each[:2])[-1]
+def _form(models: Sequence[str]) -> dict:
+    """Returns what the OpenAPI document says of the form, which FastAPI does not read."""
+    settings = Settings.model_json_schema()["properties"]
+    for each in settings.values():
+        each.update(each.pop("anyOf")[0])  # a form leaves a field out; it cannot hold a null
+        del each["default"]
+    settings["model"]["enum"] = list(models)
+    schema = {
+        "type": "object",
+        "required": ["file"],
+        "additionalProperties": False,
+        "not": {"required": ["min_lesion_px", "min_lesion_mm2"]},
+        "properties": {"file": _FILE, **settings},
+    }
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
 def _answer_all_errors(app: FastAPI, metrics: Metrics) -> None:
@@ -158,19 +155,17 @@ def _answer_all_errors(app: FastAPI, metrics: Metrics) -> None:
         _log.info("refused: %s", code)
         return answer(code, message, headers)
 
+    @app.exception_handler(ImageError)
     @app.exception_handler(Refused)
-    async def on_refused(request: Request, error: Refused) -> Response:
-        return refuse(error.code, str(error))
-
-    @app.exception_handler(RequestValidationError)
-    async def on_invalid_setting(request: Request, error: RequestValidationError) -> Response:
-        return await on_refused(request, invalid_setting(error.errors()))
+    async def on_refused(request: Request, error: Refused | ImageError) -> Response:
+        # uvicorn drops what is still to come of a refused request; of this one nobody knows how much that is.
+        endless = error.code in ("too_large", "too_slow") and "content-length" not in request.headers
+        return refuse(error.code, str(error), {"Connection": "close"} if endless else None)
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
         if error.status_code == 405:
-            allowed = (error.headers or {}).get("Allow", "another method")
-            message = f"This address takes {allowed}, not {request.method:.20}"
+            message = f"This address takes {error.headers['Allow']}, not {request.method:.20}"
             return refuse("method_not_allowed", message, error.headers)
         return refuse("not_found", "There is nothing at this address; see /docs for what there is")
 

@@ -3,14 +3,12 @@
 A user's proxy is left aside: it stands between the machine and others, and the service runs on this one.
 """
 
-import asyncio
 import io
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +18,9 @@ import psutil
 import tifffile
 
 from metseg.base.errors import MetsegError
+from metseg.inference.predictor import Predictor
 from metseg.serve.listening import listen
-
-_READY_SECONDS = 120.0
-_PATIENCE_SECONDS = 60.0  # of a client that finds no room
-_SERVE = """
-import json, sys
-from metseg.base.errors import MetsegError
 from metseg.serve.service.server import serve
-try:  # nobody looks at these masks
-    serve(**json.loads(sys.argv[1]), log_level="WARNING", phantom_network=True)
-except MetsegError as error:
-    sys.exit(str(error))
-"""
 
 
 def measure_load(
@@ -43,7 +31,7 @@ def measure_load(
     alone: int = 100,
     workers: int = 1,
     slices: Sequence[bytes] | None = None,
-    on_answer: Callable[[int, int], None] = lambda answered, of: None,
+    on_answer: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
     """Starts the service, sends it slices, and stops it.
 
@@ -54,47 +42,37 @@ def measure_load(
         alone: Slices that a single client sends before, for the latency without company.
         workers: As in `serve`.
         slices: Files to send in turn; slices of the phantom if left out.
-        on_answer: Called with (answered, of) after each answer to one of many clients.
+        on_answer: Called after each answer to one of many clients.
 
     Returns:
-        `requests`, `clients`, `workers`; `errors`, and the `first_error` or None; `retries` after a
-        503; `seconds`, `requests_per_second`; `p50_ms`, `p95_ms`, `p99_ms` of many clients;
-        `alone_p50_ms`, `alone_p95_ms`; `rss_mb_start`, `rss_mb_middle`, `rss_mb_end`, the memory of all
-        processes of the service.
+        `requests`, `clients`, `workers`; `errors`, and the `first_error` or None; `seconds`,
+        `requests_per_second`; `p50_ms`, `p95_ms`, `p99_ms` of many clients; `alone_p50_ms`, `alone_p95_ms`;
+        `rss_mb_start`, `rss_mb_end`, the memory of all processes of the service.
 
     Raises:
-        MetsegError: The service does not start.
+        MetsegError: A model cannot be loaded, or the service does not start.
     """
     slices = slices or phantom_slices()
     with _running(models, workers=workers) as (address, pid):
-        by_itself, errors, _ = asyncio.run(_send(address, slices, clients=1, requests=alone))
-        memory = [_rss_mb(pid)]
-
-        def answered(count: int) -> None:
-            if count == max(1, requests // 2):
-                memory.append(_rss_mb(pid))
-            on_answer(count, requests)
-
+        by_itself, errors = _send(address, slices, clients=1, requests=alone)
+        memory = _rss_mb(pid)
         start = time.perf_counter()
-        many, more, retries = asyncio.run(
-            _send(address, slices, clients=clients, requests=requests, on_answer=answered)
-        )
+        many, more = _send(address, slices, clients=clients, requests=requests, on_answer=on_answer)
         seconds = time.perf_counter() - start
-        memory.append(_rss_mb(pid))
-    errors += more
-    return {
-        "requests": requests,
-        "clients": clients,
-        "workers": workers,
-        "errors": len(errors),
-        "first_error": next(iter(errors), None),
-        "retries": retries,
-        "seconds": seconds,
-        "requests_per_second": len(many) / seconds,
-        **{f"p{share}_ms": _percentile_ms(many, share) for share in (50, 95, 99)},
-        **{f"alone_p{share}_ms": _percentile_ms(by_itself, share) for share in (50, 95)},
-        **dict(zip(("rss_mb_start", "rss_mb_middle", "rss_mb_end"), memory, strict=True)),
-    }
+        errors += more
+        return {
+            "requests": requests,
+            "clients": clients,
+            "workers": workers,
+            "errors": len(errors),
+            "first_error": next(iter(errors), None),
+            "seconds": seconds,
+            "requests_per_second": len(many) / seconds,
+            **_percentiles_ms(many, "", (50, 95, 99)),
+            **_percentiles_ms(by_itself, "alone_", (50, 95)),
+            "rss_mb_start": memory,
+            "rss_mb_end": _rss_mb(pid),
+        }
 
 
 def phantom_slices(*, size: int = 256, count: int = 16) -> list[bytes]:
@@ -112,73 +90,60 @@ def phantom_slices(*, size: int = 256, count: int = 16) -> list[bytes]:
 @contextmanager
 def _running(models: Mapping[str, Path], *, workers: int) -> Iterator[tuple[str, int]]:
     """Runs the service in a process of its own; yields its address and the process's id, when it is ready."""
+    for folder in models.values():
+        Predictor(folder)  # a damaged one is told here
     with listen("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
-    folders = {name: str(Path(folder).absolute()) for name, folder in models.items()}
-    settings = json.dumps({"models": folders, "port": port, "workers": workers})
-    process = subprocess.Popen([sys.executable, "-c", _SERVE, settings])
-    address = f"http://127.0.0.1:{port}"
+    options = {"port": port, "workers": workers, "log_level": "WARNING"}
+    options["phantom_network"] = True  # nobody looks at these masks
+    process = get_context("spawn").Process(target=serve, args=(dict(models),), kwargs=options)
+    process.start()
+    address, answer = f"http://127.0.0.1:{port}", None
     try:
-        deadline = time.monotonic() + _READY_SECONDS
-        while not _is_ready(address):
-            if time.monotonic() > deadline or process.poll() is not None:
-                message = "the service did not start; what it said stands above, or call: metseg serve"
-                raise MetsegError(message)
+        while answer is None:
+            if not process.is_alive():
+                raise MetsegError("the service did not start; what it said stands above")
+            with suppress(httpx.TransportError):
+                answer = httpx.get(f"{address}/health/ready", trust_env=False)
             time.sleep(0.05)
         yield address, process.pid
     finally:
         process.terminate()
-        process.wait()
+        process.join()
 
 
-def _is_ready(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/health/ready", trust_env=False).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-async def _send(
+def _send(
     address: str,
     slices: Sequence[bytes],
     *,
     clients: int,
     requests: int,
-    on_answer: Callable[[int], None] = lambda count: None,
-) -> tuple[list[float], list[str], int]:
-    """Sends slices in turn, each until there is room for it.
+    on_answer: Callable[[], object] = lambda: None,
+) -> tuple[list[float], list[str]]:
+    """Sends slices in turn; returns the seconds of good answers, and what else was answered."""
+    seconds, errors = [], []
+    with ThreadPoolExecutor(clients) as pool, httpx.Client(timeout=120, trust_env=False) as client:
 
-    Returns:
-        The seconds of good answers; what else was answered; how often one had to come again.
-    """
-    seconds, errors, retries, numbers = [], [], 0, iter(range(requests))
+        def send(number: int) -> None:
+            start = time.perf_counter()
+            try:
+                file = {"file": slices[number % len(slices)]}
+                answer = client.post(f"{address}/predict", files=file)
+                if answer.status_code == 200 and answer.json()["mask"]:
+                    seconds.append(time.perf_counter() - start)
+                else:
+                    errors.append(f"{answer.status_code}: {answer.text:.200}")
+            except httpx.HTTPError as error:
+                errors.append(repr(error))
+            on_answer()
 
-    async def send_in_turn() -> None:
-        nonlocal retries
-        async with httpx.AsyncClient(base_url=address, timeout=120, trust_env=False) as client:
-            for number in numbers:  # shared by all clients
-                start = time.perf_counter()
-                try:
-                    file = {"file": slices[number % len(slices)]}
-                    while (answer := await client.post("/predict", files=file)).status_code == 503:
-                        if time.perf_counter() - start > _PATIENCE_SECONDS:
-                            break
-                        retries += 1
-                        await asyncio.sleep(float(answer.headers["Retry-After"]))
-                    if answer.status_code == 200 and answer.json()["mask"]:
-                        seconds.append(time.perf_counter() - start)
-                    else:
-                        errors.append(f"{answer.status_code}: {answer.text:.200}")
-                except httpx.HTTPError as error:
-                    errors.append(repr(error))
-                on_answer(len(seconds) + len(errors))
-
-    await asyncio.gather(*(send_in_turn() for _ in range(clients)))
-    return seconds, errors, retries
+        list(pool.map(send, range(requests)))
+    return seconds, errors
 
 
-def _percentile_ms(seconds: Sequence[float], share: int) -> float | None:
-    return 1000 * float(np.percentile(seconds, share)) if seconds else None
+def _percentiles_ms(seconds: Sequence[float], prefix: str, shares: Sequence[int]) -> dict[str, float | None]:
+    values = [1000 * float(np.percentile(seconds, share)) if seconds else None for share in shares]
+    return {f"{prefix}p{share}_ms": value for share, value in zip(shares, values, strict=True)}
 
 
 def _rss_mb(pid: int) -> float:

@@ -1,45 +1,76 @@
-"""What the service counts, for Prometheus; one set of figures, however many processes answer."""
+"""What the service counts, for Prometheus.
 
+Several processes share one set of figures, in the folder that PROMETHEUS_MULTIPROC_DIR names when
+prometheus_client is first imported.
+"""
+
+import logging
 import os
-from pathlib import Path
+import time
 
-import psutil
+import prometheus_client as prometheus
+from prometheus_client import multiprocess
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from metseg.serve.faults import where
+from metseg.serve.service.refusals import answer
+
+_log = logging.getLogger("metseg.serve")
 
 
 class Metrics:
-    """The service's figures.
+    """The figures of one app."""
 
-    prometheus_client decides by an environment variable, when it is first imported, whether processes share
-    their figures through files; that is why it is imported here.
-    """
+    def __init__(self):
+        self._registry = registry = prometheus.CollectorRegistry()
+        self.requests = prometheus.Counter(
+            "metseg_requests", "Requests answered.", ["path", "status"], registry=registry
+        )
+        self.seconds = prometheus.Histogram(
+            "metseg_request_seconds", "From a request to its answer.", ["path"], registry=registry
+        )
+        self.waiting = prometheus.Gauge(
+            "metseg_waiting", "Slices that wait for a thread.", registry=registry, multiprocess_mode="livesum"
+        )
+        self.refused = prometheus.Counter(
+            "metseg_refused", "Requests refused, by the code of the answer.", ["code"], registry=registry
+        )
 
-    def __init__(self, folder: Path | None = None):
-        """Makes the figures; processes of one service keep them in a folder."""
-        if folder is not None:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-        import prometheus_client as prometheus
-
-        self._folder, self._registry = folder, prometheus.CollectorRegistry()
-        to = {"registry": self._registry}
-        self.requests = prometheus.Counter("metseg_requests", "Requests answered.", ["path", "status"], **to)
-        what = "From a request's first line to the beginning of its answer."
-        self.seconds = prometheus.Histogram("metseg_request_seconds", what, ["path"], **to)
-        what = "Slices that wait for a thread."
-        self.waiting = prometheus.Gauge("metseg_waiting", what, multiprocess_mode="livesum", **to)
-        what = "Requests refused, by the code of the answer."
-        self.refused = prometheus.Counter("metseg_refused", what, ["code"], **to)
-
-    def text(self) -> tuple[bytes, str]:
-        """Returns the figures of all processes in Prometheus's format, and its content type."""
-        import prometheus_client as prometheus
-        from prometheus_client import multiprocess
-
+    def text(self) -> bytes:
+        """Returns the figures of all processes in Prometheus's format."""
         registry = self._registry
-        if self._folder is not None:
-            for path in self._folder.glob("gauge_live*_*.db"):  # one that was killed waits for nothing
-                pid = int(path.stem.rpartition("_")[2])
-                if not psutil.pid_exists(pid):
-                    multiprocess.mark_process_dead(pid, str(self._folder))
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = prometheus.CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry, str(self._folder))
-        return prometheus.generate_latest(registry), prometheus.CONTENT_TYPE_LATEST
+            multiprocess.MultiProcessCollector(registry)
+        return prometheus.generate_latest(registry)
+
+
+class Counting:
+    """ASGI middleware: every request is counted and timed, and answered even when the service fails."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics):
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        started, status = time.perf_counter(), None
+
+        async def reply(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, reply)
+        except Exception as error:
+            _log.error("%s", where(error))
+            if status is None:
+                failed = answer(
+                    "internal_error", "The service failed; its log says where, so tell who runs it"
+                )
+                await failed(scope, receive, reply)
+        route = scope.get("route")
+        path = (route.path.rstrip("/") or "/") if route else "other"
+        self._metrics.requests.labels(path, status).inc()
+        self._metrics.seconds.labels(path).observe(time.perf_counter() - started)

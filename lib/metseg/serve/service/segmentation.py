@@ -4,55 +4,22 @@ import base64
 import logging
 import time
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, Field
 
-from metseg.base.errors import MetsegError
 from metseg.base.labels import label_of
 from metseg.data.provenance import RESEARCH_USE
-from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
 from metseg.masks.encode import mask_png
 from metseg.masks.lesions import Lesion, measure_lesions
 from metseg.masks.postprocess import Postprocessing, postprocess
-from metseg.serve.faults import where
 from metseg.serve.service.settings import Settings
-from metseg.serve.upload import Refused, Upload
+from metseg.serve.upload import Refused, read_upload
 
 _log = logging.getLogger("metseg.serve")
 JSON, PNG = "application/json", "image/png"
-
-
-class ModelCard(BaseModel):
-    """What `/models` says of a model."""
-
-    name: str = Field(examples=["nested_unet"])
-    label: str = Field(description="The name as papers write it.", examples=["U-Net++"])
-    default: bool = Field(description="Whether it is taken when a request names none.")
-    sha256: str = Field(description="Of the network's file.")
-    parameters: int = Field(description="Weights of the network.")
-    input_size: int = Field(description="Side of the square that a slice is shrunk to, px.")
-    channels: list[str] = Field(examples=[["pre-contrast", "FLAIR", "post-contrast"]])
-    postprocessing: Postprocessing = Field(description="Taken where a request says nothing else.")
-    tta_flip: bool = Field(description="Likewise.")
-    validation_dice: float | None = Field(
-        description="Mean volume Dice of its validation patients, whole scans at once."
-    )
-    validation_dice_single_slices: float | None = Field(
-        description="The same, every slice by itself, as the service sees them."
-    )
-    data: str = Field(description="What it was trained on.")
-    licence: str = Field(description="Of that data, and so of the model.")
-    caution: str
-
-
-class Size(BaseModel):
-    """Height and width of a slice, px."""
-
-    height: int = Field(ge=1)
-    width: int = Field(ge=1)
 
 
 class UsedSettings(Postprocessing):
@@ -64,20 +31,12 @@ class UsedSettings(Postprocessing):
     tta_flip: bool = False
 
 
-class Timings(BaseModel):
-    """Times in ms."""
-
-    decode: float = Field(description="File to pixels.", ge=0)
-    network: float = Field(description="Pixels to probabilities.", ge=0)
-    total: float = Field(description="From the request's first line, the upload and any wait included.", ge=0)
-
-
 class Segmentation(BaseModel):
     """The answer to one slice."""
 
     model: str = Field(examples=["nested_unet"])
     settings: UsedSettings
-    image: Size
+    image: dict[str, int] = Field(description="Its height and width, px.")
     spacing_mm: tuple[float, float, float] | None = Field(
         description="Voxel size (z, y, x); null where the file does not tell, and then nothing is in mm.",
         examples=[[5.0, 1.25, 1.25]],
@@ -89,102 +48,70 @@ class Segmentation(BaseModel):
         examples=["iVBORw0KGgo…"],
     )
     lesions: list[Lesion] = Field(description="Largest first; pixels that touch are one lesion.")
-    timings_ms: Timings
+    timings_ms: dict[str, float] = Field(
+        description="decode: file to pixels; network: pixels to probabilities; total: from the request's "
+        "first line, the upload and any wait included."
+    )
     caution: str
 
 
-class Models:
-    """The models that a service offers, the default first."""
-
-    def __init__(self, models: Mapping[str, Path | Predictor]):
-        """Takes note of {name: folder of an exported model, or its Predictor}; `load` loads them."""
-        self._models, self._ready, self._failed = dict(models), False, False
-
-    def load(self) -> None:
-        """Loads each that is not, and runs it in both ways, so that the first visitor does not wait for it.
-
-        What goes wrong is logged, and told by `named`.
-        """
-        try:
-            for name, given in self._models.items():
-                predictor = given if isinstance(given, Predictor) else Predictor(given)
-                predictor.prob_map(Volume(np.zeros((3, 1, 32, 32), np.uint8)))  # alone, on all cores
-                predictor.prob_map(Volume(np.zeros((3, 2, 32, 32), np.uint8)))  # in company, on one each
-                self._models[name] = predictor
-            self._ready = True
-        except Exception as error:  # ONNX Runtime's too; nobody else would hear of it
-            told = str(error) if isinstance(error, MetsegError) else where(error)
-            _log.critical("The models cannot be loaded: %s", told)
-            self._failed = True
-
-    def named(self, name: str | None) -> tuple[str, Predictor]:
-        """Returns the name and the model that a request asked for, or the default.
-
-        Raises:
-            Refused: There is none of that name, or they are not loaded yet, or could not be.
-        """
-        if self._failed:
-            message = "The models could not be loaded; the service's log says why, so tell who runs it"
-            raise Refused("internal_error", message)
-        if name is not None and name not in self._models:
-            message = f"There is no model {name!r:.60}; the models are {', '.join(self._models)}"
-            raise Refused("unknown_model", message)
-        if not self._ready:
-            raise Refused("not_ready", "The models are still loading; try again in a second")
-        name = name or next(iter(self._models))
-        return name, self._models[name]
-
-    def cards(self) -> list[ModelCard]:
-        """Returns what is known of each; raises `Refused` while they are not loaded."""
-        default, _ = self.named(None)
-        cards = []
-        for name, predictor in self._models.items():
-            known = predictor.description
-            card = ModelCard(
-                name=name,
-                label=label_of(name),
-                default=name == default,
-                sha256=predictor.sha256,
-                parameters=known["parameters"],
-                input_size=known["preprocessing"]["image_size"],
-                channels=known["input"]["channels"],
-                postprocessing=predictor.postprocessing,
-                tta_flip=predictor.tta_flip,
-                validation_dice=known.get("validation_dice"),
-                validation_dice_single_slices=known.get("validation_dice_single_slices"),
-                data=known["data"]["name"],
-                licence=known["data"]["licence"],
-                caution=known["data"]["caution"],
-            )
-            cards.append(card)
-        return cards
+def model_cards(models: Mapping[str, Predictor]) -> list[dict[str, Any]]:
+    """Returns what `/models` says of each model, the default first; Dice is that of validation patients."""
+    cards = []
+    for name, predictor in models.items():
+        known = predictor.description
+        card = {
+            "name": name,
+            "label": label_of(name, known.get("encoder", "plain")),
+            "default": not cards,
+            "sha256": predictor.sha256,
+            "parameters": known["parameters"],
+            "input_size": known["preprocessing"]["image_size"],
+            "channels": known["input"]["channels"],
+            "postprocessing": predictor.postprocessing,
+            "tta_flip": predictor.tta_flip,
+            "validation_dice": known.get("validation_dice"),
+            "validation_dice_single_slices": known.get("validation_dice_single_slices"),
+            "data": known["data"]["name"],
+            "licence": known["data"]["licence"],
+            "caution": known["data"]["caution"],
+        }
+        cards.append(card)
+    return cards
 
 
 def segment(
-    upload: Upload, settings: Settings, models: Models, *, media_type: str, decode_ms: float, started: float
+    content: bytes, settings: Settings, models: Mapping[str, Predictor], *, media_type: str, started: float
 ) -> bytes:
     """Segments one slice.
 
     Args:
-        upload: The slice.
+        content: The uploaded file.
         settings: How.
-        models: To choose from.
+        models: To choose from, the default first.
         media_type: `JSON` for a `Segmentation`, `PNG` for the mask alone.
-        decode_ms: What reading the upload took, ms.
         started: `time.perf_counter()` at the request's first line.
 
     Returns:
         The answer's body.
 
     Raises:
-        Refused: There is no such model, or the settings do not fit the slice.
+        ImageError: The file is no slice.
+        Refused: It is too large, there is no such model, or the settings do not fit the slice.
     """
-    name, predictor = models.named(settings.model)
+    name = settings.model or next(iter(models))
+    if name not in models:
+        message = f"There is no model {name!r:.60}; the models are {', '.join(models)}"
+        raise Refused("unknown_model", message)
+    times = [time.perf_counter()]
+    upload = read_upload(content)
+    times.append(time.perf_counter())
+    _log.info("%s of %d bytes", upload.kind, len(content))
+    predictor = models[name]
     tta_flip = predictor.tta_flip if settings.tta_flip is None else settings.tta_flip
     used = settings.postprocessing(predictor, upload.spacing_mm)
-    before = time.perf_counter()
     (prob_map,) = predictor.prob_map(upload.volume, tta_flip=tta_flip)
-    network_ms = 1000 * (time.perf_counter() - before)
+    times.append(time.perf_counter())
     mask = postprocess(prob_map, used)
     png = mask_png(mask)
     if media_type == PNG:
@@ -192,16 +119,16 @@ def segment(
     lesions, _ = measure_lesions(mask, prob_map, spacing_mm=upload.spacing_mm)
     height, width = mask.shape
     shown = {**used.model_dump(), "min_lesion_mm2": settings.min_lesion_mm2, "tta_flip": tta_flip}
-    total_ms = 1000 * (time.perf_counter() - started)
+    decode, network, total = (1000 * seconds for seconds in (*np.diff(times), time.perf_counter() - started))
     result = Segmentation(
         model=name,
         settings=UsedSettings(**shown),
-        image=Size(height=height, width=width),
+        image={"height": height, "width": width},
         spacing_mm=upload.spacing_mm,
         notes=list(upload.notes),
         mask=base64.b64encode(png).decode(),
         lesions=lesions,
-        timings_ms=Timings(decode=decode_ms, network=network_ms, total=total_ms),
+        timings_ms={"decode": decode, "network": network, "total": total},
         caution=f"{RESEARCH_USE} {predictor.description['data']['caution']}",
     )
     return result.model_dump_json().encode()

@@ -1,8 +1,6 @@
 """How a visitor wants a slice segmented; what is left out is the model's own choice."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,49 +10,46 @@ from metseg.masks.postprocess import Postprocessing
 from metseg.serve.upload import MAX_PIXELS, Refused
 
 
-def _without_null(schema: dict[str, Any]) -> None:
-    """Makes a JSON schema say that a field is left out, not null; no form can hold a null."""
-    schema.update(schema.pop("anyOf", [{}])[0])
-    schema.pop("default", None)
-
-
-_optional = partial(Field, None, json_schema_extra=_without_null)
-
-
 class Settings(BaseModel):
     """The optional fields of a request, in its form or in its address."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str | None = _optional(description="A name from `/models`; the default one if left out.")
-    threshold: float | None = _optional(
-        gt=0, lt=1, allow_inf_nan=False, description="Probability from which a pixel is lesion."
+    model: str | None = Field(None, description="A name from `/models`; the default one if left out.")
+    threshold: float | None = Field(
+        None, gt=0, lt=1, allow_inf_nan=False, description="Probability from which a pixel is lesion."
     )
-    min_lesion_px: int | None = _optional(
+    min_lesion_px: int | None = Field(
+        None,
         ge=0,
         le=MAX_PIXELS,
         description="Lesions of fewer pixels are dropped; 0 keeps all. Not together with `min_lesion_mm2`.",
     )
-    min_lesion_mm2: float | None = _optional(
+    min_lesion_mm2: float | None = Field(
+        None,
         ge=0,
         le=1e6,
         allow_inf_nan=False,
         description="Lesions of a smaller area are dropped, mm²; 0 keeps all. Refused where the file does "
         "not tell the size of its pixels (its `spacing_mm` is null), and together with `min_lesion_px`.",
     )
-    fill_holes: bool | None = _optional(description="Background that a lesion encloses becomes lesion.")
-    tta_flip: bool | None = _optional(description="Average with the mirrored slice, for twice the time.")
+    fill_holes: bool | None = Field(None, description="Background that a lesion encloses becomes lesion.")
+    tta_flip: bool | None = Field(None, description="Average with the mirrored slice, for twice the time.")
 
-    def updated(self, fields: Mapping[str, str]) -> "Settings":
-        """Returns these settings with a form's fields in their place; raises `Refused` where one is wrong."""
+    @classmethod
+    def read(cls, fields: Mapping[str, str]) -> "Settings":
+        """Reads a request's fields; raises `Refused` where one is wrong."""
         try:
-            return Settings.model_validate({**self.model_dump(), **fields})
+            return cls.model_validate(dict(fields))
         except ValidationError as error:
-            raise invalid_setting(error.errors()) from error
+            first = error.errors()[0]
+        name, text = str(first["loc"][0]), first["msg"]
+        message = f"{name} is {first['input']!r:.60}, but {text[0].lower()}{text[1:]}"
+        if first["type"] == "extra_forbidden":
+            message = f"There is no setting {name!r:.60}; the settings are {', '.join(cls.model_fields)}"
+        raise Refused("invalid_setting", message)
 
-    def postprocessing(
-        self, predictor: Predictor, spacing_mm: Sequence[float] | None = None
-    ) -> Postprocessing:
+    def postprocessing(self, predictor: Predictor, spacing_mm: Sequence[float] | None) -> Postprocessing:
         """Returns the parameters for `postprocess`, a model's own where nothing else was asked for.
 
         Args:
@@ -74,12 +69,3 @@ class Settings(BaseModel):
                 raise Refused("invalid_setting", f"min_lesion_mm2 is given, but {message}")
             asked["min_lesion_px"] = least_pixels(self.min_lesion_mm2, spacing_mm)
         return predictor.postprocessing.model_copy(update=asked)
-
-
-def invalid_setting(errors: Sequence[Mapping[str, Any]]) -> Refused:
-    """Returns the first complaint of pydantic's as a refusal."""
-    first, name = errors[0], str(errors[0]["loc"][-1])
-    message = f"{name} is {first.get('input')!r:.60}, but {first['msg'][0].lower()}{first['msg'][1:]}"
-    if first["type"] == "extra_forbidden":
-        message = f"There is no setting {name!r:.60}; the settings are {', '.join(Settings.model_fields)}"
-    return Refused("invalid_setting", message)

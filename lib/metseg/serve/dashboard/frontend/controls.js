@@ -49,7 +49,7 @@ function size(model) {
 
 function networkChoice(model) {
   const id = `ms-network-${(fields += 1)}`;
-  const select = h("select", { id }, ...model.get("networks").map(({ name, label }) =>
+  const select = h("select", { id }, ...model.get("choices").map(({ name, label }) =>
     h("option", { value: name }, label)));
   select.addEventListener("change", () => save(model, { network: select.value }));
   follow(model, ["network"], () => { select.value = model.get("network"); });
@@ -59,7 +59,7 @@ function networkChoice(model) {
 function render({ model, el }) {
   const percent = (value) => `${Math.round(100 * value)} %`;
   const reset = h("button", { type: "button", class: "ms-link", onclick: () => model.send({ kind: "reset" }) }, "Reset");
-  const several = model.get("networks").length > 1;
+  const several = model.get("choices").length > 1;
   el.append(
     h("section", { class: "ms-panel" },
       networkChoice(model), several ? checkbox(model, "side_by_side", "Both side by side") : null),
@@ -76,5 +76,3 @@ function render({ model, el }) {
     reset.classList.toggle("ms-disabled", reset.disabled);
   });
 }
-
-export default { render };

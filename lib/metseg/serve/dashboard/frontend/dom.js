@@ -1,4 +1,4 @@
-// Stands before each widget's script.
+// What the parts of the page share.
 
 // An element: h("p", { class: "note", onclick }, "text", child)
 function h(tag, properties = {}, ...children) {

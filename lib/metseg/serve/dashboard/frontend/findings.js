@@ -51,6 +51,7 @@ function render({ model, el }) {
     model.send({ kind: "download" });
   });
   model.on("msg:custom", (message, buffers) => {
+    if (!["archive", "no archive"].includes(message.kind)) return;
     button.disabled = !model.get("tables").length;
     if (message.kind === "archive" && waiting) download(message.name, buffers[0]);
     waiting = false;
@@ -109,5 +110,3 @@ function render({ model, el }) {
     scores.replaceChildren(h("h2", {}, "Slice Dice"), ...found.map((each) => agreement(each, model.get("pixel_mm2"))));
   });
 }
-
-export default { render };

@@ -25,15 +25,15 @@ function watchConnection(model, tell) {
 }
 
 function facts(model) {
-  return model.get("about").map((about) => h("li", {},
-    h("strong", {}, about.label), ` · trained on ${about.data} · ${about.licence} · ${about.score} · `,
-    h("span", { class: "ms-caution" }, about.caution)));
+  return model.get("about").map((each) => h("li", {},
+    h("strong", {}, each.label), ` · trained on ${each.data} · ${each.licence} · ${each.score} · `,
+    h("span", { class: "ms-caution" }, each.caution)));
 }
 
-async function render({ model, el, host }) {
+function render({ model, el }) {
   const slots = Object.fromEntries(["sources", "controls", "stage", "findings"].map((name) => [name, h("div", {})]));
   const notice = banner();
-  const sources = h("ul", { class: "ms-facts" });
+  const about = h("ul", { class: "ms-facts" });
   const root = h("div", { class: "ms" },
     h("header", { class: "ms-header" },
       h("h1", {}, "metseg"),
@@ -44,7 +44,7 @@ async function render({ model, el, host }) {
       h("section", { class: "ms-side", "aria-label": "Slice and settings" }, slots.sources, slots.controls),
       h("section", { class: "ms-centre", "aria-label": "Pictures" }, slots.stage),
       h("section", { class: "ms-side", "aria-label": "Lesions and files" }, slots.findings)),
-    h("footer", { class: "ms-footer" }, sources));
+    h("footer", { class: "ms-footer" }, about));
   el.append(root);
 
   let connection = "";
@@ -55,7 +55,7 @@ async function render({ model, el, host }) {
     notice.action.hidden = connection === LOST;
     notice.element.hidden = !message;
     root.querySelector(".ms-body").inert = connection === ENDED;
-    sources.replaceChildren(...facts(model));
+    about.replaceChildren(...facts(model));
   };
   notice.action.addEventListener("click", () => {
     if (connection) location.reload();
@@ -70,10 +70,8 @@ async function render({ model, el, host }) {
   // Parts that notice something wrong before the kernel could.
   root.addEventListener("ms-message", ({ detail }) => save(model, { message: detail }));
 
-  await Promise.all(Object.entries(slots).map(async ([name, slot]) => {
-    const part = await host.getWidget(model.get(name));
-    await part.render({ el: slot });
-  }));
+  const parts = { sources: renderSources, controls: renderControls, stage: renderStage, findings: renderFindings };
+  for (const [name, renderPart] of Object.entries(parts)) renderPart({ model, el: slots[name] });
   requestAnimationFrame(() => setTimeout(() => model.send({ kind: "ready" })));
 }
 

@@ -72,7 +72,7 @@ function render({ model, el }) {
   bar.hidden = true;
 
   const choose = (role) => h("input", {
-    type: "file", class: "ms-file", accept: [...model.get("suffixes"), "image/tiff", "image/png", "image/jpeg"].join(),
+    type: "file", class: "ms-file", accept: ".tif,.tiff,.png,.jpg,.jpeg,image/tiff,image/png,image/jpeg",
     onchange: ({ target }) => {
       if (target.files.length) start(target.files[0], role);
       target.value = ""; // so that the same file can be chosen again
@@ -88,7 +88,7 @@ function render({ model, el }) {
   const add = h("label", { class: "ms-link" }, adding, "Add a reference mask …");
   const reference = h("div", { class: "ms-chip" });
   const allowReference = () => { // to a slice that is there, and not while another one is on its way
-    adding.disabled = !model.get("slice").name || !bar.hidden;
+    adding.disabled = !model.get("slice_file").name || !bar.hidden;
     add.classList.toggle("ms-disabled", adding.disabled);
   };
   el.append(h("section", { class: "ms-panel" },
@@ -114,8 +114,8 @@ function render({ model, el }) {
     removing = true;
     model.send({ kind: "drop_reference" });
   };
-  follow(model, ["slice", "reference"], () => {
-    const slice = model.get("slice"), mask = model.get("reference");
+  follow(model, ["slice_file", "reference_file"], () => {
+    const slice = model.get("slice_file"), mask = model.get("reference_file");
     chip.replaceChildren(...(slice.name ? [h("b", { title: slice.name }, slice.name), h("span", {}, slice.details)] : []));
     notes.replaceChildren(...(slice.notes ?? []).map((note) => h("li", {}, note)));
     zone.classList.toggle("ms-loaded", Boolean(slice.name));
@@ -139,5 +139,3 @@ function render({ model, el }) {
     }));
   });
 }
-
-export default { render };

@@ -50,7 +50,7 @@ function figure(model, { bytes, alt, caption, index }) {
 
 // What a view shows: figures, or a sentence that says what is missing.
 function figures(model, view) {
-  const networks = model.get("networks"), channel = model.get("channel");
+  const networks = model.get("labels"), channel = model.get("channel");
   const each = (name, text) => model.get(name).map((bytes, index) =>
     ({ bytes, index, alt: text(networks[index]), caption: networks[index] }));
   if (view === "original") return [{ bytes: model.get("original"), alt: `The slice, ${channel}` }];
@@ -69,9 +69,9 @@ function figures(model, view) {
 
 function missing(model, view) {
   if (view === "comparison") return "Add a reference mask to see what is in both masks, extra, or missed.";
-  const without = model.get("networks").filter((_, index) => !model.get("gates")[index]?.length);
+  const without = model.get("labels").filter((_, index) => !model.get("gates")[index]?.length);
   if (view === "gates" && without.length) {
-    const other = without.length < model.get("networks").length ? "." : "; choose Attention U-Net to see what its gates look at.";
+    const other = without.length < model.get("labels").length ? "." : "; choose Attention U-Net to see what its gates look at.";
     return `${without.join(" and ")} has no attention gates${other}`;
   }
   return "";
@@ -175,7 +175,7 @@ function render({ model, el }) {
   });
 
   const pictures = ["original", "contrast", "heat", "overlay", "comparison", "gates"];
-  follow(model, [...pictures, "view", "outlines", "networks", "size"], () => {
+  follow(model, [...pictures, "view", "outlines", "labels", "size"], () => {
     const loaded = Boolean(model.get("original")?.byteLength);
     empty.hidden = loaded;
     shown.hidden = !loaded;
@@ -209,5 +209,3 @@ function render({ model, el }) {
     shown.setAttribute("aria-busy", model.get("busy"));
   });
 }
-
-export default { render };

@@ -124,11 +124,7 @@ class Manager {
     const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
     const module = await import(address);
     URL.revokeObjectURL(address);
-    await module.default.render({ model, el, host: this });
-  }
-
-  async getWidget(reference) {
-    return { render: ({ el }) => this.render(reference.replace("anywidget:", ""), el) };
+    await module.default.render({ model, el });
   }
 }
 
