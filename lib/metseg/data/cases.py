@@ -4,6 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +12,10 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
 from metseg.data.layouts.slices import MAX_SLICE, Place, people_folders, place_of, slices_among
 from metseg.data.patients import TABLE, Identity, by_pattern, read_patients
-from metseg.data.readers.images import read_scan
-from metseg.data.volume import Case
+from metseg.data.readers.images import read_image, read_scan
+from metseg.data.scan import axial_depth, read_nifti_scan, read_reference
+from metseg.data.volume import Case, Volume
+from metseg.data.volume_files import VolumeFiles, volume_cases
 
 _LIKE_THE_TABLE = re.compile(r"patients?\W*(\(?\d*\)?)\W*(csv|tsv|xlsx?|txt|csv\.txt)", re.IGNORECASE)
 
@@ -27,35 +30,67 @@ class SliceFiles(NamedTuple):
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """One scan's files in slice order."""
+    """One scan's files: those of its slices in order, or those of its volumes."""
 
     case_id: str
     patient_id: str
-    slices: tuple[SliceFiles, ...]
+    slices: tuple[SliceFiles, ...] = ()
     visit: str | None = None  # which of the person's scans; None where nothing tells
     told_by: str = "name"  # what told the person, see `Identity`
     folders: tuple[str, ...] = ()  # below the data set's, without those that group people
+    volumes: VolumeFiles | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """All files of a complete case, images and reference."""
+        if self.volumes:
+            return [*self.volumes.sequences.values(), self.volumes.reference]
+        return [path for each in self.slices for path in (each.image, each.mask)]
+
+    @cached_property
+    def slice_numbers(self) -> tuple[int, ...]:
+        """The slices' numbers in their files' names; of volumes, whose headers are read, from 0 on."""
+        if self.volumes:
+            return tuple(range(axial_depth(self.volumes.sequences)))
+        return tuple(each.slice_index for each in self.slices)
+
+    def complain_if_incomplete(self) -> None:
+        """Raises a `MetsegError` that names a missing file."""
+        if self.volumes and self.volumes.reference is None:
+            where = next(iter(self.volumes.sequences.values())).parent
+            text = f"{where} has no reference for {self.case_id}"
+            raise MetsegError(f"{text}; add it as the others are named, or tell its name in layout.yml")
+        for each in self.slices:
+            complain_if_incomplete(each)
 
 
-def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
+def list_cases(folder: Path, *, pattern: str | None = None, target: str = "") -> list[CaseFiles]:
     """Lists the scans below a folder, complete or not.
 
-    Which files are slices of which scan is told by `metseg.data.layouts`; who is who by the names
-    (`metseg.data.patients`), or by a `patients.csv` in the folder.
+    Where there are NIfTI volumes, they are the scans; else slices are. Which files are one scan is told by
+    `metseg.data.layouts`; who is who by the names (`metseg.data.patients`), or by a `patients.csv` in the
+    folder.
 
     Args:
         folder: The data set's.
         pattern: Regular expression that tells a scan's person instead, see `by_pattern`.
+        target: What is a lesion in references with several labels: a region of the layout (`ET`, `TC`, `WT`),
+            or labels such as `1,3`; the layout's first region if left out.
 
     Raises:
-        MetsegError: The folder is missing, holds no slice, or holds one scan twice; a slice's number is none;
-            `patients.csv` is wrong.
+        MetsegError: The folder is missing, holds no scan, or holds one scan twice; a slice's number is none;
+            `patients.csv` or `layout.yml` is wrong; there is no such target.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise MetsegError(f"{folder} is not a folder; give the one that holds the scans")
     files = files_below(folder)
     table, declared = _declared(files)
+    volumes, _ = volume_cases(files, folder, target)
+    if volumes:
+        return _of_volumes(volumes, folder, table, declared, pattern)
+    if target:
+        raise MetsegError(f"target={target} is for references with several labels; {folder} holds slices")
     found: dict[str, dict[int, dict[str, Path]]] = defaultdict(lambda: defaultdict(dict))
     first: dict[str, tuple[Path, Place]] = {}  # of each scan
     for path, place in slices_among(files, folder, scans=declared).items():
@@ -99,6 +134,30 @@ def list_cases(folder: Path, *, pattern: str | None = None) -> list[CaseFiles]:
     ]
 
 
+def _of_volumes(
+    volumes: list[VolumeFiles],
+    folder: Path,
+    table: Path | None,
+    declared: dict[str, Identity],
+    pattern: str | None,
+) -> list[CaseFiles]:
+    """Returns the cases of volumes, with whom the table or the pattern tells."""
+    people = {each.case_id: each.identity for each in volumes}
+    if strangers := declared.keys() - people.keys():
+        text = f"{table} names case {min(strangers)}, which is no scan (such as {min(people)})"
+        raise MetsegError(f"{text}; correct it")
+    people |= declared
+    if pattern is not None:
+        people = {case_id: by_pattern(case_id, pattern) for case_id in people}
+    found = []
+    for each in volumes:
+        home = next(iter(each.sequences.values())).parent.relative_to(folder).parts
+        who = people[each.case_id]
+        known = {"visit": who.visit, "told_by": who.by, "folders": people_folders(home), "volumes": each}
+        found.append(CaseFiles(each.case_id, who.patient_id, **known))
+    return found
+
+
 def _declared(files: list[Path]) -> tuple[Path | None, dict[str, Identity]]:
     """Returns the `patients.csv` among the files, if there is one, and whom it tells."""
     tables = [path for path in files if path.name == TABLE]
@@ -109,28 +168,29 @@ def _declared(files: list[Path]) -> tuple[Path | None, dict[str, Identity]]:
     return (tables[0], read_patients(tables[0])) if tables else (None, {})
 
 
-def find_cases(folder: Path) -> list[CaseFiles]:
-    """Lists the scans below a folder, each slice with its image and its mask.
+def find_cases(folder: Path, *, target: str = "") -> list[CaseFiles]:
+    """Lists the scans below a folder, each complete.
 
     Raises:
-        MetsegError: As in `list_cases`, or a slice lacks its image or its mask.
+        MetsegError: As in `list_cases`, or a file is missing.
     """
-    cases = list_cases(folder)
+    cases = list_cases(folder, target=target)
     for case in cases:
-        for files in case.slices:
-            complain_if_incomplete(files)
+        case.complain_if_incomplete()
     return cases
 
 
 def how_read(cases: Iterable[CaseFiles]) -> str:
     """Returns in words how files were read: "36 files: 1 scan of 18 slices, 1 patient (by TCGA)"."""
     cases = list(cases)
-    files = sum((each.image is not None) + (each.mask is not None) for case in cases for each in case.slices)
+    files = sum(path is not None for case in cases for path in case.files)
     told_by = Counter(case.told_by for case in cases)
     patients = len({case.patient_id for case in cases})
     told = ", ".join(name for name, _ in told_by.most_common())
-    scans = count_scans(len(case.slices) for case in cases)
-    return f"{files} files: {scans}; {patients} patient{'s' * (patients != 1)}, told by {told}"
+    scans = count_scans(len(case.slice_numbers) for case in cases)
+    text = f"{files} files: {scans}; {patients} patient{'s' * (patients != 1)}, told by {told}"
+    targets = sorted({f"{each.volumes.layout}: {each.volumes.lesion}" for each in cases if each.volumes})
+    return text + (f"; lesion in {'; '.join(targets)}" if targets else "")
 
 
 def count_scans(lengths: Iterable[int]) -> str:
@@ -152,12 +212,22 @@ def complain_if_incomplete(files: SliceFiles) -> None:
         raise MetsegError(f"{files.mask} has no image; add the slice it belongs to or remove it")
 
 
+def read_scan_of(files: CaseFiles) -> Volume:
+    """Reads one scan without its reference; raises `MetsegError` naming the first file that is wrong."""
+    if files.volumes:
+        return read_nifti_scan(files.volumes.sequences, files.case_id).volume
+    return Volume.stacked([read_image(each.image) for each in files.slices])
+
+
 def load_case(files: CaseFiles) -> Case:
-    """Reads one scan; raises `MetsegError` naming the first file that is wrong."""
-    for each in files.slices:
-        complain_if_incomplete(each)
-    volume, labels = read_scan(
-        [each.image for each in files.slices], [each.mask for each in files.slices], files.case_id
-    )
-    numbers = tuple(each.slice_index for each in files.slices)
-    return Case(volume, labels, files.case_id, files.patient_id, files.visit, numbers)
+    """Reads one scan and its reference; raises `MetsegError` naming the first file that is wrong."""
+    files.complain_if_incomplete()
+    if files.volumes:
+        scan = read_nifti_scan(files.volumes.sequences, files.case_id)
+        volume = scan.volume
+        labels, _ = read_reference(files.volumes.reference, scan, files.volumes)
+    else:
+        volume, labels = read_scan(
+            [each.image for each in files.slices], [each.mask for each in files.slices], files.case_id
+        )
+    return Case(volume, labels, files.case_id, files.patient_id, files.visit, files.slice_numbers)

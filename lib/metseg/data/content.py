@@ -1,21 +1,23 @@
 """Hashes of what a data set holds: by them it is known again under other names and in other places."""
 
+import functools
 import hashlib
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from metseg.data.cases import CaseFiles
+from metseg.data.cases import CaseFiles, read_scan_of
 from metseg.data.readers.images import read_file
 
 HASH_DIGITS = 8  # of a slice: half of a scan's must be known for it to count, so no two scans meet by chance
 
 
 def files_of(cases: Iterable[CaseFiles]) -> list[Path]:
-    """Returns the files of some cases, each slice's image and mask in order."""
-    return [path for case in cases for files in case.slices for path in (files.image, files.mask)]
+    """Returns the files of some cases, images and references in order."""
+    return [path for case in cases for path in case.files]
 
 
 def fingerprint(cases: Iterable[CaseFiles]) -> str:
@@ -30,6 +32,16 @@ def fingerprint(cases: Iterable[CaseFiles]) -> str:
         for path, content in zip(paths, contents, strict=True):
             digest.update(path.name.encode() + content)
     return digest.hexdigest()[:16]
+
+
+def scan_hashes(case: CaseFiles) -> set[str]:
+    """Returns the `slice_hash` of each of a scan's slices, as the networks take them."""
+    return _scan_hashes(case, tuple(os.stat(path).st_ctime_ns for path in case.files if path))
+
+
+@functools.lru_cache(maxsize=1 << 12)  # several models are asked about the same scans
+def _scan_hashes(case: CaseFiles, as_seen: tuple[int, ...]) -> set[str]:
+    return {slice_hash(image) for image in read_scan_of(case).channels_last}
 
 
 def slice_hash(image: np.ndarray) -> str:

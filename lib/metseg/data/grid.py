@@ -73,6 +73,12 @@ def to_axial(volume: Volume) -> Volume:
     return Volume(reorder(volume.array, order), volume.channels, affine=volume.affine @ order)
 
 
+def axial_grid(volume: Volume) -> tuple[int, int, int]:
+    """Returns the (Z, Y, X) of `to_axial(volume)`."""
+    old_axes = np.abs(axial_order(volume)[:3, :3]).argmax(axis=0)  # of each axis x, y, z of the result
+    return tuple(volume.grid[2 - old] for old in old_axes[::-1])
+
+
 def from_axial(array: np.ndarray, volume: Volume) -> np.ndarray:
     """Brings a mask or a map (…, Z, Y, X) on the grid of `to_axial(volume)` back to the volume's own grid."""
     return reorder(array, np.rint(np.linalg.inv(axial_order(volume))).astype(int))

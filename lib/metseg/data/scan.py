@@ -1,16 +1,17 @@
 """The sequences of one scan become one volume as the networks take it: axial, on one grid, 8 bits."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from metseg.base.errors import MetsegError
-from metseg.data.grid import resample_like, same_grid, to_axial
+from metseg.data.grid import axial_grid, resample_like, same_grid, to_axial
 from metseg.data.readers import nifti
 from metseg.data.readers.images import to_8_bits
 from metseg.data.volume import SEQUENCES, Labels, Volume
+from metseg.data.volume_files import VolumeFiles
 
 _STAND_IN = "flair"  # for a sequence that is missing, as in the LGG set
 
@@ -72,7 +73,7 @@ def as_scan(volumes: list[Volume], name: str, notes: list[str], *, allow_missing
         notes.append(
             f"There is no {' and no '.join(missing)}: {_STAND_IN} stands in, so trust the mask less."
         )
-    grid_of = next(sequence for sequence in ("t1c", *SEQUENCES) if sequence in whose)
+    grid_of = _grid_of(whose)
     reference = whose[grid_of]
     channels: dict[str, np.ndarray] = {}
     for sequence, volume in whose.items():
@@ -90,25 +91,33 @@ def as_scan(volumes: list[Volume], name: str, notes: list[str], *, allow_missing
             )
     array = np.stack([channels.get(sequence, channels.get(_STAND_IN)) for sequence in SEQUENCES])
     notes.append("Grey values were rescaled to 0 … 255, each sequence from its lowest to 99.9 %.")
-    nothing = np.broadcast_to(np.uint8(0), (1, *reference.grid))
-    stored = Volume(nothing, (grid_of,), **_place(reference))
+    stored = Volume.of_grid(reference.grid, **_place(reference))
     return Scan(to_axial(Volume(array, **_place(reference))), stored, grid_of, notes)
 
 
-def read_reference(path: Path, scan: Scan, regions: Mapping[str, frozenset[int]]) -> tuple[Labels, list[str]]:
+def read_reference(path: Path, scan: Scan, files: VolumeFiles) -> tuple[Labels, list[str]]:
     """Reads a scan's NIfTI reference, axial as its volume is; see `nifti.read_labels`.
 
     Args:
         path: The file.
         scan: The scan, whose grid it must have, in any axis order.
-        regions: {region: its numbers}; an empty set is every number above 0.
+        files: What its numbers mean.
     """
-    known = set().union(*regions.values()) or None
-    labels, notes = nifti.read_labels(path, scan.stored, regions=regions, expected=known)
-    every = frozenset(map(int, labels.stored))
-    regions = {region: numbers or every for region, numbers in regions.items()}
-    turned = to_axial(Volume(labels.array[None], ("labels",), **_place(scan.stored))).array[0]
-    return Labels(turned, regions, stored=labels.stored), notes
+    expected = files.known | files.target if files.known else None
+    stored, notes = nifti.read_labels(path, scan.stored, regions={}, expected=expected)
+    numbers = files.target or frozenset(map(int, stored.stored))
+    turned = to_axial(Volume(stored.array[None], ("labels",), **_place(scan.stored))).array[0]
+    return Labels(turned, {"lesion": numbers}, stored=stored.stored), notes
+
+
+def axial_depth(sequences: Mapping[str, Path]) -> int:
+    """Returns how many axial slices the scan of these NIfTI files has; a header alone is read."""
+    return axial_grid(nifti.read_grid(sequences[_grid_of(sequences)]))[0]
+
+
+def _grid_of(sequences: Container[str]) -> str:
+    """Returns the sequence on whose grid the others are brought."""
+    return next(sequence for sequence in ("t1c", *SEQUENCES) if sequence in sequences)
 
 
 def _place(volume: Volume) -> dict:

@@ -60,6 +60,11 @@ class Volume:
         return cls.of_slices(image[None], *args, **known)
 
     @classmethod
+    def of_grid(cls, grid: tuple[int, int, int], **known) -> "Volume":
+        """Makes a volume that is a grid alone: its voxels are 0 and take no memory."""
+        return cls(np.broadcast_to(np.uint8(0), (1, *grid)), ("grid",), **known)
+
+    @classmethod
     def stacked(cls, volumes: Sequence["Volume"]) -> "Volume":
         """Lays volumes of one grid and the same channels on each other."""
         first = volumes[0]

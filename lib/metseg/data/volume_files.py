@@ -1,5 +1,6 @@
 """The NIfTI files of a data set become cases, each with its sequences and its reference."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from metseg.data.patients import Identity
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VolumeFiles:
     """The files of one case of volumes.
 
@@ -23,7 +24,9 @@ class VolumeFiles:
         layout: The data set's name, or `layout.yml`.
         sequences: {sequence: file}.
         reference: The file of the reference; None where there is none.
-        regions: As in `Layout`.
+        known: The reference's numbers that the layout knows; none if every number may be.
+        target: Which of them are a lesion; none if every number above 0 is.
+        lesion: The target in words: "TC (1, 3)".
     """
 
     case_id: str
@@ -31,7 +34,9 @@ class VolumeFiles:
     layout: str
     sequences: Mapping[str, Path]
     reference: Path | None
-    regions: Mapping[str, frozenset[int]]
+    known: frozenset[int]
+    target: frozenset[int]
+    lesion: str
 
 
 def is_nifti(path: Path) -> bool:
@@ -39,19 +44,22 @@ def is_nifti(path: Path) -> bool:
     return path.name.lower().endswith(NIFTI_SUFFIXES)
 
 
-def volume_cases(files: Iterable[Path], folder: Path) -> tuple[list[VolumeFiles], list[Path]]:
+def volume_cases(
+    files: Iterable[Path], folder: Path, target: str = ""
+) -> tuple[list[VolumeFiles], list[Path]]:
     """Sorts the NIfTI files of a data set into cases.
 
     Args:
         files: All files below the data set's folder.
         folder: The data set's. A `layout.yml` in it says how its files are named, see `layouts.own`.
+        target: Which region, or which numbers (`1,3`), are a lesion; the layout's first region if left out.
 
     Returns:
         The cases by name, and the NIfTI files that belong to none.
 
     Raises:
         MetsegError: Two files are the same sequence of a case, a case has a reference alone, or `layout.yml`
-            is wrong.
+            is wrong, or there is no such target.
     """
     files = [path for path in files if is_nifti(path) or path.name == OWN]
     own = Path(folder) / OWN
@@ -85,5 +93,21 @@ def volume_cases(files: Iterable[Path], folder: Path) -> tuple[list[VolumeFiles]
             raise MetsegError(
                 f"{reference} is a reference without its scan; add it or remove {reference.name}"
             )
-        cases.append(VolumeFiles(case_id, people[case_id], layout.name, kinds, reference, layout.regions))
+        known = frozenset().union(*layout.regions.values())
+        meant = people[case_id], layout.name, kinds, reference, known, *_numbers(target, layout)
+        cases.append(VolumeFiles(case_id, *meant))
     return cases, left
+
+
+def _numbers(target: str, layout: Layout) -> tuple[frozenset[int], str]:
+    """Returns the labels that a target means, and both in words."""
+    name = target or next(iter(layout.regions))
+    if re.fullmatch(r"\d+(,\d+)*", name):
+        numbers, name = frozenset(map(int, name.split(","))), "labels"
+    elif name in layout.regions:
+        numbers = layout.regions[name]
+    else:
+        choice = ", ".join(layout.regions)
+        raise MetsegError(f"target={target} is none of {layout.name}'s regions ({choice}); numbers go as 1,3")
+    shown = ", ".join(map(str, sorted(numbers))) or "every label"
+    return numbers, f"{name} ({shown})"

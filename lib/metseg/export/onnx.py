@@ -15,7 +15,7 @@ import numpy as np
 from metseg.base.backend import keras
 from metseg.base.errors import MetsegError
 from metseg.base.files import file_sha256, read_json, replacing, shown, write_json
-from metseg.data.cases import CaseFiles, load_case
+from metseg.data.cases import CaseFiles, read_scan_of
 from metseg.data.volume import CHANNELS, Volume
 from metseg.inference.predictor import Predictor
 from metseg.inference.probe import probe
@@ -119,7 +119,7 @@ def check_agreement(
 
 def spread_slices(cases: Iterable[CaseFiles], most: int) -> Iterator[tuple[Volume, list[int]]]:
     """Yields volumes and slices of them, `most` at most, evenly spaced over all slices of some cases."""
-    rows = [(case, z) for case in cases for z in range(len(case.slices))]
+    rows = [(case, z) for case in cases for z in range(len(case.slice_numbers))]
     chosen = [rows[k * len(rows) // most] for k in range(most)] if most < len(rows) else rows
     for case, places in groupby(chosen, key=itemgetter(0)):
-        yield load_case(case).volume, [z for _, z in places]
+        yield read_scan_of(case), [z for _, z in places]

@@ -117,8 +117,8 @@ def cache_key(cases: Iterable[CaseFiles], config: Preprocessing, content: str) -
     # Neighbours are put together when a slice is read: what is kept is the same with and without.
     digest = sha256(f"{config.model_dump_json(exclude={'neighbours'})} {_code_version()}".encode())
     for case in cases:
-        numbers = [files.slice_index for files in case.slices]
-        digest.update(f"{case.case_id}|{case.patient_id}|{numbers}\n".encode())
+        numbers, target = [*case.slice_numbers], case.volumes.lesion if case.volumes else ""
+        digest.update(f"{case.case_id}|{case.patient_id}|{numbers}{target}\n".encode())
     return sha256(digest.digest() + content.encode()).hexdigest()[:16]
 
 
@@ -223,7 +223,7 @@ def network_slices(files: CaseFiles, config: Preprocessing) -> NetworkSlices:
 
 
 def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
-    shape = (sum(len(case.slices) for case in cases), config.image_size, config.image_size)
+    shape = (sum(len(case.slice_numbers) for case in cases), config.image_size, config.image_size)
     rows, labels = [], set[float]()
     # Appended, not memory-mapped: on a full disk a write fails, but a mapped page kills the process.
     with (
@@ -239,12 +239,12 @@ def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
             for case, found in zip(
                 some, pool.map(lambda each: network_slices(each, config), some), strict=True
             ):
-                labels |= found.labels
-                complain_of_classes(labels, f"masks of {case.case_id} and of other scans")
+                if case.slices:
+                    labels |= found.labels
+                    complain_of_classes(labels, f"masks of {case.case_id} and of other scans")
                 images.write(found.images.tobytes())
                 masks.write(found.masks.tobytes())
                 lesion_px = np.count_nonzero(found.masks, axis=(1, 2))
-                columns = case.slices, lesion_px, found.scan_lesion_px, found.hashes
-                for files, *row in zip(*columns, strict=True):
-                    rows.append((case.case_id, case.patient_id, files.slice_index, *row))
+                columns = case.slice_numbers, lesion_px, found.scan_lesion_px, found.hashes
+                rows += [(case.case_id, case.patient_id, *row) for row in zip(*columns, strict=True)]
     pd.DataFrame(rows, columns=list(_COLUMNS)).to_csv(work / "slices.csv", index=False)

@@ -115,6 +115,7 @@ class TrainConfig(_Group):
     """Everything that decides a training's result; the defaults are the quick run on the phantom."""
 
     data_dir: str  # folder of scans
+    target: str = ""  # what is a lesion where references have several labels
     network: Network
     preprocessing: Preprocessing = Preprocessing()
     learning: Learning = Learning()
@@ -149,11 +150,16 @@ class TrainConfig(_Group):
         return train_config(**{**self.flat(), **values})
 
 
-_GROUPS = {name: each.annotation for name, each in TrainConfig.model_fields.items() if name != "data_dir"}
+_GROUPS = {
+    name: each.annotation
+    for name, each in TrainConfig.model_fields.items()
+    if issubclass(each.annotation, BaseModel)
+}
 # Every parameter and the group it stands in; "" for none.
 PARAMETERS: dict[str, str] = {
     "model": "network",
     "data_dir": "",
+    "target": "",
     **{name: group for group, fields in _GROUPS.items() for name in fields.model_fields},
 }
 

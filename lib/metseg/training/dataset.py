@@ -24,7 +24,7 @@ def prepare_data(config: TrainConfig, *, cache_dir: Path) -> Dataset:
         MetsegError: There are no scans, one cannot be read, names leave open who is who, there are too few
             patients for the split, too few of them have a lesion, or the network would see none of it.
     """
-    cases, division = find_cases(Path(config.data_dir)), config.division
+    cases, division = find_cases(Path(config.data_dir), target=config.target), config.division
     if doubts := doubtful(cases):
         raise MetsegError(doubts[0])
     cache = open_cache(cases, config.preprocessing, folder=cache_dir)

@@ -1,7 +1,5 @@
 """Which scans a model has seen: by the patient's name, and by what the slices hold."""
 
-import functools
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,9 +8,8 @@ from typing import NamedTuple
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json
 from metseg.data.cases import CaseFiles
-from metseg.data.content import HASH_DIGITS, slice_hash
+from metseg.data.content import HASH_DIGITS, scan_hashes
 from metseg.data.patients import spelling_of
-from metseg.data.readers.images import read_image
 
 _SAME = 0.5  # of the slices, of whichever has fewer: a scan without its empty slices is the same scan
 
@@ -85,8 +82,7 @@ def sort_cases(cases: Iterable[CaseFiles], model_dir: Path) -> SortedCases:
     known, seen_names = SeenSlices(slices), {spelling_of(name) for name in names}
     found = SortedCases([], [], [], [], knows_content=bool(slices))
     for case in cases:
-        images = [files.image for files in case.slices] if slices else ()
-        own = {_hash_of(path, os.stat(path).st_ctime_ns) for path in images}
+        own = scan_hashes(case) if slices else set()
         if alike := known.names_of(own):
             found.same_scan.append((case, case.patient_id if case.patient_id in alike else alike[0]))
         elif spelling_of(case.patient_id) not in seen_names:
@@ -110,8 +106,3 @@ def split_hashes(text: str) -> list[str]:
 def joined_hashes(hashes: Iterable[str]) -> str:
     """Returns the hashes of a patient's slices as one text, each once."""
     return "".join(sorted({*hashes} - {""}))
-
-
-@functools.lru_cache(maxsize=1 << 17)  # several models are asked about the same scans
-def _hash_of(path: Path, as_seen: int) -> str:
-    return slice_hash(read_image(path).channels_last[0])

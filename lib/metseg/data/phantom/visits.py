@@ -12,8 +12,7 @@ import numpy as np
 
 from metseg.data.grid import mm_to_voxel, voxel_to_mm
 from metseg.data.phantom.anatomy import Anatomy, make_anatomy, smooth_noise
-from metseg.data.phantom.lesions import OEDEMA, RING_FROM_MM
-from metseg.data.phantom.mimics import paint_vessels, paint_white_matter_disease
+from metseg.data.phantom.lesions import OEDEMA, RING_FROM_MM, paint_vessels, paint_white_matter_disease
 from metseg.data.volume import Volume
 
 NETC, SNFH, ET = 1, 2, 3  # non-enhancing tumour core, FLAIR hyperintensity (oedema), enhancing tumour

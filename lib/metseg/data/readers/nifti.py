@@ -87,6 +87,14 @@ def read_header(source: Path | bytes, name: str = "") -> "Nifti1Header":
         return parse_header(stream.read(HEADER_BYTES), name)
 
 
+def read_grid(source: Path | bytes, name: str = "") -> Volume:
+    """Returns the grid of a file that `read` can read, from its header; raises as `read` does."""
+    name = name or str(source)
+    header = read_header(source, name)
+    affine, spacing_mm, _ = place_of(header, name)
+    return Volume.of_grid(grid_of(header), affine=affine, spacing_mm=spacing_mm)
+
+
 def read_labels(
     source: Path | bytes,
     image: Volume,
@@ -125,7 +133,7 @@ def read_labels(
     array, done = _on_grid_of(image, stored, array, name)
     if not found:
         done.append("It marks no voxel.")
-    elif idle := found - set().union(*regions.values()):
+    elif regions and (idle := found - set().union(*regions.values())):
         done.append(f"It marks with {_listed(idle)} what belongs to no region ({', '.join(regions)}).")
     return Labels(array, regions, stored=frozenset(map(float, found))), notes + done
 
