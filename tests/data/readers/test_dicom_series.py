@@ -1,6 +1,5 @@
 """Series are found by their UIDs, split where a value tells, and what is no scan is said."""
 
-
 import numpy as np
 import pytest
 from complaints import complaint
