@@ -64,6 +64,14 @@ def test_a_position_in_a_private_group_is_none(tmp_path):
     np.testing.assert_allclose(series.affine, a_scan().affine, atol=1e-9)
 
 
+@pytest.mark.parametrize("count", [-1, 10**8])
+def test_a_number_of_frames_that_cannot_be_is_said(tmp_path, count):
+    path = a_series(tmp_path)[0]
+    edit(path, NumberOfFrames=count)
+    (series,) = list_series(tmp_path)
+    assert len(series.files) == 4 and path.name in series.beside[0] and "damaged" in series.beside[0]
+
+
 def test_frames_of_which_no_header_tells_are_refused(tmp_path):
     (path,) = a_series(tmp_path, enhanced=True)
     edit(path, NumberOfFrames=6)

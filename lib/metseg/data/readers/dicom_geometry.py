@@ -9,6 +9,7 @@ from metseg.data.readers.dicom_headers import Frame
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _COUNTS = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+_LEAST_MM, _MOST_MM = 1e-3, 1e6  # of pixels, and of positions; all else is a damaged header
 _SAME_MM = 0.01  # two positions nearer than that are one
 _SAME_COSINE = 1e-3
 _UNEVEN = 0.1  # of the distance between slices
@@ -20,7 +21,7 @@ def same_place(frame: Frame) -> tuple | None:
     position, cosines = _numbers(frame, "ImagePositionPatient"), _numbers(frame, "ImageOrientationPatient")
     if position is None or cosines is None:
         return None
-    return tuple(np.rint(position / _SAME_MM).astype(int)), tuple(np.rint(cosines / 0.01).astype(int))
+    return tuple(np.round(position, 2)), tuple(np.round(cosines, 2))
 
 
 def arrange(frames: Sequence[Frame]) -> tuple[list[Frame], np.ndarray, list[str]]:
@@ -42,7 +43,7 @@ def arrange(frames: Sequence[Frame]) -> tuple[list[Frame], np.ndarray, list[str]
     told = {keyword: [_numbers(frame, keyword) for frame in frames] for keyword in _COUNTS}
     for keyword, values in told.items():
         for frame, value in zip(frames, values, strict=True):
-            if value is None or (keyword == "PixelSpacing" and min(value) <= 0):
+            if value is None or (keyword == "PixelSpacing" and min(value) < _LEAST_MM):
                 unknown = "sizes are" if keyword == "PixelSpacing" else "left and right are"
                 raise MetsegError(
                     f"tells no {keyword} (in {frame.path.name}), so that {unknown} unknown; "
@@ -80,7 +81,7 @@ def _step(positions: np.ndarray, normal: np.ndarray, frames: Sequence[Frame]) ->
     header = frames[0].header
     if len(positions) == 1:
         thickness = header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 0
-        if not 0 < thickness < np.inf:
+        if not _LEAST_MM <= thickness < _MOST_MM:
             raise MetsegError("is one slice of unknown thickness; give the folder with all its slices")
         return normal * thickness, [
             f"It is one slice; that it is {thickness:g} mm thick is what its header says."
@@ -121,7 +122,8 @@ def _step(positions: np.ndarray, normal: np.ndarray, frames: Sequence[Frame]) ->
 
 def _numbers(frame: Frame, keyword: str) -> np.ndarray | None:
     value, count = frame.header.get(keyword), _COUNTS[keyword]
-    return np.array(value) if value and len(value) == count and np.isfinite(value).all() else None
+    usable = value and len(value) == count and np.abs(value).max() < _MOST_MM
+    return np.array(value) if usable else None
 
 
 def _listed(shapes: set[tuple[int, int]]) -> str:

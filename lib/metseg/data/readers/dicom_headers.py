@@ -63,6 +63,7 @@ _NO_SCANS = {
     "1.2.840.10008.5.1.4.1.1.66.7": "segmentation (SEG)",
     "1.2.840.10008.5.1.4.1.1.481.2": "dose (RTDOSE)",
 }
+_MOST_FRAMES = 100_000
 _UNKNOWN = "DICOM object without an image"
 _SAME_AS = {"EchoTime": "EffectiveEchoTime", "InversionTime": "InversionTimes", "ImageType": "FrameType"}
 
@@ -118,6 +119,8 @@ def _frames(dataset: Dataset, kept: dict[str, Any], path: Path) -> list[Frame]:
     if agent := dataset.get("ContrastBolusAgentSequence"):  # enhanced: coded, not a text
         kept.setdefault("ContrastBolusAgent", str(agent[0].get("CodeMeaning", "")))
     count, groups = int(kept.get("NumberOfFrames") or 1), dataset.get("PerFrameFunctionalGroupsSequence")
+    if not 1 <= count <= _MOST_FRAMES:
+        raise ValueError(f"{count} frames")
     if not groups:
         if count > 1:  # several frames, and one position for all
             kept.pop("ImagePositionPatient", None)
