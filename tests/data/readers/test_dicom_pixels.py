@@ -92,6 +92,15 @@ def test_truncated_pixels_are_refused_by_file(tmp_path, enhanced):
 
 
 @pytest.mark.parametrize("enhanced", [False, True])
+@pytest.mark.parametrize("size", [{"Rows": 5}, {"Columns": 6}, {"Rows": 7}])
+def test_a_header_that_lies_about_the_size_is_refused(tmp_path, size, enhanced):
+    paths = a_series(tmp_path, enhanced=enhanced)
+    for path in paths:
+        edit(path, **size)
+    assert paths[0].name in complaint(read, tmp_path)
+
+
+@pytest.mark.parametrize("enhanced", [False, True])
 def test_each_slice_is_scaled_by_its_own_slope(tmp_path, enhanced):
     paths = a_series(tmp_path, enhanced=enhanced)
     for k, path in enumerate(paths):

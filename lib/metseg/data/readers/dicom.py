@@ -71,7 +71,7 @@ def read_dicom_case(source: Path | str, sequences: Mapping[str, str | Path] | No
     """Reads t1, t1c, t2 and flair of one person's visit from a folder.
 
     Args:
-        source: A folder, or files as in `list_series`.
+        source: The folder.
         sequences: What is known: {"t1c": a SeriesInstanceUID, a description, or a folder or file of it}; it
             goes before all guesses.
 

@@ -8,6 +8,8 @@ from metseg.base.errors import MetsegError
 from metseg.data.readers.dicom_headers import Frame
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_COUNTS = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+_LEAST_MM, _MOST_MM = 1e-3, 1e6  # of pixels, and of positions; all else is a damaged header
 _SAME_MM = 0.01  # two positions nearer than that are one
 _SAME_COSINE = 1e-3
 _UNEVEN = 0.1  # of the distance between slices
@@ -16,13 +18,10 @@ _TILT = np.sin(np.deg2rad(0.3))  # what rounded cosines may pretend
 
 def same_place(frame: Frame) -> tuple | None:
     """Returns a key that frames at one place share; None where the header tells no place."""
-    position, cosines = (
-        _numbers(frame, "ImagePositionPatient", 3),
-        _numbers(frame, "ImageOrientationPatient", 6),
-    )
+    position, cosines = _numbers(frame, "ImagePositionPatient"), _numbers(frame, "ImageOrientationPatient")
     if position is None or cosines is None:
         return None
-    return tuple(np.rint(position / _SAME_MM).astype(int)), tuple(np.rint(cosines / 0.01).astype(int))
+    return tuple(np.round(position, 2)), tuple(np.round(cosines, 2))
 
 
 def arrange(frames: Sequence[Frame]) -> tuple[list[Frame], np.ndarray, list[str]]:
@@ -41,20 +40,16 @@ def arrange(frames: Sequence[Frame]) -> tuple[list[Frame], np.ndarray, list[str]
     Reference:
         DICOM PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1.
     """
-    placed = [
-        (_numbers(f, "ImagePositionPatient", 3), _numbers(f, "ImageOrientationPatient", 6)) for f in frames
-    ]
-    if any(position is None or cosines is None for position, cosines in placed):
-        raise MetsegError(
-            "tells no ImagePositionPatient or ImageOrientationPatient, so that left and right are unknown; "
-            "export the scanner's own images"
-        )
-    spacing = [_numbers(frame, "PixelSpacing", 2) for frame in frames]
-    if any(each is None or min(each) <= 0 for each in spacing):
-        raise MetsegError(
-            "tells no PixelSpacing, so that nothing can be measured; export the scanner's own images"
-        )
-    positions, cosines = (np.array(values) for values in zip(*placed, strict=True))
+    told = {keyword: [_numbers(frame, keyword) for frame in frames] for keyword in _COUNTS}
+    for keyword, values in told.items():
+        for frame, value in zip(frames, values, strict=True):
+            if value is None or (keyword == "PixelSpacing" and min(value) < _LEAST_MM):
+                unknown = "sizes are" if keyword == "PixelSpacing" else "left and right are"
+                raise MetsegError(
+                    f"tells no {keyword} (in {frame.path.name}), so that {unknown} unknown; "
+                    "export the scanner's own images"
+                )
+    positions, cosines, spacing = map(np.array, told.values())
     row, column = cosines[0, :3], cosines[0, 3:]
     if np.abs(cosines - cosines[0]).max() > _SAME_COSINE:
         planes = len({tuple(np.rint(each * 100).astype(int)) for each in cosines})
@@ -86,7 +81,7 @@ def _step(positions: np.ndarray, normal: np.ndarray, frames: Sequence[Frame]) ->
     header = frames[0].header
     if len(positions) == 1:
         thickness = header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 0
-        if not 0 < thickness < np.inf:
+        if not _LEAST_MM <= thickness < _MOST_MM:
             raise MetsegError("is one slice of unknown thickness; give the folder with all its slices")
         return normal * thickness, [
             f"It is one slice; that it is {thickness:g} mm thick is what its header says."
@@ -125,9 +120,10 @@ def _step(positions: np.ndarray, normal: np.ndarray, frames: Sequence[Frame]) ->
     return step, []
 
 
-def _numbers(frame: Frame, keyword: str, count: int) -> np.ndarray | None:
-    value = frame.header.get(keyword)
-    return np.array(value) if value and len(value) == count and np.isfinite(value).all() else None
+def _numbers(frame: Frame, keyword: str) -> np.ndarray | None:
+    value, count = frame.header.get(keyword), _COUNTS[keyword]
+    usable = value and len(value) == count and np.abs(value).max() < _MOST_MM
+    return np.array(value) if usable else None
 
 
 def _listed(shapes: set[tuple[int, int]]) -> str:

@@ -14,7 +14,7 @@ from pydicom.uid import UID
 from metseg.base.errors import MetsegError
 
 # All that is kept of a header. The patient's name is not among it.
-_KEYWORDS = re.findall(
+_KEPT = re.findall(
     r"\w+",
     """
 PatientID StudyInstanceUID StudyDate SeriesInstanceUID SeriesNumber SeriesDescription ProtocolName Modality
@@ -54,13 +54,16 @@ _NESTED = (
     "SharedFunctionalGroupsSequence",
     "ContrastBolusAgentSequence",
 )
-_TAGS = [tag_for_keyword(keyword) for keyword in (*_KEYWORDS, *_NESTED)]
+_KEPT = {tag_for_keyword(keyword): keyword for keyword in _KEPT}
+_NUMBERS = {keyword for tag, keyword in _KEPT.items() if dictionary_VR(tag) in ("DS", "IS", "FD", "US", "UL")}
+_TAGS = [*_KEPT, *map(tag_for_keyword, _NESTED)]
 _NO_SCANS = {
     "1.2.840.10008.5.1.4.1.1.4.2": "MR spectrum",
     "1.2.840.10008.5.1.4.1.1.66.4": "segmentation (SEG)",
     "1.2.840.10008.5.1.4.1.1.66.7": "segmentation (SEG)",
     "1.2.840.10008.5.1.4.1.1.481.2": "dose (RTDOSE)",
 }
+_MOST_FRAMES = 100_000
 _UNKNOWN = "DICOM object without an image"
 _SAME_AS = {"EchoTime": "EffectiveEchoTime", "InversionTime": "InversionTimes", "ImageType": "FrameType"}
 
@@ -116,6 +119,8 @@ def _frames(dataset: Dataset, kept: dict[str, Any], path: Path) -> list[Frame]:
     if agent := dataset.get("ContrastBolusAgentSequence"):  # enhanced: coded, not a text
         kept.setdefault("ContrastBolusAgent", str(agent[0].get("CodeMeaning", "")))
     count, groups = int(kept.get("NumberOfFrames") or 1), dataset.get("PerFrameFunctionalGroupsSequence")
+    if not 1 <= count <= _MOST_FRAMES:
+        raise ValueError(f"{count} frames")
     if not groups:
         if count > 1:  # several frames, and one position for all
             kept.pop("ImagePositionPatient", None)
@@ -146,21 +151,20 @@ def _of_groups(item: Dataset) -> dict[str, Any]:
 def _kept(dataset: Dataset) -> dict[str, Any]:
     """Returns {keyword: value} in plain types; what is empty or cannot be read as its type is left out."""
     found = {}
-    for keyword in _KEYWORDS:
-        if keyword in dataset:
-            try:
-                value = dataset[keyword].value
-                values = value if isinstance(value, MultiValue) else [value]
-                values = [_plain(each, keyword) for each in values if each is not None]
-            except (ValueError, TypeError, OverflowError):
-                continue
-            if values and values[0] != "":
-                found[keyword] = values if keyword in _LISTS else values[0]
+    for tag in _KEPT.keys() & dataset.keys():
+        keyword = _KEPT[tag]
+        try:
+            value = dataset[tag].value
+            values = value if isinstance(value, MultiValue) else [value]
+            plain = float if keyword in _NUMBERS else _one_line
+            values = [plain(each) for each in values if each is not None]
+        except (ValueError, TypeError, OverflowError):
+            continue
+        if values and values[0] != "":
+            found[keyword] = values if keyword in _LISTS else values[0]
     return found
 
 
-def _plain(value: Any, keyword: str) -> float | str:
-    if dictionary_VR(keyword) in ("DS", "IS", "FD", "US", "UL"):
-        return float(value)
-    # On one line and no longer than the longest UID, for it is shown to users.
+def _one_line(value: Any) -> str:
+    """Returns what may be shown to users, no longer than the longest UID."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in str(value)).split())[:64]

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.pixels import get_decoder, iter_pixels
+from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from metseg.base.errors import MetsegError
@@ -32,6 +33,7 @@ def read_pixels(frames: Sequence[Frame]) -> Iterator[np.ndarray]:
                     dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
                 syntax = dataset.file_meta.TransferSyntaxUID.name
                 can_be_read = get_decoder(dataset.file_meta.TransferSyntaxUID).is_available
+                _complain_of_excess(dataset)
                 pixels = list(iter_pixels(dataset, indices=[frame.index for frame in wanted]))
         except Exception as error:  # noqa: BLE001 - whatever a decoder stumbles over
             if isinstance(error, NotImplementedError) or not can_be_read:
@@ -45,6 +47,22 @@ def read_pixels(frames: Sequence[Frame]) -> Iterator[np.ndarray]:
             ) from error
         for frame, image in zip(wanted, pixels, strict=True):
             yield _negative(image, frame) if is_negative(frame) else image
+
+
+def _complain_of_excess(dataset: Dataset) -> None:
+    """Raises a `ValueError` where pixels are left over: the header's size is not that of the picture.
+
+    Decoders take the first pixels and would shear it. A row of zeros at most is padding.
+    """
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated or "PixelData" not in dataset:
+        return
+    expected = get_expected_length(dataset)
+    excess = len(dataset.PixelData) - expected
+    is_padding = excess <= dataset.Columns * dataset.BitsAllocated / 8 and not any(
+        dataset.PixelData[expected:]
+    )
+    if excess > 1 and not is_padding:
+        raise ValueError(f"{excess} bytes more than {dataset.Rows} × {dataset.Columns} pixels need")
 
 
 def is_negative(frame: Frame) -> bool:

@@ -15,6 +15,8 @@ from metseg.data.readers.dicom_pixels import is_negative, scale
 from metseg.data.readers.dicom_sequences import guess_sequence
 from metseg.data.readers.dicom_stacks import listed, split, without_copies
 
+_MOST_SCALE = 1e30  # float32 ends at 3e38
+
 
 @dataclass(frozen=True, eq=False)
 class Series:
@@ -173,5 +175,5 @@ def _complain_of_kind(frames: Sequence[Frame]) -> None:
         if "MOSAIC" in header.get("ImageType", ()):
             raise MetsegError("is a mosaic, many slices in one picture; export it as single slices")
         slope, intercept = scale(frame)
-        if not (np.isfinite([slope, intercept]).all() and slope):
+        if not (0 < abs(slope) < _MOST_SCALE and abs(intercept) < _MOST_SCALE):
             raise MetsegError(f"has a rescale slope of {slope} and intercept of {intercept}; export it again")

@@ -67,11 +67,10 @@ def without_copies(frames: list[Frame]) -> tuple[list[Frame], list[str]]:
         except MetsegError as error:
             raise MetsegError(f"holds several images at one position, and {error}") from error
         if not alike:
-            differing = {
-                called: sorted({_shown(frame.header.get(keyword)) for frame in group})
-                for keyword, called in _TELLING_APART.items()
-            }
-            by = [f"{called} ({listed(values)})" for called, values in differing.items() if len(values) > 1]
+            by = []
+            for keyword, called in _TELLING_APART.items():
+                values = sorted({_shown(frame.header.get(keyword)) for frame in group})
+                by += [f"{called} ({listed(values)})"] * (len(values) > 1)
             names = listed([frame.path.name for frame in group])
             raise MetsegError(
                 f"holds {len(group)} different images at one position ({names}); they differ in "
