@@ -18,7 +18,7 @@ PACKAGE = ROOT / "lib" / "metseg"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # What an import is called as a package, where that is not its own name.
 DISTRIBUTION = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "PIL": "pillow"}
-DISTRIBUTION |= {"IPython": "ipython", "jupyter_client": "jupyter-client"}
+DISTRIBUTION |= {"IPython": "ipython", "jupyter_client": "jupyter-client", "SimpleITK": "simpleitk"}
 OTHER_BACKENDS = {"jax", "torch"}  # a user's own choice, imported only where Keras already runs on one
 PEERS = {"torch", "monai"}  # an optional extra, which one process of the benchmark imports
 PIN = re.compile(r"[a-z0-9_-]+(\[[a-z-]+\])?==\d[\w.]*")
@@ -161,6 +161,7 @@ def test_serving_starts_without_what_it_never_uses():
     loaded = loaded_by("".join(f"import {name}\n" for name in names))
     assert {"cv2", "tifffile", "metseg"} <= loaded
     heavy = {"tensorflow", "keras", "tf2onnx", "torch", "jax", "matplotlib", "pandas", "scipy"}
+    heavy |= {"nibabel", "pydicom", "highdicom", "SimpleITK"}
     heavy |= {"onnxruntime", "openvino"}  # a model takes one of the two
     assert loaded & heavy == set()
 

@@ -44,10 +44,26 @@ def _options(version: _Version = False) -> None:
 
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of scans; the phantom if left out.")]
+Target = Annotated[
+    str,
+    typer.Option(
+        help="What is a lesion in references with several labels: ET, TC, WT, or labels such as 1,3."
+    ),
+]
 Model = Annotated[str, typer.Option(help="NETWORK for the released one, RUN/NETWORK, or a network's folder.")]
 Models = Annotated[
     list[str] | None,
     typer.Option("--model", help="NETWORK, RUN/NETWORK or a folder; repeatable; all released if left out."),
+]
+Sequences = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sequence",
+        help="t1c=FILE; of DICOM t1c=UID, description or folder. For t1, t1c and flair; repeatable.",
+    ),
+]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Let FLAIR stand in for a sequence that is missing.")
 ]
 PhantomNetwork = Annotated[
     bool, typer.Option("--phantom-network", help="Let a network that knows only the phantom see other scans.")
@@ -102,6 +118,15 @@ def network_name(folder: Path, output_dir: Path | None) -> str:
     from metseg.training.find import name_of
 
     return name_of(folder, runs_folder(output_dir), released_dir())
+
+
+def told_sequences(given: list[str] | None) -> dict[str, str]:
+    """Takes `--sequence t1c=FILE` apart."""
+    pairs = [each.partition("=") for each in given or []]
+    for name, equals, value in pairs:
+        if not (name and equals and value):
+            raise MetsegError(f"--sequence {name} names no file; write t1c=FILE")
+    return {name: value for name, _, value in pairs}
 
 
 def say_scans(cases: "list[CaseFiles]") -> None:

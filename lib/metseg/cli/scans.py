@@ -1,37 +1,72 @@
 """Commands on scans: segment them, check them, draw synthetic ones."""
 
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import make_folder, shown
 from metseg.cli.app import (
+    AllowMissing,
     Model,
     OutputDir,
     PhantomNetwork,
+    Sequences,
+    Target,
     app,
     named_model,
     network_name,
     progress_bars,
     say_network,
+    told_sequences,
     watched,
 )
+
+if TYPE_CHECKING:
+    from metseg.data.scan_inputs import ScanInput
+
+
+class Also(StrEnum):
+    """What `predict` writes beside a volume's mask."""
+
+    PROBABILITIES = "probabilities"
+    REPORT = "report"
+    SEG = "seg"
+    SR = "sr"
+    RTSTRUCT = "rtstruct"
 
 
 @app.command()
 def predict(
     model: Model,
-    input: Annotated[Path, typer.Option(help="An image, or a folder of images.")],
+    input: Annotated[
+        Path, typer.Option(help="An image, a NIfTI file, a folder of either, or a folder of DICOM.")
+    ],
     output: Annotated[Path, typer.Option(help="Folder for the masks.")] = Path("predictions"),
     volume: Annotated[
         bool, typer.Option("--volume", help="Images <name>_1, <name>_2 … of one folder are one scan.")
     ] = False,
+    sequence: Sequences = None,
+    also: Annotated[
+        list[Also] | None,
+        typer.Option(help="What to write beside the mask of a volume; the last three of DICOM. Repeatable."),
+    ] = None,
+    allow_missing: AllowMissing = False,
     phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
-    """Segment scans: write <stem>_mask.tif, 0 and 255, at each image's own size."""
+    """Segment scans: a mask beside each image or volume, at its own size and place."""
+    from metseg.data.scan_inputs import scan_inputs
+
+    told = told_sequences(sequence)
+    if inputs := scan_inputs(input, told):
+        _predict_volumes(inputs, model, output, also or [], allow_missing, phantom_network, output_dir)
+        return
+    if also:
+        raise MetsegError(f"{input} holds slices; --also {also[0]} is for volumes")
     from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
     from metseg.inference.folder import how_read, segment_scans, segmentable
     from metseg.inference.predictor import Predictor
@@ -55,6 +90,43 @@ def predict(
         raise MetsegError("\n".join(done.failed))
 
 
+def _predict_volumes(
+    inputs: "Sequence[ScanInput]",
+    model: str,
+    output: Path,
+    also: list[Also],
+    allow_missing: bool,
+    phantom_network: bool,
+    output_dir: Path | None,
+) -> None:
+    from metseg.data.scan_inputs import open_scan
+    from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
+    from metseg.inference.predictor import Predictor
+    from metseg.reports.results import segment, write_results
+
+    folder = named_model(model, output_dir)
+    predictor = Predictor(folder)
+    if not phantom_network:
+        names = [each.case_id for each in inputs]
+        refuse_scans_unlike_the_phantom(predictor.description, network_name(folder, output_dir), names)
+    make_folder(output)
+    say_network(folder, output_dir)
+    print(f"{len(inputs)} scan{'s' * (len(inputs) != 1)} of volumes", flush=True)
+    told, failed = [], []
+    with progress_bars() as bars:
+        for given in bars.track(inputs, description="Segmenting"):
+            try:
+                found = segment(open_scan(given, allow_missing=allow_missing), predictor)
+                paths, notes = write_results(found, output, also)
+                told.append(found.told(paths))
+                told += [f"note: {note}" for note in (*found.scan.scan.notes, *notes)]
+            except MetsegError as error:
+                failed.append(str(error))
+    print(*told, sep="\n")
+    if failed:
+        raise MetsegError("\n".join(failed))
+
+
 @app.command("check-data")
 def check_data(
     data_dir: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of scans.")],
@@ -64,6 +136,7 @@ def check_data(
             help="Regular expression for scans' names, such as '(?P<patient>P[0-9]+)v(?P<visit>[0-9])'."
         ),
     ] = None,
+    target: Target = "",
     write_patients: Annotated[
         bool, typer.Option("--write-patients", help="Write DIR/patients.csv, which all commands follow.")
     ] = False,
@@ -73,7 +146,7 @@ def check_data(
     from metseg.data.patients import TABLE, write_table
 
     with progress_bars() as bars:
-        report = check(data_dir, pattern=patient_pattern, on_case=watched(bars, "Checking"))
+        report = check(data_dir, pattern=patient_pattern, target=target, on_case=watched(bars, "Checking"))
     print(report.how_read, report.summary, report.people.to_string(index=False), sep="\n")
     for text in [f"error: {each}" for each in report.errors] + [f"note: {each}" for each in report.notes]:
         print(text)

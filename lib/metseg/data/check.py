@@ -15,11 +15,13 @@ from metseg.base.files import files_below
 from metseg.data.cases import CaseFiles, complain_if_incomplete, how_read, list_cases
 from metseg.data.check_people import Finding, Seen, doubtful, same_contents, take_note
 from metseg.data.check_pixels import SlicePixels, pixel_findings
+from metseg.data.check_volumes import check_volumes
 from metseg.data.content import files_of
 from metseg.data.provenance import Provenance, provenance_of
 from metseg.data.readers.images import IMAGE_SUFFIXES, complain_of_classes, read_image, read_labels
 from metseg.data.split import split_by_patient
 from metseg.data.volume import CHANNELS
+from metseg.data.volume_files import is_nifti
 
 _MANY = 4  # findings of one kind that are told in one sentence
 
@@ -84,22 +86,32 @@ class _Found:
 
 
 def check_data(
-    folder: Path, *, pattern: str | None = None, on_case: Callable[[int, int], None] | None = None
+    folder: Path,
+    *,
+    pattern: str | None = None,
+    target: str = "",
+    on_case: Callable[[int, int], None] | None = None,
 ) -> DataReport:
     """Reads every file of a data set and reports all that is wrong, not the first thing alone.
 
     Args:
         folder: Folder of scans.
         pattern: Regular expression that tells who is who, see `patients.by_pattern`.
+        target: What is a lesion where references have several labels, see `list_cases`.
         on_case: Called with (finished, of) after each scan.
 
     Raises:
         MetsegError: There is no scan in the folder at all, or a scan lies in it twice.
     """
     folder, found, rows = Path(folder), _Found(), []
-    cases = list_cases(folder, pattern=pattern)
+    cases = list_cases(folder, pattern=pattern, target=target)
     for k, case in enumerate(cases):
-        rows.append(_check_case(case, found))
+        if case.volumes:
+            row = check_volumes(case, found.findings, found.contents, found.complaints)
+        else:
+            row = _check_slices(case, found)
+        who = {name: getattr(case, name) for name in ("case_id", "patient_id", "visit", "told_by")}
+        rows.append(who | row)
         if on_case:
             on_case(k + 1, len(cases))
     table = pd.DataFrame(rows)
@@ -112,10 +124,11 @@ def check_data(
         complain_of_classes({*found.labels}, f"masks such as {some}")
     findings = found.findings + same_contents(found.contents)
     findings += [Finding(True, text) for text in doubtful(cases)]
-    images = {path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES}
+    images = {each for each in files_below(folder) if each.suffix.lower() in IMAGE_SUFFIXES or is_nifti(each)}
     if ignored := sorted(images - {*files_of(cases)}):
         text = f"{len(ignored)} image files are ignored, such as {ignored[0]}: their names are not "
-        findings.append(Finding(False, f"{text}<scan>_<slice>, or they are pictures beside TIFF slices"))
+        names = "those of a case's sequences and reference" if cases[0].volumes else "<scan>_<slice>"
+        findings.append(Finding(False, f"{text}{names}, or they are pictures beside the scans"))
     provenance = provenance_of(case.case_id for case in cases)
     return DataReport(table, _folded(findings), provenance, how_read(cases))
 
@@ -132,8 +145,8 @@ def _folded(findings: list[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(told, key=lambda finding: not finding.error))
 
 
-def _check_case(case: CaseFiles, found: _Found) -> dict:
-    """Reads one scan and returns its row of `DataReport.cases`."""
+def _check_slices(case: CaseFiles, found: _Found) -> dict:
+    """Reads one scan of slices and returns its row of `DataReport.cases`, but for who is who."""
     shapes, spacings, repeats, lesions, slices = [], [], [], [], []
     for files in case.slices:
         image = labels = None
@@ -173,7 +186,6 @@ def _check_case(case: CaseFiles, found: _Found) -> dict:
     found.findings += pixel_findings(case.case_id, slices)
     height, width = max(shapes, default=(0, 0))
     return {
-        **{name: getattr(case, name) for name in ("case_id", "patient_id", "visit", "told_by")},
         "slices": len(slices),
         "tumour_slices": np.count_nonzero(lesions),
         "lesion_px": sum(lesions),

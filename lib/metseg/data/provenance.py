@@ -27,7 +27,22 @@ LGG = Provenance(
     "CC BY-NC-SA 4.0",
     "Lower-grade glioma (FLAIR abnormality), not metastasis.",
 )
+GLIOMA = Provenance(
+    "BraTS (glioma)",
+    "research use, by the challenge's terms; cite Menze et al. 2015 and Bakas et al. 2017",
+    "Glioma, mostly one large tumour a patient, not metastasis.",
+)
+METASTASES = Provenance(
+    "BraTS-METS",
+    "by the challenge's terms; cite Moawad et al. 2023",
+    "Brain metastases before treatment, selected for a challenge.",
+)
 OWN = Provenance("own scans", "as of the scans", "Own scans: what the masks mark is for their owner to say.")
+_BY_NAME = {
+    _LGG_CASE: LGG,
+    re.compile(r"BraTS(\d\d|20\d\d)_|BraTS-(GLI|PED|SSA)-", re.IGNORECASE): GLIOMA,
+    re.compile(r"BraTS-MET-", re.IGNORECASE): METASTASES,
+}
 
 
 def institution_of(case_id: str) -> str:
@@ -37,8 +52,9 @@ def institution_of(case_id: str) -> str:
 
 
 def provenance_of(case_ids: Iterable[str]) -> Provenance:
-    """Tells a data set by the names of its scans; one LGG scan is enough to carry its caution and licence."""
+    """Tells a data set by the names of its scans; one scan of a public set is enough to carry its terms."""
     case_ids = list(case_ids)
-    if any(_LGG_CASE.match(case_id) for case_id in case_ids):
-        return LGG
-    return PHANTOM if all(case_id.startswith("PHANTOM_") for case_id in case_ids) else OWN
+    for pattern, known in _BY_NAME.items():
+        if any(pattern.match(case_id) for case_id in case_ids):
+            return known
+    return PHANTOM if all(case_id.startswith(("PHANTOM_", "PHANTOM-")) for case_id in case_ids) else OWN

@@ -13,6 +13,7 @@ from metseg.data.readers.images import to_8_bits
 from metseg.data.volume import SEQUENCES, Labels, Volume
 from metseg.data.volume_files import VolumeFiles
 
+RESCALED = "Grey values were rescaled to 0 … 255, each sequence from its lowest to 99.9 %."
 _STAND_IN = "flair"  # for a sequence that is missing, as in the LGG set
 
 
@@ -90,7 +91,7 @@ def as_scan(volumes: list[Volume], name: str, notes: list[str], *, allow_missing
                 f"{sequence} has {strange} values that are no number; they were taken as the lowest."
             )
     array = np.stack([channels.get(sequence, channels.get(_STAND_IN)) for sequence in SEQUENCES])
-    notes.append("Grey values were rescaled to 0 … 255, each sequence from its lowest to 99.9 %.")
+    notes.append(RESCALED)
     stored = Volume.of_grid(reference.grid, **_place(reference))
     return Scan(to_axial(Volume(array, **_place(reference))), stored, grid_of, notes)
 

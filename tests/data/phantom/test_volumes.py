@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
 
 
 def test_layout(folder):
-    cases = {"BraTS-MET-00001-000", "BraTS-MET-00001-001", "BraTS-MET-00002-000"}
+    cases = {"PHANTOM-MET-00001-000", "PHANTOM-MET-00001-001", "PHANTOM-MET-00002-000"}
     assert (
         {path.name for path in folder.iterdir()}
         == cases | {"phantom.json"}
@@ -78,7 +78,7 @@ def test_what_cannot_be_made_leaves_nothing(tmp_path):
 
 def test_two_seeds_share_no_patient(tmp_path):
     write_volumes(tmp_path / "seed", **{**SMALL, "patients": 1, "seed": 7})
-    assert set(true_lesions(tmp_path / "seed")) == {"BraTS-MET-07001-000", "BraTS-MET-07001-001"}
+    assert set(true_lesions(tmp_path / "seed")) == {"PHANTOM-MET-07001-000", "PHANTOM-MET-07001-001"}
     (tmp_path / "seed" / "phantom.json").write_text(json.dumps({"lesions": {"a": [{"diameter_mm": 1}]}}))
     with pytest.raises(MetsegError, match=r"phantom\.json"):
         true_lesions(tmp_path / "seed")

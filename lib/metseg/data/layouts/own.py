@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from metseg.base.errors import MetsegError
@@ -38,6 +37,8 @@ def read_layout(path: Path) -> Callable[[str], Place | None]:
     Raises:
         MetsegError: The file is wrong, naming what; or, from what is returned, a path fits two patterns.
     """
+    import yaml  # here, for few data sets need it
+
     try:
         own = _OwnLayout.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:

@@ -39,7 +39,7 @@ def write_volumes(
     The tree is built beside `folder` and renamed at the end, so that `folder` holds a whole set or none.
 
     Args:
-        folder: Receives `BraTS-MET-00001-000/BraTS-MET-00001-000-{t1n,t1c,t2w,t2f,seg}.nii.gz` and so on, and
+        folder: Receives `PHANTOM-MET-00001-000/PHANTOM-MET-00001-000-{t1n,t1c,t2w,t2f,seg}.nii.gz`, … and
             phantom.json. Patients 1, 4, 7 and so on have a second visit, `-001`. With another seed they are
             other patients: their numbers begin at 1000 times it.
         patients: Number of patients, 1 to 999.
@@ -72,7 +72,7 @@ def write_volumes(
         lesions = {}
         for index in range(1, patients + 1):
             for visit, scan in enumerate(draw_visits(index, seed=seed, visits=1 + (index % 3 == 1), **shape)):
-                case_id = f"BraTS-MET-{1000 * seed + index:05d}-{visit:03d}"
+                case_id = f"PHANTOM-MET-{1000 * seed + index:05d}-{visit:03d}"
                 _write_visit(scan, partial / case_id)
                 lesions[case_id] = [asdict(lesion) for lesion in scan.lesions]
         (partial / "phantom.json").write_text(json.dumps(record | {"lesions": lesions}, indent=1) + "\n")

@@ -31,16 +31,23 @@ class Maker(NamedTuple):
 
 
 def write_seg(
-    labels: np.ndarray, affine: np.ndarray, sources: Sequence["pydicom.Dataset"], target: Path, made_by: Maker
+    labels: np.ndarray,
+    affine: np.ndarray,
+    sources: Sequence["pydicom.Dataset"],
+    target: Path,
+    made_by: Maker,
+    *,
+    frame_order: Sequence[int] | None = None,
 ) -> "highdicom.seg.Segmentation":
     """Writes lesions as a DICOM SEG that refers to the series it was found in.
 
     Args:
         labels: (Z, Y, X) int on the series' own grid: 0 outside, else the lesion's number from 1 on.
         affine: (4, 4), voxel (x, y, z, 1) → mm in RAS+.
-        sources: The series' slices in the order of `labels`; one of several frames in the order of its own.
+        sources: The series' slices in the order of `labels`, or its one file of several frames.
         target: The file.
         made_by: What found them.
+        frame_order: Of a file of several frames, the frame (from 0 on) of each slice of `labels`.
 
     Returns:
         What was written; each segment has a tracking UID of its own.
@@ -51,9 +58,12 @@ def write_seg(
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
-    count = int(labels.max())
+    count, frames = int(labels.max()), labels
     if count == 0:
         raise MetsegError(f"{target} was not written: there is no lesion, and DICOM has no empty segment")
+    if frame_order is not None:
+        frames = np.zeros((int(sources[0].NumberOfFrames), *labels.shape[1:]), labels.dtype)
+        frames[list(frame_order)] = labels
     algorithm = hd.AlgorithmIdentificationSequence(
         made_by.network, codes.DCM.ArtificialIntelligence, made_by.version
     )
@@ -73,7 +83,7 @@ def write_seg(
     ]
     written = hd.seg.Segmentation(
         source_images=list(sources),
-        pixel_array=labels.astype(np.uint16 if count > 255 else np.uint8),
+        pixel_array=frames.astype(np.uint16 if count > 255 else np.uint8),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=segments,
         series_instance_uid=hd.UID(),

@@ -1,0 +1,59 @@
+"""What is wrong with one scan of volumes; see `metseg.data.check`."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+
+from metseg.data.cases import CaseFiles
+from metseg.data.check_people import Finding, Seen, take_note
+from metseg.data.scan import RESCALED, read_nifti_scan, read_reference
+from metseg.data.volume import SEQUENCES
+
+
+def check_volumes(
+    case: CaseFiles,
+    findings: list[Finding],
+    contents: Seen,
+    complaints: Callable[[Path], AbstractContextManager],
+) -> dict:
+    """Reads one scan and its reference.
+
+    Args:
+        case: The scan.
+        findings: Receives what is wrong.
+        contents: Receives what tells people apart.
+        complaints: Takes note of a `MetsegError` raised within it.
+
+    Returns:
+        The scan's row of `DataReport.cases`, but for who is who.
+    """
+    files, home = case.volumes, next(iter(case.volumes.sequences.values()))
+    row = {"slices": 0, "tumour_slices": 0, "lesion_px": 0, "height": 0, "width": 0, "spacing_mm": None}
+    row["missing"] = ", ".join(name for name in SEQUENCES if name not in files.sequences)
+    with complaints(home):
+        case.complain_if_incomplete()
+    scan = None
+    with complaints(home):
+        scan = read_nifti_scan(files.sequences, case.case_id)
+    if scan is None:
+        return row
+    notes, (depth, height, width) = list(scan.notes), scan.volume.grid
+    row |= {"slices": depth, "height": height, "width": width, "spacing_mm": scan.volume.spacing_mm}
+    take_note(contents, "slice", scan.volume.channels_last[depth // 2], case.patient_id, home)
+    if files.reference is not None:
+        with complaints(files.reference):
+            labels, told = read_reference(files.reference, scan, files)
+            notes += [f"{files.reference}: {note}" for note in told]
+            per_slice = np.count_nonzero(labels.mask, axis=(1, 2))
+            row |= {"tumour_slices": np.count_nonzero(per_slice), "lesion_px": int(per_slice.sum())}
+            take_note(contents, "mask", labels.mask[per_slice.argmax()], case.patient_id, files.reference)
+            if not per_slice.any():
+                notes.append(f"{case.case_id} has no {files.lesion}; its volume Dice is undefined")
+    findings += [
+        Finding(False, note, note.rpartition(": ")[2].replace(case.case_id, ""))
+        for note in notes
+        if note != RESCALED
+    ]
+    return row

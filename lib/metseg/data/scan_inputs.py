@@ -1,0 +1,128 @@
+"""What a user points at becomes scans of volumes: NIfTI files, a folder of cases, a folder of DICOM."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metseg.base.errors import MetsegError
+from metseg.base.files import files_below
+from metseg.data.patients import identify
+from metseg.data.readers.images import IMAGE_SUFFIXES
+from metseg.data.scan import Scan, as_scan, read_nifti_scan
+from metseg.data.volume import SEQUENCES
+from metseg.data.volume_files import is_nifti, volume_cases
+
+if TYPE_CHECKING:
+    from metseg.data.readers.dicom_series import Series
+
+_LOOKED_AT = 20  # files of a folder, to tell whether it holds DICOM
+
+
+@dataclass(frozen=True, eq=False)
+class ScanInput:
+    """One scan of volumes, not read yet.
+
+    Attributes:
+        case_id: The scan's name; a DICOM folder's until it is read.
+        sequences: {sequence: NIfTI file}; of DICOM what is told, {sequence: UID, description or folder}.
+        dicom: The folder of a DICOM study; None for NIfTI.
+    """
+
+    case_id: str
+    sequences: Mapping[str, Path | str]
+    dicom: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class OpenScan:
+    """One scan that was read.
+
+    Attributes:
+        scan: Its volume for the networks.
+        case_id, patient_id, visit: Whose it is.
+        file: The NIfTI file whose grid results go back to; None for DICOM.
+        series: The DICOM series whose grid it is; None for NIfTI.
+    """
+
+    scan: Scan
+    case_id: str
+    patient_id: str
+    visit: str | None
+    file: Path | None = None
+    series: "Series | None" = None
+
+
+def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> list[ScanInput]:
+    """Lists the scans of volumes that a path holds; none where it holds slices alone.
+
+    Args:
+        source: A NIfTI file, a folder of cases in a known layout, or a folder of one DICOM study.
+        sequences: What the user tells: {sequence: NIfTI file, or a DICOM series' UID, description or folder}.
+
+    Raises:
+        MetsegError: A sequence has no such name or no such file, or NIfTI files are of no known layout.
+    """
+    source, told = Path(source), dict(sequences or {})
+    if strangers := told.keys() - SEQUENCES.keys() - {"t2"}:
+        raise MetsegError(f"there is no sequence {min(strangers)}; choose of {', '.join(SEQUENCES)}")
+    if not source.exists():
+        raise MetsegError(f"{source} does not exist; give a scan or a folder of scans")
+    home = source if source.is_dir() else source.parent
+    if told and all(is_nifti(Path(value)) for value in told.values()):
+        files = {sequence: _existing(home, value) for sequence, value in told.items()}
+        name = source.name if source.is_dir() else _stem(source)
+        return [ScanInput(name, files)]
+    files = files_below(source) if source.is_dir() else [source]
+    if any(map(is_nifti, files)):
+        cases, left = volume_cases(files_below(home), home)
+        chosen = [case for case in cases if source.is_dir() or source in case.sequences.values()]
+        if not chosen:
+            some = (left or files)[0]
+            raise MetsegError(
+                f"{some} is named as in no known data set; say which sequence each file is "
+                "(--sequence t1c=FILE), or how files are named in layout.yml (see data/README.md)"
+            )
+        return [ScanInput(case.case_id, case.sequences) for case in chosen]
+    others = [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
+    if any(map(_is_dicom, others[:_LOOKED_AT])):
+        return [ScanInput(home.resolve().name, told, dicom=home)]
+    if told:
+        raise MetsegError(f"{source} holds neither NIfTI nor DICOM, so it has no sequence to name")
+    return []
+
+
+def open_scan(given: ScanInput, *, allow_missing: bool = False) -> OpenScan:
+    """Reads one scan; `allow_missing` lets FLAIR stand in for a sequence, see `read_nifti_scan`."""
+    if given.dicom is None:
+        scan = read_nifti_scan(given.sequences, given.case_id, allow_missing=allow_missing)
+        who = identify(given.case_id)
+        file = given.sequences[scan.grid_of]
+        return OpenScan(scan, given.case_id, who.patient_id, who.visit, file=file)
+    from metseg.data.readers.dicom import read_dicom_case
+
+    found = read_dicom_case(given.dicom, given.sequences)
+    patient_id = found.patient_id or given.case_id
+    case_id = "_".join(filter(None, (patient_id, found.visit)))
+    scan = as_scan(list(found.volumes), str(given.dicom), list(found.notes), allow_missing=allow_missing)
+    return OpenScan(scan, case_id, patient_id, found.visit, series=found.series[scan.grid_of])
+
+
+def _existing(home: Path, value: str) -> Path:
+    """Returns the file that a user names, from where he stands or from the input's folder."""
+    for path in (Path(value), home / value):
+        if path.is_file():
+            return path
+    raise MetsegError(f"{value} does not exist; name a file, as it is or as it lies in {home}")
+
+
+def _stem(path: Path) -> str:
+    return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False

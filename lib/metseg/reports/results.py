@@ -1,0 +1,123 @@
+"""What is kept of a segmented scan: masks for other programs, and the report."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import metseg
+from metseg.base.errors import MetsegError
+from metseg.base.files import make_folder, shown
+from metseg.base.labels import label_of
+from metseg.data.grid import from_axial
+from metseg.data.scan_inputs import OpenScan
+from metseg.data.writers import nifti
+from metseg.inference.predictor import Predictor
+from metseg.reports.follow_up import FollowUp
+from metseg.reports.lesion_report import LesionReport, Origin, write_report
+from metseg.reports.matching import Visit
+
+OF_DICOM = ("seg", "sr", "rtstruct")
+
+
+class Segmented(NamedTuple):
+    """One scan and what a network found in it, on the axial grid."""
+
+    scan: OpenScan
+    visit: Visit
+    mask: np.ndarray  # (Z, Y, X) bool
+    prob_map: np.ndarray  # (Z, Y, X) float32
+    origin: Origin
+
+    def told(self, paths: Mapping[str, Path]) -> str:
+        """Returns a line: "P1: 3 lesions, 1.24 ml: predictions/P1_mask.nii.gz"."""
+        lesions = self.visit.lesions
+        volumes = [each.volume_mm3 for each in lesions]
+        size = f", {sum(volumes) / 1000:.2f} ml" if lesions and None not in volumes else ""
+        where = ", ".join(shown(path) for path in paths.values())
+        return f"{self.scan.case_id}: {len(lesions)} lesion{'s' * (len(lesions) != 1)}{size}: {where}"
+
+
+def segment(scan: OpenScan, predictor: Predictor) -> Segmented:
+    """Segments one scan and measures its lesions."""
+    prob_map = predictor.prob_map(scan.scan.volume)
+    mask = predictor.mask_of(prob_map)
+    visit = Visit.of_mask(scan.visit or scan.case_id, scan.scan.volume, mask, prob_map)
+    about = predictor.description
+    name = label_of(predictor.name, about.get("encoder"))
+    origin = Origin(
+        name, predictor.sha256[:8], predictor.precision, about["data"]["name"], about["data"]["caution"]
+    )
+    return Segmented(scan, visit, mask, prob_map, origin)
+
+
+def write_results(
+    found: Segmented, folder: Path, also: Collection[str] = (), *, follow_up: FollowUp | None = None
+) -> tuple[dict[str, Path], list[str]]:
+    """Writes a scan's mask as NIfTI on its own grid, and what else is asked for.
+
+    Args:
+        found: The scan with its lesions.
+        folder: Receives `<case>_mask.nii.gz`, `<case>_probabilities.nii.gz`, `<case>_seg.dcm`,
+            `<case>_sr.dcm`, `<case>_rtstruct.dcm` and the folder `<case>_report`.
+        also: What beside the mask: `probabilities`, `report`, and of DICOM `seg`, `sr`, `rtstruct`.
+        follow_up: The comparison with former visits, for the report.
+
+    Returns:
+        {what: its path}, and a sentence on each thing that was asked for and is not there.
+
+    Raises:
+        MetsegError: DICOM is asked for of a scan that is none, or a file cannot be written as it should be.
+    """
+    scan, case_id = found.scan, found.scan.case_id
+    if scan.series is None and (asked := [each for each in OF_DICOM if each in also]):
+        raise MetsegError(f"{case_id} is no DICOM, so it has no {', '.join(asked)}; leave it out")
+    make_folder(folder)
+    stored, paths, notes = scan.scan.stored, {}, []
+    on_grid = {"volume": stored, "source": scan.file}
+    paths["mask"] = folder / f"{case_id}_mask.nii.gz"
+    nifti.write_mask(from_axial(found.mask, stored), path=paths["mask"], **on_grid)
+    if "probabilities" in also:
+        paths["probabilities"] = folder / f"{case_id}_probabilities.nii.gz"
+        nifti.write_probabilities(from_axial(found.prob_map, stored), path=paths["probabilities"], **on_grid)
+    if wanted := [each for each in OF_DICOM if each in also]:
+        if found.visit.lesions:
+            paths |= _write_dicom(found, folder, wanted)
+        else:
+            notes.append(
+                f"{case_id} has no lesion, so there is no {', '.join(wanted)}: DICOM has no empty one"
+            )
+    if "report" in also:
+        about = {"notes": scan.scan.notes, "follow_up": follow_up}
+        report = LesionReport(found.visit, case_id, scan.patient_id, found.origin, **about)
+        written = write_report(report, folder / f"{case_id}_report")
+        paths["report"] = written["html"]
+    return paths, notes
+
+
+def _write_dicom(found: Segmented, folder: Path, wanted: Collection[str]) -> dict[str, Path]:
+    import pydicom
+
+    from metseg.data.writers.dicom_seg import Maker, write_seg
+    from metseg.data.writers.dicom_sr import Measured, write_sr
+    from metseg.data.writers.rtstruct import write_rtstruct
+
+    series, stored = found.scan.series, found.scan.scan.stored
+    sources = [pydicom.dcmread(path, stop_before_pixels=True) for path in dict.fromkeys(series.files)]
+    labels, origin = from_axial(found.visit.numbers, stored), found.origin
+    paths = {name: folder / f"{found.scan.case_id}_{name}.dcm" for name in wanted}
+    given = labels, stored.affine, sources
+    made_by = Maker(origin.network, origin.version, metseg.__version__)
+    if "rtstruct" in wanted:
+        write_rtstruct(*given, paths["rtstruct"], made_by)
+    if "seg" in wanted or "sr" in wanted:
+        paths["seg"] = folder / f"{found.scan.case_id}_seg.dcm"  # an SR refers to it
+        order = [frame.index for frame in series.frames] if len(sources) == 1 else None
+        seg = write_seg(*given, paths["seg"], made_by, frame_order=order)
+    if "sr" in wanted:
+        measured = [
+            Measured(each.volume_mm3, each.longest.mm, each.perpendicular.mm) for each in found.visit.lesions
+        ]
+        write_sr(measured, seg, sources, paths["sr"], made_by)
+    return paths
