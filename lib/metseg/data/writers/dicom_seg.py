@@ -118,14 +118,18 @@ def read_seg(path: Path) -> dict[int, tuple[np.ndarray, int]]:
     import pydicom
 
     seg = pydicom.dcmread(path)
-    frames = np.atleast_3d(seg.pixel_array.T).T  # a single frame comes as (Y, X)
-    shared = seg.SharedFunctionalGroupsSequence[0]
-    row, column = np.reshape(shared.PlaneOrientationSequence[0].ImageOrientationPatient, (2, 3)).astype(float)
-    row_mm, column_mm = map(float, shared.PixelMeasuresSequence[0].PixelSpacing)
-    sums: dict[int, np.ndarray] = {}
-    for frame, groups in zip(frames, seg.PerFrameFunctionalGroupsSequence, strict=True):
-        number = int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
-        corner = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, float)
+    frames = np.reshape(seg.pixel_array, (-1, seg.Rows, seg.Columns))
+    shared, sums = seg.SharedFunctionalGroupsSequence[0], {}
+    for frame, own in zip(frames, seg.PerFrameFunctionalGroupsSequence, strict=True):
+
+        def of(keyword: str, own: "pydicom.Dataset" = own) -> "pydicom.Dataset":
+            return (own if keyword in own else shared)[keyword].value[0]  # what all frames share is told once
+
+        number = int(of("SegmentIdentificationSequence").ReferencedSegmentNumber)
+        corner = np.array(of("PlanePositionSequence").ImagePositionPatient, float)
+        axes = np.reshape(of("PlaneOrientationSequence").ImageOrientationPatient, (2, 3))
+        row, column = axes.astype(float)
+        row_mm, column_mm = map(float, of("PixelMeasuresSequence").PixelSpacing)
         rows, columns = np.nonzero(frame)
         places = corner + np.outer(columns * column_mm, row) + np.outer(rows * row_mm, column)
         sums[number] = sums.get(number, np.zeros(4)) + (*places.sum(axis=0), len(rows))

@@ -53,10 +53,13 @@ def write_sr(
     names = (volume, codes.SCT.LongAxis, codes.SCT.ShortAxis)
     units = (codes.UCUM.CubicMillimeter, codes.UCUM.Millimeter, codes.UCUM.Millimeter)
     algorithm = hd.sr.AlgorithmIdentification(made_by.network, made_by.version)
+    series = hd.sr.SourceSeriesForSegmentation(sources[0].SeriesInstanceUID)
     groups = [
         hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
             tracking_identifier=hd.sr.TrackingIdentifier(segment.TrackingUID, segment.TrackingID),
-            referenced_segment=hd.sr.ReferencedSegment.from_segmentation(seg, segment.SegmentNumber),
+            referenced_segment=hd.sr.ReferencedSegment(
+                seg.SOPClassUID, seg.SOPInstanceUID, segment.SegmentNumber, source_series=series
+            ),
             finding_type=codes.SCT.Lesion,
             finding_sites=[hd.sr.FindingSite(codes.SCT.Brain)],
             algorithm_id=algorithm,
