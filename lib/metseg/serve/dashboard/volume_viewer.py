@@ -61,7 +61,7 @@ class VolumeViewer(AnyWidget):
     """
 
     _esm, _css = (
-        _source("dom.js", "volume_viewer.js"),
+        _source("dom.js", "slices.js", "plane.js", "lesion_table.js", "volume_viewer.js"),
         _source("page.css", "sources.css", "controls.css", "stage.css", "findings.css", "volume_viewer.css"),
     )
 
@@ -217,5 +217,5 @@ def _notes(volume: Volume) -> list[str]:
     if volume.affine is None:
         return [UNKNOWN_SIDES, *([UNKNOWN_SIZE] if volume.spacing_mm is None else [])]
     angle = obliqueness(volume)
-    turned = f"The planes are the scan's own, turned by up to {angle:.0f}° against the patient's."
+    turned = f"The planes follow the scan's own axes, up to {angle:.0f}° off the patient's."
     return [turned] if angle >= _OBLIQUE_DEGREES else []

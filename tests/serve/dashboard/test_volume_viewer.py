@@ -1,0 +1,169 @@
+"""The viewer of volumes: what it tells a browser, and one browser that looks at a phantom's lesions."""
+
+import gzip
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import viewer_page
+from playwright.sync_api import expect, sync_playwright
+
+from metseg.data.grid import mm_to_voxel
+from metseg.data.phantom.visits import ET, NETC, PhantomVisit, draw_visits
+from metseg.data.readers.images import to_8_bits
+from metseg.data.volume import Volume
+from metseg.serve.dashboard.volume_viewer import UNKNOWN_SIDES, VolumeViewer
+
+AFFINE = np.array([[-1, 0, 0, 50], [0, -2, 0, 60], [0, 0, 3, -20], [0, 0, 0, 1]], float)
+GRID = 6, 8, 10
+
+
+def grey(**place) -> Volume:
+    array = np.arange(2 * 6 * 8 * 10, dtype=np.uint16).reshape(2, *GRID).astype(np.uint8)
+    return Volume(array, ("flair", "t1c"), **place)
+
+
+def two_lesions() -> np.ndarray:
+    mask = np.zeros(GRID, bool)
+    mask[1:4, 2:5, 6:9] = True
+    mask[5, 0, 0] = True
+    return mask
+
+
+def unpacked(voxels: bytes, shape=GRID) -> np.ndarray:
+    return np.frombuffer(gzip.decompress(voxels), np.uint8).reshape(shape)
+
+
+# ---- what Python tells ----
+
+
+def test_one_sequence_at_a_time_goes_to_the_browser():
+    volume = grey(affine=AFFINE)
+    viewer = VolumeViewer(volume)
+    assert viewer.grid == [6, 8, 10] and viewer.spacing_mm == [3, 2, 1] and viewer.notes == []
+    assert viewer.affine == AFFINE[:3].tolist()
+    assert [each["label"] for each in viewer.sequences] == ["FLAIR", "post-contrast"]
+    assert viewer.sequence == viewer.image["sequence"] == "t1c"
+    assert np.array_equal(unpacked(viewer.image["voxels"]), volume.array[1])
+    viewer._handle_custom_msg({"kind": "sequence", "name": "flair"}, [])
+    assert viewer.image["sequence"] == "flair"
+    assert np.array_equal(unpacked(viewer.image["voxels"]), volume.array[0])
+    viewer._handle_custom_msg({"kind": "sequence", "name": "t2"}, [])  # which the scan has not
+    assert viewer.image["sequence"] == "flair"
+
+
+def test_lesions_are_listed_and_the_largest_is_shown():
+    viewer = VolumeViewer(grey(affine=AFFINE), two_lesions())
+    large, small = viewer.lesions
+    assert (large["number"], large["voxels"], large["volume_mm3"], large["centre"]) == (1, 27, 162, [2, 3, 7])
+    assert (small["voxels"], small["volume_mm3"], small["centre"]) == (1, 6, [5, 0, 0])
+    assert small["longest_mm"] == pytest.approx(2) and small["mean_probability"] is None
+    assert viewer.cursor == (2, 3, 7) and viewer.selected == 1 and viewer.more == 0
+    labels = unpacked(viewer.labels)
+    assert np.array_equal(labels > 0, two_lesions()) and labels[5, 0, 0] == 2
+    viewer.cursor = (0, 0, 0)
+    viewer.mark(two_lesions() & (labels == 2))
+    assert viewer.cursor == (0, 0, 0) and viewer.selected == 0 and len(viewer.lesions) == 1
+    viewer.show(grey(affine=AFFINE))
+    assert viewer.labels == b"" and viewer.lesions == [] and viewer.number == 2
+
+
+def test_a_new_threshold_measures_anew():
+    prob_map = two_lesions() * 0.6
+    prob_map[2, 3, 7] = 1
+    viewer = VolumeViewer(grey(affine=AFFINE))
+    viewer.mark_at(0.5, lambda threshold: prob_map >= threshold, prob_map)
+    assert viewer.threshold == viewer.measured_at == 0.5 and len(viewer.lesions) == 2
+    assert viewer.lesions[1]["mean_probability"] == pytest.approx(0.6)
+    assert unpacked(viewer.prob_map)[2, 3, 7] == 255 and unpacked(viewer.prob_map)[5, 0, 0] == 153
+    viewer.set_state({"threshold": 0.7})
+    assert viewer.measured_at == 0.7 and [each["voxels"] for each in viewer.lesions] == [1]
+    viewer.mark(two_lesions())
+    assert viewer.prob_map == b"" and viewer.threshold == viewer.measured_at == 0
+
+
+def test_more_lesions_than_a_table_or_a_byte_holds():
+    mask = np.zeros((1, 30, 40), bool)
+    mask[:, ::2, ::2] = True
+    viewer = VolumeViewer(Volume(np.zeros((1, *mask.shape), np.uint8), ("t1c",)), mask)
+    assert len(viewer.lesions) == 100 and viewer.more == 200
+    assert np.array_equal(unpacked(viewer.labels, mask.shape) > 0, mask)
+
+
+def test_what_is_unknown_is_said():
+    viewer = VolumeViewer(grey(), two_lesions())
+    assert UNKNOWN_SIDES in viewer.notes and len(viewer.notes) == 2
+    assert viewer.affine == viewer.spacing_mm == [] and viewer.lesions[0]["volume_mm3"] is None
+    assert VolumeViewer(grey(spacing_mm=(3, 2, 1))).notes == [UNKNOWN_SIDES]
+
+
+def test_what_does_not_fit_is_refused():
+    viewer = VolumeViewer(grey(affine=AFFINE))
+    for wrong in (viewer.mark, viewer.compare):
+        with pytest.raises(ValueError, match=r"\(6, 8, 9\)"):
+            wrong(np.zeros((6, 8, 9), bool))
+    with pytest.raises(ValueError, match="to_axial"):
+        VolumeViewer(grey(affine=np.eye(4)))  # x runs to the patient's right
+
+
+# ---- in a browser ----
+
+
+@pytest.fixture(scope="module")
+def visit() -> PhantomVisit:
+    return draw_visits(3, slices=16, size=64)[0]
+
+
+@pytest.fixture
+def page():
+    with sync_playwright() as playwright:
+        own = Path(playwright.chromium.executable_path)
+        found = str(own) if own.is_file() else shutil.which("chromium") or shutil.which("google-chrome")
+        if found is None:
+            pytest.skip("no Chromium; install one: apt-get install chromium, or: playwright install chromium")
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        page, complaints = browser.new_page(viewport={"width": 1280, "height": 760}), []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: complaints.append(request.url))
+        yield page
+        browser.close()
+        assert [each for each in complaints if not each.startswith(("blob:", "data:"))] == []
+
+
+@pytest.mark.slow
+def test_a_lesion_picked_in_the_table_is_under_the_crosshair(page, visit):
+    channels = [to_8_bits(each)[0] for each in visit.volume.array]
+    volume = Volume(np.stack(channels), visit.volume.channels, affine=visit.volume.affine)
+    mask = np.isin(visit.labels, (NETC, ET))
+    prob_map = np.where(mask, np.float32(0.9), 0)
+    viewer = VolumeViewer(volume)
+    viewer.mark_at(0.5, lambda threshold: prob_map >= threshold, prob_map)
+    viewer.compare(mask)
+    viewer_page.show(page, viewer)
+
+    axial, coronal, sagittal = (page.locator("canvas").nth(k) for k in range(3))
+    lesion = visit.lesions[1]
+    voxel = np.rint(mm_to_voxel([lesion.centre_mm], volume)[0]).astype(int)
+    page.locator(".ms-lesions tbody tr").nth(1).click()
+    for canvas, index in zip((axial, coronal, sagittal), voxel, strict=True):
+        expect(canvas).to_have_attribute("aria-valuenow", str(index + 1))
+    assert viewer.cursor == tuple(voxel) and viewer.selected == 2
+    x, y, z = lesion.centre_mm
+    sides = zip((x, y, z), ("RL", "AP", "SI"), strict=True)
+    place = " · ".join(f"{abs(mm):.1f}\u00a0mm\u00a0{names[mm < 0]}" for mm, names in sides)
+    expect(page.locator(".ms-where b")).to_have_text(place)
+
+    axial.press("ArrowUp")
+    expect(axial).to_have_attribute("aria-valuenow", str(voxel[0] + 2))
+    box = axial.bounding_box()  # square, as the slice is, but for black on two sides
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(coronal).to_have_attribute("aria-valuenow", "33")
+    expect(sagittal).to_have_attribute("aria-valuenow", "33")
+
+    page.get_by_text("pre-contrast").click()
+    expect(page.get_by_text("Loading")).to_be_hidden()
+    expect(page.locator(".ms-where")).to_contain_text(f"grey {volume.array[0][viewer.cursor]}")
+    page.get_by_label("Threshold").fill("0.95")
+    expect(page.get_by_text("Nothing is marked.")).to_be_visible()
+    assert viewer.lesions == [] and viewer.measured_at == 0.95
