@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import viewer_page
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Locator, expect, sync_playwright
 
 from metseg.data.grid import mm_to_voxel
 from metseg.data.phantom.visits import ET, NETC, PhantomVisit, draw_visits
@@ -63,8 +63,11 @@ def test_lesions_are_listed_and_the_largest_is_shown():
     labels = unpacked(viewer.labels)
     assert np.array_equal(labels > 0, two_lesions()) and labels[5, 0, 0] == 2
     viewer.cursor = (0, 0, 0)
-    viewer.mark(two_lesions() & (labels == 2))
-    assert viewer.cursor == (0, 0, 0) and viewer.selected == 0 and len(viewer.lesions) == 1
+    viewer.selected = 2
+    viewer.mark(two_lesions() & (labels == 2))  # which is the first now
+    assert viewer.cursor == (0, 0, 0) and viewer.selected == 1 and len(viewer.lesions) == 1
+    viewer.mark(two_lesions() & (labels == 1))
+    assert viewer.selected == 0 and viewer.lesions[0]["voxels"] == 27
     viewer.show(grey(affine=AFFINE))
     assert viewer.labels == b"" and viewer.lesions == [] and viewer.number == 2
 
@@ -131,6 +134,12 @@ def page():
         assert [each for each in complaints if not each.startswith(("blob:", "data:"))] == []
 
 
+def middle(canvas: Locator) -> None:
+    """Clicks on the middle of a plane."""
+    box = canvas.bounding_box()
+    canvas.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
 @pytest.mark.slow
 def test_a_lesion_picked_in_the_table_is_under_the_crosshair(page, visit):
     channels = [to_8_bits(each)[0] for each in visit.volume.array]
@@ -154,10 +163,16 @@ def test_a_lesion_picked_in_the_table_is_under_the_crosshair(page, visit):
     place = " · ".join(f"{abs(mm):.1f}\u00a0mm\u00a0{names[mm < 0]}" for mm, names in sides)
     expect(page.locator(".ms-where b")).to_have_text(place)
 
+    for _ in range(6):
+        axial.press("+")
+    expect(page.get_by_label("Zoom", exact=True)).to_contain_text("800 %")
+    middle(axial)  # enlarged about the crosshair, which is there
+    page.wait_for_timeout(100)
+    assert viewer.cursor == tuple(voxel)
+    page.get_by_role("button", name="Reset view").click()
     axial.press("ArrowUp")
     expect(axial).to_have_attribute("aria-valuenow", str(voxel[0] + 2))
-    box = axial.bounding_box()  # square, as the slice is, but for black on two sides
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    middle(axial)
     expect(coronal).to_have_attribute("aria-valuenow", "33")
     expect(sagittal).to_have_attribute("aria-valuenow", "33")
 

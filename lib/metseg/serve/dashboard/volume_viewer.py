@@ -169,12 +169,18 @@ class VolumeViewer(AnyWidget):
     def _list(self, mask: np.ndarray, threshold: float) -> None:
         place = {"affine": self._volume.affine, "spacing_mm": self._volume.spacing_mm}
         found, labels = measure_mask(self._fitting(mask), self._probabilities, **place)
-        if not self.labels and found:
+        if not self.labels and found:  # the first mask of this scan
             self.cursor = _centre(found[0])
-        number = int(labels[self.cursor])
+            self.selected = 1
+        elif self.labels and self.selected:
+            voxels = np.bincount(labels[self._labels == self.selected], minlength=1)
+            voxels[0] = 0
+            number = int(voxels.argmax())  # what most of it has become
+            self.selected = number if number <= LISTED else 0
+        self._labels = labels  # (Z, Y, X) int32
         self.labels, self.lesions = _packed(np.minimum(labels, 255)), [_row(each) for each in found[:LISTED]]
         self.more = len(found) - len(self.lesions)
-        self.selected, self.measured_at = number if number <= LISTED else 0, threshold
+        self.measured_at = threshold
 
     def _fitting(self, mask: np.ndarray) -> np.ndarray:
         if self._volume is None or mask.shape != self._volume.grid:

@@ -15,23 +15,25 @@ function lesionTable(model) {
     all[index].focus();
     go(model.get("lesions")[index]);
   });
-  const mark = () => rows().forEach((row, k) => {
-    const { number } = model.get("lesions")[k], selected = model.get("selected");
+  const mark = () => rows().forEach((row) => {
+    const number = Number(row.dataset.number), selected = model.get("selected");
     row.setAttribute("aria-selected", number === selected);
     row.tabIndex = number === (selected || 1) ? 0 : -1;
     const top = row.offsetTop - head.offsetHeight;
-    if (number !== selected || (top >= box.scrollTop && top + row.offsetHeight < box.scrollTop + box.clientHeight)) return;
-    box.scrollTop = top; // of the table alone: the page stays
+    const isSeen = top >= box.scrollTop && top + row.offsetHeight < box.scrollTop + box.clientHeight;
+    if (number === selected && !isSeen) box.scrollTop = top; // of the table alone: the page stays
   });
   follow(model, ["lesions", "more", "labels"], () => {
-    const found = model.get("lesions"), inMm = found[0]?.volume_mm3 != null, rated = found[0]?.mean_probability != null;
-    const titles = ["#", inMm ? "Volume mm³" : "Voxels", inMm ? "Longest mm" : "Longest px", ...(rated ? ["Mean p"] : [])];
+    const found = model.get("lesions");
+    const inMm = found[0]?.volume_mm3 != null, rated = found[0]?.mean_probability != null;
+    const sizes = inMm ? ["Volume mm³", "Longest mm"] : ["Voxels", "Longest px"];
+    const titles = ["#", ...sizes, ...(rated ? ["Mean p"] : [])];
     head.replaceChildren(...titles.map((text) => h("th", { scope: "col" }, text)));
     body.replaceChildren(...found.map((each) => {
       const volume = inMm ? each.volume_mm3 : each.voxels, longest = inMm ? each.longest_mm : each.longest_px;
       const cells = [volume.toFixed(inMm && volume < 100 ? 1 : 0), longest.toFixed(1),
         ...(rated ? [each.mean_probability.toFixed(2)] : [])];
-      return h("tr", { tabindex: -1, onclick: () => go(each) },
+      return h("tr", { tabindex: -1, "data-number": each.number, onclick: () => go(each) },
         h("th", { scope: "row" }, String(each.number)), ...cells.map((text) => h("td", {}, text)));
     }));
     const count = found.length + model.get("more");

@@ -1,9 +1,11 @@
-// A plane with its heading and its slider. `act` has move(axis, index), point(axes), grey(x, y) and enlarge().
+// A plane with its heading and its slider. `act` has move(axis, index), point(axes, isClick), grey(x, y), zoom(factor)
+// and enlarge().
 function planeView(plane, act) {
   const title = h("b"), count = h("output"), mm = h("span", { class: "ms-quiet" });
   const enlarge = h("button", { type: "button", class: "ms-button ms-small", onclick: act.enlarge }, "⤢");
   const canvas = h("canvas", { tabindex: 0, role: "slider", "aria-orientation": "vertical", "aria-valuemin": 1 });
-  const slide = h("input", { type: "range", min: 1, tabindex: -1, "aria-hidden": "true" }); // the canvas has the keys
+  // For a mouse or a finger; the canvas has the keys.
+  const slide = h("input", { type: "range", min: 1, tabindex: -1, "aria-hidden": "true" });
   slide.addEventListener("input", () => act.move(plane.normal, Number(slide.value) - 1));
   const figure = h("figure", { class: "ms-plane" },
     h("figcaption", {}, title, count, mm, enlarge), h("div", { class: "ms-canvas" }, canvas), slide);
@@ -12,15 +14,22 @@ function planeView(plane, act) {
   const step = (by) => act.move(plane.normal, clamp(view.index + by, 0, view.last));
   canvas.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const by = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10, Home: -1e6, End: 1e6 };
-    if (!by[event.key]) return;
+    const steps = {
+      ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10, Home: -Infinity, End: Infinity,
+    };
+    const zooms = { "+": 1.5, "=": 1.5, "-": 1 / 1.5, 0: 0 };
+    if (event.key in steps) step(steps[event.key]);
+    else if (event.key in zooms) act.zoom(zooms[event.key]);
+    else return;
     event.preventDefault();
-    step(by[event.key]);
   });
   let turned = 0; // a touchpad turns by a few pixels at a time
   canvas.addEventListener("wheel", (event) => {
-    if (event.ctrlKey) return; // zooms the page
     event.preventDefault();
+    if (event.ctrlKey) { // or a pinch on a touchpad
+      act.zoom(Math.exp(-event.deltaY * 0.01));
+      return;
+    }
     turned += event.deltaMode === 0 ? event.deltaY / 40 : Math.sign(event.deltaY);
     const whole = clamp(Math.trunc(turned), -1, 1); // a notch of a mouse's wheel, of 100 or 120, is one slice
     if (!whole) return;
@@ -34,7 +43,8 @@ function planeView(plane, act) {
     const column = Math.floor(((event.clientX - box.left) * ratio - fitted.left) / fitted.dx);
     const row = Math.floor(((event.clientY - box.top) * ratio - fitted.top) / fitted.dy);
     const [x, y] = [clamp(column, 0, fitted.width - 1), clamp(row, 0, fitted.height - 1)];
-    act.point({ [plane.across]: x, [plane.down]: plane.flipped ? fitted.height - 1 - y : y }, event.type === "pointerdown");
+    const down = plane.flipped ? fitted.height - 1 - y : y;
+    act.point({ [plane.across]: x, [plane.down]: down }, event.type === "pointerdown");
   };
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
   canvas.addEventListener("pointerdown", (event) => {

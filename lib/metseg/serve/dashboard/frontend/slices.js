@@ -1,5 +1,5 @@
-// From voxels to a plane on Canvas2D: WebGL shows nothing where a browser has no GPU. Axes are those of the array, 0 for z,
-// 1 for y, 2 for x; a plane's rows run from its upper edge down.
+// From voxels to a plane on Canvas2D: WebGL shows nothing where a browser has no GPU. Axes are those of the array,
+// 0 for z, 1 for y, 2 for x; a plane's rows run from its upper edge down.
 
 const PLANES = [ // sides: left, right, top, bottom, as an axial grid has them
   { name: "Axial", normal: 0, across: 2, down: 1, flipped: false, sides: "RLAP" },
@@ -44,7 +44,7 @@ function greys(window, level) {
 // The borders between inside and outside, along the voxels' edges, as closed lines of corners in voxels.
 function borders({ values, width, height }, inside) {
   const isIn = (x, y) => x >= 0 && y >= 0 && x < width && y < height && inside[values[y * width + x]];
-  const row = width + 1, steps = [1, row, -1, -row]; // to the right, down, to the left, up: the inside on the right hand
+  const row = width + 1, steps = [1, row, -1, -row]; // right, down, left, up: the inside is on the right hand
   const edges = new Uint8Array(row * (height + 1)), starts = []; // of each corner, a bit for each step that is an edge
   const edge = (corner, way) => { edges[corner] |= 1 << way; };
   for (let y = 0, k = 0; y < height; y += 1) {
@@ -72,13 +72,20 @@ function borders({ values, width, height }, inside) {
   return lines;
 }
 
-// How a plane lies in its canvas: true proportions, as large as fits.
-function fit(plane, grid, spacing, canvas) {
+// How a plane lies in its canvas: true proportions, as large as fits, or enlarged about a voxel (z, y, x).
+function fit(plane, grid, spacing, canvas, zoom, centre) {
   const [width, height] = [grid[plane.across], grid[plane.down]];
   const [stepX, stepY] = [spacing[plane.across], spacing[plane.down]];
-  const scale = Math.min(canvas.width / (width * stepX), canvas.height / (height * stepY)); // px a mm
+  const scale = zoom * Math.min(canvas.width / (width * stepX), canvas.height / (height * stepY)); // px a mm
   const [dx, dy] = [stepX * scale, stepY * scale]; // px a voxel
-  return { width, height, dx, dy, scale, left: (canvas.width - width * dx) / 2, top: (canvas.height - height * dy) / 2 };
+  const start = (size, all, middle) => all <= size ? (size - all) / 2 : clamp(size / 2 - middle, size - all, 0);
+  const left = start(canvas.width, width * dx, (centre[plane.across] + 0.5) * dx);
+  const top = start(canvas.height, height * dy, (rowOf(plane, grid, centre) + 0.5) * dy);
+  return { width, height, dx, dy, scale, left, top };
+}
+
+function rowOf({ down, flipped }, grid, cursor) {
+  return flipped ? grid[down] - 1 - cursor[down] : cursor[down];
 }
 
 function drawLines(context, { left, top, dx, dy }, lines, style, dash = []) {
@@ -113,7 +120,8 @@ function drawCross(context, { left, top, width, height, dx, dy }, column, row, r
 
 // White on a dark ground, whatever lies below.
 function drawText(context, text, x, y, align, ratio) {
-  Object.assign(context, { font: `600 ${13 * ratio}px system-ui, sans-serif`, textAlign: align, textBaseline: "middle" });
+  const font = `600 ${13 * ratio}px system-ui, sans-serif`;
+  Object.assign(context, { font, textAlign: align, textBaseline: "middle" });
   const width = context.measureText(text).width + 8 * ratio, height = 18 * ratio;
   const left = x - (align === "right" ? width - 4 * ratio : width / 2);
   context.fillStyle = "rgb(0 0 0 / .55)";

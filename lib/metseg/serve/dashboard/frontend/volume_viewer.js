@@ -4,7 +4,8 @@ const UNKNOWN = ["Slices (x, y)", "Section (x, z)", "Section (y, z)"]; // the pl
 const SIDES = [["R", "L"], ["A", "P"], ["S", "I"]]; // of x, y, z: where mm are above and below 0
 const MASK = [240, 160, 0], MASK_LINE = "#f0a000", REFERENCE_LINE = "#fff";
 const OVERLAYS = { fill: "Filled", contour: "Contour", none: "Off" };
-const HANDS = "Drag: crosshair · wheel: slices · right or Shift drag: window and level";
+const HANDS = "Drag: crosshair · wheel: slice · Shift drag: window, level";
+const MAX_ZOOM = 8;
 
 const unpack = (bytes) => new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")))
   .arrayBuffer().then((buffer) => new Uint8Array(buffer));
@@ -23,7 +24,8 @@ function segments(model, name, label, choices) {
   const group = `ms-${name}-${Math.random()}`;
   const choice = h("fieldset", { class: "ms-segments" }, h("legend", { class: "ms-unseen" }, label));
   for (const [value, text] of Object.entries(choices)) {
-    const radio = h("input", { type: "radio", name: group, value, class: "ms-unseen", checked: model.get(name) === value });
+    const checked = model.get(name) === value;
+    const radio = h("input", { type: "radio", name: group, value, class: "ms-unseen", checked });
     radio.addEventListener("change", () => save(model, { [name]: value }));
     model.on(`change:${name}`, () => { radio.checked = model.get(name) === value; });
     choice.append(h("label", {}, radio, h("span", {}, text)));
@@ -46,6 +48,7 @@ function slide(label, range, text, moved, released = () => {}) {
 function render({ model, el }) {
   const volumes = {}; // what is unpacked: "sequences" {name: voxels} of this scan, and a map, labels, a reference
   let number = 0, large = 0, due = false, stale = true;
+  let zoom = 1, centre = [0, 0, 0];
   let threshold = model.get("threshold"); // as the slider stands, before it is let go
   let measured = 0; // the threshold that the unpacked labels are of
   const draw = () => {
@@ -70,9 +73,15 @@ function render({ model, el }) {
     if (String(cursor) !== String(model.get("cursor"))) save(model, { cursor });
   };
   const spacing = () => (model.get("spacing_mm").length ? model.get("spacing_mm") : [1, 1, 1]);
+  const zoomBy = (factor) => { // 0 shows all
+    zoom = clamp(zoom * factor, 1, MAX_ZOOM);
+    centre = model.get("cursor");
+    draw();
+  };
   const value = (voxels, [z, y, x]) => voxels?.[(z * model.get("grid")[1] + y) * model.get("grid")[2] + x] ?? 0;
   const views = PLANES.map((plane, k) => planeView(plane, {
     grey,
+    zoom: zoomBy,
     move: (axis, index) => put({ [axis]: index }),
     point: (axes, isClick) => {
       put(axes);
@@ -95,7 +104,17 @@ function render({ model, el }) {
   const percent = (share) => `${Math.round(100 * share)} %`;
   const windowSlide = slide("Window", { min: 1, max: 510 }, Math.round, (window) => save(model, { window }));
   const levelSlide = slide("Level", { min: 0, max: 255, step: 0.5 }, Math.round, (level) => save(model, { level }));
-  const reset = h("button", { type: "button", class: "ms-link", onclick: () => save(model, { window: 255, level: 127.5 }) }, "Reset");
+  const button = (text, name, act) => h("button", {
+    type: "button", class: "ms-button ms-small", "aria-label": name, title: name, onclick: act,
+  }, text);
+  const zoomed = h("output", { "aria-live": "polite" });
+  const zoomTools = h("div", { class: "ms-zoom", role: "group", "aria-label": "Zoom" },
+    button("−", "Zoom out", () => zoomBy(1 / 1.5)), zoomed, button("+", "Zoom in", () => zoomBy(1.5)));
+  const reset = h("button", { type: "button", class: "ms-link" }, "Reset view");
+  reset.addEventListener("click", () => {
+    zoomBy(0);
+    save(model, { window: 255, level: 127.5 });
+  });
   const opacity = slide("Opacity", { min: 0, max: 1, step: 0.05 }, percent, (share) => save(model, { opacity: share }));
   const cutAt = slide("Threshold", { min: 0.01, max: 0.99, step: 0.01 }, (share) => share.toFixed(2), (share) => {
     threshold = share;
@@ -113,7 +132,7 @@ function render({ model, el }) {
   el.append(h("div", { class: "ms", "data-lm-suppress-shortcuts": "true" }, h("div", { class: "ms-viewer" },
     h("div", { class: "ms-stage", role: "group", "aria-label": "Scan in three planes" },
       h("div", { class: "ms-toolbar" }, sequences,
-        h("div", { class: "ms-look" }, windowSlide.element, levelSlide.element, reset)),
+        h("div", { class: "ms-look" }, windowSlide.element, levelSlide.element, zoomTools, reset)),
       maskTools, planes, loading, h("div", { class: "ms-below" }, where, h("p", {}, HANDS), notes)),
     table.element)));
 
@@ -134,7 +153,8 @@ function render({ model, el }) {
       drawLines(context, view.fitted, borders(slice, others), { strokeStyle: MASK_LINE, lineWidth: 1.25 * ratio });
     }
     if (!selected || preview) return;
-    drawLines(context, view.fitted, borders(slice, inside((k) => k === selected)), { strokeStyle: MASK_LINE, lineWidth: 2.5 * ratio });
+    const lines = borders(slice, inside((k) => k === selected));
+    drawLines(context, view.fitted, lines, { strokeStyle: MASK_LINE, lineWidth: 2.5 * ratio });
   }
 
   // All of a plane but its crosshair.
@@ -169,12 +189,20 @@ function render({ model, el }) {
     const isNew = stale || view.index !== cursor[plane.normal] || canvas.width !== width || canvas.height !== height;
     if (isNew) {
       for (const each of [canvas, layer]) Object.assign(each, { width, height });
-      view.fitted = fit(plane, grid, spacing(), canvas);
+      view.fitted = fit(plane, grid, spacing(), canvas, zoom, centre);
       drawSlice(layer.getContext("2d"), view, voxels, cursor[plane.normal]);
     }
-    const context = canvas.getContext("2d"), row = cursor[plane.down];
+    const context = canvas.getContext("2d");
     context.drawImage(layer, 0, 0);
-    drawCross(context, view.fitted, cursor[plane.across], plane.flipped ? grid[plane.down] - 1 - row : row, ratio);
+    drawCross(context, view.fitted, cursor[plane.across], rowOf(plane, grid, cursor), ratio);
+  }
+
+  // Whether the crosshair is at a place that an enlarged plane does not show.
+  function isOutside({ plane, canvas, fitted }, cursor) {
+    if (zoom === 1 || !fitted) return false;
+    const x = fitted.left + (cursor[plane.across] + 0.5) * fitted.dx;
+    const y = fitted.top + (rowOf(plane, model.get("grid"), cursor) + 0.5) * fitted.dy;
+    return x < 0 || y < 0 || x > canvas.width || y > canvas.height;
   }
 
   function drawAll() {
@@ -183,6 +211,10 @@ function render({ model, el }) {
     if (!voxels) return;
     const affine = model.get("affine"), cursor = model.get("cursor");
     const mm = affine.length ? place(affine, cursor) : null;
+    if (views.some((view) => isOutside(view, cursor))) {
+      centre = cursor;
+      stale = true;
+    }
     for (const [k, view] of views.entries()) {
       const { plane, canvas } = view, index = cursor[plane.normal], size = grid[plane.normal];
       const name = affine.length ? plane.name : UNKNOWN[k];
@@ -213,7 +245,8 @@ function render({ model, el }) {
     table.hint.textContent = !volumes.labels ? "No mask yet." : isPreview()
       ? `The planes show a threshold of ${threshold.toFixed(2)}, the table still ${measured.toFixed(2)}.`
       : "Nothing is marked.";
-    reset.disabled = model.get("window") === 255 && model.get("level") === 127.5;
+    zoomed.textContent = percent(zoom);
+    reset.disabled = zoom === 1 && model.get("window") === 255 && model.get("level") === 127.5;
     reset.classList.toggle("ms-disabled", reset.disabled);
     maskTools.hidden = !volumes.labels && !volumes.reference;
     cutAt.element.hidden = !volumes.prob_map;
@@ -233,7 +266,7 @@ function render({ model, el }) {
   follow(model, ["labels", "measured_at"], () => load("labels"));
   for (const name of ["prob_map", "reference"]) follow(model, [name], () => load(name));
   follow(model, ["image", "sequence", "number"], async () => {
-    if (number !== model.get("number")) [number, volumes.sequences] = [model.get("number"), {}];
+    if (number !== model.get("number")) [number, volumes.sequences, zoom] = [model.get("number"), {}, 1];
     const { sequence, voxels, number: whose } = model.get("image"), wanted = model.get("sequence");
     if (voxels && whose === number && !volumes.sequences[sequence]) {
       const unpacked = await unpack(voxels);
