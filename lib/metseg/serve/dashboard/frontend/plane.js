@@ -3,7 +3,8 @@
 function planeView(plane, act) {
   const title = h("b"), count = h("output"), mm = h("span", { class: "ms-quiet" });
   const enlarge = h("button", { type: "button", class: "ms-button ms-small", onclick: act.enlarge }, "⤢");
-  const canvas = h("canvas", { tabindex: 0, role: "slider", "aria-orientation": "vertical", "aria-valuemin": 1 });
+  const canvas = h("canvas", { tabindex: 0, role: "slider", "aria-orientation": "vertical", "aria-valuemin": 1,
+    "aria-description": "Arrows and page keys change the slice, plus and minus zoom, 0 shows all" });
   // For a mouse or a finger; the canvas has the keys.
   const slide = h("input", { type: "range", min: 1, tabindex: -1, "aria-hidden": "true" });
   slide.addEventListener("input", () => act.move(plane.normal, Number(slide.value) - 1));

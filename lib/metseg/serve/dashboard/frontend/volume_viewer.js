@@ -251,7 +251,7 @@ function render({ model, el }) {
     maskTools.hidden = !volumes.labels && !volumes.reference;
     cutAt.element.hidden = !volumes.prob_map;
     reference.hidden = !volumes.reference;
-    opacity.element.querySelector("input").disabled = model.get("overlay") !== "fill";
+    opacity.element.hidden = model.get("overlay") !== "fill";
   }
 
   // What was unpacked of an older scan, or of older bytes, is thrown away.
