@@ -2,12 +2,13 @@
 
 import gzip
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import viewer_page
-from playwright.sync_api import Locator, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from metseg.data.grid import mm_to_voxel
 from metseg.data.phantom.visits import ET, NETC, PhantomVisit, draw_visits
@@ -118,20 +119,27 @@ def visit() -> PhantomVisit:
     return draw_visits(3, slices=16, size=64)[0]
 
 
-@pytest.fixture
-def page():
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         own = Path(playwright.chromium.executable_path)
         found = str(own) if own.is_file() else shutil.which("chromium") or shutil.which("google-chrome")
         if found is None:
             pytest.skip("no Chromium; install one: apt-get install chromium, or: playwright install chromium")
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        page, complaints = browser.new_page(viewport={"width": 1280, "height": 760}), []
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: complaints.append(request.url))
-        yield page
+        yield browser
         browser.close()
-        assert [each for each in complaints if not each.startswith(("blob:", "data:"))] == []
+
+
+@pytest.fixture
+def page(browser) -> Iterator[Page]:
+    """An empty page; in the end no script may have failed, and nothing have been asked for elsewhere."""
+    page, complaints = browser.new_page(viewport={"width": 1280, "height": 760}), []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: complaints.append(request.url))
+    yield page
+    page.close()
+    assert [each for each in complaints if not each.startswith(("blob:", "data:"))] == []
 
 
 def middle(canvas: Locator) -> None:
@@ -182,3 +190,28 @@ def test_a_lesion_picked_in_the_table_is_under_the_crosshair(page, visit):
     page.get_by_label("Threshold").fill("0.95")
     expect(page.get_by_text("Nothing is marked.")).to_be_visible()
     assert viewer.lesions == [] and viewer.measured_at == 0.95
+
+
+@pytest.mark.slow
+def test_every_side_is_drawn_where_its_letter_stands(page):
+    array = np.zeros((1, 40, 60, 80), np.uint8)
+    array[0, 30:35, 10:15, 5:10] = 255  # on the right, in front and above
+    affine = np.diag([-1.0, -1.0, 2.0, 1.0])
+    affine[:3, 3] = 40, 30, -40
+    viewer = VolumeViewer(Volume(array, ("t1c",), affine=affine), array[0] > 0)
+    viewer_page.show(page, viewer)
+    # Where the white is, from the left and from above; letters and crosshair are not as white.
+    script = """(canvas) => {
+      const { width, height } = canvas, found = [0, 0, 0];
+      const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+      for (let k = 0; k < width * height; k += 1) {
+        if (Math.min(data[4 * k], data[4 * k + 1], data[4 * k + 2]) < 250) continue;
+        [k % width, Math.floor(k / width), 1].forEach((each, n) => { found[n] += each; });
+      }
+      return [found[0] / found[2] / width, found[1] / found[2] / height];
+    }"""
+    assert viewer.cursor == (32, 12, 7)
+    expect(page.locator(".ms-where b")).to_have_text("33.0 mm R · 18.0 mm A · 24.0 mm S")
+    for canvas in page.locator("canvas").all():  # R, R and A stand on the left, A, S and S at the top
+        x, y = canvas.evaluate(script)
+        assert x < 0.45 and y < 0.45
