@@ -1,5 +1,52 @@
-// A plane with its heading and its slider. `act` has move(axis, index), point(axes, isClick), grey(x, y), zoom(factor)
-// and enlarge().
+// One of the planes: what it shows, and what is done in it.
+
+const MASK = [240, 160, 0], MASK_LINE = "#f0a000", REFERENCE_LINE = "#fff"; // as in metseg.masks.colours
+const byValue = (test) => Uint8Array.from({ length: 256 }, (_, value) => (test(value) ? 1 : 0));
+const MARKED = byValue((value) => value > 0);
+
+function drawMask(context, { fitted, ratio }, slice, { isMarked, selected, overlay, opacity }) {
+  if (overlay === "fill") {
+    const tint = rgba(...MASK, Math.round(255 * opacity));
+    context.imageSmoothingEnabled = false; // a voxel is in or out
+    context.drawImage(picture(slice, Uint32Array.from(isMarked, (is) => (is ? tint : 0))),
+      fitted.left, fitted.top, fitted.width * fitted.dx, fitted.height * fitted.dy);
+  } else {
+    const others = byValue((value) => isMarked[value] && value !== selected);
+    drawLines(context, fitted, borders(slice, others), { strokeStyle: MASK_LINE, lineWidth: 1.25 * ratio });
+  }
+  const picked = byValue((value) => value && value === selected);
+  drawLines(context, fitted, borders(slice, picked), { strokeStyle: MASK_LINE, lineWidth: 2.5 * ratio });
+}
+
+function drawReference(context, { fitted, ratio }, slice) {
+  const lines = borders(slice, MARKED), dash = [4 * ratio, 3 * ratio];
+  drawLines(context, fitted, lines, { strokeStyle: "rgb(0 0 0 / .6)", lineWidth: 3 * ratio });
+  drawLines(context, fitted, lines, { strokeStyle: REFERENCE_LINE, lineWidth: 1.5 * ratio }, dash);
+}
+
+function drawSides(context, sides, { width, height }, ratio) {
+  const inset = 12 * ratio;
+  const places = [[inset, height / 2], [width - inset, height / 2], [width / 2, inset], [width / 2, height - inset]];
+  places.forEach(([x, y], k) => drawText(context, sides[k], x, y, "center", ratio));
+}
+
+// All of a plane but its crosshair.
+function drawSlice(context, view, shown, index) {
+  const { plane, fitted, ratio } = view, { canvas } = context;
+  const cutHere = (voxels) => cut(voxels, shown.grid, plane, index);
+  context.fillStyle = "#000";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.imageSmoothingEnabled = true;
+  context.drawImage(picture(cutHere(shown.voxels), shown.colours),
+    fitted.left, fitted.top, fitted.width * fitted.dx, fitted.height * fitted.dy);
+  if (shown.mask && shown.overlay !== "none") drawMask(context, view, cutHere(shown.mask), shown);
+  if (shown.reference) drawReference(context, view, cutHere(shown.reference));
+  if (shown.hasSides) drawSides(context, plane.sides, canvas, ratio);
+  if (shown.hasScale) drawScale(context, canvas, fitted.scale, ratio);
+}
+
+// Makes one with its heading and its slider. `act` has move(axis, index), point(axes, isClick), grey(x, y),
+// zoom(factor) and enlarge().
 function planeView(plane, act) {
   const title = h("b"), count = h("output"), mm = h("span", { class: "ms-quiet" });
   const enlarge = h("button", { type: "button", class: "ms-button ms-small", onclick: act.enlarge }, "⤢");
@@ -10,7 +57,8 @@ function planeView(plane, act) {
   slide.addEventListener("input", () => act.move(plane.normal, Number(slide.value) - 1));
   const figure = h("figure", { class: "ms-plane" },
     h("figcaption", {}, title, count, mm, enlarge), h("div", { class: "ms-canvas" }, canvas), slide);
-  const view = { plane, canvas, figure, title, count, mm, enlarge, slide, layer: new OffscreenCanvas(1, 1), fitted: null, ratio: 1, index: -1, last: 0 };
+  const layer = new OffscreenCanvas(1, 1); // the plane without its crosshair
+  const view = { plane, canvas, layer, figure, title, count, mm, enlarge, slide, fitted: null, ratio: 1, index: -1, last: 0 };
 
   const step = (by) => act.move(plane.normal, clamp(view.index + by, 0, view.last));
   canvas.addEventListener("keydown", (event) => {

@@ -2,15 +2,12 @@
 
 const UNKNOWN = ["Slices (x, y)", "Section (x, z)", "Section (y, z)"]; // the planes' names without an orientation
 const SIDES = [["R", "L"], ["A", "P"], ["S", "I"]]; // of x, y, z: where mm are above and below 0
-const MASK = [240, 160, 0], MASK_LINE = "#f0a000", REFERENCE_LINE = "#fff";
 const OVERLAYS = { fill: "Filled", contour: "Contour", none: "Off" };
 const HANDS = "Drag: crosshair · wheel: slice · Shift drag: window, level";
 const MAX_ZOOM = 8;
 
 const unpack = (bytes) => new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")))
   .arrayBuffer().then((buffer) => new Uint8Array(buffer));
-const inside = (test) => Uint8Array.from({ length: 256 }, (_, k) => (test(k) ? 1 : 0)); // for each value
-const MARKED = inside((k) => k > 0);
 
 // The mm of a voxel (z, y, x) as R/L, A/P and S/I.
 function place(affine, [z, y, x]) {
@@ -138,59 +135,28 @@ function render({ model, el }) {
 
   const isPreview = () => Boolean(volumes.prob_map) && threshold !== measured;
 
-  function drawMask(context, view, cutHere) {
-    const preview = isPreview(), how = model.get("overlay"), ratio = view.ratio, selected = model.get("selected");
-    const slice = preview ? cutHere(volumes.prob_map) : volumes.labels && cutHere(volumes.labels);
-    if (!slice || how === "none") return;
-    const isMarked = preview ? inside((k) => k >= 255 * threshold) : MARKED;
-    if (how === "fill") {
-      const alpha = Math.round(255 * model.get("opacity")), { fitted } = view;
-      context.imageSmoothingEnabled = false; // a voxel is in or out
-      context.drawImage(picture(slice, Uint32Array.from(isMarked, (is) => (is ? rgba(...MASK, alpha) : 0))),
-        fitted.left, fitted.top, fitted.width * fitted.dx, fitted.height * fitted.dy);
-    } else {
-      const others = selected && !preview ? inside((k) => k > 0 && k !== selected) : isMarked;
-      drawLines(context, view.fitted, borders(slice, others), { strokeStyle: MASK_LINE, lineWidth: 1.25 * ratio });
-    }
-    if (!selected || preview) return;
-    const lines = borders(slice, inside((k) => k === selected));
-    drawLines(context, view.fitted, lines, { strokeStyle: MASK_LINE, lineWidth: 2.5 * ratio });
+  // What the planes show, the crosshair apart.
+  function look(voxels) {
+    const preview = isPreview();
+    return {
+      voxels, grid: model.get("grid"), colours: greys(model.get("window"), model.get("level")),
+      mask: preview ? volumes.prob_map : volumes.labels,
+      isMarked: preview ? byValue((value) => value >= 255 * threshold) : MARKED,
+      selected: preview ? 0 : model.get("selected"), overlay: model.get("overlay"), opacity: model.get("opacity"),
+      reference: model.get("show_reference") ? volumes.reference : null,
+      hasSides: model.get("affine").length > 0, hasScale: model.get("spacing_mm").length > 0,
+    };
   }
 
-  // All of a plane but its crosshair.
-  function drawSlice(context, view, voxels, index) {
-    const { plane, fitted, ratio } = view, { width, height } = context.canvas;
-    const cutHere = (from) => cut(from, model.get("grid"), plane, index);
-    context.fillStyle = "#000";
-    context.fillRect(0, 0, width, height);
-    Object.assign(context, { imageSmoothingEnabled: true, imageSmoothingQuality: "low" });
-    context.drawImage(picture(cutHere(voxels), greys(model.get("window"), model.get("level"))), fitted.left, fitted.top,
-      fitted.width * fitted.dx, fitted.height * fitted.dy);
-    drawMask(context, view, cutHere);
-    if (volumes.reference && model.get("show_reference")) {
-      const lines = borders(cutHere(volumes.reference), MARKED);
-      drawLines(context, fitted, lines, { strokeStyle: "rgb(0 0 0 / .6)", lineWidth: 3 * ratio });
-      drawLines(context, fitted, lines, { strokeStyle: REFERENCE_LINE, lineWidth: 1.5 * ratio }, [4 * ratio, 3 * ratio]);
-    }
-    if (model.get("affine").length) {
-      const inset = 12 * ratio, [left, right, top, bottom] = plane.sides;
-      drawText(context, left, inset, height / 2, "center", ratio);
-      drawText(context, right, width - inset, height / 2, "center", ratio);
-      drawText(context, top, width / 2, inset, "center", ratio);
-      drawText(context, bottom, width / 2, height - inset, "center", ratio);
-    }
-    if (model.get("spacing_mm").length) drawScale(context, context.canvas, fitted.scale, ratio);
-  }
-
-  function drawPlane(view, voxels, cursor) {
-    const { plane, canvas, layer } = view, box = canvas.parentElement, grid = model.get("grid");
+  function drawPlane(view, shown, cursor) {
+    const { plane, canvas, layer } = view, box = canvas.parentElement, { grid } = shown;
     const ratio = view.ratio = Math.min(devicePixelRatio || 1, 2);
     const [width, height] = [box.clientWidth, box.clientHeight].map((size) => Math.max(1, Math.round(size * ratio)));
     const isNew = stale || view.index !== cursor[plane.normal] || canvas.width !== width || canvas.height !== height;
     if (isNew) {
       for (const each of [canvas, layer]) Object.assign(each, { width, height });
       view.fitted = fit(plane, grid, spacing(), canvas, zoom, centre);
-      drawSlice(layer.getContext("2d"), view, voxels, cursor[plane.normal]);
+      drawSlice(layer.getContext("2d"), view, shown, cursor[plane.normal]);
     }
     const context = canvas.getContext("2d");
     context.drawImage(layer, 0, 0);
@@ -215,10 +181,11 @@ function render({ model, el }) {
       centre = cursor;
       stale = true;
     }
+    const shown = look(voxels);
     for (const [k, view] of views.entries()) {
       const { plane, canvas } = view, index = cursor[plane.normal], size = grid[plane.normal];
       const name = affine.length ? plane.name : UNKNOWN[k];
-      drawPlane(view, voxels, cursor);
+      drawPlane(view, shown, cursor);
       [view.index, view.last] = [index, size - 1];
       view.title.textContent = name;
       view.count.textContent = `${index + 1} / ${size}`;
