@@ -14,7 +14,8 @@ from metseg.data.grid import mm_to_voxel
 from metseg.data.phantom.visits import ET, NETC, PhantomVisit, draw_visits
 from metseg.data.readers.images import to_8_bits
 from metseg.data.volume import Volume
-from metseg.serve.dashboard.volume_viewer import UNKNOWN_SIDES, VolumeViewer
+from metseg.reports.lesion_report import UNKNOWN_SIDES
+from metseg.serve.dashboard.volume_viewer import VolumeViewer
 
 AFFINE = np.array([[-1, 0, 0, 50], [0, -2, 0, 60], [0, 0, 3, -20], [0, 0, 0, 1]], float)
 GRID = 6, 8, 10

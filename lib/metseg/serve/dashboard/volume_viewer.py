@@ -14,8 +14,8 @@ from traitlets import Bool, Bytes, Dict, Enum, Float, Int, List, Tuple, Unicode
 from metseg.data.grid import axial_order, obliqueness
 from metseg.data.volume import SEQUENCES, Volume
 from metseg.masks.measure import MeasuredLesion, measure_mask
+from metseg.reports.lesion_report import UNKNOWN_SIDES
 
-UNKNOWN_SIDES = "Left and right are unknown: the files do not tell how the patient lay."
 UNKNOWN_SIZE = "The size of a voxel is unknown: it is drawn as a cube, and nothing is in mm."
 LISTED = 100  # lesions in the table; all are in the picture
 _OBLIQUE_DEGREES = 3  # less does not show
