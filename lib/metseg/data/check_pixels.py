@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from metseg.data.check_people import Finding
 from metseg.data.volume import CHANNELS
-from metseg.masks.head import head_region
+from metseg.masks.head import head_hull
 
 _GREYS = 16  # values that are too few for a channel
-_LEAST_HEAD = 0.1  # of an image: what is smaller may not be the head
 _COPIES, _COPIED_PX = 4, 9  # masks that cannot be alike by chance, and the pixels they mark
 
 
@@ -92,10 +90,10 @@ def pixel_findings(case_id: str, slices: Sequence[SlicePixels]) -> list[Finding]
     return [
         Finding(
             rule.error,
-            f"{case_id}: {len(n)} of {len(of)} {kind} {what}, such as {path}; {rule.remedy}",
+            f"{case_id}: {len(some)} of {len(every)} {kind} {what}, such as {path}; {rule.remedy}",
             rule.what,
         )
-        for rule, what, n, of, kind, path in found
+        for rule, what, some, every, kind, path in found
     ]
 
 
@@ -117,8 +115,5 @@ def _head(images: Sequence[np.ndarray]) -> np.ndarray | None:
     """Returns the hull of the head in all slices of a scan, (H, W) bool, or None where it is not found."""
     if len({image.shape for image in images}) != 1:
         return None
-    head = head_region(np.mean([image.mean(axis=2, dtype=np.float32) for image in images], axis=0))
-    hull = np.zeros(head.shape, np.uint8)
-    if head.any():
-        cv2.fillConvexPoly(hull, cv2.convexHull(np.argwhere(head)[:, ::-1].astype(np.int32)), 1)
-    return hull > 0 if hull.mean() >= _LEAST_HEAD else None
+    hull = head_hull(np.mean([image.mean(axis=2, dtype=np.float32) for image in images], axis=0))
+    return hull > 0 if hull.any() else None

@@ -22,8 +22,9 @@ class Predictor:
     """Segments volumes with an exported model.
 
     Attributes:
-        description: The whole of `model.json`, which tells name, preprocessing, postprocessing, tta_flip and
-            min_volume_share (of a volume, `mask` drops lesions smaller than this share of the largest).
+        description: The whole of `model.json`.
+        name, preprocessing, postprocessing, tta_flip, min_volume_share: Of it; of a volume, `mask` drops
+            lesions smaller than this share of the largest.
         precision: What the network computes in: the model's choice where it is native, else `fp32`.
         library: What computes it.
         onnx: The file that runs: `model.int8.onnx` in int8, else `model.onnx`.

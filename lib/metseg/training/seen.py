@@ -113,5 +113,5 @@ def joined_hashes(hashes: Iterable[str]) -> str:
 
 
 @functools.lru_cache(maxsize=1 << 17)  # several models are asked about the same scans
-def _hash_of(path: Path, as_seen: int) -> str:
+def _hash_of(path: Path, changed_ns: int) -> str:  # read anew where it was changed since
     return slice_hash(read_image(path).channels_last[0])
