@@ -137,6 +137,12 @@ def test_trained_folders(runs, monkeypatch):
     assert [path.resolve() for path in trained_folders("two/unet", Path("elsewhere"))] == both[1:]
 
 
+def test_a_run_is_found_by_its_folder_too(runs, tmp_path):
+    assert run_folder("two", runs) == run_folder(str(runs / "two"), tmp_path) == runs / "two"
+    exported(tmp_path, "unet", manifest=False)  # without its training, as a released one is
+    assert run_folder(str(tmp_path / "unet"), runs) == tmp_path / "unet"
+
+
 @pytest.mark.parametrize("name", ["unfinished", "absent"])
 def test_nothing_trained(runs, name):
     with pytest.raises(MetsegError, match=f"no finished training in {name}; .* one/unet, two/"):

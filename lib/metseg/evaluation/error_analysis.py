@@ -15,10 +15,10 @@ from metseg.data.provenance import institution_of
 from metseg.data.volume import CHANNELS, Case
 from metseg.evaluation.evaluate import unseen_cases
 from metseg.inference.predictor import Predictor
+from metseg.masks.components import fullest_slice
 from metseg.metrics.overlap import dice, lesion_f1, match_lesions
 from metseg.metrics.uncertainty import LEAST, count_pixels, entropy
 from metseg.plots.errors import CasePicture
-from metseg.plots.scans import fullest_slice
 from metseg.preprocessing.pipeline import network_input, restore, view_of
 from metseg.training.run_folder import RunFolder
 

@@ -15,6 +15,7 @@ from metseg.data.cases import CaseFiles, load_case
 from metseg.data.content import fingerprint
 from metseg.data.provenance import provenance_of
 from metseg.inference.predictor import Predictor
+from metseg.masks.components import fullest_slice
 from metseg.metrics.case_scores import evaluate_case
 from metseg.training.run_folder import RunFolder
 from metseg.training.seen import sort_cases
@@ -94,7 +95,7 @@ def evaluate(
         who = {"patient_id": case.patient_id, "case_id": case.case_id}
         rows.append({**who, **row, "ref_sha256": mask_hash})
         tables.append(table.assign(**who, slice_index=np.asarray(case.slice_index)))
-        z = int(case.mask.sum(axis=(1, 2)).argmax())
+        z = fullest_slice(case.mask)
         parts = zip(_PARTS, (case.image[z], case.mask[z], mask_pred[z]), strict=True)
         examples |= {f"{case.case_id}/{part}": array for part, array in parts}
         if on_case:
@@ -126,9 +127,9 @@ def example(arrays: Mapping[str, np.ndarray], case_id: str) -> tuple[np.ndarray,
     return tuple(arrays[f"{case_id}/{part}"] for part in _PARTS)
 
 
-def fullest_slices(run: RunFolder, *, most: int = 12) -> dict[str, tuple[np.ndarray, ...]]:
-    """Returns {case and its volume Dice: `example`} of a scored network's first scans, by their names."""
+def examples_of(run: RunFolder) -> dict[str, tuple[np.ndarray, ...]]:
+    """Returns {case and its volume Dice: `example`} of a scored network's first scans, at most twelve."""
     dice = run.read_tables()[0].set_index("case_id").dice
     with np.load(run.examples) as arrays:
-        names = sorted(dice.index)[:most]
+        names = sorted(dice.index)[:12]
         return {f"{case}\nvolume Dice {dice[case]:.2f}": example(arrays, case) for case in names}

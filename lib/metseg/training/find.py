@@ -58,7 +58,8 @@ def trained_folders(run: str, runs_dir: Path) -> list[Path]:
 def run_folder(run: str, runs_dir: Path) -> Path:
     """Returns the folder that a run's, or one of its networks', name stands for; it need not be there."""
     _complain_of_released(run, runs_dir)
-    return Path(run) if trainings_below(Path(run)) else Path(runs_dir) / run
+    named = Path(run)
+    return named if is_network(named) or trainings_below(named) else Path(runs_dir) / run
 
 
 def name_of(folder: Path, runs_dir: Path, released_dir: Path | None = None) -> str:

@@ -99,7 +99,7 @@ class DashboardState(HasTraits):
 
     @property
     def defaults(self) -> Postprocessing:
-        """The settings that were best for the chosen network on its validation patients."""
+        """The chosen network's own settings."""
         return Postprocessing(**self.models[self.network]["postprocessing"])
 
     @property

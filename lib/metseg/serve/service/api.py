@@ -36,7 +36,8 @@ _DESCRIPTION = f"""Segments brain lesions in one MRI slice. {RESEARCH_USE}
 Nothing of an upload is stored, and nothing but its kind and size is logged. A file has at most
 {MAX_UPLOAD_BYTES // 2**20} MB and {MAX_PIXELS // 10**6} megapixels.
 
-Every answer with a status of 400 or more is `{{"code": …, "message": …}}`.
+Every answer with a status of 400 or more is `{{"code": …, "message": …}}`, but for what
+is no HTTP request, and for one connection too many.
 """
 _FILE = {
     "type": "string",
@@ -50,7 +51,7 @@ def create_app(
     models: Mapping[str, Path | Predictor],
     *,
     at_once: int | None = None,
-    uploads: int = 32,
+    uploads: int = 16,
     upload_seconds: float = 30.0,
 ) -> FastAPI:
     """Builds the service, when all its models have run once.
@@ -58,7 +59,8 @@ def create_app(
     Args:
         models: {name: folder of an exported model, or its Predictor}, the default first.
         at_once: Slices segmented at once, each in a thread; as many as there are cores if left out.
-        uploads: Uploads read, waiting or segmented at once; each holds `MAX_UPLOAD_BYTES` at most.
+        uploads: Uploads read, waiting or segmented at once; each holds `MAX_UPLOAD_BYTES` at most, 16 of them
+            256 MB.
         upload_seconds: The longest that sending one may take.
     """
     offered = {

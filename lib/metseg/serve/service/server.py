@@ -2,13 +2,17 @@
 
 import logging
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
@@ -42,6 +46,7 @@ def serve(
     Raises:
         MetsegError: A model cannot be loaded or knows only the phantom, or the address cannot be listened on.
     """
+    _end_with_parent()
     # Now, so that a damaged one is a sentence that somebody reads.
     offered = {name: Predictor(folder) for name, folder in models.items()}
     if not phantom_network:
@@ -57,7 +62,7 @@ def serve(
         "loggers": {"uvicorn": logger, "metseg": logger},
     }
     config = uvicorn.Config(
-        partial(create_app, offered if workers == 1 else dict(models)),  # each process loads its own
+        partial(create_app, offered) if workers == 1 else partial(_app_of_worker, dict(models)),
         factory=True,
         workers=workers,
         http="h11",
@@ -80,3 +85,16 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="metseg-figures-") as figures:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = figures
         Multiprocess(config, sockets=[listener]).run()
+
+
+def _app_of_worker(models: Mapping[str, Path]) -> FastAPI:
+    """Makes the app of one process of several, which loads models of its own."""
+    _end_with_parent()
+    return create_app(models)
+
+
+def _end_with_parent() -> None:
+    """Ends this process with the one that started it, however that ends; else it would hold the port."""
+    if parent := parent_process():
+        end = partial(os.kill, os.getpid(), signal.SIGTERM)
+        threading.Thread(target=lambda: (parent.join(), end()), daemon=True).start()

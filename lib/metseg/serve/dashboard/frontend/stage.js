@@ -70,7 +70,7 @@ function figures(model, view) {
 function missing(model, view) {
   if (view === "comparison") return "Add a reference mask to see what is in both masks, extra, or missed.";
   const without = model.get("labels").filter((_, index) => !model.get("gates")[index]?.length);
-  if (view === "gates" && without.length) {
+  if (view === "gates" && model.get("gates").length && without.length) { // they come a moment after the view
     const other = without.length < model.get("labels").length ? "." : "; choose Attention U-Net to see what its gates look at.";
     return `${without.join(" and ")} has no attention gates${other}`;
   }
