@@ -122,7 +122,11 @@ def test_model_folders_are_those_that_were_evaluated(runs):
     assert model_folders(runs / "two" / "unet") == {"unet": runs / "two" / "unet"}
     with pytest.raises(MetsegError, match="no evaluated model"):
         model_folders(runs / "one")
-    with pytest.raises(MetsegError, match="no run .*; finished runs here: one, two"):
+    exported(runs, FOLD)
+    (runs / "cv" / "comparison").mkdir()
+    with pytest.raises(MetsegError, match="cv is a cross-validation: .* are in .*cv/comparison; name a run"):
+        model_folders(runs / "cv")
+    with pytest.raises(MetsegError, match="no run .*; finished runs here: cv, one, two"):
         model_folders(runs / "c")
     with pytest.raises(MetsegError, match="none"):
         model_folders(runs / "nothing" / "c")

@@ -81,6 +81,11 @@ def model_folders(run_folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise MetsegError(f"there is no run {folder}; finished runs here: {finished}")
     if not found:
+        if (folder / "comparison").is_dir() and _usable_below(folder):
+            raise MetsegError(
+                f"{shown(folder)} is a cross-validation: tables and figures of its networks are in "
+                f"{shown(folder / 'comparison')}; name a run of single trainings, or one of its folds"
+            )
         raise MetsegError(
             f"{folder} holds no evaluated model; run the training notebooks first, with a test_fraction "
             f"above 0, or name another run; finished ones here: {finished}"
