@@ -11,7 +11,9 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import make_folder, shown
 from metseg.base.labels import label_of
 from metseg.data.grid import from_axial
+from metseg.data.scan import read_reference
 from metseg.data.scan_inputs import OpenScan
+from metseg.data.volume_files import reference_alone
 from metseg.data.writers import nifti
 from metseg.inference.predictor import Predictor
 from metseg.reports.follow_up import FollowUp
@@ -22,21 +24,22 @@ OF_DICOM = ("seg", "sr", "rtstruct")
 
 
 class Segmented(NamedTuple):
-    """One scan and what a network found in it, on the axial grid."""
+    """One scan and the lesions marked in it, on the axial grid."""
 
     scan: OpenScan
     visit: Visit
     mask: np.ndarray  # (Z, Y, X) bool
-    prob_map: np.ndarray  # (Z, Y, X) float32
+    prob_map: np.ndarray | None  # (Z, Y, X) float32; None for a mask drawn by hand
     origin: Origin
+    notes: tuple[str, ...] = ()  # on the mask
 
     def told(self, paths: Mapping[str, Path]) -> str:
         """Returns a line: "P1: 3 lesions, 1.24 ml: predictions/P1_mask.nii.gz"."""
         lesions = self.visit.lesions
         volumes = [each.volume_mm3 for each in lesions]
         size = f", {sum(volumes) / 1000:.2f} ml" if lesions and None not in volumes else ""
-        where = ", ".join(shown(path) for path in paths.values())
-        return f"{self.scan.case_id}: {len(lesions)} lesion{'s' * (len(lesions) != 1)}{size}: {where}"
+        where = f": {', '.join(shown(path) for path in paths.values())}" if paths else ""
+        return f"{self.scan.case_id}: {len(lesions)} lesion{'s' * (len(lesions) != 1)}{size}{where}"
 
 
 def segment(scan: OpenScan, predictor: Predictor) -> Segmented:
@@ -50,6 +53,28 @@ def segment(scan: OpenScan, predictor: Predictor) -> Segmented:
         name, predictor.sha256[:8], predictor.precision, about["data"]["name"], about["data"]["caution"]
     )
     return Segmented(scan, visit, mask, prob_map, origin)
+
+
+def drawn(scan: OpenScan, mask: Path, target: str = "") -> Segmented:
+    """Takes the lesions from a mask that somebody drew.
+
+    Args:
+        scan: The scan.
+        mask: NIfTI, on the scan's grid in any axis order, of whole numbers.
+        target: Which labels are a lesion, see `reference_alone`.
+
+    Raises:
+        MetsegError: The mask cannot be read, lies on another grid, or holds labels that its name rules out.
+    """
+    files = reference_alone(mask, target)
+    labels, notes = read_reference(mask, scan.scan, files)
+    marks = sorted(map(int, labels.stored))
+    if len(marks) > 1:
+        listed = f"{', '.join(map(str, marks[:5]))}{' …' * (len(marks) > 5)}"
+        notes.append(f"It has the labels {listed}; taken as lesion: {files.lesion}.")
+    visit = Visit.of_mask(scan.visit or scan.case_id, scan.scan.volume, labels.mask)
+    told = tuple(f"{mask}: {note}" for note in notes)
+    return Segmented(scan, visit, labels.mask, None, Origin("reference"), told)
 
 
 def write_results(

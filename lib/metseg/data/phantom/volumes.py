@@ -10,6 +10,7 @@ from pathlib import Path
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, taking_apart
 from metseg.data.phantom.visits import PhantomVisit, TrueLesion, draw_visits
+from metseg.data.readers.nifti import read
 from metseg.data.volume import Volume
 from metseg.data.writers.nifti import write_image, write_mask
 
@@ -86,6 +87,34 @@ def write_volumes(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def write_as_dicom(folder: Path) -> Path:
+    """Writes the sequences of a phantom that `write_volumes` wrote as DICOM series, once.
+
+    Returns:
+        `folder/dicom`, with a folder a visit and in it one a series. Visits are a quarter of a year apart.
+
+    Raises:
+        MetsegError: `folder` holds no such phantom, or cannot be written to.
+    """
+    from metseg.data.phantom.dicom import write_dicom_series  # here, for it takes pydicom
+
+    target = folder / "dicom"
+    if target.exists():
+        return target
+    partial = folder / f".dicom.{uuid.uuid4().hex[:8]}.partial"
+    try:
+        for case_id in true_lesions(folder):
+            patient_id, _, visit = case_id.rpartition("-")
+            who = {"patient_id": patient_id, "visit": f"2024{1 + 3 * int(visit):02d}15"}
+            for channel, name in FILE_NAMES.items():
+                scan, _ = read(folder / case_id / f"{case_id}-{name}.nii.gz", channel=channel)
+                write_dicom_series(scan, partial / case_id / channel, **who)
+        os.rename(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
 
 
 def true_lesions(folder: Path) -> dict[str, list[TrueLesion]]:
