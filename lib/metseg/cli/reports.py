@@ -52,6 +52,7 @@ def report(
     output_dir: OutputDir = None,
 ) -> None:
     """Report the lesions of a patient: sizes, RANO-BM, and what changed between visits."""
+    from metseg.data.volume_files import reference_alone
     from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
     from metseg.reports.patient import (
         compare_visits,
@@ -74,7 +75,7 @@ def report(
         visit_inputs(input, told_sequences(sequence)), allow_missing=allow_missing, same_patient=same_patient
     )
     if mask:
-        found = [drawn(scan, path, target) for scan, path in zip(scans, mask, strict=True)]
+        found = [drawn(scan, reference_alone(path, target)) for scan, path in zip(scans, mask, strict=True)]
         paths = [{}] * len(found)
     else:
         from metseg.inference.predictor import Predictor

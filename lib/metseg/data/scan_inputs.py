@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
+from metseg.data.cases import CaseFiles
 from metseg.data.patients import TABLE, Identity, identify, read_patients
 from metseg.data.readers.images import IMAGE_SUFFIXES
 from metseg.data.scan import Scan, as_scan, read_nifti_scan
@@ -96,6 +97,12 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
     if told:
         raise MetsegError(f"{source} holds neither NIfTI nor DICOM, so it has no sequence to name")
     return []
+
+
+def scan_input_of(case: CaseFiles) -> ScanInput:
+    """Returns one scan of a data set of volumes, with whose it is as the data set tells."""
+    who = Identity(case.patient_id, case.visit, case.told_by)
+    return ScanInput(case.case_id, case.volumes.sequences, identity=who)
 
 
 def open_scan(given: ScanInput, *, allow_missing: bool = False) -> OpenScan:

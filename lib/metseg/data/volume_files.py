@@ -94,7 +94,7 @@ def volume_cases(
                 f"{reference} is a reference without its scan; add it or remove {reference.name}"
             )
         known = frozenset().union(*layout.regions.values())
-        meant = people[case_id], layout.name, kinds, reference, known, *target_labels(target, layout)
+        meant = people[case_id], layout.name, kinds, reference, known, *_numbers(target, layout)
         cases.append(VolumeFiles(case_id, *meant))
     return cases, left
 
@@ -114,11 +114,11 @@ def reference_alone(path: Path, target: str = "") -> VolumeFiles:
         layout = Layout("a mask by itself", re.compile(""), {}, {"lesion": volumes.POSITIVE})
         place = volumes.Place(path.name, REFERENCE, layout, identify(path.name))
     known = frozenset().union(*place.layout.regions.values())
-    meant = place.who, place.layout.name, {}, path, known, *target_labels(target, place.layout)
+    meant = place.who, place.layout.name, {}, path, known, *_numbers(target, place.layout)
     return VolumeFiles(place.case_id, *meant)
 
 
-def target_labels(target: str, layout: Layout) -> tuple[frozenset[int], str]:
+def _numbers(target: str, layout: Layout) -> tuple[frozenset[int], str]:
     """Returns the labels that a target means, and both in words."""
     name = target or next(iter(layout.regions))
     if re.fullmatch(r"\d+(,\d+)*", name):

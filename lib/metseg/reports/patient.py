@@ -10,8 +10,8 @@ from metseg.base.errors import MetsegError
 from metseg.data.scan import RESCALED
 from metseg.data.scan_inputs import OpenScan, ScanInput, open_scan, scan_inputs
 from metseg.reports.follow_up import FollowUp, follow_up
-from metseg.reports.lesion_report import LesionReport, write_report
-from metseg.reports.results import Segmented
+from metseg.reports.lesion_report import write_report
+from metseg.reports.results import Segmented, report_of
 
 _LISTED = 3
 
@@ -108,10 +108,9 @@ def write_visits(
     Returns:
         As `write_report`.
     """
-    last, scan = found[-1], found[-1].scan
-    about = {"notes": notes, "follow_up": compared}
-    report = LesionReport(last.visit, scan.case_id, scan.patient_id, last.origin, **about)
-    return write_report(report, folder / f"{scan.case_id}_report")
+    last = found[-1]
+    report = report_of(last, notes=notes, follow_up=compared)
+    return write_report(report, folder / f"{last.scan.case_id}_report")
 
 
 def _files(given: ScanInput) -> set[Path]:
