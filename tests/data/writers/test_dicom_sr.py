@@ -23,7 +23,7 @@ def test_measurements_belong_to_the_segments(tmp_path, labels, enhanced):
         told = {m.name.meaning: (m.value, m.unit.value) for m in group.get_measurements()}
         assert told == {
             "Volume": (100.5 * n, "mm3"),
-            "Long Axis": (10.25 * n, "mm"),
-            "Short Axis": (round(5.1234 * n, 3), "mm"),
+            "Long axis": (10.25 * n, "mm"),
+            "Short axis": (round(5.1234 * n, 3), "mm"),
         }
     assert complaints_of_dciodvfy(tmp_path / "sr.dcm") == []
