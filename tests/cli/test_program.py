@@ -73,7 +73,9 @@ def test_without_a_checkout_a_models_folder_is_enough(tmp_path, installed, model
 def test_help_lists_all_commands(metseg):
     status, out, err = metseg("--help")
     assert (status, err) == (0, "")
-    commands = "run train crossval compare predict check-data phantom evaluate export ablation release runs"
+    commands = (
+        "run train crossval compare predict report check-data phantom evaluate export ablation release runs"
+    )
     assert [each for each in commands.split() if f" {each} " not in out] == []
     assert metseg("--version")[1] == f"metseg {importlib.metadata.version('metseg')}\n"
 
@@ -91,7 +93,8 @@ def test_help_lists_all_commands(metseg):
         ("export", "RUN --data-dir --precision --prune --output-dir"),
         ("release", "RUN --crossval --replace --output-dir"),
         ("check-data", "DIR --patient-pattern --write-patients"),
-        ("phantom", "DIR --patients --seed"),
+        ("phantom", "DIR --patients --seed --volumes --dicom"),
+        ("report", "--input --model --mask --target --output --register --same-patient --sequence"),
     ],
 )
 def test_options(metseg, monkeypatch, command, options):

@@ -11,6 +11,7 @@ from metseg.cli.app import app
 # isort: off
 import metseg.cli.workbook
 import metseg.cli.scans
+import metseg.cli.reports
 import metseg.cli.models
 import metseg.cli.serving
 import metseg.cli.benchmark  # noqa: F401

@@ -164,11 +164,27 @@ def check_data(
 @app.command()
 def phantom(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the phantom.")],
-    patients: Annotated[int, typer.Option(min=1, help="How many.")] = 24,
+    patients: Annotated[int | None, typer.Option(min=1, help="How many; 24, or 6 of volumes.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other patients.")] = 0,
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="NIfTI volumes as in BraTS-METS, not slices.")
+    ] = False,
+    dicom: Annotated[
+        bool, typer.Option("--dicom", help="The volumes as DICOM series as well, in DIR/dicom.")
+    ] = False,
 ) -> None:
     """Draw a synthetic data set in the layout of the real one."""
+    if dicom and not volumes:
+        raise MetsegError("--dicom is for volumes; give --volumes as well")
+    if volumes:
+        from metseg.data.phantom.volumes import true_lesions, write_as_dicom, write_volumes
+
+        write_volumes(folder, patients=patients or 6, seed=seed)
+        print(f"{patients or 6} synthetic patients, {len(true_lesions(folder))} scans: {shown(folder)}")
+        if dicom:
+            print(f"as DICOM: {shown(write_as_dicom(folder))}")
+        return
     from metseg.data.phantom.draw import write_phantom
 
-    write_phantom(folder, patients=patients, seed=seed)
-    print(f"{patients} synthetic patients: {shown(folder)}")
+    write_phantom(folder, patients=patients or 24, seed=seed)
+    print(f"{patients or 24} synthetic patients: {shown(folder)}")

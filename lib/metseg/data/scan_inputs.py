@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
-from metseg.data.patients import identify
+from metseg.data.cases import CaseFiles
+from metseg.data.patients import TABLE, Identity, identify, read_patients
 from metseg.data.readers.images import IMAGE_SUFFIXES
 from metseg.data.scan import Scan, as_scan, read_nifti_scan
 from metseg.data.volume import SEQUENCES
@@ -27,11 +28,13 @@ class ScanInput:
         case_id: The scan's name; a DICOM folder's until it is read.
         sequences: {sequence: NIfTI file}; of DICOM what is told, {sequence: UID, description or folder}.
         dicom: The folder of a DICOM study; None for NIfTI.
+        identity: Whose it is, where names or `patients.csv` tell; None for DICOM, whose headers do.
     """
 
     case_id: str
     sequences: Mapping[str, Path | str]
     dicom: Path | None = None
+    identity: Identity | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +75,7 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
     if told and all(is_nifti(Path(value)) for value in told.values()):
         files = {sequence: _existing(home, value) for sequence, value in told.items()}
         name = source.name if source.is_dir() else _stem(source)
-        return [ScanInput(name, files)]
+        return [ScanInput(name, files, identity=_declared(home).get(name, identify(name)))]
     files = files_below(source) if source.is_dir() else [source]
     if any(map(is_nifti, files)):
         cases, left = volume_cases(files_below(home), home)
@@ -83,7 +86,11 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
                 f"{some} is named as in no known data set; say which sequence each file is "
                 "(--sequence t1c=FILE), or how files are named in layout.yml (see data/README.md)"
             )
-        return [ScanInput(case.case_id, case.sequences) for case in chosen]
+        known = _declared(home)
+        return [
+            ScanInput(each.case_id, each.sequences, identity=known.get(each.case_id, each.identity))
+            for each in chosen
+        ]
     others = [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
     if any(map(_is_dicom, others[:_LOOKED_AT])):
         return [ScanInput(home.resolve().name, told, dicom=home)]
@@ -92,11 +99,17 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
     return []
 
 
+def scan_input_of(case: CaseFiles) -> ScanInput:
+    """Returns one scan of a data set of volumes, with whose it is as the data set tells."""
+    who = Identity(case.patient_id, case.visit, case.told_by)
+    return ScanInput(case.case_id, case.volumes.sequences, identity=who)
+
+
 def open_scan(given: ScanInput, *, allow_missing: bool = False) -> OpenScan:
     """Reads one scan; `allow_missing` lets FLAIR stand in for a sequence, see `read_nifti_scan`."""
     if given.dicom is None:
         scan = read_nifti_scan(given.sequences, given.case_id, allow_missing=allow_missing)
-        who = identify(given.case_id)
+        who = given.identity or identify(given.case_id)
         file = given.sequences[scan.grid_of]
         return OpenScan(scan, given.case_id, who.patient_id, who.visit, file=file)
     from metseg.data.readers.dicom import read_dicom_case
@@ -106,6 +119,12 @@ def open_scan(given: ScanInput, *, allow_missing: bool = False) -> OpenScan:
     case_id = "_".join(filter(None, (patient_id, found.visit)))
     scan = as_scan(list(found.volumes), str(given.dicom), list(found.notes), allow_missing=allow_missing)
     return OpenScan(scan, case_id, patient_id, found.visit, series=found.series[scan.grid_of])
+
+
+def _declared(home: Path) -> dict[str, Identity]:
+    """Returns whom the `patients.csv` of a folder of cases, or of the one that a case lies in, tells."""
+    tables = [folder / TABLE for folder in (home.resolve(), home.resolve().parent)]
+    return next((read_patients(table) for table in tables if table.is_file()), {})
 
 
 def _existing(home: Path, value: str) -> Path:

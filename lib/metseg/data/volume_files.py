@@ -10,7 +10,7 @@ from metseg.base.errors import MetsegError
 from metseg.data.layouts import volumes
 from metseg.data.layouts.own import OWN, read_layout
 from metseg.data.layouts.volumes import REFERENCE, Layout
-from metseg.data.patients import Identity
+from metseg.data.patients import Identity, identify
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 
@@ -97,6 +97,25 @@ def volume_cases(
         meant = people[case_id], layout.name, kinds, reference, known, *_numbers(target, layout)
         cases.append(VolumeFiles(case_id, *meant))
     return cases, left
+
+
+def reference_alone(path: Path, target: str = "") -> VolumeFiles:
+    """Tells what the labels of a reference mean that a user names by itself, without its scan.
+
+    Args:
+        path: The file; a name as in a public data set says which labels it has.
+        target: As in `volume_cases`; without a known name it can only be numbers.
+
+    Raises:
+        MetsegError: There is no such target.
+    """
+    place = volumes.place_of(path.resolve().as_posix())
+    if place is None or place.kind != REFERENCE:
+        layout = Layout("a mask by itself", re.compile(""), {}, {"lesion": volumes.POSITIVE})
+        place = volumes.Place(path.name, REFERENCE, layout, identify(path.name))
+    known = frozenset().union(*place.layout.regions.values())
+    meant = place.who, place.layout.name, {}, path, known, *_numbers(target, place.layout)
+    return VolumeFiles(place.case_id, *meant)
 
 
 def _numbers(target: str, layout: Layout) -> tuple[frozenset[int], str]:

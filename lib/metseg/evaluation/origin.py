@@ -33,6 +33,30 @@ def knows_only_the_phantom(description: Mapping[str, Any]) -> bool:
     return isinstance(data, Mapping) and data.get("name") == PHANTOM.name
 
 
+def network_for(run_folder: Path, released_dir: Path, case_ids: Iterable[str], name: str = "") -> Path:
+    """Returns the folder of the network that a notebook segments scans with.
+
+    It is the run's with the best validation Dice. Where the run has none, or one that knows nothing but the
+    phantom and the scans are not of it, it is the released U-Net++.
+
+    Args:
+        run_folder: The run's.
+        released_dir: Where released networks are.
+        case_ids: The scans' names.
+        name: The network's name in the run, to choose it.
+
+    Raises:
+        MetsegError: The run has no network of that name.
+    """
+    own = [RunFolder(run_folder / each) for each in MODELS if not name or each == name]
+    known = {run.path: read_json(run.description) for run in own if run.is_exported}
+    if name and not known:
+        raise MetsegError(f"{run_folder} has no network {name!r}; train it, or name another")
+    if provenance_of(case_ids) != PHANTOM and not name:
+        known = {path: each for path, each in known.items() if not knows_only_the_phantom(each)}
+    return max(known, key=lambda path: known[path]["validation_dice"], default=released_dir / MODELS[0])
+
+
 def but_of_the_phantom(models: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Returns the names of those that know more than the phantom, or all; from {name: its `model.json`}."""
     return [name for name in models if not knows_only_the_phantom(models[name])] or [*models]

@@ -5,11 +5,21 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from metseg.data.volume import CHANNELS, Case
 from metseg.masks.components import fullest_slice
-from metseg.plots.style import FLAIR, INK, LESION, PALE, PREDICTION, REFERENCE, axes_or_new, outline, picture
+from metseg.plots.style import (
+    FLAIR,
+    INK,
+    LESION,
+    PALE,
+    PREDICTION,
+    REFERENCE,
+    axes_or_new,
+    contour_legend,
+    outline,
+    picture,
+)
 
 
 def _grid(rows: int, columns: int, side: float = 1.9) -> np.ndarray:
@@ -114,12 +124,7 @@ def plot_predictions(
         picture(ax, image[..., channel], title).title.set_fontsize(7)
         outline(ax, mask_ref, REFERENCE)
         outline(ax, mask_pred, PREDICTION)
-    lines = [
-        Line2D([], [], color=style["colors"], linestyle=style["linestyles"], label=name)
-        for style, name in ((REFERENCE, "reference"), (PREDICTION, "prediction"))
-    ]
-    box = {"ncols": 2, "facecolor": "#555555", "labelcolor": "white", "frameon": True}
-    axes[0, 0].figure.legend(handles=lines, loc="outside lower center", **box)
+    contour_legend(axes[0, 0].figure)
     return axes
 
 

@@ -1,10 +1,13 @@
 """What all figures share: one colour per network, contours that tell apart without colour."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 
 from metseg.base.files import replacing
@@ -58,6 +61,17 @@ def outline(ax: Axes, mask: np.ndarray, style: dict) -> None:
         lines.set_path_effects(
             [Stroke(linewidth=style["linewidths"] + 1.2, foreground="black", alpha=0.6), Normal()]
         )
+
+
+def contour_legend(figure: Figure, names: Sequence[str] = ("reference", "prediction")) -> None:
+    """Says below a figure which contour is the reference and which the prediction."""
+    styles = {"reference": REFERENCE, "prediction": PREDICTION}
+    lines = [
+        Line2D([], [], color=styles[name]["colors"], linestyle=styles[name]["linestyles"], label=name)
+        for name in names
+    ]
+    box = {"ncols": 2, "facecolor": "#555555", "labelcolor": "white", "frameon": True}
+    figure.legend(handles=lines, loc="outside lower center", **box)
 
 
 def picture(ax: Axes, image: np.ndarray, title: str = "", *, upper: float | None = None) -> Axes:

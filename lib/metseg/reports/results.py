@@ -1,6 +1,6 @@
 """What is kept of a segmented scan: masks for other programs, and the report."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,9 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import make_folder, shown
 from metseg.base.labels import label_of
 from metseg.data.grid import from_axial
+from metseg.data.scan import read_reference
 from metseg.data.scan_inputs import OpenScan
+from metseg.data.volume_files import VolumeFiles
 from metseg.data.writers import nifti
 from metseg.inference.predictor import Predictor
 from metseg.reports.follow_up import FollowUp
@@ -22,21 +24,22 @@ OF_DICOM = ("seg", "sr", "rtstruct")
 
 
 class Segmented(NamedTuple):
-    """One scan and what a network found in it, on the axial grid."""
+    """One scan and the lesions marked in it, on the axial grid."""
 
     scan: OpenScan
     visit: Visit
     mask: np.ndarray  # (Z, Y, X) bool
-    prob_map: np.ndarray  # (Z, Y, X) float32
+    prob_map: np.ndarray | None  # (Z, Y, X) float32; None for a mask drawn by hand
     origin: Origin
+    notes: tuple[str, ...] = ()  # on the mask
 
     def told(self, paths: Mapping[str, Path]) -> str:
         """Returns a line: "P1: 3 lesions, 1.24 ml: predictions/P1_mask.nii.gz"."""
         lesions = self.visit.lesions
         volumes = [each.volume_mm3 for each in lesions]
         size = f", {sum(volumes) / 1000:.2f} ml" if lesions and None not in volumes else ""
-        where = ", ".join(shown(path) for path in paths.values())
-        return f"{self.scan.case_id}: {len(lesions)} lesion{'s' * (len(lesions) != 1)}{size}: {where}"
+        where = f": {', '.join(shown(path) for path in paths.values())}" if paths else ""
+        return f"{self.scan.case_id}: {len(lesions)} lesion{'s' * (len(lesions) != 1)}{size}{where}"
 
 
 def segment(scan: OpenScan, predictor: Predictor) -> Segmented:
@@ -52,8 +55,39 @@ def segment(scan: OpenScan, predictor: Predictor) -> Segmented:
     return Segmented(scan, visit, mask, prob_map, origin)
 
 
+def drawn(scan: OpenScan, files: VolumeFiles) -> Segmented:
+    """Takes the lesions from a mask that somebody drew.
+
+    Args:
+        scan: The scan.
+        files: Its reference, on the scan's grid in any axis order, and which labels are a lesion; of a mask
+            by itself from `reference_alone`.
+
+    Raises:
+        MetsegError: The mask cannot be read, lies on another grid, or holds labels that its name rules out.
+    """
+    labels, notes = read_reference(files.reference, scan.scan, files)
+    marks = sorted(map(int, labels.stored))
+    if len(marks) > 1:
+        listed = f"{', '.join(map(str, marks[:5]))}{' …' * (len(marks) > 5)}"
+        notes.append(f"It has the labels {listed}; taken as lesion: {files.lesion}.")
+    visit = Visit.of_mask(scan.visit or scan.case_id, scan.scan.volume, labels.mask)
+    told = tuple(f"{files.reference}: {note}" for note in notes)
+    return Segmented(scan, visit, labels.mask, None, Origin("reference"), told)
+
+
+def report_of(
+    found: Segmented, *, notes: Sequence[str] | None = None, follow_up: FollowUp | None = None
+) -> LesionReport:
+    """Makes the report of one scan, with the notes of reading it unless others are given."""
+    scan = found.scan
+    notes = [*scan.scan.notes, *found.notes] if notes is None else notes
+    about = {"notes": notes, "follow_up": follow_up}
+    return LesionReport(found.visit, scan.case_id, scan.patient_id, found.origin, **about)
+
+
 def write_results(
-    found: Segmented, folder: Path, also: Collection[str] = (), *, follow_up: FollowUp | None = None
+    found: Segmented, folder: Path, also: Collection[str] = ()
 ) -> tuple[dict[str, Path], list[str]]:
     """Writes a scan's mask as NIfTI on its own grid, and what else is asked for.
 
@@ -62,7 +96,6 @@ def write_results(
         folder: Receives `<case>_mask.nii.gz`, `<case>_probabilities.nii.gz`, `<case>_seg.dcm`,
             `<case>_sr.dcm`, `<case>_rtstruct.dcm` and the folder `<case>_report`.
         also: What beside the mask: `probabilities`, `report`, and of DICOM `seg`, `sr`, `rtstruct`.
-        follow_up: The comparison with former visits, for the report.
 
     Returns:
         {what: its path}, and a sentence on each thing that was asked for and is not there.
@@ -89,10 +122,7 @@ def write_results(
                 f"{case_id} has no lesion, so there is no {', '.join(wanted)}: DICOM has no empty one"
             )
     if "report" in also:
-        about = {"notes": scan.scan.notes, "follow_up": follow_up}
-        report = LesionReport(found.visit, case_id, scan.patient_id, found.origin, **about)
-        written = write_report(report, folder / f"{case_id}_report")
-        paths["report"] = written["html"]
+        paths["report"] = write_report(report_of(found), folder / f"{case_id}_report")["html"]
     return paths, notes
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from metseg.base.errors import MetsegError
 from metseg.data.grid import mm_to_voxel, same_grid
-from metseg.data.phantom.volumes import true_lesions, write_volumes
+from metseg.data.phantom.volumes import true_lesions, volumes_or_phantom, write_as_dicom, write_volumes
+from metseg.data.readers.dicom import read_dicom_case
 from metseg.data.readers.nifti import read, read_labels
 
 SMALL = {"patients": 2, "slices": 12, "size": 56}
@@ -82,3 +83,34 @@ def test_two_seeds_share_no_patient(tmp_path):
     (tmp_path / "seed" / "phantom.json").write_text(json.dumps({"lesions": {"a": [{"diameter_mm": 1}]}}))
     with pytest.raises(MetsegError, match=r"phantom\.json"):
         true_lesions(tmp_path / "seed")
+
+
+def test_as_dicom_it_is_the_same_scan_a_quarter_of_a_year_apart(folder):
+    target = write_as_dicom(folder, ["PHANTOM-MET-00001-001"])
+    assert [path.name for path in target.iterdir()] == ["PHANTOM-MET-00001-001"]
+    case = read_dicom_case(target / "PHANTOM-MET-00001-001")
+    assert (case.patient_id, case.visit) == ("PHANTOM-MET-00001", "20240415")
+    stem = folder / "PHANTOM-MET-00001-001" / "PHANTOM-MET-00001-001"
+    for channel, name in (("t1", "t1n"), ("t1c", "t1c"), ("t2", "t2w"), ("flair", "t2f")):
+        stored, _ = read(stem.with_name(f"{stem.name}-{name}.nii.gz"))
+        (volume,) = case.volumes
+        np.testing.assert_array_equal(volume.array[volume.channels.index(channel)], stored.array[0])
+        assert same_grid(volume, stored, 1e-3)
+    before = {path: path.stat().st_mtime_ns for path in target.rglob("*.dcm")}
+    write_as_dicom(folder, ["PHANTOM-MET-00001-001"])
+    assert before == {path: path.stat().st_mtime_ns for path in target.rglob("*.dcm")}
+
+
+def test_a_notebook_takes_volumes_or_the_phantoms(folder, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("metseg.data.phantom.volumes.write_volumes", lambda path: drawn.append(path) or path)
+    phantom = tmp_path / "data" / "phantom_volumes"
+    assert volumes_or_phantom(folder, phantom) == folder and drawn == []
+    (tmp_path / "slices").mkdir()
+    assert volumes_or_phantom(tmp_path / "slices", phantom) == phantom
+    assert volumes_or_phantom(phantom, phantom) == phantom
+    mine = tmp_path / "mine" / "phantom_volumes"
+    assert volumes_or_phantom(mine, phantom) == mine
+    assert drawn == [phantom, phantom, mine]
+    with pytest.raises(MetsegError, match="absent"):
+        volumes_or_phantom(tmp_path / "absent", phantom)

@@ -4,13 +4,16 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import read_json, taking_apart
+from metseg.base.files import files_below, read_json, taking_apart
 from metseg.data.phantom.visits import PhantomVisit, TrueLesion, draw_visits
+from metseg.data.readers.nifti import read
 from metseg.data.volume import Volume
+from metseg.data.volume_files import is_nifti
 from metseg.data.writers.nifti import write_image, write_mask
 
 GENERATOR_VERSION = 1  # raise it whenever the same seed gives other voxels
@@ -86,6 +89,50 @@ def write_volumes(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def write_as_dicom(folder: Path, case_ids: Iterable[str] | None = None) -> Path:
+    """Writes the sequences of a phantom that `write_volumes` wrote as DICOM series, those not there yet.
+
+    Args:
+        folder: The phantom's.
+        case_ids: Which of its visits; all if left out.
+
+    Returns:
+        `folder/dicom`, with a folder a visit and in it one a series. Visits are a quarter of a year apart.
+
+    Raises:
+        MetsegError: `folder` holds no such phantom, or cannot be written to.
+    """
+    from metseg.data.phantom.dicom import write_dicom_series  # here, for it takes pydicom
+
+    for case_id in true_lesions(folder) if case_ids is None else case_ids:
+        target = folder / "dicom" / case_id
+        if target.exists():
+            continue
+        patient_id, _, visit = case_id.rpartition("-")
+        who = {"patient_id": patient_id, "visit": f"2024{1 + 3 * int(visit):02d}15"}
+        partial = folder / "dicom" / f".{case_id}.{uuid.uuid4().hex[:8]}.partial"
+        try:
+            for channel, name in FILE_NAMES.items():
+                scan, _ = read(folder / case_id / f"{case_id}-{name}.nii.gz", channel=channel)
+                write_dicom_series(scan, partial / channel, **who)
+            os.rename(partial, target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return folder / "dicom"
+
+
+def volumes_or_phantom(folder: Path, phantom: Path) -> Path:
+    """Returns a folder if it holds volumes, else the default phantom of volumes, drawn where it is missing.
+
+    Args:
+        folder: What a user names. Where it is missing and called as `phantom` is, it is drawn there.
+        phantom: Where it is drawn beside a folder of slices.
+    """
+    if not Path(folder).exists() and folder.name == phantom.name:
+        return write_volumes(folder)
+    return folder if any(map(is_nifti, files_below(folder))) else write_volumes(phantom)
 
 
 def true_lesions(folder: Path) -> dict[str, list[TrueLesion]]:

@@ -1,0 +1,103 @@
+"""The report of a patient's lesions, of one visit or of several."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metseg.base.errors import MetsegError
+from metseg.base.files import make_folder, shown
+from metseg.cli.app import (
+    AllowMissing,
+    OutputDir,
+    PhantomNetwork,
+    Sequences,
+    Target,
+    app,
+    named_model,
+    network_name,
+    progress_bars,
+    say_network,
+    told_sequences,
+)
+
+
+@app.command()
+def report(
+    input: Annotated[
+        list[Path],
+        typer.Option(
+            help="A NIfTI file, its folder, or a folder of DICOM; repeatable, visits in time order."
+        ),
+    ],
+    model: Annotated[
+        str | None, typer.Option(help="NETWORK for the released one, RUN/NETWORK, or a network's folder.")
+    ] = None,
+    mask: Annotated[
+        list[Path] | None, typer.Option(help="In place of a network, a drawn NIfTI mask for each --input.")
+    ] = None,
+    target: Target = "",
+    output: Annotated[Path, typer.Option(help="Folder for the report, and a network's masks.")] = Path(
+        "reports"
+    ),
+    register: Annotated[
+        bool, typer.Option("--register", help="Align the visits by their pictures, not by coordinates alone.")
+    ] = False,
+    same_patient: Annotated[
+        bool, typer.Option("--same-patient", help="The visits are one patient's, whatever names say.")
+    ] = False,
+    sequence: Sequences = None,
+    allow_missing: AllowMissing = False,
+    phantom_network: PhantomNetwork = False,
+    output_dir: OutputDir = None,
+) -> None:
+    """Report the lesions of a patient: sizes, RANO-BM, and what changed between visits."""
+    from metseg.data.volume_files import reference_alone
+    from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
+    from metseg.reports.patient import (
+        compare_visits,
+        open_visits,
+        reading_notes,
+        visit_inputs,
+        write_visits,
+    )
+    from metseg.reports.results import drawn, segment, write_results
+
+    if (model is None) == (not mask):
+        raise MetsegError("who marks the lesions? give --model, or a --mask for each --input")
+    if mask and len(mask) != len(input):
+        raise MetsegError(
+            f"there are {len(input)} --input and {len(mask)} --mask; give one mask for each scan"
+        )
+    if target and not mask:
+        raise MetsegError("--target is for --mask; a network has its own target")
+    scans, notes = open_visits(
+        visit_inputs(input, told_sequences(sequence)), allow_missing=allow_missing, same_patient=same_patient
+    )
+    if mask:
+        found = [drawn(scan, reference_alone(path, target)) for scan, path in zip(scans, mask, strict=True)]
+        paths = [{}] * len(found)
+    else:
+        from metseg.inference.predictor import Predictor
+
+        folder = named_model(model, output_dir)
+        predictor = Predictor(folder)
+        if not phantom_network:
+            names = [scan.case_id for scan in scans]
+            refuse_scans_unlike_the_phantom(predictor.description, network_name(folder, output_dir), names)
+        say_network(folder, output_dir)
+        with progress_bars() as bars:
+            found = [segment(scan, predictor) for scan in bars.track(scans, description="Segmenting")]
+    compared = compare_visits(found, register=register)
+    make_folder(output)
+    if not mask:
+        paths = [write_results(each, output)[0] for each in found]
+    notes += reading_notes(found)
+    written = write_visits(found, output, compared=compared, notes=notes)
+    for each, its in zip(found, paths, strict=True):
+        print(each.told(its))
+    if compared:
+        print(f"RANO-BM, imaging part: {compared.response.category}. {' '.join(compared.response.reasons)}")
+    print(f"report: {shown(written['html'])}")
+    for note in (*notes, *(compared.notes if compared else ())):
+        print(f"note: {note}")

@@ -1,0 +1,126 @@
+"""The visits of one patient: from the scans that a user names, in time order, to one report."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations, pairwise
+from pathlib import Path
+
+from metseg.base.errors import MetsegError
+from metseg.data.scan import RESCALED
+from metseg.data.scan_inputs import OpenScan, ScanInput, open_scan, scan_inputs
+from metseg.reports.follow_up import FollowUp, follow_up
+from metseg.reports.lesion_report import write_report
+from metseg.reports.results import Segmented, report_of
+
+_LISTED = 3
+
+
+def visit_inputs(sources: Sequence[Path], sequences: Mapping[str, str] | None = None) -> list[ScanInput]:
+    """Lists the scans of several visits.
+
+    Args:
+        sources: Each one scan: a NIfTI file, a case's folder, or a folder of DICOM.
+        sequences: As in `scan_inputs`; names of files are looked for beside each source.
+
+    Raises:
+        MetsegError: A source holds none or several scans, or two of them the same file.
+    """
+    found = []
+    for source in sources:
+        scans = scan_inputs(source, sequences)
+        if not scans:
+            raise MetsegError(f"{source} holds no volume; a report needs NIfTI or DICOM")
+        if len(scans) > 1:
+            some = ", ".join(each.case_id for each in scans[:_LISTED])
+            more = " …" * (len(scans) > _LISTED)
+            raise MetsegError(f"{source} holds {len(scans)} scans ({some}{more}); name each by an --input")
+        found += scans
+    for one, other in combinations(found, 2):
+        if shared := _files(one) & _files(other):
+            raise MetsegError(f"{min(shared)} is named for two visits; give each visit its own files")
+    return found
+
+
+def open_visits(
+    inputs: Sequence[ScanInput], *, allow_missing: bool = False, same_patient: bool = False
+) -> tuple[list[OpenScan], list[str]]:
+    """Reads the scans of one patient's visits.
+
+    Args:
+        inputs: In time order.
+        allow_missing: As in `open_scan`.
+        same_patient: Take them as one patient's, whoever they are by their names or headers.
+
+    Returns:
+        The scans, and what was assumed, as sentences.
+
+    Raises:
+        MetsegError: A scan cannot be read, they are of different patients, or not in time order.
+    """
+    scans = [open_scan(each, allow_missing=allow_missing) for each in inputs]
+    people = list(dict.fromkeys(scan.patient_id for scan in scans))
+    notes = []
+    if len(people) > 1:
+        listed = ", ".join(people)
+        if not same_patient:
+            raise MetsegError(
+                f"the scans are of {len(people)} patients ({listed}) by their names or headers; give visits "
+                "of one, or say that they are (--same-patient)"
+            )
+        notes.append(f"By names or headers the visits are of {listed}; they are one patient's, as you say.")
+    for former, now in pairwise(scans):
+        if former.visit and now.visit and _is_later(former.visit, now.visit):
+            raise MetsegError(
+                f"visit {former.visit} is named before {now.visit}; give the visits in time order"
+            )
+    return scans, notes
+
+
+def compare_visits(found: Sequence[Segmented], *, register: bool = False) -> FollowUp | None:
+    """Compares the lesions of visits in time order, see `follow_up`; None for one visit alone."""
+    visits = [each.visit for each in found]
+    if len({visit.name for visit in visits}) < len(visits):
+        visits = [replace(each.visit, name=each.scan.case_id) for each in found]
+    return follow_up(visits, register=register) if len(visits) > 1 else None
+
+
+def reading_notes(found: Sequence[Segmented]) -> list[str]:
+    """Returns what was changed or guessed as the scans and masks were read, each visit by its name."""
+    told = [(each, note) for each in found for note in (*each.scan.scan.notes, *each.notes)]
+    each_its_own = [
+        note if note == RESCALED or len(found) == 1 else f"{each.scan.case_id}: {note}" for each, note in told
+    ]
+    return list(dict.fromkeys(each_its_own))
+
+
+def write_visits(
+    found: Sequence[Segmented], folder: Path, *, compared: FollowUp | None = None, notes: Sequence[str] = ()
+) -> dict[str, Path]:
+    """Writes the report of the last visit, with what became of the lesions since the former ones.
+
+    Args:
+        found: The visits in time order.
+        folder: Receives the folder `<case>_report`.
+        compared: From `compare_visits`.
+        notes: What was guessed or assumed, as sentences; see `reading_notes`.
+
+    Returns:
+        As `write_report`.
+    """
+    last = found[-1]
+    report = report_of(last, notes=notes, follow_up=compared)
+    return write_report(report, folder / f"{last.scan.case_id}_report")
+
+
+def _files(given: ScanInput) -> set[Path]:
+    if given.dicom is not None:
+        return {given.dicom.resolve()}
+    return {Path(path).resolve() for path in given.sequences.values()}
+
+
+def _is_later(one: str, other: str) -> bool:
+    """Tells whether a visit is later than another, where both are dates or numbers written alike."""
+    numbers = [re.findall(r"\d+", visit) for visit in (one, other)]
+    alike = re.sub(r"\d", "0", one) == re.sub(r"\d", "0", other)
+    return alike and numbers[0] > numbers[1]
