@@ -5,6 +5,7 @@ from metseg.base.errors import MetsegError
 from metseg.data.grid import from_axial
 from metseg.data.scan import as_scan, read_nifti_scan, read_reference
 from metseg.data.volume import SEQUENCES, Volume
+from metseg.data.volume_files import volume_cases
 from metseg.data.writers import nifti as writer
 
 ORIGIN = [10.0, -20, 5]
@@ -77,6 +78,7 @@ def test_files_and_their_reference(tmp_path):
     marked[1, 2, 0] = True
     writer.write_mask(marked, ramp("t1"), files["seg"])
     scan = read_nifti_scan({name: files[name] for name in SEQUENCES}, "P1")
-    labels, _ = read_reference(files["seg"], scan, {"lesion": frozenset()})
-    assert labels.regions == {"lesion": {1}}
+    (case,), _ = volume_cases(files.values(), tmp_path, "1")
+    labels, _ = read_reference(files["seg"], scan, case)
+    assert (labels.regions, labels.stored) == ({"lesion": {1}}, {1})
     np.testing.assert_array_equal(from_axial(labels.mask, scan.stored), marked)

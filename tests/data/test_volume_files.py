@@ -10,8 +10,8 @@ from metseg.data.volume_files import volume_cases
 ROOT = Path("data set")
 
 
-def cases_of(*names, folder=ROOT):
-    return volume_cases([folder / name for name in names], folder)
+def cases_of(*names, folder=ROOT, target=""):
+    return volume_cases([folder / name for name in names], folder, target)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,28 @@ def test_layouts_of_public_sets(names, case_id, patient, visit, sequences, refer
 def test_enhancing_tumour_is_another_number_before_2023():
     (new,), _ = cases_of("BraTS-GLI-00001-000-t1c.nii.gz")
     (old,), _ = cases_of("BraTS2021_00001_t1ce.nii.gz")
-    assert new.regions["TC"] == {1, 3}
-    assert old.regions["TC"] == {1, 4}
+    assert (new.target, new.known) == ({1, 3}, {1, 2, 3, 4})
+    assert (old.target, old.known) == ({1, 4}, {1, 2, 4})
+
+
+@pytest.mark.parametrize(
+    ("target", "numbers", "lesion"),
+    [
+        ("", {1, 3}, "TC (1, 3)"),
+        ("ET", {3}, "ET (3)"),
+        ("WT", {1, 2, 3}, "WT (1, 2, 3)"),
+        ("3,2", {2, 3}, "labels (2, 3)"),
+    ],
+)
+def test_the_target_is_a_region_or_numbers(target, numbers, lesion):
+    (case,), _ = cases_of("BraTS-MET-00001-000-t1c.nii.gz", target=target)
+    assert (case.target, case.lesion) == (numbers, lesion)
+
+
+@pytest.mark.parametrize("target", ["GTV", "1;3", "-1", "tc"])
+def test_another_target_is_refused_with_the_choice(target):
+    with pytest.raises(MetsegError, match=r"BraTS's regions \(TC, ET, WT, RC\)"):
+        cases_of("BraTS-MET-00001-000-t1c.nii.gz", target=target)
 
 
 def test_what_belongs_to_no_case_is_returned():
@@ -128,13 +148,13 @@ labels: {core: [1, 3], all: [1, 2, 3]}
         "flair": "P7_flair.nii",
     }
     assert case.reference.name == "tumour.nii.gz"
-    assert case.regions == {"core": {1, 3}, "all": {1, 2, 3}}
+    assert (case.target, case.known, case.lesion) == ({1, 3}, {1, 2, 3}, "core (1, 3)")
     assert [path.name for path in left] == ["P8_flair.nii"]
 
 
 def test_own_layout_without_labels_takes_every_number(tmp_path):
     (case,), _ = own_layout(tmp_path, 'sequences: {t1c: "{case}.nii.gz"}', "P1_2024-01-15.nii.gz")
-    assert case.regions == {"lesion": POSITIVE}
+    assert (case.target, case.known) == (POSITIVE, POSITIVE)
     assert (case.identity.patient_id, case.identity.visit) == ("P1", "2024-01-15")
 
 

@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from metseg.base.errors import MetsegError
@@ -15,7 +15,7 @@ from metseg.data.patients import Identity
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class VolumeFiles:
     """The files of one case of volumes.
 
@@ -32,7 +32,7 @@ class VolumeFiles:
     case_id: str
     identity: Identity
     layout: str
-    sequences: Mapping[str, Path]
+    sequences: Mapping[str, Path] = field(hash=False)
     reference: Path | None
     known: frozenset[int]
     target: frozenset[int]
