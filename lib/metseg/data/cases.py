@@ -198,8 +198,13 @@ def how_read(cases: Iterable[CaseFiles]) -> str:
     told = ", ".join(name for name, _ in told_by.most_common())
     scans = count_scans(len(case.slice_numbers) for case in cases)
     text = f"{files} files: {scans}; {patients} patient{'s' * (patients != 1)}, told by {told}"
-    targets = sorted({f"{each.volumes.layout}: {each.volumes.lesion}" for each in cases if each.volumes})
-    return text + (f"; lesion in {'; '.join(targets)}" if targets else "")
+    return text + (f"; lesion in {lesion}" if (lesion := lesion_told(cases)) else "")
+
+
+def lesion_told(cases: Iterable[CaseFiles]) -> str:
+    """Returns which labels are a lesion: "BraTS: TC (1, 3)"; nothing for slices, which have one label."""
+    volumes = [case.volumes for case in cases if case.volumes]
+    return "; ".join(sorted({f"{each.layout}: {each.lesion}" for each in volumes}))
 
 
 def count_scans(lengths: Iterable[int]) -> str:

@@ -101,7 +101,7 @@ def volume_cases(
 
 def _numbers(target: str, layout: Layout) -> tuple[frozenset[int], str]:
     """Returns the labels that a target means, and both in words."""
-    name = target or next(iter(layout.regions))
+    name = target.replace(" ", "") or next(iter(layout.regions))
     if re.fullmatch(r"\d+(,\d+)*", name):
         numbers, name = frozenset(map(int, name.split(","))), "labels"
     elif name in layout.regions:
