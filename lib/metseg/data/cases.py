@@ -1,5 +1,6 @@
 """Scans and masks on disk become cases: a layout says which files make one, a reader reads them."""
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from metseg.base.files import files_below
 from metseg.data.layouts.slices import MAX_SLICE, Place, people_folders, place_of, slices_among
 from metseg.data.patients import TABLE, Identity, by_pattern, read_patients
 from metseg.data.readers.images import read_image, read_scan
-from metseg.data.scan import axial_depth, read_nifti_scan, read_reference
+from metseg.data.scan import grid_of_scan, read_nifti_scan, read_reference
 from metseg.data.volume import Case, Volume
 from metseg.data.volume_files import VolumeFiles, volume_cases
 
@@ -44,15 +45,23 @@ class CaseFiles:
     def files(self) -> list[Path]:
         """All files of a complete case, images and reference."""
         if self.volumes:
-            return [*self.volumes.sequences.values(), self.volumes.reference]
+            return [path for _, path in sorted(self.volumes.sequences.items())] + [self.volumes.reference]
         return [path for each in self.slices for path in (each.image, each.mask)]
 
     @cached_property
+    def grid(self) -> tuple[int, int, int] | None:
+        """(Z, Y, X) of axial volumes, by a header; of slices it is not known before they are read."""
+        return grid_of_scan(self.volumes.sequences) if self.volumes else None
+
+    @property
     def slice_numbers(self) -> tuple[int, ...]:
-        """The slices' numbers in their files' names; of volumes, whose headers are read, from 0 on."""
-        if self.volumes:
-            return tuple(range(axial_depth(self.volumes.sequences)))
-        return tuple(each.slice_index for each in self.slices)
+        """The slices' numbers in their files' names; of volumes from 0 on."""
+        return tuple(range(self.grid[0])) if self.grid else tuple(each.slice_index for each in self.slices)
+
+    @property
+    def voxels(self) -> int:
+        """How many voxels a sequence has; of slices, at their usual size."""
+        return math.prod(self.grid or (len(self.slices), 256, 256))
 
     def complain_if_incomplete(self) -> None:
         """Raises a `MetsegError` that names a missing file."""
@@ -189,8 +198,13 @@ def how_read(cases: Iterable[CaseFiles]) -> str:
     told = ", ".join(name for name, _ in told_by.most_common())
     scans = count_scans(len(case.slice_numbers) for case in cases)
     text = f"{files} files: {scans}; {patients} patient{'s' * (patients != 1)}, told by {told}"
-    targets = sorted({f"{each.volumes.layout}: {each.volumes.lesion}" for each in cases if each.volumes})
-    return text + (f"; lesion in {'; '.join(targets)}" if targets else "")
+    return text + (f"; lesion in {lesion}" if (lesion := lesion_told(cases)) else "")
+
+
+def lesion_told(cases: Iterable[CaseFiles]) -> str:
+    """Returns which labels are a lesion: "BraTS: TC (1, 3)"; nothing for slices, which have one label."""
+    volumes = [case.volumes for case in cases if case.volumes]
+    return "; ".join(sorted({f"{each.layout}: {each.lesion}" for each in volumes}))
 
 
 def count_scans(lengths: Iterable[int]) -> str:

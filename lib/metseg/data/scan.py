@@ -111,9 +111,9 @@ def read_reference(path: Path, scan: Scan, files: VolumeFiles) -> tuple[Labels, 
     return Labels(turned, {"lesion": numbers}, stored=stored.stored), notes
 
 
-def axial_depth(sequences: Mapping[str, Path]) -> int:
-    """Returns how many axial slices the scan of these NIfTI files has; a header alone is read."""
-    return axial_grid(nifti.read_grid(sequences[_grid_of(sequences)]))[0]
+def grid_of_scan(sequences: Mapping[str, Path]) -> tuple[int, int, int]:
+    """Returns the (Z, Y, X) of the axial scan of these NIfTI files; a header alone is read."""
+    return axial_grid(nifti.read_grid(sequences[_grid_of(sequences)]))
 
 
 def _grid_of(sequences: Container[str]) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from metseg.base.errors import MetsegError
@@ -15,7 +15,7 @@ from metseg.data.patients import Identity, identify
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class VolumeFiles:
     """The files of one case of volumes.
 
@@ -32,7 +32,7 @@ class VolumeFiles:
     case_id: str
     identity: Identity
     layout: str
-    sequences: Mapping[str, Path]
+    sequences: Mapping[str, Path] = field(hash=False)
     reference: Path | None
     known: frozenset[int]
     target: frozenset[int]
@@ -120,7 +120,7 @@ def reference_alone(path: Path, target: str = "") -> VolumeFiles:
 
 def _numbers(target: str, layout: Layout) -> tuple[frozenset[int], str]:
     """Returns the labels that a target means, and both in words."""
-    name = target or next(iter(layout.regions))
+    name = target.replace(" ", "") or next(iter(layout.regions))
     if re.fullmatch(r"\d+(,\d+)*", name):
         numbers, name = frozenset(map(int, name.split(","))), "labels"
     elif name in layout.regions:

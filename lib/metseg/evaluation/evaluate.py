@@ -11,7 +11,7 @@ import pandas as pd
 from metseg.base.errors import MetsegError
 from metseg.base.files import make_folder, replacing, shown, write_json, write_text
 from metseg.base.hardware import cpu_name
-from metseg.data.cases import CaseFiles, load_case
+from metseg.data.cases import CaseFiles, lesion_told, load_case
 from metseg.data.content import fingerprint
 from metseg.data.provenance import provenance_of
 from metseg.inference.predictor import Predictor
@@ -117,6 +117,7 @@ def evaluate(
         "seconds_per_slice": seconds / slices,
         "timed": f"all but reading, {predictor.library} in {predictor.precision} on {cpu_name()}",
         "data": provenance_of(files.case_id for files in cases).name,
+        "lesion": lesion_told(cases),
     }
     write_json(output / "evaluation.json", summary)
     return per_patient
