@@ -5,6 +5,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from metseg.data.provenance import RESEARCH_USE
 from metseg.data.scan_inputs import OpenScan
 from metseg.inference.predictor import Predictor
@@ -12,6 +14,11 @@ from metseg.masks.encode import archive
 from metseg.masks.postprocess import Postprocessing, drop_minor, postprocess
 from metseg.reports.matching import Visit
 from metseg.reports.results import Segmented, segment, write_results
+
+
+def mask_with(prob_map: np.ndarray, predictor: Predictor, settings: Postprocessing) -> np.ndarray:
+    """Returns the mask of a volume as `Predictor.mask_of` does, with settings of a visitor's."""
+    return drop_minor(postprocess(prob_map, settings), predictor.min_volume_share)
 
 
 def segment_with(scan: OpenScan, predictor: Predictor, settings: Postprocessing) -> Segmented:
@@ -24,7 +31,7 @@ def with_settings(found: Segmented, predictor: Predictor, settings: Postprocessi
     own = predictor.postprocessing
     if settings == own:
         return found
-    mask = drop_minor(postprocess(found.prob_map, settings), predictor.min_volume_share)
+    mask = mask_with(found.prob_map, predictor, settings)
     visit = Visit.of_mask(found.visit.name, found.visit.volume, mask, found.prob_map)
     changed = [
         f"{name} was {value}, not the network's own {getattr(own, name)}"

@@ -183,7 +183,7 @@ class VolumeUpload:
         except MetsegError as error:
             text = str(error).replace("(--allow-missing)", "(allow_missing)")
             text = re.sub(
-                rf"{re.escape(str(self._path))}(/\d+/)?", lambda found: "" if found[1] else "it", text
+                rf"{re.escape(str(self._path))}(/\d+/)?", lambda found: "" if found[1] else "the upload", text
             )
             raise Refused("unusable_volume", text[0].upper() + text[1:]) from error
 
