@@ -296,7 +296,7 @@ def test_every_picture_channel_and_network_can_be_shown(page):
 
 def test_sizes_are_in_mm_where_the_file_tells_them_and_else_in_px(page):
     page.get_by_role("button", name="Like a glioma").click()
-    expect(page.locator(".ms-notes")).to_contain_text("nobody's head")
+    expect(page.locator(".ms-notes").first).to_contain_text("nobody's head")
     expect(page.locator(".ms-agreement b").first).to_have_text(re.compile(r"^0\.9"))  # networks know it
     page.get_by_role("button", name="Several").click()
     expect(page.locator(".ms-table tbody td:nth-child(2) b").first).to_have_text("945\u00a0mm²")
@@ -305,7 +305,7 @@ def test_sizes_are_in_mm_where_the_file_tells_them_and_else_in_px(page):
     expect(page.locator(".ms-table tbody tr")).to_have_count(2)  # the third has 269 mm²
     opened(page)
     expect(page.get_by_label("Smallest lesion, px")).to_have_value("0")
-    expect(page.locator(".ms-notes")).to_contain_text("no longer 300.5 mm²")
+    expect(page.locator(".ms-notes").first).to_contain_text("no longer 300.5 mm²")
     expect(page.get_by_text("In pixels: the file does not tell how large one is.")).to_be_visible()
 
 
@@ -466,7 +466,7 @@ def test_a_lost_kernel_is_told_with_what_to_do(page):
     os.kill(process_of(kernel), signal.SIGKILL)
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("This session has ended")
-    expect(alert).to_contain_text("Reload the page to start anew; the slice and the settings are not kept.")
+    expect(alert).to_contain_text("Reload the page to start anew; the scan and the settings are not kept.")
     page.get_by_role("button", name="Reload").click()
     expect(page.get_by_role("button", name="One ring")).to_be_visible(timeout=20_000)
     expect(page.get_by_role("alert")).to_be_hidden()
