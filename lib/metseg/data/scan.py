@@ -33,13 +33,20 @@ class Scan(NamedTuple):
     notes: list[str]
 
 
-def read_nifti_scan(sequences: Mapping[str, Path | bytes], name: str, *, allow_missing: bool = False) -> Scan:
+def read_nifti_scan(
+    sequences: Mapping[str, Path | bytes],
+    name: str,
+    *,
+    allow_missing: bool = False,
+    max_voxels: int = nifti.MAX_VOXELS,
+) -> Scan:
     """Reads the sequences of one scan, each a NIfTI file.
 
     Args:
         sequences: {sequence: its file or content}; others than those of `SEQUENCES` are not read.
         name: What to call the scan in an error.
         allow_missing: Let FLAIR stand in for a sequence that is missing.
+        max_voxels: The most voxels that one file may have.
 
     Raises:
         MetsegError: A file is wrong, a sequence is missing, or grids differ and cannot be compared.
@@ -49,7 +56,7 @@ def read_nifti_scan(sequences: Mapping[str, Path | bytes], name: str, *, allow_m
         if sequence in sequences:
             file = sequences[sequence]
             called = str(file) if isinstance(file, Path) else f"{sequence} of {name}"
-            volume, told = nifti.read(file, called, channel=sequence)
+            volume, told = nifti.read(file, called, channel=sequence, max_voxels=max_voxels)
             volumes.append(volume)
             notes += [f"{called}: {note}" for note in told]
     return as_scan(volumes, name, notes, allow_missing=allow_missing)

@@ -121,9 +121,9 @@ def test_several_processes_have_one_set_of_figures_and_finish_what_is_in_flight(
     ]
     assert [float(found[1]) for found in counted] == [20.0] * 6
     assert all(re.search(r"^metseg_waiting 0\.0$", text, re.MULTILINE) for text in seen)
-    (figures,) = tmp_path.glob("metseg-figures-*")
+    (home,) = tmp_path.glob("metseg-service-*")  # figures and jobs
     end_in_the_midst_of_an_upload(service, 2)
-    assert not figures.exists()
+    assert not home.exists()
 
 
 def test_workers_end_with_the_process_that_started_them(start):

@@ -154,6 +154,12 @@ class DashboardState(HasTraits):
     def drop_reference(self) -> None:
         self.reference, self.reference_name = None, ""
 
+    def close_slice(self) -> None:
+        """Forgets the slice."""
+        with self.hold_trait_notifications():
+            self.upload, self.results, self.remarks = None, (), ()
+            self.drop_reference()
+
     def _show(self, upload: Upload, name: str) -> None:
         with self._at_work():
             self.networks.open(upload.volume, self.shown)

@@ -20,6 +20,7 @@ from metseg.inference.predictor import Predictor
 from metseg.serve.listening import listen
 from metseg.serve.service.api import create_app
 
+_LISTENS = "metseg listens on http://%s:%d"
 _MAX_CONNECTIONS = 512  # a process may have 1024 open files
 _log = logging.getLogger("metseg.serve")
 
@@ -61,36 +62,42 @@ def serve(
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "loggers": {"uvicorn": logger, "metseg": logger},
     }
-    config = uvicorn.Config(
-        partial(create_app, offered) if workers == 1 else partial(_app_of_worker, dict(models)),
-        factory=True,
-        workers=workers,
-        http="h11",
-        ws="none",
-        interface="asgi3",
-        access_log=False,  # an address may hold a name
-        server_header=False,
-        log_config=logs,
-        limit_concurrency=_MAX_CONNECTIONS,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=60,
-        timeout_worker_healthcheck=30,
-    )
+    settings = {
+        "factory": True,
+        "workers": workers,
+        "http": "h11",
+        "ws": "none",
+        "interface": "asgi3",
+        "access_log": False,  # an address may hold a name
+        "server_header": False,
+        "log_config": logs,
+        "limit_concurrency": _MAX_CONNECTIONS,
+        "timeout_keep_alive": 30,
+        "timeout_graceful_shutdown": 60,
+        "timeout_worker_healthcheck": 30,
+    }
     shown = f"[{host}]" if ":" in host else host
-    _log.info("metseg listens on http://%s:%d", shown, listener.getsockname()[1])
     if workers == 1:
+        config = uvicorn.Config(partial(create_app, offered), **settings)
+        _log.info(_LISTENS, shown, listener.getsockname()[1])
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
         return
-    with tempfile.TemporaryDirectory(prefix="metseg-figures-") as figures:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = figures
+    with tempfile.TemporaryDirectory(prefix="metseg-service-") as home:
+        jobs, figures = Path(home, "jobs"), Path(home, "figures")
+        for folder in (jobs, figures):
+            folder.mkdir()
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(figures)
+        # Each process loads its own models.
+        config = uvicorn.Config(partial(_app_of_worker, dict(models), jobs), **settings)
+        _log.info(_LISTENS, shown, listener.getsockname()[1])
         Multiprocess(config, sockets=[listener]).run()
 
 
-def _app_of_worker(models: Mapping[str, Path]) -> FastAPI:
+def _app_of_worker(models: Mapping[str, Path], jobs: Path) -> FastAPI:
     """Makes the app of one process of several, which loads models of its own."""
     _end_with_parent()
-    return create_app(models)
+    return create_app(models, jobs_folder=jobs)
 
 
 def _end_with_parent() -> None:
