@@ -38,6 +38,11 @@ class VolumeFiles:
     target: frozenset[int]
     lesion: str
 
+    @property
+    def home(self) -> Path:
+        """The folder of the sequences, or of one of them."""
+        return next(iter(self.sequences.values())).parent
+
 
 def is_nifti(path: Path) -> bool:
     """Returns whether a file's name says that it is NIfTI."""
