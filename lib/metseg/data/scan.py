@@ -78,7 +78,8 @@ def as_scan(volumes: list[Volume], name: str, notes: list[str], *, allow_missing
     reference = whose[grid_of]
     channels: dict[str, np.ndarray] = {}
     for sequence, volume in whose.items():
-        alone = Volume(volume.array[[volume.channels.index(sequence)]], (sequence,), **_place(volume))
+        place = volume.channels.index(sequence)
+        alone = Volume(volume.array[place : place + 1], (sequence,), **_place(volume))
         if not same_grid(alone, reference):
             alone = resample_like(alone, reference)
             notes.append(f"{sequence} lies on another grid and was resampled to that of {grid_of}.")
