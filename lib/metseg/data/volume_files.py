@@ -98,17 +98,24 @@ def volume_cases(
             raise MetsegError(
                 f"{reference} is a reference without its scan; add it or remove {reference.name}"
             )
-        known = frozenset().union(*layout.regions.values())
-        meant = people[case_id], layout.name, kinds, reference, known, *_numbers(target, layout)
+        meant = people[case_id], layout.name, kinds, reference, _known(layout), *_numbers(target, layout)
         cases.append(VolumeFiles(case_id, *meant))
     return cases, left
+
+
+def _known(layout: Layout) -> frozenset[int]:
+    """Returns the labels that a layout knows; none where each number is a lesion."""
+    return frozenset().union(*layout.regions.values())
 
 
 def _numbers(target: str, layout: Layout) -> tuple[frozenset[int], str]:
     """Returns the labels that a target means, and both in words."""
     name = target.replace(" ", "") or next(iter(layout.regions))
     if re.fullmatch(r"\d+(,\d+)*", name):
-        numbers, name = frozenset(map(int, name.split(","))), "labels"
+        numbers, name, known = frozenset(map(int, name.split(","))), "labels", _known(layout)
+        if 0 in numbers or (known and not numbers <= known):
+            labels = f"labels {', '.join(map(str, sorted(known)))}" if known else "labels from 1 on"
+            raise MetsegError(f"target={target} is not among the {labels} of {layout.name}; choose of them")
     elif name in layout.regions:
         numbers = layout.regions[name]
     else:
