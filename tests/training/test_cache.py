@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from filelock import FileLock
+from volume_set import write_volumes
 
 from metseg.base.errors import MetsegError
 from metseg.data.cases import find_cases, load_case
@@ -77,6 +78,21 @@ def test_network_input_is_that_of_prediction(tmp_path, scans, neighbours):
 def test_neighbours_need_no_cache_of_their_own(tmp_path, scans):
     keys = {cache_key(scans, Preprocessing(image_size=16, neighbours=count), "") for count in (0, 2)}
     assert len(keys) == 1
+
+
+def test_other_targets_and_other_sequences_have_caches_of_their_own(tmp_path):
+    folder = write_volumes(tmp_path)
+    cases = {target: find_cases(folder, target=target) for target in ("", "TC", "1,3", "ET")}
+    key = {target: cache_key(found, CONFIG, "") for target, found in cases.items()}
+    assert key[""] == key["TC"] == key["1,3"] != key["ET"]
+    assert fingerprint(cases[""]) == fingerprint(cases["ET"])
+    names = {"t1": "t1n", "t1c": "t1c", "flair": "t2f"}
+    for sequences in (names, {**names, "t1": "t2f", "flair": "t1n"}):
+        lines = [f'  {name}: "{{case}}/{{case}}-{kind}.nii.gz"' for name, kind in sequences.items()]
+        reference = 'reference: "{case}/{case}-seg.nii.gz"'
+        (folder / "layout.yml").write_text("\n".join(["sequences:", *lines, reference]))
+        cases[sequences["t1"]] = find_cases(folder)
+    assert fingerprint(cases["t1n"]) != fingerprint(cases["t2f"])
 
 
 def test_a_slice_alone_equals_the_slice_within_its_volume(scans):

@@ -9,11 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
 from metseg.data.layouts.slices import MAX_SLICE, Place, people_folders, place_of, slices_among
 from metseg.data.patients import TABLE, Identity, by_pattern, read_patients
-from metseg.data.readers.images import read_image, read_scan
+from metseg.data.readers.images import read_image, read_labels, read_scan
 from metseg.data.scan import grid_of_scan, read_nifti_scan, read_reference
 from metseg.data.volume import Case, Volume
 from metseg.data.volume_files import VolumeFiles, volume_cases
@@ -66,8 +68,7 @@ class CaseFiles:
     def complain_if_incomplete(self) -> None:
         """Raises a `MetsegError` that names a missing file."""
         if self.volumes and self.volumes.reference is None:
-            where = next(iter(self.volumes.sequences.values())).parent
-            text = f"{where} has no reference for {self.case_id}"
+            text = f"{self.volumes.home} has no reference for {self.case_id}"
             raise MetsegError(f"{text}; add it as the others are named, or tell its name in layout.yml")
         for each in self.slices:
             complain_if_incomplete(each)
@@ -95,9 +96,8 @@ def list_cases(folder: Path, *, pattern: str | None = None, target: str = "") ->
         raise MetsegError(f"{folder} is not a folder; give the one that holds the scans")
     files = files_below(folder)
     table, declared = _declared(files)
-    volumes, _ = volume_cases(files, folder, target)
-    if volumes:
-        return _of_volumes(volumes, folder, table, declared, pattern)
+    if volumes := volume_cases(files, folder, target)[0]:
+        return _of_volumes(volumes, folder, (table, declared), pattern)
     if target:
         raise MetsegError(f"target={target} is for references with several labels; {folder} holds slices")
     found: dict[str, dict[int, dict[str, Path]]] = defaultdict(lambda: defaultdict(dict))
@@ -144,13 +144,10 @@ def list_cases(folder: Path, *, pattern: str | None = None, target: str = "") ->
 
 
 def _of_volumes(
-    volumes: list[VolumeFiles],
-    folder: Path,
-    table: Path | None,
-    declared: dict[str, Identity],
-    pattern: str | None,
+    volumes: list[VolumeFiles], folder: Path, told: tuple[Path | None, dict], pattern: str | None
 ) -> list[CaseFiles]:
-    """Returns the cases of volumes, with whom the table or the pattern tells."""
+    """Returns the cases of volumes, with whom `_declared` or the pattern tells."""
+    table, declared = told
     people = {each.case_id: each.identity for each in volumes}
     if strangers := declared.keys() - people.keys():
         text = f"{table} names case {min(strangers)}, which is no scan (such as {min(people)})"
@@ -160,7 +157,7 @@ def _of_volumes(
         people = {case_id: by_pattern(case_id, pattern) for case_id in people}
     found = []
     for each in volumes:
-        home = next(iter(each.sequences.values())).parent.relative_to(folder).parts
+        home = each.home.relative_to(folder).parts
         who = people[each.case_id]
         known = {"visit": who.visit, "told_by": who.by, "folders": people_folders(home), "volumes": each}
         found.append(CaseFiles(each.case_id, who.patient_id, **known))
@@ -233,15 +230,21 @@ def read_scan_of(files: CaseFiles) -> Volume:
     return Volume.stacked([read_image(each.image) for each in files.slices])
 
 
+def load_mask(files: CaseFiles) -> np.ndarray:
+    """Reads one scan's reference alone, (Z, Y, X) bool as `Case.mask` is; raises as `load_case` does."""
+    files.complain_if_incomplete()
+    if files.volumes:
+        return read_reference(files.volumes)[0].mask
+    return np.stack([read_labels(each.mask, None) > 0 for each in files.slices])
+
+
 def load_case(files: CaseFiles) -> Case:
     """Reads one scan and its reference; raises `MetsegError` naming the first file that is wrong."""
     files.complain_if_incomplete()
     if files.volumes:
         scan = read_nifti_scan(files.volumes.sequences, files.case_id)
-        volume = scan.volume
-        labels, _ = read_reference(files.volumes.reference, scan, files.volumes)
+        volume, (labels, _) = scan.volume, read_reference(files.volumes, scan.stored)
     else:
-        volume, labels = read_scan(
-            [each.image for each in files.slices], [each.mask for each in files.slices], files.case_id
-        )
+        images, masks = zip(*((each.image, each.mask) for each in files.slices), strict=True)
+        volume, labels = read_scan(images, masks, files.case_id)
     return Case(volume, labels, files.case_id, files.patient_id, files.visit, files.slice_numbers)

@@ -85,7 +85,8 @@ def as_scan(volumes: list[Volume], name: str, notes: list[str], *, allow_missing
     reference = whose[grid_of]
     channels: dict[str, np.ndarray] = {}
     for sequence, volume in whose.items():
-        alone = Volume(volume.array[[volume.channels.index(sequence)]], (sequence,), **_place(volume))
+        place = volume.channels.index(sequence)
+        alone = Volume(volume.array[place : place + 1], (sequence,), **_place(volume))
         if not same_grid(alone, reference):
             alone = resample_like(alone, reference)
             notes.append(f"{sequence} lies on another grid and was resampled to that of {grid_of}.")
@@ -103,18 +104,18 @@ def as_scan(volumes: list[Volume], name: str, notes: list[str], *, allow_missing
     return Scan(to_axial(Volume(array, **_place(reference))), stored, grid_of, notes)
 
 
-def read_reference(path: Path, scan: Scan, files: VolumeFiles) -> tuple[Labels, list[str]]:
+def read_reference(files: VolumeFiles, grid: Volume | None = None) -> tuple[Labels, list[str]]:
     """Reads a scan's NIfTI reference, axial as its volume is; see `nifti.read_labels`.
 
     Args:
-        path: The file.
-        scan: The scan, whose grid it must have, in any axis order.
-        files: What its numbers mean.
+        files: The scan's, and what the reference's numbers mean.
+        grid: The `Scan.stored` of the scan, which it must have, in any axis order; read if left out.
     """
+    grid = grid or nifti.read_grid(files.sequences[_grid_of(files.sequences)])
     expected = files.known | files.target if files.known else None
-    stored, notes = nifti.read_labels(path, scan.stored, regions={}, expected=expected)
+    stored, notes = nifti.read_labels(files.reference, grid, regions={}, expected=expected)
     numbers = files.target or frozenset(map(int, stored.stored))
-    turned = to_axial(Volume(stored.array[None], ("labels",), **_place(scan.stored))).array[0]
+    turned = to_axial(Volume(stored.array[None], ("labels",), **_place(grid))).array[0]
     return Labels(turned, {"lesion": numbers}, stored=stored.stored), notes
 
 

@@ -38,6 +38,11 @@ class VolumeFiles:
     target: frozenset[int]
     lesion: str
 
+    @property
+    def home(self) -> Path:
+        """The folder of the sequences, or of one of them."""
+        return next(iter(self.sequences.values())).parent
+
 
 def is_nifti(path: Path) -> bool:
     """Returns whether a file's name says that it is NIfTI."""
@@ -93,12 +98,12 @@ def volume_cases(
             raise MetsegError(
                 f"{reference} is a reference without its scan; add it or remove {reference.name}"
             )
-        known = frozenset().union(*layout.regions.values())
-        meant = people[case_id], layout.name, kinds, reference, known, *_numbers(target, layout)
+        meant = people[case_id], layout.name, kinds, reference, _known(layout), *_numbers(target, layout)
         cases.append(VolumeFiles(case_id, *meant))
     return cases, left
 
 
+<<<<<<< HEAD
 def reference_alone(path: Path, target: str = "") -> VolumeFiles:
     """Tells what the labels of a reference mean that a user names by itself, without its scan.
 
@@ -113,16 +118,24 @@ def reference_alone(path: Path, target: str = "") -> VolumeFiles:
     if place is None or place.kind != REFERENCE:
         layout = Layout("a mask by itself", re.compile(""), {}, {"lesion": volumes.POSITIVE})
         place = volumes.Place(path.name, REFERENCE, layout, identify(path.name))
-    known = frozenset().union(*place.layout.regions.values())
+    known = _known(place.layout)
     meant = place.who, place.layout.name, {}, path, known, *_numbers(target, place.layout)
     return VolumeFiles(place.case_id, *meant)
+=======
+def _known(layout: Layout) -> frozenset[int]:
+    """Returns the labels that a layout knows; none where each number is a lesion."""
+    return frozenset().union(*layout.regions.values())
+>>>>>>> volt
 
 
 def _numbers(target: str, layout: Layout) -> tuple[frozenset[int], str]:
     """Returns the labels that a target means, and both in words."""
     name = target.replace(" ", "") or next(iter(layout.regions))
     if re.fullmatch(r"\d+(,\d+)*", name):
-        numbers, name = frozenset(map(int, name.split(","))), "labels"
+        numbers, name, known = frozenset(map(int, name.split(","))), "labels", _known(layout)
+        if 0 in numbers or (known and not numbers <= known):
+            labels = f"labels {', '.join(map(str, sorted(known)))}" if known else "labels from 1 on"
+            raise MetsegError(f"target={target} is not among the {labels} of {layout.name}; choose of them")
     elif name in layout.regions:
         numbers = layout.regions[name]
     else:

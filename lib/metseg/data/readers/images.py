@@ -22,6 +22,7 @@ _ONE_CLASS = {1.0, 255.0, 65_535.0}  # what programs write in a mask for "all of
 # What the channels of a picture are called, by their number.
 _NAMES = {1: ("grey",), 2: ("grey", "alpha"), 3: tuple(SEQUENCES), 4: (*SEQUENCES, "alpha")}
 _LOSS = 3  # grey values by which the channels of one grey picture may differ
+_COUNTED = 2**20  # pixels at once, which takes 8 bytes of each
 _MAX_PIXELS = 2**26  # of a file on the user's own disk; a service sets a limit of its own
 
 
@@ -128,7 +129,9 @@ def to_8_bits(channel: np.ndarray) -> tuple[np.ndarray, int]:
     if channel.dtype.kind in "biu" and channel.dtype.itemsize <= 2:
         # Few numbers: a table and a histogram, in a tenth of the time.
         above = channel.astype(np.uint16) - np.uint16(int(channel.min()) % 2**16)
-        upto = np.bincount(above.ravel()).cumsum()
+        flat, numbers = above.ravel(), int(above.max()) + 1
+        parts = (flat[start : start + _COUNTED] for start in range(0, flat.size, _COUNTED))
+        upto = sum(np.bincount(part, minlength=numbers) for part in parts).cumsum()
         high = np.searchsorted(upto, _rank(channel.size), side="right")
         return _stretched(np.arange(len(upto)), high or len(upto) - 1)[above], 0
     finite, scaled = np.isfinite(channel), np.zeros(channel.shape, np.uint8)
