@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from tiny_runs import write_bright_model
-from tiny_volumes import FIRST, OTHER, SECOND, phantom_volumes
+from drawn_volumes import FIRST, OTHER, SECOND, phantom_volumes
 
 
 @pytest.fixture(scope="module")

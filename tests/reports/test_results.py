@@ -8,7 +8,7 @@ import pytest
 from complaints import complaint
 from nibabel.orientations import axcodes2ornt
 from scipy.ndimage import label
-from tiny_volumes import FIRST, Marker, phantom_volumes
+from drawn_volumes import FIRST, Marker, phantom_volumes
 
 from metseg.data.phantom.volumes import FILE_NAMES, true_lesions
 from metseg.data.scan_inputs import open_scan, scan_inputs
