@@ -105,10 +105,11 @@ def scan_input_of(case: CaseFiles) -> ScanInput:
     return ScanInput(case.case_id, case.volumes.sequences, identity=who)
 
 
-def open_scan(given: ScanInput, *, allow_missing: bool = False) -> OpenScan:
-    """Reads one scan; `allow_missing` lets FLAIR stand in for a sequence, see `read_nifti_scan`."""
+def open_scan(given: ScanInput, *, allow_missing: bool = False, partial: bool = False) -> OpenScan:
+    """Reads one scan; for `allow_missing` and `partial`, on a missing sequence, see `read_nifti_scan`."""
+    missing = {"allow_missing": allow_missing, "partial": partial}
     if given.dicom is None:
-        scan = read_nifti_scan(given.sequences, given.case_id, allow_missing=allow_missing)
+        scan = read_nifti_scan(given.sequences, given.case_id, **missing)
         who = given.identity or identify(given.case_id)
         file = given.sequences[scan.grid_of]
         return OpenScan(scan, given.case_id, who.patient_id, who.visit, file=file)
@@ -117,7 +118,7 @@ def open_scan(given: ScanInput, *, allow_missing: bool = False) -> OpenScan:
     found = read_dicom_case(given.dicom, given.sequences)
     patient_id = found.patient_id or given.case_id
     case_id = "_".join(filter(None, (patient_id, found.visit)))
-    scan = as_scan(list(found.volumes), str(given.dicom), list(found.notes), allow_missing=allow_missing)
+    scan = as_scan(list(found.volumes), str(given.dicom), list(found.notes), **missing)
     return OpenScan(scan, case_id, patient_id, found.visit, series=found.series[scan.grid_of])
 
 
