@@ -5,8 +5,8 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+from drawn_volumes import FIRST, OTHER, SECOND, phantom_volumes
 from tiny_runs import write_bright_model
-from tiny_volumes import FIRST, OTHER, SECOND, phantom_volumes
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,15 @@ def test_the_target_of_a_mask(metseg, folder):
         return float(out.partition(" ml")[0].rpartition(" ")[2])
 
     assert volume_of("--target", "1") < volume_of() < volume_of("--target", "WT")
+
+
+def test_one_sequence_is_enough_for_a_drawn_mask(metseg, refused, folder, model):
+    one = ["--input", folder, "--sequence", f"t1c={FIRST}/{FIRST}-t1c.nii.gz"]
+    status, out, err = metseg(
+        "report", *one, "--mask", folder / FIRST / f"{FIRST}-seg.nii.gz", "--output", "o"
+    )
+    assert (status, err) == (0, "") and "lesions" in out
+    assert "has no t1" in refused("report", *one, "--model", model)
 
 
 def test_register(metseg, folder):

@@ -82,3 +82,12 @@ def test_files_and_their_reference(tmp_path):
     labels, _ = read_reference(case)
     assert (labels.regions, labels.stored) == ({"lesion": {1}}, {1})
     np.testing.assert_array_equal(from_axial(labels.mask, scan.stored), marked)
+
+
+def test_a_scan_that_no_network_sees_may_have_one_sequence():
+    scan = as_scan([ramp("t1c")], "P1", [], partial=True)
+    assert scan.volume.channels == ("t1c",) and scan.grid_of == "t1c"
+    both = as_scan([ramp("flair"), ramp("t1c")], "P1", [], partial=True)
+    assert both.volume.channels == ("flair", "t1c")
+    with pytest.raises(MetsegError, match="no t1, flair, t1c"):
+        as_scan([ramp("t2")], "P1", [], partial=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from complaints import complaint
 from dicom_files import a_scan, a_series
-from tiny_volumes import FIRST, OTHER, SECOND, phantom_volumes
+from drawn_volumes import FIRST, OTHER, SECOND, phantom_volumes
 
 from metseg.data.cases import find_cases
 from metseg.data.patients import TABLE

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from complaints import complaint
-from tiny_volumes import FIRST, OTHER, SECOND, phantom_volumes
+from drawn_volumes import FIRST, OTHER, SECOND, phantom_volumes
 
 from metseg.base.errors import MetsegError
 from metseg.data.scan_inputs import scan_inputs

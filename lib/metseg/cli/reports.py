@@ -71,9 +71,8 @@ def report(
         )
     if target and not mask:
         raise MetsegError("--target is for --mask; a network has its own target")
-    scans, notes = open_visits(
-        visit_inputs(input, told_sequences(sequence)), allow_missing=allow_missing, same_patient=same_patient
-    )
+    about = {"allow_missing": allow_missing, "partial": bool(mask), "same_patient": same_patient}
+    scans, notes = open_visits(visit_inputs(input, told_sequences(sequence)), **about)
     if mask:
         found = [drawn(scan, reference_alone(path, target)) for scan, path in zip(scans, mask, strict=True)]
         paths = [{}] * len(found)

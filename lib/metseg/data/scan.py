@@ -38,6 +38,7 @@ def read_nifti_scan(
     name: str,
     *,
     allow_missing: bool = False,
+    partial: bool = False,
     max_voxels: int = nifti.MAX_VOXELS,
 ) -> Scan:
     """Reads the sequences of one scan, each a NIfTI file.
@@ -46,6 +47,7 @@ def read_nifti_scan(
         sequences: {sequence: its file or content}; others than those of `SEQUENCES` are not read.
         name: What to call the scan in an error.
         allow_missing: Let FLAIR stand in for a sequence that is missing.
+        partial: Take the sequences that there are, for a scan that no network is to see.
         max_voxels: The most voxels that one file may have.
 
     Raises:
@@ -59,20 +61,23 @@ def read_nifti_scan(
             volume, told = nifti.read(file, called, channel=sequence, max_voxels=max_voxels)
             volumes.append(volume)
             notes += [f"{called}: {note}" for note in told]
-    return as_scan(volumes, name, notes, allow_missing=allow_missing)
+    return as_scan(volumes, name, notes, allow_missing=allow_missing, partial=partial)
 
 
-def as_scan(volumes: list[Volume], name: str, notes: list[str], *, allow_missing: bool = False) -> Scan:
+def as_scan(
+    volumes: list[Volume], name: str, notes: list[str], *, allow_missing: bool = False, partial: bool = False
+) -> Scan:
     """Brings the sequences of one scan together; see `read_nifti_scan`.
 
     Args:
         volumes: Each with one or more channels, on its own grid.
         name: What to call the scan in an error.
         notes: Those of reading.
-        allow_missing: Let FLAIR stand in for a sequence that is missing.
+        allow_missing, partial: As there.
     """
     whose = {sequence: each for each in volumes for sequence in each.channels if sequence in SEQUENCES}
-    if missing := [sequence for sequence in SEQUENCES if sequence not in whose]:
+    wanted = [sequence for sequence in SEQUENCES if sequence in whose or not (partial and whose)]
+    if missing := [sequence for sequence in wanted if sequence not in whose]:
         if not allow_missing or _STAND_IN not in whose:
             remedy = (
                 "add it" if _STAND_IN in missing else f"add it, or let {_STAND_IN} stand in (--allow-missing)"
@@ -98,10 +103,10 @@ def as_scan(volumes: list[Volume], name: str, notes: list[str], *, allow_missing
             notes.append(
                 f"{sequence} has {strange} values that are no number; they were taken as the lowest."
             )
-    array = np.stack([channels.get(sequence, channels.get(_STAND_IN)) for sequence in SEQUENCES])
+    array = np.stack([channels.get(sequence, channels.get(_STAND_IN)) for sequence in wanted])
     notes.append(RESCALED)
     stored = Volume.of_grid(reference.grid, **_place(reference))
-    return Scan(to_axial(Volume(array, **_place(reference))), stored, grid_of, notes)
+    return Scan(to_axial(Volume(array, tuple(wanted), **_place(reference))), stored, grid_of, notes)
 
 
 def read_reference(files: VolumeFiles, grid: Volume | None = None) -> tuple[Labels, list[str]]:

@@ -109,12 +109,16 @@ def scan_input_of(case: CaseFiles) -> ScanInput:
 
 
 def open_scan(
-    given: ScanInput, *, allow_missing: bool = False, max_voxels: int = nifti.MAX_VOXELS
+    given: ScanInput,
+    *,
+    allow_missing: bool = False,
+    partial: bool = False,
+    max_voxels: int = nifti.MAX_VOXELS,
 ) -> OpenScan:
-    """Reads one scan; for `allow_missing` and `max_voxels` of one sequence see `read_nifti_scan`."""
+    """Reads one scan; for `allow_missing`, `partial` and `max_voxels` of a sequence see `read_nifti_scan`."""
+    missing = {"allow_missing": allow_missing, "partial": partial}
     if given.dicom is None:
-        limits = {"allow_missing": allow_missing, "max_voxels": max_voxels}
-        scan = read_nifti_scan(given.sequences, given.case_id, **limits)
+        scan = read_nifti_scan(given.sequences, given.case_id, max_voxels=max_voxels, **missing)
         who = given.identity or identify(given.case_id)
         file = given.sequences[scan.grid_of]
         return OpenScan(scan, given.case_id, who.patient_id, who.visit, file=file)
@@ -124,7 +128,7 @@ def open_scan(
     patient_id = found.patient_id or given.case_id
     # A PatientID may hold slashes, and results are called after it.
     case_id = re.sub(r"[^\w.-]+", "_", "_".join(filter(None, (patient_id, found.visit))))
-    scan = as_scan(list(found.volumes), str(given.dicom), list(found.notes), allow_missing=allow_missing)
+    scan = as_scan(list(found.volumes), str(given.dicom), list(found.notes), **missing)
     return OpenScan(scan, case_id, patient_id, found.visit, series=found.series[scan.grid_of])
 
 

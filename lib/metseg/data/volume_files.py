@@ -103,7 +103,6 @@ def volume_cases(
     return cases, left
 
 
-<<<<<<< HEAD
 def reference_alone(path: Path, target: str = "") -> VolumeFiles:
     """Tells what the labels of a reference mean that a user names by itself, without its scan.
 
@@ -121,11 +120,11 @@ def reference_alone(path: Path, target: str = "") -> VolumeFiles:
     known = _known(place.layout)
     meant = place.who, place.layout.name, {}, path, known, *_numbers(target, place.layout)
     return VolumeFiles(place.case_id, *meant)
-=======
+
+
 def _known(layout: Layout) -> frozenset[int]:
     """Returns the labels that a layout knows; none where each number is a lesion."""
     return frozenset().union(*layout.regions.values())
->>>>>>> volt
 
 
 def _numbers(target: str, layout: Layout) -> tuple[frozenset[int], str]:

@@ -43,13 +43,17 @@ def visit_inputs(sources: Sequence[Path], sequences: Mapping[str, str] | None = 
 
 
 def open_visits(
-    inputs: Sequence[ScanInput], *, allow_missing: bool = False, same_patient: bool = False
+    inputs: Sequence[ScanInput],
+    *,
+    allow_missing: bool = False,
+    partial: bool = False,
+    same_patient: bool = False,
 ) -> tuple[list[OpenScan], list[str]]:
     """Reads the scans of one patient's visits.
 
     Args:
         inputs: In time order.
-        allow_missing: As in `open_scan`.
+        allow_missing, partial: As in `open_scan`.
         same_patient: Take them as one patient's, whoever they are by their names or headers.
 
     Returns:
@@ -58,7 +62,7 @@ def open_visits(
     Raises:
         MetsegError: A scan cannot be read, they are of different patients, or not in time order.
     """
-    scans = [open_scan(each, allow_missing=allow_missing) for each in inputs]
+    scans = [open_scan(each, allow_missing=allow_missing, partial=partial) for each in inputs]
     people = list(dict.fromkeys(scan.patient_id for scan in scans))
     notes = []
     if len(people) > 1:
