@@ -67,9 +67,9 @@ def as_scan(volumes: list[Volume], name: str, notes: list[str], *, allow_missing
     whose = {sequence: each for each in volumes for sequence in each.channels if sequence in SEQUENCES}
     if missing := [sequence for sequence in SEQUENCES if sequence not in whose]:
         if not allow_missing or _STAND_IN not in whose:
-            remedy = (
-                "add it" if _STAND_IN in missing else f"add it, or let {_STAND_IN} stand in (--allow-missing)"
-            )
+            remedy = "add it"
+            if _STAND_IN not in missing:
+                remedy += f"; in metseg predict {_STAND_IN} can stand in (--allow-missing)"
             raise MetsegError(f"{name} has no {', '.join(missing)}; {remedy}")
         notes.append(
             f"There is no {' and no '.join(missing)}: {_STAND_IN} stands in, so trust the mask less."
