@@ -17,6 +17,8 @@ from metseg.data.patients import Identity, by_pattern, identify, read_patients, 
         ("BraTS-MET-00086-001-t1c", "BraTS-MET-00086", "001"),
         ("BraTS20_Training_001", "BraTS20_Training_001", None),
         ("BraTS2021_00002_flair", "BraTS2021_00002", None),
+        ("Brats18_2013_11_1", "Brats18_2013_11_1", None),  # a site, no year
+        ("BraTS19_CBICA_AAB_1_t1ce", "BraTS19_CBICA_AAB_1", None),
         ("sub-01", "sub-01", None),
         ("sub-01_ses-1", "sub-01", "ses-1"),
         ("sub-01_ses-1_acq-3d_T1w", "sub-01", "ses-1"),
