@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from cli_words import grey, worked
 from tiny_runs import DATA, HALF, WHOLE, write_bright_model, write_evaluated, write_scored
+from tiny_volumes import write_volumes
 
 from metseg.base.files import read_json, write_json
 from metseg.data.cases import find_cases, load_case
@@ -31,6 +32,19 @@ def test_evaluate_leaves_out_who_was_seen(metseg, tmp_path, scans):
     assert table.patient_id.tolist() == ["TEST_0002", "TEST_0003"] and table.dice.tolist() == [1, 1]
     names = {"per_patient.csv", "per_slice.csv", "examples.npz", "evaluation.json"}
     assert {path.name for path in (tmp_path / "scores").iterdir()} == names
+
+
+def test_evaluate_volumes_by_the_networks_target_or_another(metseg, refused, tmp_path):
+    volumes = write_volumes(tmp_path / "volumes")
+    folder = write_bright_model(tmp_path / "run" / "unet", seen=("TEST_0001",), target="WT")
+    command, dice = ["evaluate", "--model", folder, "--data-dir", volumes, "--output", "scores"], {}
+    for options, lesion in (([], "BraTS: WT (1, 2, 3)"), (["--target", "3"], "BraTS: labels (3)")):
+        status, out, err = metseg(*command, *options)
+        assert (status, err) == (0, "") and f"lesion in {lesion}" in out
+        assert read_json(tmp_path / "scores" / "evaluation.json")["lesion"] == lesion
+        dice[lesion] = pd.read_csv(tmp_path / "scores" / "per_patient.csv").dice.mean()
+    assert dice["BraTS: WT (1, 2, 3)"] > 0.9 > dice["BraTS: labels (3)"]
+    assert "labels 1, 2, 3, 4" in refused(*command, "--target", "7")
 
 
 def test_evaluate_tells_the_same_name_from_the_same_scan(metseg, tmp_path, scans):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from complaints import complaint, tiff
 from PIL import Image
+from tiny_volumes import write_volumes
 
 from metseg.data.cases import (
     CaseFiles,
@@ -15,6 +16,7 @@ from metseg.data.cases import (
     load_case,
 )
 from metseg.data.check_people import doubtful
+from metseg.data.readers import nifti
 
 CASE = "TCGA_CS_0001_19990101"
 
@@ -60,6 +62,23 @@ def test_upper_case_suffixes_are_read(tmp_path, noise, square):
     tiff(tmp_path / "A_1_MASK.TIFF", square(3).astype(np.uint8))
     (case,) = find_cases(tmp_path)
     assert load_case(case).mask.sum() == 9
+
+
+def test_one_header_of_a_scan_of_volumes_is_read_once(tmp_path, monkeypatch):
+    read, read_header = [], nifti.read_header
+    monkeypatch.setattr(nifti, "read_header", lambda path, name: read.append(path) or read_header(path, name))
+    cases = find_cases(write_volumes(tmp_path), target="ET")
+    assert read == []
+    text = how_read(cases)
+    assert text.startswith("36 files: 9 scans of 3 slices; 6 patients") and "BraTS: ET (3)" in text
+    assert [case.slice_numbers for case in cases] == [(0, 1, 2)] * 9
+    assert read == [case.volumes.sequences["t1c"] for case in cases]
+    assert how_read(cases) == text and len(read) == 9
+
+
+def test_volumes_without_a_reference_are_named(tmp_path):
+    (write_volumes(tmp_path) / "BraTS-MET-00002-000" / "BraTS-MET-00002-000-seg.nii.gz").unlink()
+    assert "BraTS-MET-00002-000 has no reference" in complaint(find_cases, tmp_path)
 
 
 def test_a_missing_and_an_empty_folder_are_told_apart(tmp_path):

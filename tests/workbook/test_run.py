@@ -14,6 +14,7 @@ import pytest
 from filelock import FileLock
 
 from metseg.base.errors import MetsegError
+from metseg.training.config import train_config
 from metseg.workbook.display import Event
 from metseg.workbook.parameters import (
     as_typed,
@@ -261,6 +262,12 @@ def test_what_papermill_passes_as_text_is_read():
 
 
 # ---- runs ----
+
+
+def test_a_target_of_one_label_is_text():
+    assert parse_assignments(["target=3", "epochs=3"]) == {"target": "3", "epochs": 3}
+    assert parse_assignments(["target=1,3"]) == {"target": "1,3"}
+    assert train_config(model="unet", data_dir="x", target=3).target == "3"  # as papermill passes it
 
 
 def test_output_folder_that_cannot_be_written(typed_notebook, tmp_path):

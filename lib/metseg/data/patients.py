@@ -35,7 +35,8 @@ _DATA_SETS = {
     "TCGA": r"(?P<patient>TCGA[-_][A-Z\d]{2}[-_][A-Z\d]{4})([-_](?P<visit>\d{8}))?",
     "BraTS": r"(?P<patient>BraTS-[A-Z]+-\d{5})-(?P<visit>\d{3})(-(t1n|t1c|t2w|t2f))?",
     "BraTS before 2023": r"(?P<patient>BraTS(\d\d|20\d\d)_([A-Z][A-Z\d]*_)?\d{3,})(_(t1|t1ce|t2|flair))?",
-    "BraTS 2017 to 2019": r"(?P<patient>BraTS1[789]_[A-Z\d]+_[A-Z\d]+_\d)(_(t1|t1ce|t2|flair))?",
+    # The second part is the site, also where it is a year: Brats18_2013_11_1, BraTS19_CBICA_AAB_1.
+    "BraTS before 2020": r"(?P<patient>BraTS1\d_[A-Z\d]+_[A-Z\d]+_\d)(_(t1|t1ce|t2|flair))?",
     "BIDS": r"(?P<patient>sub-[A-Z\d]+)(_(?P<visit>ses-[A-Z\d]+))?(_[A-Z]+-[A-Z\d]+)*(_[A-Z][A-Z\d]*)?",
     "UCSF-BMSR": r"(?P<patient>\d{6})(?P<visit>[A-Z])",
     "phantom's volumes": r"(?P<patient>PHANTOM-MET-\d{5})-(?P<visit>\d{3})",

@@ -79,9 +79,9 @@ def as_scan(
     wanted = [sequence for sequence in SEQUENCES if sequence in whose or not (partial and whose)]
     if missing := [sequence for sequence in wanted if sequence not in whose]:
         if not allow_missing or _STAND_IN not in whose:
-            remedy = (
-                "add it" if _STAND_IN in missing else f"add it, or let {_STAND_IN} stand in (--allow-missing)"
-            )
+            remedy = "add it"
+            if _STAND_IN not in missing:
+                remedy += f"; in metseg predict {_STAND_IN} can stand in (--allow-missing)"
             raise MetsegError(f"{name} has no {', '.join(missing)}; {remedy}")
         notes.append(
             f"There is no {' and no '.join(missing)}: {_STAND_IN} stands in, so trust the mask less."
