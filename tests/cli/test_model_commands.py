@@ -88,7 +88,7 @@ def test_export_then_release(metseg, refused, trained, tmp_path):
 
     status, out, err = metseg("release", trained)
     assert (status, err) == (0, "")
-    assert worked(out).startswith("released: outputs/released/nested_unet\nnested_unet: validation Dice 0.")
+    assert worked(out).startswith("released: outputs/released/nested_unet\nnested_unet, trained on")
     released = tmp_path / "outputs" / "released" / "nested_unet"
     served = {path.name: path.read_bytes() for path in trained.glob("model*.onnx")}
     assert served == {path.name: path.read_bytes() for path in released.glob("*.onnx")}

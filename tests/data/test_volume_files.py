@@ -102,6 +102,15 @@ def test_another_target_is_refused_with_the_choice(target):
         cases_of("BraTS-MET-00001-000-t1c.nii.gz", target=target)
 
 
+def test_a_label_that_the_data_set_does_not_have_is_refused():
+    with pytest.raises(MetsegError, match="labels 1, 2, 4 of BraTS before 2023"):
+        cases_of("BraTS2021_00001_t1ce.nii.gz", target="1,3")  # ET is 4 there
+    with pytest.raises(MetsegError, match="labels from 1 on"):
+        cases_of("100101A/100101A_T1post.nii.gz", target="0")
+    (case,), _ = cases_of("100101A/100101A_T1post.nii.gz", target="7")
+    assert case.target == {7}
+
+
 def test_what_belongs_to_no_case_is_returned():
     _, left = cases_of("BraTS-MET-00001-000-t1c.nii.gz", "atlas.nii.gz", "readme.txt")
     assert [path.name for path in left] == ["atlas.nii.gz"]

@@ -1,6 +1,5 @@
 """The Predictor: without TensorFlow, on any size, and only on the file that was exported."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -176,30 +175,6 @@ def test_tta_flip_is_the_models_own_choice(copy, predictor):
     np.testing.assert_allclose(flipping.prob_map(one(image[0]))[0], averaged[0], atol=1e-6)
     np.testing.assert_allclose(flipping.prob_map(of(image), tta_flip=False), plain, atol=1e-6)
     np.testing.assert_array_equal(flipping.mask(of(image)), flipping.prob_map(of(image)) >= 0.5)
-
-
-@pytest.mark.parametrize("flips", [False, True])
-def test_doubt_is_what_the_mirrored_slice_says_against_it(copy, flips):
-    image = scan(2, 32, 32)
-    change_description(copy, tta_flip=flips)
-    predictor = Predictor(copy)
-    plain = predictor.prob_map(of(image), tta_flip=False)
-    mirrored = predictor.prob_map(of(image[:, :, ::-1]), tta_flip=False)[:, :, ::-1]
-    _, doubt = predictor.doubted(of(image))
-    assert doubt.dtype == np.float32 and doubt.max() > 0.01
-    np.testing.assert_allclose(doubt, np.abs(plain - mirrored), atol=1e-5)
-    np.testing.assert_array_equal(predictor.doubted(one(image[0]))[1][0], doubt[0])
-
-
-@pytest.mark.parametrize("flips", [False, True])
-def test_what_is_doubted_is_what_masks_are_made_of(copy, flips):
-    # Cut off the middle and with CLAHE, a mirrored image is no longer seen as the mirrored network input.
-    image = scan(2, 40, 56)
-    image[:, :, 41:] = image[:, :8] = 0
-    known = json.loads((copy / "model.json").read_text())["preprocessing"]
-    change_description(copy, tta_flip=flips, preprocessing={**known, "crop": True, "clip_limit": 2.0})
-    predictor = Predictor(copy)
-    np.testing.assert_array_equal(predictor.doubted(of(image))[0], predictor.prob_map(of(image)))
 
 
 class CountingEngine:

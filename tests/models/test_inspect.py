@@ -91,6 +91,12 @@ def test_a_head_that_is_not_there(deep, prune):
         inference_model(deep, prune=prune)
 
 
+def test_a_network_without_heads_says_so():
+    plain = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(1, 1)], name="unet")
+    with pytest.raises(ValueError, match="prune=1; unet has one output and no heads"):
+        inference_model(plain, prune=1)
+
+
 def test_a_pretrained_encoder_has_no_features_of_the_whole_size_to_join():
     lite = {"filters": (4, 8, 8), "encoder": "efficientnet_lite0"}
     graph = graph_of(build_model("nested_unet", **lite))

@@ -219,7 +219,8 @@ def test_a_network_that_finds_nothing_is_not_released(model_dir, tmp_path, manif
 def test_scores_are_told_in_a_line(model_dir):
     line = scores_told(check_releasable(model_dir).description)
     assert line == (
-        "unet, trained on test scans; validation Dice 0.900; mean volume Dice of 2 held-out patients 0.750"
+        "unet, trained on test scans; validation Dice 0.900, slice by slice 0.800; "
+        "mean volume Dice of 2 held-out patients 0.750"
     )
     (model_dir / "model.json").write_text("{")
     assert "model.json is damaged" in scores_told(model_dir / "model.json")

@@ -12,6 +12,7 @@ import pytest
 from metseg.data.cases import CaseFiles, SliceFiles
 from metseg.preprocessing.pipeline import Preprocessing
 from metseg.training import cache as caches
+from metseg.training import network_slices
 from metseg.training.augment import Augmentation
 from metseg.training.batches import EpochBatches, drawn_rows, resized
 from metseg.training.cache import SliceCache, open_cache
@@ -233,12 +234,13 @@ def memory_of(slices: int, folder: Path) -> np.ndarray:
 
 
 def test_memory_hardly_grows_with_the_data_set(tmp_path, monkeypatch):
-    def blank(case: CaseFiles, config: Preprocessing) -> caches.NetworkSlices:
+    def blank(case: CaseFiles, config: Preprocessing) -> network_slices.NetworkSlices:
         shape = (len(case.slices), config.image_size, config.image_size)
         images, masks = np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool)
-        return caches.NetworkSlices(images, masks, np.zeros(shape[0], int), [""] * shape[0], frozenset())
+        known = np.zeros(shape[0], int), [""] * shape[0], frozenset()
+        return network_slices.NetworkSlices(images, masks, *known)
 
-    monkeypatch.setattr(caches, "network_slices", blank)
+    monkeypatch.setattr(network_slices, "network_slices", blank)
     monkeypatch.setattr(caches, "fingerprint", lambda cases: "none")
     memory_of(100, tmp_path)  # what is made once, such as pandas's own tables
     few, many = memory_of(1_000, tmp_path), memory_of(5_000, tmp_path)

@@ -4,7 +4,6 @@ import ast
 import errno
 import os
 import shutil
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from filelock import FileLock
+from volume_set import write_volumes
 
 from metseg.base.errors import MetsegError
 from metseg.data.cases import find_cases, load_case
@@ -20,7 +20,9 @@ from metseg.data.content import slice_hash
 from metseg.preprocessing import pipeline
 from metseg.preprocessing.pipeline import Preprocessing, network_input, preprocess, preprocess_mask, view_of
 from metseg.training import cache
-from metseg.training.cache import cache_key, fingerprint, network_slices, open_cache
+from metseg.training import network_slices as reading
+from metseg.training.cache import cache_key, fingerprint, open_cache
+from metseg.training.network_slices import network_slices
 
 CONFIG = Preprocessing(image_size=16)
 
@@ -34,7 +36,7 @@ def homes(folder: Path) -> list[str]:
 def filled(monkeypatch) -> list[str]:
     """The scans that were decoded, once a filling."""
     names = []
-    monkeypatch.setattr(cache, "load_case", lambda files: names.append(files.case_id) or load_case(files))
+    monkeypatch.setattr(reading, "load_case", lambda files: names.append(files.case_id) or load_case(files))
     return names
 
 
@@ -78,6 +80,21 @@ def test_neighbours_need_no_cache_of_their_own(tmp_path, scans):
     assert len(keys) == 1
 
 
+def test_other_targets_and_other_sequences_have_caches_of_their_own(tmp_path):
+    folder = write_volumes(tmp_path)
+    cases = {target: find_cases(folder, target=target) for target in ("", "TC", "1,3", "ET")}
+    key = {target: cache_key(found, CONFIG, "") for target, found in cases.items()}
+    assert key[""] == key["TC"] == key["1,3"] != key["ET"]
+    assert fingerprint(cases[""]) == fingerprint(cases["ET"])
+    names = {"t1": "t1n", "t1c": "t1c", "flair": "t2f"}
+    for sequences in (names, {**names, "t1": "t2f", "flair": "t1n"}):
+        lines = [f'  {name}: "{{case}}/{{case}}-{kind}.nii.gz"' for name, kind in sequences.items()]
+        reference = 'reference: "{case}/{case}-seg.nii.gz"'
+        (folder / "layout.yml").write_text("\n".join(["sequences:", *lines, reference]))
+        cases[sequences["t1"]] = find_cases(folder)
+    assert fingerprint(cases["t1n"]) != fingerprint(cases["t2f"])
+
+
 def test_a_slice_alone_equals_the_slice_within_its_volume(scans):
     images, masks, lesion_px, *_ = network_slices(scans[1], CONFIG)
     case = load_case(scans[1])
@@ -117,7 +134,7 @@ def test_any_name_survives_the_table(tmp_path, write_slice, noise, square, name)
 
 def test_a_second_run_decodes_nothing(tmp_path, scans, monkeypatch):
     first = open_cache(scans, CONFIG, folder=tmp_path / "cache")
-    monkeypatch.setattr(cache, "load_case", lambda files: pytest.fail("decoded again"))
+    monkeypatch.setattr(reading, "load_case", lambda files: pytest.fail("decoded again"))
     read_bytes = Path.read_bytes
     monkeypatch.setattr(
         Path, "read_bytes", lambda path: pytest.fail("read") if path.suffix == ".tif" else read_bytes(path)
@@ -206,14 +223,15 @@ def test_all_code_that_computes_network_input_is_part_of_the_key():
         "base/files.py",
         "data/layouts/slices.py",
         "data/patients.py",
+        "data/volume_files.py",  # which files, and which of their numbers, stands in the key
     }
     found = set()
     for path in listed:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module.startswith("metseg"):
-                names = {f"{node.module}.{each.name}" for each in node.names}
-                modules = names & {*sys.modules} or {node.module}
-                found |= {Path(sys.modules[name].__file__) for name in modules}
+                home = package.parent / node.module.replace(".", "/")
+                modules = {home / f"{each.name}.py" for each in node.names}
+                found |= {path for path in modules if path.is_file()} or {home.with_suffix(".py")}
     assert {package / "preprocessing" / "intensity.py", package / "data" / "volume.py"} <= found
     assert found <= listed | {package / name for name in no_pixels}
 
@@ -224,7 +242,7 @@ def test_scans_that_change_while_they_are_read_make_no_cache(tmp_path, scans, mo
         files.slices[0].mask.write_bytes(files.slices[1].mask.read_bytes())
         return case
 
-    monkeypatch.setattr(cache, "load_case", changed_meanwhile)
+    monkeypatch.setattr(reading, "load_case", changed_meanwhile)
     with pytest.raises(MetsegError, match="the scans changed while they were read"):
         open_cache(scans, CONFIG, folder=tmp_path / "cache")
     assert homes(tmp_path / "cache") == []
@@ -358,7 +376,7 @@ def test_slices_are_known_again_whatever_their_file(tmp_path, scans):
 
 def test_two_processes_at_once_fill_it_once(tmp_path, scans, monkeypatch):
     decoded, opened = [], []
-    monkeypatch.setattr(cache, "load_case", lambda files: decoded.append(files.case_id) or load_case(files))
+    monkeypatch.setattr(reading, "load_case", lambda files: decoded.append(files.case_id) or load_case(files))
     threads = [
         threading.Thread(target=lambda: opened.append(open_cache(scans, CONFIG, folder=tmp_path / "cache")))
         for _ in range(4)
@@ -407,7 +425,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path, s
             return self._file.write(content)
 
     folder = tmp_path / "cache"
-    monkeypatch.setattr(cache, "open", lambda *args: FullDisk(open(*args)), raising=False)  # noqa: SIM115
+    monkeypatch.setattr(cache, "open", lambda *args, **how: FullDisk(open(*args, **how)), raising=False)  # noqa: SIM115
     with pytest.raises(
         MetsegError, match=r"^cannot write the cache .*No space left.*; free disk space or .*$"
     ):

@@ -122,7 +122,11 @@ def test_model_folders_are_those_that_were_evaluated(runs):
     assert model_folders(runs / "two" / "unet") == {"unet": runs / "two" / "unet"}
     with pytest.raises(MetsegError, match="no evaluated model"):
         model_folders(runs / "one")
-    with pytest.raises(MetsegError, match="no run .*; finished runs here: one, two"):
+    exported(runs, FOLD)
+    (runs / "cv" / "comparison").mkdir()
+    with pytest.raises(MetsegError, match="cv is a cross-validation: .* are in .*cv/comparison; name a run"):
+        model_folders(runs / "cv")
+    with pytest.raises(MetsegError, match="no run .*; finished runs here: cv, one, two"):
         model_folders(runs / "c")
     with pytest.raises(MetsegError, match="none"):
         model_folders(runs / "nothing" / "c")
@@ -135,6 +139,12 @@ def test_trained_folders(runs, monkeypatch):
     assert trained_folders(str(both[0]), runs) == both[:1]
     monkeypatch.chdir(runs)
     assert [path.resolve() for path in trained_folders("two/unet", Path("elsewhere"))] == both[1:]
+
+
+def test_a_run_is_found_by_its_folder_too(runs, tmp_path):
+    assert run_folder("two", runs) == run_folder(str(runs / "two"), tmp_path) == runs / "two"
+    exported(tmp_path, "unet", manifest=False)  # without its training, as a released one is
+    assert run_folder(str(tmp_path / "unet"), runs) == tmp_path / "unet"
 
 
 @pytest.mark.parametrize("name", ["unfinished", "absent"])

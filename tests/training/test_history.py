@@ -38,3 +38,8 @@ def test_what_the_curves_say(table, said):
 
 def test_the_epoch_that_was_kept_is_the_last_of_equal_ones():
     assert "epoch 3 of 4" in describe_history(history([0.5] * 4, dice=[0.1, 0.6, 0.6, 0.2]))
+
+
+def test_of_epochs_without_dice_one_that_predicts_anything_was_kept():
+    table = history([0.5] * 4, dice=[0.0] * 4, nothing=[True, False, True, True])
+    assert describe_history(table).startswith("Kept: epoch 2 of 4, validation Dice 0.000. The validation")

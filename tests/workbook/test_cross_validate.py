@@ -40,6 +40,13 @@ def test_each_fold_is_a_trial(asked, tmp_path, capsys):
     assert [fold for fold, _, _ in asked] == [0, 1, 0, 1]
 
 
+def test_what_fails_two_folds_alike_is_not_tried_on_all_others(tmp_path, capsys):
+    config = tiny_config(write_scans(tmp_path / "scans", patients=3))
+    with pytest.raises(MetsegError, match="^fold 1 and 2: folds=30 but there are 3 patients; choose"):
+        cross_validate(config, folds=30, run_folder=tmp_path / "cv", cache_dir=tmp_path / "cache")
+    assert capsys.readouterr().out.count("failed: ") == 2
+
+
 @pytest.mark.parametrize(
     ("folds", "changes", "message"),
     [

@@ -14,6 +14,7 @@ from metseg.cli.app import (
     Model,
     OutputDir,
     PhantomNetwork,
+    Target,
     app,
     named_model,
     network_name,
@@ -35,20 +36,21 @@ def evaluate(
     include_same_name: Annotated[
         bool, typer.Option(help="Score other scans of patients whose name the model has seen as well.")
     ] = False,
+    target: Target = "",
     phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
     """Score a model on patients that it has not seen, per patient and per slice."""
-    from metseg.data.cases import find_cases
     from metseg.data.provenance import provenance_of
     from metseg.evaluation.evaluate import evaluate as evaluate_model
     from metseg.evaluation.evaluate import unseen_cases
     from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
     from metseg.metrics.compare import combine_cases
+    from metseg.training.find import find_cases_for
     from metseg.training.seen import sort_cases
 
     folder = named_model(model, output_dir)
-    cases = find_cases(data_dir)
+    cases = find_cases_for([folder], data_dir, target=target)
     unseen = unseen_cases(cases, folder, include_same_name=include_same_name)
     names = [case.case_id for case in unseen]
     if not phantom_network:
@@ -85,17 +87,17 @@ def export(
     """Write a run's networks as ONNX again, settle how masks are made, and score them again."""
     from metseg.data.cases import find_cases
     from metseg.evaluation.evaluate import refuse_other_scans
-    from metseg.training.find import trained_folders
+    from metseg.training.find import find_cases_for, trained_folders
     from metseg.training.run_folder import RunFolder
     from metseg.trial import export_and_score
 
     folders = trained_folders(run, runs_folder(output_dir))
     form = {"precision": precision, "prune": int(prune[1]) if prune else None}
-    cases = find_cases(data_dir)
-    refuse_other_scans(folders, cases, data_dir)
-    say_scans(cases)
+    refuse_other_scans(folders, find_cases(data_dir), data_dir)
     _say_all(folders, output_dir)
     for folder in folders:
+        cases = find_cases_for([folder], data_dir)
+        say_scans(cases)
         with progress_bars() as bars:
             told = export_and_score(RunFolder(folder), cases, **form, on_case=watched(bars, folder.name))
         print(told)
@@ -113,15 +115,15 @@ def ablation(
     ],
     data_dir: Annotated[Path, typer.Option(help="The scans they were trained on.")],
     output: Annotated[Path, typer.Option(help="Folder for table and figure.")] = Path("ablation"),
+    target: Target = "",
     output_dir: OutputDir = None,
 ) -> None:
     """Hold trainings against the first one, on the validation patients that they share."""
-    from metseg.data.cases import find_cases
     from metseg.evaluation.ablation import ablation_table, write_ablation
-    from metseg.training.find import trained_folders
+    from metseg.training.find import find_cases_for, trained_folders
 
     folders = [folder for run in runs for folder in trained_folders(run, runs_folder(output_dir))]
-    cases = find_cases(data_dir)
+    cases = find_cases_for(folders, data_dir, target=target)
     say_scans(cases)
     _say_all(folders, output_dir)
     with progress_bars() as bars:

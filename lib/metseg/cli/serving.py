@@ -20,7 +20,9 @@ def dashboard(
     ] = None,
     visitors: Annotated[int, typer.Option(min=1, help="At a time; each holds a kernel.")] = 8,
     preheat: Annotated[int, typer.Option(min=0, help="Kernels that wait for visitors.")] = 1,
-    idle_minutes: Annotated[float, typer.Option(min=1, help="After which a visitor's kernel ends.")] = 30,
+    idle_minutes: Annotated[
+        float, typer.Option(min=1, max=10**6, help="After which a visitor's kernel ends.")
+    ] = 30,
     base_url: Annotated[str, typer.Option(help="Path before all addresses, behind a reverse proxy.")] = "/",
     phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,

@@ -179,6 +179,6 @@ def _say_what_counts(notebooks: list[Path], values: dict) -> None:
     from metseg.workbook.parameters import edits_told
 
     if "data_dir" in values:
-        say_scans(list_cases(Path(values["data_dir"])))
+        say_scans(list_cases(Path(values["data_dir"]), target=str(values.get("target", ""))))
     for line in edits_told(notebooks):
         print(line, file=sys.stderr)

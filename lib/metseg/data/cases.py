@@ -1,5 +1,6 @@
 """Scans and masks on disk become cases: a layout says which files make one, a reader reads them."""
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -8,12 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
 from metseg.data.layouts.slices import MAX_SLICE, Place, people_folders, place_of, slices_among
 from metseg.data.patients import TABLE, Identity, by_pattern, read_patients
-from metseg.data.readers.images import read_image, read_scan
-from metseg.data.scan import axial_depth, read_nifti_scan, read_reference
+from metseg.data.readers.images import read_image, read_labels, read_scan
+from metseg.data.scan import grid_of_scan, read_nifti_scan, read_reference
 from metseg.data.volume import Case, Volume
 from metseg.data.volume_files import VolumeFiles, volume_cases
 
@@ -44,21 +47,28 @@ class CaseFiles:
     def files(self) -> list[Path]:
         """All files of a complete case, images and reference."""
         if self.volumes:
-            return [*self.volumes.sequences.values(), self.volumes.reference]
+            return [path for _, path in sorted(self.volumes.sequences.items())] + [self.volumes.reference]
         return [path for each in self.slices for path in (each.image, each.mask)]
 
     @cached_property
+    def grid(self) -> tuple[int, int, int] | None:
+        """(Z, Y, X) of axial volumes, by a header; of slices it is not known before they are read."""
+        return grid_of_scan(self.volumes.sequences) if self.volumes else None
+
+    @property
     def slice_numbers(self) -> tuple[int, ...]:
-        """The slices' numbers in their files' names; of volumes, whose headers are read, from 0 on."""
-        if self.volumes:
-            return tuple(range(axial_depth(self.volumes.sequences)))
-        return tuple(each.slice_index for each in self.slices)
+        """The slices' numbers in their files' names; of volumes from 0 on."""
+        return tuple(range(self.grid[0])) if self.grid else tuple(each.slice_index for each in self.slices)
+
+    @property
+    def voxels(self) -> int:
+        """How many voxels a sequence has; of slices, at their usual size."""
+        return math.prod(self.grid or (len(self.slices), 256, 256))
 
     def complain_if_incomplete(self) -> None:
         """Raises a `MetsegError` that names a missing file."""
         if self.volumes and self.volumes.reference is None:
-            where = next(iter(self.volumes.sequences.values())).parent
-            text = f"{where} has no reference for {self.case_id}"
+            text = f"{self.volumes.home} has no reference for {self.case_id}"
             raise MetsegError(f"{text}; add it as the others are named, or tell its name in layout.yml")
         for each in self.slices:
             complain_if_incomplete(each)
@@ -86,9 +96,8 @@ def list_cases(folder: Path, *, pattern: str | None = None, target: str = "") ->
         raise MetsegError(f"{folder} is not a folder; give the one that holds the scans")
     files = files_below(folder)
     table, declared = _declared(files)
-    volumes, _ = volume_cases(files, folder, target)
-    if volumes:
-        return _of_volumes(volumes, folder, table, declared, pattern)
+    if volumes := volume_cases(files, folder, target)[0]:
+        return _of_volumes(volumes, folder, (table, declared), pattern)
     if target:
         raise MetsegError(f"target={target} is for references with several labels; {folder} holds slices")
     found: dict[str, dict[int, dict[str, Path]]] = defaultdict(lambda: defaultdict(dict))
@@ -135,13 +144,10 @@ def list_cases(folder: Path, *, pattern: str | None = None, target: str = "") ->
 
 
 def _of_volumes(
-    volumes: list[VolumeFiles],
-    folder: Path,
-    table: Path | None,
-    declared: dict[str, Identity],
-    pattern: str | None,
+    volumes: list[VolumeFiles], folder: Path, told: tuple[Path | None, dict], pattern: str | None
 ) -> list[CaseFiles]:
-    """Returns the cases of volumes, with whom the table or the pattern tells."""
+    """Returns the cases of volumes, with whom `_declared` or the pattern tells."""
+    table, declared = told
     people = {each.case_id: each.identity for each in volumes}
     if strangers := declared.keys() - people.keys():
         text = f"{table} names case {min(strangers)}, which is no scan (such as {min(people)})"
@@ -151,7 +157,7 @@ def _of_volumes(
         people = {case_id: by_pattern(case_id, pattern) for case_id in people}
     found = []
     for each in volumes:
-        home = next(iter(each.sequences.values())).parent.relative_to(folder).parts
+        home = each.home.relative_to(folder).parts
         who = people[each.case_id]
         known = {"visit": who.visit, "told_by": who.by, "folders": people_folders(home), "volumes": each}
         found.append(CaseFiles(each.case_id, who.patient_id, **known))
@@ -189,8 +195,13 @@ def how_read(cases: Iterable[CaseFiles]) -> str:
     told = ", ".join(name for name, _ in told_by.most_common())
     scans = count_scans(len(case.slice_numbers) for case in cases)
     text = f"{files} files: {scans}; {patients} patient{'s' * (patients != 1)}, told by {told}"
-    targets = sorted({f"{each.volumes.layout}: {each.volumes.lesion}" for each in cases if each.volumes})
-    return text + (f"; lesion in {'; '.join(targets)}" if targets else "")
+    return text + (f"; lesion in {lesion}" if (lesion := lesion_told(cases)) else "")
+
+
+def lesion_told(cases: Iterable[CaseFiles]) -> str:
+    """Returns which labels are a lesion: "BraTS: TC (1, 3)"; nothing for slices, which have one label."""
+    volumes = [case.volumes for case in cases if case.volumes]
+    return "; ".join(sorted({f"{each.layout}: {each.lesion}" for each in volumes}))
 
 
 def count_scans(lengths: Iterable[int]) -> str:
@@ -219,15 +230,21 @@ def read_scan_of(files: CaseFiles) -> Volume:
     return Volume.stacked([read_image(each.image) for each in files.slices])
 
 
+def load_mask(files: CaseFiles) -> np.ndarray:
+    """Reads one scan's reference alone, (Z, Y, X) bool as `Case.mask` is; raises as `load_case` does."""
+    files.complain_if_incomplete()
+    if files.volumes:
+        return read_reference(files.volumes)[0].mask
+    return np.stack([read_labels(each.mask, None) > 0 for each in files.slices])
+
+
 def load_case(files: CaseFiles) -> Case:
     """Reads one scan and its reference; raises `MetsegError` naming the first file that is wrong."""
     files.complain_if_incomplete()
     if files.volumes:
         scan = read_nifti_scan(files.volumes.sequences, files.case_id)
-        volume = scan.volume
-        labels, _ = read_reference(files.volumes.reference, scan, files.volumes)
+        volume, (labels, _) = scan.volume, read_reference(files.volumes, scan.stored)
     else:
-        volume, labels = read_scan(
-            [each.image for each in files.slices], [each.mask for each in files.slices], files.case_id
-        )
+        images, masks = zip(*((each.image, each.mask) for each in files.slices), strict=True)
+        volume, labels = read_scan(images, masks, files.case_id)
     return Case(volume, labels, files.case_id, files.patient_id, files.visit, files.slice_numbers)

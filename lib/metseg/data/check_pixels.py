@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from metseg.data.check_people import Finding
 from metseg.data.volume import CHANNELS
-from metseg.masks.head import head_region
+from metseg.masks.head import head_hull
 
 _GREYS = 16  # values that are too few for a channel
-_LEAST_HEAD = 0.1  # of an image: what is smaller may not be the head
 _COPIES, _COPIED_PX = 4, 9  # masks that cannot be alike by chance, and the pixels they mark
 
 
@@ -35,32 +33,49 @@ class SlicePixels(NamedTuple):
     labels: np.ndarray | None
 
 
+class _Marked(NamedTuple):
+    """What a mask marks, as shares, and whether its image is blank."""
+
+    head: float  # of the head, or of the image where no head is found
+    border: float  # of the image's border
+    outside: float  # of what is marked lies outside the head
+    blank: bool
+
+
+class _Greys(NamedTuple):
+    """A channel in all slices."""
+
+    values: int  # how many grey values it has
+    white: float  # share of the head that is 255
+
+
 class _Rule(NamedTuple):
-    broken: Callable[..., bool]
+    broken: Callable[..., bool]  # of `_Marked` or `_Greys`
     what: str
     remedy: str
     error: bool = True
 
 
 _ALONE, _AGAIN = "mark the lesion alone, and leave all else 0", "export the scan again, with 0 to 255"
-# The first that is broken is told, by what `_measured` returns. A square's side is a quarter of its border.
+# The first that is broken is told. A square's side is a quarter of its border.
 _MASK_RULES = (
     _Rule(
-        lambda head, border, outside, blank: head > 0.5 and border > 0.25,
+        lambda mask: mask.head > 0.5 and mask.border > 0.25,
         "look inverted: they mark border and most of the head",
         "exchange 0 and 255, or mark the lesion alone",
     ),
-    _Rule(lambda head, *_: head > 0.5, "mark more than half of the head", _ALONE),
-    _Rule(lambda head, border, *_: border > 0.25, "mark more than a quarter of the image's border", _ALONE),
-    _Rule(lambda *seen: seen[3], "mark a lesion in a blank image", "export it again, or clear the mask"),
-    _Rule(lambda *seen: seen[2] > 0.5, "mark more outside the head than in it", "pair masks and images anew"),
+    _Rule(lambda mask: mask.head > 0.5, "mark more than half of the head", _ALONE),
+    _Rule(lambda mask: mask.border > 0.25, "mark more than a quarter of the image's border", _ALONE),
+    _Rule(lambda mask: mask.blank, "mark a lesion in a blank image", "export it again, or clear the mask"),
+    _Rule(
+        lambda mask: mask.outside > 0.5, "mark more outside the head than in it", "pair masks and images anew"
+    ),
 )
 _COPIED = _Rule(bool, "with a lesion are all the same", "give each slice a mask of its own")
-# By how many grey values a channel has in all slices, and the share of the head that is 255.
 _CHANNEL_RULES = (
-    _Rule(lambda greys, white: greys == 1, "are blank", "let FLAIR stand in its place", error=False),
-    _Rule(lambda greys, white: greys <= _GREYS, f"hold no more than {_GREYS} grey values", _AGAIN),
-    _Rule(lambda greys, white: white > 0.25, "are white (255) in over a quarter of the head", _AGAIN),
+    _Rule(lambda grey: grey.values == 1, "are blank", "let FLAIR stand in its place", error=False),
+    _Rule(lambda grey: grey.values <= _GREYS, f"hold no more than {_GREYS} grey values", _AGAIN),
+    _Rule(lambda grey: grey.white > 0.25, "are white (255) in over a quarter of the head", _AGAIN),
 )
 
 
@@ -72,7 +87,7 @@ def pixel_findings(case_id: str, slices: Sequence[SlicePixels]) -> list[Finding]
     of_rule: dict[_Rule | None, list[SlicePixels]] = defaultdict(list)
     for each in masks:
         if each.labels.any():
-            of_rule[_first_broken(_MASK_RULES, *_measured(each, head))].append(each)
+            of_rule[_first_broken(_MASK_RULES, _marked(each, head))].append(each)
     good = [each.labels > 0 for each in of_rule.pop(None, ())]
     if len(good) >= _COPIES and good[0].sum() >= _COPIED_PX and all(map(np.array_equal, good, good[1:])):
         of_rule[_COPIED] = [each for each in masks if np.array_equal(each.labels > 0, good[0])]
@@ -83,42 +98,39 @@ def pixel_findings(case_id: str, slices: Sequence[SlicePixels]) -> list[Finding]
     channels: dict[_Rule | None, list[str]] = defaultdict(list)
     for c, name in enumerate(CHANNELS if images else ()):
         planes = [image[..., c] for _, image in shown]
-        greys = np.count_nonzero(sum(np.bincount(plane.ravel(), minlength=256) for plane in planes))
+        values = np.count_nonzero(sum(np.bincount(plane.ravel(), minlength=256) for plane in planes))
         white = 0.0 if head is None else np.mean([plane[head] == 255 for plane in planes])
-        channels[_first_broken(rules, greys, white)].append(name)
+        channels[_first_broken(rules, _Greys(values, white))].append(name)
     for rule in [rule for rule in channels if rule]:
         what = f"{rule.what} in {', '.join(channels[rule])}"
         found.append((rule, what, shown, images, "images", shown[0][0]))
     return [
         Finding(
             rule.error,
-            f"{case_id}: {len(n)} of {len(of)} {kind} {what}, such as {path}; {rule.remedy}",
+            f"{case_id}: {len(some)} of {len(every)} {kind} {what}, such as {path}; {rule.remedy}",
             rule.what,
         )
-        for rule, what, n, of, kind, path in found
+        for rule, what, some, every, kind, path in found
     ]
 
 
-def _first_broken(rules: Iterable[_Rule], *measured: float) -> _Rule | None:
-    return next((rule for rule in rules if rule.broken(*measured)), None)
+def _first_broken(rules: Iterable[_Rule], measured: _Marked | _Greys) -> _Rule | None:
+    return next((rule for rule in rules if rule.broken(measured)), None)
 
 
-def _measured(pixels: SlicePixels, head: np.ndarray | None) -> tuple[float, float, float, bool]:
-    """Returns how much is marked of the head and of the border, lies outside the head; is the image blank."""
+def _marked(pixels: SlicePixels, head: np.ndarray | None) -> _Marked:
     lesion, outside = pixels.labels > 0, 0.0
     border = np.concatenate([lesion[0], lesion[-1], lesion[1:-1, 0], lesion[1:-1, -1]])
     of_head = lesion
     if head is not None and head.shape == lesion.shape:
         of_head, outside = lesion[head], 1 - head[lesion].mean()
-    return of_head.mean(), border.mean(), outside, pixels.image is not None and np.ptp(pixels.image) == 0
+    blank = pixels.image is not None and np.ptp(pixels.image) == 0
+    return _Marked(of_head.mean(), border.mean(), outside, blank)
 
 
 def _head(images: Sequence[np.ndarray]) -> np.ndarray | None:
     """Returns the hull of the head in all slices of a scan, (H, W) bool, or None where it is not found."""
     if len({image.shape for image in images}) != 1:
         return None
-    head = head_region(np.mean([image.mean(axis=2, dtype=np.float32) for image in images], axis=0))
-    hull = np.zeros(head.shape, np.uint8)
-    if head.any():
-        cv2.fillConvexPoly(hull, cv2.convexHull(np.argwhere(head)[:, ::-1].astype(np.int32)), 1)
-    return hull > 0 if hull.mean() >= _LEAST_HEAD else None
+    hull = head_hull(np.mean([image.mean(axis=2, dtype=np.float32) for image in images], axis=0))
+    return hull > 0 if hull.any() else None

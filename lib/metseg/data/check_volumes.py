@@ -44,7 +44,7 @@ def check_volumes(
     take_note(contents, "slice", scan.volume.channels_last[depth // 2], case.patient_id, home)
     if files.reference is not None:
         with complaints(files.reference):
-            labels, told = read_reference(files.reference, scan, files)
+            labels, told = read_reference(files, scan.stored)
             notes += [f"{files.reference}: {note}" for note in told]
             per_slice = np.count_nonzero(labels.mask, axis=(1, 2))
             row |= {"tumour_slices": np.count_nonzero(per_slice), "lesion_px": int(per_slice.sum())}

@@ -31,7 +31,7 @@ class Identity(NamedTuple):
 
 
 # Names of public data sets, whole. Before 2023 BraTS had one scan a person.
-KNOWN = {
+_DATA_SETS = {
     "TCGA": r"(?P<patient>TCGA[-_][A-Z\d]{2}[-_][A-Z\d]{4})([-_](?P<visit>\d{8}))?",
     "BraTS": r"(?P<patient>BraTS-[A-Z]+-\d{5})-(?P<visit>\d{3})(-(t1n|t1c|t2w|t2f))?",
     "BraTS before 2023": r"(?P<patient>BraTS(\d\d|20\d\d)_([A-Z][A-Z\d]*_)?\d{3,})(_(t1|t1ce|t2|flair))?",
@@ -56,7 +56,7 @@ def _ending(pattern: str) -> re.Pattern:
     return _compiled(rf"(?P<rest>.*[^\W_].*?)[-_. ]+(?P<end>{pattern})")
 
 
-KNOWN = {name: _compiled(pattern) for name, pattern in KNOWN.items()}
+KNOWN = {name: _compiled(pattern) for name, pattern in _DATA_SETS.items()}
 _ENDINGS = {"date": _ending(_DATE), "visit": _ending(_VISIT), "sequence": _ending(_SEQUENCE)}
 _BEGINNING = _compiled(rf"(?P<end>{_DATE}|{_VISIT})[-_. ]+(?P<rest>.*[^\W_].*)")
 _WEAK_ENDING = _ending(_PERHAPS_VISIT)

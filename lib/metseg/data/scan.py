@@ -34,7 +34,12 @@ class Scan(NamedTuple):
 
 
 def read_nifti_scan(
-    sequences: Mapping[str, Path | bytes], name: str, *, allow_missing: bool = False, partial: bool = False
+    sequences: Mapping[str, Path | bytes],
+    name: str,
+    *,
+    allow_missing: bool = False,
+    partial: bool = False,
+    max_voxels: int = nifti.MAX_VOXELS,
 ) -> Scan:
     """Reads the sequences of one scan, each a NIfTI file.
 
@@ -43,6 +48,7 @@ def read_nifti_scan(
         name: What to call the scan in an error.
         allow_missing: Let FLAIR stand in for a sequence that is missing.
         partial: Take the sequences that there are, for a scan that no network is to see.
+        max_voxels: The most voxels that one file may have.
 
     Raises:
         MetsegError: A file is wrong, a sequence is missing, or grids differ and cannot be compared.
@@ -52,7 +58,7 @@ def read_nifti_scan(
         if sequence in sequences:
             file = sequences[sequence]
             called = str(file) if isinstance(file, Path) else f"{sequence} of {name}"
-            volume, told = nifti.read(file, called, channel=sequence)
+            volume, told = nifti.read(file, called, channel=sequence, max_voxels=max_voxels)
             volumes.append(volume)
             notes += [f"{called}: {note}" for note in told]
     return as_scan(volumes, name, notes, allow_missing=allow_missing, partial=partial)
@@ -84,7 +90,8 @@ def as_scan(
     reference = whose[grid_of]
     channels: dict[str, np.ndarray] = {}
     for sequence, volume in whose.items():
-        alone = Volume(volume.array[[volume.channels.index(sequence)]], (sequence,), **_place(volume))
+        place = volume.channels.index(sequence)
+        alone = Volume(volume.array[place : place + 1], (sequence,), **_place(volume))
         if not same_grid(alone, reference):
             alone = resample_like(alone, reference)
             notes.append(f"{sequence} lies on another grid and was resampled to that of {grid_of}.")
@@ -102,24 +109,24 @@ def as_scan(
     return Scan(to_axial(Volume(array, tuple(wanted), **_place(reference))), stored, grid_of, notes)
 
 
-def read_reference(path: Path, scan: Scan, files: VolumeFiles) -> tuple[Labels, list[str]]:
+def read_reference(files: VolumeFiles, grid: Volume | None = None) -> tuple[Labels, list[str]]:
     """Reads a scan's NIfTI reference, axial as its volume is; see `nifti.read_labels`.
 
     Args:
-        path: The file.
-        scan: The scan, whose grid it must have, in any axis order.
-        files: What its numbers mean.
+        files: The scan's, and what the reference's numbers mean.
+        grid: The `Scan.stored` of the scan, which it must have, in any axis order; read if left out.
     """
+    grid = grid or nifti.read_grid(files.sequences[_grid_of(files.sequences)])
     expected = files.known | files.target if files.known else None
-    stored, notes = nifti.read_labels(path, scan.stored, regions={}, expected=expected)
+    stored, notes = nifti.read_labels(files.reference, grid, regions={}, expected=expected)
     numbers = files.target or frozenset(map(int, stored.stored))
-    turned = to_axial(Volume(stored.array[None], ("labels",), **_place(scan.stored))).array[0]
+    turned = to_axial(Volume(stored.array[None], ("labels",), **_place(grid))).array[0]
     return Labels(turned, {"lesion": numbers}, stored=stored.stored), notes
 
 
-def axial_depth(sequences: Mapping[str, Path]) -> int:
-    """Returns how many axial slices the scan of these NIfTI files has; a header alone is read."""
-    return axial_grid(nifti.read_grid(sequences[_grid_of(sequences)]))[0]
+def grid_of_scan(sequences: Mapping[str, Path]) -> tuple[int, int, int]:
+    """Returns the (Z, Y, X) of the axial scan of these NIfTI files; a header alone is read."""
+    return axial_grid(nifti.read_grid(sequences[_grid_of(sequences)]))
 
 
 def _grid_of(sequences: Container[str]) -> str:

@@ -1,5 +1,6 @@
 """What a user points at becomes scans of volumes: NIfTI files, a folder of cases, a folder of DICOM."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
 from metseg.data.cases import CaseFiles
 from metseg.data.patients import TABLE, Identity, identify, read_patients
+from metseg.data.readers import nifti
 from metseg.data.readers.images import IMAGE_SUFFIXES
 from metseg.data.scan import Scan, as_scan, read_nifti_scan
 from metseg.data.volume import SEQUENCES
@@ -26,13 +28,14 @@ class ScanInput:
 
     Attributes:
         case_id: The scan's name; a DICOM folder's until it is read.
-        sequences: {sequence: NIfTI file}; of DICOM what is told, {sequence: UID, description or folder}.
+        sequences: {sequence: NIfTI file or its content}; of DICOM what is told, {sequence: UID, description
+            or folder}.
         dicom: The folder of a DICOM study; None for NIfTI.
         identity: Whose it is, where names or `patients.csv` tell; None for DICOM, whose headers do.
     """
 
     case_id: str
-    sequences: Mapping[str, Path | str]
+    sequences: Mapping[str, Path | bytes | str]
     dicom: Path | None = None
     identity: Identity | None = None
 
@@ -43,8 +46,8 @@ class OpenScan:
 
     Attributes:
         scan: Its volume for the networks.
-        case_id, patient_id, visit: Whose it is.
-        file: The NIfTI file whose grid results go back to; None for DICOM.
+        case_id, patient_id, visit: Whose it is; the first can be part of a file's name.
+        file: The NIfTI file, or its content, whose grid results go back to; None for DICOM.
         series: The DICOM series whose grid it is; None for NIfTI.
     """
 
@@ -52,7 +55,7 @@ class OpenScan:
     case_id: str
     patient_id: str
     visit: str | None
-    file: Path | None = None
+    file: Path | bytes | None = None
     series: "Series | None" = None
 
 
@@ -105,19 +108,26 @@ def scan_input_of(case: CaseFiles) -> ScanInput:
     return ScanInput(case.case_id, case.volumes.sequences, identity=who)
 
 
-def open_scan(given: ScanInput, *, allow_missing: bool = False, partial: bool = False) -> OpenScan:
-    """Reads one scan; for `allow_missing` and `partial`, on a missing sequence, see `read_nifti_scan`."""
+def open_scan(
+    given: ScanInput,
+    *,
+    allow_missing: bool = False,
+    partial: bool = False,
+    max_voxels: int = nifti.MAX_VOXELS,
+) -> OpenScan:
+    """Reads one scan; for `allow_missing`, `partial` and `max_voxels` of a sequence see `read_nifti_scan`."""
     missing = {"allow_missing": allow_missing, "partial": partial}
     if given.dicom is None:
-        scan = read_nifti_scan(given.sequences, given.case_id, **missing)
+        scan = read_nifti_scan(given.sequences, given.case_id, max_voxels=max_voxels, **missing)
         who = given.identity or identify(given.case_id)
         file = given.sequences[scan.grid_of]
         return OpenScan(scan, given.case_id, who.patient_id, who.visit, file=file)
     from metseg.data.readers.dicom import read_dicom_case
 
-    found = read_dicom_case(given.dicom, given.sequences)
+    found = read_dicom_case(given.dicom, given.sequences, max_voxels=max_voxels)
     patient_id = found.patient_id or given.case_id
-    case_id = "_".join(filter(None, (patient_id, found.visit)))
+    # A PatientID may hold slashes, and results are called after it.
+    case_id = re.sub(r"[^\w.-]+", "_", "_".join(filter(None, (patient_id, found.visit))))
     scan = as_scan(list(found.volumes), str(given.dicom), list(found.notes), **missing)
     return OpenScan(scan, case_id, patient_id, found.visit, series=found.series[scan.grid_of])
 

@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from metseg.base.errors import MetsegError
@@ -15,7 +15,7 @@ from metseg.data.patients import Identity, identify
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class VolumeFiles:
     """The files of one case of volumes.
 
@@ -32,11 +32,16 @@ class VolumeFiles:
     case_id: str
     identity: Identity
     layout: str
-    sequences: Mapping[str, Path]
+    sequences: Mapping[str, Path] = field(hash=False)
     reference: Path | None
     known: frozenset[int]
     target: frozenset[int]
     lesion: str
+
+    @property
+    def home(self) -> Path:
+        """The folder of the sequences, or of one of them."""
+        return next(iter(self.sequences.values())).parent
 
 
 def is_nifti(path: Path) -> bool:
@@ -93,8 +98,7 @@ def volume_cases(
             raise MetsegError(
                 f"{reference} is a reference without its scan; add it or remove {reference.name}"
             )
-        known = frozenset().union(*layout.regions.values())
-        meant = people[case_id], layout.name, kinds, reference, known, *_numbers(target, layout)
+        meant = people[case_id], layout.name, kinds, reference, _known(layout), *_numbers(target, layout)
         cases.append(VolumeFiles(case_id, *meant))
     return cases, left
 
@@ -113,16 +117,24 @@ def reference_alone(path: Path, target: str = "") -> VolumeFiles:
     if place is None or place.kind != REFERENCE:
         layout = Layout("a mask by itself", re.compile(""), {}, {"lesion": volumes.POSITIVE})
         place = volumes.Place(path.name, REFERENCE, layout, identify(path.name))
-    known = frozenset().union(*place.layout.regions.values())
+    known = _known(place.layout)
     meant = place.who, place.layout.name, {}, path, known, *_numbers(target, place.layout)
     return VolumeFiles(place.case_id, *meant)
 
 
+def _known(layout: Layout) -> frozenset[int]:
+    """Returns the labels that a layout knows; none where each number is a lesion."""
+    return frozenset().union(*layout.regions.values())
+
+
 def _numbers(target: str, layout: Layout) -> tuple[frozenset[int], str]:
     """Returns the labels that a target means, and both in words."""
-    name = target or next(iter(layout.regions))
+    name = target.replace(" ", "") or next(iter(layout.regions))
     if re.fullmatch(r"\d+(,\d+)*", name):
-        numbers, name = frozenset(map(int, name.split(","))), "labels"
+        numbers, name, known = frozenset(map(int, name.split(","))), "labels", _known(layout)
+        if 0 in numbers or (known and not numbers <= known):
+            labels = f"labels {', '.join(map(str, sorted(known)))}" if known else "labels from 1 on"
+            raise MetsegError(f"target={target} is not among the {labels} of {layout.name}; choose of them")
     elif name in layout.regions:
         numbers = layout.regions[name]
     else:

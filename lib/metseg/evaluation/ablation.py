@@ -38,8 +38,8 @@ def ablation_table(
 
     Returns:
         A row a training: run, model; changed (parameters other than the baseline's); epochs, train_minutes;
-        patients (with a lesion); dice (`VolumeDice.mean`, masks made as they are served, which was chosen on
-        the same patients, so that it flatters all alike) and dice_median; difference, its interval and
+        patients (with a lesion); dice (`VolumeDice.mean`, masks made as they are served; the same patients
+        chose the epoch, so that it flatters all alike) and dice_median; difference, its interval and
         p_value (`paired_test` against the baseline), p_holm (over the rows); dice_single_slices.
 
     Raises:

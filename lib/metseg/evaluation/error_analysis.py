@@ -15,14 +15,14 @@ from metseg.data.provenance import institution_of
 from metseg.data.volume import CHANNELS, Case
 from metseg.evaluation.evaluate import unseen_cases
 from metseg.inference.predictor import Predictor
+from metseg.masks.components import fullest_slice
 from metseg.metrics.overlap import dice, lesion_f1, match_lesions
 from metseg.metrics.uncertainty import LEAST, count_pixels, entropy
 from metseg.plots.errors import CasePicture
-from metseg.plots.scans import fullest_slice
 from metseg.preprocessing.pipeline import network_input, restore, view_of
 from metseg.training.run_folder import RunFolder
 
-SIZES = (100, 1_000, 10_000)  # voxels, between classes of lesions
+SIZES = (100, 1_000, 10_000)  # mm³, or voxels, between classes of lesions
 
 
 class ErrorAnalysis(NamedTuple):
@@ -34,7 +34,7 @@ class ErrorAnalysis(NamedTuple):
     """
 
     scans: pd.DataFrame
-    lesions: pd.DataFrame  # rows of `match_lesions` with patient_id
+    lesions: pd.DataFrame  # rows of `match_lesions` with patient_id and mm3, nan where spacing is unknown
     pixels: np.ndarray  # `count_pixels` of all scans
     errors_unseen: float  # share of all wrong pixels that `pixels` does not count: it is sure of them
 
@@ -70,7 +70,8 @@ def analyse_errors(folders: Sequence[Path], cases: Iterable[CaseFiles]) -> Error
                 "missing": ", ".join(missing_channels(case)) or "none",
             }
         )
-        lesions.append(match_lesions(case.mask, mask).assign(patient_id=case.patient_id))
+        matched, mm3 = match_lesions(case.mask, mask), np.prod(case.volume.spacing_mm or np.nan)
+        lesions.append(matched.assign(patient_id=case.patient_id, mm3=matched.voxels * mm3))
         pixels.append(count_pixels(prob_map, case.mask))
         errors = case.mask != mask
         wrong += (errors & (prob_map < LEAST)).sum(), errors.sum()
@@ -94,18 +95,19 @@ def missing_channels(case: Case) -> list[str]:
 
 
 def by_lesion_size(lesions: pd.DataFrame, sizes: Sequence[int] = SIZES) -> pd.DataFrame:
-    """Returns a row a class of lesions by size in voxels, and one for all of them.
+    """Returns a row a class of lesions by size, and one for all of them.
 
     Args:
-        lesions: Rows of `match_lesions`.
-        sizes: Voxels between the classes; a lesion of just as many is of the larger class.
+        lesions: Rows of `ErrorAnalysis.lesions`; their size is in mm³ where all have one, else in voxels.
+        sizes: Between the classes; a lesion of just this size is of the larger class.
 
     Returns:
         Indexed by class: lesions, sensitivity, dice (mean over the lesions, a missed one counting 0),
         false_positives (by the size of what was predicted), f1 (`lesion_f1`); nan where a class has none.
     """
     names = [f"< {sizes[0]:,}", *(f"{a:,} to {b:,}" for a, b in pairwise(sizes)), f"≥ {sizes[-1]:,}"]
-    place = np.digitize(lesions.voxels, sizes)
+    in_mm3 = "mm3" in lesions and len(lesions) > 0 and lesions.mm3.notna().all()
+    place = np.digitize(lesions.mm3 if in_mm3 else lesions.voxels, sizes)
     rows = {}
     for name, part in [*((name, lesions[place == k]) for k, name in enumerate(names)), ("all", lesions)]:
         reference, invented = part[~part.false_positive], int(part.false_positive.sum())
@@ -117,7 +119,7 @@ def by_lesion_size(lesions: pd.DataFrame, sizes: Sequence[int] = SIZES) -> pd.Da
             "false_positives": invented,
             "f1": lesion_f1(found=found, missed=len(reference) - found, false_positives=invented),
         }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("voxels")
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("mm³" if in_mm3 else "voxels")
 
 
 def example_pictures(

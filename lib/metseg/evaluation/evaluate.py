@@ -11,10 +11,11 @@ import pandas as pd
 from metseg.base.errors import MetsegError
 from metseg.base.files import make_folder, replacing, shown, write_json, write_text
 from metseg.base.hardware import cpu_name
-from metseg.data.cases import CaseFiles, load_case
+from metseg.data.cases import CaseFiles, lesion_told, load_case
 from metseg.data.content import fingerprint
 from metseg.data.provenance import provenance_of
 from metseg.inference.predictor import Predictor
+from metseg.masks.components import fullest_slice
 from metseg.metrics.case_scores import evaluate_case
 from metseg.training.run_folder import RunFolder
 from metseg.training.seen import sort_cases
@@ -94,7 +95,7 @@ def evaluate(
         who = {"patient_id": case.patient_id, "case_id": case.case_id}
         rows.append({**who, **row, "ref_sha256": mask_hash})
         tables.append(table.assign(**who, slice_index=np.asarray(case.slice_index)))
-        z = int(case.mask.sum(axis=(1, 2)).argmax())
+        z = fullest_slice(case.mask)
         parts = zip(_PARTS, (case.image[z], case.mask[z], mask_pred[z]), strict=True)
         examples |= {f"{case.case_id}/{part}": array for part, array in parts}
         if on_case:
@@ -116,6 +117,7 @@ def evaluate(
         "seconds_per_slice": seconds / slices,
         "timed": f"all but reading, {predictor.library} in {predictor.precision} on {cpu_name()}",
         "data": provenance_of(files.case_id for files in cases).name,
+        "lesion": lesion_told(cases),
     }
     write_json(output / "evaluation.json", summary)
     return per_patient
@@ -126,9 +128,9 @@ def example(arrays: Mapping[str, np.ndarray], case_id: str) -> tuple[np.ndarray,
     return tuple(arrays[f"{case_id}/{part}"] for part in _PARTS)
 
 
-def fullest_slices(run: RunFolder, *, most: int = 12) -> dict[str, tuple[np.ndarray, ...]]:
-    """Returns {case and its volume Dice: `example`} of a scored network's first scans, by their names."""
+def examples_of(run: RunFolder) -> dict[str, tuple[np.ndarray, ...]]:
+    """Returns {case and its volume Dice: `example`} of a scored network's first scans, at most twelve."""
     dice = run.read_tables()[0].set_index("case_id").dice
     with np.load(run.examples) as arrays:
-        names = sorted(dice.index)[:most]
+        names = sorted(dice.index)[:12]
         return {f"{case}\nvolume Dice {dice[case]:.2f}": example(arrays, case) for case in names}

@@ -7,6 +7,7 @@ import numpy as np
 
 from metseg.base.errors import MetsegError
 from metseg.data.volume import CHANNELS, Case
+from metseg.masks.components import fullest_slice
 from metseg.metrics.overlap import dice_from_counts
 from metseg.preprocessing.pipeline import Preprocessing, preprocess, preprocess_mask, view_of
 
@@ -48,7 +49,7 @@ def contrast_and_noise(
     """
     measured = []
     for case in cases:
-        z = int(case.mask.sum(axis=(1, 2)).argmax())
+        z = fullest_slice(case.mask)
         view = view_of(case.volume, config)
         lesion = preprocess_mask(case.mask[z], config, view)
         if not lesion.any():

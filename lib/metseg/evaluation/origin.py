@@ -22,9 +22,10 @@ def network_line(model_dir: Path, name: str) -> str:
     with taking_apart(path):
         data, caution = (str(record["data"][key]) for key in ("name", "caution"))
         seen = f", {len(record['seen'])} patients seen" if record.get("seen") else ""
+        lesion = f", lesion in {record['data']['lesion']}" if record["data"].get("lesion") else ""
     released = ", released" if name in MODELS else ""
     where = "" if name == str(run) else f" ({run})"
-    return f"network: {name}{released}{where}, trained on {data}{seen}. {caution}"
+    return f"network: {name}{released}{where}, trained on {data}{lesion}{seen}. {caution}"
 
 
 def knows_only_the_phantom(description: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, write_json
-from metseg.data.cases import CaseFiles, load_case
+from metseg.data.cases import CaseFiles, load_case, load_mask
 from metseg.export.validation_dice import training_cases, validation_cases, volume_dice
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import label_lesions
@@ -78,6 +78,6 @@ def set_masks(
 
 def _harmless_shares(files: Iterable[CaseFiles]) -> list[float]:
     """Returns those of `MIN_VOLUME_SHARES` by which few scans would lose a lesion if all were found."""
-    voxels = [np.bincount(label_lesions(load_case(each).mask).ravel())[1:] for each in files]
+    voxels = [np.bincount(label_lesions(load_mask(each)).ravel())[1:] for each in files]
     smallest = np.array([each.min() / each.max() for each in voxels if len(each)])
     return [each for each in MIN_VOLUME_SHARES if (smallest < each).sum() <= _WITH_SMALL * len(smallest)]

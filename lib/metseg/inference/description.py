@@ -32,6 +32,7 @@ class _Data(BaseModel):
     name: str
     licence: str
     caution: str
+    lesion: str = ""  # which labels it is, see `lesion_told`; nothing where references have one
 
 
 class _Input(BaseModel):
@@ -57,6 +58,7 @@ class Description(BaseModel):
     validation_dice_single_slices: float | None = None
     probe: list[float] | None = None  # of the preprocessing that it was exported with
     opencv: str | None = None
+    target: str = ""  # what a reference's lesion is, as `list_cases` takes it
 
 
 class ExportedModel(NamedTuple):

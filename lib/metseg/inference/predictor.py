@@ -1,7 +1,7 @@
 """A scan in, a probability map and a mask out: no TensorFlow, no Keras."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -22,8 +22,9 @@ class Predictor:
     """Segments volumes with an exported model.
 
     Attributes:
-        description: The whole of `model.json`, which tells name, preprocessing, postprocessing, tta_flip and
-            min_volume_share (of a volume, `mask` drops lesions smaller than this share of the largest).
+        description: The whole of `model.json`.
+        name, preprocessing, postprocessing, tta_flip, min_volume_share: Of it; of a volume, `mask` drops
+            lesions smaller than this share of the largest.
         precision: What the network computes in: the model's choice where it is native, else `fp32`.
         library: What computes it.
         onnx: The file that runs: `model.int8.onnx` in int8, else `model.onnx`.
@@ -63,45 +64,28 @@ class Predictor:
         Raises:
             MetsegError: The volume is of another type or has other channels.
         """
-        tta_flip = self.tta_flip if tta_flip is None else tta_flip
-        return self._maps(volume, tta_flip=tta_flip)[0]
-
-    def doubted(self, volume: Volume) -> tuple[np.ndarray, np.ndarray]:
-        """Returns `prob_map`, and the distance between the probabilities of slice and mirrored slice.
-
-        The second, float32 in [0, 1] of the same shape, measures uncertainty by test-time augmentation (Wang
-        et al. 2019, Neurocomputing 338:34-45), with the mirror image alone.
-        """
-        prob_map, disagreement = self._maps(volume, tta_flip=self.tta_flip, disagreement=True)
-        return prob_map, disagreement
-
-    def _maps(self, volume: Volume, *, tta_flip: bool, disagreement: bool = False) -> Sequence[np.ndarray]:
         check_sequences(volume, "the image")
+        flipped = self.tta_flip if tta_flip is None else tta_flip
         depth, *shape = volume.grid
         view = view_of(volume, self.preprocessing)
         rows = neighbour_rows([depth], self.preprocessing.neighbours)
 
-        def segment(slices: np.ndarray, z: int, *, all_cores: bool = False) -> list[np.ndarray]:
+        def segment(slices: np.ndarray, z: int, *, all_cores: bool = False) -> np.ndarray:
             (small,) = stacked(slices, rows[z : z + 1])
-            (plain,) = self._engine.run([self._output], small, all_cores=all_cores)
-            found = [plain]
-            if tta_flip or disagreement:
+            (found,) = self._engine.run([self._output], small, all_cores=all_cores)
+            if flipped:
                 (mirrored,) = self._engine.run([self._output], small[:, ::-1], all_cores=all_cores)
-                mirrored = mirrored[:, ::-1]
-                found = [(plain + mirrored) / 2 if tta_flip else plain]
-                found += [np.abs(plain - mirrored)] if disagreement else []
-            return [np.clip(restore(each[..., 0], tuple(shape), view), 0, 1) for each in found]
+                found = (found + mirrored[:, ::-1]) / 2
+            return np.clip(restore(found[..., 0], tuple(shape), view), 0, 1)
 
         with self._working() as alone:
             if min(self._threads, depth) == 1:
                 all_cores = alone and self._threads > 1
                 slices = preprocess_volume(volume, self.preprocessing, view)
-                found = [segment(slices, z, all_cores=all_cores) for z in range(depth)]
-            else:
-                with ThreadPoolExecutor(self._threads) as pool:
-                    slices = preprocess_volume(volume, self.preprocessing, view, over=pool.map)
-                    found = list(pool.map(partial(segment, slices), range(depth)))
-        return [np.stack(each) for each in zip(*found, strict=True)]
+                return np.stack([segment(slices, z, all_cores=all_cores) for z in range(depth)])
+            with ThreadPoolExecutor(self._threads) as pool:
+                slices = preprocess_volume(volume, self.preprocessing, view, over=pool.map)
+                return np.stack(list(pool.map(partial(segment, slices), range(depth))))
 
     def gate_maps(self, volume: Volume, z: int = 0) -> list[np.ndarray]:
         """Returns where the attention gates let features of slice `z` pass, coarsest gate first.

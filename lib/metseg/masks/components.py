@@ -1,4 +1,4 @@
-"""What one lesion is: a connected component, diagonal neighbours included."""
+"""What one lesion is, a connected component, diagonal neighbours included; and where most lesion lies."""
 
 import cv2
 import numpy as np
@@ -19,3 +19,8 @@ def number_lesions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     n, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     return labels, stats[:n, cv2.CC_STAT_AREA]
+
+
+def fullest_slice(mask: np.ndarray) -> int:
+    """Returns the index of the slice of a (Z, H, W) mask that holds most lesion."""
+    return int(mask.sum(axis=(1, 2)).argmax())

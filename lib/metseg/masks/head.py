@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 Box = tuple[slice, slice]  # rows and columns
+_LEAST_HEAD = 0.1  # of an image: what is smaller may not be the head
 _LEAST = 0.7  # of a slice's longer side: a slice near the vertex must not fill the network's whole input
 _MARGIN = 0.02  # of the same, on each side
 _LONGEST = 1024  # px: a longer slice is shrunk before, for the smoothing reaches as far as the slice is long
@@ -30,6 +31,14 @@ def head_region(mean: np.ndarray) -> np.ndarray:
     threshold, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)
     _, labels, regions, _ = cv2.connectedComponentsWithStats((grey > threshold / 2).astype(np.uint8))
     return labels == 1 + regions[1:, cv2.CC_STAT_AREA].argmax()
+
+
+def head_hull(mean: np.ndarray) -> np.ndarray:
+    """Returns the convex hull of `head_region`, (H, W) uint8 in {0, 1}; empty where that is hardly a head."""
+    region, hull = head_region(mean), np.zeros(mean.shape, np.uint8)
+    if region.any():
+        cv2.fillConvexPoly(hull, cv2.convexHull(np.argwhere(region)[:, ::-1].astype(np.int32)), 1)
+    return hull if hull.mean() >= _LEAST_HEAD else np.zeros_like(hull)
 
 
 def head_box(image: np.ndarray) -> Box:

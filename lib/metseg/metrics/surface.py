@@ -6,14 +6,7 @@ from scipy import ndimage, spatial
 from metseg.metrics.overlap import checked_pair
 
 
-def hd95(
-    mask_ref: np.ndarray,
-    mask_pred: np.ndarray,
-    *,
-    spacing: tuple[float, ...],
-    empty: float = 0.0,
-    one_empty: float = np.inf,
-) -> float:
+def hd95(mask_ref: np.ndarray, mask_pred: np.ndarray, *, spacing: tuple[float, ...]) -> float:
     """Returns the 95th percentile symmetric Hausdorff distance between the two surfaces.
 
     The surface of a mask is its voxels with a background neighbour across a face; beyond the array's edge
@@ -25,8 +18,10 @@ def hd95(
     Args:
         mask_ref, mask_pred: bool, (H, W) or (Z, H, W).
         spacing: distance of neighbouring voxels along each axis of the masks, all > 0; ones give voxels.
-        empty: the value when both masks are empty.
-        one_empty: the value when exactly one is; less than inf can make a miss better than a poor contour.
+
+    Returns:
+        The distance in the unit of `spacing`; 0 when both masks are empty, infinite when exactly one is: any
+        other value could make a miss better than a poor contour.
 
     Raises:
         ValueError: `spacing` does not fit the masks.
@@ -41,7 +36,7 @@ def hd95(
             f"spacing is {tuple(spacing)}, the masks are {mask_ref.shape}; pass one positive length per axis"
         )
     if not mask_ref.any() or not mask_pred.any():
-        return float(empty if mask_ref.any() == mask_pred.any() else one_empty)
+        return 0.0 if mask_ref.any() == mask_pred.any() else float("inf")
     box = ndimage.find_objects((mask_ref | mask_pred).astype(np.uint8))[0]
     ref, pred = (mask[box] & ~ndimage.binary_erosion(mask[box]) for mask in (mask_ref, mask_pred))
     return float(max(np.percentile(_distances(*pair, spacing), 95) for pair in ((ref, pred), (pred, ref))))

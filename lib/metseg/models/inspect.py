@@ -33,7 +33,8 @@ def inference_model(model: keras.Model, *, prune: int | None = None) -> keras.Mo
     heads = {int(m[1]): layer for layer in model.layers if (m := re.fullmatch(r"head_(\d+)", layer.name))}
     if prune is not None:
         if prune not in heads:
-            raise ValueError(f"prune={prune}; {model.name} has the heads {sorted(heads)}")
+            own = f"the heads {sorted(heads)}" if heads else "one output and no heads"
+            raise ValueError(f"prune={prune}; {model.name} has {own}")
         return keras.Model(model.input, heads[prune].output, name=f"{model.name}_l{prune}")
     if len(heads) < 2:
         return model

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from metseg.data.volume import CHANNELS, Case
+from metseg.masks.components import fullest_slice
 from metseg.plots.style import (
     FLAIR,
     INK,
@@ -26,11 +27,6 @@ def _grid(rows: int, columns: int, side: float = 1.9) -> np.ndarray:
     for ax in axes.flat:
         ax.set_axis_off()
     return axes
-
-
-def fullest_slice(mask: np.ndarray) -> int:
-    """Returns the index of the slice of a (Z, H, W) mask that holds most lesion."""
-    return int(mask.sum(axis=(1, 2)).argmax())
 
 
 def plot_cases(cases: Sequence[Case]) -> np.ndarray:

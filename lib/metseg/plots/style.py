@@ -11,13 +11,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 
 from metseg.base.files import replacing
+from metseg.data.volume import CHANNELS
 from metseg.masks.colours import PREDICTION_COLOUR, REFERENCE_COLOUR
 
 # Okabe & Ito's palette: distinct for the colour-blind; the networks' also differ in lightness.
 MODEL_COLOURS = {"nested_unet": "#0072B2", "attention_unet": "#D55E00", "unet": "#7F7F7F"}
 REFERENCE = {"colors": REFERENCE_COLOUR, "linestyles": "solid", "linewidths": 1.3}
 PREDICTION = {"colors": PREDICTION_COLOUR, "linestyles": "dashed", "linewidths": 1.3}
-FLAIR = 1
+FLAIR = CHANNELS.index("FLAIR")
 LESION = "#AA3377"  # of no network
 INK, PALE = "#222222", "#BBBBBB"
 

@@ -26,7 +26,7 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
     return _TEMPLATES.get_template("card.md").render(
         label=label_of(description["name"], config.get("encoder", "plain")),
         research_use=RESEARCH_USE,
-        data=description["data"],
+        data={"lesion": "", **description["data"]},
         model={**older, **description},
         pre={"neighbours": 0, "crop": False, **description["preprocessing"]},
         post=description["postprocessing"],

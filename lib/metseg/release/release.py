@@ -121,9 +121,5 @@ def replaced_told(checked: Sequence[Releasable], released: Path) -> dict[str, st
 
 
 def released_told(released: Path) -> str:
-    """Returns a line for each released network: its Dice and data."""
-    return "\n".join(
-        f"{name}: validation Dice {each['validation_dice']:.3f}, slice by slice "
-        f"{each['validation_dice_single_slices']:.3f}; {each['data']['name']}"
-        for name, each in released_models(released).items()
-    )
+    """Returns a line for each released network, see `scores_told`."""
+    return "\n".join(map(scores_told, released_models(released).values()))

@@ -58,6 +58,8 @@ def scores_told(description: dict | Path) -> str:
     lines = [f"{description['name']}, trained on {description['data']['name']}"]
     if (dice := description.get("validation_dice")) is not None:
         lines.append(f"validation Dice {dice:.3f}")
+        if (alone := description.get("validation_dice_single_slices")) is not None:
+            lines[-1] += f", slice by slice {alone:.3f}"
     for key, what in (("held_out", "held-out"), ("out_of_fold", "cross-validated")):
         if of := description.get(key):
             lines.append(f"mean volume Dice of {of['n_patients']} {what} patients {of['dice_mean']:.3f}")

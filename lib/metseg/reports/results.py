@@ -66,7 +66,7 @@ def drawn(scan: OpenScan, files: VolumeFiles) -> Segmented:
     Raises:
         MetsegError: The mask cannot be read, lies on another grid, or holds labels that its name rules out.
     """
-    labels, notes = read_reference(files.reference, scan.scan, files)
+    labels, notes = read_reference(files, scan.scan.stored)
     marks = sorted(map(int, labels.stored))
     if len(marks) > 1:
         listed = f"{', '.join(map(str, marks[:5]))}{' …' * (len(marks) > 5)}"

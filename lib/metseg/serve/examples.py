@@ -63,8 +63,7 @@ def write_examples(folder: Path = FOLDER) -> None:
             centre_mm, radii_mm = example.glioma
             image, mask = draw_glioma(example.patient, centre_mm=centre_mm, radii_mm=radii_mm)
         else:
-            case = draw_phantom(example.patient)
-            image, mask = case.image, case.mask
+            image, mask = draw_phantom(example.patient)
         z = example.slice_index
         (folder / f"{name}.png").write_bytes(encode_png(image[z]))
         (folder / f"{name}_mask.png").write_bytes(mask_png(mask[z]))

@@ -8,12 +8,10 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -33,20 +31,21 @@ from metseg.base.files import (
     write_sealed,
     write_text,
 )
-from metseg.data.cases import CaseFiles, load_case
-from metseg.data.content import files_of, fingerprint, slice_hash
+from metseg.data.cases import CaseFiles
+from metseg.data.content import files_of, fingerprint
 from metseg.data.readers.images import complain_of_classes
 from metseg.preprocessing.neighbours import neighbour_rows, stacked
-from metseg.preprocessing.pipeline import Preprocessing, preprocess_mask, preprocess_volume, view_of
+from metseg.preprocessing.pipeline import Preprocessing
+from metseg.training.network_slices import read_in_turn
 
 # What turns files into a cache: another code, another cache. A comment changes a key as well, which costs
 # some seconds; that a change is overlooked would cost a training.
 COMPUTED_BY = ("preprocessing/*.py", "masks/head.py", "data/readers/*.py", "data/volume.py", "data/cases.py")
-COMPUTED_BY += ("data/content.py", "training/cache.py")
+COMPUTED_BY += ("data/scan.py", "data/grid.py", "data/content.py", "training/cache.py")
+COMPUTED_BY += ("training/network_slices.py",)
 _COLUMNS = {"case_id": str, "patient_id": str, "slice_index": "int32", "lesion_px": "int32"}
 _COLUMNS |= {"scan_lesion_px": "int32", "image_hash": str}
 _FILES = ("images.npy", "masks.npy", "slices.csv")
-_READ_AT_ONCE = 16  # cases: memory stays flat however many there are
 
 
 @dataclass(frozen=True)
@@ -117,8 +116,10 @@ def cache_key(cases: Iterable[CaseFiles], config: Preprocessing, content: str) -
     # Neighbours are put together when a slice is read: what is kept is the same with and without.
     digest = sha256(f"{config.model_dump_json(exclude={'neighbours'})} {_code_version()}".encode())
     for case in cases:
-        numbers, target = [*case.slice_numbers], case.volumes.lesion if case.volumes else ""
-        digest.update(f"{case.case_id}|{case.patient_id}|{numbers}{target}\n".encode())
+        known = [case.case_id, case.patient_id, *case.slice_numbers]
+        if case.volumes:  # what the same files may be read as: other sequences, another lesion
+            known += [*sorted(case.volumes.sequences), *sorted(case.volumes.target)]
+        digest.update(f"{known}\n".encode())
     return sha256(digest.digest() + content.encode()).hexdigest()[:16]
 
 
@@ -199,52 +200,26 @@ def _made(home: Path, cases: list[CaseFiles], config: Preprocessing, content: st
     return _whole(home)
 
 
-class NetworkSlices(NamedTuple):
-    """One case as it is kept, slices without neighbours."""
-
-    images: np.ndarray  # (Z, S, S, 3) uint8
-    masks: np.ndarray  # (Z, S, S) bool
-    scan_lesion_px: np.ndarray  # (Z,) lesion pixels of each slice on the scan's own grid
-    hashes: list[str]  # of each slice, see `content.slice_hash`
-    labels: frozenset[float]  # the numbers by which the masks mark a lesion
-
-
-def network_slices(files: CaseFiles, config: Preprocessing) -> NetworkSlices:
-    """Reads one case and preprocesses it."""
-    case = load_case(files)
-    view = view_of(case.volume, config)
-    return NetworkSlices(
-        images=np.rint(preprocess_volume(case.volume, config, view) * 255).astype(np.uint8),
-        masks=np.stack([preprocess_mask(mask, config, view) for mask in case.mask]),
-        scan_lesion_px=np.count_nonzero(case.mask, axis=(1, 2)),
-        hashes=[slice_hash(image) for image in case.image],
-        labels=case.labels.stored,
-    )
-
-
 def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
     shape = (sum(len(case.slice_numbers) for case in cases), config.image_size, config.image_size)
-    rows, labels = [], set[float]()
+    labels = set[float]()
     # Appended, not memory-mapped: on a full disk a write fails, but a mapped page kills the process.
     with (
         open(work / "images.npy", "wb") as images,
         open(work / "masks.npy", "wb") as masks,
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        open(work / "slices.csv", "w", encoding="utf-8", newline="") as table,
     ):
         for file, kind, sides in ((images, "|u1", (*shape, 3)), (masks, "|b1", shape)):
             header = {"descr": kind, "fortran_order": False, "shape": sides}
             np.lib.format.write_array_header_1_0(file, header)
-        for first in range(0, len(cases), _READ_AT_ONCE):
-            some = cases[first : first + _READ_AT_ONCE]
-            for case, found in zip(
-                some, pool.map(lambda each: network_slices(each, config), some), strict=True
-            ):
-                if case.slices:
-                    labels |= found.labels
-                    complain_of_classes(labels, f"masks of {case.case_id} and of other scans")
-                images.write(found.images.tobytes())
-                masks.write(found.masks.tobytes())
-                lesion_px = np.count_nonzero(found.masks, axis=(1, 2))
-                columns = case.slice_numbers, lesion_px, found.scan_lesion_px, found.hashes
-                rows += [(case.case_id, case.patient_id, *row) for row in zip(*columns, strict=True)]
-    pd.DataFrame(rows, columns=list(_COLUMNS)).to_csv(work / "slices.csv", index=False)
+        for case, found in read_in_turn(cases, config):
+            if case.slices:
+                labels |= found.labels
+                complain_of_classes(labels, f"masks of {case.case_id} and of other scans")
+            images.write(found.images.tobytes())
+            masks.write(found.masks.tobytes())
+            lesion_px = np.count_nonzero(found.masks, axis=(1, 2))
+            columns = case.slice_numbers, lesion_px, found.scan_lesion_px, found.hashes
+            rows = [(case.case_id, case.patient_id, *row) for row in zip(*columns, strict=True)]
+            these = pd.DataFrame(rows, columns=list(_COLUMNS))
+            these.to_csv(table, index=False, header=case is cases[0], lineterminator="\n")

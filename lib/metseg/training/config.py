@@ -7,7 +7,15 @@ who need it. What each does, and its unit, is told in outputs/reference/paramete
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from metseg.base.errors import MetsegError
 from metseg.preprocessing.pipeline import Preprocessing
@@ -115,12 +123,17 @@ class TrainConfig(_Group):
     """Everything that decides a training's result; the defaults are the quick run on the phantom."""
 
     data_dir: str  # folder of scans
-    target: str = ""  # what is a lesion where references have several labels
+    target: str = ""  # what is a lesion where references have several labels: a region, or labels (1,3)
     network: Network
     preprocessing: Preprocessing = Preprocessing()
     learning: Learning = Learning()
     augmentation: Augmentation = Augmentation()
     division: Division = Division()
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _one_label(cls, target: object) -> object:
+        return str(target) if type(target) is int else target  # as YAML and papermill read it
 
     @model_validator(mode="after")
     def _size_fits(self) -> "TrainConfig":

@@ -3,12 +3,11 @@
 import cv2
 import numpy as np
 
-from metseg.masks.head import head_region
+from metseg.masks.head import head_hull
 
 _DEPTH = 0.11  # of the side: the middle of what is pasted lies at least so far within the head
 _RIM = 0.06  # of the side: scalp and skull, over which nothing is pasted
 _SOFTNESS = 1 / 128  # of the side: standard deviation of the seam
-_LEAST_HEAD = 0.1  # of a slice: below it there is hardly any brain
 _LEAST_GREY = 0.15  # in the mean: below it a slice shows noise
 
 
@@ -43,11 +42,8 @@ def paste_lesion(
 def _head(image: np.ndarray) -> np.ndarray:
     """Returns the hull of the head in a slice, (S, S) uint8 in {0, 1}; nothing where it shows hardly any."""
     grey = image[..., :3].mean(axis=2)
-    region, head = head_region(grey), np.zeros(grey.shape, np.uint8)
-    if region.any():
-        cv2.fillConvexPoly(head, cv2.convexHull(np.argwhere(region)[:, ::-1].astype(np.int32)), 1)
-    shown = head.mean() >= _LEAST_HEAD and grey[head > 0].mean() >= _LEAST_GREY
-    return head if shown else np.zeros_like(head)
+    head = head_hull(grey)
+    return head if head.any() and grey[head > 0].mean() >= _LEAST_GREY else np.zeros_like(head)
 
 
 def _moved(array: np.ndarray, shift: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metseg.base.errors import MetsegError
-from metseg.data.cases import find_cases
+from metseg.data.cases import find_cases, lesion_told
 from metseg.data.check_people import doubtful
 from metseg.data.split import Split, kfold_by_patient, split_by_patient
 from metseg.training.cache import SliceCache, open_cache
@@ -15,6 +15,7 @@ from metseg.training.seen import SeenSlices, joined_hashes
 class Dataset(NamedTuple):
     cache: SliceCache
     split: Split
+    lesion: str = ""  # which labels are a lesion, see `lesion_told`
 
 
 def prepare_data(config: TrainConfig, *, cache_dir: Path) -> Dataset:
@@ -47,7 +48,7 @@ def prepare_data(config: TrainConfig, *, cache_dir: Path) -> Dataset:
                 f"at image_size={config.preprocessing.image_size} no lesion of the {role} patients is left; "
                 "choose a larger image_size"
             )
-    return Dataset(cache, split)
+    return Dataset(cache, split, lesion_told(cases))
 
 
 def _complain_if_same_scans(cache: SliceCache) -> None:

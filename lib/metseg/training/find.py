@@ -4,12 +4,14 @@ Every command takes the same names: a network's alone is the released one, RUN/N
 as it lies (NAME/unet/unet-1/unet in a cross-validation), RUN its only one; and any folder, or a file in it.
 """
 
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import shown
+from metseg.data.cases import CaseFiles, find_cases
 from metseg.training.config import ModelName
 from metseg.training.run_folder import RunFolder
 
@@ -58,7 +60,30 @@ def trained_folders(run: str, runs_dir: Path) -> list[Path]:
 def run_folder(run: str, runs_dir: Path) -> Path:
     """Returns the folder that a run's, or one of its networks', name stands for; it need not be there."""
     _complain_of_released(run, runs_dir)
-    return Path(run) if trainings_below(Path(run)) else Path(runs_dir) / run
+    named = Path(run)
+    return named if is_network(named) or trainings_below(named) else Path(runs_dir) / run
+
+
+def find_cases_for(networks: Iterable[Path], folder: Path, *, target: str = "") -> list[CaseFiles]:
+    """Lists the scans below a folder; in references with several labels the networks' target is the lesion.
+
+    Args:
+        networks: Folders of trained or exported networks.
+        folder: The data set's, see `find_cases`.
+        target: Another one instead; of a data set of slices there is none.
+
+    Raises:
+        MetsegError: As `find_cases`, or the networks were trained for different targets.
+    """
+    cases = find_cases(folder, target=target)
+    if target or not cases[0].volumes:
+        return cases
+    targets = {run.target: run for run in map(RunFolder, networks)}
+    if len(targets) > 1:
+        (one, first), (other, second) = sorted(targets.items())[:2]
+        text = f"{first} was trained for target={one or '(the first)'}, {second} for target={other}"
+        raise MetsegError(f"{text}; name the one to score with: --target")
+    return find_cases(folder, target=next(iter(targets), ""))
 
 
 def name_of(folder: Path, runs_dir: Path, released_dir: Path | None = None) -> str:
@@ -80,6 +105,11 @@ def model_folders(run_folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise MetsegError(f"there is no run {folder}; finished runs here: {finished}")
     if not found:
+        if (folder / "comparison").is_dir() and _usable_below(folder):
+            raise MetsegError(
+                f"{shown(folder)} is a cross-validation: tables and figures of its networks are in "
+                f"{shown(folder / 'comparison')}; name a run of single trainings, or one of its folds"
+            )
         raise MetsegError(
             f"{folder} holds no evaluated model; run the training notebooks first, with a test_fraction "
             f"above 0, or name another run; finished ones here: {finished}"

@@ -163,6 +163,7 @@ def _write_manifest(
             "fingerprint": data.cache.fingerprint,
             "patients": slices.patient_id.nunique(),
             "slices": len(slices),
+            "lesion": data.lesion,
             **asdict(provenance_of(slices.case_id)),
         },
         "slice_hashes": {patient: joined_hashes(own) for patient, own in hashes},

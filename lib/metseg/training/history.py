@@ -12,9 +12,11 @@ def describe_history(history: pd.DataFrame) -> str:
     Losses are compared among epochs of the last one's image size.
     """
     same = history[history.image_size == history.image_size.iloc[-1]]
-    best = same.loc[same.val_dice[::-1].idxmax()]
+    nothing = same.get("predicts_nothing", pd.Series(False, same.index)).astype(bool)
+    ranked = same.assign(predicts=~nothing).sort_values(["val_dice", "predicts", "epoch"])
+    best = ranked.iloc[-1]  # as `schedule.best_epoch`
     text = f"Kept: epoch {best.epoch:.0f} of {len(history)}, validation Dice {best.val_dice:.3f}."
-    if bool(best.get("predicts_nothing", False)):
+    if not best.predicts:
         return f"{text} It predicts nothing: train longer, or with another learning rate."
     if len(same) < _FEWEST:
         return f"{text} {len(same)} epochs of one size are too few to tell whether it over-fits."

@@ -79,6 +79,12 @@ class RunFolder(os.PathLike):
         return self.is_finished and bool(read_json(self.manifest)["config"].get("deep_supervision"))
 
     @property
+    def target(self) -> str:
+        """What is a lesion in references with several labels, as `TrainConfig` has it."""
+        record = self.description if self.is_exported else self.config
+        return str(read_json(record).get("target", ""))
+
+    @property
     def predicts_nothing(self) -> bool:
         """Whether a network marks nothing on its validation patients with a lesion."""
         record = read_json(self.manifest) if self.is_finished else {}

@@ -1,7 +1,9 @@
 """Which scans a model has seen: by the patient's name, and by what the slices hold."""
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +13,7 @@ from metseg.data.cases import CaseFiles
 from metseg.data.content import HASH_DIGITS, scan_hashes
 from metseg.data.patients import spelling_of
 
+_READ_AT_ONCE = min(4, os.cpu_count() or 1)  # scans, for their pixels are in memory meanwhile
 _SAME = 0.5  # of the slices, of whichever has fewer: a scan without its empty slices is the same scan
 
 
@@ -81,8 +84,10 @@ def sort_cases(cases: Iterable[CaseFiles], model_dir: Path) -> SortedCases:
         raise MetsegError(f"{path} does not say which patients the model has seen; export it again")
     known, seen_names = SeenSlices(slices), {spelling_of(name) for name in names}
     found = SortedCases([], [], [], [], knows_content=bool(slices))
-    for case in cases:
-        own = scan_hashes(case) if slices else set()
+    cases = list(cases)
+    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+        hashes = [*pool.map(scan_hashes, cases)] if slices else [set()] * len(cases)
+    for case, own in zip(cases, hashes, strict=True):
         if alike := known.names_of(own):
             found.same_scan.append((case, case.patient_id if case.patient_id in alike else alike[0]))
         elif spelling_of(case.patient_id) not in seen_names:

@@ -1,1 +1,1 @@
-"""Notebooks as programs: their parameters, their runs, sweeps of them."""
+"""Notebooks as programs: their parameters, their runs, cross-validation."""

@@ -28,7 +28,7 @@ def cross_validate(
 
     Raises:
         MetsegError: Before anything is trained, that the run was begun with other parameters or data; or
-            after all others, that a fold failed.
+            after all others, that a fold failed; or at once, that a second one did for the same cause.
     """
     from metseg.trial import run_trial  # here: it loads TensorFlow
 
@@ -39,7 +39,7 @@ def cross_validate(
     _complain_of_other_folds(configs[0], Path(run_folder), but=model if restart else None)
     if not restart:
         _complain_if_begun_otherwise(configs, Path(run_folder))
-    failed = []
+    failed = {}
     for fold, each in enumerate(configs):
         run = fold_folder(run_folder, model, fold)
         print(f"{model}, fold {fold + 1} of {folds}", flush=True)
@@ -47,9 +47,15 @@ def cross_validate(
             print(run_trial(each, run, cache_dir=cache_dir, restart=restart), flush=True)
         except MetsegError as error:
             print(f"failed: {error}", flush=True)
-            failed.append(f"fold {fold + 1}: {error}")
+            failed[fold + 1] = str(error)
+            if len(set(failed.values())) < len(failed):  # data or recipe: so would all others
+                break
     if failed:
-        raise MetsegError(f"{'; '.join(failed)}. Mend the cause and call again: finished folds are skipped")
+        causes = "; ".join(
+            f"fold {' and '.join(str(k) for k, each in failed.items() if each == cause)}: {cause}"
+            for cause in dict.fromkeys(failed.values())
+        )
+        raise MetsegError(f"{causes}. Mend the cause and call again: finished folds are skipped")
     return [fold_folder(run_folder, model, fold).path for fold in range(folds)]
 
 

@@ -91,7 +91,8 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         try:
             if not equals or not name.strip().isidentifier():
                 raise ValueError
-            values[name.strip()] = read_value(text)
+            name = name.strip()
+            values[name] = text.strip() if name == "target" else read_value(text)  # of one label 3 is text
         except (ValueError, yaml.YAMLError):
             raise MetsegError(f"'{assignment}' is not NAME=VALUE; write it like epochs=3") from None
     return values

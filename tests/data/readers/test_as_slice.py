@@ -5,6 +5,7 @@ import pytest
 
 from metseg.data.readers import images
 from metseg.data.readers.image_errors import UnusablePixels
+from metseg.data.readers.images import to_8_bits
 from metseg.data.volume import Volume
 
 NAN, INF = np.nan, np.inf
@@ -82,6 +83,17 @@ def test_other_numbers_are_stretched_to_eight_bits(values, dtype, expected):
     image, notes = as_slice(np.array(values, dtype).reshape(2, 2), "a")
     assert image[..., 1].ravel().tolist() == expected
     assert f"{np.dtype(dtype)} values" in notes[0] and "rescaled" in notes[0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32])
+@pytest.mark.parametrize("count", [1, 999, 1001, 4000])
+def test_the_stretch_is_up_to_the_percentile_whatever_the_type(dtype, count):
+    values = np.random.default_rng(count).integers(3, 250, (count, 2)) // 9 * 9
+    if np.dtype(dtype).itemsize > 1:
+        values = values * 100 + (-30_000 if np.dtype(dtype).kind == "i" else 0)
+    high = np.percentile(values - values.min(), 99.9, method="higher")
+    expected = np.rint(255 * np.minimum((values - values.min()) / (high or 1), 1))
+    np.testing.assert_array_equal(to_8_bits(values.astype(dtype))[0], expected)
 
 
 def test_each_channel_is_stretched_by_itself():

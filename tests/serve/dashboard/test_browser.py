@@ -9,9 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ import pytest
 import tifffile
 from dashboard_process import process_of, running_dashboard
 from fastapi.testclient import TestClient
+from phantom_upload import dicom_zip, nifti_files, reference_file
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
@@ -153,6 +155,53 @@ def test_an_example_comes_with_its_reference(page):
     expect(page.get_by_label("Add a reference mask …")).to_be_visible()
 
 
+# ---- a volume ----
+
+
+def files_of(contents: Mapping[str, bytes]) -> list[dict]:
+    return [{"name": name, "mimeType": "", "buffer": content} for name, content in contents.items()]
+
+
+def download(page: Page) -> tuple[str, zipfile.ZipFile]:
+    with page.expect_download(timeout=60_000) as caught:
+        page.get_by_role("button", name="Download ZIP").locator("visible=true").click()
+    return caught.value.suggested_filename, zipfile.ZipFile(caught.value.path())
+
+
+def test_a_volume_goes_from_its_files_to_its_report(page):
+    caution = page.get_by_text("Lower-grade glioma (FLAIR abnormality), not metastasis.")
+    page.locator("input[type=file]").first.set_input_files(files_of(nifti_files()))
+    expect(page.locator(".ms-chip").first).to_contain_text("48 × 48 × 6 voxels", timeout=60_000)
+    expect(page.locator("canvas").first).to_be_visible()
+    expect(page.get_by_text("t1c is P7-t1c.nii.gz: by its name.")).to_be_visible()
+    expect(caution).to_be_visible()
+    page.get_by_text("FLAIR", exact=True).locator("visible=true").first.click()
+    page.locator("canvas").first.press("ArrowUp")
+    expect(page.locator("canvas").first).to_have_attribute("aria-valuetext", re.compile("slice . of 6"))
+
+    page.locator("input[type=file]").nth(1).set_input_files(
+        files_of({"reference.nii.gz": reference_file()})[0]
+    )
+    expect(page.get_by_text("Dice = 2 · |mask ∩ reference|")).to_be_visible()
+    expect(page.locator(".ms-of-scan .ms-agreement b")).to_have_text(re.compile(r"0\.\d{3}"))
+    name, archive = download(page)
+    assert name == "P7_metseg.zip"
+    assert {"P7_mask.nii.gz", "P7_report/report.html", "P7_report/report.pdf"} <= {*archive.namelist()}
+
+    page.locator("input[type=file]").first.set_input_files(files_of({"case.zip": dicom_zip()}))
+    expect(page.get_by_text("DICOM SEG, SR and RTSTRUCT")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Dice = 2 · |mask ∩ reference|")).to_be_hidden()
+    for sequence, other in (("t1", "t1_mprage_Gd (6 slices)"), ("t1c", "t1_mprage (6 slices)")):
+        page.locator(f"select[name={sequence}]").select_option(label=other)
+    page.get_by_role("button", name="Read again").click()
+    expect(page.locator(".ms-of-scan .ms-notes")).to_contain_text("as you say", timeout=60_000)
+
+    page.get_by_role("button", name="One ring").click()
+    expect(page.locator(".ms-frame img").first).to_be_visible()
+    expect(page.locator("canvas").first).to_be_hidden()
+    assert list(Path(tempfile.gettempdir()).glob("metseg-dashboard-*/metseg-*")) == []
+
+
 def test_moving_the_threshold_by_keyboard_changes_the_mask_and_no_size_is_taken_that_cannot_be(page):
     opened(page)
     before, sizes = picture(page), areas(page)
@@ -247,7 +296,7 @@ def test_every_picture_channel_and_network_can_be_shown(page):
 
 def test_sizes_are_in_mm_where_the_file_tells_them_and_else_in_px(page):
     page.get_by_role("button", name="Like a glioma").click()
-    expect(page.locator(".ms-notes")).to_contain_text("nobody's head")
+    expect(page.locator(".ms-notes").first).to_contain_text("nobody's head")
     expect(page.locator(".ms-agreement b").first).to_have_text(re.compile(r"^0\.9"))  # networks know it
     page.get_by_role("button", name="Several").click()
     expect(page.locator(".ms-table tbody td:nth-child(2) b").first).to_have_text("945\u00a0mm²")
@@ -256,7 +305,7 @@ def test_sizes_are_in_mm_where_the_file_tells_them_and_else_in_px(page):
     expect(page.locator(".ms-table tbody tr")).to_have_count(2)  # the third has 269 mm²
     opened(page)
     expect(page.get_by_label("Smallest lesion, px")).to_have_value("0")
-    expect(page.locator(".ms-notes")).to_contain_text("no longer 300.5 mm²")
+    expect(page.locator(".ms-notes").first).to_contain_text("no longer 300.5 mm²")
     expect(page.get_by_text("In pixels: the file does not tell how large one is.")).to_be_visible()
 
 
@@ -417,7 +466,7 @@ def test_a_lost_kernel_is_told_with_what_to_do(page):
     os.kill(process_of(kernel), signal.SIGKILL)
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("This session has ended")
-    expect(alert).to_contain_text("Reload the page to start anew; the slice and the settings are not kept.")
+    expect(alert).to_contain_text("Reload the page to start anew; the scan and the settings are not kept.")
     page.get_by_role("button", name="Reload").click()
     expect(page.get_by_role("button", name="One ring")).to_be_visible(timeout=20_000)
     expect(page.get_by_role("alert")).to_be_hidden()

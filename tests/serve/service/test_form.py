@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from starlette.requests import Request
 
-from metseg.serve.service.form import read_form
+from metseg.serve.service.form import SentFiles, read_form
 from metseg.serve.upload import Refused
 
 KIND = "multipart/form-data; boundary=B"
@@ -18,7 +18,7 @@ def form(*fields: tuple[str, bytes], end: bytes = b"--B--\r\n") -> bytes:
     return b"\r\n".join([*parts, end])
 
 
-def read(kind: str, body: bytes, piece: int = 1000) -> tuple[bytes, dict[str, str]]:
+def read(kind: str, body: bytes, piece: int = 1000) -> SentFiles:
     """Reads a form that arrives in pieces."""
     messages = [
         {"type": "http.request", "body": body[k : k + piece], "more_body": True}
@@ -38,19 +38,21 @@ def read(kind: str, body: bytes, piece: int = 1000) -> tuple[bytes, dict[str, st
 )
 @pytest.mark.parametrize("piece", [7, 100_000])
 def test_the_file_is_what_was_sent(content, piece):
-    assert read(KIND, form((FILE[0], content)), piece) == (content, {})
+    assert read(KIND, form((FILE[0], content)), piece) == ([("a.tif", content)], {})
 
 
-@pytest.mark.parametrize("how", ['name="file"; filename=""', 'filename="../../x"; name="file"'])
-def test_the_file_s_own_name_does_not_matter(how):
-    assert read(KIND, form((how, b"x"))) == (b"x", {})
+def test_several_files_come_with_their_names_and_some_as_sequences():
+    parts = [FILE, ('name="t1c"; filename="../x.nii"', b"1"), ('name="file"; filename=""', b"2")]
+    sent = read(KIND, form(*parts))
+    assert sent.files == [("a.tif", b"II*\0"), ("../x.nii", b"1"), ("file", b"2")]
+    assert sent.fields == {"t1c": "../x.nii"}
 
 
 def test_other_fields_are_text_wherever_they_stand_and_other_headers_are_dropped():
     fields = form(('name="model"', "ü".encode()), FILE, ('name="threshold"', b"0.5"))
-    assert read(KIND, fields) == (b"II*\0", {"model": "ü", "threshold": "0.5"})
+    assert read(KIND, fields) == ([("a.tif", b"II*\0")], {"model": "ü", "threshold": "0.5"})
     headers = b'X: y\r\ncontent-DISPOSITION: form-data; name="file"; filename="x"\r\nContent-Type: a/b'
-    assert read(KIND, b"--B\r\n" + headers + b"\r\n\r\nx\r\n--B--\r\n") == (b"x", {})
+    assert read(KIND, b"--B\r\n" + headers + b"\r\n\r\nx\r\n--B--\r\n") == ([("x", b"x")], {})
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_other_fields_are_text_wherever_they_stand_and_other_headers_are_dropped
         (KIND, form(), "no_file"),
         (KIND, form(('name="image"; filename="a.tif"', b"x" * 9999)), "no_file"),
         (KIND, form(('name="file"', b"x")), "no_file"),
-        (KIND, form(FILE, FILE), "several_files"),
+        (KIND, form(FILE, *[('name="t1"; filename="a"', b"x")] * 2), "invalid_setting"),
         (KIND, form(FILE, *[('name="model"', b"x")] * 2), "invalid_setting"),
         (KIND, form(FILE, ('name="model"', b"x" * 1025)), "malformed_form"),
         (KIND, form(FILE, *[(f'name="{k}"', b"") for k in range(17)]), "malformed_form"),

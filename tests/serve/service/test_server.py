@@ -121,9 +121,20 @@ def test_several_processes_have_one_set_of_figures_and_finish_what_is_in_flight(
     ]
     assert [float(found[1]) for found in counted] == [20.0] * 6
     assert all(re.search(r"^metseg_waiting 0\.0$", text, re.MULTILINE) for text in seen)
-    (figures,) = tmp_path.glob("metseg-figures-*")
+    (home,) = tmp_path.glob("metseg-service-*")  # figures and jobs
     end_in_the_midst_of_an_upload(service, 2)
-    assert not figures.exists()
+    assert not home.exists()
+
+
+def test_workers_end_with_the_process_that_started_them(start):
+    service = start(2)
+    service.process.kill()
+    service.process.wait()
+    deadline = time.monotonic() + 30
+    with pytest.raises(httpx.TransportError):
+        while time.monotonic() < deadline:
+            httpx.get(f"{service.address}/health")
+            time.sleep(0.1)
 
 
 def test_the_log_tells_kind_and_size_alone_and_what_is_in_flight_is_finished(start):
@@ -143,7 +154,7 @@ def test_the_log_tells_kind_and_size_alone_and_what_is_in_flight_is_finished(sta
 
 
 def test_a_model_that_is_missing_is_told_before_anything_listens(tmp_path):
-    with pytest.raises(MetsegError, match=r"model\.onnx is missing"):
+    with pytest.raises(MetsegError, match=r"model\.json is missing"):
         server.serve({"nested_unet": tmp_path}, port=0)
 
 

@@ -27,6 +27,7 @@ from metseg.data.phantom.lesions import (
 GENERATOR_VERSION = 1  # raise it whenever the same seed gives other pixels
 FIELD_OF_VIEW_MM = 200.0
 SLICE_MM = 5.0
+_USUAL = {"size": 160, "slices": 16, "pixel_mm": 1.25, "slice_mm": SLICE_MM}
 _GLIOMA, _GLIOMA_CORE = (0.44, 0.86, 0.46), (0.30, 0.72, 0.33)  # (T1, FLAIR, post-contrast T1)
 _NOTE = "Synthetic images drawn by metseg; no figure obtained on them is clinical."
 
@@ -45,7 +46,6 @@ def draw_phantom(
     size: int = 160,
     slices: int = 16,
     pixel_mm: float = 1.25,
-    slice_mm: float = SLICE_MM,
 ) -> PhantomCase:
     """Draws one patient, the same whichever others are drawn.
 
@@ -53,13 +53,13 @@ def draw_phantom(
         index: The patient's number, from 0.
         seed: Of the whole set.
         size: Height and width in pixels; the head needs about 200 mm.
-        slices: Number of axial slices, from below the ventricles towards the vertex.
-        pixel_mm, slice_mm: Spacing in the plane and between slices.
+        slices: Number of axial slices, `SLICE_MM` apart, from below the ventricles towards the vertex.
+        pixel_mm: Spacing in the plane.
     """
     rng = np.random.default_rng([seed, index])
-    anatomy = make_anatomy(rng, size, slices, pixel_mm, slice_mm)
+    anatomy = make_anatomy(rng, size, slices, pixel_mm, SLICE_MM)
     paint_white_matter_disease(rng, anatomy)
-    lesions = place_lesions(rng, anatomy, slice_mm)
+    lesions = place_lesions(rng, anatomy, SLICE_MM)
     mask = paint_lesions(rng, anatomy, lesions)
     touched = [lesion.centre_mm + (lesion.diameter_mm / 2, 0, 0) for lesion in lesions if rng.random() < 0.3]
     paint_vessels(rng, anatomy, np.reshape(touched, (-1, 3)))
@@ -67,25 +67,19 @@ def draw_phantom(
 
 
 def draw_glioma(
-    index: int,
-    *,
-    centre_mm: tuple[float, float, float],
-    radii_mm: tuple[float, float, float],
-    size: int = 160,
-    slices: int = 16,
-    pixel_mm: float = 1.25,
-) -> tuple[np.ndarray, np.ndarray]:
+    index: int, *, centre_mm: tuple[float, float, float], radii_mm: tuple[float, float, float]
+) -> PhantomCase:
     """Draws a head with a lesion like a lower-grade glioma: large, bright in FLAIR, without enhancement.
 
     Args:
         centre_mm: Of the lesion, in the head's frame: x from left to right, y to the front, z to the vertex.
-        radii_mm: Of the ellipsoid that it is before its surface is roughened; the others as `draw_phantom`.
+        radii_mm: Of the ellipsoid that it is before its surface is roughened.
 
     Returns:
-        (Z, H, W, 3) uint8 image, and (Z, H, W) bool mask of what is bright in FLAIR.
+        A case of the usual size; its mask is of what is bright in FLAIR.
     """
     rng = np.random.default_rng([index, 1])  # not the numbers that a phantom of metastases is drawn with
-    anatomy = make_anatomy(rng, size, slices, pixel_mm, SLICE_MM)
+    anatomy = make_anatomy(rng, **_USUAL)
     points = anatomy.points_mm
     scaled = np.linalg.norm((points - np.float32(centre_mm)) / np.float32(radii_mm), axis=-1)
     within = (1 - scaled) * np.float32(min(radii_mm))
@@ -94,7 +88,7 @@ def draw_glioma(
     within = np.minimum.reduce([within, anatomy.depth_mm - 1.0, anatomy.ventricle_mm - 0.5])
     anatomy.paint(within / 2, _GLIOMA, opacity=0.92)  # its edge is soft
     anatomy.paint((within - 6 + 3.0 * smooth_noise(rng, points, 12)) / 3, _GLIOMA_CORE, opacity=0.7)
-    return acquire(rng, anatomy.signal, points), within > 0
+    return PhantomCase(acquire(rng, anatomy.signal, points), within > 0)
 
 
 def acquire(rng: np.random.Generator, signal: np.ndarray, points_mm: np.ndarray) -> np.ndarray:

@@ -67,13 +67,19 @@ def read_series(series: Series, *, max_voxels: int = _MAX_VOXELS) -> tuple[Volum
     return Volume(np.stack(slices)[None], (name,), affine=series.affine), [*series.notes, *series.beside]
 
 
-def read_dicom_case(source: Path | str, sequences: Mapping[str, str | Path] | None = None) -> DicomCase:
+def read_dicom_case(
+    source: Path | str,
+    sequences: Mapping[str, str | Path] | None = None,
+    *,
+    max_voxels: int = _MAX_VOXELS,
+) -> DicomCase:
     """Reads t1, t1c, t2 and flair of one person's visit from a folder.
 
     Args:
         source: The folder.
         sequences: What is known: {"t1c": a SeriesInstanceUID, a description, or a folder or file of it}; it
             goes before all guesses.
+        max_voxels: Of one series; see `read_series`.
 
     Raises:
         MetsegError: The folder holds several people or visits, none of the sequences, or a series that is
@@ -104,7 +110,7 @@ def read_dicom_case(source: Path | str, sequences: Mapping[str, str | Path] | No
     frames_of_reference = {series.frame_of_reference for series in taken.values()}
     volumes: list[Volume] = []
     for sequence, series in taken.items():
-        volume, _ = read_series(series)
+        volume, _ = read_series(series, max_voxels=max_voxels)
         notes.append(f"{sequence} is {series}: {series.by if series.sequence == sequence else 'as you say'}.")
         notes += [f"{sequence}: {note}" for note in series.notes]
         volume = Volume(volume.array, (sequence,), affine=volume.affine)

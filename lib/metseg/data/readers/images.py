@@ -22,6 +22,7 @@ _ONE_CLASS = {1.0, 255.0, 65_535.0}  # what programs write in a mask for "all of
 # What the channels of a picture are called, by their number.
 _NAMES = {1: ("grey",), 2: ("grey", "alpha"), 3: tuple(SEQUENCES), 4: (*SEQUENCES, "alpha")}
 _LOSS = 3  # grey values by which the channels of one grey picture may differ
+_COUNTED = 2**20  # pixels at once, which takes 8 bytes of each
 _MAX_PIXELS = 2**26  # of a file on the user's own disk; a service sets a limit of its own
 
 
@@ -125,13 +126,32 @@ def to_8_bits(channel: np.ndarray) -> tuple[np.ndarray, int]:
     Returns:
         uint8 of the same shape, and how many values are no finite number: they become 0.
     """
+    if channel.dtype.kind in "biu" and channel.dtype.itemsize <= 2:
+        # Few numbers: a table and a histogram, in a tenth of the time.
+        above = channel.astype(np.uint16) - np.uint16(int(channel.min()) % 2**16)
+        flat, numbers = above.ravel(), int(above.max()) + 1
+        parts = (flat[start : start + _COUNTED] for start in range(0, flat.size, _COUNTED))
+        upto = sum(np.bincount(part, minlength=numbers) for part in parts).cumsum()
+        high = np.searchsorted(upto, _rank(channel.size), side="right")
+        return _stretched(np.arange(len(upto)), high or len(upto) - 1)[above], 0
     finite, scaled = np.isfinite(channel), np.zeros(channel.shape, np.uint8)
-    values = channel[finite].astype(np.float64)
+    values = channel[finite]
     if values.size:
-        values -= values.min()
-        high = np.percentile(values, 99.9, method="higher") or values.max()
-        scaled[finite] = np.rint(255 * np.minimum(values / (high or 1), 1))
+        low, rank = np.float64(values.min()), _rank(values.size)
+        values.partition((rank, -1))  # one place alone takes seven times as long where many are equal
+        high = np.float64(values[rank]) - low or np.float64(values[-1]) - low
+        for part, known, pixels in zip(scaled, finite, channel, strict=True):  # of which few are kept at once
+            part[known] = _stretched(pixels[known].astype(np.float64) - low, high)
     return scaled, channel.size - values.size
+
+
+def _rank(count: int) -> int:
+    """Returns the place of the 99.9th percentile among sorted numbers, `higher` in `np.percentile`."""
+    return int(np.ceil((count - 1) * (99.9 / 100)))
+
+
+def _stretched(above: np.ndarray, high: float) -> np.ndarray:
+    return np.rint(255 * np.minimum(above / (high or 1), 1)).astype(np.uint8)
 
 
 def read_file(path: Path) -> bytes:

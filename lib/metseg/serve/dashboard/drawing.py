@@ -119,7 +119,7 @@ def example_buttons() -> list[dict]:
     """Returns the examples with a small picture of each."""
     buttons = []
     for name, example in EXAMPLES.items():
-        flair = load_example(name)[0].image[..., 1]
+        flair = pictures.channel_picture(load_example(name)[0].image, "FLAIR")
         small = cv2.resize(flair, (_THUMB_PX, _THUMB_PX), interpolation=cv2.INTER_AREA)
         buttons.append({"name": name, "title": example.title, "picture": for_page(small)})
     return buttons

@@ -39,12 +39,17 @@ class NetworkResult:
     numbers: np.ndarray
 
     def agreement(self, reference: np.ndarray) -> dict:
-        """Returns the slice's `dice`, None where mask and reference are both empty: it means nothing there;
-        and how many pixels are `hit` (in both), `extra` (in the mask alone) and `missed`."""
-        parts = self.mask & reference, self.mask & ~reference, reference & ~self.mask
-        hit, extra, missed = (int(np.count_nonzero(part)) for part in parts)
-        total = 2 * hit + extra + missed
-        return {"dice": 2 * hit / total if total else None, "hit": hit, "extra": extra, "missed": missed}
+        """Returns `agreement` of the mask with a reference."""
+        return agreement(self.mask, reference)
+
+
+def agreement(mask: np.ndarray, reference: np.ndarray) -> dict:
+    """Returns `dice`, None where mask and reference are both empty: it means nothing there; and how many
+    pixels or voxels are `hit` (in both), `extra` (in the mask alone) and `missed`."""
+    parts = mask & reference, mask & ~reference, reference & ~mask
+    hit, extra, missed = (int(np.count_nonzero(part)) for part in parts)
+    total = 2 * hit + extra + missed
+    return {"dice": 2 * hit / total if total else None, "hit": hit, "extra": extra, "missed": missed}
 
 
 class Networks:
@@ -77,11 +82,11 @@ class Networks:
 
     def warm_up(self, name: str) -> None:
         """Loads a network and runs it once, so that the first slice need not wait for it."""
-        self._predictor(name).prob_map(Volume(np.zeros((3, 1, 32, 32), np.uint8)))
+        self.predictor(name).prob_map(Volume(np.zeros((3, 1, 32, 32), np.uint8)))
 
     def open(self, volume: Volume, names: Sequence[str]) -> None:
         """Takes a slice, a volume of one, in the place of the last, if these networks can run on it."""
-        maps = {name: self._predictor(name).prob_map(volume)[0] for name in names}
+        maps = {name: self.predictor(name).prob_map(volume)[0] for name in names}
         self._volume, self._prob_maps, self._gates = volume, maps, {}
 
     def have_run(self, names: Sequence[str]) -> bool:
@@ -92,7 +97,7 @@ class Networks:
         """Runs on the slice those of these networks that have not seen it."""
         for name in names:
             if name not in self._prob_maps:
-                self._prob_maps[name] = self._predictor(name).prob_map(self._volume)[0]
+                self._prob_maps[name] = self.predictor(name).prob_map(self._volume)[0]
 
     def result(self, name: str, settings: Postprocessing) -> NetworkResult:
         """Returns what a network that has run and the settings make of the slice."""
@@ -104,10 +109,11 @@ class Networks:
     def gates(self, name: str) -> list[np.ndarray]:
         """Returns the (H, W) gate maps of the slice, coarsest first; nothing where there are none."""
         if name not in self._gates:
-            self._gates[name] = self._predictor(name).gate_maps(self._volume)
+            self._gates[name] = self.predictor(name).gate_maps(self._volume)
         return self._gates[name]
 
-    def _predictor(self, name: str) -> Predictor:
+    def predictor(self, name: str) -> Predictor:
+        """Returns a network, loaded when it is first asked for."""
         if name not in self._predictors:
             try:
                 self._predictors[name] = self._load(self._folders[name])

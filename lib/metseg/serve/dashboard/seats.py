@@ -1,8 +1,10 @@
 """How many visitors the dashboard has room for: each one's kernel, when it ends, and how it is started."""
 
+import os
 import sys
 import time
 from subprocess import DEVNULL
+from tempfile import TemporaryDirectory
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 from jupyter_server._tz import utcnow
@@ -44,6 +46,7 @@ class Seats(AsyncMappingKernelManager):
     waiting = Integer(0, min=0, config=True, help="Kernels that wait for a visitor while there is room.")
     away_seconds = Float(60, config=True, help="How long a kernel outlives its page.")
     _away_since = Dict()
+    _folders = Dict()
     _ending = Set()
 
     @property
@@ -58,8 +61,13 @@ class Seats(AsyncMappingKernelManager):
     async def start_kernel(self, **kwargs) -> str:
         if self.taken >= self.seats:
             raise HTTPError(503)
+        # Where a volume lies while it is read; what a kernel that is killed leaves there is removed too.
+        folder = TemporaryDirectory(prefix="metseg-dashboard-", ignore_cleanup_errors=True)
+        kwargs["env"] = {**(kwargs.get("env") or os.environ), "TMPDIR": folder.name}
         # What a kernel has to tell comes as messages; on its way out it only complains of being stopped.
-        return await super().start_kernel(stderr=DEVNULL, **kwargs)
+        kernel_id = await super().start_kernel(stderr=DEVNULL, **kwargs)
+        self._folders[kernel_id] = folder
+        return kernel_id
 
     async def shutdown_kernel(self, kernel_id: str, *args, **kwargs) -> None:
         if kernel_id not in self or kernel_id in self._ending:
@@ -79,6 +87,8 @@ class Seats(AsyncMappingKernelManager):
         if kernel is not None:
             kernel.cleanup_connection_file()  # of one that died by itself, nobody else takes it away
         self._away_since.pop(kernel_id, None)
+        if folder := self._folders.pop(kernel_id, None):
+            folder.cleanup()
         if self.waiting:
             self._plan_pool(arriving=0)
             self.fill_if_needed(notebook_name=self.notebook_path)

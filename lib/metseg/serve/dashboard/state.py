@@ -99,7 +99,7 @@ class DashboardState(HasTraits):
 
     @property
     def defaults(self) -> Postprocessing:
-        """The settings that were best for the chosen network on its validation patients."""
+        """The chosen network's own settings."""
         return Postprocessing(**self.models[self.network]["postprocessing"])
 
     @property
@@ -153,6 +153,12 @@ class DashboardState(HasTraits):
 
     def drop_reference(self) -> None:
         self.reference, self.reference_name = None, ""
+
+    def close_slice(self) -> None:
+        """Forgets the slice."""
+        with self.hold_trait_notifications():
+            self.upload, self.results, self.remarks = None, (), ()
+            self.drop_reference()
 
     def _show(self, upload: Upload, name: str) -> None:
         with self._at_work():

@@ -9,6 +9,7 @@ from anywidget import AnyWidget
 from traitlets import Bool, Bytes, Dict, Float, Int, List, Tuple, Unicode
 
 from metseg.base.errors import MetsegError
+from metseg.data.readers.images import IMAGE_SUFFIXES
 from metseg.data.volume import CHANNELS
 from metseg.inference.predictor import Predictor
 from metseg.release.released import offered_models
@@ -16,11 +17,13 @@ from metseg.serve.dashboard import drawing
 from metseg.serve.dashboard.files import result_archive
 from metseg.serve.dashboard.pictures import ALL_CHANNELS
 from metseg.serve.dashboard.state import DashboardState, shared
+from metseg.serve.dashboard.volume import VolumePart
 from metseg.serve.faults import where
-from metseg.serve.upload import MAX_UPLOAD_BYTES, too_large
+from metseg.serve.upload import MAX_UPLOAD_BYTES, Refused, too_large
+from metseg.serve.volume_upload import MAX_VOLUME_BYTES, is_volume, too_large_volume
 
 _FRONTEND = Path(__file__).with_name("frontend")
-_PARTS = ("sources", "controls", "stage", "findings")
+_PARTS = ("sources", "controls", "stage", "findings", "volume")
 _SETTINGS = ["threshold", "min_lesion", "fill_holes", "opacity"]
 _log = logging.getLogger(__name__)
 
@@ -37,7 +40,7 @@ def _script() -> str:
     return "\n".join([_source("dom.js"), _source("zoom.js"), *parts, _source("page.js")])
 
 
-class Dashboard(DashboardState, AnyWidget):
+class Dashboard(VolumePart, DashboardState, AnyWidget):
     """The whole dashboard; a notebook shows it by naming it.
 
     Pictures are PNG files; those that depend on a network are lists, one a network shown.
@@ -45,6 +48,7 @@ class Dashboard(DashboardState, AnyWidget):
     Attributes:
         message: What is wrong, in one sentence, or nothing.
         about: {"label", "data", "licence", "score", "caution"} of each network shown.
+        limit_bytes, volume_bytes: The most that a slice may have, and the files of a volume together.
         examples: {"name", "title", "picture": PNG} each.
         slice_file, reference_file: {"name", "details", "notes"} of what is loaded, or empty.
         choices: {"name", "label"} of each network.
@@ -63,6 +67,7 @@ class Dashboard(DashboardState, AnyWidget):
     message = shared(Unicode())
     about = shared(List())
     limit_bytes = shared(Int(MAX_UPLOAD_BYTES))
+    volume_bytes = shared(Int(MAX_VOLUME_BYTES))
     examples = shared(List())
     slice_file = shared(Dict())
     reference_file = shared(Dict())
@@ -95,7 +100,7 @@ class Dashboard(DashboardState, AnyWidget):
         """
         super().__init__(released or offered_models(), predictor=predictor)
         self.choices = [{"name": name, "label": self.label_of(name)} for name in self.models]
-        self._arriving = None, bytearray()
+        self._arriving = None, []
         shades = ["channel", "window", "level"]
         self._draw(drawing.about, ["network", "side_by_side"])
         self._draw(drawing.changed, ["network", *_SETTINGS])
@@ -153,8 +158,13 @@ class Dashboard(DashboardState, AnyWidget):
             case "example":
                 with self._at_once():
                     self.open_example(message["name"])
+                    self.close_volume()
             case "drop_reference":
                 self.drop_reference()
+                self.drop_volume_reference()
+            case "sequences":
+                self.read_volume(message["told"], missing=bool(message["missing"]))
+                self.message = ""
             case "reset":
                 self.reset_settings()
             case "reset window":
@@ -164,31 +174,62 @@ class Dashboard(DashboardState, AnyWidget):
                 self._send_archive()
 
     def _take_piece(self, piece: dict, data: bytes) -> None:
-        """Puts together a file: {"upload": its number, "role", "name", "start": offset, "size": of all}.
+        """Puts together files: {"upload": a number for all that were chosen together, "role", "name", "file":
+        which of how many "files", "start": offset, "size": of the file, "total": of all}.
 
-        A newer file takes the place of an unfinished one.
+        A newer upload takes the place of an unfinished one.
         """
+        complete = None
         try:
-            if piece["start"] == 0:
-                self._arriving = piece["upload"], bytearray()
+            if piece["start"] == piece.get("file", 0) == 0:
+                self._arriving = piece["upload"], []
             number, received = self._arriving
-            if piece["upload"] != number or piece["start"] != len(received):
+            if piece["start"] == 0 and piece["upload"] == number and len(received) == piece.get("file", 0):
+                received.append((piece["name"], bytearray()))
+            there = len(received[-1][1]) if received else -1
+            at = piece.get("file", 0) + 1, piece["start"]
+            if piece["upload"] != number or at != (len(received), there):
                 return
-            if (
-                max(piece["size"], len(received) + len(data)) > self.limit_bytes
-            ):  # whatever the browser thought
-                raise too_large(piece["name"])
-            received += data
-            if len(received) == piece["size"]:
-                open_file = self.open_slice if piece["role"] == "slice" else self.open_reference
-                with self._at_once():
-                    open_file(bytes(received), piece["name"])
+            self._complain_of_size(piece, sum(len(each) for _, each in received) + len(data))
+            received[-1][1].extend(data)
+            if len(received) == piece.get("files", 1) and len(received[-1][1]) == piece["size"]:
+                complete = [(name, bytes(content)) for name, content in received]
+                self._arriving = None, []
         finally:
             self.send({"kind": "arrived", "upload": piece["upload"]})
+        if complete:
+            self._open(complete, piece["role"])
+
+    def _complain_of_size(self, piece: dict, received: int) -> None:
+        """Raises `Refused` for more than the limit, whatever the browser thought."""
+        size = max(piece.get("total", piece["size"]), received)
+        if size > self.volume_bytes:
+            raise too_large_volume(piece["name"])
+        if size > self.limit_bytes and piece["name"].lower().endswith(IMAGE_SUFFIXES):
+            raise too_large(piece["name"])
+
+    def _open(self, files: list[tuple[str, bytes]], role: str) -> None:
+        """Opens what has arrived: a volume, a slice, or the reference mask of what is shown."""
+        (name, content), *others = files
+        if role == "reference":
+            open_reference = self.open_volume_reference if self.volume else self.open_reference
+            with self._at_once():
+                open_reference(content, name)
+        elif is_volume(files):
+            self.open_volume(files)
+            self.message = ""
+        elif others:
+            raise Refused(
+                "several_files", "One slice at a time: drop a single file, or the files of a volume."
+            )
+        else:
+            with self._at_once():
+                self.open_slice(content, name)
+                self.close_volume()
 
     def _send_archive(self) -> None:
         try:
-            name, content = result_archive(self)
+            name, content = self.volume_archive() if self.volume else result_archive(self)
         except Exception:
             self.send({"kind": "no archive"})  # the page waits for an answer, and may ask again
             raise

@@ -1,9 +1,10 @@
-"""The HTTP service: `POST /predict` segments one slice."""
+"""The HTTP service: `POST /predict` segments a slice at once, a volume as a job."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +22,39 @@ from metseg.data.provenance import RESEARCH_USE
 from metseg.data.readers.image_errors import ImageError
 from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
-from metseg.serve.service.form import read_form
+from metseg.serve.service.form import is_large, read_form
+from metseg.serve.service.jobs import Job, Jobs
 from metseg.serve.service.metrics import Counting, Metrics
 from metseg.serve.service.refusals import DOCUMENTED, answer
 from metseg.serve.service.segmentation import JSON, PNG, Segmentation, model_cards, segment
 from metseg.serve.service.settings import Settings
+from metseg.serve.service.volumes import begin_job
 from metseg.serve.upload import MAX_PIXELS, MAX_UPLOAD_BYTES, Refused
+from metseg.serve.volume_upload import MAX_VOLUME_BYTES, is_volume
 
 _log = logging.getLogger("metseg.serve")
-_DESCRIPTION = f"""Segments brain lesions in one MRI slice. {RESEARCH_USE}
+_DESCRIPTION = f"""Segments brain lesions in MRI, slices and volumes. {RESEARCH_USE}
 
 `curl -F file=@slice.tif <address>/predict`
 
-Nothing of an upload is stored, and nothing but its kind and size is logged. A file has at most
-{MAX_UPLOAD_BYTES // 2**20} MB and {MAX_PIXELS // 10**6} megapixels.
+`curl -F t1=@t1.nii.gz -F t1c=@t1c.nii.gz -F flair=@flair.nii.gz <address>/predict`
 
-Every answer with a status of 400 or more is `{{"code": …, "message": …}}`.
+Nothing but an upload's kind and size is logged. A slice has at most {MAX_UPLOAD_BYTES // 2**20} MB and
+{MAX_PIXELS // 10**6} megapixels, and nothing of it is stored. A volume has at most
+{MAX_VOLUME_BYTES // 2**20} MB; it is answered with 202 and the address to ask for its mask, which is kept
+until it was fetched, for an hour at most.
+
+Every answer with a status of 400 or more is `{{"code": …, "message": …}}`, but for what
+is no HTTP request, and for one connection too many.
 """
+_KINDS = ("application/zip", "application/gzip")
 _FILE = {
     "type": "string",
     "format": "binary",
     "description": "One slice as TIFF, PNG or JPEG. Its channels are pre-contrast, FLAIR and post-contrast; "
-    "a grey one is taken as FLAIR, whether it is stored with one channel or with three that are equal.",
+    "a grey one is taken as FLAIR, whether it is stored with one channel or with three that are equal. "
+    "Or a volume: NIfTI files, each as a field `file` or as the field `t1`, `t1c` or `flair`; or a ZIP of "
+    "NIfTI or DICOM.",
 }
 
 
@@ -50,16 +62,22 @@ def create_app(
     models: Mapping[str, Path | Predictor],
     *,
     at_once: int | None = None,
-    uploads: int = 32,
+    uploads: int = 16,
     upload_seconds: float = 30.0,
+    volumes: int = 4,
+    jobs_folder: Path | None = None,
 ) -> FastAPI:
     """Builds the service, when all its models have run once.
 
     Args:
         models: {name: folder of an exported model, or its Predictor}, the default first.
         at_once: Slices segmented at once, each in a thread; as many as there are cores if left out.
-        uploads: Uploads read, waiting or segmented at once; each holds `MAX_UPLOAD_BYTES` at most.
-        upload_seconds: The longest that sending one may take.
+        uploads: Uploads read, waiting or segmented at once; each holds `MAX_UPLOAD_BYTES` at most, 16 of them
+            256 MB.
+        upload_seconds: The longest that sending a slice may take.
+        volumes: Volumes read, waiting, segmented or waiting to be fetched.
+        jobs_folder: Where volumes wait, which all processes of a service share; one for this app alone, and
+            removed with it, if left out.
     """
     offered = {
         name: each if isinstance(each, Predictor) else Predictor(each) for name, each in models.items()
@@ -68,7 +86,22 @@ def create_app(
         for slices in (1, 2):  # alone, on all cores; in company, on one each
             predictor.prob_map(Volume(np.zeros((3, slices, 32, 32), np.uint8)))
     metrics, seats, threads = Metrics(), asyncio.Semaphore(uploads), asyncio.Semaphore(at_once or cores())
+    jobs, reading = Jobs(jobs_folder, most=volumes), asyncio.Semaphore(1)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async def forget() -> None:
+            while True:
+                await asyncio.sleep(60)
+                jobs.forget_old()
+
+        forgetting = asyncio.create_task(forget())
+        yield
+        forgetting.cancel()
+        jobs.close()
+
     app = FastAPI(
+        lifespan=lifespan,
         title="metseg",
         version=metseg.__version__,
         description=_DESCRIPTION,
@@ -87,29 +120,67 @@ def create_app(
                 "description": "The mask and its lesions; under `Accept: image/png` the mask alone.",
                 "content": {PNG: {"schema": {"type": "string", "format": "binary"}}},
             },
+            202: {"model": Job, "description": "A volume was read and waits; ask at `Location`."},
             **DOCUMENTED,
         },
         openapi_extra=_form(list(models)),
-        summary="Segment one slice",
+        summary="Segment a slice or a volume",
     )
     async def predict(request: Request) -> Response:
         started, accepted = time.perf_counter(), request.headers.get("accept", "")
         media_type = PNG if PNG in accepted and JSON not in accepted else JSON
         if seats.locked():
             raise Refused("busy", "The service has all the work it can hold; try again in a second")
-        async with seats:
-            content, fields = await read_form(request, seconds=upload_seconds)
-            settings = Settings.read({**request.query_params, **fields})
-            with metrics.waiting.track_inprogress():
-                await threads.acquire()
-            try:
-                if await request.is_disconnected():
-                    raise ClientDisconnect
-                how = {"media_type": media_type, "started": started}
-                body = await run_in_threadpool(segment, content, settings, offered, **how)
-            finally:
-                threads.release()
+        job = jobs.reserve() if is_large(request) else None  # before it is read: it takes memory
+        try:
+            async with seats:
+                sent = await read_form(request, seconds=upload_seconds)
+                settings = Settings.read({**request.query_params, **sent.fields})
+                if is_volume(sent.files):
+                    job = job or jobs.reserve()
+                    async with reading:
+                        begun = await run_in_threadpool(begin_job, job, sent, settings, offered, jobs)
+                    job = None
+                    headers = {"Location": begun.url}
+                    return Response(begun.model_dump_json(), 202, headers=headers, media_type=JSON)
+                if len(sent.files) > 1:
+                    told = f"The form has {len(sent.files)} files; send one slice a request, or a volume"
+                    raise Refused("several_files", told)
+                with metrics.waiting.track_inprogress():
+                    await threads.acquire()
+                try:
+                    if await request.is_disconnected():
+                        raise ClientDisconnect
+                    how = {"media_type": media_type, "started": started}
+                    body = await run_in_threadpool(segment, sent.files[0][1], settings, offered, **how)
+                finally:
+                    threads.release()
+        finally:
+            if job:
+                jobs.drop(job)
         return Response(body, media_type=media_type, headers={"Vary": "Accept"})
+
+    @app.get(
+        "/jobs/{job}",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "The mask as NIfTI on the grid of the scan's file, or the ZIP; sent once.",
+                "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _KINDS},
+            },
+            202: {"model": Job, "description": "It is not done yet; ask again."},
+            **DOCUMENTED,
+        },
+        summary="Ask for what was made of a volume",
+    )
+    def ask(job: str) -> Response:
+        found = jobs.ask(job)
+        if isinstance(found, str):
+            told = Job(id=job, status=found, url=f"/jobs/{job}").model_dump_json(exclude={"notes", "caution"})
+            return Response(told, 202, headers={"Retry-After": "1"}, media_type=JSON)
+        zipped = found.name.endswith(".zip")
+        headers = {"Content-Disposition": f'attachment; filename="{found.name}"'}
+        return Response(found.content, headers=headers, media_type=_KINDS[0 if zipped else 1])
 
     @app.get("/models", summary="The models, the default first")
     async def list_models() -> list[dict[str, Any]]:

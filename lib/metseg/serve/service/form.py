@@ -3,44 +3,71 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from metseg.data.volume import SEQUENCES
 from metseg.serve.upload import MAX_UPLOAD_BYTES, Refused, too_large
+from metseg.serve.volume_upload import MAX_VOLUME_BYTES, too_large_volume
 
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it quotes what it cannot read
 _EXAMPLE = "send it as the field 'file' of a multipart form, as in: curl -F file=@slice.tif"
 _MOST_FIELDS, _MOST_FIELD_BYTES = 16, 1024
-_MAX_BODY_BYTES = MAX_UPLOAD_BYTES + 2**16  # the file, the other fields and what separates them
+_AROUND_BYTES = 2**16  # the other fields and what separates them
+_MAX_BODY_BYTES = MAX_UPLOAD_BYTES + _AROUND_BYTES
+_LARGER_SECONDS = 10  # times as long may a volume take
 
 
 class _InMemory(MultiPartParser):
     """Starlette's parser without its temporary files, which others could read; it misses a form's end."""
 
-    spool_max_size = 2 * _MAX_BODY_BYTES
+    spool_max_size = 2 * MAX_VOLUME_BYTES
     ended = False
 
     def on_end(self) -> None:
         self.ended = True
 
 
-async def read_form(request: Request, *, seconds: float) -> tuple[bytes, dict[str, str]]:
+class SentFiles(NamedTuple):
+    """What a form holds.
+
+    Attributes:
+        files: The name and content of each file.
+        fields: {name: text} of the other fields; of a file that was sent as the field of a sequence, `t1c`,
+            its name.
+    """
+
+    files: list[tuple[str, bytes]]
+    fields: dict[str, str]
+
+
+def length_of(request: Request) -> int:
+    """Returns how many bytes a request says it has; 0 if it does not."""
+    return int(request.headers.get("content-length", 0))
+
+
+def is_large(request: Request) -> bool:
+    """Returns whether a request is longer than one with a slice may be."""
+    return length_of(request) > _MAX_BODY_BYTES
+
+
+async def read_form(request: Request, *, seconds: float) -> SentFiles:
     """Reads a request's form.
 
     Args:
         request: The request.
-        seconds: The longest that its sender may take.
+        seconds: The longest that its sender may take with a slice.
 
     Returns:
-        The content of the field `file`, and {name: text} of the others. What the sender calls the file, and
-        which type he says it has, is dropped.
+        The files in the fields `file` (there may be several), `t1`, `t1c` and `flair`, and the other fields.
+        Which type the sender says that a file has is dropped.
 
     Raises:
-        Refused: It is too large (the rest is not read) or too slow, is no form, is malformed, has no file or
-            several, or repeats a field.
+        Refused: It is too large (the rest is not read) or too slow, is no form, is malformed, has no file,
+            or repeats a field.
         ClientDisconnect: The sender went away.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
@@ -48,6 +75,7 @@ async def read_form(request: Request, *, seconds: float) -> tuple[bytes, dict[st
         raise Refused("no_file", f"There is no file in the request; {_EXAMPLE}")
     most = {"max_files": _MOST_FIELDS, "max_fields": _MOST_FIELDS, "max_part_size": _MOST_FIELD_BYTES}
     parser = _InMemory(request.headers, _pieces(request), **most)
+    seconds *= _LARGER_SECONDS if is_large(request) else 1
     try:
         async with asyncio.timeout(seconds):
             form = await parser.parse()
@@ -59,31 +87,33 @@ async def read_form(request: Request, *, seconds: float) -> tuple[bytes, dict[st
     if not parser.ended:
         told = "cut short, not what its header says, or holds more than a file and settings"
         raise Refused("malformed_form", f"The form is {told}; {_EXAMPLE}")
-    fields: dict[str, str] = {}
-    files: list[bytes] = []
+    sent = SentFiles([], {})
     for name, value in form.multi_items():
-        content = await value.read() if isinstance(value, UploadFile) else value
-        if name == "file":
-            if isinstance(content, str):
-                raise Refused("no_file", f"The field 'file' holds a text; {_EXAMPLE}")
-            files.append(content)
-        elif name in fields:
+        if name == "file" and isinstance(value, str):
+            raise Refused("no_file", f"The field 'file' holds a text; {_EXAMPLE}")
+        if name in sent.fields:
             raise Refused("invalid_setting", f"The field {name!r:.60} is given twice; give it once")
+        if isinstance(value, str):
+            sent.fields[name] = value
+        elif name == "file" or name in SEQUENCES:
+            called = value.filename or name
+            sent.files.append((called, await value.read()))
+            if name != "file":
+                sent.fields[name] = called
         else:
-            fields[name] = content if isinstance(content, str) else content.decode("utf-8", "replace")
-    if len(files) > 1:
-        raise Refused("several_files", f"The form has {len(files)} files; send one slice a request")
-    if not files:
+            sent.fields[name] = (await value.read()).decode("utf-8", "replace")
+    if not sent.files:
         raise Refused("no_file", f"There is no file in the form; {_EXAMPLE}")
-    return files[0], fields
+    return sent
 
 
 async def _pieces(request: Request) -> AsyncIterator[bytes]:
-    if int(request.headers.get("content-length", 0)) > _MAX_BODY_BYTES:
-        raise too_large()
+    if length_of(request) > MAX_VOLUME_BYTES + _AROUND_BYTES:
+        raise too_large_volume()
+    most = max(_MAX_BODY_BYTES, length_of(request))  # a longer one has to say so first
     received = 0
     async for piece in request.stream():
         received += len(piece)
-        if received > _MAX_BODY_BYTES:
+        if received > most:
             raise too_large()
         yield piece

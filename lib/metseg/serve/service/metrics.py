@@ -7,8 +7,10 @@ prometheus_client is first imported.
 import logging
 import os
 import time
+from pathlib import Path
 
 import prometheus_client as prometheus
+import psutil
 from prometheus_client import multiprocess
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,7 +41,11 @@ class Metrics:
     def text(self) -> bytes:
         """Returns the figures of all processes in Prometheus's format."""
         registry = self._registry
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            for path in Path(folder).glob("gauge_live*.db"):  # one that was killed waits for nothing
+                pid = int(path.stem.rpartition("_")[2])
+                if not psutil.pid_exists(pid):
+                    multiprocess.mark_process_dead(pid)
             registry = prometheus.CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)
         return prometheus.generate_latest(registry)

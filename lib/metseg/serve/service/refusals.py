@@ -14,13 +14,17 @@ _STATUS = {
     "too_large": 413,
     "not_an_image": 415,
     "unusable_pixels": 422,
+    "unusable_volume": 422,
     "no_file": 422,
     "several_files": 422,
     "invalid_setting": 422,
     "unknown_model": 422,
     "internal_error": 500,
     "busy": 503,
+    "jobs_full": 503,
 }
+
+_RETRY = {"busy": "1", "jobs_full": "60"}  # seconds
 
 
 class Refusal(BaseModel):
@@ -32,7 +36,7 @@ class Refusal(BaseModel):
 
 def answer(code: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Returns a refusal as an HTTP response; of what passes soon, it says when to try again."""
-    retry = {"Retry-After": "1"} if _STATUS[code] == 503 else {}
+    retry = {"Retry-After": _RETRY[code]} if code in _RETRY else {}
     body = Refusal(code=code, message=message).model_dump()
     return JSONResponse(body, _STATUS[code], {**(headers or {}), **retry})
 

@@ -16,7 +16,7 @@ from metseg.masks.encode import mask_png
 from metseg.masks.lesions import Lesion, measure_lesions
 from metseg.masks.postprocess import Postprocessing, postprocess
 from metseg.serve.service.settings import Settings
-from metseg.serve.upload import Refused, read_upload
+from metseg.serve.upload import read_upload
 
 _log = logging.getLogger("metseg.serve")
 JSON, PNG = "application/json", "image/png"
@@ -99,10 +99,7 @@ def segment(
         ImageError: The file is no slice.
         Refused: It is too large, there is no such model, or the settings do not fit the slice.
     """
-    name = settings.model or next(iter(models))
-    if name not in models:
-        message = f"There is no model {name!r:.60}; the models are {', '.join(models)}"
-        raise Refused("unknown_model", message)
+    name = settings.chosen_of(models)
     times = [time.perf_counter()]
     upload = read_upload(content)
     times.append(time.perf_counter())
@@ -125,7 +122,7 @@ def segment(
         settings=UsedSettings(**shown),
         image={"height": height, "width": width},
         spacing_mm=upload.spacing_mm,
-        notes=list(upload.notes),
+        notes=[*upload.notes, *settings.idle_for("slice")],
         mask=base64.b64encode(png).decode(),
         lesions=lesions,
         timings_ms={"decode": decode, "network": network, "total": total},

@@ -2,13 +2,17 @@
 
 import logging
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
@@ -16,6 +20,7 @@ from metseg.inference.predictor import Predictor
 from metseg.serve.listening import listen
 from metseg.serve.service.api import create_app
 
+_LISTENS = "metseg listens on http://%s:%d"
 _MAX_CONNECTIONS = 512  # a process may have 1024 open files
 _log = logging.getLogger("metseg.serve")
 
@@ -42,6 +47,7 @@ def serve(
     Raises:
         MetsegError: A model cannot be loaded or knows only the phantom, or the address cannot be listened on.
     """
+    _end_with_parent()
     # Now, so that a damaged one is a sentence that somebody reads.
     offered = {name: Predictor(folder) for name, folder in models.items()}
     if not phantom_network:
@@ -56,27 +62,46 @@ def serve(
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "loggers": {"uvicorn": logger, "metseg": logger},
     }
-    config = uvicorn.Config(
-        partial(create_app, offered if workers == 1 else dict(models)),  # each process loads its own
-        factory=True,
-        workers=workers,
-        http="h11",
-        ws="none",
-        interface="asgi3",
-        access_log=False,  # an address may hold a name
-        server_header=False,
-        log_config=logs,
-        limit_concurrency=_MAX_CONNECTIONS,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=60,
-        timeout_worker_healthcheck=30,
-    )
+    settings = {
+        "factory": True,
+        "workers": workers,
+        "http": "h11",
+        "ws": "none",
+        "interface": "asgi3",
+        "access_log": False,  # an address may hold a name
+        "server_header": False,
+        "log_config": logs,
+        "limit_concurrency": _MAX_CONNECTIONS,
+        "timeout_keep_alive": 30,
+        "timeout_graceful_shutdown": 60,
+        "timeout_worker_healthcheck": 30,
+    }
     shown = f"[{host}]" if ":" in host else host
-    _log.info("metseg listens on http://%s:%d", shown, listener.getsockname()[1])
     if workers == 1:
+        config = uvicorn.Config(partial(create_app, offered), **settings)
+        _log.info(_LISTENS, shown, listener.getsockname()[1])
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
         return
-    with tempfile.TemporaryDirectory(prefix="metseg-figures-") as figures:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = figures
+    with tempfile.TemporaryDirectory(prefix="metseg-service-") as home:
+        jobs, figures = Path(home, "jobs"), Path(home, "figures")
+        for folder in (jobs, figures):
+            folder.mkdir()
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(figures)
+        # Each process loads its own models.
+        config = uvicorn.Config(partial(_app_of_worker, dict(models), jobs), **settings)
+        _log.info(_LISTENS, shown, listener.getsockname()[1])
         Multiprocess(config, sockets=[listener]).run()
+
+
+def _app_of_worker(models: Mapping[str, Path], jobs: Path) -> FastAPI:
+    """Makes the app of one process of several, which loads models of its own."""
+    _end_with_parent()
+    return create_app(models, jobs_folder=jobs)
+
+
+def _end_with_parent() -> None:
+    """Ends this process with the one that started it, however that ends; else it would hold the port."""
+    if parent := parent_process():
+        end = partial(os.kill, os.getpid(), signal.SIGTERM)
+        threading.Thread(target=lambda: (parent.join(), end()), daemon=True).start()

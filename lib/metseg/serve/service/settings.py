@@ -1,13 +1,20 @@
-"""How a visitor wants a slice segmented; what is left out is the model's own choice."""
+"""How a visitor wants a slice or a volume segmented; what is left out is the model's own choice."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from metseg.data.volume import SEQUENCES
 from metseg.inference.predictor import Predictor
 from metseg.masks.lesions import least_pixels
 from metseg.masks.postprocess import Postprocessing
+from metseg.reports.results import OF_DICOM
 from metseg.serve.upload import MAX_PIXELS, Refused
+
+_TOLD = "Of a volume: the name of the NIfTI file that is {}, or its DICOM series' UID."
+_ALSO = "|".join(("report", "probabilities", *OF_DICOM))
+OF_VOLUMES = {*SEQUENCES, "allow_missing", "also"}
 
 
 class Settings(BaseModel):
@@ -34,7 +41,21 @@ class Settings(BaseModel):
         "not tell the size of its pixels (its `spacing_mm` is null), and together with `min_lesion_px`.",
     )
     fill_holes: bool | None = Field(None, description="Background that a lesion encloses becomes lesion.")
-    tta_flip: bool | None = Field(None, description="Average with the mirrored slice, for twice the time.")
+    tta_flip: bool | None = Field(
+        None, description="Average with the mirrored slice, for twice the time; of a slice alone."
+    )
+    t1: str | None = Field(None, description=_TOLD.format("pre-contrast"))
+    flair: str | None = Field(None, description=_TOLD.format("FLAIR"))
+    t1c: str | None = Field(None, description=_TOLD.format("post-contrast"))
+    allow_missing: bool | None = Field(
+        None, description="Of a volume: FLAIR stands in for a sequence that is missing."
+    )
+    also: str | None = Field(
+        None,
+        pattern=f"^({_ALSO})(,({_ALSO}))*$",
+        description="Of a volume: what is made beside the mask, separated by commas; all comes as one ZIP.",
+        examples=["report", "report,seg"],
+    )
 
     @classmethod
     def read(cls, fields: Mapping[str, str]) -> "Settings":
@@ -48,6 +69,20 @@ class Settings(BaseModel):
         if first["type"] == "extra_forbidden":
             message = f"There is no setting {name!r:.60}; the settings are {', '.join(cls.model_fields)}"
         raise Refused("invalid_setting", message)
+
+    def idle_for(self, kind: Literal["slice", "volume"]) -> list[str]:
+        """Returns a sentence on each setting that was given and has no meaning for a slice, or a volume."""
+        others = OF_VOLUMES if kind == "slice" else {"tta_flip"}
+        idle = self.model_dump(include=others, exclude_none=True)
+        return [f"{name} has no meaning for a {kind} and was not used." for name in idle]
+
+    def chosen_of(self, models: Mapping[str, Predictor]) -> str:
+        """Returns the name of the model asked for, or raises `Refused`."""
+        name = next(iter(models)) if self.model is None else self.model
+        if name not in models:
+            message = f"There is no model {name!r:.60}; the models are {', '.join(models)}"
+            raise Refused("unknown_model", message)
+        return name
 
     def postprocessing(self, predictor: Predictor, spacing_mm: Sequence[float] | None) -> Postprocessing:
         """Returns the parameters for `postprocess`, a model's own where nothing else was asked for.

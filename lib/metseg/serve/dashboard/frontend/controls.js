@@ -62,8 +62,9 @@ function render({ model, el }) {
   const several = model.get("choices").length > 1;
   el.append(
     h("section", { class: "ms-panel" },
-      networkChoice(model), several ? checkbox(model, "side_by_side", "Both side by side") : null),
-    h("section", { class: "ms-panel" },
+      networkChoice(model),
+      several ? h("div", { class: "ms-of-slices" }, checkbox(model, "side_by_side", "Both side by side")) : null),
+    h("section", { class: "ms-panel ms-of-slices" },
       h("div", { class: "ms-heading" }, h("h2", {}, "Settings"), reset),
       slider(model, "threshold", {
         label: "Threshold", min: 0.01, max: 0.99, step: 0.01, text: (value) => value.toFixed(2),

@@ -39,3 +39,10 @@ function showPng(image, bytes) {
   image.bytes = bytes;
   image.src = bytes ? URL.createObjectURL(new Blob([bytes], { type: "image/png" })) : "";
 }
+
+// Hands a ZIP file to the visitor.
+function download(name, bytes) {
+  const link = h("a", { href: URL.createObjectURL(new Blob([bytes], { type: "application/zip" })), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}

@@ -34,12 +34,6 @@ function agreement({ network, dice, hit, extra, missed }, pixelMm2) {
     h("small", {}, `${size(hit)} in both · ${size(extra)} extra · ${size(missed)} missed`));
 }
 
-function download(name, bytes) {
-  const link = h("a", { href: URL.createObjectURL(new Blob([bytes], { type: "application/zip" })), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-}
-
 function render({ model, el }) {
   const root = el.closest(".ms");
   const unit = h("p", { class: "ms-hint" }, "In pixels: the file does not tell how large one is.");

@@ -1,9 +1,9 @@
 // The frame of the dashboard: its four parts, the sentence when something is wrong, and the link to the kernel.
 
 const ENDED = "This session has ended: it was idle for long, or the server was stopped. "
-  + "Reload the page to start anew; the slice and the settings are not kept.";
+  + "Reload the page to start anew; the scan and the settings are not kept.";
 const LOST = "The connection to the server is lost. Trying again … If this stays, check your network and reload "
-  + "the page; the slice and the settings are kept for a minute only.";
+  + "the page; the scan and the settings are kept for a minute only.";
 const DEAD = ["dead", "terminating", "restarting", "autorestarting"];
 
 function banner() {
@@ -30,19 +30,19 @@ function facts(model) {
     h("span", { class: "ms-caution" }, each.caution)));
 }
 
-function render({ model, el }) {
-  const slots = Object.fromEntries(["sources", "controls", "stage", "findings"].map((name) => [name, h("div", {})]));
+function render({ model, el, host }) {
+  const slots = Object.fromEntries(["sources", "volume", "controls", "stage", "planes", "findings"].map((name) => [name, h("div", {})]));
   const notice = banner();
   const about = h("ul", { class: "ms-facts" });
   const root = h("div", { class: "ms" },
     h("header", { class: "ms-header" },
       h("h1", {}, "metseg"),
-      h("p", {}, "Brain lesions in an MRI slice"),
+      h("p", {}, "Brain lesions in MRI"),
       h("p", { class: "ms-badge" }, "Research use only · not a medical device")),
     notice.element,
     h("div", { class: "ms-body" },
-      h("section", { class: "ms-side", "aria-label": "Slice and settings" }, slots.sources, slots.controls),
-      h("section", { class: "ms-centre", "aria-label": "Pictures" }, slots.stage),
+      h("section", { class: "ms-side", "aria-label": "Slice and settings" }, slots.sources, slots.volume, slots.controls),
+      h("section", { class: "ms-centre", "aria-label": "Pictures" }, slots.stage, slots.planes),
       h("section", { class: "ms-side", "aria-label": "Lesions and files" }, slots.findings)),
     h("footer", { class: "ms-footer" }, about));
   el.append(root);
@@ -72,6 +72,8 @@ function render({ model, el }) {
 
   const parts = { sources: renderSources, controls: renderControls, stage: renderStage, findings: renderFindings };
   for (const [name, renderPart] of Object.entries(parts)) renderPart({ model, el: slots[name] });
+  slots.planes.classList.add("ms-of-volumes");
+  renderVolume({ model, el: slots.volume, host, stage: slots.planes });
   requestAnimationFrame(() => setTimeout(() => model.send({ kind: "ready" })));
 }
 

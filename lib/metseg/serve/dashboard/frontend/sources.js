@@ -1,6 +1,8 @@
-// Where slices come from: a file, an example; and the reference mask.
+// Where scans come from: files, an example; and the reference mask.
 
 const CHUNK = 512 * 1024; // small enough for any server's websocket
+const PICTURE = /\.(tiff?|png|jpe?g)$/i;
+const VOLUMES = ".nii,.gz,.zip,.dcm,application/gzip,application/zip";
 const SILENCE = 20000; // ms without an answer before the visitor is told
 
 // Of a file and of the most there may be: never the same figure for both.
@@ -9,7 +11,7 @@ function megabytes(bytes, limit) {
   return `${(bytes > limit ? Math.ceil(10 * size) / 10 : size).toFixed(bytes > limit ? 1 : 0)} MB`;
 }
 
-// Sends one file in pieces, the next when the last has arrived; a newer file takes the place of an older one.
+// Sends files in pieces, the next when the last has arrived; newer files take the place of older ones.
 function uploader(model, { progress, fail }) {
   let current = null;
   const wait = () => {
@@ -22,36 +24,42 @@ function uploader(model, { progress, fail }) {
     progress(current = null);
   };
   const next = async () => {
-    const upload = current;
-    const piece = await upload.file.slice(upload.sent, upload.sent + CHUNK).arrayBuffer().catch(() => null);
+    const upload = current, file = upload.files[upload.index];
+    const piece = await file.slice(upload.sent, upload.sent + CHUNK).arrayBuffer().catch(() => null);
     if (upload !== current) return;
     if (!piece) {
-      fail(`${upload.file.name} could not be read. Choose it again; it may have been moved or changed.`);
+      fail(`${file.name} could not be read. Choose it again; it may have been moved or changed.`);
       return progress(current = null);
     }
-    const { id, role, sent, file } = upload;
-    model.send({ kind: "piece", upload: id, role, name: file.name, start: sent, size: file.size }, undefined, [piece]);
+    const { id, role, index, files, sent, total } = upload;
+    model.send({ kind: "piece", upload: id, role, name: file.name, file: index, files: files.length, start: sent,
+      size: file.size, total }, undefined, [piece]);
     upload.sent += piece.byteLength;
+    upload.done += piece.byteLength;
     wait();
   };
   let uploads = 0;
   model.on("msg:custom", (message) => {
     if (message.kind !== "arrived" || message.upload !== current?.id) return;
     clearTimeout(current.timer);
-    if (current.sent < current.file.size) {
+    if (current.sent === current.files[current.index].size) [current.index, current.sent] = [current.index + 1, 0];
+    if (current.index < current.files.length) {
       progress(current);
       next();
     } else progress(current = null);
   });
-  return (file, role) => {
-    const limit = model.get("limit_bytes");
-    if (file.size > limit) {
-      return fail(`${file.name} has ${megabytes(file.size, limit)}; the most is ${megabytes(limit, limit)}. `
-        + "Export a single slice, or shrink it.");
+  return (files, role) => {
+    const total = files.reduce((sum, file) => sum + file.size, 0);
+    for (const file of files) {
+      const limit = model.get(PICTURE.test(file.name) ? "limit_bytes" : "volume_bytes");
+      if (Math.max(file.size, PICTURE.test(file.name) ? 0 : total) > limit) {
+        return fail(`${file.name} has ${megabytes(Math.max(file.size, total), limit)}; the most is `
+          + `${megabytes(limit, limit)}. Export ${PICTURE.test(file.name) ? "a single slice" : "one scan"}, or shrink it.`);
+      }
+      if (file.size === 0) return fail(`${file.name} is empty. Export it again.`);
     }
-    if (file.size === 0) return fail(`${file.name} is empty. Export the slice again.`);
     clearTimeout(current?.timer);
-    current = { id: (uploads += 1), file, role, sent: 0 };
+    current = { id: (uploads += 1), files, role, index: 0, sent: 0, done: 0, total };
     progress(current);
     next();
   };
@@ -65,34 +73,38 @@ function render({ model, el }) {
     fail,
     progress: (upload) => {
       bar.hidden = !upload;
-      if (upload) bar.value = upload.sent / upload.file.size;
+      if (upload) bar.value = upload.done / upload.total;
       allowReference();
     },
   });
   bar.hidden = true;
 
   const choose = (role) => h("input", {
-    type: "file", class: "ms-file", accept: ".tif,.tiff,.png,.jpg,.jpeg,image/tiff,image/png,image/jpeg",
+    type: "file", class: "ms-file", multiple: role === "slice",
+    accept: `.tif,.tiff,.png,.jpg,.jpeg,image/tiff,image/png,image/jpeg,${VOLUMES}`,
     onchange: ({ target }) => {
-      if (target.files.length) start(target.files[0], role);
+      if (target.files.length) start([...target.files], role);
       target.value = ""; // so that the same file can be chosen again
     },
   });
-  const limit = `TIFF, PNG or JPEG up to ${Math.round(model.get("limit_bytes") / 2 ** 20)} MB`;
+  const most = (name) => `${Math.round(model.get(name) / 2 ** 20)} MB`;
+  const limit = `TIFF, PNG or JPEG up to ${most("limit_bytes")}; a volume's NIfTI files, or a ZIP of NIfTI or DICOM, up to `
+    + most("volume_bytes");
   const zone = h("label", { class: "ms-drop" }, choose("slice"),
-    h("strong", {}, "Drop a slice"), h("span", {}, "or choose a file"), h("small", {}, limit));
+    h("strong", {}, "Drop a slice or a volume"), h("span", {}, "or choose files"), h("small", {}, limit));
   const chip = h("div", { class: "ms-chip" });
   const notes = h("ul", { class: "ms-notes" });
   const examples = h("div", { class: "ms-examples", role: "group", "aria-label": "Examples" });
   const adding = choose("reference");
   const add = h("label", { class: "ms-link" }, adding, "Add a reference mask …");
   const reference = h("div", { class: "ms-chip" });
-  const allowReference = () => { // to a slice that is there, and not while another one is on its way
-    adding.disabled = !model.get("slice_file").name || !bar.hidden;
+  const allowReference = () => { // to a scan that is there, and not while another one is on its way
+    const volume = model.get("volume");
+    adding.disabled = !(volume.name ? volume.details : model.get("slice_file").name) || !bar.hidden;
     add.classList.toggle("ms-disabled", adding.disabled);
   };
   el.append(h("section", { class: "ms-panel" },
-    h("h2", {}, "Slice"), zone, bar, chip, notes,
+    h("h2", {}, "Scan"), zone, bar, chip, notes,
     h("div", { class: "ms-examples-row" }, h("p", { class: "ms-hint" }, "Examples, drawn"), examples), add, reference));
 
   // A file dropped beside the zone would make the browser leave the page.
@@ -105,8 +117,9 @@ function render({ model, el }) {
   root.addEventListener("drop", ({ dataTransfer, target }) => {
     const files = [...(dataTransfer?.files ?? [])];
     if (!files.length) return;
-    if (files.length > 1) return fail("One slice at a time: drop a single file.");
-    start(files[0], add.contains(target) && !adding.disabled ? "reference" : "slice");
+    const role = add.contains(target) && !adding.disabled ? "reference" : "slice";
+    if (role === "reference" && files.length > 1) return fail("A reference is a single file.");
+    start(files, role);
   });
 
   let removing = false;
@@ -114,10 +127,12 @@ function render({ model, el }) {
     removing = true;
     model.send({ kind: "drop_reference" });
   };
-  follow(model, ["slice_file", "reference_file"], () => {
-    const slice = model.get("slice_file"), mask = model.get("reference_file");
+  follow(model, ["slice_file", "reference_file", "volume", "volume_reference"], () => {
+    const isVolume = Boolean(model.get("volume").name);
+    const slice = model.get(isVolume ? "volume" : "slice_file");
+    const mask = model.get(isVolume ? "volume_reference" : "reference_file");
     chip.replaceChildren(...(slice.name ? [h("b", { title: slice.name }, slice.name), h("span", {}, slice.details)] : []));
-    notes.replaceChildren(...(slice.notes ?? []).map((note) => h("li", {}, note)));
+    notes.replaceChildren(...(isVolume ? [] : slice.notes ?? []).map((note) => h("li", {}, note)));
     zone.classList.toggle("ms-loaded", Boolean(slice.name));
     allowReference();
     add.hidden = Boolean(mask.name);

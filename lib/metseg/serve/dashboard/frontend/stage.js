@@ -70,7 +70,7 @@ function figures(model, view) {
 function missing(model, view) {
   if (view === "comparison") return "Add a reference mask to see what is in both masks, extra, or missed.";
   const without = model.get("labels").filter((_, index) => !model.get("gates")[index]?.length);
-  if (view === "gates" && without.length) {
+  if (view === "gates" && model.get("gates").length && without.length) { // they come a moment after the view
     const other = without.length < model.get("labels").length ? "." : "; choose Attention U-Net to see what its gates look at.";
     return `${without.join(" and ")} has no attention gates${other}`;
   }
@@ -153,13 +153,13 @@ function render({ model, el }) {
   const shown = h("div", { class: "ms-stage" },
     h("div", { class: "ms-toolbar" }, channelChoice(model), legend), lookTools(model, zoom), area, busy, bar);
   const empty = h("div", { class: "ms-empty" },
-    h("h2", {}, "See what the network marks in an MRI slice"),
+    h("h2", {}, "See what the network marks in an MRI scan"),
     h("ol", {},
-      h("li", {}, "Drop a slice anywhere on this page, or choose a file or an example."),
+      h("li", {}, "Drop a slice or a volume anywhere on this page, or choose files or an example."),
       h("li", {}, "Move the threshold and watch the mask; pick a lesion in the table to see it in the picture."),
-      h("li", {}, "Download the mask, the overlay and the measurements as one ZIP.")),
+      h("li", {}, "Download the mask and the measurements as one ZIP, of a volume with a report.")),
     h("p", {}, "A slice has three channels: red is pre-contrast, green FLAIR, blue post-contrast. A grey slice is "
-      + "taken as FLAIR. Nothing is stored: the slice stays in this server's memory until you close the page."));
+      + "taken as FLAIR. A volume has one file or DICOM series for each. Nothing is kept after you close the page."));
   el.append(empty, shown);
 
   const root = el.closest(".ms");

@@ -112,9 +112,17 @@ class Manager {
         known ? known.update(state) : this.#models.set(id, new Model(this, id, state));
       }
       this.resolve(this.#models);
+    } else if (header.msg_type === "comm_open") { // one that was made later
+      const { state, buffer_paths = [] } = content.data;
+      this.#models.set(content.comm_id, new Model(this, content.comm_id, withBuffers(state, buffer_paths, buffers)));
     } else if (header.msg_type === "comm_msg") {
       this.#models.get(content.comm_id)?.receive(content.data, buffers, parent_header.msg_id);
     }
+  }
+
+  // What anywidget gives a widget to show others in it, as `WidgetTrait` names them.
+  async getWidget(reference) {
+    return { render: ({ el }) => this.render(reference.replace("anywidget:", ""), el) };
   }
 
   async render(id, el) {
@@ -124,7 +132,7 @@ class Manager {
     const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
     const module = await import(address);
     URL.revokeObjectURL(address);
-    await module.default.render({ model, el });
+    await module.default.render({ model, el, host: this });
   }
 }
 

@@ -1,0 +1,177 @@
+"""An uploaded volume in the dashboard: its scan, what a network finds in it, and the viewer that shows it.
+
+What reads volumes, shows them and writes reports is imported when the first one comes, for the page is there
+sooner without.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TypeVar
+
+import numpy as np
+from anywidget import WidgetTrait
+from traitlets import Dict, HasTraits, Unicode
+
+from metseg.base.errors import MetsegError
+from metseg.data.volume import SEQUENCES
+from metseg.serve.dashboard.networks import Networks, agreement
+from metseg.serve.dashboard.state import shared
+from metseg.serve.unpacking import SentFile
+
+_SIGN_SECONDS = 2.0  # a page takes a kernel that is silent for long for lost
+_Made = TypeVar("_Made")
+
+
+class VolumePart(HasTraits):
+    """The volume of a dashboard, which has `networks`, `network`, `close_slice` and `send` as well.
+
+    Attributes:
+        volume: Of the upload {"name", "details", "notes", "parts": [{"key", "name", "sequence"}], "told":
+            {sequence: key}, "missing": whether FLAIR may stand in, "dicom": whether it is}; "details" is
+            empty while the scan could not be read. Empty without a volume.
+        viewer: What shows it; None before the first.
+        volume_reference: Of the reference {"name", "notes", "dice", "hit", "extra", "missed", "voxel_mm3"},
+            counted in voxels; empty without.
+        working: What is being done, as a sentence; empty when nothing is.
+    """
+
+    volume = shared(Dict())
+    viewer = shared(WidgetTrait())
+    volume_reference = shared(Dict())
+    working = shared(Unicode())
+    networks: Networks
+    network: str
+
+    def __init__(self, *args, **kwargs):
+        self._upload = self._found = self._reference = None
+        super().__init__(*args, **kwargs)
+        self.observe(self._segment_volume, "network")
+
+    def open_volume(self, files: Sequence[SentFile]) -> None:
+        """Takes uploaded files for one scan, in the place of the last, and segments it."""
+        from metseg.serve.volume_upload import VolumeUpload
+
+        upload = self._at("Reading the files …", lambda: VolumeUpload(files))
+        try:
+            parts = [each._asdict() for each in upload.parts]
+        except BaseException:
+            upload.close()
+            raise
+        self.close_volume()
+        self.close_slice()
+        self._upload = upload
+        name = files[0][0] if len(files) == 1 else f"{len(files)} files"
+        self.volume = {"name": name, "details": "", "notes": [], "parts": parts, "told": {}, "missing": False}
+        self.read_volume({}, missing=False)
+
+    def read_volume(self, told: Mapping[str, str], *, missing: bool) -> None:
+        """Reads the scan with the sequences that the visitor tells, and segments it.
+
+        Args:
+            told: {sequence: key of a part}.
+            missing: Let FLAIR stand in for a sequence that is missing.
+        """
+        if self._upload is None:
+            return  # a page may ask twice
+        told = {sequence: key for sequence, key in told.items() if sequence in SEQUENCES and key}
+        self._drop_found()
+        self.volume = {**self.volume, "told": told, "missing": missing, "details": "", "notes": []}
+        read = lambda: self._upload.open(told, allow_missing=missing)  # noqa: E731
+        scan = self._at("Reading the scan …", read)
+        self._segment_volume(scan=scan)
+        sides = " × ".join(map(str, scan.scan.stored.grid[::-1]))
+        spacing = scan.scan.stored.spacing_mm
+        size = " × ".join(f"{step:.3g}" for step in spacing[::-1]) + " mm" if spacing else "of unknown size"
+        known = {"details": f"{sides} voxels, {size}", "notes": scan.scan.notes, "case": scan.case_id}
+        self.volume = {**self.volume, **known, "dicom": scan.series is not None}
+
+    def open_volume_reference(self, content: bytes, name: str) -> None:
+        """Reads a reference mask of the scan, and compares it."""
+        from metseg.serve.volume_upload import read_reference_volume
+
+        if self._found is None:
+            raise MetsegError(
+                "there is no scan that a reference could belong to; say which part is which first"
+            )
+        mask, notes = read_reference_volume(content, name, self._found.scan.scan.stored)
+        self._reference = name, mask, notes
+        self.viewer.compare(mask)
+        self._compare()
+
+    def drop_volume_reference(self) -> None:
+        self._reference, self.volume_reference = None, {}
+        if self.viewer is not None and self._found is not None:
+            self.viewer.compare(None)
+
+    def close_volume(self) -> None:
+        """Forgets the volume, and removes what lies on the disk of it."""
+        self._drop_found()
+        if self._upload is not None:
+            self._upload.close()
+        self._upload, self.volume = None, {}
+
+    def volume_archive(self) -> tuple[str, bytes]:
+        """Returns what is found at the chosen threshold as a ZIP file: mask, report, of DICOM more."""
+        from metseg.reports.results import OF_DICOM
+        from metseg.serve.volume_results import with_settings, write_archive
+
+        predictor = self.networks.predictor(self.network)
+        settings = predictor.postprocessing.model_copy(update={"threshold": self.viewer.threshold})
+        also = ["report", *(OF_DICOM if self._found.scan.series else ())]
+
+        def make() -> tuple[str, bytes]:
+            return write_archive(with_settings(self._found, predictor, settings), also)
+
+        return self._at("Writing the report …", make)
+
+    def _segment_volume(self, change=None, scan=None) -> None:
+        """Runs the chosen network on the scan and shows what it finds."""
+        if scan is None and self._found is None:
+            return
+        from metseg.reports.results import segment
+        from metseg.serve.volume_results import mask_with
+
+        scan = scan or self._found.scan
+        predictor = self.networks.predictor(self.network)
+        found = self._at("The network runs …", lambda: segment(scan, predictor))
+        if self.viewer is None:
+            from metseg.serve.dashboard.volume_viewer import VolumeViewer
+
+            self.viewer = VolumeViewer()
+            self.viewer.observe(self._compare, "measured_at")
+        is_new = self._found is None
+        self._found, own = found, predictor.postprocessing
+
+        def mask_at(threshold: float) -> np.ndarray:
+            settings = own.model_copy(update={"threshold": threshold})
+            self._mask = mask_with(found.prob_map, predictor, settings)
+            return self._mask
+
+        if is_new:
+            self.viewer.show(scan.scan.volume)
+        self.viewer.mark_at(own.threshold, mask_at, found.prob_map)
+        self._compare()
+
+    def _compare(self, change=None) -> None:
+        if self._reference is None or self._found is None:
+            return
+        name, mask, notes = self._reference
+        spacing = self._found.scan.scan.volume.spacing_mm
+        told = {"name": name, "notes": notes, "voxel_mm3": float(np.prod(spacing)) if spacing else None}
+        self.volume_reference = told | agreement(self._mask, mask)
+
+    def _drop_found(self) -> None:
+        self.drop_volume_reference()
+        self._found = self._mask = None
+
+    def _at(self, sentence: str, work: Callable[[], _Made]) -> _Made:
+        """Does some work in a thread of its own while the page hears from time to time that it goes on."""
+        self.working = sentence
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                done = pool.submit(work)
+                while not wait([done], _SIGN_SECONDS).done:
+                    self.send({"kind": "working"})
+                return done.result()
+        finally:
+            self.working = ""

@@ -1,0 +1,148 @@
+"""Volumes that take longer than a request: they wait, are segmented, and wait to be fetched, once.
+
+A job is one file in a folder that all processes of the service share; its suffix says how far it is.
+"""
+
+import json
+import logging
+import re
+import secrets
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, Field
+
+from metseg.base.errors import MetsegError
+from metseg.serve.faults import where
+from metseg.serve.upload import Refused
+
+KEPT_SECONDS = 3600
+_ID = re.compile(r"[\w-]{32}")
+_log = logging.getLogger("metseg.serve")
+
+
+class Job(BaseModel):
+    """How far the segmentation of a volume is."""
+
+    id: str
+    status: Literal["queued", "running"] = Field(
+        description="When it is done, the same address answers with the file, once."
+    )
+    url: str = Field(description="Where to ask; nothing is kept there for longer than an hour.")
+    notes: list[str] = Field(
+        [], description="What was taken for what, changed or guessed as files were read."
+    )
+    caution: str = ""
+
+
+class Done(NamedTuple):
+    """What came of a job: a file's `name` and `content`; or, without a name, why it failed."""
+
+    name: str
+    content: bytes
+
+
+class Jobs:
+    """The jobs of this process, among those of all.
+
+    Attributes:
+        folder: Theirs; nobody else can read it. What is made of an upload on the way lies here as well.
+    """
+
+    def __init__(self, folder: Path | None = None, *, most: int = 4):
+        """Takes a folder, else one of its own that `close` removes; `most` jobs are there at a time."""
+        self._own = None if folder else tempfile.TemporaryDirectory(prefix="metseg-jobs-")
+        self.folder, self._most = Path(folder or self._own.name), most
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="volumes")
+
+    def reserve(self) -> str:
+        """Returns the id of a new job, or raises `Refused` where there is no room for one."""
+        self.forget_old()
+        if len({path.stem for path in self._files()}) >= self._most:
+            raise Refused(
+                "jobs_full", f"The service has {self._most} volumes, the most; try again in a minute"
+            )
+        job = secrets.token_urlsafe(24)
+        (self.folder / f"{job}.queued").touch()
+        return job
+
+    def start(self, job: str, work: Callable[[], tuple[str, bytes]]) -> None:
+        """Has a reserved job done; `work` returns a file's name and content."""
+        self._thread.submit(self._run, job, work)
+
+    def drop(self, job: str) -> None:
+        """Gives a job up that was reserved and not started."""
+        (self.folder / f"{job}.queued").unlink(missing_ok=True)
+
+    def ask(self, job: str) -> Literal["queued", "running"] | Done:
+        """Returns how far a job is; what is done is forgotten by that.
+
+        Raises:
+            Refused: There is none of that id (any more), or it failed: why.
+        """
+        self.forget_old()
+        for status in ("queued", "running", "done") if _ID.fullmatch(job) else ():
+            path = self.folder / f"{job}.{status}"
+            if status != "done":
+                if path.exists():
+                    return status
+                continue
+            taken = path.with_suffix(".taken")  # by one who asks alone
+            with suppress(FileNotFoundError):
+                path.rename(taken)
+                head, content = taken.read_bytes().split(b"\n", 1)
+                taken.unlink()
+                found = json.loads(head)
+                if "code" in found:
+                    raise Refused(**found)
+                return Done(found["name"], content)
+        raise Refused(
+            "not_found", "There is no such job; it was fetched, is older than an hour, or never was"
+        )
+
+    def forget_old(self) -> None:
+        """Removes what nobody has fetched for an hour."""
+        for path in self._files():
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > KEPT_SECONDS:
+                    path.unlink()
+
+    def close(self) -> None:
+        """Ends: what waits is given up, and nothing stays on the disk."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        for path in self._files():
+            path.unlink(missing_ok=True)
+        if self._own:
+            self._own.cleanup()
+
+    def _files(self):
+        return (path for path in self.folder.glob("*.*") if path.is_file())
+
+    def _run(self, job: str, work: Callable[[], tuple[str, bytes]]) -> None:
+        queued, running = (self.folder / f"{job}.{status}" for status in ("queued", "running"))
+        try:
+            queued.rename(running)
+            running.touch()
+            try:
+                name, content = work()
+                head = {"name": name}
+            except MetsegError as error:
+                text = str(error).replace(f"{self.folder}/", "")
+                head = {"code": getattr(error, "code", "unusable_volume"), "message": text}
+                content = b""
+            except Exception as error:
+                _log.error("%s", where(error))
+                head = {"code": "internal_error", "message": "The service failed; tell who runs it"}
+                content = b""
+            partial = running.with_suffix(".partial")
+            partial.write_bytes(json.dumps(head).encode() + b"\n" + content)
+            partial.rename(running.with_suffix(".done"))
+        except OSError as error:  # the folder is gone: the service ends
+            _log.info("a volume was given up: %s", type(error).__name__)
+        finally:
+            running.unlink(missing_ok=True)

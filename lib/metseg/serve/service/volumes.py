@@ -1,0 +1,70 @@
+"""An uploaded volume becomes a job: it is read at once, so that what is wrong is told at once."""
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from metseg.data.provenance import RESEARCH_USE
+from metseg.data.scan_inputs import OpenScan
+from metseg.data.volume import SEQUENCES
+from metseg.inference.predictor import Predictor
+from metseg.masks.postprocess import Postprocessing
+from metseg.reports.results import OF_DICOM
+from metseg.serve.service.form import SentFiles
+from metseg.serve.service.jobs import Job, Jobs
+from metseg.serve.service.settings import Settings
+from metseg.serve.upload import Refused
+from metseg.serve.volume_results import segment_with, write_archive
+from metseg.serve.volume_upload import VolumeUpload
+
+_log = logging.getLogger("metseg.serve")
+
+
+def begin_job(
+    job: str, sent: SentFiles, settings: Settings, models: Mapping[str, Predictor], jobs: Jobs
+) -> Job:
+    """Reads a volume and has it segmented later.
+
+    Args:
+        job: Reserved; it is started when all is well.
+        sent: The upload.
+        settings: How it is to be segmented, and what is to be made of it.
+        models: To choose from, the default first.
+        jobs: Where it waits.
+
+    Returns:
+        What the sender is told.
+
+    Raises:
+        ImageError, Refused: The volume cannot be read, or the settings do not fit it.
+    """
+    predictor = models[settings.chosen_of(models)]
+    told = settings.model_dump(include=set(SEQUENCES), exclude_none=True)
+    also = settings.also.split(",") if settings.also else []
+    upload = VolumeUpload(sent.files, home=jobs.folder)
+    try:
+        scan = upload.open(told, allow_missing=bool(settings.allow_missing))
+        used = settings.postprocessing(predictor, scan.scan.volume.spacing_mm)
+        if scan.series is None and (of_dicom := [each for each in also if each in OF_DICOM]):
+            raise Refused("invalid_setting", f"also is {of_dicom[0]}, but the scan is no DICOM; leave it out")
+    except BaseException:
+        upload.close()
+        raise
+    _log.info("a volume of %d bytes", sum(len(content) for _, content in sent.files))
+    jobs.start(job, partial(_segment, upload, scan, predictor, used, also, jobs.folder))
+    caution = f"{RESEARCH_USE} {predictor.description['data']['caution']}"
+    notes = [*scan.scan.notes, *settings.idle_for("volume")]
+    return Job(id=job, status="queued", url=f"/jobs/{job}", notes=notes, caution=caution)
+
+
+def _segment(
+    upload: VolumeUpload,
+    scan: OpenScan,
+    predictor: Predictor,
+    used: Postprocessing,
+    also: list[str],
+    home: Path,
+) -> tuple[str, bytes]:
+    with upload:
+        return write_archive(segment_with(scan, predictor, used), also, home)

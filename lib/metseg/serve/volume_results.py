@@ -1,0 +1,68 @@
+"""What is made of an uploaded scan: its lesions, and files of them as one ZIP or the mask alone."""
+
+import tempfile
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from metseg.data.provenance import RESEARCH_USE
+from metseg.data.scan_inputs import OpenScan
+from metseg.inference.predictor import Predictor
+from metseg.masks.encode import archive
+from metseg.masks.postprocess import Postprocessing, drop_minor, postprocess
+from metseg.reports.matching import Visit
+from metseg.reports.results import Segmented, segment, write_results
+
+
+def mask_with(prob_map: np.ndarray, predictor: Predictor, settings: Postprocessing) -> np.ndarray:
+    """Returns the mask of a volume as `Predictor.mask_of` does, with settings of a visitor's."""
+    return drop_minor(postprocess(prob_map, settings), predictor.min_volume_share)
+
+
+def segment_with(scan: OpenScan, predictor: Predictor, settings: Postprocessing) -> Segmented:
+    """Segments a scan with these settings in the place of the network's own."""
+    return with_settings(segment(scan, predictor), predictor, settings)
+
+
+def with_settings(found: Segmented, predictor: Predictor, settings: Postprocessing) -> Segmented:
+    """Returns a scan with the mask that these settings make of its probabilities, and with a note of them."""
+    own = predictor.postprocessing
+    if settings == own:
+        return found
+    mask = mask_with(found.prob_map, predictor, settings)
+    visit = Visit.of_mask(found.visit.name, found.visit.volume, mask, found.prob_map)
+    changed = [
+        f"{name} was {value}, not the network's own {getattr(own, name)}"
+        for name, value in settings.model_dump().items()
+        if value != getattr(own, name)
+    ]
+    scan = found.scan.scan
+    noted = scan._replace(notes=[*scan.notes, f"As asked for, {' and '.join(changed)}."])
+    return found._replace(scan=replace(found.scan, scan=noted), mask=mask, visit=visit)
+
+
+def write_archive(found: Segmented, also: Collection[str], home: Path | None = None) -> tuple[str, bytes]:
+    """Returns a file's name and content: the mask as NIfTI, or a ZIP with it where more is asked for.
+
+    Args:
+        found: The scan with its lesions.
+        also: As in `write_results`.
+        home: Where the files are made that go into the ZIP, and removed.
+
+    Raises:
+        MetsegError: As by `write_results`.
+    """
+    with tempfile.TemporaryDirectory(prefix="metseg-results-", dir=home) as folder:
+        paths, notes = write_results(found, Path(folder), also)
+        if not also:
+            return paths["mask"].name, paths["mask"].read_bytes()
+        files = {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in sorted(Path(folder).rglob("*"))
+            if path.is_file()
+        }
+    told = [RESEARCH_USE, found.origin.caution, *found.scan.scan.notes, *notes]
+    files["notes.txt"] = "\n".join([*told, ""]).encode()
+    return f"{found.scan.case_id}_metseg.zip", archive(files)

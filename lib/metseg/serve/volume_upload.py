@@ -1,0 +1,239 @@
+"""What a visitor uploads becomes the scan of a volume: NIfTI files, DICOM files, or a ZIP file of either.
+
+NIfTI stays in memory. DICOM, which is read and referred to as files, lies in a folder of its own, under names
+made here, until the upload is closed.
+"""
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from metseg.base.errors import MetsegError
+from metseg.data.layouts.volumes import LAYOUTS, REFERENCE, place_of
+from metseg.data.readers.image_errors import ImageError, NotAnImage
+from metseg.data.volume import SEQUENCES, Volume
+from metseg.serve.unpacking import SentFile, is_zip, unpacked
+from metseg.serve.upload import Refused
+
+MAX_VOLUME_BYTES = 256 * 2**20  # of all files as they are sent
+MAX_VOXELS = 2**26  # of one sequence: 512 × 512 × 256
+_HEADERS = {size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")}
+_KINDS = {kind: sequence for layout in LAYOUTS for kind, sequence in layout.kinds.items()}
+_ENDING = re.compile(rf"(?:^|[^a-z0-9])({'|'.join(sorted(_KINDS, key=len, reverse=True))})$")
+_SUFFIX = re.compile(r"\.nii(\.gz)?$|\.gz$", re.IGNORECASE)
+
+
+class Part(NamedTuple):
+    """A NIfTI file or a DICOM series: by what it is known, what to show, and which sequence it seems."""
+
+    key: str
+    name: str
+    sequence: str  # of `SEQUENCES`, or `t2`, `reference`; "" where nothing tells
+
+
+def is_volume(files: Sequence[SentFile]) -> bool:
+    """Returns whether uploaded files are volumes, or ZIP files, by their content."""
+    return any(is_zip(content) or _is_nifti(content) or _is_dicom(content) for _, content in files)
+
+
+def sequence_of(name: str) -> str:
+    """Returns the sequence that a NIfTI file's name tells by its ending, as public data sets name theirs."""
+    if place := place_of(name):
+        return place.kind
+    stem = _SUFFIX.sub("", PurePosixPath(name).name).lower()
+    if not (found := _ENDING.search(stem)):
+        return ""
+    enhanced = f"ce-{found[1]}" if re.search(r"(^|[^a-z0-9])ce-", stem) else ""
+    return _KINDS.get(enhanced) or _KINDS[found[1]]
+
+
+class VolumeUpload:
+    """The files of one scan; close it, so that nothing stays on the disk."""
+
+    def __init__(self, files: Sequence[SentFile], *, home: Path | None = None):
+        """Unpacks the files.
+
+        Args:
+            files: As they were sent.
+            home: Where the folder for DICOM is made; the system's for temporary files if left out.
+
+        Raises:
+            ImageError: A ZIP file is damaged, or there is no volume.
+            Refused: There are too many or too large files, or NIfTI beside DICOM.
+        """
+        self._folder = tempfile.TemporaryDirectory(prefix="metseg-upload-", dir=home)
+        self._path = Path(self._folder.name)
+        self.nifti: dict[str, bytes] = {}
+        self._others: list[str] = []
+        try:
+            dicom = False
+            for number, (name, content) in enumerate(unpacked(files)):
+                if _is_nifti(content):
+                    if self.nifti.setdefault(name, content) is not content:
+                        raise Refused("unusable_volume", f"{name:.200} is sent twice; send each file once")
+                    continue
+                dicom |= _is_dicom(content)
+                plain = re.sub(r"[^\w.-]", "_", PurePosixPath(name).name).lstrip(".")[-80:] or "file"
+                folder = self._path / str(number)
+                folder.mkdir()
+                (folder / plain).write_bytes(content)
+                self._others.append(plain)
+            if self.nifti and dicom:
+                raise Refused("unusable_volume", "There are NIfTI and DICOM files; send one scan, as either")
+            if not self.nifti and not dicom:
+                some = ", ".join(self._others[:3]) or "nothing"
+                raise NotAnImage(
+                    f"There is no NIfTI and no DICOM file (but {some}); export the scan as either"
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """What can be taken for a sequence."""
+        if self.nifti:
+            return [Part(name, name, sequence_of(name)) for name in self.nifti]
+        from metseg.data.readers.dicom_series import list_series
+
+        with self._without_path():
+            found = list_series(self._path)
+        names = [f"{each.description or 'no description'} ({len(each.frames)} slices)" for each in found]
+        known = [each.sequence if each.sequence in _KINDS.values() else "" for each in found]
+        return [Part(each.key, *rest) for each, *rest in zip(found, names, known, strict=True)]
+
+    def open(self, told: Mapping[str, str] | None = None, *, allow_missing: bool = False):
+        """Reads the scan.
+
+        Args:
+            told: {sequence: key of a part}, which goes before what names and headers tell.
+            allow_missing: Let FLAIR stand in for a sequence that is missing.
+
+        Returns:
+            The `OpenScan`; its notes begin with what was taken for what.
+
+        Raises:
+            ImageError: A file is damaged or holds no volume.
+            Refused: A sequence is missing or there twice, or anything else is wrong with the scan.
+        """
+        from metseg.data.scan_inputs import ScanInput, open_scan
+
+        told = dict(told or {})
+        if strange := set(told.values()) - {each.key for each in self.parts} if told else ():
+            names = ", ".join(each.key for each in self.parts)
+            raise Refused("invalid_setting", f"There is no {min(strange):.200}; there is {names:.2000}")
+        limits = {"allow_missing": allow_missing, "max_voxels": MAX_VOXELS}
+        with self._without_path():
+            if not self.nifti:
+                return open_scan(ScanInput("scan", told, dicom=self._path), **limits)
+            taken, notes = self._taken(told)
+            name = next(name for name, content in self.nifti.items() if content is next(iter(taken.values())))
+            opened = open_scan(ScanInput(_case_of(name), taken), **limits)
+        return replace(opened, scan=opened.scan._replace(notes=[*notes, *opened.scan.notes]))
+
+    def close(self) -> None:
+        """Removes what lies on the disk."""
+        self._folder.cleanup()
+
+    def __enter__(self) -> "VolumeUpload":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def _taken(self, told: Mapping[str, str]) -> tuple[dict[str, bytes], list[str]]:
+        """Returns {sequence: content of its NIfTI file}, and a note on each file."""
+        files = dict(told)
+        notes = [f"{sequence} is {key}: as you say." for sequence, key in told.items()]
+        for key, _, sequence in self.parts:
+            if key in told.values():
+                continue
+            if sequence not in SEQUENCES:
+                why = f"its name says {sequence}" if sequence else "its name tells no sequence"
+                notes.append(f"{key} was not read: {why}.")
+            elif sequence not in files:
+                files[sequence] = key
+                notes.append(f"{sequence} is {key}: by its name.")
+            elif sequence not in told:
+                twice = f"{files[sequence]} and {key} are both {sequence} by their names"
+                raise Refused("unusable_volume", f"{twice}; send one scan, or say which is which")
+        if not files:
+            names = ", ".join(self.nifti)
+            raise Refused(
+                "unusable_volume",
+                f"No name tells which sequence its file is ({names:.300}); say it, or let names end in "
+                "t1, t1c and flair",
+            )
+        return {sequence: self.nifti[key] for sequence, key in files.items()}, notes
+
+    @contextmanager
+    def _without_path(self) -> Iterator[None]:
+        """Makes each error one for a visitor, to whom the folder here means nothing."""
+        try:
+            yield
+        except (ImageError, Refused):
+            raise
+        except MetsegError as error:
+            text = str(error).replace("(--allow-missing)", "(allow_missing)")
+            text = re.sub(
+                rf"{re.escape(str(self._path))}(/\d+/)?", lambda found: "" if found[1] else "the upload", text
+            )
+            raise Refused("unusable_volume", text[0].upper() + text[1:]) from error
+
+
+def read_reference_volume(content: bytes, name: str, stored: Volume) -> tuple[np.ndarray, list[str]]:
+    """Reads the reference of a scan, whatever numbers it marks with.
+
+    Args:
+        content: A NIfTI file.
+        name: What to call it in an error.
+        stored: The grid of the scan's files.
+
+    Returns:
+        (Z, Y, X) bool on the scan's axial grid, and what is to be known of it, as sentences.
+
+    Raises:
+        MetsegError: It is no NIfTI, holds no labels, or lies on another grid.
+    """
+    from metseg.data.grid import to_axial
+    from metseg.data.readers.nifti import read_labels
+
+    if len(content) > MAX_VOLUME_BYTES:
+        raise too_large_volume(name)
+    labels, notes = read_labels(content, stored, name, regions={}, max_voxels=MAX_VOXELS)
+    if len(labels.stored) > 1:
+        numbers = ", ".join(f"{number:g}" for number in sorted(labels.stored)[:8])
+        notes.append(f"It marks with {numbers}; all of them are taken as lesion.")
+    place = {"affine": stored.affine, "spacing_mm": None if stored.affine is not None else stored.spacing_mm}
+    turned = to_axial(Volume(labels.array[None], ("labels",), **place))
+    return turned.array[0] > 0, notes
+
+
+def too_large_volume(name: str = "The upload") -> Refused:
+    """Returns the error of files above `MAX_VOLUME_BYTES`."""
+    return Refused("too_large", f"{name} is larger than {MAX_VOLUME_BYTES // 2**20} MB; send one scan alone")
+
+
+def _case_of(name: str) -> str:
+    """Returns what to call a scan by one of its files: its name without the sequence's ending."""
+    stem = _SUFFIX.sub("", PurePosixPath(name.replace("\\", "/")).name)
+    if (place := place_of(name)) and place.kind != REFERENCE:
+        stem = place.case_id
+    elif found := _ENDING.search(stem.lower()):
+        stem = stem[: found.start()]
+    return re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:80] or "scan"
+
+
+def _is_nifti(content: bytes) -> bool:
+    return content[:4] in _HEADERS or content[:2] == b"\x1f\x8b"
+
+
+def _is_dicom(content: bytes) -> bool:
+    return content[128:132] == b"DICM"

@@ -1,0 +1,132 @@
+"""A volume in the dashboard, without a browser: files in, planes, lesions and an archive out."""
+
+import gzip
+import io
+import zipfile
+
+import nibabel
+import numpy as np
+import pytest
+from dashboard_models import CountingPredictor, png, slice_with_lesions, write_released
+from phantom_upload import dicom_zip, nifti_files, reference_file, visit
+
+from metseg.serve.dashboard.view import Dashboard
+
+
+@pytest.fixture
+def sent(monkeypatch) -> list[dict]:
+    """The messages that the kernel sends, and their buffers."""
+    messages = []
+    keep = lambda part, message, buffers=None: messages.append((message, buffers))  # noqa: E731
+    monkeypatch.setattr(Dashboard, "_send", keep)
+    return messages
+
+
+@pytest.fixture
+def dashboard(tmp_path, monkeypatch, sent) -> Dashboard:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(CountingPredictor, "runs", [])
+    made = Dashboard(write_released(tmp_path / "released"), predictor=CountingPredictor)
+    yield made
+    made.close_volume()
+    assert [path.name for path in tmp_path.iterdir()] == ["released"]
+
+
+def upload(dashboard: Dashboard, files: dict[str, bytes], *, role: str = "slice", number: int = 1) -> None:
+    """Sends files in two pieces each, as a browser would."""
+    total = sum(map(len, files.values()))
+    for index, (name, data) in enumerate(files.items()):
+        half = len(data) // 2
+        for start, piece in ((0, data[:half]), (half, data[half:])):
+            about = {"upload": number, "role": role, "name": name, "file": index, "files": len(files)}
+            about |= {"start": start, "size": len(data), "total": total}
+            dashboard._handle_custom_msg({"kind": "piece", **about}, [memoryview(piece)])
+
+
+def archive_of(dashboard: Dashboard, sent: list) -> zipfile.ZipFile:
+    sent.clear()
+    dashboard._handle_custom_msg({"kind": "download"}, [])
+    (content,) = [buffers[0] for message, buffers in sent if message["method"] == "custom" and buffers]
+    return zipfile.ZipFile(io.BytesIO(content))
+
+
+def test_nifti_files_are_shown_with_their_lesions(dashboard):
+    upload(dashboard, nifti_files())
+    assert dashboard.message == "" and CountingPredictor.runs == ["nested_unet"]
+    volume, viewer = dashboard.volume, dashboard.viewer
+    assert volume["name"] == "3 files" and volume["details"].startswith(
+        "48 × 48 × 6 voxels, 3.5 × 3.5 × 16.7"
+    )
+    assert any("P7-t1c.nii.gz" in note for note in volume["notes"]) and not volume["dicom"]
+    assert {each["key"]: each["sequence"] for each in volume["parts"]}["P7-t2f.nii.gz"] == "flair"
+    assert viewer.lesions and viewer.threshold == 0.5
+    before = sum(each["voxels"] for each in viewer.lesions)
+    viewer.set_state({"threshold": 0.95})
+    assert 0 < sum(each["voxels"] for each in viewer.lesions) < before
+    dashboard.set_state({"network": "attention_unet"})
+    assert CountingPredictor.runs[1:] == ["attention_unet"] and viewer.threshold == 0.25
+
+
+def test_a_reference_is_compared_at_the_threshold_chosen(dashboard):
+    upload(dashboard, nifti_files())
+    upload(dashboard, {"ref.nii.gz": reference_file()}, role="reference", number=2)
+    found, viewer = dashboard.volume_reference, dashboard.viewer
+    marked, reference = sum(each["voxels"] for each in viewer.lesions), int((visit().labels > 0).sum())
+    assert found["hit"] + found["extra"] == marked and found["hit"] + found["missed"] == reference
+    assert found["dice"] == pytest.approx(2 * found["hit"] / (marked + reference)) and viewer.reference
+    viewer.set_state({"threshold": 0.95})
+    assert dashboard.volume_reference["extra"] < found["extra"]
+    dashboard._handle_custom_msg({"kind": "drop_reference"}, [])
+    assert dashboard.volume_reference == {} and viewer.reference == b""
+
+
+def test_the_archive_holds_the_mask_that_is_seen(dashboard, sent):
+    upload(dashboard, {"case.zip": dicom_zip()})
+    assert dashboard.volume["dicom"]
+    dashboard.viewer.set_state({"threshold": 0.95})
+    with archive_of(dashboard, sent) as archive:
+        names, notes = set(archive.namelist()), archive.read("notes.txt").decode()
+        mask = archive.read("PHANTOM_1_20240115_mask.nii.gz")
+    ends = ("mask.nii.gz", "seg.dcm", "sr.dcm", "rtstruct.dcm", "report/report.html", "report/report.pdf")
+    assert {f"PHANTOM_1_20240115_{end}" for end in ends} <= names
+    assert "threshold was 0.95" in notes and "t1c is series" in notes
+    voxels = np.asarray(nibabel.Nifti1Image.from_bytes(gzip.decompress(mask)).dataobj).sum()
+    assert voxels == sum(each["voxels"] for each in dashboard.viewer.lesions)
+
+
+def test_who_says_which_file_is_which_has_the_scan_read_again(dashboard):
+    t1, t1c, flair = nifti_files().values()
+    upload(dashboard, {"a.nii.gz": t1, "b.nii.gz": t1c, "c_flair.nii.gz": flair})
+    assert "t1" in dashboard.message and dashboard.volume["details"] == "" and dashboard.viewer is None
+    told = {"t1": "a.nii.gz", "t1c": "b.nii.gz"}
+    dashboard._handle_custom_msg({"kind": "sequences", "told": told, "missing": False}, [])
+    assert dashboard.message == "" and dashboard.volume["details"] and dashboard.viewer.lesions
+    assert "t1c is b.nii.gz: as you say." in dashboard.volume["notes"]
+    dashboard._handle_custom_msg({"kind": "sequences", "told": {"t1": "../x"}, "missing": True}, [])
+    assert "../x" in dashboard.message and dashboard.volume["details"] == ""
+
+
+def test_a_slice_takes_the_place_of_a_volume_and_a_volume_that_of_a_slice(dashboard):
+    one = {"slice.png": png(slice_with_lesions())}
+    upload(dashboard, one)
+    upload(dashboard, nifti_files(), number=2)
+    assert dashboard.upload is None and dashboard.tables == [] and dashboard.volume["details"]
+    upload(dashboard, {"broken.zip": dicom_zip()[:-50]}, number=3)
+    assert "broken.zip" in dashboard.message and dashboard.volume["name"] == "3 files"
+    upload(dashboard, one, number=4)
+    assert dashboard.volume == {} and dashboard.file_name == "slice.png" and dashboard.message == ""
+    upload(dashboard, {"1.png": b"x", "2.png": b"y"}, number=5)
+    assert dashboard.message.startswith("One slice at a time")
+    upload(dashboard, {"ref.nii.gz": reference_file()}, role="reference", number=6)
+    assert "ref.nii.gz" in dashboard.message
+
+
+def test_a_piece_that_comes_twice_is_taken_once(dashboard):
+    files = nifti_files()
+    (name, data), *_ = files.items()
+    about = {"upload": 1, "role": "slice", "name": name, "file": 0, "files": 3, "size": len(data), "total": 9}
+    for _ in range(2):
+        dashboard._handle_custom_msg({"kind": "piece", **about, "start": 0}, [memoryview(data[:100])])
+    assert dashboard.message == "" and dashboard.volume == {}
+    upload(dashboard, files, number=2)
+    assert dashboard.volume["details"]

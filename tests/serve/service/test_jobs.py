@@ -1,0 +1,90 @@
+"""Jobs: bounded, fetched once, and gone after an hour or with the service."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from metseg.base.errors import MetsegError
+from metseg.serve.service.jobs import KEPT_SECONDS, Done, Jobs
+from metseg.serve.upload import Refused
+
+
+@pytest.fixture
+def jobs():
+    made = Jobs(most=2)
+    yield made
+    made.close()
+    assert not made.folder.exists()
+
+
+def finished(jobs: Jobs, job: str) -> Done:
+    deadline = time.monotonic() + 10
+    while isinstance(found := jobs.ask(job), str):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return found
+
+
+def is_gone(jobs: Jobs, job: str) -> bool:
+    with pytest.raises(Refused) as caught:
+        jobs.ask(job)
+    return caught.value.code == "not_found"
+
+
+def test_a_job_is_fetched_once(jobs):
+    go, job, next_one = threading.Event(), jobs.reserve(), jobs.reserve()
+    jobs.start(job, lambda: ("a.nii.gz", b"x\n" * go.wait(10)))
+    jobs.start(next_one, lambda: ("b.nii.gz", b""))
+    assert jobs.ask(next_one) == "queued"
+    go.set()
+    assert finished(jobs, job) == Done("a.nii.gz", b"x\n") and is_gone(jobs, job)
+    assert finished(jobs, next_one) == Done("b.nii.gz", b"") and not any(jobs.folder.iterdir())
+
+
+def test_no_more_than_the_most_are_there(jobs):
+    job, _ = jobs.reserve(), jobs.reserve()
+    with pytest.raises(Refused) as caught:
+        Jobs(jobs.folder, most=2).reserve()  # nor in another process
+    assert caught.value.code == "jobs_full"
+    jobs.drop(job)
+    jobs.reserve()
+
+
+def test_what_fails_says_why(jobs):
+    def fail() -> None:
+        raise MetsegError(f"{jobs.folder}/x cannot be written")
+
+    for work, code in ((fail, "unusable_volume"), (lambda: 1 / 0, "internal_error")):
+        job = jobs.reserve()
+        jobs.start(job, work)
+        with pytest.raises(Refused) as caught:
+            finished(jobs, job)
+        assert caught.value.code == code and str(jobs.folder) not in str(caught.value)
+
+
+def test_what_nobody_fetches_is_forgotten(jobs):
+    job = jobs.reserve()
+    jobs.start(job, lambda: ("a", b""))
+    while not (path := jobs.folder / f"{job}.done").exists():
+        time.sleep(0.005)
+    os.utime(path, (time.time() - KEPT_SECONDS - 1,) * 2)
+    assert is_gone(jobs, job) and not path.exists()
+
+
+@pytest.mark.parametrize("job", ["", "../x", "x" * 32, "*" * 32])
+def test_no_other_id_finds_anything(jobs, job):
+    jobs.reserve()
+    assert is_gone(jobs, job)
+
+
+def test_a_service_that_ends_leaves_nothing(jobs):
+    go, job = threading.Event(), jobs.reserve()
+    jobs.start(job, lambda: ("a", b"x" * go.wait(10)))
+    while jobs.ask(job) != "running":
+        time.sleep(0.005)
+    jobs.close()
+    go.set()
+    jobs._thread.shutdown(wait=True)
+    assert not jobs.folder.exists()

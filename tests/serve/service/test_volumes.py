@@ -1,0 +1,133 @@
+"""The service takes volumes: what is wrong is told at once, the mask is fetched later."""
+
+import gzip
+import io
+import time
+import zipfile
+from pathlib import Path
+
+import httpx
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from phantom_upload import dicom_zip, nifti_files, visit
+from running_service import BRIGHT_CORNER, as_png, running, write_models
+
+from metseg.data.scan_inputs import ScanInput, open_scan
+from metseg.inference.predictor import Predictor
+from metseg.reports.results import segment
+from metseg.serve.service.api import create_app
+
+NIFTI = [("file", (name, content)) for name, content in nifti_files().items()]
+LIE = nibabel.Nifti1Header()
+LIE.set_data_shape((500, 500, 100))
+LIE["magic"], LIE["vox_offset"] = b"n+1", 352
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> dict[str, Path]:
+    return write_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Where jobs lie; empty in the end."""
+    return tmp_path_factory.mktemp("jobs")
+
+
+@pytest.fixture(scope="module")
+def client(models, folder):
+    with running(create_app(models, jobs_folder=folder)) as client:
+        yield client
+    assert list(folder.iterdir()) == []
+
+
+def fetch(client: httpx.Client, begun: httpx.Response) -> httpx.Response:
+    assert begun.status_code == 202, begun.text
+    address, deadline = begun.headers["location"], time.monotonic() + 30
+    while (answer := client.get(address)).status_code == 202:
+        assert answer.json()["status"] in ("queued", "running") and time.monotonic() < deadline
+        time.sleep(0.02)
+    assert client.get(address).status_code == 404
+    return answer
+
+
+def expected_mask(models) -> np.ndarray:
+    """The mask on the files' grid, (x, y, z), which for the phantom is the axial one."""
+    sequences = {"t1": "P7-t1n.nii.gz", "t1c": "P7-t1c.nii.gz", "flair": "P7-t2f.nii.gz"}
+    given = ScanInput("P7", {sequence: nifti_files()[name] for sequence, name in sequences.items()})
+    return segment(open_scan(given), Predictor(models["nested_unet"])).mask.T
+
+
+def test_nifti_files_give_a_mask_on_their_grid(client, models):
+    begun = client.post("/predict/", files=NIFTI)
+    told = begun.json()
+    assert any("P7-t1c.nii.gz" in note for note in told["notes"]) and "Research use" in told["caution"]
+    answer = fetch(client, begun)
+    assert answer.headers["content-type"] == "application/gzip"
+    assert "P7_mask.nii.gz" in answer.headers["content-disposition"]
+    image = nibabel.Nifti1Image.from_bytes(gzip.decompress(answer.content))
+    assert np.allclose(image.affine, visit().volume.affine, atol=1e-3)
+    mask = np.asarray(image.dataobj)
+    assert mask.any() and np.array_equal(mask, expected_mask(models))
+
+
+def test_a_field_names_the_sequence_and_a_threshold_counts(client, models):
+    fields = zip(("t1", "t1c", "flair"), nifti_files().values(), strict=True)
+    files = {sequence: (f"{k}.nii.gz", content) for k, (sequence, content) in enumerate(fields)}
+    begun = client.post("/predict", files=files, data={"threshold": "0.99", "tta_flip": "true"})
+    notes = begun.json()["notes"]
+    assert "t1c is 1.nii.gz: as you say." in notes and any("tta_flip" in note for note in notes)
+    image = nibabel.Nifti1Image.from_bytes(gzip.decompress(fetch(client, begun).content))
+    assert 0 < np.asarray(image.dataobj).sum() <= expected_mask(models).sum()
+
+
+def test_a_zip_of_dicom_gives_all_that_is_asked_for(client):
+    files = {"file": ("case.zip", dicom_zip())}
+    answer = fetch(client, client.post("/predict/", files=files, data={"also": "report,seg"}))
+    assert answer.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        names = archive.namelist()
+        seg = pydicom.dcmread(io.BytesIO(archive.read("PHANTOM_1_20240115_seg.dcm")))
+        notes = archive.read("notes.txt").decode()
+    report = [f"PHANTOM_1_20240115_report/report.{kind}" for kind in ("html", "pdf", "json")]
+    assert {"PHANTOM_1_20240115_mask.nii.gz", *report} <= set(names)
+    assert seg.Modality == "SEG" and "t1c is series" in notes and "Research use" in notes
+
+
+def bad(content: bytes, name: str = "P7-t1c.nii.gz") -> list:
+    return [("file", (name, content)), *[each for each in NIFTI if each[1][0] != "P7-t1c.nii.gz"]]
+
+
+@pytest.mark.parametrize(
+    ("files", "data", "status", "code"),
+    [
+        (bad(gzip.compress(LIE.binaryblock + bytes(10**6))), {}, 400, "truncated"),
+        (bad(gzip.compress(b"no header" * 99)), {}, 415, "not_an_image"),
+        (bad(LIE.binaryblock + bytes(99)), {}, 400, "truncated"),
+        (NIFTI[:1], {}, 422, "unusable_volume"),
+        (NIFTI, {"t1c": "other.nii.gz"}, 422, "invalid_setting"),
+        (NIFTI, {"also": "report,all"}, 422, "invalid_setting"),
+        (NIFTI, {"also": "seg"}, 422, "invalid_setting"),
+        (NIFTI, {"model": "x"}, 422, "unknown_model"),
+        ([("file", ("a.zip", dicom_zip()[:-40]))], {}, 400, "truncated"),
+        ([*NIFTI, ("file", ("a.zip", dicom_zip()))], {}, 422, "unusable_volume"),
+        ([("file", ("a.png", as_png(BRIGHT_CORNER)))] * 2, {}, 422, "several_files"),
+    ],
+)
+def test_what_is_no_scan_is_refused_at_once(client, folder, files, data, status, code):
+    answer = client.post("/predict/", files=files, data=data)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert str(folder) not in answer.text and list(folder.iterdir()) == []
+
+
+def test_volumes_are_bounded_and_slices_are_not_held_up(models):
+    with running(create_app(models, volumes=1)) as client:
+        begun = client.post("/predict", files=NIFTI)
+        full = client.post("/predict", files=NIFTI)
+        assert (full.status_code, full.json()["code"]) == (503, "jobs_full")
+        assert int(full.headers["retry-after"]) > 1
+        assert client.post("/predict", files={"file": as_png(BRIGHT_CORNER)}).status_code == 200
+        assert fetch(client, begun).status_code == 200
+        assert client.post("/predict", files=NIFTI).status_code == 202

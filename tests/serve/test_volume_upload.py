@@ -1,0 +1,186 @@
+"""Uploaded files become one scan: sequences by name or as told, and nothing stays on the disk."""
+
+import gzip
+import io
+
+import nibabel
+import numpy as np
+import pytest
+from phantom_upload import CASE, dicom_zip, nifti_files, nifti_of, reference_file, visit
+
+from metseg.base.errors import MetsegError
+from metseg.data.grid import from_axial
+from metseg.data.readers.image_errors import DamagedImage, NotAnImage, UnusablePixels
+from metseg.masks.encode import archive
+from metseg.serve import volume_upload
+from metseg.serve.upload import Refused
+from metseg.serve.volume_upload import VolumeUpload, is_volume, read_reference_volume, sequence_of
+
+AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path):
+    """Where uploads lie; empty in the end."""
+    yield tmp_path
+    assert list(tmp_path.iterdir()) == []
+
+
+def opened(files: dict[str, bytes], home, told=None, **how):
+    with VolumeUpload(list(files.items()), home=home) as upload:
+        return upload.open(told, **how)
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence"),
+    [
+        ("BraTS-MET-00086-000-t1c.nii.gz", "t1c"),
+        ("x/BraTS20_Training_001_t1ce.nii", "t1c"),
+        ("100101A_T1post.nii.gz", "t1c"),
+        ("Mets_005/t1_gd.nii.gz", "t1c"),
+        ("t1_gd.nii.gz", "t1c"),
+        ("sub-01_ses-2_ce-gad_T1w.nii.gz", "t1c"),
+        ("patient 7 ce-GAD_T1w.nii", "t1c"),
+        ("t1n.nii.gz", "t1"),
+        ("P1_T1pre.nii.gz", "t1"),
+        ("P1_t1_pre.nii.gz", "t1"),
+        ("sub-01_T1w.nii.gz", "t1"),
+        ("a-t1.NII.GZ", "t1"),
+        ("x-t2f.nii.gz", "flair"),
+        ("FLAIR.nii.gz", "flair"),
+        ("x_t2.nii.gz", "t2"),
+        ("x_seg.nii.gz", "reference"),
+        ("xt1c.nii.gz", ""),
+        ("brain.nii.gz", ""),
+    ],
+)
+def test_a_name_s_ending_tells_the_sequence(name, sequence):
+    assert sequence_of(name) == sequence
+
+
+def test_content_tells_what_is_a_volume():
+    for content in (*nifti_files().values(), dicom_zip(), gzip.decompress(reference_file())):
+        assert is_volume([("a.png", content)])
+    assert not is_volume([("a.nii", b"\x89PNG\r\n\x1a\n"), ("b.zip", b"II*\0")])
+
+
+def test_nifti_files_are_one_scan(home):
+    scan = opened(nifti_files() | {f"{CASE}-seg.nii.gz": reference_file()}, home)
+    volume = visit().volume
+    assert scan.case_id == CASE and scan.series is None and scan.file == nifti_files()["P7-t1c.nii.gz"]
+    assert scan.scan.volume.channels == ("t1", "flair", "t1c") and scan.scan.stored.grid == volume.grid
+    notes = scan.scan.notes
+    assert any(note.startswith("t1c is P7-t1c.nii.gz") for note in notes)
+    assert any("P7-seg.nii.gz was not read" in note for note in notes)
+    zipped = opened({"a.zip": archive(nifti_files())}, home)
+    assert np.array_equal(zipped.scan.volume.array, scan.scan.volume.array)
+
+
+def test_what_the_visitor_says_goes_before_names(home):
+    t1, t1c, flair = nifti_files().values()
+    files = {"a_t1c.nii.gz": t1, "brain.nii.gz": t1c, "c_flair.nii.gz": flair}
+    told = {"t1": "a_t1c.nii.gz", "t1c": "brain.nii.gz"}
+    scan, right = opened(files, home, told), opened(nifti_files(), home)
+    assert np.array_equal(scan.scan.volume.array, right.scan.volume.array)
+    assert {"t1 is a_t1c.nii.gz: as you say.", "flair is c_flair.nii.gz: by its name."} <= {*scan.scan.notes}
+    with pytest.raises(Refused, match="There is no b"):
+        opened(files, home, {"t1": "b"})
+
+
+def test_a_zip_of_dicom_is_one_scan(home):
+    with VolumeUpload([("case.zip", dicom_zip())], home=home) as upload:
+        assert sorted(part.sequence for part in upload.parts) == ["flair", "t1", "t1c"]
+        t1, t1c = (next(p.key for p in upload.parts if p.sequence == name) for name in ("t1", "t1c"))
+        scan = upload.open()
+        assert scan.case_id == "PHANTOM_1_20240115" and len(scan.series.files) == 6
+        crossed = upload.open({"t1": t1c, "t1c": t1})
+    assert np.array_equal(scan.scan.volume.array[0], crossed.scan.volume.array[2])
+    assert any("as you say" in note for note in crossed.scan.notes)
+
+
+def test_no_path_leaves_its_folder(home):
+    names = ("../../x.dcm", "/etc/x.dcm", "a\\..\\x.dcm", "..", ".", "x\0y")
+    with VolumeUpload([(name, b"\0" * 128 + b"DICM") for name in names], home=home) as upload:
+        (folder,) = home.iterdir()
+        assert len([path for path in folder.rglob("*") if path.is_file()]) == len(names)
+        with pytest.raises(Refused) as caught:
+            upload.open()
+    assert str(home) not in str(caught.value)
+    scan = opened({"a.zip": dicom_zip(PatientID="../../../x")}, home)
+    assert "/" not in scan.case_id
+
+
+def test_missing_sequences_are_named_or_flair_stands_in(home):
+    some = {name: content for name, content in nifti_files().items() if "t1c" not in name}
+    with pytest.raises(Refused, match="t1c"):
+        opened(some, home)
+    scan = opened(some, home, allow_missing=True)
+    assert np.array_equal(scan.scan.volume.array[1], scan.scan.volume.array[2])
+
+
+def header(**changes) -> bytes:
+    """A NIfTI header without voxels behind it."""
+    made = nibabel.Nifti1Header()
+    made.set_data_dtype(changes.get("dtype", np.int16))
+    made.set_data_shape(changes["shape"])
+    made["magic"], made["vox_offset"] = b"n+1", 352
+    return made.binaryblock + bytes(4)
+
+
+WHOLE = np.zeros((2, 8, 8), np.int16)
+BAD = {
+    "a gzip bomb": (gzip.compress(header(shape=(2, 2, 2)) + bytes(10**7)), DamagedImage),
+    "a header that lies": (header(shape=(500, 500, 200)) + bytes(64), DamagedImage),
+    "a header beyond the limit": (header(shape=(5000, 5000, 5000)), UnusablePixels),
+    "4D": (header(shape=(4, 4, 4, 4)) + bytes(512), UnusablePixels),
+    "complex": (header(shape=(4, 4, 4), dtype=np.complex64) + bytes(512), UnusablePixels),
+    "truncated gzip": (nifti_of(WHOLE, AFFINE)[:-20], DamagedImage),
+    "no NIfTI": (gzip.compress(b"hello" * 200), NotAnImage),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_file_that_is_no_volume_is_refused(name, home):
+    content, kind = BAD[name]
+    with pytest.raises(kind) as caught:
+        opened({**nifti_files(), "P7-t1c.nii.gz": content}, home)
+    assert "t1c" in str(caught.value)
+
+
+def test_what_is_no_number_is_counted(home):
+    flair = visit().volume.array[3].astype(np.float32)
+    flair[0, 0, :3] = np.nan
+    files = {**nifti_files(), "P7-t2f.nii.gz": nifti_of(flair, visit().volume.affine)}
+    assert any("3 values" in note for note in opened(files, home).scan.notes)
+
+
+def test_files_that_are_no_one_scan_are_refused(home, monkeypatch):
+    files, zipped = nifti_files(), {"a.zip": dicom_zip()}
+    other = {"b.zip": dicom_zip(PatientID="OTHER")}
+    cases = [
+        (files | zipped, "NIfTI and DICOM"),
+        (files | {"Q8-t1c.nii.gz": files["P7-t1c.nii.gz"]}, "both t1c"),
+        ({"brain.nii.gz": files["P7-t1c.nii.gz"]}, r"brain\.nii\.gz"),
+        (zipped | other, "OTHER"),
+    ]
+    for sent, told in cases:
+        with pytest.raises(Refused, match=told) as caught:
+            opened(sent, home)
+        assert str(home) not in str(caught.value)
+    with pytest.raises(NotAnImage, match="readme"):
+        opened({"a.zip": archive({"readme.txt": b"x"})}, home)
+    monkeypatch.setattr(volume_upload, "MAX_VOXELS", 10_000)
+    for sent in (files, zipped):
+        with pytest.raises(MetsegError, match="10000"):
+            opened(sent, home)
+
+
+def test_a_reference_comes_to_the_scan_s_grid(home):
+    stored = opened(nifti_files(), home).scan.stored
+    mask, notes = read_reference_volume(reference_file(), "ref.nii.gz", stored)
+    assert np.array_equal(from_axial(mask, stored), visit().labels > 0)
+    assert any("1, 2, 3" in note for note in notes)
+    with pytest.raises(UnusablePixels, match="another grid"):
+        read_reference_volume(nifti_of(WHOLE.astype(np.uint8), AFFINE), "ref.nii.gz", stored)
+    with pytest.raises(NotAnImage):
+        read_reference_volume(io.BytesIO(b"x" * 999).getvalue(), "ref.nii.gz", stored)
