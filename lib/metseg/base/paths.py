@@ -7,10 +7,8 @@ from pathlib import Path
 from metseg.base.errors import MetsegError
 
 # What the parameters cells say, which start at the notebooks' folder.
-_DEFAULT_FOLDERS = {
-    f"../{name}" for name in ("data/phantom", "data/volumes", "outputs/runs", "outputs/cache")
-}
-_DEFAULT_FOLDERS |= {"../outputs/reference/lgg-ablation"}
+_DEFAULT_FOLDERS = {f"../{name}" for name in ("data/phantom", "outputs/runs", "outputs/cache")}
+_DEFAULT_FOLDERS |= {"../data/phantom_volumes", "../outputs/reference/lgg-ablation"}
 
 
 def project_root() -> Path:

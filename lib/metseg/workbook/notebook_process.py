@@ -141,6 +141,7 @@ def _execute(job: dict[str, Any], tell: Callable[..., None]) -> None:
         on_notebook_start=count_cells,
         on_cell_execute=tell_cell,
         kernel_manager_class=ThisInterpreter,
+        store_widget_state=False,  # all voxels of a viewer, which a page without kernel cannot show offline
     )
     html = Path(job["executed_copy"]).with_suffix(".html")
     write_text(html, HTMLExporter().from_notebook_node(executed, {"metadata": {"name": html.stem}})[0])
