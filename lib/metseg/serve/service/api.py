@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from fastapi import FastAPI, Request
@@ -177,8 +178,11 @@ def create_app(
             told = Job(id=job, status=found, url=f"/jobs/{job}").model_dump_json(exclude={"notes", "caution"})
             return Response(told, 202, headers={"Retry-After": "1"}, media_type=JSON)
         zipped = found.name.endswith(".zip")
-        headers = {"Content-Disposition": f'attachment; filename="{found.name}"'}
-        return Response(found.content, headers=headers, media_type=_KINDS[0 if zipped else 1])
+        plain = found.name.encode("ascii", "replace").decode().replace("?", "_")  # RFC 6266, appendix D
+        named = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(found.name)}"
+        return Response(
+            found.content, headers={"Content-Disposition": named}, media_type=_KINDS[0 if zipped else 1]
+        )
 
     @app.get("/models", summary="The models, the default first")
     async def list_models() -> list[dict[str, Any]]:
