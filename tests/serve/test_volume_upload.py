@@ -14,7 +14,7 @@ from metseg.data.readers.image_errors import DamagedImage, NotAnImage, UnusableP
 from metseg.masks.encode import archive
 from metseg.serve import volume_upload
 from metseg.serve.upload import Refused
-from metseg.serve.volume_upload import VolumeUpload, is_volume, read_reference_volume, sequence_of
+from metseg.serve.volume_upload import VolumeUpload, is_volume, read_reference_volume
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
 
@@ -31,33 +31,6 @@ def opened(files: dict[str, bytes], home, told=None, **how):
         return upload.open(told, **how)
 
 
-@pytest.mark.parametrize(
-    ("name", "sequence"),
-    [
-        ("BraTS-MET-00086-000-t1c.nii.gz", "t1c"),
-        ("x/BraTS20_Training_001_t1ce.nii", "t1c"),
-        ("100101A_T1post.nii.gz", "t1c"),
-        ("Mets_005/t1_gd.nii.gz", "t1c"),
-        ("t1_gd.nii.gz", "t1c"),
-        ("sub-01_ses-2_ce-gad_T1w.nii.gz", "t1c"),
-        ("patient 7 ce-GAD_T1w.nii", "t1c"),
-        ("t1n.nii.gz", "t1"),
-        ("P1_T1pre.nii.gz", "t1"),
-        ("P1_t1_pre.nii.gz", "t1"),
-        ("sub-01_T1w.nii.gz", "t1"),
-        ("a-t1.NII.GZ", "t1"),
-        ("x-t2f.nii.gz", "flair"),
-        ("FLAIR.nii.gz", "flair"),
-        ("x_t2.nii.gz", "t2"),
-        ("x_seg.nii.gz", "reference"),
-        ("xt1c.nii.gz", ""),
-        ("brain.nii.gz", ""),
-    ],
-)
-def test_a_name_s_ending_tells_the_sequence(name, sequence):
-    assert sequence_of(name) == sequence
-
-
 def test_content_tells_what_is_a_volume():
     for content in (*nifti_files().values(), dicom_zip(), gzip.decompress(reference_file())):
         assert is_volume([("a.png", content)])
@@ -71,9 +44,18 @@ def test_nifti_files_are_one_scan(home):
     assert scan.scan.volume.channels == ("t1", "flair", "t1c") and scan.scan.stored.grid == volume.grid
     notes = scan.scan.notes
     assert any(note.startswith("t1c is P7-t1c.nii.gz") for note in notes)
-    assert any("P7-seg.nii.gz was not read" in note for note in notes)
+    assert any("P7-seg.nii.gz was taken for no sequence" in note for note in notes)
     zipped = opened({"a.zip": archive(nifti_files())}, home)
     assert np.array_equal(zipped.scan.volume.array, scan.scan.volume.array)
+
+
+def test_a_reference_among_the_files_is_known_by_its_name(home):
+    files = [*nifti_files().items(), ("P7-seg.nii.gz", reference_file())]
+    with VolumeUpload(files, home=home) as upload:
+        assert upload.reference == files[-1]
+    for others in (files[:-1], [*files, ("x_seg.nii.gz", reference_file())], [("a.zip", dicom_zip())]):
+        with VolumeUpload(others, home=home) as upload:
+            assert upload.reference is None
 
 
 def test_what_the_visitor_says_goes_before_names(home):

@@ -16,18 +16,17 @@ from typing import NamedTuple
 import numpy as np
 
 from metseg.base.errors import MetsegError
-from metseg.data.layouts.volumes import LAYOUTS, REFERENCE, place_of
+from metseg.data.layouts.volumes import REFERENCE
 from metseg.data.readers.image_errors import ImageError, NotAnImage
 from metseg.data.volume import SEQUENCES, Volume
+from metseg.serve.sequence_names import case_of, sequence_of
 from metseg.serve.unpacking import SentFile, is_zip, unpacked
 from metseg.serve.upload import Refused
 
 MAX_VOLUME_BYTES = 256 * 2**20  # of all files as they are sent
 MAX_VOXELS = 2**26  # of one sequence: 512 × 512 × 256
+_MAX_LABELS = 100  # of a reference that numbers lesions one by one
 _HEADERS = {size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")}
-_KINDS = {kind: sequence for layout in LAYOUTS for kind, sequence in layout.kinds.items()}
-_ENDING = re.compile(rf"(?:^|[^a-z0-9])({'|'.join(sorted(_KINDS, key=len, reverse=True))})$")
-_SUFFIX = re.compile(r"\.nii(\.gz)?$|\.gz$", re.IGNORECASE)
 
 
 class Part(NamedTuple):
@@ -41,17 +40,6 @@ class Part(NamedTuple):
 def is_volume(files: Sequence[SentFile]) -> bool:
     """Returns whether uploaded files are volumes, or ZIP files, by their content."""
     return any(is_zip(content) or _is_nifti(content) or _is_dicom(content) for _, content in files)
-
-
-def sequence_of(name: str) -> str:
-    """Returns the sequence that a NIfTI file's name tells by its ending, as public data sets name theirs."""
-    if place := place_of(name):
-        return place.kind
-    stem = _SUFFIX.sub("", PurePosixPath(name).name).lower()
-    if not (found := _ENDING.search(stem)):
-        return ""
-    enhanced = f"ce-{found[1]}" if re.search(r"(^|[^a-z0-9])ce-", stem) else ""
-    return _KINDS.get(enhanced) or _KINDS[found[1]]
 
 
 class VolumeUpload:
@@ -101,13 +89,20 @@ class VolumeUpload:
         """What can be taken for a sequence."""
         if self.nifti:
             return [Part(name, name, sequence_of(name)) for name in self.nifti]
+        from metseg.data.readers.dicom_sequences import UNKNOWN
         from metseg.data.readers.dicom_series import list_series
 
         with self._without_path():
             found = list_series(self._path)
         names = [f"{each.description or 'no description'} ({len(each.frames)} slices)" for each in found]
-        known = [each.sequence if each.sequence in _KINDS.values() else "" for each in found]
+        known = ["" if each.sequence == UNKNOWN else each.sequence for each in found]
         return [Part(each.key, *rest) for each, *rest in zip(found, names, known, strict=True)]
+
+    @property
+    def reference(self) -> SentFile | None:
+        """The NIfTI file that a reference mask is by its name, if there is one alone."""
+        found = [key for key, _, kind in self.parts if self.nifti and kind == REFERENCE]
+        return (found[0], self.nifti[found[0]]) if len(found) == 1 else None
 
     def open(self, told: Mapping[str, str] | None = None, *, allow_missing: bool = False):
         """Reads the scan.
@@ -135,7 +130,7 @@ class VolumeUpload:
                 return open_scan(ScanInput("scan", told, dicom=self._path), **limits)
             taken, notes = self._taken(told)
             name = next(name for name, content in self.nifti.items() if content is next(iter(taken.values())))
-            opened = open_scan(ScanInput(_case_of(name), taken), **limits)
+            opened = open_scan(ScanInput(case_of(name), taken), **limits)
         return replace(opened, scan=opened.scan._replace(notes=[*notes, *opened.scan.notes]))
 
     def close(self) -> None:
@@ -156,8 +151,8 @@ class VolumeUpload:
             if key in told.values():
                 continue
             if sequence not in SEQUENCES:
-                why = f"its name says {sequence}" if sequence else "its name tells no sequence"
-                notes.append(f"{key} was not read: {why}.")
+                why = f"its name says {sequence}" if sequence else "its name tells none"
+                notes.append(f"{key} was taken for no sequence: {why}.")
             elif sequence not in files:
                 files[sequence] = key
                 notes.append(f"{sequence} is {key}: by its name.")
@@ -200,7 +195,7 @@ def read_reference_volume(content: bytes, name: str, stored: Volume) -> tuple[np
         (Z, Y, X) bool on the scan's axial grid, and what is to be known of it, as sentences.
 
     Raises:
-        MetsegError: It is no NIfTI, holds no labels, or lies on another grid.
+        MetsegError: It is no NIfTI, holds no labels or too many, or lies on another grid.
     """
     from metseg.data.grid import to_axial
     from metseg.data.readers.nifti import read_labels
@@ -208,6 +203,9 @@ def read_reference_volume(content: bytes, name: str, stored: Volume) -> tuple[np
     if len(content) > MAX_VOLUME_BYTES:
         raise too_large_volume(name)
     labels, notes = read_labels(content, stored, name, regions={}, max_voxels=MAX_VOXELS)
+    if len(labels.stored) > _MAX_LABELS:
+        told = f"{name} holds {len(labels.stored)} different numbers, as an image does; give the mask itself"
+        raise Refused("unusable_pixels", told)
     if len(labels.stored) > 1:
         numbers = ", ".join(f"{number:g}" for number in sorted(labels.stored)[:8])
         notes.append(f"It marks with {numbers}; all of them are taken as lesion.")
@@ -219,16 +217,6 @@ def read_reference_volume(content: bytes, name: str, stored: Volume) -> tuple[np
 def too_large_volume(name: str = "The upload") -> Refused:
     """Returns the error of files above `MAX_VOLUME_BYTES`."""
     return Refused("too_large", f"{name} is larger than {MAX_VOLUME_BYTES // 2**20} MB; send one scan alone")
-
-
-def _case_of(name: str) -> str:
-    """Returns what to call a scan by one of its files: its name without the sequence's ending."""
-    stem = _SUFFIX.sub("", PurePosixPath(name.replace("\\", "/")).name)
-    if (place := place_of(name)) and place.kind != REFERENCE:
-        stem = place.case_id
-    elif found := _ENDING.search(stem.lower()):
-        stem = stem[: found.start()]
-    return re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:80] or "scan"
 
 
 def _is_nifti(content: bytes) -> bool:

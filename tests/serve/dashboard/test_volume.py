@@ -80,6 +80,15 @@ def test_a_reference_is_compared_at_the_threshold_chosen(dashboard):
     assert dashboard.volume_reference == {} and viewer.reference == b""
 
 
+def test_a_reference_among_the_files_is_compared_at_once(dashboard):
+    upload(dashboard, {**nifti_files(), "P7-seg.nii.gz": reference_file()})
+    assert dashboard.message == "" and dashboard.volume_reference["name"] == "P7-seg.nii.gz"
+    files = {**nifti_files(), "P7-seg.nii.gz": nifti_files()["P7-t1c.nii.gz"]}
+    upload(dashboard, files, number=2)
+    assert "P7-seg.nii.gz" in dashboard.message  # which is no mask; the scan is there all the same
+    assert dashboard.volume["details"] and dashboard.volume_reference == {}
+
+
 def test_the_archive_holds_the_mask_that_is_seen(dashboard, sent):
     upload(dashboard, {"case.zip": dicom_zip()})
     assert dashboard.volume["dicom"]

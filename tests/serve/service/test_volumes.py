@@ -75,11 +75,13 @@ def test_nifti_files_give_a_mask_on_their_grid(client, models):
 
 def test_a_field_names_the_sequence_and_a_threshold_counts(client, models):
     fields = zip(("t1", "t1c", "flair"), nifti_files().values(), strict=True)
-    files = {sequence: (f"{k}.nii.gz", content) for k, (sequence, content) in enumerate(fields)}
+    files = {sequence: (f"{k}Ж.nii.gz", content) for k, (sequence, content) in enumerate(fields)}
     begun = client.post("/predict", files=files, data={"threshold": "0.99", "tta_flip": "true"})
     notes = begun.json()["notes"]
-    assert "t1c is 1.nii.gz: as you say." in notes and any("tta_flip" in note for note in notes)
-    image = nibabel.Nifti1Image.from_bytes(gzip.decompress(fetch(client, begun).content))
+    assert "t1c is 1Ж.nii.gz: as you say." in notes and any("tta_flip" in note for note in notes)
+    answer = fetch(client, begun)
+    assert "filename*=UTF-8''0%D0%96_mask.nii.gz" in answer.headers["content-disposition"]
+    image = nibabel.Nifti1Image.from_bytes(gzip.decompress(answer.content))
     assert 0 < np.asarray(image.dataobj).sum() <= expected_mask(models).sum()
 
 

@@ -9,18 +9,18 @@ from anywidget import AnyWidget
 from traitlets import Bool, Bytes, Dict, Float, Int, List, Tuple, Unicode
 
 from metseg.base.errors import MetsegError
-from metseg.data.readers.images import IMAGE_SUFFIXES
 from metseg.data.volume import CHANNELS
 from metseg.inference.predictor import Predictor
 from metseg.release.released import offered_models
 from metseg.serve.dashboard import drawing
+from metseg.serve.dashboard.arriving import Arriving
 from metseg.serve.dashboard.files import result_archive
 from metseg.serve.dashboard.pictures import ALL_CHANNELS
 from metseg.serve.dashboard.state import DashboardState, shared
 from metseg.serve.dashboard.volume import VolumePart
 from metseg.serve.faults import where
-from metseg.serve.upload import MAX_UPLOAD_BYTES, Refused, too_large
-from metseg.serve.volume_upload import MAX_VOLUME_BYTES, is_volume, too_large_volume
+from metseg.serve.upload import MAX_UPLOAD_BYTES, Refused
+from metseg.serve.volume_upload import MAX_VOLUME_BYTES, is_volume
 
 _FRONTEND = Path(__file__).with_name("frontend")
 _PARTS = ("sources", "controls", "stage", "findings", "volume")
@@ -100,7 +100,7 @@ class Dashboard(VolumePart, DashboardState, AnyWidget):
         """
         super().__init__(released or offered_models(), predictor=predictor)
         self.choices = [{"name": name, "label": self.label_of(name)} for name in self.models]
-        self._arriving = None, []
+        self._arriving = Arriving()
         shades = ["channel", "window", "level"]
         self._draw(drawing.about, ["network", "side_by_side"])
         self._draw(drawing.changed, ["network", *_SETTINGS])
@@ -174,39 +174,14 @@ class Dashboard(VolumePart, DashboardState, AnyWidget):
                 self._send_archive()
 
     def _take_piece(self, piece: dict, data: bytes) -> None:
-        """Puts together files: {"upload": a number for all that were chosen together, "role", "name", "file":
-        which of how many "files", "start": offset, "size": of the file, "total": of all}.
-
-        A newer upload takes the place of an unfinished one.
-        """
-        complete = None
         try:
-            if piece["start"] == piece.get("file", 0) == 0:
-                self._arriving = piece["upload"], []
-            number, received = self._arriving
-            if piece["start"] == 0 and piece["upload"] == number and len(received) == piece.get("file", 0):
-                received.append((piece["name"], bytearray()))
-            there = len(received[-1][1]) if received else -1
-            at = piece.get("file", 0) + 1, piece["start"]
-            if piece["upload"] != number or at != (len(received), there):
-                return
-            self._complain_of_size(piece, sum(len(each) for _, each in received) + len(data))
-            received[-1][1].extend(data)
-            if len(received) == piece.get("files", 1) and len(received[-1][1]) == piece["size"]:
-                complete = [(name, bytes(content)) for name, content in received]
-                self._arriving = None, []
+            files = self._arriving.take(
+                piece, data, slice_bytes=self.limit_bytes, all_bytes=self.volume_bytes
+            )
         finally:
             self.send({"kind": "arrived", "upload": piece["upload"]})
-        if complete:
-            self._open(complete, piece["role"])
-
-    def _complain_of_size(self, piece: dict, received: int) -> None:
-        """Raises `Refused` for more than the limit, whatever the browser thought."""
-        size = max(piece.get("total", piece["size"]), received)
-        if size > self.volume_bytes:
-            raise too_large_volume(piece["name"])
-        if size > self.limit_bytes and piece["name"].lower().endswith(IMAGE_SUFFIXES):
-            raise too_large(piece["name"])
+        if files:
+            self._open(files, piece["role"])
 
     def _open(self, files: list[tuple[str, bytes]], role: str) -> None:
         """Opens what has arrived: a volume, a slice, or the reference mask of what is shown."""

@@ -84,6 +84,9 @@ class VolumePart(HasTraits):
         size = " × ".join(f"{step:.3g}" for step in spacing[::-1]) + " mm" if spacing else "of unknown size"
         known = {"details": f"{sides} voxels, {size}", "notes": scan.scan.notes, "case": scan.case_id}
         self.volume = {**self.volume, **known, "dicom": scan.series is not None}
+        if self._upload.reference and self._upload.reference[0] not in told.values():
+            name, content = self._upload.reference
+            self.open_volume_reference(content, name)
 
     def open_volume_reference(self, content: bytes, name: str) -> None:
         """Reads a reference mask of the scan, and compares it."""

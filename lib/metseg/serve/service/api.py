@@ -28,7 +28,7 @@ from metseg.serve.service.metrics import Counting, Metrics
 from metseg.serve.service.refusals import DOCUMENTED, answer
 from metseg.serve.service.segmentation import JSON, PNG, Segmentation, model_cards, segment
 from metseg.serve.service.settings import Settings
-from metseg.serve.service.volumes import begin_job
+from metseg.serve.service.volumes import KINDS, answer_job, begin_job
 from metseg.serve.upload import MAX_PIXELS, MAX_UPLOAD_BYTES, Refused
 from metseg.serve.volume_upload import MAX_VOLUME_BYTES, is_volume
 
@@ -47,7 +47,6 @@ until it was fetched, for an hour at most.
 Every answer with a status of 400 or more is `{{"code": …, "message": …}}`, but for what
 is no HTTP request, and for one connection too many.
 """
-_KINDS = ("application/zip", "application/gzip")
 _FILE = {
     "type": "string",
     "format": "binary",
@@ -166,7 +165,7 @@ def create_app(
         responses={
             200: {
                 "description": "The mask as NIfTI on the grid of the scan's file, or the ZIP; sent once.",
-                "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _KINDS},
+                "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in KINDS},
             },
             202: {"model": Job, "description": "It is not done yet; ask again."},
             **DOCUMENTED,
@@ -174,13 +173,7 @@ def create_app(
         summary="Ask for what was made of a volume",
     )
     def ask(job: str) -> Response:
-        found = jobs.ask(job)
-        if isinstance(found, str):
-            told = Job(id=job, status=found, url=f"/jobs/{job}").model_dump_json(exclude={"notes", "caution"})
-            return Response(told, 202, headers={"Retry-After": "1"}, media_type=JSON)
-        zipped = found.name.endswith(".zip")
-        headers = {"Content-Disposition": f'attachment; filename="{found.name}"'}
-        return Response(found.content, headers=headers, media_type=_KINDS[0 if zipped else 1])
+        return answer_job(job, jobs.ask(job))
 
     @app.get("/models", summary="The models, the default first")
     async def list_models() -> list[dict[str, Any]]:

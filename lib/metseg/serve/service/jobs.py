@@ -113,10 +113,8 @@ class Jobs:
                     path.unlink()
 
     def close(self) -> None:
-        """Ends: what waits is given up, and nothing stays on the disk."""
+        """Ends: what waits is given up, and the folder goes, unless it was given."""
         self._thread.shutdown(wait=False, cancel_futures=True)
-        for path in self._files():
-            path.unlink(missing_ok=True)
         if self._own:
             self._own.cleanup()
 

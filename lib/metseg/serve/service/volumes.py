@@ -4,6 +4,9 @@ import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
+
+from starlette.responses import Response
 
 from metseg.data.provenance import RESEARCH_USE
 from metseg.data.scan_inputs import OpenScan
@@ -12,12 +15,13 @@ from metseg.inference.predictor import Predictor
 from metseg.masks.postprocess import Postprocessing
 from metseg.reports.results import OF_DICOM
 from metseg.serve.service.form import SentFiles
-from metseg.serve.service.jobs import Job, Jobs
+from metseg.serve.service.jobs import Done, Job, Jobs
 from metseg.serve.service.settings import Settings
 from metseg.serve.upload import Refused
 from metseg.serve.volume_results import segment_with, write_archive
 from metseg.serve.volume_upload import VolumeUpload
 
+KINDS = ("application/zip", "application/gzip")
 _log = logging.getLogger("metseg.serve")
 
 
@@ -56,6 +60,17 @@ def begin_job(
     caution = f"{RESEARCH_USE} {predictor.description['data']['caution']}"
     notes = [*scan.scan.notes, *settings.idle_for("volume")]
     return Job(id=job, status="queued", url=f"/jobs/{job}", notes=notes, caution=caution)
+
+
+def answer_job(job: str, found: str | Done) -> Response:
+    """Returns how far a job is as JSON, or the file that came of it."""
+    if isinstance(found, str):
+        told = Job(id=job, status=found, url=f"/jobs/{job}").model_dump_json(exclude={"notes", "caution"})
+        return Response(told, 202, headers={"Retry-After": "1"}, media_type="application/json")
+    plain = found.name.encode("ascii", "replace").decode().replace("?", "_")  # RFC 6266, appendix D
+    named = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(found.name)}"
+    kind = KINDS[0 if found.name.endswith(".zip") else 1]
+    return Response(found.content, headers={"Content-Disposition": named}, media_type=kind)
 
 
 def _segment(

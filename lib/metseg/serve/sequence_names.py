@@ -1,0 +1,34 @@
+"""Which sequence a NIfTI file is and whose, by its name alone, whatever stands before the ending.
+
+Endings are those of the public data sets, see `metseg.data.layouts.volumes`.
+"""
+
+import re
+from pathlib import PurePosixPath
+
+from metseg.data.layouts.volumes import LAYOUTS, place_of
+
+_KINDS = {kind: sequence for layout in LAYOUTS for kind, sequence in layout.kinds.items()}
+_ENDING = re.compile(rf"(?:^|[^a-z0-9])({'|'.join(sorted(_KINDS, key=len, reverse=True))})$")
+_SUFFIX = re.compile(r"\.nii(\.gz)?$|\.gz$", re.IGNORECASE)
+
+
+def sequence_of(name: str) -> str:
+    """Returns the sequence that a NIfTI file's name tells by its ending, as public data sets name theirs."""
+    if place := place_of(name):
+        return place.kind
+    stem = _SUFFIX.sub("", PurePosixPath(name).name).lower()
+    if not (found := _ENDING.search(stem)):
+        return ""
+    enhanced = f"ce-{found[1]}" if re.search(r"(^|[^a-z0-9])ce-", stem) else ""
+    return _KINDS.get(enhanced) or _KINDS[found[1]]
+
+
+def case_of(name: str) -> str:
+    """Returns what to call a scan by one of its files: its name without the sequence's ending."""
+    stem = _SUFFIX.sub("", PurePosixPath(name.replace("\\", "/")).name)
+    if place := place_of(name):
+        stem = place.case_id
+    elif found := _ENDING.search(stem.lower()):
+        stem = stem[: found.start()]
+    return re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:80] or "scan"
