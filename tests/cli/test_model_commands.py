@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from cli_words import grey, worked
 from tiny_runs import DATA, HALF, WHOLE, write_bright_model, write_evaluated, write_scored
-from tiny_volumes import write_volumes
+from volume_set import write_volumes
 
 from metseg.base.files import read_json, write_json
 from metseg.data.cases import find_cases, load_case

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from complaints import complaint, tiff
 from PIL import Image
-from tiny_volumes import write_volumes
+from volume_set import write_volumes
 
 from metseg.data.cases import (
     CaseFiles,
