@@ -15,10 +15,10 @@ JPEG = cv2.imencode(".jpg", BRIGHT_CORNER)[1].tobytes()
 
 
 def test_a_slice_is_read_with_its_spacing():
-    tags = {"resolution": (20, 40), "resolutionunit": "CENTIMETER", "description": "spacing_mm=5"}
+    tags = {"resolution": (20, 20), "resolutionunit": "CENTIMETER", "description": "spacing_mm=5"}
     upload = read_upload(as_tiff(BRIGHT_CORNER, photometric="rgb", metadata=None, **tags))
     assert (upload.image == BRIGHT_CORNER).all()
-    assert upload.spacing_mm == (5.0, 0.25, 0.5)
+    assert upload.spacing_mm == (5.0, 0.5, 0.5)
     assert (upload.notes, upload.kind, len(upload.sha256)) == ((), "TIFF", 64)
 
 

@@ -24,6 +24,12 @@ def test_an_image_stays_as_it_is(noise):
     assert notes == []
 
 
+def test_pixels_that_are_not_square_are_told(noise):
+    for spacing_mm, told in (((1, 1, 1), 0), ((5, 0.25, 0.5), 1), (None, 0)):
+        _, notes = images.as_slice(Volume.of_slice(noise(1), spacing_mm=spacing_mm), "a")
+        assert len([note for note in notes if "mm" in note]) == told
+
+
 @pytest.mark.parametrize("shape", [(2, 2), (2, 2, 1)])
 def test_one_channel_stands_for_all_three(shape):
     grey = np.array([0, 1, 2, 255], np.uint8)

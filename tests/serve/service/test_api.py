@@ -118,10 +118,11 @@ def test_areas_are_in_mm_where_the_file_tells_the_spacing(client):
 
 @pytest.mark.parametrize("where", ["data", "params"])
 def test_the_smallest_lesion_may_be_given_in_mm(client, where):
-    """FLAIR shows lesions of 20 and of 9 px of 0.125 mm²."""
-    for area, mask, pixels in (("1.125", FLAIR_LESION, 9), ("1.126", LESION, 10)):
+    """FLAIR shows lesions of 20 and of 9 px of 0.0625 mm²."""
+    square = as_tiff(BRIGHT_CORNER, photometric="rgb", resolution=(40, 40), **TAGS)
+    for area, mask, pixels in (("0.5625", FLAIR_LESION, 9), ("0.563", LESION, 10)):
         fields = {"model": "attention_unet", "min_lesion_mm2": area}
-        answer = segment(client, WITH_SPACING, **{where: fields})
+        answer = segment(client, square, **{where: fields})
         assert (mask_of(answer) == mask).all()
         used = answer.json()["settings"]
         assert (used["min_lesion_px"], used["min_lesion_mm2"]) == (pixels, float(area))

@@ -23,6 +23,7 @@ _ONE_CLASS = {1.0, 255.0, 65_535.0}  # what programs write in a mask for "all of
 _NAMES = {1: ("grey",), 2: ("grey", "alpha"), 3: tuple(SEQUENCES), 4: (*SEQUENCES, "alpha")}
 _LOSS = 3  # grey values by which the channels of one grey picture may differ
 _COUNTED = 2**20  # pixels at once, which takes 8 bytes of each
+_SQUARE = 0.01  # by which a pixel's sides may differ
 _MAX_PIXELS = 2**26  # of a file on the user's own disk; a service sets a limit of its own
 
 
@@ -101,6 +102,11 @@ def as_slice(volume: Volume, name: str) -> tuple[Volume, list[str]]:
     unlike = int(np.max(pixels.max(axis=2) - pixels.min(axis=2)))
     if unlike == 0 or (unlike <= _LOSS and pixels.max() > 10 * _LOSS):
         notes.append("It is grey and was taken as FLAIR, which stands in for the other two as well.")
+    _, height, width = volume.spacing_mm or (1, 1, 1)
+    if abs(height / width - 1) > _SQUARE:
+        notes.append(
+            f"Its pixels are {height:.3g} × {width:.3g} mm by the file; the network sees it so stretched."
+        )
     pixels = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else np.ascontiguousarray(pixels)
     return Volume.of_slice(pixels, affine=volume.affine, spacing_mm=volume.spacing_mm), notes
 
