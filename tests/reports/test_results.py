@@ -1,6 +1,8 @@
 """What is kept of a scan lies where the lesions truly are, in the file's own grid and order."""
 
 import json
+import shutil
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -122,3 +124,27 @@ def test_of_a_mask_of_any_other_name_every_label_is_a_lesion(tmp_path, folder):
     assert found.mask.sum() == (nib.load(path).get_fdata() > 0).sum()
     assert "1, 2, 3" in found.notes[0]
     assert "ET" in complaint(reference_alone, path, "ET")  # of which nobody told the number
+
+
+@pytest.mark.parametrize("is_bids", [True, False])
+def test_bids_derivatives(tmp_path, folder, is_bids):
+    source, home = folder / FIRST, tmp_path / "raw" / "sub-01" / "ses-1" / "anat"
+    kinds = {"t1n": "T1w", "t1c": "ce-gadolinium_T1w", "t2f": "FLAIR"}
+    if is_bids:
+        home.mkdir(parents=True)
+        for name, suffix in kinds.items():
+            shutil.copy(source / f"{FIRST}-{name}.nii.gz", home / f"sub-01_ses-1_{suffix}.nii.gz")
+    found = found_in(tmp_path / "raw" if is_bids else source, folder)
+    paths, _ = write_results(found, tmp_path / "out", ["bids"])
+    image = nib.load(paths["bids"])
+    assert (image.get_fdata() == nib.load(paths["mask"]).get_fdata()).all()
+    beside = json.loads(Path(str(paths["bids"]).replace(".nii.gz", ".json")).read_text())
+    told = json.loads((tmp_path / "out" / "dataset_description.json").read_text())
+    assert told["DatasetType"] == "derivative" and beside["Type"] == "Lesion"
+    name = "sub-01_ses-1_ce-gadolinium_space-orig_label-lesion_mask.nii.gz"
+    if is_bids:
+        assert paths["bids"] == tmp_path / "out" / "sub-01" / "ses-1" / "anat" / name
+        assert beside["Sources"] == ["bids:raw:sub-01/ses-1/anat/sub-01_ses-1_ce-gadolinium_T1w.nii.gz"]
+    else:
+        assert paths["bids"].name == "sub-PHANTOMMET00001_ses-000_space-orig_label-lesion_mask.nii.gz"
+        assert beside["Sources"] == []

@@ -34,6 +34,7 @@ class Also(StrEnum):
 
     PROBABILITIES = "probabilities"
     REPORT = "report"
+    BIDS = "bids"
     SEG = "seg"
     SR = "sr"
     RTSTRUCT = "rtstruct"

@@ -27,7 +27,7 @@ def dashboard(
     phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
-    """Show the dashboard in a browser: upload a slice; see, adjust and download its segmentation."""
+    """Show the dashboard in a browser: a slice or a volume in, its segmentation out."""
     from metseg.serve.dashboard.voila_server import serve_dashboard
 
     models = named_models(model, output_dir, phantom_network=phantom_network)

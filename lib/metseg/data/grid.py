@@ -12,7 +12,6 @@ from metseg.base.errors import MetsegError
 from metseg.data.volume import Volume
 
 SAME_VOXEL = 0.1  # grids whose corners lie nearer than this, in voxels, are one: programs round their affines
-OBLIQUE_COS = 0.8  # a slice's normal further than 37° from every axis of the patient: viewers say "oblique"
 _LPS = np.array([-1, -1, 1])  # the axial display: x to the patient's left, y to the back, z to the head
 
 
@@ -150,14 +149,6 @@ def obliqueness(volume: Volume) -> float:
     """Returns the largest angle between a voxel axis and the patient's axis nearest to it, in degrees."""
     nearest = np.abs(_directions(_affine_of(volume))).max(axis=0)
     return float(np.degrees(np.arccos(np.clip(nearest, 0, 1))).max())
-
-
-def plane_name(volume: Volume) -> str:
-    """Returns how the stored array's slices lie: "axial", "coronal", "sagittal" or "oblique"."""
-    affine = _affine_of(volume)
-    normal = np.cross(affine[:3, 0], affine[:3, 1])
-    cosines = np.abs(normal) / np.linalg.norm(normal)
-    return ("sagittal", "coronal", "axial")[cosines.argmax()] if cosines.max() > OBLIQUE_COS else "oblique"
 
 
 def largest_shear_cosine(affine: np.ndarray) -> float:

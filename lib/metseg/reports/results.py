@@ -14,7 +14,7 @@ from metseg.data.grid import from_axial
 from metseg.data.scan import read_reference
 from metseg.data.scan_inputs import OpenScan
 from metseg.data.volume_files import VolumeFiles
-from metseg.data.writers import nifti
+from metseg.data.writers import bids, nifti
 from metseg.inference.predictor import Predictor
 from metseg.reports.follow_up import FollowUp
 from metseg.reports.lesion_report import LesionReport, Origin, write_report
@@ -95,7 +95,8 @@ def write_results(
         found: The scan with its lesions.
         folder: Receives `<case>_mask.nii.gz`, `<case>_probabilities.nii.gz`, `<case>_seg.dcm`,
             `<case>_sr.dcm`, `<case>_rtstruct.dcm` and the folder `<case>_report`.
-        also: What beside the mask: `probabilities`, `report`, and of DICOM `seg`, `sr`, `rtstruct`.
+        also: What beside the mask: `probabilities`, `report`, `bids` (the mask by its name among BIDS
+            derivatives), and of DICOM `seg`, `sr`, `rtstruct`.
 
     Returns:
         {what: its path}, and a sentence on each thing that was asked for and is not there.
@@ -111,6 +112,8 @@ def write_results(
     on_grid = {"volume": stored, "source": scan.file}
     paths["mask"] = folder / f"{case_id}_mask.nii.gz"
     nifti.write_mask(from_axial(found.mask, stored), path=paths["mask"], **on_grid)
+    if "bids" in also:
+        paths["bids"] = _write_bids(found, folder)
     if "probabilities" in also:
         paths["probabilities"] = folder / f"{case_id}_probabilities.nii.gz"
         nifti.write_probabilities(from_axial(found.prob_map, stored), path=paths["probabilities"], **on_grid)
@@ -124,6 +127,23 @@ def write_results(
     if "report" in also:
         paths["report"] = write_report(report_of(found), folder / f"{case_id}_report")["html"]
     return paths, notes
+
+
+def _write_bids(found: Segmented, folder: Path) -> Path:
+    """Writes the mask by its name among BIDS derivatives, with what it is beside it."""
+    scan = found.scan
+    parts = scan.file.parts if isinstance(scan.file, Path) else ()
+    entities = bids.entities_of(parts[-1]) if parts else {}
+    begin = next((k for k, part in enumerate(parts) if part.startswith("sub-")), len(parts))
+    sources = [f"bids:raw:{'/'.join(parts[begin:])}"] if entities else []
+    path = folder / bids.derivative_path(entities or {"sub": scan.patient_id, "ses": scan.visit or ""})
+    make_folder(path.parent)
+    mask = from_axial(found.mask, scan.scan.stored)
+    nifti.write_mask(mask, scan.scan.stored, path, source=scan.file)
+    origin = found.origin
+    bids.write_sidecar(path, sources=sources, description=f"Lesions by {origin.network} ({origin.version})")
+    bids.write_dataset_description(folder)
+    return path
 
 
 def _write_dicom(found: Segmented, folder: Path, wanted: Collection[str]) -> dict[str, Path]:

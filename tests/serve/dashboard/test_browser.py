@@ -4,7 +4,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,8 +22,8 @@ from dashboard_process import process_of, running_dashboard
 from fastapi.testclient import TestClient
 from phantom_upload import dicom_zip, nifti_files, reference_file
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import Page, expect
 
 from metseg.base.paths import project_root, released_dir
 from metseg.data.volume import Volume
@@ -50,18 +49,6 @@ def server(tmp_path_factory):
     with running_dashboard(log, max_kernels=4, preheat=2) as running:
         yield running
     assert log.read_text() == ""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        own = Path(playwright.chromium.executable_path)  # where `playwright install chromium` puts it
-        found = str(own) if own.is_file() else shutil.which("chromium") or shutil.which("google-chrome")
-        if found is None:
-            pytest.skip("no Chromium; install one: apt-get install chromium, or: playwright install chromium")
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """The viewer of volumes: what it tells a browser, and one browser that looks at a phantom's lesions."""
 
 import gzip
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 import viewer_page
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
 from metseg.data.grid import mm_to_voxel
 from metseg.data.phantom.visits import ET, NETC, PhantomVisit, draw_visits
@@ -118,18 +116,6 @@ def test_what_does_not_fit_is_refused():
 @pytest.fixture(scope="module")
 def visit() -> PhantomVisit:
     return draw_visits(3, slices=16, size=64)[0]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        own = Path(playwright.chromium.executable_path)
-        found = str(own) if own.is_file() else shutil.which("chromium") or shutil.which("google-chrome")
-        if found is None:
-            pytest.skip("no Chromium; install one: apt-get install chromium, or: playwright install chromium")
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
