@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from metseg.metrics.overlap import checked_pair, dice_from_counts, match_lesions
+from metseg.metrics.lesion_matching import match_lesions
+from metseg.metrics.overlap import checked_pair, dice_from_counts
 from metseg.metrics.surface import hd95
 
 
