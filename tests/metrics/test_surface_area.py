@@ -47,6 +47,16 @@ def test_areas_follow_the_spacing():
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 3.0, 5.0)])
+def test_area_of_a_zigzag(spacing):
+    # Four corners in a row along z, y and x: a bent hexagon between the middles of the six edges that leave.
+    middles = [(0, 1, 0), (0, 0, 1), (2, 0, 1), (2, 1, 2), (1, 2, 2), (1, 2, 0)]
+    a, b, c, d, e, f = np.array(middles) / 2 * spacing
+    expected = heron(e, f, a) + heron(b, c, d) + heron(a, b, d) + heron(a, d, e)
+    found = area((0, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1), spacing=spacing)
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 3.0, 5.0)])
 def test_areas_are_the_same_from_within_and_in_a_mirror(spacing):
     areas = element_areas(spacing)
     assert areas == pytest.approx(areas[::-1])

@@ -105,9 +105,9 @@ def froc(lesions: pd.DataFrame, scans: pd.Series) -> pd.DataFrame:
         scans: How many scans each patient has, indexed by patient_id; of all, those without a lesion too.
 
     Returns:
-        A row a threshold, the highest first: threshold, lesions, found, sensitivity,
-        false_positives_per_scan, and the ends of both's 95 % bootstrap intervals over patients:
-        sensitivity_low, sensitivity_high, false_positives_low, false_positives_high.
+        A row a threshold that has any lesion, real or predicted, the highest first: threshold, lesions,
+        found, sensitivity, false_positives_per_scan, and the ends of both's 95 % bootstrap intervals over
+        patients: sensitivity_low, sensitivity_high, false_positives_low, false_positives_high.
 
     Raises:
         ValueError: A patient of the lesions has no scans, or there is no lesion, real or predicted.
