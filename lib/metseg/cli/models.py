@@ -43,7 +43,7 @@ def evaluate(
     """Score a model on patients that it has not seen, per patient and per slice."""
     from metseg.data.provenance import provenance_of
     from metseg.evaluation.evaluate import evaluate as evaluate_model
-    from metseg.evaluation.evaluate import unseen_cases
+    from metseg.evaluation.evaluate import lesionwise_means, unseen_cases
     from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
     from metseg.metrics.compare import combine_cases
     from metseg.training.find import find_cases_for
@@ -67,6 +67,9 @@ def evaluate(
         print(note)
     dice = combine_cases(table).dice
     print(f"volume Dice of {dice.count()} patients: mean {dice.mean():.3f}, median {dice.median():.3f}")
+    if means := lesionwise_means(table):
+        told = ("undefined" if mean is None else f"{mean:.3f}" for mean in means.values())
+        print("lesion by lesion: " + ", ".join(map(" ".join, zip(means, told, strict=True))))
     print(f"{provenance_of(names).caution}\nTables: {shown(output)}")
 
 
