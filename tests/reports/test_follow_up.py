@@ -97,6 +97,12 @@ def test_nothing_in_common():
         follow_up([visit("a", affine=np.eye(4)), visit("b", grid=(5, 40, 60))])
 
 
+def test_coordinates_at_one_visit_alone():
+    """They turn a volume as the display wants it, the other stays as it is stored: left may be right."""
+    with pytest.raises(MetsegError, match="a and b"):
+        follow_up([visit("a", affine=np.diag([-1.0, -1, 1, 1])), visit("b")])
+
+
 def test_registration_needs_coordinates():
     with pytest.raises(MetsegError, match="a and b"):
         follow_up([visit("a"), visit("b")], register=True)

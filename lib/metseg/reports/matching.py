@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metseg.base.errors import MetsegError
+from metseg.data.grid import same_grid
 from metseg.data.volume import Volume
 from metseg.masks.measure import MeasuredLesion, measure_mask, to_mm
 
@@ -87,13 +88,13 @@ def match_lesions(
             f"{names} are aligned by their files' coordinates alone; ask for registration if the patient may "
             "have lain differently."
         )
-    elif former.volume.grid == now.volume.grid and former.volume.spacing_mm == now.volume.spacing_mm:
+    elif same_grid(former.volume, now.volume):  # neither has coordinates
         in_now = np.eye(4)
         notes.append(f"{names} have one grid and no coordinates; they are taken as aligned.")
     else:
         raise MetsegError(
-            f"{names} have no common coordinates and different grids ({former.volume.grid}, "
-            f"{now.volume.grid}); export both as NIfTI or DICOM, or on one grid"
+            f"{names} have no common coordinates, nor one grid without any ({former.volume.grid}, "
+            f"{now.volume.grid}); export both with their orientation, or on one grid"
         )
     overlap = _head_overlap(former.volume, now.volume, in_now)
     if overlap < _LEAST_HEAD_OVERLAP:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from metseg.base.errors import MetsegError
+from metseg.data.grid import same_grid
 from metseg.data.readers.dicom_pixels import read_pixels, scale
 from metseg.data.readers.dicom_sequences import SEQUENCES, UNKNOWN
 from metseg.data.readers.dicom_series import Series, list_series
@@ -114,7 +115,7 @@ def read_dicom_case(
         notes.append(f"{sequence} is {series}: {series.by if series.sequence == sequence else 'as you say'}.")
         notes += [f"{sequence}: {note}" for note in series.notes]
         volume = Volume(volume.array, (sequence,), affine=volume.affine)
-        k = next((k for k, other in enumerate(volumes) if _one_grid(other, volume)), None)
+        k = next((k for k, other in enumerate(volumes) if same_grid(other, volume, _SAME_GRID)), None)
         if k is None:
             volumes.append(volume)
         else:
@@ -179,14 +180,6 @@ def _told(found: list[Series], sequence: str, value: str | Path) -> Series:
     raise MetsegError(
         f"{sequence}={text} means {len(matching)} series; name one of these by its UID: {those}"
     )
-
-
-def _one_grid(one: Volume, other: Volume) -> bool:
-    if one.grid != other.grid:
-        return False
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in one.grid[::-1]], [1])).reshape(4, -1)
-    apart = np.linalg.norm((one.affine - other.affine) @ corners, axis=0).max()
-    return bool(apart <= _SAME_GRID * min(one.spacing_mm))
 
 
 def _shown_grid(volume: Volume) -> str:
