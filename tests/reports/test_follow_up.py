@@ -75,6 +75,10 @@ def test_grids_that_differ_are_matched_by_their_affines():
     assert kinds(found) == {"same": ((1,), (1,))}
     assert found.changes[0].volume_growth_percent == pytest.approx(0)
     assert follow_up([second, first]).changes[0].kind == "same"
+    assert any(
+        "a: 1 × 1 × 1 mm; b: 0.5 × 0.5 × 1 mm" in note for note in found.notes
+    )  # one finer than the other
+    assert not any("voxels" in note for note in follow_up([first, first]).notes)
 
 
 def test_neighbours_without_overlap():

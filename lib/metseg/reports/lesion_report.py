@@ -93,18 +93,18 @@ class LesionReport:
         if volume.spacing_mm is not None and max(volume.spacing_mm[1:]) > _COARSE * volume.spacing_mm[0]:
             y, x = volume.spacing_mm[1:]
             unknown.append(
-                f"The scan's slices are not axial: in an axial plane its voxels are {x:.3g} × {y:.3g} mm, and "
-                "diameters are no finer."
+                f"The scan's slices are not axial: in an axial plane its voxels are {x:.3g} × {y:.3g} mm, "
+                "and diameters are no finer."
             )
         return [*self.notes, *unknown]
 
     def rows(self) -> list[dict]:
         """Returns the lesions as rows of plain values with units in their names; None where unknown.
 
-        Slices and `centroid_axial_z`, `_y` and `_x` count the voxels from 0 on the axial grid (see `to_axial`;
-        its affine is in `report.json`): slices to the head, rows to the back, columns to the patient's left.
-        The file may count otherwise. `centroid_mm_r`, `_a` and `_s` are mm to the patient's right, anterior
-        and superior from the origin of the scan's coordinates.
+        Slices and `centroid_axial_z`, `_y` and `_x` count voxels from 0 on the axial grid (see `to_axial`):
+        slices to the head, rows to the back, columns to the patient's left. The file may count otherwise; the
+        axial grid's affine is in `report.json`. `centroid_mm_r`, `_a` and `_s` are mm to the patient's right,
+        anterior and superior from the origin of the scan's coordinates.
         """
         found = []
         for each in self.visit.lesions:
