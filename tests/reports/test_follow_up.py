@@ -84,9 +84,20 @@ def test_grids_that_differ_are_matched_by_their_affines():
 def test_neighbours_without_overlap():
     near = follow_up([visit("a", (2, 2, 3, 3)), visit("b", (2, 5, 3, 3))])
     assert kinds(near) == {"same": ((1,), (1,))}
-    assert any("1.0 mm" in note for note in near.notes)
+    assert any("0.0 mm" in note for note in near.notes)  # they touch
+    beside = follow_up([visit("a", (2, 2, 3, 3)), visit("b", (2, 7, 3, 3))])
+    assert kinds(beside) == {"same": ((1,), (1,))} and any("2.0 mm" in note for note in beside.notes)
     far = follow_up([visit("a", (2, 2, 3, 3)), visit("b", (2, 8, 3, 3))])
     assert set(kinds(far)) == {"new", "gone"}
+
+
+def test_neighbours_on_thick_slices():
+    """A lesion of two slices of 5 mm, which the next visit's slices cut one lesion's height lower."""
+    visits = [visit(name, spacing_mm=(5, 1, 1)) for name in "ab"]
+    for each, slices in zip(visits, (slice(1, 3), slice(3, 5)), strict=True):
+        each.numbers[slices, 10:14, 10:14] = 1
+    again = [Visit.of_mask(each.name, each.volume, each.numbers > 0) for each in visits]
+    assert kinds(follow_up(again)) == {"same": ((1,), (1,))}
 
 
 def test_an_unknown_voxel_size():

@@ -76,7 +76,7 @@ def follow_up(visits: Sequence[Visit], *, register: bool = False, margin_mm: flo
     Args:
         visits: In order, the baseline first.
         register: Align the visits by their pictures (rigid), not by their files' coordinates alone.
-        margin_mm: Lesions that overlap none are the same where they lie no farther apart than this.
+        margin_mm: Lesions that overlap none are the same where no more than this lies between them.
 
     Raises:
         MetsegError: Visits have neither coordinates nor one grid, or cannot be registered.

@@ -63,7 +63,7 @@ def match_lesions(
     Args:
         former, now: The visits.
         register: Align them by their pictures (rigid), not by their files' coordinates alone.
-        margin_mm: How far apart lesions that overlap none may lie.
+        margin_mm: How far apart, edge to edge, lesions that overlap none may lie.
         notes: What was assumed is added here, as sentences.
 
     Returns:
@@ -154,13 +154,21 @@ def _link_nearest(
     voxels = np.argwhere(np.isin(former.numbers, lost))
     if not len(voxels):
         return
-    tree = KDTree(to_mm(voxels, to_now_mm))
+    # Between corners, not centres: those of slices 5 mm apart that touch are never nearer than 5 mm.
+    tree = KDTree(to_mm(_corners(voxels), to_now_mm))
     for found in np.flatnonzero(~same.any(axis=0)) + 1:
-        distance, nearest = tree.query(to_mm(np.argwhere(now.numbers == found), now.affine))
+        corners = to_mm(_corners(np.argwhere(now.numbers == found)), now.affine)
+        distance, nearest = tree.query(corners)
         if distance.min() <= margin_mm:
-            before = former.numbers[tuple(voxels[nearest[distance.argmin()]])]
+            before = former.numbers[tuple(voxels[nearest[distance.argmin()] // 8])]
             same[before - 1, found - 1] = True
             notes.append(
                 f"Lesion {found} of {now.name} lies {distance.min():.1f} mm beside lesion {before} of "
                 f"{former.name}, without overlap; they are taken as the same."
             )
+
+
+def _corners(voxels: np.ndarray) -> np.ndarray:
+    """Returns (8 n, 3): the corners of (n, 3) voxels, those of each one after the other."""
+    around = np.stack(np.meshgrid(*[(-0.5, 0.5)] * 3), axis=-1).reshape(-1, 3)
+    return (voxels[:, None] + around).reshape(-1, 3)
