@@ -82,6 +82,13 @@ def test_nothing_stands_in_for_flair():
         as_scan([ramp("t1"), ramp("t1c")], "P1", [], allow_missing=True)
 
 
+def test_a_sequence_that_shows_nothing_is_said():
+    blank = Volume(np.full((1, 2, 3, 4), 7, np.int16), ("t1c",), affine=affine())
+    notes = as_scan([ramp("t1"), blank, ramp("flair")], "P1", []).notes
+    assert any("t1c" in note and "one grey value" in note for note in notes)
+    assert not any("one grey value" in note for note in as_scan([ramp(c) for c in SEQUENCES], "P1", []).notes)
+
+
 def test_no_finite_number_is_refused():
     nothing = Volume(np.full((1, 2, 3, 4), np.nan, np.float32), ("t1",), affine=affine())
     with pytest.raises(MetsegError, match="t1 of P1"):

@@ -110,6 +110,10 @@ def as_scan(
         eight, strange = to_8_bits(alone.array[0])
         if strange == alone.array.size:
             raise MetsegError(f"{sequence} of {name} holds no finite number; export it again")
+        if not eight.any():
+            notes.append(
+                f"{sequence} has one grey value throughout: it shows nothing, so trust the mask less."
+            )
         channels[sequence] = eight
         if strange:
             notes.append(

@@ -128,6 +128,28 @@ def test_a_negative_is_inverted_and_said(tmp_path, signed, expected):
     assert any("MONOCHROME1" in note for note in notes)
 
 
+@pytest.mark.parametrize("kind", ["MONOCHROME2", "MONOCHROME1"])
+@pytest.mark.parametrize(
+    ("value", "pixels", "expected"),
+    [
+        (-2000, [-2000, 100, 900], [100, 100, 900]),
+        (32767, [32767, 100, 900], [100, 100, 900]),
+        (0, [0, 10, 900], [0, 10, 900]),  # as good as background
+        (-2000, [50, 100, 900], [50, 100, 900]),
+        (-2000, [-2000, -2000, -2000], [-2000, -2000, -2000]),
+    ],
+)
+def test_a_padding_far_from_all_else_is_no_grey_value(tmp_path, value, pixels, expected, kind):
+    path = a_series(tmp_path, a_scan(shape=(1, 1, 3)))[0]
+    inverted = kind == "MONOCHROME1"
+    stored = [-1 - each if inverted else each for each in (value, *pixels)]
+    edit(path, PixelRepresentation=1, PhotometricInterpretation=kind)
+    edit(path, PixelPaddingValue=stored[0], PixelData=np.array(stored[1:], np.int16).tobytes())
+    volume, notes = read(tmp_path)
+    assert volume.array.ravel().tolist() == expected
+    assert any("padding" in note for note in notes) == (expected != pixels)
+
+
 def test_what_lies_in_the_unused_bits_is_no_grey_value(tmp_path):
     """Old scanners drew overlays there."""
     path = a_series(tmp_path, a_scan(shape=(1, 1, 3)))[0]
