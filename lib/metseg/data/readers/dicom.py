@@ -46,8 +46,8 @@ def read_series(series: Series, *, max_voxels: int = _MAX_VOXELS) -> tuple[Volum
 
     Returns:
         Its volume, (1, Z, Y, X), slice k from `series.frames[k]`, and notes. Values are as stored where slope
-        is 1 and intercept 0 in all slices, else float32 in the scanner's scale, by each slice's own. Padding far
-        from all other values becomes the lowest of these.
+        is 1 and intercept 0 in all slices, else float32 in the scanner's scale, by each slice's own. Padding
+        that is far from all other values becomes the lowest of these.
 
     Raises:
         MetsegError: It is no volume (gaps, tilt, several orientations, no spacing, …), too large, or a file

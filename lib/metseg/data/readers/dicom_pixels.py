@@ -68,9 +68,9 @@ def _complain_of_excess(dataset: Dataset) -> None:
 def padding(frame: Frame) -> float | None:
     """Returns the value, as `read_pixels` yields it, that fills what was not imaged (PS3.3 C.7.5.1.1.2)."""
     value = frame.header.get("PixelPaddingValue")
-    if value is None or not is_negative(frame):
-        return value
-    return _both_ends(frame) - value
+    if value is not None and value >= 2**15 and frame.header.get("PixelRepresentation") == 1:
+        value -= 2**16  # written as if it were unsigned
+    return _both_ends(frame) - value if value is not None and is_negative(frame) else value
 
 
 def is_negative(frame: Frame) -> bool:
