@@ -37,9 +37,11 @@ def read_sources(paths: Iterable[Path], slice_mm: float) -> list["pydicom.Datase
             raise MetsegError(
                 f"{path} has no {', '.join(lacks)}, which a DICOM result refers to; leave it out"
             )
-        for name in _MAY_BE_EMPTY:
-            if name not in source:
-                setattr(source, name, "")
+        about = {name: str(source.get(name) or "") for name in _MAY_BE_EMPTY}
+        if "SpecificCharacterSet" in source:  # highdicom takes no empty one, nor several as in Japan
+            source.SpecificCharacterSet = "ISO_IR 192"
+        for name, text in about.items():
+            setattr(source, name, text)
         measures = source
         if frames := source.get("PerFrameFunctionalGroupsSequence"):
             shared = source.SharedFunctionalGroupsSequence[0]
