@@ -62,6 +62,15 @@ def test_slices_that_are_not_axial_are_said(report: LesionReport):
     assert len(sagittal.reading_notes) == len(report.reading_notes) + 1
 
 
+def test_where_right_is_is_said_as_it_is(report: LesionReport, tmp_path):
+    """A head turned so far that its nose points along the rows."""
+    volume, mask = draw(np.array([[0.0, -1, 0, 0], [-1, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]]))
+    turned = replace(report, visit=Visit.of_mask("", volume, mask))
+    claim = "right is on the left"
+    assert claim not in write_report(turned, tmp_path / "turned")["html"].read_text(encoding="utf-8")
+    assert claim in write_report(report, tmp_path / "straight")["html"].read_text(encoding="utf-8")
+
+
 def test_names_cannot_add_to_the_page(report: LesionReport, tmp_path):
     hostile = replace(report, patient_id="<img src='file:///etc/passwd'>", notes=("<script>x</script>",))
     html = write_report(hostile, tmp_path)["html"].read_text(encoding="utf-8")
