@@ -20,7 +20,7 @@ class Change:
     Attributes:
         kind: same, new, gone, merged, split, "merged and split", or returned (gone in between).
         former, now: Numbers of the lesions at the former visit and now.
-        former_mm, now_mm: Longest diameters, added up; None where the voxels' size is unknown.
+        former_mm, now_mm: Longest diameters, added up, 0 of none; None where the voxels' size is unknown.
         former_mm3, now_mm3: Volumes likewise.
     """
 
