@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from metseg.base.errors import MetsegError
-from metseg.data.grid import axial_grid, resample_like, same_grid, to_axial
+from metseg.data.grid import axial_grid, resample_like, same_grid, share_within, to_axial
 from metseg.data.readers import nifti
 from metseg.data.readers.images import to_8_bits
 from metseg.data.volume import SEQUENCES, Labels, Volume
 from metseg.data.volume_files import VolumeFiles
 
 RESCALED = "Grey values were rescaled to 0 … 255, each sequence from its lowest to 99.9 %."
+_WHOLE = 0.99  # of a grid; less is told
 _STAND_IN = "flair"  # for a sequence that is missing, as in the LGG set
 
 
@@ -51,7 +52,8 @@ def read_nifti_scan(
         max_voxels: The most voxels that one file may have.
 
     Raises:
-        MetsegError: A file is wrong, a sequence is missing, or grids differ and cannot be compared.
+        MetsegError: A file is wrong, a sequence is missing, or grids differ and cannot be compared or share
+            no place.
     """
     volumes, notes = [], []
     for sequence in SEQUENCES:
@@ -93,11 +95,25 @@ def as_scan(
         place = volume.channels.index(sequence)
         alone = Volume(volume.array[place : place + 1], (sequence,), **_place(volume))
         if not same_grid(alone, reference):
-            alone = resample_like(alone, reference)
+            placed = resample_like(alone, reference)
             notes.append(f"{sequence} lies on another grid and was resampled to that of {grid_of}.")
+            if (share := share_within(reference, alone)) == 0:
+                raise MetsegError(
+                    f"{sequence} of {name} lies nowhere where {grid_of} does; give sequences of one session"
+                )
+            if share < _WHOLE:
+                notes.append(
+                    f"{100 * (1 - share):.0f} % of the grid of {grid_of} lie outside {sequence}, which is 0 "
+                    "there: lesions there may be missed."
+                )
+            alone = placed
         eight, strange = to_8_bits(alone.array[0])
         if strange == alone.array.size:
             raise MetsegError(f"{sequence} of {name} holds no finite number; export it again")
+        if not eight.any():
+            notes.append(
+                f"{sequence} has one grey value throughout: it shows nothing, so trust the mask less."
+            )
         channels[sequence] = eight
         if strange:
             notes.append(

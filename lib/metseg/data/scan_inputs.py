@@ -19,8 +19,6 @@ from metseg.data.volume_files import is_nifti, volume_cases
 if TYPE_CHECKING:
     from metseg.data.readers.dicom_series import Series
 
-_LOOKED_AT = 20  # files of a folder, to tell whether it holds DICOM
-
 
 @dataclass(frozen=True, eq=False)
 class ScanInput:
@@ -95,7 +93,7 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
             for each in chosen
         ]
     others = [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
-    if any(map(_is_dicom, others[:_LOOKED_AT])):
+    if any(map(_is_dicom, others)):
         return [ScanInput(home.resolve().name, told, dicom=home)]
     if told:
         raise MetsegError(f"{source} holds neither NIfTI nor DICOM, so it has no sequence to name")

@@ -147,14 +147,13 @@ def _write_bids(found: Segmented, folder: Path) -> Path:
 
 
 def _write_dicom(found: Segmented, folder: Path, wanted: Collection[str]) -> dict[str, Path]:
-    import pydicom
-
     from metseg.data.writers.dicom_seg import Maker, write_seg
+    from metseg.data.writers.dicom_sources import read_sources
     from metseg.data.writers.dicom_sr import Measured, write_sr
     from metseg.data.writers.rtstruct import write_rtstruct
 
     series, stored = found.scan.series, found.scan.scan.stored
-    sources = [pydicom.dcmread(path, stop_before_pixels=True) for path in dict.fromkeys(series.files)]
+    sources = read_sources(dict.fromkeys(series.files), stored.spacing_mm[0])
     labels, origin = from_axial(found.visit.numbers, stored), found.origin
     paths = {name: folder / f"{found.scan.case_id}_{name}.dcm" for name in wanted}
     given = labels, stored.affine, sources

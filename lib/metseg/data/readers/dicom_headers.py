@@ -21,7 +21,7 @@ PatientID StudyInstanceUID StudyDate SeriesInstanceUID SeriesNumber SeriesDescri
 SOPClassUID SOPInstanceUID FrameOfReferenceUID NumberOfFrames
 Rows Columns PixelSpacing ImagePositionPatient ImageOrientationPatient SliceThickness SpacingBetweenSlices
 SamplesPerPixel PhotometricInterpretation BitsStored PixelRepresentation RescaleSlope RescaleIntercept
-LossyImageCompression
+PixelPaddingValue LossyImageCompression
 ImageType FrameType ComplexImageComponent SequenceName PulseSequenceName ScanningSequence AcquisitionContrast
 RepetitionTime EchoTime EffectiveEchoTime InversionTime InversionTimes InversionRecovery
 ContrastBolusAgent ContrastBolusIngredient ContrastBolusVolume ContrastBolusTotalDose
@@ -55,7 +55,8 @@ _NESTED = (
     "ContrastBolusAgentSequence",
 )
 _KEPT = {tag_for_keyword(keyword): keyword for keyword in _KEPT}
-_NUMBERS = {keyword for tag, keyword in _KEPT.items() if dictionary_VR(tag) in ("DS", "IS", "FD", "US", "UL")}
+_OF_NUMBERS = ("DS", "IS", "FD", "US", "UL", "US or SS")
+_NUMBERS = {keyword for tag, keyword in _KEPT.items() if dictionary_VR(tag) in _OF_NUMBERS}
 _TAGS = [*_KEPT, *map(tag_for_keyword, _NESTED)]
 _NO_SCANS = {
     "1.2.840.10008.5.1.4.1.1.4.2": "MR spectrum",

@@ -142,6 +142,8 @@ def _series(frames: list[Frame], part: str, beside: tuple[str, ...]) -> Series:
         notes.append("It is stored as a negative (MONOCHROME1) and was inverted, so that high is bright.")
     if any(frame.header.get("LossyImageCompression") == "01" for frame in frames):
         notes.append("It was compressed with loss.")
+    if len({frame.header.get("FrameOfReferenceUID") for frame in frames}) > 1:
+        notes.append("Its slices have several frames of reference, so their places may not compare.")
     if part:
         notes.append(f"Its UID holds several stacks; this is {part}.")
     if "PatientID" not in header:
