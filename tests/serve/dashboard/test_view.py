@@ -195,7 +195,7 @@ def test_a_wrong_file_is_a_sentence_and_the_slice_stays(opened):
 
 
 def test_what_nobody_foresaw_is_a_sentence_and_the_log_quotes_nothing(opened, monkeypatch, caplog):
-    def fail(self, image):
+    def fail(self, image, **_):
         raise ValueError("Jane Doe's scan.png holds 417")
 
     monkeypatch.setattr(CountingPredictor, "prob_map", fail)
