@@ -5,7 +5,7 @@ prediction hardly anything, for it looks at some pixels of what the network sees
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, Field
@@ -21,7 +21,7 @@ _PIXELS, _SLICES = 64, 12  # along each side, and of a volume, that are looked a
 _AIR = 0.1  # the mean of the sequences in what is darker than any tissue
 _LEAST_HEAD = 50  # pixels looked at; fewer have no statistics
 _ALIKE = 0.02  # mean difference of two sequences that are hardly two
-_CORNER, _BRAIN, _RIM = 10, 3, 4  # parts of a side, the same, pixels
+_CORNER = 10  # parts of a side
 
 Range = tuple[float, float]
 
@@ -31,11 +31,12 @@ class Untrusted(MetsegError):
 
 
 class Measure(NamedTuple):
-    """What is told where a measure is too low and too high, and whether far off it is no brain."""
+    """What is told where a measure is too low and too high, what it may mean, and where it is no brain."""
 
     low: str
     high: str
-    refuses: bool = False
+    may_mean: str = ""
+    refuses: Literal["low", "high", ""] = ""
 
 
 _GEOMETRY = {
@@ -44,21 +45,16 @@ _GEOMETRY = {
     "pixel_spacing_mm": Measure("Its pixels are smaller (mm)", "Its pixels are larger (mm)"),
     "field_of_view_mm": Measure("Its slices show less (mm)", "Its slices show more (mm)"),
 }
+_TURNED = "It may lie turned or in another plane."
+_AGENT = "It may lack the agent, or be one sequence twice."
 MEASURES = {
     **_GEOMETRY,
-    "head": Measure("The head fills less of the slices", "The head fills more of the slices"),
-    "upright": Measure(
-        "The head is wider by its height, as if turned or cut in another plane",
-        "The head is narrower by its height, as if cut in another plane",
-    ),
-    "contrast": Measure(
-        "Pre-contrast and post-contrast differ less, as if there was no contrast agent",
-        "Pre-contrast and post-contrast differ more",
-    ),
-    "rim": Measure("The head's rim is darker, as if without the skull", "The head's rim is brighter"),
-    "corners": Measure("The corners are darker", "The corners are brighter, where there should be air", True),
-    "bright": Measure("The brightest tissue is darker", "The brightest tissue is brighter", True),
-    "smooth": Measure("It is noisier, by how alike neighbouring pixels are", "It is smoother", True),
+    "head": Measure("The head fills less of its slices", "The head fills more of its slices"),
+    "upright": Measure("The head is wider for its height", "The head is narrower for its height", _TURNED),
+    "contrast": Measure("The contrast agent changes less", "The contrast agent changes more", _AGENT),
+    "corners": Measure("Its corners are darker", "Its corners are brighter", "Around a head is air.", "high"),
+    "bright": Measure("Its brightest tissue is darker", "Its brightest tissue is brighter", refuses="low"),
+    "smooth": Measure("It is noisier", "It is smoother", refuses="low"),
 }
 
 
@@ -101,13 +97,14 @@ class Trust(BaseModel):
         for key, (low, high) in (self.volume if is_volume else self.slice).items():
             if key not in measured or key not in MEASURES:
                 continue
-            value, (too_low, too_high, refuses) = measured[key], MEASURES[key]
+            value, known = measured[key], MEASURES[key]
+            side = "low" if value < low else "high"
             beyond = max(low - value, value - high)
             width = max(high - low, high if key in _GEOMETRY else _LEAST_WIDTH)
             if beyond > WIDENED * width:
-                told = f"{too_low if value < low else too_high} than in the scans the network learned from"
-                note = f"{told}: {value:.3g}, there {low:.3g} to {high:.3g}."
-                (far if refuses and beyond > FAR * width else notes).append(note)
+                told = f"{getattr(known, side)} than in the scans the network learned from"
+                note = f"{told}: {value:.3g}, there {low:.3g} to {high:.3g}. {known.may_mean}".rstrip()
+                (far if known.refuses == side and beyond > FAR * width else notes).append(note)
         if self.oriented and not oriented:
             notes.append("Its orientation is unknown; that of the scans the network learned from was known.")
         if far and not trust_anyway:
@@ -130,8 +127,8 @@ def measure(volume: Volume, slices: np.ndarray) -> dict[str, float]:
 
     Returns:
         {name of `MEASURES`: value}; always `slices` and `head`, and of the others those that can be told:
-        in mm where the scan tells its voxel size, of grey values where there is a head, `contrast` and
-        `rim` of a volume.
+        in mm where the scan tells its voxel size, of grey values where there is a head, `contrast` of
+        a volume.
     """
     depth, height, width = volume.grid
     found = {"slices": float(depth)}
@@ -157,21 +154,11 @@ def measure(volume: Volume, slices: np.ndarray) -> dict[str, float]:
     if depth > 1:
         unlike, enhanced = np.abs(pixels[0] - pixels[1:]).mean(axis=1)
         found |= {"contrast": float(enhanced / unlike)} if unlike > _ALIKE else {}
-        found |= _rim(seen[..., 0], head)
     pixels -= pixels.mean(axis=1, keepdims=True)
     beside -= beside.mean(axis=1, keepdims=True)
     spread = np.sqrt(np.vecdot(pixels, pixels) * np.vecdot(beside, beside))
     found["smooth"] = float((np.vecdot(pixels, beside) / np.maximum(spread, 1e-6)).mean())
     return found
-
-
-def _rim(image: np.ndarray, head: np.ndarray) -> dict[str, float]:
-    """Returns how bright the outermost pixels are in rows where the head is wide: skin and fat, or cortex."""
-    first, last = head.argmax(axis=2), head.shape[2] - 1 - head[..., ::-1].argmax(axis=2)
-    z, y = np.nonzero(head.any(axis=2) & (last - first >= head.shape[2] // _BRAIN))
-    first, last = first[z, y], last[z, y]
-    places = [place for k in range(1, _RIM) for place in (first + k, last - k)]
-    return {"rim": float(np.max([image[z, y, x] for x in places], axis=0).mean())} if len(z) else {}
 
 
 def _extent(profile: np.ndarray) -> float:
