@@ -14,6 +14,7 @@ import nbformat
 import numpy as np
 import pytest
 from dashboard_models import CountingPredictor, png, slice_with_lesions, write_released
+from tiny_runs import change_description
 
 from metseg.masks.encode import mask_png, overlay
 from metseg.masks.postprocess import Postprocessing, postprocess
@@ -156,6 +157,19 @@ def test_an_upload_is_drawn(dashboard, pieces):
     details = "32 × 32 px, of unknown size"
     assert dashboard.slice_file == {"name": "slice.png", "details": details, "notes": []}
     assert dashboard.message == ""
+
+
+def test_a_slice_unlike_the_training_is_shown_with_a_note_of_the_network(tmp_path, sent):
+    released = write_released(tmp_path)
+    unlike = {"patients": 9, "volume": {}, "slice": {"corners": [-0.9, -0.8]}}
+    change_description(released / "nested_unet", trust=unlike)
+    dashboard = Dashboard(released, predictor=CountingPredictor)
+    upload(dashboard, SLICE)
+    (note,) = dashboard.slice_file["notes"]
+    assert "may mean nothing" in note and "corners" in note and dashboard.message == ""
+    assert len(dashboard.tables[0]["lesions"]) == 2
+    dashboard.set_state({"network": "attention_unet"})
+    assert dashboard.slice_file["notes"] == []
 
 
 def test_every_piece_is_confirmed(dashboard, sent):

@@ -101,7 +101,7 @@ class Jobs:
                 found = json.loads(head)
                 if "code" in found:
                     raise Refused(**found)
-                return Done(found["name"], content, found["notes"])
+                return Done(found["name"], content, tuple(found["notes"]))
         raise Refused(
             "not_found", "There is no such job; it was fetched, is older than an hour, or never was"
         )
