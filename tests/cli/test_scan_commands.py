@@ -57,7 +57,7 @@ def test_predict_refuses_what_is_unlike_the_training(metseg, tmp_path):
     wary = write_bright_model(tmp_path / "wary", trust=trust)
     (tmp_path / "in").mkdir()
     for name in ("a.tif", "b.tif"):
-        tifffile.imwrite(tmp_path / "in" / name, grey(37, 53, value=255), photometric="rgb")
+        tifffile.imwrite(tmp_path / "in" / name, grey(40, 40, value=255), photometric="rgb")
     asked = ("predict", "--model", wary, "--input", "in", "--output", "out")
     status, _, err = metseg(*asked)
     assert status == 2 and all(text in err for text in ("a.tif", "b.tif", "--trust-anyway"))

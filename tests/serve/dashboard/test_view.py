@@ -164,7 +164,7 @@ def test_a_slice_unlike_the_training_is_shown_with_a_note_of_the_network(tmp_pat
     unlike = {"patients": 9, "volume": {}, "slice": {"corners": [-0.9, -0.8]}}
     change_description(released / "nested_unet", trust=unlike)
     dashboard = Dashboard(released, predictor=CountingPredictor)
-    upload(dashboard, SLICE)
+    upload(dashboard, png(np.maximum(slice_with_lesions(), 40)))
     (note,) = dashboard.slice_file["notes"]
     assert "may mean nothing" in note and "corners" in note and dashboard.message == ""
     assert len(dashboard.tables[0]["lesions"]) == 2
