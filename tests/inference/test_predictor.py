@@ -18,7 +18,6 @@ from tiny_scans import finished_training
 from metseg.base.errors import MetsegError
 from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
-from metseg.inference.trust import Untrusted
 from metseg.masks.postprocess import Postprocessing
 from metseg.models.inspect import inference_model
 from metseg.preprocessing.pipeline import Preprocessing, network_input, preprocess
@@ -263,29 +262,6 @@ def test_int8_has_a_file_of_its_own_and_float32_takes_its_place(copy, predictor,
     np.testing.assert_array_equal(elsewhere.prob_map(one(image)), predictor.prob_map(one(image)))
 
 
-# whether it can be trusted
-
-
-def test_a_scan_is_held_against_the_training(copy, predictor):
-    image = of(scan(3, 32, 32))
-    unknown = Predictor(copy).trusted_map(image, "P1")
-    np.testing.assert_array_equal(unknown[0], predictor.prob_map(image))
-    assert len(unknown[1]) == 1 and "does not tell" in unknown[1][0]
-    change_description(copy, trust={"patients": 9, "volume": {"corners": [0.8, 0.9]}, "slice": {}})
-    wary, engine = Predictor(copy), CountingEngine()
-    alone = one(image.channels_last[0])
-    assert wary.trusted_map(alone, "P1")[1] == []
-    prob_map, (note,) = wary.trusted_map(image, "P1", trust_anyway=True)
-    np.testing.assert_array_equal(prob_map, predictor.prob_map(image))
-    assert "corners" in note
-    change_description(copy, trust={"patients": 9, "volume": {"corners": [-0.9, -0.8]}, "slice": {}})
-    refusing = Predictor(copy)
-    refusing._engine = engine
-    with pytest.raises(Untrusted, match="P1"):
-        refusing.trusted_map(image, "P1")
-    assert engine.most == 0  # the network did not run
-
-
 # what the gates let pass
 
 
@@ -368,7 +344,6 @@ def test_serving_imports_no_framework(exported, tmp_path):
         from metseg.evaluation.evaluate import evaluate, unseen_cases
         from metseg.evaluation.origin import network_line
         from metseg.inference.predictor import Predictor
-from metseg.inference.trust import Untrusted
         from metseg.release.released import released_models
         from metseg.training.find import find_model, model_folders
         from metseg.training.run_folder import RunFolder

@@ -1,9 +1,13 @@
 """The trust gate: what is measured, by hand, and what is told or refused of it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from tiny_runs import change_description, write_bright_model
 
 from metseg.data.volume import Volume
+from metseg.inference.predictor import Predictor
 from metseg.inference.trust import MEASURES, Trust, Untrusted, measure, rows_seen
 
 SIDE = 32
@@ -123,3 +127,29 @@ def test_ranges_are_the_ends_of_volumes_and_percentiles_of_slices():
     known = Trust.of(volumes, slices, patients=2)
     assert known.volume == {"head": (0.25, 0.5), "contrast": (1, 1)} and known.slice["head"] == (0.01, 0.99)
     assert Trust.model_validate_json(known.model_dump_json()) == known
+
+
+def wary(folder: Path, **ranges: tuple[float, float]) -> Predictor:
+    """A network that has seen volumes in these ranges."""
+    return Predictor(write_bright_model(folder, trust={"patients": 9, "volume": ranges, "slice": {}}))
+
+
+def test_a_prediction_comes_with_notes_or_not_at_all(tmp_path, monkeypatch):
+    image = np.random.default_rng(1).integers(60, 200, (3, SIDE, SIDE, 3), dtype=np.uint8)
+    scan, alone = Volume.of_slices(image), Volume.of_slice(image[0])
+    telling = wary(tmp_path, corners=(0.8, 0.9))
+    prob_map, (note,) = telling.trusted_map(scan, "P1")
+    np.testing.assert_array_equal(prob_map, telling.prob_map(scan))
+    assert "corners" in note and telling.trusted_map(alone, "P1")[1] == []
+    refusing = wary(tmp_path, corners=(-0.9, -0.8))
+    assert "may mean nothing" in refusing.trusted_map(scan, "P1", trust_anyway=True)[1][0]
+    monkeypatch.setattr(refusing, "_engine", None)  # it is not to run
+    with pytest.raises(Untrusted, match="P1"):
+        refusing.trusted_map(scan, "P1")
+
+
+def test_a_network_that_does_not_tell_says_so(tmp_path):
+    folder = write_bright_model(tmp_path)
+    change_description(folder, trust=None)
+    (note,) = Predictor(folder).trusted_map(Volume.of_slices(head(slices=2).astype(np.uint8)), "P1")[1]
+    assert "does not tell" in note
