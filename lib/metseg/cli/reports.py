@@ -13,6 +13,7 @@ from metseg.cli.app import (
     PhantomNetwork,
     Sequences,
     Target,
+    TrustAnyway,
     app,
     named_model,
     network_name,
@@ -48,6 +49,7 @@ def report(
     ] = False,
     sequence: Sequences = None,
     allow_missing: AllowMissing = False,
+    trust_anyway: TrustAnyway = False,
     phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
@@ -86,7 +88,8 @@ def report(
             refuse_scans_unlike_the_phantom(predictor.description, network_name(folder, output_dir), names)
         say_network(folder, output_dir)
         with progress_bars() as bars:
-            found = [segment(scan, predictor) for scan in bars.track(scans, description="Segmenting")]
+            tracked = bars.track(scans, description="Segmenting")
+            found = [segment(scan, predictor, trust_anyway=trust_anyway) for scan in tracked]
     compared = compare_visits(found, register=register)
     make_folder(output)
     if not mask:

@@ -16,6 +16,7 @@ from metseg.cli.app import (
     PhantomNetwork,
     Sequences,
     Target,
+    TrustAnyway,
     app,
     named_model,
     network_name,
@@ -56,6 +57,7 @@ def predict(
         typer.Option(help="What to write beside the mask of a volume; the last three of DICOM. Repeatable."),
     ] = None,
     allow_missing: AllowMissing = False,
+    trust_anyway: TrustAnyway = False,
     phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
@@ -64,7 +66,8 @@ def predict(
 
     told = told_sequences(sequence)
     if inputs := scan_inputs(input, told):
-        _predict_volumes(inputs, model, output, also or [], allow_missing, phantom_network, output_dir)
+        insisting = {"allow_missing": allow_missing, "trust_anyway": trust_anyway}
+        _predict_volumes(inputs, model, output, also or [], insisting, phantom_network, output_dir)
         return
     if also:
         raise MetsegError(f"{input} holds slices; --also {also[0]} is for volumes")
@@ -83,7 +86,8 @@ def predict(
     say_network(folder, output_dir)
     print(how_read(scans), flush=True)
     with progress_bars() as bars:
-        done = segment_scans(predictor, bars.track(scans, description="Segmenting"))
+        tracked = bars.track(scans, description="Segmenting")
+        done = segment_scans(predictor, tracked, trust_anyway=trust_anyway)
     print(f"{done.masks} masks by {name}: {shown(output)}")
     for note in done.notes:
         print(f"note: {note}")
@@ -96,7 +100,7 @@ def _predict_volumes(
     model: str,
     output: Path,
     also: list[Also],
-    allow_missing: bool,
+    insisting: dict[str, bool],
     phantom_network: bool,
     output_dir: Path | None,
 ) -> None:
@@ -117,10 +121,11 @@ def _predict_volumes(
     with progress_bars() as bars:
         for given in bars.track(inputs, description="Segmenting"):
             try:
-                found = segment(open_scan(given, allow_missing=allow_missing), predictor)
+                scan = open_scan(given, allow_missing=insisting["allow_missing"])
+                found = segment(scan, predictor, trust_anyway=insisting["trust_anyway"])
                 paths, notes = write_results(found, output, also)
                 told.append(found.told(paths))
-                told += [f"note: {note}" for note in (*found.scan.scan.notes, *notes)]
+                told += [f"note: {note}" for note in (*found.scan.scan.notes, *found.notes, *notes)]
             except MetsegError as error:
                 failed.append(str(error))
     print(*told, sep="\n")

@@ -31,7 +31,7 @@ class Segmented(NamedTuple):
     mask: np.ndarray  # (Z, Y, X) bool
     prob_map: np.ndarray | None  # (Z, Y, X) float32; None for a mask drawn by hand
     origin: Origin
-    notes: tuple[str, ...] = ()  # on the mask
+    notes: tuple[str, ...] = ()  # on the mask, or how the scan is unlike those of the training
 
     def told(self, paths: Mapping[str, Path]) -> str:
         """Returns a line: "P1: 3 lesions, 1.24 ml: predictions/P1_mask.nii.gz"."""
@@ -42,9 +42,9 @@ class Segmented(NamedTuple):
         return f"{self.scan.case_id}: {len(lesions)} lesion{'s' * (len(lesions) != 1)}{size}{where}"
 
 
-def segment(scan: OpenScan, predictor: Predictor) -> Segmented:
-    """Segments one scan and measures its lesions."""
-    prob_map = predictor.prob_map(scan.scan.volume)
+def segment(scan: OpenScan, predictor: Predictor, *, trust_anyway: bool = False) -> Segmented:
+    """Segments one scan, if it can be trusted (`Predictor.trusted_map`), and measures its lesions."""
+    prob_map, notes = predictor.trusted_map(scan.scan.volume, scan.case_id, trust_anyway=trust_anyway)
     mask = predictor.mask_of(prob_map)
     visit = Visit.of_mask(scan.visit or scan.case_id, scan.scan.volume, mask, prob_map)
     about = predictor.description
@@ -52,7 +52,7 @@ def segment(scan: OpenScan, predictor: Predictor) -> Segmented:
     origin = Origin(
         name, predictor.sha256[:8], predictor.precision, about["data"]["name"], about["data"]["caution"]
     )
-    return Segmented(scan, visit, mask, prob_map, origin)
+    return Segmented(scan, visit, mask, prob_map, origin, tuple(notes))
 
 
 def drawn(scan: OpenScan, files: VolumeFiles) -> Segmented:

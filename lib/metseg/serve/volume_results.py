@@ -21,9 +21,11 @@ def mask_with(prob_map: np.ndarray, predictor: Predictor, settings: Postprocessi
     return drop_minor(postprocess(prob_map, settings), predictor.min_volume_share)
 
 
-def segment_with(scan: OpenScan, predictor: Predictor, settings: Postprocessing) -> Segmented:
+def segment_with(
+    scan: OpenScan, predictor: Predictor, settings: Postprocessing, *, trust_anyway: bool = False
+) -> Segmented:
     """Segments a scan with these settings in the place of the network's own."""
-    return with_settings(segment(scan, predictor), predictor, settings)
+    return with_settings(segment(scan, predictor, trust_anyway=trust_anyway), predictor, settings)
 
 
 def with_settings(found: Segmented, predictor: Predictor, settings: Postprocessing) -> Segmented:
@@ -63,6 +65,6 @@ def write_archive(found: Segmented, also: Collection[str], home: Path | None = N
             for path in sorted(Path(folder).rglob("*"))
             if path.is_file()
         }
-    told = [RESEARCH_USE, found.origin.caution, *found.scan.scan.notes, *notes]
+    told = [RESEARCH_USE, found.origin.caution, *found.scan.scan.notes, *found.notes, *notes]
     files["notes.txt"] = "\n".join([*told, ""]).encode()
     return f"{found.scan.case_id}_metseg.zip", archive(files)

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import time
 import zipfile
 from pathlib import Path
@@ -13,6 +14,7 @@ import pydicom
 import pytest
 from phantom_upload import dicom_zip, nifti_files, visit
 from running_service import BRIGHT_CORNER, as_png, running, write_models
+from tiny_runs import write_bright_model
 
 from metseg.data.scan_inputs import ScanInput, open_scan
 from metseg.inference.predictor import Predictor
@@ -96,6 +98,29 @@ def test_a_zip_of_dicom_gives_all_that_is_asked_for(client):
     report = [f"PHANTOM_1_20240115_report/report.{kind}" for kind in ("html", "pdf", "json")]
     assert {"PHANTOM_1_20240115_mask.nii.gz", *report} <= set(names)
     assert seg.Modality == "SEG" and "t1c is series" in notes and "Research use" in notes
+
+
+@pytest.fixture(scope="module")
+def wary(tmp_path_factory):
+    """A service whose network has seen nothing but darker corners and more contrast."""
+    unlike = {"corners": (-0.9, -0.8), "contrast": (90, 99)}
+    trust = {"patients": 9, "volume": unlike, "slice": {"head": (0.99, 1)}}
+    folder = write_bright_model(tmp_path_factory.mktemp("wary"), name="nested_unet", trust=trust)
+    with running(create_app({"nested_unet": folder})) as client:
+        yield client
+
+
+def test_a_volume_unlike_the_training_is_refused_unless_somebody_insists(wary):
+    refused = fetch(wary, wary.post("/predict", files=NIFTI))
+    assert (refused.status_code, refused.json()["code"]) == (422, "unlike_training")
+    assert "trust_anyway" in refused.json()["message"] and "--" not in refused.json()["message"]
+    answer = fetch(wary, wary.post("/predict", files=NIFTI, data={"trust_anyway": "true"}))
+    notes = json.loads(answer.headers["x-metseg-notes"])
+    assert "may mean nothing" in notes[0] and any("contrast" in note for note in notes)
+    with_report = wary.post("/predict", files=NIFTI, data={"trust_anyway": "true", "also": "report"})
+    with zipfile.ZipFile(io.BytesIO(fetch(wary, with_report).content)) as archive:
+        report = json.loads(archive.read("P7_report/report.json"))
+        assert notes[0] in archive.read("notes.txt").decode() and notes[0] in report["notes"]
 
 
 def bad(content: bytes, name: str = "P7-t1c.nii.gz") -> list:

@@ -104,7 +104,7 @@ class Dashboard(VolumePart, DashboardState, AnyWidget):
         shades = ["channel", "window", "level"]
         self._draw(drawing.about, ["network", "side_by_side"])
         self._draw(drawing.changed, ["network", *_SETTINGS])
-        self._draw(drawing.file_names, ["upload", "file_name", "remarks", "reference_name"])
+        self._draw(drawing.file_names, ["upload", "file_name", "remarks", "reference_name", "results"])
         self._draw(drawing.slice_pictures, ["upload", *shades])
         self._draw(drawing.contrast_pictures, ["upload", "channel", "network"])
         self._draw(drawing.heat_pictures, ["results"])

@@ -82,7 +82,7 @@ class VolumePart(HasTraits):
         sides = " × ".join(map(str, scan.scan.stored.grid[::-1]))
         spacing = scan.scan.stored.spacing_mm
         size = " × ".join(f"{step:.3g}" for step in spacing[::-1]) + " mm" if spacing else "of unknown size"
-        known = {"details": f"{sides} voxels, {size}", "notes": scan.scan.notes, "case": scan.case_id}
+        known = {"details": f"{sides} voxels, {size}", "case": scan.case_id}
         self.volume = {**self.volume, **known, "dicom": scan.series is not None}
         if self._upload.reference and self._upload.reference[0] not in told.values():
             name, content = self._upload.reference
@@ -136,7 +136,7 @@ class VolumePart(HasTraits):
 
         scan = scan or self._found.scan
         predictor = self.networks.predictor(self.network)
-        found = self._at("The network runs …", lambda: segment(scan, predictor))
+        found = self._at("The network runs …", lambda: segment(scan, predictor, trust_anyway=True))
         if self.viewer is None:
             from metseg.serve.dashboard.volume_viewer import VolumeViewer
 
@@ -144,6 +144,7 @@ class VolumePart(HasTraits):
             self.viewer.observe(self._compare, "measured_at")
         is_new = self._found is None
         self._found, own = found, predictor.postprocessing
+        self.volume = {**self.volume, "notes": [*found.notes, *scan.scan.notes]}
 
         def mask_at(threshold: float) -> np.ndarray:
             settings = own.model_copy(update={"threshold": threshold})

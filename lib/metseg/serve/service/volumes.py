@@ -1,5 +1,6 @@
 """An uploaded volume becomes a job: it is read at once, so that what is wrong is told at once."""
 
+import json
 import logging
 from collections.abc import Mapping
 from functools import partial
@@ -12,15 +13,17 @@ from metseg.data.provenance import RESEARCH_USE
 from metseg.data.scan_inputs import OpenScan
 from metseg.data.volume import SEQUENCES
 from metseg.inference.predictor import Predictor
+from metseg.inference.trust import Untrusted
 from metseg.masks.postprocess import Postprocessing
 from metseg.reports.results import OF_DICOM
 from metseg.serve.service.form import SentFiles
 from metseg.serve.service.jobs import Done, Job, Jobs
 from metseg.serve.service.settings import Settings
-from metseg.serve.upload import Refused
+from metseg.serve.upload import Refused, untrusted
 from metseg.serve.volume_results import segment_with, write_archive
 from metseg.serve.volume_upload import VolumeUpload
 
+NOTES = "X-Metseg-Notes"  # header of the mask, which has no other place for them: a list as JSON, in ASCII
 KINDS = ("application/zip", "application/gzip")
 _log = logging.getLogger("metseg.serve")
 
@@ -56,7 +59,8 @@ def begin_job(
         upload.close()
         raise
     _log.info("a volume of %d bytes", sum(len(content) for _, content in sent.files))
-    jobs.start(job, partial(_segment, upload, scan, predictor, used, also, jobs.folder))
+    work = partial(_segment, upload, scan, predictor, used, also, jobs.folder, bool(settings.trust_anyway))
+    jobs.start(job, work)
     caution = f"{RESEARCH_USE} {predictor.description['data']['caution']}"
     notes = [*scan.scan.notes, *settings.idle_for("volume")]
     return Job(id=job, status="queued", url=f"/jobs/{job}", notes=notes, caution=caution)
@@ -70,7 +74,8 @@ def answer_job(job: str, found: str | Done) -> Response:
     plain = found.name.encode("ascii", "replace").decode().replace("?", "_")  # RFC 6266, appendix D
     named = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(found.name)}"
     kind = KINDS[0 if found.name.endswith(".zip") else 1]
-    return Response(found.content, headers={"Content-Disposition": named}, media_type=kind)
+    headers = {"Content-Disposition": named} | ({NOTES: json.dumps(found.notes)} if found.notes else {})
+    return Response(found.content, headers=headers, media_type=kind)
 
 
 def _segment(
@@ -80,6 +85,11 @@ def _segment(
     used: Postprocessing,
     also: list[str],
     home: Path,
-) -> tuple[str, bytes]:
+    trust_anyway: bool,
+) -> Done:
     with upload:
-        return write_archive(segment_with(scan, predictor, used), also, home)
+        try:
+            segmented = segment_with(scan, predictor, used, trust_anyway=trust_anyway)
+        except Untrusted as error:
+            raise untrusted(error) from error
+        return Done(*write_archive(segmented, also, home), segmented.notes)
