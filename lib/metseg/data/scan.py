@@ -1,6 +1,6 @@
 """The sequences of one scan become one volume as the networks take it: axial, on one grid, 8 bits."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from metseg.data.volume import SEQUENCES, Labels, Volume
 from metseg.data.volume_files import VolumeFiles
 
 RESCALED = "Grey values were rescaled to 0 … 255, each sequence from its lowest to 99.9 %."
-_STAND_IN = "flair"  # for a sequence that is missing, as in the LGG set
+STAND_IN = "flair"  # for a sequence that is missing, as in the LGG set
 
 
 class Scan(NamedTuple):
@@ -78,14 +78,12 @@ def as_scan(
     whose = {sequence: each for each in volumes for sequence in each.channels if sequence in SEQUENCES}
     wanted = [sequence for sequence in SEQUENCES if sequence in whose or not (partial and whose)]
     if missing := [sequence for sequence in wanted if sequence not in whose]:
-        if not allow_missing or _STAND_IN not in whose:
+        if not allow_missing or STAND_IN not in whose:
             remedy = "add it"
-            if _STAND_IN not in missing:
-                remedy += f"; in metseg predict {_STAND_IN} can stand in (--allow-missing)"
+            if STAND_IN not in missing:
+                remedy += f"; in metseg predict {STAND_IN} can stand in (--allow-missing)"
             raise MetsegError(f"{name} has no {', '.join(missing)}; {remedy}")
-        notes.append(
-            f"There is no {' and no '.join(missing)}: {_STAND_IN} stands in, so trust the mask less."
-        )
+        notes.append(f"There is no {' and no '.join(missing)}: {STAND_IN} stands in, so trust the mask less.")
     grid_of = _grid_of(whose)
     reference = whose[grid_of]
     channels: dict[str, np.ndarray] = {}
@@ -103,7 +101,7 @@ def as_scan(
             notes.append(
                 f"{sequence} has {strange} values that are no number; they were taken as the lowest."
             )
-    array = np.stack([channels.get(sequence, channels.get(_STAND_IN)) for sequence in wanted])
+    array = np.stack([channels.get(sequence, channels.get(STAND_IN)) for sequence in wanted])
     notes.append(RESCALED)
     stored = Volume.of_grid(reference.grid, **_place(reference))
     return Scan(to_axial(Volume(array, tuple(wanted), **_place(reference))), stored, grid_of, notes)
@@ -129,9 +127,9 @@ def grid_of_scan(sequences: Mapping[str, Path]) -> tuple[int, int, int]:
     return axial_grid(nifti.read_grid(sequences[_grid_of(sequences)]))
 
 
-def _grid_of(sequences: Container[str]) -> str:
+def _grid_of(sequences: Collection[str]) -> str:
     """Returns the sequence on whose grid the others are brought."""
-    return next(sequence for sequence in ("t1c", *SEQUENCES) if sequence in sequences)
+    return next(sequence for sequence in ("t1c", *SEQUENCES, *sequences) if sequence in sequences)
 
 
 def _place(volume: Volume) -> dict:

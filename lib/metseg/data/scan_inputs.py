@@ -32,12 +32,14 @@ class ScanInput:
             or folder}.
         dicom: The folder of a DICOM study; None for NIfTI.
         identity: Whose it is, where names or `patients.csv` tell; None for DICOM, whose headers do.
+        allow_missing: Let FLAIR stand in for a sequence that is missing, whatever `open_scan` is told.
     """
 
     case_id: str
     sequences: Mapping[str, Path | bytes | str]
     dicom: Path | None = None
     identity: Identity | None = None
+    allow_missing: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +107,7 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
 def scan_input_of(case: CaseFiles) -> ScanInput:
     """Returns one scan of a data set of volumes, with whose it is as the data set tells."""
     who = Identity(case.patient_id, case.visit, case.told_by)
-    return ScanInput(case.case_id, case.volumes.sequences, identity=who)
+    return ScanInput(case.case_id, case.volumes.sequences, identity=who, allow_missing=case.allow_missing)
 
 
 def open_scan(
@@ -116,7 +118,7 @@ def open_scan(
     max_voxels: int = nifti.MAX_VOXELS,
 ) -> OpenScan:
     """Reads one scan; for `allow_missing`, `partial` and `max_voxels` of a sequence see `read_nifti_scan`."""
-    missing = {"allow_missing": allow_missing, "partial": partial}
+    missing = {"allow_missing": allow_missing or given.allow_missing, "partial": partial}
     if given.dicom is None:
         scan = read_nifti_scan(given.sequences, given.case_id, max_voxels=max_voxels, **missing)
         who = given.identity or identify(given.case_id)
