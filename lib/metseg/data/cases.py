@@ -44,7 +44,7 @@ class CaseFiles:
     def files(self) -> list[Path]:
         """All files of a complete case, images and reference."""
         if self.volumes:
-            return [path for _, path in sorted(self.volumes.sequences.items())] + [self.volumes.reference]
+            return self.volumes.files
         return [path for each in self.slices for path in (each.image, each.mask)]
 
     @cached_property
@@ -74,7 +74,7 @@ class CaseFiles:
 def list_cases(folder: Path, *, pattern: str | None = None, target: str = "") -> list[CaseFiles]:
     """Lists the scans below a folder, complete or not.
 
-    Where there are NIfTI volumes, they are the scans; else slices are. Which files are one scan is told by
+    Where there are volumes, they are the scans; else slices are. Which files are one scan is told by
     `metseg.data.layouts`; who is who by the names (`metseg.data.patients`), or by a `patients.csv` in the
     folder.
 
@@ -186,7 +186,9 @@ def how_read(cases: Iterable[CaseFiles]) -> str:
     told = ", ".join(name for name, _ in told_by.most_common())
     scans = count_scans(len(case.slice_numbers) for case in cases)
     text = f"{files} files: {scans}; {patients} patient{'s' * (patients != 1)}, told by {told}"
-    return text + (f"; lesion in {lesion}" if (lesion := lesion_told(cases)) else "")
+    guesses = sorted({case.volumes.guess for case in cases if case.volumes} - {""})
+    lesion = lesion_told(cases)
+    return "; ".join([text, *([f"lesion in {lesion}"] if lesion else []), *guesses])
 
 
 def lesion_told(cases: Iterable[CaseFiles]) -> str:

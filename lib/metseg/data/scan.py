@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
 from metseg.base.errors import MetsegError
 from metseg.data.grid import axial_grid, resample_like, same_grid, to_axial
-from metseg.data.readers import nifti
+from metseg.data.readers import nifti, picture_folder
 from metseg.data.readers.images import to_8_bits
 from metseg.data.volume import SEQUENCES, Labels, Volume
 from metseg.data.volume_files import VolumeFiles
@@ -41,10 +42,10 @@ def read_nifti_scan(
     partial: bool = False,
     max_voxels: int = nifti.MAX_VOXELS,
 ) -> Scan:
-    """Reads the sequences of one scan, each a NIfTI file.
+    """Reads the sequences of one scan, each a NIfTI file or a folder of numbered pictures.
 
     Args:
-        sequences: {sequence: its file or content}; others than those of `SEQUENCES` are not read.
+        sequences: {sequence: its file, folder or content}; others than those of `SEQUENCES` are not read.
         name: What to call the scan in an error.
         allow_missing: Let FLAIR stand in for a sequence that is missing.
         partial: Take the sequences that there are, for a scan that no network is to see.
@@ -58,9 +59,12 @@ def read_nifti_scan(
         if sequence in sequences:
             file = sequences[sequence]
             called = str(file) if isinstance(file, Path) else f"{sequence} of {name}"
-            volume, told = nifti.read(file, called, channel=sequence, max_voxels=max_voxels)
+            volume, told = _reader(file).read(file, called, channel=sequence, max_voxels=max_voxels)
             volumes.append(volume)
             notes += [f"{called}: {note}" for note in told]
+    if folders := [sequences[each] for each in SEQUENCES if _is_folder(sequences.get(each))]:
+        picture_folder.complain_if_unlike(folders)
+        notes.append("Pictures tell neither spacing nor orientation: both are unknown, sizes are in voxels.")
     return as_scan(volumes, name, notes, allow_missing=allow_missing, partial=partial)
 
 
@@ -108,23 +112,37 @@ def as_scan(
 
 
 def read_reference(files: VolumeFiles, grid: Volume | None = None) -> tuple[Labels, list[str]]:
-    """Reads a scan's NIfTI reference, axial as its volume is; see `nifti.read_labels`.
+    """Reads a scan's reference, axial as its volume is; see `nifti.read_labels`.
 
     Args:
         files: The scan's, and what the reference's numbers mean.
         grid: The `Scan.stored` of the scan, which it must have, in any axis order; read if left out.
     """
-    grid = grid or nifti.read_grid(files.sequences[_grid_of(files.sequences)])
+    image = files.sequences[_grid_of(files.sequences)] if files.sequences else None
+    grid = grid or _reader(image).read_grid(image)
     expected = files.known | files.target if files.known else None
-    stored, notes = nifti.read_labels(files.reference, grid, regions={}, expected=expected)
+    if _is_folder(image) and _is_folder(files.reference):
+        picture_folder.complain_if_unlike([image, files.reference])
+    reader = _reader(files.reference)
+    stored, notes = reader.read_labels(files.reference, grid, regions={}, expected=expected)
     numbers = files.target or frozenset(map(int, stored.stored))
     turned = to_axial(Volume(stored.array[None], ("labels",), **_place(grid))).array[0]
     return Labels(turned, {"lesion": numbers}, stored=stored.stored), notes
 
 
 def grid_of_scan(sequences: Mapping[str, Path]) -> tuple[int, int, int]:
-    """Returns the (Z, Y, X) of the axial scan of these NIfTI files; a header alone is read."""
-    return axial_grid(nifti.read_grid(sequences[_grid_of(sequences)]))
+    """Returns the (Z, Y, X) of the axial scan of these files; a header, or one picture, is read."""
+    file = sequences[_grid_of(sequences)]
+    return axial_grid(_reader(file).read_grid(file))
+
+
+def _is_folder(file: Path | bytes | None) -> bool:
+    return isinstance(file, Path) and file.is_dir()
+
+
+def _reader(file: Path | bytes) -> ModuleType:
+    """Returns the reader of a NIfTI file or of a folder of numbered pictures."""
+    return picture_folder if _is_folder(file) else nifti
 
 
 def _grid_of(sequences: Collection[str]) -> str:
