@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from metseg.metrics.overlap import checked_pair, dice_from_counts, match_lesions
+from metseg.metrics.patient_sums import voxel_mm3
 from metseg.metrics.surface import hd95
 
 
@@ -59,5 +60,6 @@ def evaluate_case(
         "lesions_detected": int(lesions.found.sum()),
         "lesions_false_positive": int(lesions.false_positive.sum()),
         "ref_volume_ml": np.nan if spacing_mm is None else float(ref * np.prod(spacing_mm) / 1000),
+        "voxel_mm3": voxel_mm3(spacing_mm),
     }
     return row, per_slice
