@@ -47,7 +47,7 @@ def plot_cases(cases: Sequence[Case]) -> np.ndarray:
             "multialignment": "center",
             "transform": row[0].transAxes,
         }
-        row[0].text(-0.04, 0.5, _name_of(case), fontsize=7, **place)
+        row[0].text(-0.04, 0.5, _name_of(case), fontsize=7, multialignment="center", **place)
     return axes
 
 
