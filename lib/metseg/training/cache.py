@@ -32,7 +32,7 @@ from metseg.base.files import (
     write_text,
 )
 from metseg.data.cases import CaseFiles
-from metseg.data.content import files_of, fingerprint
+from metseg.data.content import files_of, fingerprint, stat_of
 from metseg.data.readers.images import complain_of_classes
 from metseg.preprocessing.neighbours import neighbour_rows, stacked
 from metseg.preprocessing.pipeline import Preprocessing
@@ -134,14 +134,8 @@ def _code_version() -> str:
 def _as_seen(cases: list[CaseFiles]) -> str:
     digest = sha256()
     for path in files_of(cases):
-        digest.update(f"{os.path.realpath(path)}|{_stat(path)}\n".encode())
+        digest.update(f"{os.path.realpath(path)}|{[*stat_of(path)]}\n".encode())
     return digest.hexdigest()
-
-
-def _stat(path: Path) -> list[int]:
-    """Returns a file's size, times of change and number on the disk; no program can set all of them."""
-    stat = os.stat(path)  # of what a link leads to
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
 def _whole(home: Path) -> SliceCache | None:
@@ -160,7 +154,7 @@ def _whole(home: Path) -> SliceCache | None:
 
 def _is_intact(home: Path, expected: dict[str, str]) -> bool:
     """Reads all only where the system tells of a change since it was last read: gigabytes take long."""
-    now, checked = {name: _stat(home / name) for name in _FILES}, home / "checked.json"
+    now, checked = {name: [*stat_of(home / name)] for name in _FILES}, home / "checked.json"
     with suppress(MetsegError):
         if read_json(checked) == now:
             return True
