@@ -111,20 +111,29 @@ def as_scan(
     return Scan(to_axial(Volume(array, tuple(wanted), **_place(reference))), stored, grid_of, notes)
 
 
-def read_reference(files: VolumeFiles, grid: Volume | None = None) -> tuple[Labels, list[str]]:
+def read_reference(
+    files: VolumeFiles, grid: Volume | None = None, *, frame_of_reference: str = ""
+) -> tuple[Labels, list[str]]:
     """Reads a scan's reference, axial as its volume is; see `nifti.read_labels`.
 
     Args:
         files: The scan's, and what the reference's numbers mean.
         grid: The `Scan.stored` of the scan, which it must have, in any axis order; read if left out.
+        frame_of_reference: The scan's, of DICOM; a SEG or an RTSTRUCT must have the same.
     """
     image = files.sequences[_grid_of(files.sequences)] if files.sequences else None
     grid = grid or _reader(image).read_grid(image)
     expected = files.known | files.target if files.known else None
     if _is_folder(image) and _is_folder(files.reference):
         picture_folder.complain_if_unlike([image, files.reference])
-    reader = _reader(files.reference)
-    stored, notes = reader.read_labels(files.reference, grid, regions={}, expected=expected)
+    options = {"regions": {}, "expected": expected}
+    if isinstance(files.reference, Path) and is_dicom(files.reference):
+        from metseg.data.readers import dicom_masks  # here, for pydicom takes its time
+
+        options["frame_of_reference"] = frame_of_reference
+        stored, notes = dicom_masks.read_labels(files.reference, grid, **options)
+    else:
+        stored, notes = _reader(files.reference).read_labels(files.reference, grid, **options)
     numbers = files.target or frozenset(map(int, stored.stored))
     turned = to_axial(Volume(stored.array[None], ("labels",), **_place(grid))).array[0]
     return Labels(turned, {"lesion": numbers}, stored=stored.stored), notes
@@ -134,6 +143,17 @@ def grid_of_scan(sequences: Mapping[str, Path]) -> tuple[int, int, int]:
     """Returns the (Z, Y, X) of the axial scan of these files; a header, or one picture, is read."""
     file = sequences[_grid_of(sequences)]
     return axial_grid(_reader(file).read_grid(file))
+
+
+def is_dicom(path: Path) -> bool:
+    """Returns whether a file is called or begins as DICOM."""
+    if path.suffix.lower() == ".dcm":  # an old one begins otherwise
+        return True
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def _is_folder(file: Path | bytes | None) -> bool:

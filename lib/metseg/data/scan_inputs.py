@@ -12,7 +12,7 @@ from metseg.data.cases import CaseFiles
 from metseg.data.patients import TABLE, Identity, identify, read_patients
 from metseg.data.readers import nifti
 from metseg.data.readers.images import IMAGE_SUFFIXES
-from metseg.data.scan import Scan, as_scan, read_nifti_scan
+from metseg.data.scan import Scan, as_scan, is_dicom, read_nifti_scan
 from metseg.data.volume import SEQUENCES
 from metseg.data.volume_files import VolumeFiles, is_nifti, volume_cases
 
@@ -99,7 +99,7 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
         known = _declared(home)
         return [_as_told(each, told, known.get(each.case_id, each.identity)) for each in chosen]
     others = [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
-    if any(map(_is_dicom, others[:_LOOKED_AT])):
+    if any(map(is_dicom, others[:_LOOKED_AT])):
         return [ScanInput(home.resolve().name, told, dicom=home)]
     if told:
         raise MetsegError(f"{source} holds neither NIfTI nor DICOM, so it has no sequence to name")
@@ -164,11 +164,3 @@ def _existing(home: Path, value: str) -> Path:
 
 def _stem(path: Path) -> str:
     return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
-
-
-def _is_dicom(path: Path) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False

@@ -42,7 +42,7 @@ from metseg.training.network_slices import read_in_turn
 # some seconds; that a change is overlooked would cost a training.
 COMPUTED_BY = ("preprocessing/*.py", "masks/head.py", "data/readers/*.py", "data/volume.py", "data/cases.py")
 COMPUTED_BY += ("data/scan.py", "data/grid.py", "data/content.py", "training/cache.py")
-COMPUTED_BY += ("training/network_slices.py",)
+COMPUTED_BY += ("training/network_slices.py", "masks/outline.py")
 _COLUMNS = {"case_id": str, "patient_id": str, "slice_index": "int32", "lesion_px": "int32"}
 _COLUMNS |= {"scan_lesion_px": "int32", "image_hash": str}
 _FILES = ("images.npy", "masks.npy", "slices.csv")
