@@ -98,6 +98,11 @@ def test_organs_are_left_out_and_said(written):
     labels, notes = read_labels(path, SCAN)
     assert np.array_equal(labels.array, np.where(several() == 2, 0, several()))
     assert any("2 Brainstem (ORGAN)" in note for note in notes)
+    for each in file.RTROIObservationsSequence:
+        each.RTROIInterpretedType = "EXTERNAL"
+    file.save_as(path)
+    assert read_labels(path, SCAN)[1][-1] == "It marks no voxel."
+    assert "frame of reference (" in complaint(partial(read_labels, frame_of_reference="1.2.3"), path, SCAN)
 
 
 def test_parts_that_overlap_are_said(written):

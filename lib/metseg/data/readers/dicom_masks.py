@@ -145,17 +145,17 @@ def _of_frames(file: "Dataset", numbers: list[int], image: Volume, name: str) ->
 
 
 def _rois(file: "Dataset", notes: list[str]) -> tuple[dict[int, str], set[str]]:
-    """Returns {number: name} and the frames of reference of an RTSTRUCT's ROIs that may be lesions."""
+    """Returns {number: name} of the ROIs that may be lesions, and the frames of reference of all."""
     told = file.get("RTROIObservationsSequence") or []
     kinds = {int(each.ReferencedROINumber): str(each.get("RTROIInterpretedType", "")) for each in told}
     names, left_out, frames = {}, [], set()
     for roi in file.StructureSetROISequence:
         number, called = int(roi.ROINumber), str(roi.get("ROIName", ""))
+        frames.add(str(roi.get("ReferencedFrameOfReferenceUID", "")))
         if (kind := kinds.get(number, "").upper()) in _NO_LESION:
             left_out.append(f"{number} {called} ({kind})")
             continue
         names[number] = called
-        frames.add(str(roi.get("ReferencedFrameOfReferenceUID", "")))
     if left_out:
         notes.append(f"Left out, for they are no lesions by their type: {listed(left_out)}.")
     return names, frames - {""}
