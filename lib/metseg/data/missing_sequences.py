@@ -28,7 +28,8 @@ def keep_usable(
     cases = list(cases)
     helped = [case for case in cases if allow_missing and case.missing and STAND_IN not in case.missing]
     left = [case for case in cases if case.missing and case not in helped]
-    remedy = "nothing can stand in for it" if allow_missing else f"allow_missing lets {STAND_IN} stand in"
+    replaceable = any(STAND_IN not in case.missing for case in left)
+    remedy = f"allow_missing lets {STAND_IN} stand in" if replaceable else "nothing can stand in for it"
     if len(left) == len(cases):
         text = f"each of the {len(cases)} scans lacks a sequence: {_lacking(left)}; add them, or say in"
         raise MetsegError(f"{text} layout.yml how files are named (see data/README.md); {remedy}")

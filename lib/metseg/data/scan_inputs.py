@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
 from metseg.data.cases import CaseFiles
+from metseg.data.layouts.own import OWN
 from metseg.data.patients import TABLE, Identity, identify, read_patients
 from metseg.data.readers import nifti
 from metseg.data.readers.images import IMAGE_SUFFIXES
@@ -86,7 +87,7 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
         return [ScanInput(name, files, identity=_declared(home).get(name, identify(name)))]
     files = files_below(source) if source.is_dir() else [source]
     cases, left = volume_cases(files_below(home), home)
-    if not cases and source.is_dir():  # it may be one case's, whom its own name tells
+    if not cases and source.is_dir() and not (home / OWN).exists():  # one case's, whom its own name tells?
         cases = volume_cases(files_below(home.absolute()), home.absolute().parent)[0]
     chosen = [case for case in cases if source.is_dir() or source in case.sequences.values()]
     if chosen or any(map(is_nifti, files)):
