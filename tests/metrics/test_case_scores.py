@@ -50,6 +50,7 @@ def test_evaluate_case_by_hand():
         "lesions_detected",
         "lesions_false_positive",
         "ref_volume_ml",
+        "voxel_mm3",
         *LESIONWISE,
     ]
     assert list(per_slice.columns) == ["slice_index", "ref_px", "pred_px", "tp_px", "dice"]

@@ -11,6 +11,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown
 from metseg.base.paths import released_dir
 from metseg.cli.app import (
+    AllowMissing,
     Model,
     OutputDir,
     PhantomNetwork,
@@ -37,6 +38,7 @@ def evaluate(
         bool, typer.Option(help="Score other scans of patients whose name the model has seen as well.")
     ] = False,
     target: Target = "",
+    allow_missing: AllowMissing = False,
     phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
@@ -50,7 +52,7 @@ def evaluate(
     from metseg.training.seen import sort_cases
 
     folder = named_model(model, output_dir)
-    cases = find_cases_for([folder], data_dir, target=target)
+    cases = find_cases_for([folder], data_dir, target=target, allow_missing=allow_missing)
     unseen = unseen_cases(cases, folder, include_same_name=include_same_name)
     names = [case.case_id for case in unseen]
     if not phantom_network:
@@ -96,7 +98,8 @@ def export(
 
     folders = trained_folders(run, runs_folder(output_dir))
     form = {"precision": precision, "prune": int(prune[1]) if prune else None}
-    refuse_other_scans(folders, find_cases(data_dir), data_dir)
+    allow_missing = RunFolder(folders[0]).allow_missing
+    refuse_other_scans(folders, find_cases(data_dir, allow_missing=allow_missing), data_dir)
     _say_all(folders, output_dir)
     for folder in folders:
         cases = find_cases_for([folder], data_dir)

@@ -35,7 +35,8 @@ def report(
         str | None, typer.Option(help="NETWORK for the released one, RUN/NETWORK, or a network's folder.")
     ] = None,
     mask: Annotated[
-        list[Path] | None, typer.Option(help="In place of a network, a drawn NIfTI mask for each --input.")
+        list[Path] | None,
+        typer.Option(help="In place of a network, a mask for each --input: NIfTI, SEG, RTSTRUCT."),
     ] = None,
     target: Target = "",
     output: Annotated[Path, typer.Option(help="Folder for the report, and a network's masks.")] = Path(

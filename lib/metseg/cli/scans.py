@@ -143,6 +143,7 @@ def check_data(
         ),
     ] = None,
     target: Target = "",
+    allow_missing: AllowMissing = False,
     write_patients: Annotated[
         bool, typer.Option("--write-patients", help="Write DIR/patients.csv, which all commands follow.")
     ] = False,
@@ -152,7 +153,8 @@ def check_data(
     from metseg.data.patients import TABLE, write_table
 
     with progress_bars() as bars:
-        report = check(data_dir, pattern=patient_pattern, target=target, on_case=watched(bars, "Checking"))
+        options = {"pattern": patient_pattern, "target": target, "allow_missing": allow_missing}
+        report = check(data_dir, **options, on_case=watched(bars, "Checking"))
     print(report.how_read, report.summary, report.people.to_string(index=False), sep="\n")
     for text in [f"error: {each}" for each in report.errors] + [f"note: {each}" for each in report.notes]:
         print(text)

@@ -6,6 +6,7 @@ import pandas as pd
 from metseg.metrics.lesion_matching import match_lesions
 from metseg.metrics.lesionwise import mets2023, mets2026
 from metseg.metrics.overlap import checked_pair, dice_from_counts
+from metseg.metrics.patient_sums import voxel_mm3
 from metseg.metrics.surface import hd95
 
 LESIONWISE = ("mets2023_dice", "mets2023_hd95", "mets2026_dice", "mets2026_nsd", "mets2026_hd95")
@@ -65,6 +66,7 @@ def evaluate_case(
         "lesions_detected": int(lesions.found.sum()),
         "lesions_false_positive": int(lesions.false_positive.sum()),
         "ref_volume_ml": np.nan if spacing_mm is None else float(ref * np.prod(spacing_mm) / 1000),
+        "voxel_mm3": voxel_mm3(spacing_mm),
     }
     return row | _lesionwise(mask_ref, mask_pred, spacing_mm), per_slice
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from metseg.metrics.case_scores import LESIONWISE
 from metseg.metrics.overlap import dice_from_counts, lesion_f1
+from metseg.metrics.patient_sums import patient_sums
 from metseg.metrics.statistics import bootstrap_interval, holm, paired_test, refuse_different
 
 # one sentence a column of the summary, shown wherever the number is shown
@@ -56,8 +57,8 @@ Tables = tuple[pd.DataFrame, pd.DataFrame]  # per_patient, per_slice
 def combine_cases(per_patient: pd.DataFrame) -> pd.DataFrame:
     """Returns one row a patient: the counts of a patient's scans added, the ratios taken of the sums.
 
-    Adding voxels assumes that the scans share a voxel size. `hd95` is the worst of the scans, a lesion-wise
-    score the mean of those in which it is defined.
+    Scans whose voxels differ in size are weighed by it in the ratios, see `patient_sums`. `hd95` is the worst
+    of the scans, a lesion-wise score the mean of those in which it is defined.
 
     Returns:
         Table indexed by patient_id, sorted: the six counts, hd95, `LESIONWISE` (nan where the table lacks
@@ -72,7 +73,8 @@ def combine_cases(per_patient: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"per_patient holds a scan twice: {twice.to_numpy().tolist()}; keep one row a scan")
     by_patient = per_patient.reindex(columns=per_patient.columns.union(LESIONWISE)).groupby("patient_id")
     table = by_patient[_COUNTS].sum().join(by_patient["hd95"].max()).join(by_patient[[*LESIONWISE]].mean())
-    ref, pred, tp = (table[name] for name in _VOXELS)
+    sums = patient_sums(per_patient, _VOXELS)
+    ref, pred, tp = (sums[name] for name in _VOXELS)
     table["dice"] = dice_from_counts(ref, pred, tp, empty=np.nan)
     table["precision"] = (tp / pred).mask((pred == 0) & (ref > 0), 0.0)
     table["recall"] = tp / ref

@@ -60,13 +60,14 @@ def drawn(scan: OpenScan, files: VolumeFiles) -> Segmented:
 
     Args:
         scan: The scan.
-        files: Its reference, on the scan's grid in any axis order, and which labels are a lesion; of a mask
-            by itself from `reference_alone`.
+        files: Its reference (NIfTI, SEG or RTSTRUCT), on the scan's grid in any axis order, and which labels
+            are a lesion; of a mask by itself from `reference_alone`.
 
     Raises:
         MetsegError: The mask cannot be read, lies on another grid, or holds labels that its name rules out.
     """
-    labels, notes = read_reference(files, scan.scan.stored)
+    frame = scan.series.frame_of_reference if scan.series else ""
+    labels, notes = read_reference(files, scan.scan.stored, frame_of_reference=frame)
     marks = sorted(map(int, labels.stored))
     if len(marks) > 1:
         listed = f"{', '.join(map(str, marks[:5]))}{' …' * (len(marks) > 5)}"

@@ -124,6 +124,7 @@ class TrainConfig(_Group):
 
     data_dir: str  # folder of scans
     target: str = ""  # what is a lesion where references have several labels: a region, or labels (1,3)
+    allow_missing: bool = False  # keep volumes that lack a sequence, FLAIR in its place, or leave them out
     network: Network
     preprocessing: Preprocessing = Preprocessing()
     learning: Learning = Learning()
@@ -173,6 +174,7 @@ PARAMETERS: dict[str, str] = {
     "model": "network",
     "data_dir": "",
     "target": "",
+    "allow_missing": "",
     **{name: group for group, fields in _GROUPS.items() for name in fields.model_fields},
 }
 

@@ -28,6 +28,7 @@ ContrastBolusAgent ContrastBolusIngredient ContrastBolusVolume ContrastBolusTota
 ContrastBolusAgentAdministered
 EchoNumbers DiffusionBValue TemporalPositionIdentifier TemporalPositionIndex TriggerTime AcquisitionNumber
 StackID
+InstanceNumber ImagesInAcquisition NumberOfSlices
 """,
 )
 # The functional groups that hold them (PS3.3 C.7.6.16). Private groups repeat these keywords with other
@@ -57,7 +58,9 @@ _NESTED = (
 _KEPT = {tag_for_keyword(keyword): keyword for keyword in _KEPT}
 _OF_NUMBERS = ("DS", "IS", "FD", "US", "UL", "US or SS")
 _NUMBERS = {keyword for tag, keyword in _KEPT.items() if dictionary_VR(tag) in _OF_NUMBERS}
-_TAGS = [*_KEPT, *map(tag_for_keyword, _NESTED)]
+_KEPT[0x20011018] = "NumberOfSlicesMR"  # Philips's own
+_NUMBERS.add("NumberOfSlicesMR")
+_TAGS = [*_KEPT, 0x20010010, *map(tag_for_keyword, _NESTED)]
 _NO_SCANS = {
     "1.2.840.10008.5.1.4.1.1.4.2": "MR spectrum",
     "1.2.840.10008.5.1.4.1.1.66.4": "segmentation (SEG)",
