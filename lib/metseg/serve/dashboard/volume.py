@@ -90,7 +90,7 @@ class VolumePart(HasTraits):
 
     def open_volume_reference(self, content: bytes, name: str) -> None:
         """Reads a reference mask of the scan, and compares it."""
-        from metseg.serve.volume_upload import read_reference_volume
+        from metseg.serve.reference_volume import read_reference_volume
 
         if self._found is None:
             raise MetsegError(
