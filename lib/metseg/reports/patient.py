@@ -74,7 +74,7 @@ def open_visits(
             )
         notes.append(f"By names or headers the visits are of {listed}; they are one patient's, as you say.")
     for former, now in pairwise(scans):
-        if former.visit and now.visit and _is_later(former.visit, now.visit):
+        if former.visit and now.visit and is_later(former.visit, now.visit):
             raise MetsegError(
                 f"visit {former.visit} is named before {now.visit}; give the visits in time order"
             )
@@ -123,7 +123,7 @@ def _files(given: ScanInput) -> set[Path]:
     return {Path(path).resolve() for path in given.sequences.values()}
 
 
-def _is_later(one: str, other: str) -> bool:
+def is_later(one: str, other: str) -> bool:
     """Tells whether a visit is later than another, where both are dates or numbers written alike."""
     numbers = [re.findall(r"\d+", visit) for visit in (one, other)]
     alike = re.sub(r"\d", "0", one) == re.sub(r"\d", "0", other)

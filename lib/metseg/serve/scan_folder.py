@@ -27,13 +27,16 @@ class ScanFolder:
     """A folder of scans. A place in it is named by folders with slashes between; "" is the folder itself.
 
     No name leads out of it: neither `..`, nor an absolute path, nor a link.
+
+    Attributes:
+        path: The folder's own.
     """
 
     def __init__(self, folder: Path):
         """Raises a `MetsegError` where there is no such folder, or it cannot be read."""
         try:
-            self._folder = Path(folder).resolve(strict=True)
-            os.scandir(self._folder).close()
+            self.path = Path(folder).resolve(strict=True)
+            os.scandir(self.path).close()
         except OSError as error:
             reason = error.strerror or error
             raise MetsegError(f"cannot read {folder} ({reason}); give the folder of the scans") from error
@@ -116,10 +119,10 @@ class ScanFolder:
         """Returns the true path of a place, which lies in the folder."""
         parts = place.split("/") if place else []
         try:
-            path = self._folder.joinpath(*parts).resolve(strict=True)
+            path = self.path.joinpath(*parts).resolve(strict=True)
         except (OSError, ValueError, RuntimeError) as error:
             raise _unknown(place) from error
-        if not all(map(_is_plain, parts)) or not path.is_relative_to(self._folder):
+        if not all(map(_is_plain, parts)) or not path.is_relative_to(self.path):
             raise _unknown(place)
         return path
 
@@ -127,7 +130,7 @@ class ScanFolder:
         """Returns whether a link stays in the folder, and leads to what the test wants."""
         try:
             path = Path(entry).resolve(strict=True)
-            return path.is_relative_to(self._folder) and test(path)
+            return path.is_relative_to(self.path) and test(path)
         except (OSError, RuntimeError):
             return False
 

@@ -18,7 +18,7 @@ from metseg.data.layouts.volumes import REFERENCE
 from metseg.data.readers.image_errors import ImageError, NotAnImage
 from metseg.data.volume import SEQUENCES
 from metseg.serve.scan_folder import ServerFile
-from metseg.serve.sequence_names import case_of, sequence_of
+from metseg.serve.sequence_names import NAMELESS, case_of, sequence_of
 from metseg.serve.unpacking import SentFile, is_zip, unpacked
 from metseg.serve.upload import Refused
 
@@ -148,7 +148,7 @@ class VolumeUpload:
         limits = {"allow_missing": allow_missing, "max_voxels": MAX_VOXELS}
         with self._without_path():
             if not self.nifti:
-                return open_scan(ScanInput("scan", told, dicom=self._path), **limits)
+                return open_scan(ScanInput(NAMELESS, told, dicom=self._path), **limits)
             taken, told_notes = self._taken(told)
             name = next(name for name, content in self.nifti.items() if content is next(iter(taken.values())))
             opened = open_scan(ScanInput(case_of(name), taken), **limits)

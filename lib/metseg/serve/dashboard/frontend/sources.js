@@ -107,6 +107,8 @@ function render({ model, el }) {
     h("h2", {}, "Scan"), zone, bar, chip, notes,
     h("div", { class: "ms-examples-row" }, h("p", { class: "ms-hint" }, "Examples, drawn"), examples), add, reference));
 
+  root.addEventListener("ms-upload", ({ detail: { files, role } }) => start(files, role)); // from another part
+
   // A file dropped beside the zone would make the browser leave the page.
   const over = (event) => {
     if (!event.dataTransfer?.types.includes("Files")) return;
