@@ -48,13 +48,15 @@ def dicom_visit(predictor, date: str = "20240115", patient: str = "PAT") -> Kept
 def test_masks_are_compared_lesion_by_lesion():
     pair = mask_visit("P7_2023-01-15_mask.nii.gz", 6, 0, 4), mask_visit("P7_2024-02-20_mask.nii.gz", 12, 5, 0)
     assert doubt_of(*pair) == ""
-    found, changes, notes = compare(pair)
+    found, changes, cautions, notes = compare(pair)
     assert [each.visit.name for each in found] == ["2023-01-15", "2024-02-20"]
     grown, new, gone = rows_of(changes)
     assert (grown["kind"], new["kind"], gone["kind"]) == ("same", "new", "gone")
     assert grown["former_mm3"] == 6**3 * 2 and grown["now_mm3"] == 12**3 * 2
     assert grown["volume_percent"] == pytest.approx(700) and new["former_mm"] is None is gone["now_mm"]
-    assert any("marked by" in note for note in notes) and any("taken as the mask" in note for note in notes)
+    assert any("marked by" in caution for caution in cautions) and any(
+        "taken as the mask" in note for note in notes
+    )
 
 
 def test_a_scan_is_no_mask_and_a_report_has_no_outlines():

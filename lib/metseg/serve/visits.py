@@ -62,10 +62,16 @@ class KeptVisit(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """Two visits, the earlier one first, what changed, and what is to be known of it, as sentences."""
+    """Two visits, the earlier one first, and what changed.
+
+    Attributes:
+        cautions: Why a change may be none, as sentences; `changes` has more.
+        notes: How both were read, as sentences.
+    """
 
     found: tuple[Segmented, Segmented]
     changes: FollowUp
+    cautions: list[str]
     notes: list[str]
 
 
@@ -153,13 +159,13 @@ def compare(pair: tuple[KeptVisit, KeptVisit], *, register: bool = False) -> Com
     )
     changes = compare_visits(found, register=register)
     by = [each.found.origin.network for each in pair]
-    notes = []
+    cautions = []
     if any(each.found.prob_map is None for each in pair):
-        notes.append(
+        cautions.append(
             f"The lesions of {names[0]} are marked by {by[0]}, those of {names[1]} by {by[1]}: where the two "
             "differ, that looks like growth or shrinkage."
         )
-    return Compared(found, changes, notes + reading_notes(found))
+    return Compared(found, changes, cautions, reading_notes(found))
 
 
 def rows_of(changes: FollowUp) -> list[dict]:

@@ -69,7 +69,7 @@ def write_archive(
         if not also and not compared:
             return paths["mask"].name, paths["mask"].read_bytes()
         if compared:
-            written = {"compared": compared.changes, "notes": compared.notes}
+            written = {"compared": compared.changes, "notes": [*compared.cautions, *compared.notes]}
             write_visits(compared.found, Path(folder) / "follow_up", **written)
         files = {
             path.relative_to(folder).as_posix(): path.read_bytes()

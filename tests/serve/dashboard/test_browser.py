@@ -181,7 +181,7 @@ def test_a_volume_goes_from_its_files_to_its_report(page):
     for sequence, other in (("t1", "t1_mprage_Gd (6 slices)"), ("t1c", "t1_mprage (6 slices)")):
         page.locator(f"select[name={sequence}]").select_option(label=other)
     page.get_by_role("button", name="Read again").click()
-    expect(page.locator(".ms-of-scan .ms-notes")).to_contain_text("as you say", timeout=60_000)
+    expect(page.locator(".ms-of-scan .ms-plain-notes")).to_contain_text("as you say", timeout=60_000)
 
     page.get_by_role("button", name="One ring").click()
     expect(page.locator(".ms-frame img").first).to_be_visible()

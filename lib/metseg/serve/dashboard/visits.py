@@ -111,8 +111,8 @@ class VisitsPart(VolumePart):
         """Returns what is told of both visits.
 
         {"earlier", "later": names, "open_is_later", "order": what tells it, "is_dated": whether dates do,
-        "doubt": why it may be two people, "rows", "category", "reasons", "sums", "notes"}; no rows and
-        nothing after them while in doubt the visitor has not said that it is one person.
+        "doubt": why it may be two people, "rows", "category", "reasons", "sums", "cautions", "notes": how
+        both were read}; no rows and nothing after them while the visitor has not said that it is one person.
         """
         from metseg.reports.rano_bm import IMAGING_PART
         from metseg.reports.results import segment
@@ -139,12 +139,14 @@ class VisitsPart(VolumePart):
             return told
         compared = visits.compare(pair, register=self.visits["register"] and not kept.is_mask)
         if told["doubt"]:
-            compared.notes.insert(0, f"{told['doubt']} They are one person's, as you say.")
+            compared.cautions.insert(0, f"{told['doubt']} They are one person's, as you say.")
+        compared.notes.insert(0, order)
         self._compared, response = compared, compared.changes.response
         return told | {
             "rows": visits.rows_of(compared.changes),
             "category": response.category,
             "reasons": [*response.reasons, IMAGING_PART],
             "sums": list(response.sums_mm) if response.baseline_mm is not None else [],
-            "notes": [order, *compared.changes.notes, *compared.notes],
+            "cautions": [*compared.cautions, *compared.changes.notes],
+            "notes": compared.notes[1:],
         }

@@ -93,7 +93,9 @@ class VolumePart(HasTraits):
         self._segment_volume(scan=scan)
         sides = " × ".join(map(str, scan.scan.stored.grid[::-1]))
         spacing = scan.scan.stored.spacing_mm
-        size = " × ".join(f"{step:.3g}" for step in spacing[::-1]) + " mm" if spacing else "of unknown size"
+        size = (
+            " × ".join(f"{step:.3g}" for step in spacing[::-1]) + "\u00a0mm" if spacing else "of unknown size"
+        )
         known = {"details": f"{sides} voxels, {size}", "notes": scan.scan.notes, "case": scan.case_id}
         self.volume = {**self.volume, **known, "dicom": scan.series is not None}
         self._tell_cautions()

@@ -1,7 +1,8 @@
 """An uploaded volume becomes a job: it is read at once, so that what is wrong is told at once."""
 
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -22,6 +23,8 @@ from metseg.serve.volume_results import segment_with, write_archive
 from metseg.serve.volume_upload import VolumeUpload
 
 KINDS = ("application/zip", "application/gzip")
+NOTES = "Metseg-Notes"
+_MOST_HEADER = 4000  # bytes
 _log = logging.getLogger("metseg.serve")
 
 
@@ -70,7 +73,15 @@ def answer_job(job: str, found: str | Done) -> Response:
     plain = found.name.encode("ascii", "replace").decode().replace("?", "_")  # RFC 6266, appendix D
     named = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(found.name)}"
     kind = KINDS[0 if found.name.endswith(".zip") else 1]
-    return Response(found.content, headers={"Content-Disposition": named}, media_type=kind)
+    headers = {"Content-Disposition": named, NOTES: _as_header(found.notes)}
+    return Response(found.content, headers=headers, media_type=kind)
+
+
+def _as_header(notes: Sequence[str]) -> str:
+    """Returns sentences as JSON in percent-encoding, for a header is ASCII; as many as a proxy lets pass."""
+    while len(text := quote(json.dumps(notes, ensure_ascii=False))) > _MOST_HEADER:
+        notes = notes[:-1]
+    return text
 
 
 def _segment(
@@ -80,6 +91,8 @@ def _segment(
     used: Postprocessing,
     also: list[str],
     home: Path,
-) -> tuple[str, bytes]:
+) -> Done:
     with upload:
-        return write_archive(segment_with(scan, predictor, used), also, home)
+        found = segment_with(scan, predictor, used)
+        # Those on the mask first: how the files were read, the sender was told as the job began.
+        return Done(*write_archive(found, also, home), (*found.notes, *found.scan.scan.notes))

@@ -65,6 +65,9 @@ function uploader(model, { progress, fail }) {
   };
 }
 
+// "240 × 240 × 155 voxels, 1 × 1 × 1 mm" may be broken after the comma alone.
+const unbroken = (size) => size.replaceAll(/(?<!,) /g, "\u00a0");
+
 function render({ model, el }) {
   const root = el.closest(".ms");
   const fail = (detail) => el.dispatchEvent(new CustomEvent("ms-message", { detail, bubbles: true }));
@@ -133,7 +136,7 @@ function render({ model, el }) {
     const isVolume = Boolean(model.get("volume").name);
     const slice = model.get(isVolume ? "volume" : "slice_file");
     const mask = model.get(isVolume ? "volume_reference" : "reference_file");
-    chip.replaceChildren(...(slice.name ? [h("b", { title: slice.name }, slice.name), h("span", {}, slice.details)] : []));
+    chip.replaceChildren(...(slice.name ? [h("b", { title: slice.name }, slice.name), h("span", {}, unbroken(slice.details))] : []));
     notes.replaceChildren(...(isVolume ? [] : slice.notes ?? []).map((note) => h("li", {}, note)));
     zone.classList.toggle("ms-loaded", Boolean(slice.name));
     allowReference();

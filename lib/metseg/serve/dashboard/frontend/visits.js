@@ -15,7 +15,7 @@ function changesTable(rows, go) {
   const column = (text, more = {}) => h("th", { scope: "col", ...more }, text);
   const groups = h("tr", {}, column("Lesion", { colspan: 3 }), column("Longest diameter, mm", { colspan: 4 }),
     column("Volume, mm³", { colspan: 3 }));
-  const names = h("tr", {}, column("now"), column("before"), column("change"), ...COLUMNS.map(([name]) => column(name)));
+  const names = h("tr", {}, column("before"), column("now"), column("change"), ...COLUMNS.map(([name]) => column(name)));
   return h("table", { class: "ms-table ms-changes" }, h("thead", {}, groups, names),
     h("tbody", {}, ...rows.map((row, k) => {
       const act = () => go(k);
@@ -25,7 +25,7 @@ function changesTable(rows, go) {
         act();
       };
       return h("tr", { tabindex: 0, onclick: act, onkeydown, "data-kind": row.kind },
-        h("th", { scope: "row" }, some(row.now)), h("td", {}, some(row.former)), h("td", {}, row.kind),
+        h("td", {}, some(row.former)), h("th", { scope: "row" }, some(row.now)), h("td", {}, row.kind),
         ...COLUMNS.map(([, text]) => h("td", {}, text(row))));
     })));
 }
@@ -68,9 +68,9 @@ function render({ model, el, stage }) {
   const title = h("p", { class: "ms-visits" }), doubt = h("p", { class: "ms-caution", role: "alert" });
   const same = tick("They are visits of one person", (on) => say({ same_patient: on }));
   const response = h("div", { class: "ms-response" }), table = h("div", { class: "ms-wide" });
-  const notes = h("ul", { class: "ms-notes" });
+  const cautions = h("ul", { class: "ms-notes" }), notes = h("ul", { class: "ms-plain-notes" });
   const result = h("section", { class: "ms-panel ms-follow-up" }, h("h2", {}, "Follow-up"), title, doubt, same.label,
-    response, table, notes);
+    response, cautions, table, notes);
   stage.querySelector(".ms-of-scan").before(result);
 
   follow(model, ["visits", "volume", "working"], () => {
@@ -95,13 +95,15 @@ function render({ model, el, stage }) {
     same.label.hidden = !changes?.doubt;
     same.input.checked = visits.same_patient;
     const rows = changes?.rows;
-    response.hidden = table.hidden = notes.hidden = !rows;
+    for (const each of [response, cautions, table, notes]) each.hidden = !rows;
     if (!rows) return;
     const sums = changes.sums.map((sum) => sum.toFixed(1)).join(" → ");
     response.replaceChildren(h("p", {}, h("b", {}, changes.category), " by RANO-BM, imaging part",
       sums ? `. Sum of the targets’ longest diameters: ${sums} mm` : "", "."), h("p", {}, changes.reasons.join(" ")));
     table.replaceChildren(rows.length ? changesTable(rows, (row) => model.send({ kind: "go to change", row }))
       : h("p", { class: "ms-hint" }, "No lesion at either visit."));
-    notes.replaceChildren(...changes.notes.map((note) => h("li", {}, note)));
+    const listed = (sentences) => sentences.map((each) => h("li", {}, each));
+    cautions.replaceChildren(...listed(changes.cautions));
+    notes.replaceChildren(...listed(changes.notes));
   });
 }
