@@ -112,7 +112,7 @@ class VisitsPart(VolumePart):
 
         {"earlier", "later": names, "open_is_later", "order": what tells it, "is_dated": whether dates do,
         "doubt": why it may be two people, "rows", "category", "reasons", "sums", "cautions", "notes": how
-        both were read}; no rows and nothing after them while the visitor has not said that it is one person.
+        the kept one was read}; no rows and nothing after them until the visitor says that it is one person.
         """
         from metseg.reports.rano_bm import IMAGING_PART
         from metseg.reports.results import segment
@@ -147,6 +147,10 @@ class VisitsPart(VolumePart):
             "category": response.category,
             "reasons": [*response.reasons, IMAGING_PART],
             "sums": list(response.sums_mm) if response.baseline_mm is not None else [],
-            "cautions": [*compared.cautions, *compared.changes.notes],
-            "notes": compared.notes[1:],
+            "cautions": [
+                *compared.cautions,
+                *compared.changes.notes,
+                *(f"{kept.name}: {note}" for note in kept.found.notes),
+            ],
+            "notes": kept.found.scan.scan.notes,
         }

@@ -61,16 +61,16 @@ function render({ model, el, stage }) {
   const ordered = h("div", { class: "ms-kept-is" }, h("span", {}, "It is the"), order, h("span", {}, "visit"));
   const register = tick("Register by their pictures, if the head lay differently", (on) => say({ register: on }));
   const drop = h("button", { type: "button", class: "ms-link", onclick: () => model.send({ kind: "drop visit" }) }, "Remove");
-  const panel = h("section", { class: "ms-panel" }, h("h2", {}, "Follow-up"), how, keep, add, chip, wait, ordered,
-    register.label, drop);
-  el.append(panel);
-
   const title = h("p", { class: "ms-visits" }), doubt = h("p", { class: "ms-caution", role: "alert" });
   const same = tick("They are visits of one person", (on) => say({ same_patient: on }));
+  const panel = h("section", { class: "ms-panel" }, h("h2", {}, "Follow-up"), how, keep, add, chip, wait, doubt, same.label,
+    title, ordered, register.label, drop);
+  el.append(panel);
+
+  const heading = h("h2"), other = h("p", { class: "ms-hint" });
   const response = h("div", { class: "ms-response" }), table = h("div", { class: "ms-wide" });
   const cautions = h("ul", { class: "ms-notes" }), notes = h("ul", { class: "ms-plain-notes" });
-  const result = h("section", { class: "ms-panel ms-follow-up" }, h("h2", {}, "Follow-up"), title, doubt, same.label,
-    response, cautions, table, notes);
+  const result = h("section", { class: "ms-panel ms-follow-up" }, heading, response, cautions, table, other, notes);
   stage.querySelector(".ms-of-scan").before(result);
 
   follow(model, ["visits", "volume", "working"], () => {
@@ -87,20 +87,25 @@ function render({ model, el, stage }) {
     register.input.checked = visits.register;
     for (const radio of order.querySelectorAll("input")) radio.checked = (radio.value === "earlier") === visits.is_former;
 
-    result.hidden = !isKept || !isRead || !(changes || problem);
-    title.replaceChildren(...(changes ? ["Earlier: ", h("b", {}, changes.earlier), " → later: ", h("b", {}, changes.later),
-      h("span", {}, ` (the open scan is the ${changes.open_is_later ? "later" : "earlier"} one). ${changes.order}`)] : []));
+    title.replaceChildren(...(changes ? ["Earlier: ", h("b", {}, changes.earlier), ", later: ", h("b", {}, changes.later),
+      `. The open scan is the ${changes.open_is_later ? "later" : "earlier"} one. ${changes.order}`] : []));
     doubt.textContent = problem || changes?.doubt || "";
     doubt.hidden = !doubt.textContent;
     same.label.hidden = !changes?.doubt;
     same.input.checked = visits.same_patient;
     const rows = changes?.rows;
-    for (const each of [response, cautions, table, notes]) each.hidden = !rows;
-    if (!rows) return;
+    result.hidden = !isRead || !rows;
+    if (result.hidden) return;
+    heading.textContent = `From ${changes.earlier} to ${changes.later}`;
+    other.textContent = `How ${visits.name} was read:`;
     const sums = changes.sums.map((sum) => sum.toFixed(1)).join(" → ");
     response.replaceChildren(h("p", {}, h("b", {}, changes.category), " by RANO-BM, imaging part",
       sums ? `. Sum of the targets’ longest diameters: ${sums} mm` : "", "."), h("p", {}, changes.reasons.join(" ")));
-    table.replaceChildren(rows.length ? changesTable(rows, (row) => model.send({ kind: "go to change", row }))
+    const go = (row) => {
+      model.send({ kind: "go to change", row });
+      stage.scrollTo({ top: 0, behavior: "smooth" }); // to the planes
+    };
+    table.replaceChildren(rows.length ? changesTable(rows, go)
       : h("p", { class: "ms-hint" }, "No lesion at either visit."));
     const listed = (sentences) => sentences.map((each) => h("li", {}, each));
     cautions.replaceChildren(...listed(changes.cautions));
