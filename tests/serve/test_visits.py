@@ -1,7 +1,9 @@
 """Two visits of one patient: whose they are, which is earlier, and what changed."""
 
 import functools
+import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -113,3 +115,19 @@ def test_a_zip_with_a_strange_report_is_a_mask(predictor):
         content = archive({"P7_mask.nii.gz": mask, "P7_report/report.json": record})
         visit = read_visit([("r.zip", content)], None)
         assert visit.patient == "P7" and visit.date == ""
+
+
+def test_a_report_from_elsewhere_names_no_file(predictor):
+    record = {"metseg": "1", "patient_id": "PAT", "case_id": "../../out", "visit": "20260101"}
+    files = {
+        "P7_mask.nii.gz": nifti_of(boxes(4), AFFINE),
+        "P7_report/report.json": json.dumps(record).encode(),
+    }
+    visit = read_visit([("r.zip", archive(files))], None)
+    assert (visit.patient, visit.name, visit.found.scan.case_id) == ("PAT", "2026-01-01", "P7")
+    earlier = dicom_visit(predictor)
+    name, content = write_archive(
+        earlier.found, [], compared=compare((earlier, visit))
+    )  # the later one is a mask
+    with zipfile.ZipFile(io.BytesIO(content)) as written:
+        assert "follow_up/P7_report/report.html" in written.namelist()

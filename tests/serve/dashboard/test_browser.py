@@ -47,6 +47,7 @@ expect.set_options(timeout=15_000)  # a machine may have other work
 def scans(tmp_path_factory) -> Path:
     """Two visits on the server's disk; the later one's FLAIR has a bright lesion more."""
     folder, volume = tmp_path_factory.mktemp("scans"), visit().volume
+    (folder / "<img src=x onerror=alert(1)>").mkdir()
     for date, more in (("2023-01-10", 0), ("2024-02-20", 400)):
         (folder / date).mkdir()
         for name, ending in (("t1", "t1"), ("t1c", "t1ce"), ("flair", "flair")):
@@ -213,6 +214,9 @@ def open_there(page: Page, date: str) -> None:
 
 
 def test_two_visits_on_the_server_are_compared(page):
+    page.get_by_role("button", name="Open from the server …").click()
+    expect(page.get_by_role("button", name="<img src=x onerror=alert(1)> folder")).to_be_visible()
+    page.get_by_role("button", name="Close").click()
     open_there(page, "2024-02-20")
     page.get_by_role("button", name="Keep this scan").click()
     expect(page.get_by_text("Now open the other visit.")).to_be_visible()
