@@ -83,7 +83,7 @@ def open_visits(
             ]
             notes.append(f"{times} visits are called {name}; in their order here they are {name}_1 and on.")
     for former, now in pairwise(scans):
-        if former.visit and now.visit and _is_later(former.visit, now.visit):
+        if former.visit and now.visit and is_later(former.visit, now.visit):
             raise MetsegError(
                 f"visit {former.visit} is named before {now.visit}; give the visits in time order"
             )
@@ -132,7 +132,7 @@ def _files(given: ScanInput) -> set[Path]:
     return {Path(path).resolve() for path in given.sequences.values()}
 
 
-def _is_later(one: str, other: str) -> bool:
+def is_later(one: str, other: str) -> bool:
     """Tells whether a visit is later than another, where both are dates or numbers written alike.
 
     Dates that end in the year are not compared: whether the day or the month comes first, nothing tells.

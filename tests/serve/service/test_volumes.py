@@ -6,6 +6,7 @@ import json
 import time
 import zipfile
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx
 import nibabel
@@ -69,10 +70,24 @@ def test_nifti_files_give_a_mask_on_their_grid(client, models):
     answer = fetch(client, begun)
     assert answer.headers["content-type"] == "application/gzip"
     assert "P7_mask.nii.gz" in answer.headers["content-disposition"]
+    assert set(json.loads(unquote(answer.headers["metseg-notes"]))) == set(told["notes"])
     image = nibabel.Nifti1Image.from_bytes(gzip.decompress(answer.content))
     assert np.allclose(image.affine, visit().volume.affine, atol=1e-3)
     mask = np.asarray(image.dataobj)
     assert mask.any() and np.array_equal(mask, expected_mask(models))
+
+
+def test_what_prediction_says_of_a_mask_is_passed_on(models, monkeypatch):
+    def doubting(scan, predictor):
+        return segment(scan, predictor)._replace(notes=("Unlike what the network knows.", "x" * 5000))
+
+    monkeypatch.setattr("metseg.serve.volume_results.segment", doubting)
+    with running(create_app(models)) as client:
+        answer = fetch(client, client.post("/predict", files=NIFTI))
+        assert json.loads(unquote(answer.headers["metseg-notes"])) == ["Unlike what the network knows."]
+        with_report = fetch(client, client.post("/predict", files=NIFTI, data={"also": "probabilities"}))
+    with zipfile.ZipFile(io.BytesIO(with_report.content)) as archive:
+        assert "Unlike what the network knows." in archive.read("notes.txt").decode()
 
 
 def test_a_field_names_the_sequence_and_a_threshold_counts(client, models):

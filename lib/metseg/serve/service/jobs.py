@@ -41,7 +41,7 @@ class Job(BaseModel):
 
 
 class Done(NamedTuple):
-    """What came of a job: a file, and how the scan is unlike those of the training."""
+    """What came of a job: a file's `name` and `content`, and what is to be known of it, as sentences."""
 
     name: str
     content: bytes
@@ -72,8 +72,8 @@ class Jobs:
         (self.folder / f"{job}.queued").touch()
         return job
 
-    def start(self, job: str, work: Callable[[], tuple]) -> None:
-        """Has a reserved job done; `work` returns the parts of a `Done`."""
+    def start(self, job: str, work: Callable[[], Done]) -> None:
+        """Has a reserved job done."""
         self._thread.submit(self._run, job, work)
 
     def drop(self, job: str) -> None:
@@ -122,13 +122,13 @@ class Jobs:
     def _files(self):
         return (path for path in self.folder.glob("*.*") if path.is_file())
 
-    def _run(self, job: str, work: Callable[[], tuple]) -> None:
+    def _run(self, job: str, work: Callable[[], Done]) -> None:
         queued, running = (self.folder / f"{job}.{status}" for status in ("queued", "running"))
         try:
             queued.rename(running)
             running.touch()
             try:
-                name, content, notes = Done(*work())
+                name, content, notes = work()
                 head = {"name": name, "notes": notes}
             except MetsegError as error:
                 text = str(error).replace(f"{self.folder}/", "")

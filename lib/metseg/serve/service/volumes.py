@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -23,8 +23,9 @@ from metseg.serve.upload import Refused, untrusted
 from metseg.serve.volume_results import segment_with, write_archive
 from metseg.serve.volume_upload import VolumeUpload
 
-NOTES = "X-Metseg-Notes"  # header of the mask, which has no other place for them: a list as JSON, in ASCII
 KINDS = ("application/zip", "application/gzip")
+NOTES = "Metseg-Notes"  # header of a file, which has no other place for them
+_MOST_HEADER = 4000  # bytes
 _log = logging.getLogger("metseg.serve")
 
 
@@ -74,8 +75,15 @@ def answer_job(job: str, found: str | Done) -> Response:
     plain = found.name.encode("ascii", "replace").decode().replace("?", "_")  # RFC 6266, appendix D
     named = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(found.name)}"
     kind = KINDS[0 if found.name.endswith(".zip") else 1]
-    headers = {"Content-Disposition": named} | ({NOTES: json.dumps(found.notes)} if found.notes else {})
+    headers = {"Content-Disposition": named, NOTES: _as_header(found.notes)}
     return Response(found.content, headers=headers, media_type=kind)
+
+
+def _as_header(notes: Sequence[str]) -> str:
+    """Returns sentences as JSON in percent-encoding, for a header is ASCII; as many as a proxy lets pass."""
+    while len(text := quote(json.dumps(notes, ensure_ascii=False))) > _MOST_HEADER:
+        notes = notes[:-1]
+    return text
 
 
 def _segment(
@@ -89,7 +97,8 @@ def _segment(
 ) -> Done:
     with upload:
         try:
-            segmented = segment_with(scan, predictor, used, trust_anyway=trust_anyway)
+            found = segment_with(scan, predictor, used, trust_anyway=trust_anyway)
         except Untrusted as error:
             raise untrusted(error) from error
-        return Done(*write_archive(segmented, also, home), segmented.notes)
+        # Those on the mask first: how the files were read, the sender was told as the job began.
+        return Done(*write_archive(found, also, home), (*found.notes, *found.scan.scan.notes))
