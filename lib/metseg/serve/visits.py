@@ -97,7 +97,7 @@ def read_visit(files: Sequence[SentFile], predictor: Predictor, home: Path | Non
         if len(upload.nifti) == 1:
             (name,) = upload.nifti
             return _of_mask(name, upload.content_of(name))
-        return KeptVisit.of(segment(upload.open(), predictor))
+        return KeptVisit.of(segment(upload.open(), predictor, trust_anyway=True))
 
 
 def doubt_of(one: KeptVisit, other: KeptVisit) -> str:

@@ -121,7 +121,8 @@ class VisitsPart(VolumePart):
         kept = self._kept
         if kept.found.prob_map is not None:
             if self._kept_by != self.network:
-                again = segment(kept.found.scan, self.networks.predictor(self.network))
+                predictor = self.networks.predictor(self.network)
+                again = segment(kept.found.scan, predictor, trust_anyway=True)
                 kept = self._kept = kept._replace(found=again)
                 self._kept_by = self.network
             kept = kept._replace(found=self._as_chosen(kept.found))
