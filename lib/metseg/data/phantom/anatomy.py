@@ -72,12 +72,13 @@ def smooth_noise(
 ) -> np.ndarray:
     """Draws band-limited noise of unit variance at (Z, H, W, 3) points; `scale_mm` is the size of a bump.
 
-    A `lattice` that is given is looked up from a place drawn anew, which is quicker than another lattice.
+    A `lattice` that is given is looked up, turned and moved anew, which is quicker than to draw another.
     """
     if lattice is None:
         lattice = noise_lattice(rng)
     else:
-        points_mm = points_mm + np.float32(12 * scale_mm * rng.random(3))
+        turn = np.linalg.qr(rng.normal(size=(3, 3)))[0].astype(np.float32)
+        points_mm = points_mm @ turn + np.float32(12 * scale_mm * rng.random(3))
     # Slow noise is looked up on every n-th pixel and enlarged: the same picture in a fraction of the time.
     pixel_mm = np.linalg.norm(points_mm[0, 0, 1] - points_mm[0, 0, 0])
     step = int(np.clip(scale_mm / 5 / pixel_mm, 1, 8))

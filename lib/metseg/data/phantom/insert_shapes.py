@@ -65,26 +65,28 @@ def draw_shapes(
 def _draw_shape(rng: np.random.Generator, diameter: float) -> LesionShape:
     # Necrosis and lobulation come with size; bleeding and faint uptake hardly do.
     large = np.clip((diameter - 6) / 10, 0, 1)
-    odds = np.array([1 - 0.6 * large, 1.6 * large, 0.15 + 0.7 * large, 0.1, 0.16 * (1 - 0.8 * large)])
+    odds = np.array(
+        [1 - 0.6 * large, 1.6 * large, 0.15 + 0.7 * large, 0.1, 0.16 * (1 - 0.8 * large) * (diameter > 4)]
+    )
     kind = KINDS[rng.choice(len(KINDS), p=odds / odds.sum())]
     lobes = np.array([[0, 0, 0, 1.0]])
     if kind == "irregular":
         count = rng.integers(2, 5)
         ways = rng.normal(size=(count, 3))
-        ways *= rng.uniform(0.45, 0.75, (count, 1)) / np.linalg.norm(ways, axis=1, keepdims=True)
-        lobes = np.vstack([[0, 0, 0, 0.8], np.column_stack([ways, rng.uniform(0.4, 0.65, count)])])
+        ways *= rng.uniform(0.6, 0.95, (count, 1)) / np.linalg.norm(ways, axis=1, keepdims=True)
+        lobes = np.vstack([[0, 0, 0, 0.7], np.column_stack([ways, rng.uniform(0.35, 0.6, count)])])
     frame = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    stretch = np.exp(rng.normal(0, 0.13, 3))
+    stretch = np.exp(rng.normal(0, 0.16, 3))
     rim = rng.uniform(1.3, 2.6) + rng.uniform(0.02, 0.09) * diameter
     cored = kind == "ring" or (kind == "irregular" and diameter > 10 and rng.random() < 0.6)
     swollen = rng.random() < 0.04 + 0.94 / (1 + np.exp(-(diameter - 9.4) / 2.2))
-    reach = min(rng.uniform(2, 5) + rng.uniform(0.2, 0.9) * diameter, 20.0)
+    reach = min(rng.uniform(2, 5) + rng.uniform(0.2, 0.8) * diameter, 18.0)
     return LesionShape(
         kind=kind,
         diameter_mm=diameter,
         lobes=lobes,
         frame=frame * (stretch / np.cbrt(stretch.prod())),
-        roughness=rng.uniform(0.05, 0.12) * (1.6 if kind == "irregular" else 1),
+        roughness=rng.uniform(0.06, 0.13) * (1.5 if kind == "irregular" else 1),
         rim_mm=float(rim) if cored else np.inf,
         oedema_mm=float(reach) if swollen else 0.0,
     )
@@ -121,7 +123,9 @@ def voxel_shares(
     turned = points @ shape.frame.astype(np.float32) / np.float32(radius)
     inside = np.max([r - np.linalg.norm(turned - np.float32(c), axis=-1)
                      for *c, r in shape.lobes.astype(np.float32)], axis=0)  # fmt: skip
-    inside += shape.roughness * smooth_noise(rng, points, max(2.5, 0.55 * shape.diameter_mm), lattice)
+    for scale, part in ((0.8, 1.0), (0.35, 0.6)):
+        bumps = smooth_noise(rng, points, max(2.5, scale * shape.diameter_mm), lattice)
+        inside += part * shape.roughness * bumps
     inside *= radius  # mm below the surface
     point_mm3 = float(np.prod(spacing_mm / fine))
     wanted = int(round(np.pi / 6 * shape.diameter_mm**3 / point_mm3))
@@ -137,5 +141,6 @@ def voxel_shares(
     tumour = averaged(inside)
     if not np.isfinite(shape.rim_mm):
         return tumour, np.zeros_like(tumour)
-    wavy = 1 + 0.35 * smooth_noise(rng, points, max(4.0, 0.5 * shape.diameter_mm), lattice)
-    return tumour, averaged(inside - shape.rim_mm * np.clip(wavy, 0.4, 1.8))
+    wavy = 1 + 0.4 * smooth_noise(rng, points, max(4.0, 0.7 * shape.diameter_mm), lattice)
+    wavy += 0.25 * smooth_noise(rng, points, max(3.0, 0.25 * shape.diameter_mm), lattice)
+    return tumour, averaged(inside - shape.rim_mm * np.clip(wavy, 0.5, 2.5))

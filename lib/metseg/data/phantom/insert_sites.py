@@ -1,8 +1,9 @@
 """Where in a real brain a metastasis may grow, and what its scanner and tissue are like; once a volume.
 
-Tissue is told from T1 (else post-contrast T1): smoothed, freed of slow shading, three classes by k-means. CSF
-more than 12 mm below the brain's surface counts as ventricle. The grey-white junction is the surface of white
-matter within 25 mm of the brain's. No atlas is used; the border zones are boxes in the head's own proportions.
+Tissue is told from T1 (else post-contrast T1): smoothed, freed of slow shading, three classes by k-means.
+CSF more than 12 mm below the brain's surface counts as ventricle. The grey-white junction is the surface of
+white matter within 25 mm of the brain's. No atlas is used; the border zones are boxes in the head's own
+proportions.
 """
 
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ class InsertionSites:
         room_mm: (N,) the radius that fits there: within the brain, beside ventricles, falx and own tumour.
         white: (Z, Y, X) float16, the share of white matter.
         free: (Z, Y, X) bool: brain that is neither ventricle nor near the own tumour.
+        fluid: (Z, Y, X) bool: CSF, that of sulci and cisterns included.
         level: (C, z, y, x) the sequences' signal in white matter nearby, every `step` voxels.
         step: (3,) voxels.
         ratios: {"ET", "NETC", "SNFH": (C,)} median signal of the own tumour's parts over white matter's;
@@ -51,6 +53,7 @@ class InsertionSites:
     room_mm: np.ndarray
     white: np.ndarray
     free: np.ndarray
+    fluid: np.ndarray
     level: np.ndarray
     step: np.ndarray
     ratios: dict[str, np.ndarray]
@@ -92,8 +95,8 @@ def find_sites(
     brain = ndimage.binary_fill_holes(found == 1 + np.bincount(found.ravel())[1:].argmax())
     spacing, images = np.array(volume.spacing_mm), volume.array[(slice(None), *box)]
     own = np.zeros(brain.shape, bool) if labels is None else labels.array[box] > 0
-    from_own = _distance(~own, spacing) if own.any() else np.full(brain.shape, 1e3, np.float32)
-    depth = _distance(brain, spacing)
+    from_own = _distance(~own, spacing)
+    depth = _distance(np.pad(brain, 1), spacing)[1:-1, 1:-1, 1:-1]  # a cut slab ends where its slices do
 
     structural = images[volume.channels.index("t1" if "t1" in volume.channels else "t1c")]
     normal = brain & (from_own > margin_mm)
@@ -142,6 +145,7 @@ def find_sites(
         room_mm=room[tuple(places.T)],
         white=white.astype(np.float16),
         free=free,
+        fluid=csf,
         level=level,
         step=step,
         ratios=_own_ratios(images, labels, box, level, step),
@@ -152,8 +156,10 @@ def find_sites(
 
 
 def _distance(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Returns the mm to the nearest voxel outside a mask; outside the array nothing is of it."""
-    return ndimage.distance_transform_edt(np.pad(mask, 1), spacing)[1:-1, 1:-1, 1:-1].astype(np.float32)
+    """Returns the mm to the nearest voxel outside a mask; 1000 where the mask is the whole array."""
+    if mask.all():
+        return np.full(mask.shape, 1e3, np.float32)
+    return ndimage.distance_transform_edt(mask, spacing).astype(np.float32)
 
 
 def _local_level(image: np.ndarray, mask: np.ndarray, step, spacing: np.ndarray) -> np.ndarray:
@@ -172,11 +178,7 @@ def _tissue(image: np.ndarray, normal: np.ndarray, spacing: np.ndarray) -> tuple
     step = np.maximum(np.rint(_COARSE_MM / spacing), 1).astype(int)
     bright = normal & (smooth > np.median(smooth[normal])) & (smooth < np.percentile(smooth[normal], 99))
     shading = _local_level(smooth, bright, step, spacing)
-    at = [
-        np.minimum(np.arange(n) // each, m - 1)
-        for n, each, m in zip(image.shape, step, shading.shape, strict=True)
-    ]
-    smooth /= ndimage.uniform_filter(shading, 3)[np.ix_(*at)]
+    smooth /= ndimage.affine_transform(shading, 1 / step, output_shape=image.shape, order=1, mode="nearest")
     values = smooth[normal][::7]
     centres = np.percentile(values, (5, 35, 75))
     for _ in range(20):
