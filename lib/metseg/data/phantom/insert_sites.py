@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from metseg.base.errors import MetsegError
 from metseg.data.grid import voxel_to_mm
+from metseg.data.phantom.point_spread import noise_level, point_spread
 from metseg.data.volume import Labels, Volume
 from metseg.masks.components import label_lesions
 
@@ -149,8 +150,8 @@ def find_sites(
         level=level,
         step=step,
         ratios=_own_ratios(images, labels, box, level, step),
-        blur=np.stack([_point_spread(image, brain) for image in images]),
-        noise=np.array([_noise(image, sure) for image in images]),
+        blur=np.stack([point_spread(image, brain, spacing) for image in images]),
+        noise=np.array([noise_level(image, sure) for image in images]),
         notes=notes,
     )
 
@@ -231,35 +232,3 @@ def _own_ratios(images, labels: Labels | None, box, level: np.ndarray, step) -> 
             at = np.minimum(np.argwhere(inner) // step, np.array(level.shape[1:]) - 1)
             ratios[name] = np.median(images[:, inner] / level[(slice(None), *at.T)], axis=1)
     return ratios
-
-
-def _point_spread(image: np.ndarray, brain: np.ndarray) -> np.ndarray:
-    """Returns the blur along each axis in voxels: 0.5 along the sharpest, told of the others by their edges.
-
-    Resampled thick slices have fainter edges along one axis. By how much a Gaussian fades the edges along the
-    sharpest axis is measured in the image itself.
-    """
-    middle = np.rint(ndimage.center_of_mass(brain)).astype(int)
-    cut = tuple(slice(max(m - 40, 0), m + 40) for m in middle)
-    part, inside = image[cut].astype(np.float32), brain[cut]
-
-    def edges(pixels: np.ndarray, axis: int) -> float:
-        both = (slice(1, None),), (slice(None, -1),)
-        one, other = (tuple(s[0] if a == axis else slice(None) for a in range(3)) for s in both)
-        steps = (pixels[one] - pixels[other])[inside[one] & inside[other]]
-        return float(np.sqrt(np.mean(steps**2))) if len(steps) else 0.0
-
-    strength = np.array([edges(part, axis) for axis in range(3)])
-    sharpest = int(strength.argmax())
-    sigmas = np.array([0, 0.5, 1, 1.5, 2, 3])
-    faded = [1.0] + [
-        edges(ndimage.gaussian_filter1d(part, s, axis=sharpest), sharpest) / strength.max()
-        for s in sigmas[1:]
-    ]
-    more = np.interp(-strength / strength.max(), -np.array(faded), sigmas)
-    return np.hypot(0.5, more)
-
-
-def _noise(image: np.ndarray, sure: np.ndarray) -> float:
-    rest = image - ndimage.gaussian_filter(image.astype(np.float32), 1.5)
-    return float(1.4826 * np.median(np.abs(rest[sure])))
