@@ -20,25 +20,26 @@ GLIOMA = {
     "ET": {
         "t1": (0.66, 0.85, 0.95),
         "t1c": (0.92, 1.35, 1.65),
-        "t2": (1.39, 1.78, 2.04),
+        "t2": (1.39, 1.77, 2.04),
         "flair": (1.17, 1.67, 2.24),
     },
     "NETC": {
-        "t1": (0.48, 0.72, 0.78),
+        "t1": (0.48, 0.72, 0.79),
         "t1c": (0.45, 0.61, 0.83),
-        "t2": (1.85, 2.41, 2.99),
-        "flair": (1.20, 1.70, 2.13),
+        "t2": (1.85, 2.40, 2.98),
+        "flair": (1.20, 1.71, 2.11),
     },
     "SNFH": {
         "t1": (0.75, 0.87, 0.95),
         "t1c": (0.66, 0.83, 0.98),
-        "t2": (1.43, 1.72, 2.13),
-        "flair": (1.26, 1.66, 2.31),
+        "t2": (1.43, 1.72, 2.12),
+        "flair": (1.26, 1.66, 2.30),
     },
 }
 _GAP_MM = 3.0  # between two lesions, at least
 _MOST_FLUID = 0.15  # of a lesion may lie where CSF was, so that none floats in a sulcus or cistern
 _TRIES = 60
+_LEAST_CONTRAST, _BRIGHTEST = 0.2, 2.3  # in T1c: of the brightest voxel over white matter's; vessels' signal
 
 
 @dataclass(eq=False)
@@ -78,7 +79,7 @@ class Painter:
         """Finds a place and marks it; None where there is no room."""
         sites, rng = self.sites, self.rng
         radius = 0.5 * shape.diameter_mm
-        weight = np.where(sites.room_mm >= radius, sites.weight, 0).cumsum()
+        weight = np.where(sites.room_mm >= shape.room_mm, sites.weight, 0).cumsum()
         half = np.ceil(shape.reach_mm / self.spacing + 1).astype(int)
         for _ in range(_TRIES if weight[-1] > 0 else 0):
             at = np.searchsorted(weight, rng.random() * weight[-1], "right")
@@ -166,13 +167,16 @@ class Painter:
         bright = rng.uniform(1.1, 1.4)  # T1 of methaemoglobin
         level = sites.white_matter(placed.centre)
         for k, (name, image) in enumerate(zip(self.channels, self.images, strict=True)):
+            blur = sites.blur[k]
+            share = ndimage.gaussian_filter(rim + core, blur, mode="nearest")
+            if name == "t1c":  # what no one could see is in no reference
+                least = 0.08 if shape.kind == "faint" else _LEAST_CONTRAST
+                rim_level[k] = max(rim_level[k], min(1 + least / max(float(share.max()), 0.05), _BRIGHTEST))
             signal = rim_level[k] * texture
             if bled is not None:
                 blood = {"t1": bright, "t1c": max(bright, rim_level[k]), "t2": 0.8, "flair": 1.1}[name]
                 signal = signal + bled * (blood - signal)
             drawn = rim * signal + core * (core_level[k] * (1 + 0.06 * patchy))
-            blur = sites.blur[k]
-            share = ndimage.gaussian_filter(rim + core, blur, mode="nearest")
             drawn = ndimage.gaussian_filter(drawn, blur, mode="nearest")
             noise = ndimage.gaussian_filter(rng.standard_normal(share.shape, dtype=np.float32), blur)
             noise *= sites.noise[k] / max(float(noise.std()), 1e-6)
@@ -193,8 +197,6 @@ class Painter:
         # Solid metastases are less bright in T2 and FLAIR than the rim of a glioma in its oedema.
         water = rng.uniform(0.25, 0.95)
         uptake = rng.uniform(1.08, 1.22) if shape.kind == "faint" else rng.uniform(1.25, 1.85)
-        if shape.diameter_mm < 3:  # else no one would have seen it
-            uptake = max(uptake, 1.5)
         for k, name in enumerate(self.channels):
             if name == "t1c":
                 own = levels[k] * rng.uniform(0.9, 1.2)
