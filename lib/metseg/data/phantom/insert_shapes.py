@@ -82,7 +82,7 @@ def _draw_shape(rng: np.random.Generator, diameter: float) -> LesionShape:
         lobes = np.vstack([[0, 0, 0, 0.7], np.column_stack([ways, rng.uniform(0.35, 0.6, count)])])
     frame = np.linalg.qr(rng.normal(size=(3, 3)))[0]
     stretch = np.exp(rng.normal(0, 0.16, 3))
-    rim = rng.uniform(1.3, 2.6) + rng.uniform(0.02, 0.09) * diameter
+    rim = min(rng.uniform(1.3, 2.6) + rng.uniform(0.02, 0.09) * diameter, 0.3 * diameter)
     cored = kind == "ring" or (kind == "irregular" and diameter > 10 and rng.random() < 0.6)
     swollen = rng.random() < 0.04 + 0.94 / (1 + np.exp(-(diameter - 9.4) / 2.2))
     reach = min(rng.uniform(2, 5) + rng.uniform(0.2, 0.8) * diameter, 18.0)
