@@ -195,6 +195,15 @@ def test_check_data_damaged(metseg, scans):
     assert out.endswith("2 errors: mend them before you train\n")
 
 
+def test_phantom_inserts_into_volumes(metseg, refused, tmp_path):
+    assert metseg("phantom", "heads", "--volumes", "--patients", "1")[0] == 0
+    status, out, _ = metseg("phantom", "new", "--insert-into", "heads", "--patients", "1")
+    assert status == 0 and "1 scans: new" in out
+    assert "--volumes" in refused("phantom", "other", "--insert-into", "heads", "--volumes")
+    status, out, _ = metseg("check-data", "new")
+    assert status == 0 and "synthetic metastases in real brains" in out
+
+
 def test_phantom(metseg, tmp_path):
     status, out, err = metseg("phantom", "new/set", "--patients", "1", "--seed", "3")
     assert (status, out, err) == (0, "1 synthetic patients: new/set\n", "")

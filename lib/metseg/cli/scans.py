@@ -172,7 +172,9 @@ def check_data(
 @app.command()
 def phantom(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the phantom.")],
-    patients: Annotated[int | None, typer.Option(min=1, help="How many; 24, or 6 of volumes.")] = None,
+    patients: Annotated[
+        int | None, typer.Option(min=1, help="How many; 24, 6 volumes, or each scan once.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other patients.")] = 0,
     volumes: Annotated[
         bool, typer.Option("--volumes", help="NIfTI volumes as in BraTS-METS, not slices.")
@@ -180,8 +182,22 @@ def phantom(
     dicom: Annotated[
         bool, typer.Option("--dicom", help="The volumes as DICOM series as well, in DIR/dicom.")
     ] = False,
+    insert_into: Annotated[
+        Path | None,
+        typer.Option("--insert-into", metavar="SCANS", help="Real volumes to insert metastases into."),
+    ] = None,
 ) -> None:
     """Draw a synthetic data set in the layout of the real one."""
+    if insert_into and (volumes or dicom):
+        raise MetsegError("--insert-into writes volumes of its own; leave out --volumes and --dicom")
+    if insert_into:
+        from metseg.data.phantom.insert_set import inserted_lesions, write_insertions
+
+        write_insertions(folder, insert_into, cases=patients, seed=seed)
+        made = inserted_lesions(folder)
+        lesions = sum(map(len, made.values()))
+        print(f"{lesions} synthetic metastases in {len(made)} scans: {shown(folder)}")
+        return
     if dicom and not volumes:
         raise MetsegError("--dicom is for volumes; give --volumes as well")
     if volumes:

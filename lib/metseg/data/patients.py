@@ -41,7 +41,7 @@ _DATA_SETS = {
     "BraTS before 2020": r"(?P<patient>BraTS1\d_[A-Z\d]+_[A-Z\d]+_\d)(_(t1|t1ce|t2|flair))?",
     "BIDS": r"(?P<patient>sub-[A-Z\d]+)(_(?P<visit>ses-[A-Z\d]+))?(_[A-Z]+-[A-Z\d]+)*(_[A-Z][A-Z\d]*)?",
     "UCSF-BMSR": r"(?P<patient>\d{6})(?P<visit>[A-Z])",
-    "phantom's volumes": r"(?P<patient>PHANTOM-MET-\d{5})-(?P<visit>\d{3})",
+    "phantom's volumes": r"(?P<patient>(PHANTOM|INSERTED)-MET-\d{5})-(?P<visit>\d{3})",
     "phantom": r"(?P<patient>PHANTOM_([A-Z]\d+_)?\d+)(_(?P<visit>\d{8}))?",
 }
 # With separators any numbers: a date that was made unreal to protect somebody is one as well.
