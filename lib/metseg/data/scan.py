@@ -117,11 +117,12 @@ def read_reference(files: VolumeFiles, grid: Volume | None = None) -> tuple[Labe
         grid: The `Scan.stored` of the scan, which it must have, in any axis order; read if left out.
     """
     grid = grid or nifti.read_grid(files.sequences[_grid_of(files.sequences)])
-    expected = files.known | files.target if files.known else None
+    expected = files.known.union(*files.target.values()) if files.known else None
     stored, notes = nifti.read_labels(files.reference, grid, regions={}, expected=expected)
-    numbers = files.target or frozenset(map(int, stored.stored))
+    every = frozenset(map(int, stored.stored))
+    regions = {name: numbers or every for name, numbers in files.target.items()}
     turned = to_axial(Volume(stored.array[None], ("labels",), **_place(grid))).array[0]
-    return Labels(turned, {"lesion": numbers}, stored=stored.stored), notes
+    return Labels(turned, regions, stored=stored.stored), notes
 
 
 def grid_of_scan(sequences: Mapping[str, Path]) -> tuple[int, int, int]:

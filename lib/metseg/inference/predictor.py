@@ -1,7 +1,7 @@
 """A scan in, a probability map and a mask out: no TensorFlow, no Keras."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +14,7 @@ from metseg.data.readers.images import check_sequences
 from metseg.data.volume import Volume
 from metseg.inference.description import open_exported
 from metseg.masks.postprocess import drop_minor, postprocess
+from metseg.masks.regions import nested
 from metseg.preprocessing.neighbours import neighbour_rows, stacked
 from metseg.preprocessing.pipeline import network_input, preprocess_volume, restore, view_of
 
@@ -25,6 +26,7 @@ class Predictor:
         description: The whole of `model.json`.
         name, preprocessing, postprocessing, tta_flip, min_volume_share: Of it; of a volume, `mask` drops
             lesions smaller than this share of the largest.
+        targets: The regions that it tells apart; `prob_map`, `mask` and all scores are of the first.
         precision: What the network computes in: the model's choice where it is native, else `fp32`.
         library: What computes it.
         onnx: The file that runs: `model.int8.onnx` in int8, else `model.onnx`.
@@ -44,13 +46,14 @@ class Predictor:
         self.name, self.tta_flip = found.known.name, found.known.tta_flip
         self.preprocessing, self.postprocessing = found.known.preprocessing, found.known.postprocessing
         self.min_volume_share = found.known.min_volume_share
+        self.targets = tuple(found.known.targets or [found.known.target or "lesion"])
         self._threads, self._engine = threads or cores(), found.engine
         self._at_work, self._lock = 0, threading.Lock()
         self.library, self.precision = self._engine.library, self._engine.precision
         self._output, *self._gates = self._engine.outputs
 
     def prob_map(self, volume: Volume, *, tta_flip: bool | None = None) -> np.ndarray:
-        """Returns the lesion probability of each voxel.
+        """Returns the lesion probability of each voxel; of several regions that of the main one.
 
         Args:
             volume: A scan of any size, uint8 with the channels of `SEQUENCES`; a slice is a volume of one.
@@ -64,6 +67,15 @@ class Predictor:
         Raises:
             MetsegError: The volume is of another type or has other channels.
         """
+        return self._prob_maps(volume, tta_flip, 1)[0]
+
+    def prob_maps(self, volume: Volume, *, tta_flip: bool | None = None) -> dict[str, np.ndarray]:
+        """Returns {region: its `prob_map`}, the main one first, for the time of one."""
+        maps = self._prob_maps(volume, tta_flip, len(self.targets))
+        return dict(zip(self.targets, maps, strict=True))
+
+    def _prob_maps(self, volume: Volume, tta_flip: bool | None, count: int) -> np.ndarray:
+        """Returns the first maps of the network, (count, Z, Y, X)."""
         check_sequences(volume, "the image")
         flipped = self.tta_flip if tta_flip is None else tta_flip
         depth, *shape = volume.grid
@@ -76,16 +88,17 @@ class Predictor:
             if flipped:
                 (mirrored,) = self._engine.run([self._output], small[:, ::-1], all_cores=all_cores)
                 found = (found + mirrored[:, ::-1]) / 2
-            return np.clip(restore(found[..., 0], tuple(shape), view), 0, 1)
+            maps = [restore(found[..., k], tuple(shape), view) for k in range(count)]
+            return np.clip(maps, 0, 1)
 
         with self._working() as alone:
             if min(self._threads, depth) == 1:
                 all_cores = alone and self._threads > 1
                 slices = preprocess_volume(volume, self.preprocessing, view)
-                return np.stack([segment(slices, z, all_cores=all_cores) for z in range(depth)])
+                return np.stack([segment(slices, z, all_cores=all_cores) for z in range(depth)], axis=1)
             with ThreadPoolExecutor(self._threads) as pool:
                 slices = preprocess_volume(volume, self.preprocessing, view, over=pool.map)
-                return np.stack(list(pool.map(partial(segment, slices), range(depth))))
+                return np.stack(list(pool.map(partial(segment, slices), range(depth))), axis=1)
 
     def gate_maps(self, volume: Volume, z: int = 0) -> list[np.ndarray]:
         """Returns where the attention gates let features of slice `z` pass, coarsest gate first.
@@ -122,3 +135,7 @@ class Predictor:
         """Returns the mask that belongs to a `prob_map`; a slice alone has nothing to be small beside."""
         mask = postprocess(prob_map, self.postprocessing)
         return drop_minor(mask, self.min_volume_share) if len(mask) > 1 else mask
+
+    def masks_of(self, prob_maps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the masks that belong to `prob_maps`, `nested`; the main one is that of `mask_of`."""
+        return nested({name: self.mask_of(prob_map) for name, prob_map in prob_maps.items()})
