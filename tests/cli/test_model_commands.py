@@ -57,7 +57,7 @@ def test_evaluate_tells_every_region(metseg, tmp_path):
     assert (status, err) == (0, "") and "lesion in BraTS: WT (1, 2, 3), with ET (3), TC (1, 3)" in out
     table = pd.read_csv(tmp_path / "scores" / "per_patient.csv")
     # Squares of radius 2, 4 and 6: of the tumour ET is 36 in 113, TC 49. ET is cut to TC, which is nothing.
-    assert table.dice.mean() > 0.95
+    assert table.dice.mean() > 0.9
     assert (table.dice_TC == 0).all() and (table.pred_voxels_TC == 0).all()
     assert (table.dice_ET == 0).all() and (table.ref_voxels_ET < table.ref_voxels_TC).all()
     lines = [line for line in out.splitlines() if line.startswith("volume Dice of ")]

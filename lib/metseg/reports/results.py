@@ -1,6 +1,7 @@
 """What is kept of a segmented scan: masks for other programs, and the report."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -123,7 +124,7 @@ def write_results(
         labels = from_axial(label_map(found.regions), stored)
         nifti.write_mask(labels, path=paths["regions"], **on_grid)
         meaning = {str(number): part for number, part in PARTS.items()}
-        record = {"labels": meaning, "main_region": [*found.regions][0], **found.origin._asdict()}
+        record = {"labels": meaning, "main_region": [*found.regions][0], **asdict(found.origin)}
         write_json(folder / f"{case_id}_regions.json", record)
         told = "; ".join(f"{number} is {part}" for number, part in meaning.items())
         notes.append(f"{paths['regions'].name}: {told}")
