@@ -88,11 +88,11 @@ def evaluate(
     for k, files in enumerate(cases):
         case = load_case(files)
         started = time.perf_counter()
-        masks = predictor.masks_of(predictor.prob_maps(case.volume))
+        masks = predictor.masks(case.volume)
         seconds += time.perf_counter() - started
         slices += len(case.image)
         main, *others = case.labels.regions
-        mask_pred = masks.get(main, masks[predictor.targets[0]])
+        mask_pred = masks.get(main, next(iter(masks.values())))
         row, table = evaluate_case(case.mask, mask_pred, spacing_mm=case.volume.spacing_mm)
         for name in (each for each in others if each in masks):
             scores = region_scores(case.labels.region(name), masks[name])

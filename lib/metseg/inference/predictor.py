@@ -131,6 +131,10 @@ class Predictor:
         """Returns which voxels are lesion by the model's own postprocessing, (Z, Y, X) bool."""
         return self.mask_of(self.prob_map(volume))
 
+    def masks(self, volume: Volume) -> dict[str, np.ndarray]:
+        """Returns {region: its mask}, the main one first; see `masks_of`."""
+        return self.masks_of(self.prob_maps(volume))
+
     def mask_of(self, prob_map: np.ndarray) -> np.ndarray:
         """Returns the mask that belongs to a `prob_map`; a slice alone has nothing to be small beside."""
         mask = postprocess(prob_map, self.postprocessing)
