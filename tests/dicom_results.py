@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_files import OBLIQUE, a_scan, a_series
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 
 from metseg.data.writers.dicom_seg import Maker
+from metseg.data.writers.dicom_sources import read_sources
 
 MADE_BY = Maker("U-Net++ on EfficientNet-Lite0", "0123456789abcdef" * 4, "0.2.0")
 GRID = 5, 12, 14
@@ -38,7 +39,8 @@ def many() -> np.ndarray:
 
 def sources_of(folder: Path, *, enhanced: bool = False, grid: tuple = GRID) -> list[Dataset]:
     """An oblique series on a grid, as the writers take it."""
-    return [dcmread(path) for path in a_series(folder, a_scan(shape=grid, affine=OBLIQUE), enhanced=enhanced)]
+    paths = a_series(folder, a_scan(shape=grid, affine=OBLIQUE), enhanced=enhanced)
+    return read_sources(paths, np.linalg.norm(OBLIQUE[:3, 2]))
 
 
 def places_of(labels: np.ndarray) -> dict[int, np.ndarray]:
@@ -53,5 +55,6 @@ def complaints_of_dciodvfy(path: Path) -> list[str]:
     """What David Clunie's validator calls an error."""
     if shutil.which("dciodvfy") is None:
         pytest.skip("dciodvfy is not installed")
-    done = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
-    return [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]
+    done = subprocess.run(["dciodvfy", path], capture_output=True)
+    told = (done.stdout + done.stderr).decode(errors="replace")  # names come as they are stored
+    return [line for line in told.splitlines() if line.startswith("Error")]

@@ -36,5 +36,8 @@ class Marker:
         assert volume.grid == self.marked.shape
         return np.where(self.marked, np.float32(0.75), np.float32(0))
 
+    def trusted_map(self, volume: Volume, name: str, **_) -> tuple[np.ndarray, list[str]]:
+        return self.prob_map(volume), []
+
     def mask_of(self, prob_map: np.ndarray) -> np.ndarray:
         return prob_map >= 0.5

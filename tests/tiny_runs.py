@@ -79,6 +79,7 @@ def write_bright_model(
         "seen": list(seen),
         "data": DATA,
         "validation_dice": 0.5,
+        "trust": {"patients": 0, "volume": {}, "slice": {}},  # nothing to hold a scan against
     }
     write_json(folder / "model.json", {**description, **changes})
     return folder

@@ -27,6 +27,7 @@ def test_evaluate_leaves_out_who_was_seen(metseg, tmp_path, scans):
         "scans of patients it has not seen: 2; left out because it has seen them: 1\n"
     )
     assert "volume Dice of 2 patients: mean 1.000, median 1.000" in out
+    assert "mets2023" not in out  # slices have no lesion-wise scores
     assert "Own scans" in out  # the caution that goes with the data
     table = pd.read_csv(tmp_path / "scores" / "per_patient.csv")
     assert table.patient_id.tolist() == ["TEST_0002", "TEST_0003"] and table.dice.tolist() == [1, 1]
@@ -41,8 +42,13 @@ def test_evaluate_volumes_by_the_networks_target_or_another(metseg, refused, tmp
     for options, lesion in (([], "BraTS: WT (1, 2, 3)"), (["--target", "3"], "BraTS: labels (3)")):
         status, out, err = metseg(*command, *options)
         assert (status, err) == (0, "") and f"lesion in {lesion}" in out
-        assert read_json(tmp_path / "scores" / "evaluation.json")["lesion"] == lesion
-        dice[lesion] = pd.read_csv(tmp_path / "scores" / "per_patient.csv").dice.mean()
+        scored = read_json(tmp_path / "scores" / "evaluation.json")
+        table = pd.read_csv(tmp_path / "scores" / "per_patient.csv")
+        assert scored["lesion"] == lesion
+        lesionwise = scored["lesionwise"]["mets2023_dice"]
+        assert lesionwise == pytest.approx(table.groupby("patient_id").mets2023_dice.mean().mean())
+        assert f"mets2023_dice {lesionwise:.3f}" in out
+        dice[lesion] = table.dice.mean()
     assert dice["BraTS: WT (1, 2, 3)"] > 0.9 > dice["BraTS: labels (3)"]
     assert "labels 1, 2, 3, 4" in refused(*command, "--target", "7")
 

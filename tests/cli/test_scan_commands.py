@@ -52,6 +52,21 @@ def test_predict_a_tree(metseg, model, tmp_path):
     assert before == {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
 
 
+def test_predict_refuses_what_is_unlike_the_training(metseg, tmp_path):
+    trust = {"patients": 9, "volume": {}, "slice": {"head": (0, 0.1), "corners": (0, 0.1)}}
+    wary = write_bright_model(tmp_path / "wary", trust=trust)
+    (tmp_path / "in").mkdir()
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(tmp_path / "in" / name, grey(40, 40, value=255), photometric="rgb")
+    asked = ("predict", "--model", wary, "--input", "in", "--output", "out")
+    status, _, err = metseg(*asked)
+    assert status == 2 and all(text in err for text in ("a.tif", "b.tif", "--trust-anyway"))
+    assert written(tmp_path / "out") == {}
+    status, out, err = metseg(*asked, "--trust-anyway")
+    assert (status, err, len(written(tmp_path / "out"))) == (0, "", 2)
+    assert "note: " in out and "may mean nothing" in out and "1 more" in out
+
+
 def test_predict_names_every_bad_file(metseg, model, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(b"no image")
@@ -178,6 +193,15 @@ def test_check_data_damaged(metseg, scans):
     errors = [line for line in out.splitlines() if line.startswith("error: ")]
     assert len(errors) == 2 and paths[0].name in out and f"{paths[1].name} has no mask" in out
     assert out.endswith("2 errors: mend them before you train\n")
+
+
+def test_phantom_inserts_into_volumes(metseg, refused, tmp_path):
+    assert metseg("phantom", "heads", "--volumes", "--patients", "1")[0] == 0
+    status, out, _ = metseg("phantom", "new", "--insert-into", "heads", "--patients", "1")
+    assert status == 0 and "1 scans: new" in out
+    assert "--volumes" in refused("phantom", "other", "--insert-into", "heads", "--volumes")
+    status, out, _ = metseg("check-data", "new")
+    assert status == 0 and "synthetic metastases in real brains" in out
 
 
 def test_phantom(metseg, tmp_path):

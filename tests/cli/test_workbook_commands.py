@@ -100,6 +100,7 @@ def test_compare(metseg, tmp_path):
     status, out, err = metseg("compare", "a", "--output-dir", "runs")
     assert (status, err) == (0, "")
     assert "Attention U-Net" in out and "runs/a/comparison" in out
+    assert "2023" in out and "2026" not in out  # lesion-wise, of 20 mm³: no large lesion
     first = (tmp_path / "runs" / "a" / "comparison" / "comparison.json").read_bytes()
 
     # several runs, by name or by folder; the comparison of the one run stays as it is

@@ -45,8 +45,6 @@ def test_sound_scans(folder):
 @pytest.mark.parametrize(
     ("faulty", "words"),
     [
-        ({"left_out": ["t1n"]}, ["BraTS-MET-00003-000", "t1"]),
-        ({"left_out": ["t2f"]}, ["BraTS-MET-00003-000", "flair"]),
         ({"left_out": ["seg"]}, ["BraTS-MET-00003-000", "no reference"]),
         ({"mask_affine": np.diag([-1.0, -1, 4, 1])}, ["BraTS-MET-00003-000-seg", "another grid"]),
     ],
@@ -58,8 +56,17 @@ def test_a_faulty_scan_is_named(folder, faulty, words):
     (error,) = report.errors
     assert [word for word in words if word not in error] == []
     assert len(report.cases) == 3
-    missing = {("t1n",): "t1", ("t2f",): "flair"}
-    assert report.cases.missing[2] == missing.get(tuple(faulty.get("left_out", ())), "")
+
+
+@pytest.mark.parametrize(("kind", "sequence"), [("t1n", "t1"), ("t2f", "flair"), ("t1c", "t1c")])
+def test_a_missing_sequence_is_a_note(folder, kind, sequence):
+    write_case(folder, "BraTS-MET-00003-000", seed=3, left_out=[kind])
+    for allow_missing in (False, True):
+        report = check_data(folder, allow_missing=allow_missing)
+        (note,) = report.notes
+        assert report.errors == [] and f"BraTS-MET-00003-000 ({sequence})" in note
+        assert ("left out" in note) == (not allow_missing or sequence == "flair")
+        assert report.cases.missing.tolist() == ["", "", sequence] and report.cases.lesion_px[2] == 1
 
 
 def test_an_empty_mask_is_a_note(folder):

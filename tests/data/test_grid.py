@@ -96,9 +96,10 @@ def test_grids_are_told_apart_by_where_their_voxels_lie():
     assert grid.same_grid(volume, moved(0.05)) and not grid.same_grid(volume, moved(0.2))
     assert grid.same_grid(volume, moved(0.2), tolerance=0.5)
     assert not grid.same_grid(volume, moved(1)) and not grid.same_grid(volume, moved(0, (5, 7, 8)))
-    # Without an orientation, only the same size is known.
-    unknown = Volume(np.zeros((1, *SHAPE)), ("t1",), spacing_mm=(3, 1, 1))
+    # Without an orientation, only the size is known, of the grid and of a voxel.
+    unknown, finer = (Volume(np.zeros((1, *SHAPE)), ("t1",), spacing_mm=(3, y, 1)) for y in (1, 0.9))
     assert grid.same_grid(unknown, unknown) and not grid.same_grid(unknown, volume)
+    assert not grid.same_grid(unknown, finer)
     assert grid.to_axial(unknown) is unknown
 
 
@@ -160,6 +161,16 @@ def test_another_axis_order_is_not_interpolated():
     volume = placed(axis_orders()[9], 25)
     found = grid.resample_like(grid.to_axial(volume), volume)
     assert found.array.dtype == np.int16 and (found.array == volume.array).all()
+
+
+def test_the_share_of_a_grid_within_another():
+    reference, moved = placed(np.eye(3)), placed(np.eye(3)).affine.copy()
+    moved[0, 3] += 4 * SPACING[0]  # of 9 columns, 4 lie outside
+    other = Volume(np.zeros((1, *SHAPE)), ("flair",), affine=moved)
+    assert grid.share_within(reference, reference) == 1
+    assert grid.share_within(reference, other) == pytest.approx(5 / 9)
+    moved[0, 3] += 100
+    assert grid.share_within(reference, Volume(np.zeros((1, *SHAPE)), ("flair",), affine=moved)) == 0
 
 
 def test_obliqueness():

@@ -50,6 +50,24 @@ def test_another_grid_is_resampled_to_the_post_contrast_and_said():
     assert any("flair" in note and "t1c" in note for note in scan.notes)
 
 
+def test_what_another_grid_does_not_cover_is_said():
+    beside = ramp("flair", at=affine(origin=[12, -20, 5]))  # 2 of 4 columns
+    scan = as_scan([ramp("t1"), ramp("t1c"), beside], "P1", [])
+    assert any("50 %" in note and "flair" in note for note in scan.notes)
+    far = ramp("flair", at=affine(origin=[100, -20, 5]))
+    with pytest.raises(MetsegError, match="flair of P1"):
+        as_scan([ramp("t1"), ramp("t1c"), far], "P1", [])
+
+
+def test_without_orientation_voxels_of_another_size_are_not_laid_on_each_other():
+    t1, t1c, flair = (
+        Volume(ramp(name).array, (name,), spacing_mm=(3, 1, x))
+        for name, x in (("t1", 1), ("t1c", 1), ("flair", 2))
+    )
+    with pytest.raises(MetsegError, match="orientation"):
+        as_scan([t1, t1c, flair], "P1", [])
+
+
 def test_a_missing_sequence_is_named_unless_allowed():
     volumes = [ramp("flair"), ramp("t1c")]
     with pytest.raises(MetsegError, match="P1 has no t1;"):
@@ -62,6 +80,13 @@ def test_a_missing_sequence_is_named_unless_allowed():
 def test_nothing_stands_in_for_flair():
     with pytest.raises(MetsegError, match="no flair"):
         as_scan([ramp("t1"), ramp("t1c")], "P1", [], allow_missing=True)
+
+
+def test_a_sequence_that_shows_nothing_is_said():
+    blank = Volume(np.full((1, 2, 3, 4), 7, np.int16), ("t1c",), affine=affine())
+    notes = as_scan([ramp("t1"), blank, ramp("flair")], "P1", []).notes
+    assert any("t1c" in note and "one grey value" in note for note in notes)
+    assert not any("one grey value" in note for note in as_scan([ramp(c) for c in SEQUENCES], "P1", []).notes)
 
 
 def test_no_finite_number_is_refused():

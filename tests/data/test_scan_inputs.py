@@ -98,6 +98,14 @@ def test_what_is_told_goes_before_what_headers_say(tmp_path):
     assert "series 9" in complaint(open_scan, scan_inputs(tmp_path, {"t1": "series 9"})[0])
 
 
+def test_dicom_among_what_else_a_disc_holds(tmp_path):
+    a_series(tmp_path / "viewer" / "z")
+    for n in range(30):
+        (tmp_path / "viewer" / f"library{n:02}.dll").write_bytes(bytes(200))
+    (given,) = scan_inputs(tmp_path)
+    assert given.dicom == tmp_path
+
+
 def test_slices_and_nothing(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     assert scan_inputs(tmp_path) == [] == scan_inputs(tmp_path / "a.png")

@@ -108,6 +108,7 @@ def test_summary_and_examples(cases, tmp_path):
     assert summary["tta_flip"] is True and summary["min_volume_share"] == 0.3
     assert (summary["cases"], summary["slices"]) == (2, 5) and summary["seconds_per_slice"] > 0
     assert summary["data"] == "own scans"
+    assert "voxel size" in summary["lesionwise"]  # why there are none
     with np.load(tmp_path / "evaluation" / "examples.npz") as examples:
         names = {f"{case.case_id}/{part}" for case in cases for part in ("image", "mask_ref", "mask_pred")}
         assert set(examples.files) == names

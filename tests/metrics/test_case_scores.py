@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from metseg.metrics.case_scores import evaluate_case
+from metseg.metrics.case_scores import LESIONWISE, evaluate_case
 
 NAN = float("nan")
 
@@ -50,6 +50,8 @@ def test_evaluate_case_by_hand():
         "lesions_detected",
         "lesions_false_positive",
         "ref_volume_ml",
+        "voxel_mm3",
+        *LESIONWISE,
     ]
     assert list(per_slice.columns) == ["slice_index", "ref_px", "pred_px", "tp_px", "dice"]
     assert (row["n_slices"], row["n_tumour_slices"]) == (3, 1)
@@ -73,6 +75,24 @@ def test_evaluate_case_without_spacing_counts_voxels():
     row, _ = evaluate_case(points((5, 2, 2), (0, 0, 0)), points((5, 2, 2), (3, 0, 0)), spacing_mm=None)
     assert (row["hd95"], row["hd95_unit"]) == (3.0, "px")
     assert math.isnan(row["ref_volume_ml"])
+
+
+def test_lesionwise_scores_need_a_volume_and_its_spacing():
+    # A lesion of 2 × 4 × 4 voxels of 1 mm³ is found by half, and another one is invented.
+    mask_ref, mask_pred = np.zeros((2, 3, 8, 20), bool)
+    mask_ref[:2, 2:6, 2:6] = mask_pred[:2, 2:6, 2:4] = mask_pred[2, 7, 15] = True
+    row, _ = evaluate_case(mask_ref, mask_pred, spacing_mm=(1.0, 1.0, 1.0))
+    assert row["mets2023_dice"] == row["mets2026_dice"] == pytest.approx(2 * 16 / (32 + 16) / 2)
+    assert row["mets2023_hd95"] == pytest.approx((2 + 374) / 2)
+    assert row["mets2026_hd95"] == pytest.approx((2 + 373) / 2)
+    row, _ = evaluate_case(mask_ref, mask_pred, spacing_mm=(0.5, 1.0, 1.0))  # 16 mm³ are no large lesion
+    assert row["mets2023_dice"] == pytest.approx(1 / 3) and math.isnan(row["mets2026_dice"])
+    for masks, spacing_mm in (
+        ((mask_ref, mask_pred), None),
+        ((mask_ref[:1], mask_pred[:1]), (1.0, 1.0, 1.0)),
+    ):
+        row, _ = evaluate_case(*masks, spacing_mm=spacing_mm)
+        assert all(math.isnan(row[name]) for name in LESIONWISE)
 
 
 def test_evaluate_case_empty_masks():

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metseg.metrics.case_scores import evaluate_case
+from metseg.metrics.case_scores import LESIONWISE, evaluate_case
 from metseg.metrics.compare import (
     DEFINITIONS,
     combine_cases,
     compare_models,
+    region_dice,
     summarise,
 )
 from metseg.metrics.statistics import holm
@@ -115,6 +116,21 @@ def test_mixed_units_give_no_distance():
     assert summary["hd95_unit"] == "mixed" and math.isnan(summary["hd95_median"])
 
 
+def test_lesionwise_scores_of_volumes():
+    # Two slices of 1 × 1 × 4 mm: lesions of 64 and 16 mm³ in a row, of which the second is missed.
+    masks = ["########....##"] * 2, ["########......"] * 2
+    tables = model_tables(("p", "scan1", *masks), ("q", "scan1", masks[0], masks[0]), spacing_mm=(1, 4, 1))
+    summary = summarise(*tables)
+    assert summary["mets2023_dice"] == pytest.approx((1 / 2 + 1) / 2)
+    assert (summary["mets2023_hd95"], summary["mets2026_hd95"]) == (pytest.approx(374 / 4), 0)
+    assert summary["mets2026_dice"] == summary["mets2026_nsd"] == 1  # the second is small
+    # of tables that lack them, as of slices, they are undefined
+    former = summarise(tables[0].drop(columns=[*LESIONWISE]), tables[1])
+    assert (
+        all(math.isnan(former[name]) for name in LESIONWISE) and former["dice_mean"] == summary["dice_mean"]
+    )
+
+
 def test_cases_of_a_patient_are_combined():
     # scan1: reference 8, prediction 8, both 8; scan2: reference 2, missed; not the mean of 1 and 0
     scans = [("p", "scan1", ["########"], ["########"]), ("p", "scan2", ["##......"], ["........"])]
@@ -202,11 +218,21 @@ def test_tables_survive_csv(tmp_path):
     for number, table in enumerate(before):
         table.to_csv(tmp_path / f"{number}.csv", index=False)
         after.append(pd.read_csv(tmp_path / f"{number}.csv"))
-    assert summarise(*after) == summarise(*before)
+    assert summarise(*after) == pytest.approx(summarise(*before), nan_ok=True)
 
 
 def test_summary_is_plain_json():
     summary = summarise(*model_tables(BIG, SMALL))
     row, _ = evaluate_case(*[np.ones((1, 2, 2), bool)] * 2, spacing_mm=None)
-    assert json.loads(json.dumps(summary)) == summary
+    assert json.loads(json.dumps(summary)) == pytest.approx(summary, nan_ok=True)
     assert {type(value) for value in row.values()} == {int, float, str}
+
+
+def test_the_dice_of_further_regions_is_over_all_scans_of_a_patient():
+    scans = {"patient_id": ["P1", "P1", "P2"], "case_id": ["a", "b", "c"]}
+    counts = {"ref_voxels_ET": [10, 0, 4], "pred_voxels_ET": [10, 5, 4], "tp_voxels_ET": [5, 0, 4]}
+    nothing = {"ref_voxels_WT": [0, 0, 1], "pred_voxels_WT": [0, 0, 0], "tp_voxels_WT": [0, 0, 0]}
+    found = region_dice(pd.DataFrame(scans | counts | nothing))
+    assert found.ET.to_dict() == {"P1": 10 / 25, "P2": 1.0}
+    assert np.isnan(found.WT["P1"]) and found.WT["P2"] == 0
+    assert region_dice(pd.DataFrame(scans)).columns.empty

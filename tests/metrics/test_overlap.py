@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from metseg.metrics.overlap import dice, false_alarm_worth, lesion_dice, match_lesions
+from metseg.metrics.overlap import dice, false_alarm_worth, lesion_dice
 
 NAN = float("nan")
 
@@ -38,63 +38,11 @@ def test_the_policy_moves_only_the_empty_case(empty):
     assert dice(CORNER, ~CORNER, empty=empty) == 0.0
 
 
-@pytest.mark.parametrize("call", [lambda a, b: dice(a, b, empty=0.0), match_lesions])
-def test_refuses_other_shapes_and_dtypes(call):
+def test_refuses_other_shapes_and_dtypes():
     with pytest.raises(ValueError, match=r"\(2, 2\).*\(2, 3\)"):
-        call(np.zeros((2, 2), bool), np.zeros((2, 3), bool))
+        dice(np.zeros((2, 2), bool), np.zeros((2, 3), bool), empty=0.0)
     with pytest.raises(TypeError, match="mask_pred is uint8"):
-        call(EMPTY, EMPTY.astype(np.uint8))
-
-
-# lesions
-
-
-def counted(mask_ref: np.ndarray, mask_pred: np.ndarray) -> tuple[int, int, int]:
-    """Lesions of the reference, those of them found, and false positives."""
-    table = match_lesions(mask_ref, mask_pred)
-    return int((~table.false_positive).sum()), int(table.found.sum()), int(table.false_positive.sum())
-
-
-def test_lesions_found_missed_and_invented():
-    mask_ref = mask("##....", "......", "....#.", "......")
-    mask_pred = mask(".#....", "......", "......", "..#..#")
-    assert counted(mask_ref, mask_pred) == (2, 1, 2)
-
-
-def test_lesions_matched_by_hand():
-    mask_ref = mask("##....", "......", "###.#.", "......")
-    mask_pred = mask(".#....", "......", "#.#.#.", "..#..#")
-    # The row of three is touched twice, by one pixel and by two; the last one grows over its border.
-    table = match_lesions(mask_ref, mask_pred)
-    assert table.false_positive.tolist() == [False] * 3
-    assert table.voxels.tolist() == [2, 3, 1] and table.found.all()
-    assert table.dice.tolist() == pytest.approx([2 * 1 / (2 + 1), 2 * 2 / (3 + 3), 2 * 1 / (1 + 2)])
-
-
-def test_lesions_missed_and_invented_are_listed():
-    table = match_lesions(mask("##..", "....", "...."), mask("....", "....", ".###"))
-    assert table.to_numpy().tolist() == [
-        [False, 2, False, 0.0],
-        [True, 3, False, pytest.approx(NAN, nan_ok=True)],
-    ]
-    nothing = match_lesions(EMPTY, EMPTY)
-    assert nothing.empty and nothing.dtypes.tolist() == table.dtypes.tolist()
-
-
-def test_one_prediction_over_two_lesions_counts_for_both():
-    table = match_lesions(mask("#.#"), mask("###"))
-    assert table.dice.tolist() == pytest.approx([2 / 4, 2 / 4])
-
-
-def test_lesions_touching_at_corners_are_one():
-    assert counted(mask("#.", ".#"), EMPTY) == (1, 0, 0)
-    assert counted(np.stack([mask("#.", ".."), mask("..", ".#")]), np.zeros((2, 2, 2), bool)) == (1, 0, 0)
-    assert counted(mask("#.#"), mask("...")) == (2, 0, 0)
-
-
-def test_a_neighbour_is_a_false_positive():
-    # side by side, but no voxel shared
-    assert counted(mask("##.."), mask("..#.")) == (1, 0, 1)
+        dice(EMPTY, EMPTY.astype(np.uint8), empty=0.0)
 
 
 # the Dice that an epoch or a setting is chosen by

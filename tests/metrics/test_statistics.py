@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metseg.metrics.statistics import bootstrap_interval, holm, paired_test
+from metseg.metrics.statistics import bootstrap_interval, holm, paired_test, ratio_interval
 
 NAN = float("nan")
 
@@ -31,6 +31,14 @@ def test_bootstrap_too_few_or_nan():
 
 
 # two models
+
+
+def test_ratio_interval_by_hand():
+    # Of two patients, resampled: both of one kind in a quarter of the draws each.
+    assert ratio_interval([1, 0], [1, 4]) == (0, 1)
+    assert ratio_interval([1, 2, 3], [2, 4, 6]) == pytest.approx((0.5, 0.5))
+    assert ratio_interval([0, 1, 0], [0, 1, 1]) == (0, 1)  # draws of the first alone tell nothing
+    assert all(math.isnan(end) for end in ratio_interval([1, 0], [2, 0]))
 
 
 def test_paired_test_by_hand():

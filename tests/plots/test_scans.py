@@ -1,5 +1,7 @@
 """What is drawn of slices: pictures, contours only where there is something, titles and limits."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -59,8 +61,14 @@ def test_cases():
     # the second slice of the first case, the first slice of the one without lesion
     assert [int(ax.images[0].get_array().max()) for ax in axes.flat] == [11, 12, 13, 1, 2, 3]
     assert [len(contours(ax)) for ax in axes.flat] == [1, 1, 1, 0, 0, 0]
-    assert [ax.texts[0].get_text() for ax in axes[:, 0]] == ["P_1", "P_2"]
+    assert [ax.texts[0].get_text() for ax in axes[:, 0]] == ["P_1_1", "P_2_1"]
     render(axes)
+
+
+def test_cases_of_one_patient_are_told_apart():
+    first, other = replace(case_of(), case_id="P_1_2024-01-15"), replace(case_of("P7"), case_id="scan_3")
+    labels = [ax.texts[0].get_text() for ax in scans.plot_cases([case_of(), first, other])[:, 0]]
+    assert labels == ["P_1_1", "P_1_2024-01-15", "P7\nscan_3"]
 
 
 def test_lesion_load():

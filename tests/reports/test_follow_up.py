@@ -75,14 +75,29 @@ def test_grids_that_differ_are_matched_by_their_affines():
     assert kinds(found) == {"same": ((1,), (1,))}
     assert found.changes[0].volume_growth_percent == pytest.approx(0)
     assert follow_up([second, first]).changes[0].kind == "same"
+    assert any(
+        "a: 1 × 1 × 1 mm; b: 0.5 × 0.5 × 1 mm" in note for note in found.notes
+    )  # one finer than the other
+    assert not any("voxels" in note for note in follow_up([first, first]).notes)
 
 
 def test_neighbours_without_overlap():
     near = follow_up([visit("a", (2, 2, 3, 3)), visit("b", (2, 5, 3, 3))])
     assert kinds(near) == {"same": ((1,), (1,))}
-    assert any("1.0 mm" in note for note in near.notes)
+    assert any("0.0 mm" in note for note in near.notes)  # they touch
+    beside = follow_up([visit("a", (2, 2, 3, 3)), visit("b", (2, 7, 3, 3))])
+    assert kinds(beside) == {"same": ((1,), (1,))} and any("2.0 mm" in note for note in beside.notes)
     far = follow_up([visit("a", (2, 2, 3, 3)), visit("b", (2, 8, 3, 3))])
     assert set(kinds(far)) == {"new", "gone"}
+
+
+def test_neighbours_on_thick_slices():
+    """A lesion of two slices of 5 mm, which the next visit's slices cut one lesion's height lower."""
+    visits = [visit(name, spacing_mm=(5, 1, 1)) for name in "ab"]
+    for each, slices in zip(visits, (slice(1, 3), slice(3, 5)), strict=True):
+        each.numbers[slices, 10:14, 10:14] = 1
+    again = [Visit.of_mask(each.name, each.volume, each.numbers > 0) for each in visits]
+    assert kinds(follow_up(again)) == {"same": ((1,), (1,))}
 
 
 def test_an_unknown_voxel_size():
@@ -95,6 +110,12 @@ def test_an_unknown_voxel_size():
 def test_nothing_in_common():
     with pytest.raises(MetsegError, match="a and b"):
         follow_up([visit("a", affine=np.eye(4)), visit("b", grid=(5, 40, 60))])
+
+
+def test_coordinates_at_one_visit_alone():
+    """They turn a volume as the display wants it, the other stays as it is stored: left may be right."""
+    with pytest.raises(MetsegError, match="a and b"):
+        follow_up([visit("a", affine=np.diag([-1.0, -1, 1, 1])), visit("b")])
 
 
 def test_registration_needs_coordinates():

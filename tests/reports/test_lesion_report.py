@@ -26,7 +26,7 @@ def test_rows_by_hand(report: LesionReport):
     assert (first["first_slice"], first["last_slice"], first["slice_count"]) == (2, 4, 3)
     # 12 columns by 8 rows: from the left side's upper pixel to the right one's lower, 12 across and 7 down.
     assert first["longest_diameter_mm"] == pytest.approx(np.hypot(12, 7), abs=1e-4)
-    assert (first["centroid_z"], first["centroid_y"], first["centroid_x"]) == (3, 13.5, 17.5)
+    assert [first[f"centroid_axial_{axis}"] for axis in "zyx"] == [3, 13.5, 17.5]
     assert [first[f"centroid_mm_{axis}"] for axis in "ras"] == [30 - 17.5, 25 - 13.5, -10 + 6]
     assert first["mean_probability"] == first["max_probability"] == 0.75
     assert [row["rano_bm"] for row in (first, second, third)] == ["target", *["not measurable"] * 2]
@@ -52,6 +52,23 @@ def test_the_files(report: LesionReport, tmp_path):
     assert html.count("data:image/jpeg;base64,") == 3
     assert not re.search(r"(?:src|href)=[\"'](?!data:)", html)  # it needs no other file
     assert paths["pdf"].read_bytes().startswith(b"%PDF")
+
+
+def test_slices_that_are_not_axial_are_said(report: LesionReport):
+    """Sagittal slices of 5 mm, seen axially: what is two columns wide may be 6 mm or 9."""
+    volume, mask = draw(np.diag([-5.0, -1, 1, 1]))
+    sagittal = replace(report, visit=Visit.of_mask("", volume, mask))
+    assert "5 × 1 mm" in sagittal.reading_notes[-1]
+    assert len(sagittal.reading_notes) == len(report.reading_notes) + 1
+
+
+def test_where_right_is_is_said_as_it_is(report: LesionReport, tmp_path):
+    """A head turned so far that its nose points along the rows."""
+    volume, mask = draw(np.array([[0.0, -1, 0, 0], [-1, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]]))
+    turned = replace(report, visit=Visit.of_mask("", volume, mask))
+    claim = "right is on the left"
+    assert claim not in write_report(turned, tmp_path / "turned")["html"].read_text(encoding="utf-8")
+    assert claim in write_report(report, tmp_path / "straight")["html"].read_text(encoding="utf-8")
 
 
 def test_names_cannot_add_to_the_page(report: LesionReport, tmp_path):

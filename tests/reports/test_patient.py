@@ -1,6 +1,7 @@
 """From the scans that a user names to the report of one patient."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -54,6 +55,17 @@ def test_two_patients_are_refused_unless_told(folder):
     assert len(scans) == 2 and "PHANTOM-MET-00002" in notes[0]
 
 
+def test_scans_of_one_name_do_not_overwrite_each_other(folder, tmp_path):
+    homes = []
+    for when, case in (("before", FIRST), ("after", SECOND)):
+        homes.append(tmp_path / when / "head")
+        homes[-1].mkdir(parents=True)
+        for name in ("t1n", "t1c", "t2f"):
+            shutil.copy(folder / case / f"{case}-{name}.nii.gz", homes[-1] / f"head-{name}.nii.gz")
+    scans, notes = open_visits(visit_inputs(homes))
+    assert [scan.case_id for scan in scans] == ["head_1", "head_2"] and "head" in notes[0]
+
+
 def test_visits_of_one_name_are_told_apart(folder):
     first, second = marked(folder, FIRST, SECOND)
     second = second._replace(visit=replace(second.visit, name=first.visit.name))
@@ -66,6 +78,7 @@ def test_visits_of_one_name_are_told_apart(folder):
         ("001", "000", True),
         ("20240415", "20240115", True),
         ("visit2", "visit1", True),
+        ("15.01.2024", "01.02.2024", False),
         ("visit10", "visit9", False),  # written otherwise, so not compared
         ("baseline", "2024", False),
     ],

@@ -50,8 +50,9 @@ def test_five_targets_at_most_and_the_longest_first():
         ([[20, 10], [24.9, 10]], "SD"),
         ([[20, 10], [5, 5], [10, 5]], "PD"),  # half of the baseline, yet 50 % above the nadir
         ([[20, 10], [5, 5], [8, 5]], "PR"),  # 30 % above the nadir by 3 mm only
-        ([[20, 10], [0, 0], [4, 0]], "PR"),
-        ([[20, 10], [0, 0], [5, 0]], "PD"),
+        ([[20, 10], [0, 0], [4, 0]], "PD"),  # after a complete response
+        ([[20, 10], [4, 0], [8, 0]], "PR"),
+        ([[20, 10], [0, 0], [0, 0]], "CR"),
     ],
 )
 def test_targets(targets_mm, category: str):
@@ -66,6 +67,9 @@ def test_other_lesions_and_new_ones():
     assert assess_response(gone, [[6], [6]]).category == "PR"
     assert assess_response(gone, [[6], [0]], [2]).category == "PD"
     assert assess_response(gone, [[6], [0]], [1]).category == "PR"  # equivocal, but not complete
+    assert assess_response([[20], [0], [4]], [[6], [6], [6]]).category == "PR"  # it never was complete
+    assert assess_response([[20], [0], [5]], [[6], [6], [6]]).category == "PD"
+    assert assess_response([[20], [0], [0]], [[6], [0], [6]]).category == "PD"
     stable = assess_response([[20], [20]], [[6], [6]])
     grown = assess_response([[20], [20]], [[6], [12]])
     assert stable.category == grown.category == "SD"  # whether it is unequivocal is a reader's judgement
@@ -75,6 +79,10 @@ def test_other_lesions_and_new_ones():
 def test_without_targets():
     assert assess_response([[], []], [[6], [6]]).category == "non-CR/non-PD"
     assert assess_response([[], []], [[6], [0]]).category == "CR"
+    assert (
+        assess_response([[], []], [[6], [0]], [1]).category == "non-CR/non-PD"
+    )  # nothing to respond in part
+    assert assess_response([[], [], []], [[6], [0], [6]]).category == "PD"
     assert assess_response([[], []], [[6], [6]], [3]).category == "PD"
     assert assess_response([[], []], [[], []]).category == "NE"
     assert assess_response([[], []], [[], []], [2]).category == "PD"

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import zipfile
 
 import nibabel
 import numpy as np
@@ -9,12 +10,11 @@ import pytest
 from phantom_upload import CASE, dicom_zip, nifti_files, nifti_of, reference_file, visit
 
 from metseg.base.errors import MetsegError
-from metseg.data.grid import from_axial
 from metseg.data.readers.image_errors import DamagedImage, NotAnImage, UnusablePixels
 from metseg.masks.encode import archive
 from metseg.serve import volume_upload
 from metseg.serve.upload import Refused
-from metseg.serve.volume_upload import VolumeUpload, is_volume, read_reference_volume
+from metseg.serve.volume_upload import VolumeUpload, is_volume
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
 
@@ -157,12 +157,43 @@ def test_files_that_are_no_one_scan_are_refused(home, monkeypatch):
             opened(sent, home)
 
 
-def test_a_reference_comes_to_the_scan_s_grid(home):
-    stored = opened(nifti_files(), home).scan.stored
-    mask, notes = read_reference_volume(reference_file(), "ref.nii.gz", stored)
-    assert np.array_equal(from_axial(mask, stored), visit().labels > 0)
-    assert any("1, 2, 3" in note for note in notes)
-    with pytest.raises(UnusablePixels, match="another grid"):
-        read_reference_volume(nifti_of(WHOLE.astype(np.uint8), AFFINE), "ref.nii.gz", stored)
-    with pytest.raises(NotAnImage):
-        read_reference_volume(io.BytesIO(b"x" * 999).getvalue(), "ref.nii.gz", stored)
+@pytest.fixture
+def disk(tmp_path_factory):
+    """Where the server's own scans lie."""
+    return tmp_path_factory.mktemp("disk")
+
+
+def test_files_of_the_server_are_read_where_they_lie(home, disk):
+    there = []
+    for name, content in nifti_files().items():
+        (disk / name).write_bytes(content)
+        there.append((name, disk / name))
+    with VolumeUpload([], there=there, home=home) as upload:
+        scan = upload.open()
+        assert sum(path.stat(follow_symlinks=False).st_size for path in home.rglob("*.gz")) < 1000
+    sent = opened(nifti_files(), home)
+    assert np.array_equal(scan.scan.volume.array, sent.scan.volume.array) and scan.case_id == CASE
+    assert scan.scan.notes == sent.scan.notes
+    assert len(list(disk.iterdir())) == 3  # closing took the links, not the files
+
+
+def test_what_is_wrong_with_a_file_of_the_server_is_told_without_its_folder(home, disk):
+    there = []
+    for name, content in {**nifti_files(), "P7-t1c.nii.gz": header(shape=(500, 500, 200)) + b"x"}.items():
+        (disk / name).write_bytes(content)
+        there.append((name, disk / name))
+    with VolumeUpload([], there=there, home=home) as upload, pytest.raises(DamagedImage) as caught:
+        upload.open()
+    told = str(caught.value)
+    assert told.startswith("P7-t1c.nii.gz") and str(disk) not in told and str(home) not in told
+    with pytest.raises(Refused, match="gone"):
+        VolumeUpload([], there=[("gone.nii.gz", disk / "gone.nii.gz")], home=home)
+
+
+def test_dicom_of_the_server_is_one_scan(home, disk):
+    with zipfile.ZipFile(io.BytesIO(dicom_zip())) as archived:
+        archived.extractall(disk)
+    there = [(path.name, path) for path in sorted(disk.rglob("*.dcm"))]
+    with VolumeUpload([], there=there, home=home) as upload:
+        scan = upload.open()
+    assert scan.series is not None and not any(str(home) in note for note in scan.scan.notes)

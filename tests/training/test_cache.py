@@ -237,7 +237,9 @@ def test_all_code_that_computes_network_input_is_part_of_the_key():
     no_pixels = {
         "base/errors.py",
         "base/files.py",
+        "base/paths.py",
         "data/layouts/slices.py",
+        "data/missing_sequences.py",  # who is left out; what stands in is by data/scan.py
         "data/patients.py",
         "data/volume_files.py",  # which files, and which of their numbers, stands in the key
     }

@@ -69,6 +69,9 @@ AllowMissing = Annotated[
 PhantomNetwork = Annotated[
     bool, typer.Option("--phantom-network", help="Let a network that knows only the phantom see other scans.")
 ]
+TrustAnyway = Annotated[
+    bool, typer.Option("--trust-anyway", help="Segment what is unlike all scans of the training as well.")
+]
 OutputDir = Annotated[Path | None, typer.Option(help="Where runs are kept; outputs/runs if left out.")]
 
 

@@ -11,6 +11,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown
 from metseg.base.paths import released_dir
 from metseg.cli.app import (
+    AllowMissing,
     Model,
     OutputDir,
     PhantomNetwork,
@@ -37,20 +38,21 @@ def evaluate(
         bool, typer.Option(help="Score other scans of patients whose name the model has seen as well.")
     ] = False,
     target: Target = "",
+    allow_missing: AllowMissing = False,
     phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
     """Score a model on patients that it has not seen, per patient and per slice."""
     from metseg.data.provenance import provenance_of
     from metseg.evaluation.evaluate import evaluate as evaluate_model
-    from metseg.evaluation.evaluate import unseen_cases
+    from metseg.evaluation.evaluate import lesionwise_means, unseen_cases
     from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
     from metseg.metrics.compare import combine_cases, region_dice
     from metseg.training.find import find_cases_for
     from metseg.training.seen import sort_cases
 
     folder = named_model(model, output_dir)
-    cases = find_cases_for([folder], data_dir, target=target)
+    cases = find_cases_for([folder], data_dir, target=target, allow_missing=allow_missing)
     unseen = unseen_cases(cases, folder, include_same_name=include_same_name)
     names = [case.case_id for case in unseen]
     if not phantom_network:
@@ -70,6 +72,9 @@ def evaluate(
     for name, dice in {main: combine_cases(table).dice, **others}.items():
         whose = f"{name} of {dice.count()} patients" if len(others.columns) else f"{dice.count()} patients"
         print(f"volume Dice of {whose}: mean {dice.mean():.3f}, median {dice.median():.3f}")
+    if means := lesionwise_means(table):
+        told = ("undefined" if mean is None else f"{mean:.3f}" for mean in means.values())
+        print("lesion by lesion: " + ", ".join(map(" ".join, zip(means, told, strict=True))))
     print(f"{provenance_of(names).caution}\nTables: {shown(output)}")
 
 
@@ -96,7 +101,8 @@ def export(
 
     folders = trained_folders(run, runs_folder(output_dir))
     form = {"precision": precision, "prune": int(prune[1]) if prune else None}
-    refuse_other_scans(folders, find_cases(data_dir), data_dir)
+    allow_missing = RunFolder(folders[0]).allow_missing
+    refuse_other_scans(folders, find_cases(data_dir, allow_missing=allow_missing), data_dir)
     _say_all(folders, output_dir)
     for folder in folders:
         cases = find_cases_for([folder], data_dir)

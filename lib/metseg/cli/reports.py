@@ -13,6 +13,7 @@ from metseg.cli.app import (
     PhantomNetwork,
     Sequences,
     Target,
+    TrustAnyway,
     app,
     named_model,
     network_name,
@@ -34,7 +35,8 @@ def report(
         str | None, typer.Option(help="NETWORK for the released one, RUN/NETWORK, or a network's folder.")
     ] = None,
     mask: Annotated[
-        list[Path] | None, typer.Option(help="In place of a network, a drawn NIfTI mask for each --input.")
+        list[Path] | None,
+        typer.Option(help="In place of a network, a mask for each --input: NIfTI, SEG, RTSTRUCT."),
     ] = None,
     target: Target = "",
     output: Annotated[Path, typer.Option(help="Folder for the report, and a network's masks.")] = Path(
@@ -48,6 +50,7 @@ def report(
     ] = False,
     sequence: Sequences = None,
     allow_missing: AllowMissing = False,
+    trust_anyway: TrustAnyway = False,
     phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
@@ -86,7 +89,8 @@ def report(
             refuse_scans_unlike_the_phantom(predictor.description, network_name(folder, output_dir), names)
         say_network(folder, output_dir)
         with progress_bars() as bars:
-            found = [segment(scan, predictor) for scan in bars.track(scans, description="Segmenting")]
+            tracked = bars.track(scans, description="Segmenting")
+            found = [segment(scan, predictor, trust_anyway=trust_anyway) for scan in tracked]
     compared = compare_visits(found, register=register)
     make_folder(output)
     if not mask:

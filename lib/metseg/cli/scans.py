@@ -16,6 +16,7 @@ from metseg.cli.app import (
     PhantomNetwork,
     Sequences,
     Target,
+    TrustAnyway,
     app,
     named_model,
     network_name,
@@ -57,6 +58,7 @@ def predict(
         typer.Option(help="What to write beside the mask of a volume; the last three of DICOM. Repeatable."),
     ] = None,
     allow_missing: AllowMissing = False,
+    trust_anyway: TrustAnyway = False,
     phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
@@ -65,7 +67,8 @@ def predict(
 
     told = told_sequences(sequence)
     if inputs := scan_inputs(input, told):
-        _predict_volumes(inputs, model, output, also or [], allow_missing, phantom_network, output_dir)
+        insisting = {"allow_missing": allow_missing, "trust_anyway": trust_anyway}
+        _predict_volumes(inputs, model, output, also or [], insisting, phantom_network, output_dir)
         return
     if also:
         raise MetsegError(f"{input} holds slices; --also {also[0]} is for volumes")
@@ -84,7 +87,8 @@ def predict(
     say_network(folder, output_dir)
     print(how_read(scans), flush=True)
     with progress_bars() as bars:
-        done = segment_scans(predictor, bars.track(scans, description="Segmenting"))
+        tracked = bars.track(scans, description="Segmenting")
+        done = segment_scans(predictor, tracked, trust_anyway=trust_anyway)
     print(f"{done.masks} masks by {name}: {shown(output)}")
     for note in done.notes:
         print(f"note: {note}")
@@ -97,7 +101,7 @@ def _predict_volumes(
     model: str,
     output: Path,
     also: list[Also],
-    allow_missing: bool,
+    insisting: dict[str, bool],
     phantom_network: bool,
     output_dir: Path | None,
 ) -> None:
@@ -121,10 +125,12 @@ def _predict_volumes(
     with progress_bars() as bars:
         for given in bars.track(inputs, description="Segmenting"):
             try:
-                found = segment(open_scan(given, allow_missing=allow_missing), predictor, regions=regions)
+                scan = open_scan(given, allow_missing=insisting["allow_missing"])
+                options = {"trust_anyway": insisting["trust_anyway"], "regions": regions}
+                found = segment(scan, predictor, **options)
                 paths, notes = write_results(found, output, also)
                 told.append(found.told(paths))
-                told += [f"note: {note}" for note in (*found.scan.scan.notes, *notes)]
+                told += [f"note: {note}" for note in (*found.scan.scan.notes, *found.notes, *notes)]
             except MetsegError as error:
                 failed.append(str(error))
     print(*told, sep="\n")
@@ -142,6 +148,7 @@ def check_data(
         ),
     ] = None,
     target: Target = "",
+    allow_missing: AllowMissing = False,
     write_patients: Annotated[
         bool, typer.Option("--write-patients", help="Write DIR/patients.csv, which all commands follow.")
     ] = False,
@@ -151,7 +158,8 @@ def check_data(
     from metseg.data.patients import TABLE, write_table
 
     with progress_bars() as bars:
-        report = check(data_dir, pattern=patient_pattern, target=target, on_case=watched(bars, "Checking"))
+        options = {"pattern": patient_pattern, "target": target, "allow_missing": allow_missing}
+        report = check(data_dir, **options, on_case=watched(bars, "Checking"))
     print(report.how_read, report.summary, report.people.to_string(index=False), sep="\n")
     for text in [f"error: {each}" for each in report.errors] + [f"note: {each}" for each in report.notes]:
         print(text)
@@ -169,7 +177,9 @@ def check_data(
 @app.command()
 def phantom(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the phantom.")],
-    patients: Annotated[int | None, typer.Option(min=1, help="How many; 24, or 6 of volumes.")] = None,
+    patients: Annotated[
+        int | None, typer.Option(min=1, help="How many; 24, 6 volumes, or each scan once.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other patients.")] = 0,
     volumes: Annotated[
         bool, typer.Option("--volumes", help="NIfTI volumes as in BraTS-METS, not slices.")
@@ -177,8 +187,22 @@ def phantom(
     dicom: Annotated[
         bool, typer.Option("--dicom", help="The volumes as DICOM series as well, in DIR/dicom.")
     ] = False,
+    insert_into: Annotated[
+        Path | None,
+        typer.Option("--insert-into", metavar="SCANS", help="Real volumes to insert metastases into."),
+    ] = None,
 ) -> None:
     """Draw a synthetic data set in the layout of the real one."""
+    if insert_into and (volumes or dicom):
+        raise MetsegError("--insert-into writes volumes of its own; leave out --volumes and --dicom")
+    if insert_into:
+        from metseg.data.phantom.insert_set import inserted_lesions, write_insertions
+
+        write_insertions(folder, insert_into, cases=patients, seed=seed)
+        made = inserted_lesions(folder)
+        lesions = sum(map(len, made.values()))
+        print(f"{lesions} synthetic metastases in {len(made)} scans: {shown(folder)}")
+        return
     if dicom and not volumes:
         raise MetsegError("--dicom is for volumes; give --volumes as well")
     if volumes:

@@ -1,5 +1,6 @@
 """Commands that serve the released models: the dashboard and the service."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +25,10 @@ def dashboard(
         float, typer.Option(min=1, max=10**6, help="After which a visitor's kernel ends.")
     ] = 30,
     base_url: Annotated[str, typer.Option(help="Path before all addresses, behind a reverse proxy.")] = "/",
+    scans: Annotated[
+        Path | None,
+        typer.Option(help="Folder whose NIfTI and DICOM scans every visitor may open; none if left out."),
+    ] = None,
     phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
@@ -43,6 +48,7 @@ def dashboard(
         preheat=preheat,
         idle_minutes=idle_minutes,
         base_url=base_url,
+        scans=scans,
     )
 
 

@@ -1,34 +1,24 @@
 """Scans and masks on disk become cases: a layout says which files make one, a reader reads them."""
 
 import math
-import re
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from metseg.base.errors import MetsegError
+from metseg.base.errors import MetsegError, MetsegWarning
 from metseg.base.files import files_below
-from metseg.data.layouts.slices import MAX_SLICE, Place, people_folders, place_of, slices_among
-from metseg.data.patients import TABLE, Identity, by_pattern, read_patients
+from metseg.data.layouts.slices import MAX_SLICE, Place, SliceFiles, people_folders, place_of, slices_among
+from metseg.data.missing_sequences import keep_usable
+from metseg.data.patients import by_pattern, declared_among
 from metseg.data.readers.images import read_image, read_labels, read_scan
-from metseg.data.scan import grid_of_scan, read_nifti_scan, read_reference
-from metseg.data.volume import Case, Volume
+from metseg.data.scan import Scan, grid_of_scan, read_nifti_scan, read_reference
+from metseg.data.volume import SEQUENCES, Case, Volume
 from metseg.data.volume_files import VolumeFiles, volume_cases
-
-_LIKE_THE_TABLE = re.compile(r"patients?\W*(\(?\d*\)?)\W*(csv|tsv|xlsx?|txt|csv\.txt)", re.IGNORECASE)
-
-
-class SliceFiles(NamedTuple):
-    """One slice's files; one that is missing is None."""
-
-    slice_index: int
-    image: Path | None
-    mask: Path | None
 
 
 @dataclass(frozen=True)
@@ -42,12 +32,19 @@ class CaseFiles:
     told_by: str = "name"  # what told the person, see `Identity`
     folders: tuple[str, ...] = ()  # below the data set's, without those that group people
     volumes: VolumeFiles | None = None
+    allow_missing: bool = False  # let FLAIR stand in for a sequence that is missing
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The networks' sequences that volumes lack; slices have all, be it FLAIR in their place."""
+        present = self.volumes.sequences if self.volumes else SEQUENCES
+        return tuple(sequence for sequence in SEQUENCES if sequence not in present)
 
     @property
     def files(self) -> list[Path]:
         """All files of a complete case, images and reference."""
         if self.volumes:
-            return [path for _, path in sorted(self.volumes.sequences.items())] + [self.volumes.reference]
+            return self.volumes.files
         return [path for each in self.slices for path in (each.image, each.mask)]
 
     @cached_property
@@ -71,13 +68,13 @@ class CaseFiles:
             text = f"{self.volumes.home} has no reference for {self.case_id}"
             raise MetsegError(f"{text}; add it as the others are named, or tell its name in layout.yml")
         for each in self.slices:
-            complain_if_incomplete(each)
+            each.complain_if_incomplete()
 
 
 def list_cases(folder: Path, *, pattern: str | None = None, target: str = "") -> list[CaseFiles]:
     """Lists the scans below a folder, complete or not.
 
-    Where there are NIfTI volumes, they are the scans; else slices are. Which files are one scan is told by
+    Where there are volumes, they are the scans; else slices are. Which files are one scan is told by
     `metseg.data.layouts`; who is who by the names (`metseg.data.patients`), or by a `patients.csv` in the
     folder.
 
@@ -95,7 +92,7 @@ def list_cases(folder: Path, *, pattern: str | None = None, target: str = "") ->
     if not folder.is_dir():
         raise MetsegError(f"{folder} is not a folder; give the one that holds the scans")
     files = files_below(folder)
-    table, declared = _declared(files)
+    table, declared = declared_among(files)
     if volumes := volume_cases(files, folder, target)[0]:
         return _of_volumes(volumes, folder, (table, declared), pattern)
     if target:
@@ -146,7 +143,7 @@ def list_cases(folder: Path, *, pattern: str | None = None, target: str = "") ->
 def _of_volumes(
     volumes: list[VolumeFiles], folder: Path, told: tuple[Path | None, dict], pattern: str | None
 ) -> list[CaseFiles]:
-    """Returns the cases of volumes, with whom `_declared` or the pattern tells."""
+    """Returns the cases of volumes, with whom the table or the pattern tells."""
     table, declared = told
     people = {each.case_id: each.identity for each in volumes}
     if strangers := declared.keys() - people.keys():
@@ -164,23 +161,17 @@ def _of_volumes(
     return found
 
 
-def _declared(files: list[Path]) -> tuple[Path | None, dict[str, Identity]]:
-    """Returns the `patients.csv` among the files, if there is one, and whom it tells."""
-    tables = [path for path in files if path.name == TABLE]
-    if not tables and (alike := [path for path in files if _LIKE_THE_TABLE.fullmatch(path.name)]):
-        raise MetsegError(f"{alike[0]} is not read; call it {TABLE}, with commas, if it says who is who")
-    if len(tables) > 1:
-        raise MetsegError(f"{tables[0]} and {tables[1]} both say who is who; keep one of them")
-    return (tables[0], read_patients(tables[0])) if tables else (None, {})
-
-
-def find_cases(folder: Path, *, target: str = "") -> list[CaseFiles]:
+def find_cases(folder: Path, *, target: str = "", allow_missing: bool = False) -> list[CaseFiles]:
     """Lists the scans below a folder, each complete.
 
+    A scan that lacks a sequence is left out, or FLAIR stands in (see `keep_usable`); a warning names it.
+
     Raises:
-        MetsegError: As in `list_cases`, or a file is missing.
+        MetsegError: As in `list_cases`, a reference or a slice is missing, or no scan has all sequences.
     """
-    cases = list_cases(folder, target=target)
+    cases, notes = keep_usable(list_cases(folder, target=target), allow_missing=allow_missing)
+    for note in notes:
+        warnings.warn(note, MetsegWarning, stacklevel=1)  # where it was raised: so it is shown once
     for case in cases:
         case.complain_if_incomplete()
     return cases
@@ -195,7 +186,9 @@ def how_read(cases: Iterable[CaseFiles]) -> str:
     told = ", ".join(name for name, _ in told_by.most_common())
     scans = count_scans(len(case.slice_numbers) for case in cases)
     text = f"{files} files: {scans}; {patients} patient{'s' * (patients != 1)}, told by {told}"
-    return text + (f"; lesion in {lesion}" if (lesion := lesion_told(cases)) else "")
+    guesses = sorted({case.volumes.guess for case in cases if case.volumes} - {""})
+    lesion = lesion_told(cases)
+    return "; ".join([text, *([f"lesion in {lesion}"] if lesion else []), *guesses])
 
 
 def lesion_told(cases: Iterable[CaseFiles]) -> str:
@@ -214,19 +207,10 @@ def count_scans(lengths: Iterable[int]) -> str:
     return f"{len(lengths)} scan{'s' * (len(lengths) != 1)} of {slices}"
 
 
-def complain_if_incomplete(files: SliceFiles) -> None:
-    """Raises a `MetsegError` that names the missing file of a pair."""
-    if files.mask is None:
-        name = f"{files.image.stem}_mask{files.image.suffix}"
-        raise MetsegError(f"{files.image} has no mask; add {name} (all black where there is no lesion)")
-    if files.image is None:
-        raise MetsegError(f"{files.mask} has no image; add the slice it belongs to or remove it")
-
-
 def read_scan_of(files: CaseFiles) -> Volume:
     """Reads one scan without its reference; raises `MetsegError` naming the first file that is wrong."""
     if files.volumes:
-        return read_nifti_scan(files.volumes.sequences, files.case_id).volume
+        return _read_volumes(files).volume
     return Volume.stacked([read_image(each.image) for each in files.slices])
 
 
@@ -242,9 +226,14 @@ def load_case(files: CaseFiles) -> Case:
     """Reads one scan and its reference; raises `MetsegError` naming the first file that is wrong."""
     files.complain_if_incomplete()
     if files.volumes:
-        scan = read_nifti_scan(files.volumes.sequences, files.case_id)
+        scan = _read_volumes(files)
         volume, (labels, _) = scan.volume, read_reference(files.volumes, scan.stored)
     else:
         images, masks = zip(*((each.image, each.mask) for each in files.slices), strict=True)
         volume, labels = read_scan(images, masks, files.case_id)
     return Case(volume, labels, files.case_id, files.patient_id, files.visit, files.slice_numbers)
+
+
+def _read_volumes(files: CaseFiles) -> Scan:
+    sequences = files.volumes.sequences
+    return read_nifti_scan(sequences, files.case_id, allow_missing=files.allow_missing)

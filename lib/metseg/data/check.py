@@ -12,11 +12,12 @@ import pandas as pd
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
-from metseg.data.cases import CaseFiles, complain_if_incomplete, how_read, list_cases
+from metseg.data.cases import CaseFiles, how_read, list_cases
 from metseg.data.check_people import Finding, Seen, doubtful, same_contents, take_note
 from metseg.data.check_pixels import SlicePixels, pixel_findings
 from metseg.data.check_volumes import check_volumes
 from metseg.data.content import files_of
+from metseg.data.missing_sequences import keep_usable
 from metseg.data.provenance import Provenance, provenance_of
 from metseg.data.readers.images import IMAGE_SUFFIXES, complain_of_classes, read_image, read_labels
 from metseg.data.split import split_by_patient
@@ -90,6 +91,7 @@ def check_data(
     *,
     pattern: str | None = None,
     target: str = "",
+    allow_missing: bool = False,
     on_case: Callable[[int, int], None] | None = None,
 ) -> DataReport:
     """Reads every file of a data set and reports all that is wrong, not the first thing alone.
@@ -98,6 +100,7 @@ def check_data(
         folder: Folder of scans.
         pattern: Regular expression that tells who is who, see `patients.by_pattern`.
         target: What is a lesion where references have several labels, see `list_cases`.
+        allow_missing: Whether a training would keep scans that lack a sequence, see `keep_usable`.
         on_case: Called with (finished, of) after each scan.
 
     Raises:
@@ -114,11 +117,15 @@ def check_data(
         rows.append(who | row)
         if on_case:
             on_case(k + 1, len(cases))
-    table = pd.DataFrame(rows)
-    if table.patient_id.nunique() >= 3 and not any(finding.error for finding in found.findings):
+    table, kept = pd.DataFrame(rows), []
+    with found.complaints(folder):
+        kept, notes = keep_usable(cases, allow_missing=allow_missing)
+        found.findings += [Finding(False, note) for note in notes]
+    learned = table[table.case_id.isin([case.case_id for case in kept])]
+    if learned.patient_id.nunique() >= 3 and not any(finding.error for finding in found.findings):
         with found.complaints(folder):
-            with_lesion = table.patient_id[table.lesion_px > 0]
-            split_by_patient(table.patient_id, with_lesion=with_lesion, fingerprint="")
+            with_lesion = learned.patient_id[learned.lesion_px > 0]
+            split_by_patient(learned.patient_id, with_lesion=with_lesion, fingerprint="")
     with found.complaints(folder):
         some = ", ".join(str(path) for _, path in sorted(found.labels.items()))
         complain_of_classes({*found.labels}, f"masks such as {some}")
@@ -151,7 +158,7 @@ def _check_slices(case: CaseFiles, found: _Found) -> dict:
     for files in case.slices:
         image = labels = None
         with found.complaints(files.image or files.mask):
-            complain_if_incomplete(files)
+            files.complain_if_incomplete()
         if files.image is not None:
             with found.complaints(files.image):
                 volume = read_image(files.image)

@@ -31,12 +31,13 @@ def check_volumes(
     """
     files, home = case.volumes, next(iter(case.volumes.sequences.values()))
     row = {"slices": 0, "tumour_slices": 0, "lesion_px": 0, "height": 0, "width": 0, "spacing_mm": None}
-    row["missing"] = ", ".join(name for name in SEQUENCES if name not in files.sequences)
+    row["missing"] = ", ".join(case.missing)
     with complaints(home):
         case.complain_if_incomplete()
     scan = None
     with complaints(home):
-        scan = read_nifti_scan(files.sequences, case.case_id)
+        if len(case.missing) < len(SEQUENCES):  # `keep_usable` tells who lacks what; the rest is looked at
+            scan = read_nifti_scan(files.sequences, case.case_id, partial=True)
     if scan is None:
         return row
     notes, (depth, height, width) = list(scan.notes), scan.volume.grid

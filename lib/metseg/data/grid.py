@@ -93,6 +93,9 @@ def order_between(source: Volume, target: Volume, tolerance: float = SAME_VOXEL)
     """
     if source.affine is None or target.affine is None:
         same = source.affine is target.affine and source.grid == target.grid
+        if same and source.spacing_mm and target.spacing_mm:  # of one grid the far ends lie together
+            ends = np.array([source.spacing_mm, target.spacing_mm]) * (np.array(source.grid) - 1)
+            same = bool((np.abs(ends[0] - ends[1]) <= tolerance * np.array(target.spacing_mm)).all())
         return np.eye(4, dtype=int) if same else None
     exact = np.linalg.inv(source.affine) @ target.affine
     order = np.rint(exact).astype(int)
@@ -143,6 +146,14 @@ def resample_like(volume: Volume, reference: Volume, *, labels: bool = False) ->
         for channel in volume.array
     ]
     return Volume(np.stack(placed), volume.channels, affine=reference.affine)
+
+
+def share_within(reference: Volume, volume: Volume) -> float:
+    """Returns which share of a grid lies within another one, of up to 32 places along each axis."""
+    axes = [np.linspace(0, size - 1, min(size, 32)) for size in reference.grid]
+    places = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    there = mm_to_voxel(voxel_to_mm(places, reference), volume)
+    return float(((there > -0.5) & (there < np.array(volume.grid) - 0.5)).all(axis=1).mean())
 
 
 def obliqueness(volume: Volume) -> float:

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import unicodedata
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 TABLE = "patients.csv"
 _COLUMNS = ("case_id", "patient_id")
+_LIKE_THE_TABLE = re.compile(r"patients?\W*(\(?\d*\)?)\W*(csv|tsv|xlsx?|txt|csv\.txt)", re.IGNORECASE)
 
 
 class Identity(NamedTuple):
@@ -39,7 +41,7 @@ _DATA_SETS = {
     "BraTS before 2020": r"(?P<patient>BraTS1\d_[A-Z\d]+_[A-Z\d]+_\d)(_(t1|t1ce|t2|flair))?",
     "BIDS": r"(?P<patient>sub-[A-Z\d]+)(_(?P<visit>ses-[A-Z\d]+))?(_[A-Z]+-[A-Z\d]+)*(_[A-Z][A-Z\d]*)?",
     "UCSF-BMSR": r"(?P<patient>\d{6})(?P<visit>[A-Z])",
-    "phantom's volumes": r"(?P<patient>PHANTOM-MET-\d{5})-(?P<visit>\d{3})",
+    "phantom's volumes": r"(?P<patient>(PHANTOM|INSERTED)-MET-\d{5})-(?P<visit>\d{3})",
     "phantom": r"(?P<patient>PHANTOM_([A-Z]\d+_)?\d+)(_(?P<visit>\d{8}))?",
 }
 # With separators any numbers: a date that was made unreal to protect somebody is one as well.
@@ -105,6 +107,16 @@ def identify(case_id: str) -> Identity:
         known = identify(rest)
         return Identity(known.patient_id, "_".join(filter(None, (known.visit, *visits))) or None, known.by)
     return Identity(rest, "_".join(visits) or None, by)
+
+
+def declared_among(files: Collection[Path]) -> tuple[Path | None, dict[str, Identity]]:
+    """Returns the `patients.csv` among the files, if there is one, and whom it tells."""
+    tables = [path for path in files if path.name == TABLE]
+    if not tables and (alike := [path for path in files if _LIKE_THE_TABLE.fullmatch(path.name)]):
+        raise MetsegError(f"{alike[0]} is not read; call it {TABLE}, with commas, if it says who is who")
+    if len(tables) > 1:
+        raise MetsegError(f"{tables[0]} and {tables[1]} both say who is who; keep one of them")
+    return (tables[0], read_patients(tables[0])) if tables else (None, {})
 
 
 def by_pattern(case_id: str, pattern: str) -> Identity:

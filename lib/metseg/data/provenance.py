@@ -37,8 +37,14 @@ METASTASES = Provenance(
     "by the challenge's terms; cite Moawad et al. 2023",
     "Brain metastases before treatment, selected for a challenge.",
 )
+INSERTED = Provenance(
+    "synthetic metastases in real brains",
+    "as of the brains' scans",
+    "Metastases drawn by metseg into real brains: no figure made from it is one of metastases.",
+)
 OWN = Provenance("own scans", "as of the scans", "Own scans: what the masks mark is for their owner to say.")
 _BY_NAME = {
+    re.compile(r"INSERTED-MET-"): INSERTED,
     _LGG_CASE: LGG,
     re.compile(r"BraTS(\d\d|20\d\d)_|BraTS-(GLI|PED|SSA)-", re.IGNORECASE): GLIOMA,
     re.compile(r"BraTS-MET-", re.IGNORECASE): METASTASES,

@@ -1,20 +1,22 @@
 """The sequences of one scan become one volume as the networks take it: axial, on one grid, 8 bits."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
 from metseg.base.errors import MetsegError
-from metseg.data.grid import axial_grid, resample_like, same_grid, to_axial
-from metseg.data.readers import nifti
+from metseg.data.grid import axial_grid, resample_like, same_grid, share_within, to_axial
+from metseg.data.readers import nifti, picture_folder
 from metseg.data.readers.images import to_8_bits
 from metseg.data.volume import SEQUENCES, Labels, Volume
 from metseg.data.volume_files import VolumeFiles
 
 RESCALED = "Grey values were rescaled to 0 … 255, each sequence from its lowest to 99.9 %."
-_STAND_IN = "flair"  # for a sequence that is missing, as in the LGG set
+_WHOLE = 0.99  # of a grid; less is told
+STAND_IN = "flair"  # for a sequence that is missing, as in the LGG set
 
 
 class Scan(NamedTuple):
@@ -41,26 +43,30 @@ def read_nifti_scan(
     partial: bool = False,
     max_voxels: int = nifti.MAX_VOXELS,
 ) -> Scan:
-    """Reads the sequences of one scan, each a NIfTI file.
+    """Reads the sequences of one scan, each a NIfTI file or a folder of numbered pictures.
 
     Args:
-        sequences: {sequence: its file or content}; others than those of `SEQUENCES` are not read.
+        sequences: {sequence: its file, folder or content}; others than those of `SEQUENCES` are not read.
         name: What to call the scan in an error.
         allow_missing: Let FLAIR stand in for a sequence that is missing.
         partial: Take the sequences that there are, for a scan that no network is to see.
         max_voxels: The most voxels that one file may have.
 
     Raises:
-        MetsegError: A file is wrong, a sequence is missing, or grids differ and cannot be compared.
+        MetsegError: A file is wrong, a sequence is missing, or grids differ and cannot be compared or share
+            no place.
     """
     volumes, notes = [], []
     for sequence in SEQUENCES:
         if sequence in sequences:
             file = sequences[sequence]
             called = str(file) if isinstance(file, Path) else f"{sequence} of {name}"
-            volume, told = nifti.read(file, called, channel=sequence, max_voxels=max_voxels)
+            volume, told = _reader(file).read(file, called, channel=sequence, max_voxels=max_voxels)
             volumes.append(volume)
             notes += [f"{called}: {note}" for note in told]
+    if folders := [sequences[each] for each in SEQUENCES if _is_folder(sequences.get(each))]:
+        picture_folder.complain_if_unlike(folders)
+        notes.append("Pictures tell neither spacing nor orientation: both are unknown, sizes are in voxels.")
     return as_scan(volumes, name, notes, allow_missing=allow_missing, partial=partial)
 
 
@@ -78,14 +84,12 @@ def as_scan(
     whose = {sequence: each for each in volumes for sequence in each.channels if sequence in SEQUENCES}
     wanted = [sequence for sequence in SEQUENCES if sequence in whose or not (partial and whose)]
     if missing := [sequence for sequence in wanted if sequence not in whose]:
-        if not allow_missing or _STAND_IN not in whose:
+        if not allow_missing or STAND_IN not in whose:
             remedy = "add it"
-            if _STAND_IN not in missing:
-                remedy += f"; in metseg predict {_STAND_IN} can stand in (--allow-missing)"
+            if STAND_IN not in missing:
+                remedy += f"; in metseg predict {STAND_IN} can stand in (--allow-missing)"
             raise MetsegError(f"{name} has no {', '.join(missing)}; {remedy}")
-        notes.append(
-            f"There is no {' and no '.join(missing)}: {_STAND_IN} stands in, so trust the mask less."
-        )
+        notes.append(f"There is no {' and no '.join(missing)}: {STAND_IN} stands in, so trust the mask less.")
     grid_of = _grid_of(whose)
     reference = whose[grid_of]
     channels: dict[str, np.ndarray] = {}
@@ -93,32 +97,59 @@ def as_scan(
         place = volume.channels.index(sequence)
         alone = Volume(volume.array[place : place + 1], (sequence,), **_place(volume))
         if not same_grid(alone, reference):
-            alone = resample_like(alone, reference)
+            placed = resample_like(alone, reference)
             notes.append(f"{sequence} lies on another grid and was resampled to that of {grid_of}.")
+            if (share := share_within(reference, alone)) == 0:
+                raise MetsegError(
+                    f"{sequence} of {name} lies nowhere where {grid_of} does; give sequences of one session"
+                )
+            if share < _WHOLE:
+                notes.append(
+                    f"{100 * (1 - share):.0f} % of the grid of {grid_of} lie outside {sequence}, which is 0 "
+                    "there: lesions there may be missed."
+                )
+            alone = placed
         eight, strange = to_8_bits(alone.array[0])
         if strange == alone.array.size:
             raise MetsegError(f"{sequence} of {name} holds no finite number; export it again")
+        if not eight.any():
+            notes.append(
+                f"{sequence} has one grey value throughout: it shows nothing, so trust the mask less."
+            )
         channels[sequence] = eight
         if strange:
             notes.append(
                 f"{sequence} has {strange} values that are no number; they were taken as the lowest."
             )
-    array = np.stack([channels.get(sequence, channels.get(_STAND_IN)) for sequence in wanted])
+    array = np.stack([channels.get(sequence, channels.get(STAND_IN)) for sequence in wanted])
     notes.append(RESCALED)
     stored = Volume.of_grid(reference.grid, **_place(reference))
     return Scan(to_axial(Volume(array, tuple(wanted), **_place(reference))), stored, grid_of, notes)
 
 
-def read_reference(files: VolumeFiles, grid: Volume | None = None) -> tuple[Labels, list[str]]:
-    """Reads a scan's NIfTI reference, axial as its volume is; see `nifti.read_labels`.
+def read_reference(
+    files: VolumeFiles, grid: Volume | None = None, *, frame_of_reference: str = ""
+) -> tuple[Labels, list[str]]:
+    """Reads a scan's reference, axial as its volume is; see `nifti.read_labels`.
 
     Args:
         files: The scan's, and what the reference's numbers mean.
         grid: The `Scan.stored` of the scan, which it must have, in any axis order; read if left out.
+        frame_of_reference: The scan's, of DICOM; a SEG or an RTSTRUCT must have the same.
     """
-    grid = grid or nifti.read_grid(files.sequences[_grid_of(files.sequences)])
+    image = files.sequences[_grid_of(files.sequences)] if files.sequences else None
+    grid = grid or _reader(image).read_grid(image)
     expected = files.known.union(*files.target.values()) if files.known else None
-    stored, notes = nifti.read_labels(files.reference, grid, regions={}, expected=expected)
+    if _is_folder(image) and _is_folder(files.reference):
+        picture_folder.complain_if_unlike([image, files.reference])
+    options = {"regions": {}, "expected": expected}
+    if isinstance(files.reference, Path) and is_dicom(files.reference):
+        from metseg.data.readers import dicom_masks  # here, for pydicom takes its time
+
+        options["frame_of_reference"] = frame_of_reference
+        stored, notes = dicom_masks.read_labels(files.reference, grid, **options)
+    else:
+        stored, notes = _reader(files.reference).read_labels(files.reference, grid, **options)
     every = frozenset(map(int, stored.stored))
     regions = {name: numbers or every for name, numbers in files.target.items()}
     turned = to_axial(Volume(stored.array[None], ("labels",), **_place(grid))).array[0]
@@ -126,13 +157,34 @@ def read_reference(files: VolumeFiles, grid: Volume | None = None) -> tuple[Labe
 
 
 def grid_of_scan(sequences: Mapping[str, Path]) -> tuple[int, int, int]:
-    """Returns the (Z, Y, X) of the axial scan of these NIfTI files; a header alone is read."""
-    return axial_grid(nifti.read_grid(sequences[_grid_of(sequences)]))
+    """Returns the (Z, Y, X) of the axial scan of these files; a header, or one picture, is read."""
+    file = sequences[_grid_of(sequences)]
+    return axial_grid(_reader(file).read_grid(file))
 
 
-def _grid_of(sequences: Container[str]) -> str:
+def is_dicom(path: Path) -> bool:
+    """Returns whether a file is called or begins as DICOM."""
+    if path.suffix.lower() == ".dcm":  # an old one begins otherwise
+        return True
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _is_folder(file: Path | bytes | None) -> bool:
+    return isinstance(file, Path) and file.is_dir()
+
+
+def _reader(file: Path | bytes) -> ModuleType:
+    """Returns the reader of a NIfTI file or of a folder of numbered pictures."""
+    return picture_folder if _is_folder(file) else nifti
+
+
+def _grid_of(sequences: Collection[str]) -> str:
     """Returns the sequence on whose grid the others are brought."""
-    return next(sequence for sequence in ("t1c", *SEQUENCES) if sequence in sequences)
+    return next(sequence for sequence in ("t1c", *SEQUENCES, *sequences) if sequence in sequences)
 
 
 def _place(volume: Volume) -> dict:

@@ -2,24 +2,23 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
 from metseg.data.cases import CaseFiles
+from metseg.data.layouts.own import OWN
 from metseg.data.patients import TABLE, Identity, identify, read_patients
 from metseg.data.readers import nifti
 from metseg.data.readers.images import IMAGE_SUFFIXES
-from metseg.data.scan import Scan, as_scan, read_nifti_scan
+from metseg.data.scan import Scan, as_scan, is_dicom, read_nifti_scan
 from metseg.data.volume import SEQUENCES
-from metseg.data.volume_files import is_nifti, volume_cases
+from metseg.data.volume_files import VolumeFiles, is_nifti, volume_cases
 
 if TYPE_CHECKING:
     from metseg.data.readers.dicom_series import Series
-
-_LOOKED_AT = 20  # files of a folder, to tell whether it holds DICOM
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +31,16 @@ class ScanInput:
             or folder}.
         dicom: The folder of a DICOM study; None for NIfTI.
         identity: Whose it is, where names or `patients.csv` tell; None for DICOM, whose headers do.
+        notes: What of it was guessed from names, as sentences.
+        allow_missing: Let FLAIR stand in for a sequence that is missing, whatever `open_scan` is told.
     """
 
     case_id: str
     sequences: Mapping[str, Path | bytes | str]
     dicom: Path | None = None
     identity: Identity | None = None
+    notes: tuple[str, ...] = ()
+    allow_missing: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,7 @@ class OpenScan:
     Attributes:
         scan: Its volume for the networks.
         case_id, patient_id, visit: Whose it is; the first can be part of a file's name.
-        file: The NIfTI file, or its content, whose grid results go back to; None for DICOM.
+        file: The NIfTI file, or its content, whose grid results go back to; None for DICOM and pictures.
         series: The DICOM series whose grid it is; None for NIfTI.
     """
 
@@ -64,7 +67,8 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
 
     Args:
         source: A NIfTI file, a folder of cases in a known layout, or a folder of one DICOM study.
-        sequences: What the user tells: {sequence: NIfTI file, or a DICOM series' UID, description or folder}.
+        sequences: What the user tells: {sequence: NIfTI file, folder of numbered pictures as it is called in
+            each case, or a DICOM series' UID, description or folder}.
 
     Raises:
         MetsegError: A sequence has no such name or no such file, or NIfTI files are of no known layout.
@@ -80,9 +84,11 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
         name = source.name if source.is_dir() else _stem(source)
         return [ScanInput(name, files, identity=_declared(home).get(name, identify(name)))]
     files = files_below(source) if source.is_dir() else [source]
-    if any(map(is_nifti, files)):
-        cases, left = volume_cases(files_below(home), home)
-        chosen = [case for case in cases if source.is_dir() or source in case.sequences.values()]
+    cases, left = volume_cases(files_below(home), home)
+    if not cases and source.is_dir() and not (home / OWN).exists():  # one case's, whom its own name tells?
+        cases = volume_cases(files_below(home.absolute()), home.absolute().parent)[0]
+    chosen = [case for case in cases if source.is_dir() or source in case.sequences.values()]
+    if chosen or any(map(is_nifti, files)):
         if not chosen:
             some = (left or files)[0]
             raise MetsegError(
@@ -90,12 +96,9 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
                 "(--sequence t1c=FILE), or how files are named in layout.yml (see data/README.md)"
             )
         known = _declared(home)
-        return [
-            ScanInput(each.case_id, each.sequences, identity=known.get(each.case_id, each.identity))
-            for each in chosen
-        ]
+        return [_as_told(each, told, known.get(each.case_id, each.identity)) for each in chosen]
     others = [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
-    if any(map(_is_dicom, others[:_LOOKED_AT])):
+    if any(map(is_dicom, others)):
         return [ScanInput(home.resolve().name, told, dicom=home)]
     if told:
         raise MetsegError(f"{source} holds neither NIfTI nor DICOM, so it has no sequence to name")
@@ -105,7 +108,17 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
 def scan_input_of(case: CaseFiles) -> ScanInput:
     """Returns one scan of a data set of volumes, with whose it is as the data set tells."""
     who = Identity(case.patient_id, case.visit, case.told_by)
-    return ScanInput(case.case_id, case.volumes.sequences, identity=who)
+    return replace(_as_told(case.volumes, {}, who), allow_missing=case.allow_missing)
+
+
+def _as_told(case: VolumeFiles, told: Mapping[str, str], who: Identity) -> ScanInput:
+    """Returns a scan with the sequences that its layout says, but for those that the user tells."""
+    named = {sequence: case.home / value for sequence, value in told.items()}
+    if lost := [path for path in named.values() if not path.exists() or path == case.home]:
+        raise MetsegError(f"{lost[0]} does not exist; name a file or a folder as it is called in {case.home}")
+    notes = [f"{case.guess[0].upper()}{case.guess[1:]}."] if case.guess and not named else []
+    notes += [f"{sequence} is {path}, as you say." for sequence, path in named.items()]
+    return ScanInput(case.case_id, {**case.sequences, **named}, identity=who, notes=tuple(notes))
 
 
 def open_scan(
@@ -116,11 +129,13 @@ def open_scan(
     max_voxels: int = nifti.MAX_VOXELS,
 ) -> OpenScan:
     """Reads one scan; for `allow_missing`, `partial` and `max_voxels` of a sequence see `read_nifti_scan`."""
-    missing = {"allow_missing": allow_missing, "partial": partial}
+    missing = {"allow_missing": allow_missing or given.allow_missing, "partial": partial}
     if given.dicom is None:
         scan = read_nifti_scan(given.sequences, given.case_id, max_voxels=max_voxels, **missing)
         who = given.identity or identify(given.case_id)
+        scan.notes[:0] = given.notes
         file = given.sequences[scan.grid_of]
+        file = None if isinstance(file, Path) and file.is_dir() else file
         return OpenScan(scan, given.case_id, who.patient_id, who.visit, file=file)
     from metseg.data.readers.dicom import read_dicom_case
 
@@ -148,11 +163,3 @@ def _existing(home: Path, value: str) -> Path:
 
 def _stem(path: Path) -> str:
     return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
-
-
-def _is_dicom(path: Path) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False

@@ -1,4 +1,4 @@
-"""The NIfTI files of a data set become cases, each with its sequences and its reference."""
+"""The volumes of a data set become cases, each with its sequences and its reference."""
 
 import re
 from collections import defaultdict
@@ -11,6 +11,7 @@ from metseg.data.layouts import volumes
 from metseg.data.layouts.own import OWN, read_layout
 from metseg.data.layouts.volumes import REFERENCE, Layout
 from metseg.data.patients import Identity, identify
+from metseg.data.readers.picture_folder import folders_of_pictures, slices_of
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 
@@ -22,10 +23,11 @@ class VolumeFiles:
     Attributes:
         identity: Whose it is.
         layout: The data set's name, or `layout.yml`.
-        sequences: {sequence: file}.
-        reference: The file of the reference; None where there is none.
+        sequences: {sequence: NIfTI file, or folder of numbered pictures}.
+        reference: The same of the reference; None where there is none.
         known: The reference's numbers that the layout knows; none if every number may be.
         target: {region: which of them it is}, the main one first; none if every number above 0 is.
+        guess: See `Layout`.
     """
 
     case_id: str
@@ -35,6 +37,14 @@ class VolumeFiles:
     reference: Path | None
     known: frozenset[int]
     target: Mapping[str, frozenset[int]] = field(hash=False)
+    guess: str = ""
+
+    @property
+    def files(self) -> list[Path]:
+        """All files of a complete case."""
+        places = [path for _, path in sorted(self.sequences.items())] + [self.reference]
+        nested = ([*slices_of(each).values()] if each and each.is_dir() else [each] for each in places)
+        return [path for paths in nested for path in paths]
 
     @property
     def home(self) -> Path:
@@ -64,7 +74,7 @@ def is_nifti(path: Path) -> bool:
 def volume_cases(
     files: Iterable[Path], folder: Path, target: str = ""
 ) -> tuple[list[VolumeFiles], list[Path]]:
-    """Sorts the NIfTI files of a data set into cases.
+    """Sorts the NIfTI files of a data set, and its folders of numbered pictures, into cases.
 
     Args:
         files: All files below the data set's folder.
@@ -73,12 +83,13 @@ def volume_cases(
             Or several regions, `TC+ET+WT`, the main one first.
 
     Returns:
-        The cases by name, and the NIfTI files that belong to none.
+        The cases by name, and the NIfTI files that belong to none; folders that no layout knows are slices.
 
     Raises:
         MetsegError: Two files are the same sequence of a case, a case has a reference alone, or `layout.yml`
             is wrong, or there is no such target.
     """
+    pictures = folders_of_pictures(files := list(files))
     files = [path for path in files if is_nifti(path) or path.name == OWN]
     own = Path(folder) / OWN
     place_of = read_layout(own) if own in files else volumes.place_of
@@ -86,12 +97,12 @@ def volume_cases(
     people: dict[str, Identity] = {}
     found: dict[str, dict[str, Path]] = defaultdict(dict)
     left = []
-    for path in files:
+    for path in [*files, *(each for each in pictures if each != Path(folder))]:
         if path.name == OWN:
             continue
         place = place_of(path.relative_to(folder).as_posix())
         if place is None:
-            left.append(path)
+            left += [path] * is_nifti(path)
             continue
         case_id, kind, layout, people[case_id] = place
         if layouts.setdefault(case_id, layout) is not layout:
@@ -112,7 +123,7 @@ def volume_cases(
                 f"{reference} is a reference without its scan; add it or remove {reference.name}"
             )
         meant = people[case_id], layout.name, kinds, reference, _known(layout), _regions(target, layout)
-        cases.append(VolumeFiles(case_id, *meant))
+        cases.append(VolumeFiles(case_id, *meant, layout.guess))
     return cases, left
 
 

@@ -16,7 +16,8 @@ from metseg.data.volume import CHANNELS, Case
 from metseg.evaluation.evaluate import unseen_cases
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import fullest_slice
-from metseg.metrics.overlap import dice, lesion_f1, match_lesions
+from metseg.metrics.lesion_matching import match_lesions
+from metseg.metrics.overlap import dice, lesion_f1
 from metseg.metrics.uncertainty import LEAST, count_pixels, entropy
 from metseg.plots.errors import CasePicture
 from metseg.preprocessing.pipeline import network_input, restore, view_of

@@ -16,11 +16,13 @@ from metseg.data.content import fingerprint
 from metseg.data.provenance import provenance_of
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import fullest_slice
-from metseg.metrics.case_scores import evaluate_case, region_scores
+from metseg.metrics.case_scores import LESIONWISE, evaluate_case, region_scores
+from metseg.metrics.compare import combine_cases
 from metseg.training.run_folder import RunFolder
 from metseg.training.seen import sort_cases
 
 _PARTS = ("image", "mask_ref", "mask_pred")
+_NO_LESIONWISE = "not scored: the files tell no voxel size, and without it a lesion has no volume"
 
 
 def refuse_other_scans(folders: Iterable[Path], cases: Iterable[CaseFiles], data_dir: Path) -> None:
@@ -125,9 +127,19 @@ def evaluate(
         "timed": f"all but reading, {predictor.library} in {predictor.precision} on {cpu_name()}",
         "data": provenance_of(files.case_id for files in cases).name,
         "lesion": lesion_told(cases),
+        "lesionwise": lesionwise_means(per_patient) or _NO_LESIONWISE,
     }
     write_json(output / "evaluation.json", summary)
     return per_patient
+
+
+def lesionwise_means(per_patient: pd.DataFrame) -> dict[str, float | None]:
+    """Returns the mean over patients of each lesion-wise score; None where it is undefined in all of them.
+
+    Empty where no scan has any, as with slices: see `evaluate_case`.
+    """
+    means = combine_cases(per_patient)[[*LESIONWISE]].mean()
+    return means.astype(object).where(means.notna(), None).to_dict() if means.notna().any() else {}
 
 
 def example(arrays: Mapping[str, np.ndarray], case_id: str) -> tuple[np.ndarray, ...]:

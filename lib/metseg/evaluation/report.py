@@ -199,6 +199,11 @@ def write_comparison(comparison: Comparison, folder: Path, *, channel: int = 1) 
 def comparison_told(folder: Path) -> str:
     """Returns the table of a written comparison in words: means with intervals, and what may be concluded."""
     record = read_json(Path(folder) / "comparison.json")
+    lesionwise = [
+        name
+        for name in ("mets2023_dice", "mets2026_dice")
+        if all(row.get(name) is not None for row in record["summary"])
+    ]
     rows = [
         {
             "network": label_of(row["model"], row.get("encoder", "plain")),
@@ -207,6 +212,7 @@ def comparison_told(folder: Path) -> str:
             "validation": _with_interval(row, "validation_dice", missing="–"),
             "pooled": _with_interval(row, "pooled_dice"),
             "false positives a patient": f"{row['false_positives_per_patient']:.1f}",
+            **{f"lesion-wise Dice {name[4:8]}": f"{row[name]:.3f}" for name in lesionwise},
             "ms a slice": f"{1000 * row['seconds_per_slice']:.0f}",
         }
         for row in record["summary"]

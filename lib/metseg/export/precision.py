@@ -12,6 +12,7 @@ from metseg.data.cases import CaseFiles
 from metseg.export.mask_settings import set_masks
 from metseg.export.onnx import check_agreement, export_onnx, spread_slices
 from metseg.export.quantise import quantise
+from metseg.export.scan_ranges import set_trust
 from metseg.export.validation_dice import (
     DICE_TOLERANCE,
     PATIENT_TOLERANCE,
@@ -58,6 +59,7 @@ def export(
 
     They are `model.onnx` in float32, `model.int8.onnx` beside it if it serves in int8, and `model.json`.
     The float32 graph must give the trained network's probabilities, and by it is settled how masks are made.
+    What the scans were like is kept for the trust gate.
     Another precision must hardly change the validation patients' volume Dice (`DiceChange`). What a pruned
     head changes is measured and told, never refused.
 
@@ -91,6 +93,7 @@ def export(
             all_heads, head = (volume_dice(Predictor(drafts / each), files) for each in ("averaged", "fp32"))
             change_of_head = head.mean - all_heads.mean
         set_masks(whole, cases, on_case=on_case)
+        set_trust(whole, cases)
         before = None
         for each in able if precision is None else [precision]:
             draft, change = whole.path, DiceChange()

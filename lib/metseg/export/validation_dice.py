@@ -11,6 +11,7 @@ from metseg.data.cases import CaseFiles, load_case
 from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
 from metseg.metrics.overlap import dice_from_counts, false_alarm_worth
+from metseg.metrics.patient_sums import patient_sums, voxel_mm3
 from metseg.training.run_folder import RunFolder
 
 DICE_TOLERANCE = 0.002  # of the mean volume Dice, by which a faster form may differ
@@ -72,12 +73,15 @@ def volume_dice(
         if single_slices:
             volumes = [Volume.of_slice(image, case.volume.channels) for image in case.image]
         mask = np.concatenate([predictor.mask(each) for each in volumes])
-        rows.append((case.patient_id, case.mask.sum(), mask.sum(), (case.mask & mask).sum()))
+        counts = case.mask.sum(), mask.sum(), (case.mask & mask).sum()
+        rows.append((case.patient_id, *counts, voxel_mm3(case.volume.spacing_mm)))
         if on_case:
             on_case(k + 1, len(cases))
-    of = pd.DataFrame(rows, columns=["patient_id", "ref", "pred", "tp"]).groupby("patient_id").sum()
+    scans = pd.DataFrame(rows, columns=["patient_id", "ref", "pred", "tp", "voxel_mm3"])
+    counts = ["ref", "pred", "tp"]
+    of, weighed = scans.groupby("patient_id")[counts].sum(), patient_sums(scans, counts)
     has = of.ref > 0
-    dice = dice_from_counts(of.ref[has], of.pred[has], of.tp[has], empty=0.0)
+    dice = dice_from_counts(*(weighed.loc[has, name] for name in counts), empty=0.0)
     worth = false_alarm_worth(of.ref, of.pred)
     return VolumeDice(pd.Series(dice, of.index[has]), pd.Series(worth, of.index[~has]))
 

@@ -21,6 +21,7 @@ from metseg.base.errors import MetsegError, MetsegWarning
 from metseg.base.files import file_sha256, read_json, replacing, shown, sync_folder, taking_apart, write_json
 from metseg.inference.engines import Engine, Precision, native, open_engine
 from metseg.inference.probe import is_as_before
+from metseg.inference.trust import Trust
 from metseg.masks.postprocess import Postprocessing
 from metseg.preprocessing.pipeline import Preprocessing
 
@@ -60,6 +61,7 @@ class Description(BaseModel):
     opencv: str | None = None
     target: str = ""  # what a reference's lesion is, as `list_cases` takes it
     targets: list[str] = []  # the regions of the network's channels, the main one first, where it has several
+    trust: Trust | None = None  # of what it learned from; an older one does not tell
 
 
 class ExportedModel(NamedTuple):

@@ -14,6 +14,7 @@ from metseg.data.readers.images import IMAGE_SUFFIXES, read_slice
 from metseg.data.volume import Volume
 from metseg.data.writers.tiff_masks import is_ours, write_mask
 from metseg.inference.predictor import Predictor
+from metseg.inference.trust import Untrusted
 
 Pairs = list[tuple[Path, Path]]
 
@@ -66,12 +67,15 @@ class Segmented(NamedTuple):
     """What came of the images of one or more scans."""
 
     masks: int  # written
-    notes: list[str]  # what was done to make slices of files, a line a kind
+    notes: list[str]  # what was done to make slices of files, and how they are unlike the training's
     failed: list[str]  # a sentence for each file that could not be segmented
 
 
-def segment_scans(predictor: Predictor, scans: Iterable[Pairs]) -> Segmented:
-    """Segments scans of `segmentable` and writes their masks; what cannot be read stops no other scan."""
+def segment_scans(predictor: Predictor, scans: Iterable[Pairs], *, trust_anyway: bool = False) -> Segmented:
+    """Segments scans of `segmentable` and writes their masks; what cannot be read stops no other scan.
+
+    For `trust_anyway` see `Predictor.trusted_map`.
+    """
     written, changes, failed = 0, {}, []
     for scan in scans:
         slices, bad = {}, []
@@ -86,8 +90,16 @@ def segment_scans(predictor: Predictor, scans: Iterable[Pairs]) -> Segmented:
             failed += [f"{text}; no slice of its scan was segmented" for text in bad]
             continue
         failed += bad
-        masks = predictor.mask(Volume.stacked([*slices.values()])) if slices else []
-        for mask, target in zip(masks, slices, strict=True):
+        if not slices:
+            continue
+        path, volume = scan[0][0], Volume.stacked([*slices.values()])
+        try:
+            prob_map, notes = predictor.trusted_map(volume, str(path), trust_anyway=trust_anyway)
+        except Untrusted as error:
+            failed.append(str(error))
+            continue
+        changes[path] = [*changes.get(path, ()), *notes]
+        for mask, target in zip(predictor.mask_of(prob_map), slices, strict=True):
             write_mask(mask, target)
         written += len(slices)
     return Segmented(written, _told(changes), failed)
@@ -102,7 +114,7 @@ def how_read(scans: list[Pairs]) -> str:
 
 
 def _told(changes: Mapping[Path, Sequence[str]]) -> list[str]:
-    """Returns what was done to make slices of files, a line a kind, from {file: its notes}."""
+    """Returns what is to be known of files, a line a kind, from {file: its notes}."""
     alike: dict[str, list[tuple[Path, str]]] = defaultdict(list)
     for path, notes in changes.items():
         for note in notes:

@@ -1,7 +1,7 @@
 """A scan in, a probability map and a mask out: no TensorFlow, no Keras."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -13,6 +13,7 @@ from metseg.base.hardware import cores
 from metseg.data.readers.images import check_sequences
 from metseg.data.volume import Volume
 from metseg.inference.description import open_exported
+from metseg.inference.trust import UNKNOWN, measure
 from metseg.masks.postprocess import drop_minor, postprocess
 from metseg.masks.regions import nested
 from metseg.preprocessing.neighbours import neighbour_rows, stacked
@@ -27,6 +28,7 @@ class Predictor:
         name, preprocessing, postprocessing, tta_flip, min_volume_share: Of it; of a volume, `mask` drops
             lesions smaller than this share of the largest.
         targets: The regions that it tells apart; `prob_map`, `mask` and all scores are of the first.
+        trust: What the scans were like that it learned from; None where it does not tell.
         precision: What the network computes in: the model's choice where it is native, else `fp32`.
         library: What computes it.
         onnx: The file that runs: `model.int8.onnx` in int8, else `model.onnx`.
@@ -45,20 +47,27 @@ class Predictor:
         self.description, self.onnx, self.sha256 = found.description, found.onnx, found.sha256
         self.name, self.tta_flip = found.known.name, found.known.tta_flip
         self.preprocessing, self.postprocessing = found.known.preprocessing, found.known.postprocessing
-        self.min_volume_share = found.known.min_volume_share
+        self.min_volume_share, self.trust = found.known.min_volume_share, found.known.trust
         self.targets = tuple(found.known.targets or [found.known.target or "lesion"])
         self._threads, self._engine = threads or cores(), found.engine
         self._at_work, self._lock = 0, threading.Lock()
         self.library, self.precision = self._engine.library, self._engine.precision
         self._output, *self._gates = self._engine.outputs
 
-    def prob_map(self, volume: Volume, *, tta_flip: bool | None = None) -> np.ndarray:
+    def prob_map(
+        self,
+        volume: Volume,
+        *,
+        tta_flip: bool | None = None,
+        look: Callable[[np.ndarray], None] | None = None,
+    ) -> np.ndarray:
         """Returns the lesion probability of each voxel; of several regions that of the main one.
 
         Args:
             volume: A scan of any size, uint8 with the channels of `SEQUENCES`; a slice is a volume of one.
             tta_flip: Average with the mirrored slices, for twice the time; the model's own choice if left
                 out.
+            look: Called with (Z, S, S, 3), what the network is to see, before it runs.
 
         Returns:
             (Z, Y, X) float32 in [0, 1], on the volume's grid. A slice alone gets the same result as within
@@ -67,14 +76,26 @@ class Predictor:
         Raises:
             MetsegError: The volume is of another type or has other channels.
         """
-        return self._prob_maps(volume, tta_flip, 1)[0]
+        return self._prob_maps(volume, tta_flip, look, 1)[0]
 
-    def prob_maps(self, volume: Volume, *, tta_flip: bool | None = None) -> dict[str, np.ndarray]:
+    def prob_maps(
+        self,
+        volume: Volume,
+        *,
+        tta_flip: bool | None = None,
+        look: Callable[[np.ndarray], None] | None = None,
+    ) -> dict[str, np.ndarray]:
         """Returns {region: its `prob_map`}, the main one first, for the time of one."""
-        maps = self._prob_maps(volume, tta_flip, len(self.targets))
+        maps = self._prob_maps(volume, tta_flip, look, len(self.targets))
         return dict(zip(self.targets, maps, strict=True))
 
-    def _prob_maps(self, volume: Volume, tta_flip: bool | None, count: int) -> np.ndarray:
+    def _prob_maps(
+        self,
+        volume: Volume,
+        tta_flip: bool | None,
+        look: Callable[[np.ndarray], None] | None,
+        count: int,
+    ) -> np.ndarray:
         """Returns the first maps of the network, (count, Z, Y, X)."""
         check_sequences(volume, "the image")
         flipped = self.tta_flip if tta_flip is None else tta_flip
@@ -95,10 +116,59 @@ class Predictor:
             if min(self._threads, depth) == 1:
                 all_cores = alone and self._threads > 1
                 slices = preprocess_volume(volume, self.preprocessing, view)
+                if look:
+                    look(slices)
                 return np.stack([segment(slices, z, all_cores=all_cores) for z in range(depth)], axis=1)
             with ThreadPoolExecutor(self._threads) as pool:
                 slices = preprocess_volume(volume, self.preprocessing, view, over=pool.map)
+                if look:
+                    look(slices)
                 return np.stack(list(pool.map(partial(segment, slices), range(depth))), axis=1)
+
+    def trusted_map(
+        self,
+        volume: Volume,
+        name: str,
+        *,
+        tta_flip: bool | None = None,
+        trust_anyway: bool = False,
+    ) -> tuple[np.ndarray, list[str]]:
+        """Returns the `prob_map`, and a sentence on each way in which the scan is unlike the training's.
+
+        Args:
+            volume, tta_flip: As there.
+            name: What to call the scan in an error.
+            trust_anyway: Segment whatever it is; why it would be refused is the first of the sentences.
+
+        Raises:
+            Untrusted: A mask would mean nothing; the network did not run.
+            MetsegError: As by `prob_map`.
+        """
+        return self._trusted(self.prob_map, volume, name, tta_flip, trust_anyway)
+
+    def trusted_maps(
+        self,
+        volume: Volume,
+        name: str,
+        *,
+        tta_flip: bool | None = None,
+        trust_anyway: bool = False,
+    ) -> tuple[dict[str, np.ndarray], list[str]]:
+        """Returns the `prob_maps` as `trusted_map` does the main one."""
+        return self._trusted(self.prob_maps, volume, name, tta_flip, trust_anyway)
+
+    def _trusted(
+        self, found_in: Callable, volume: Volume, name: str, tta_flip: bool | None, trust_anyway: bool
+    ) -> tuple:
+        if self.trust is None:
+            return found_in(volume, tta_flip=tta_flip), [UNKNOWN]
+        notes = []
+
+        def look(slices: np.ndarray) -> None:
+            how = {"oriented": volume.affine is not None, "trust_anyway": trust_anyway}
+            notes.extend(self.trust.notes_on(measure(volume, slices), name, **how))
+
+        return found_in(volume, tta_flip=tta_flip, look=look), notes
 
     def gate_maps(self, volume: Volume, z: int = 0) -> list[np.ndarray]:
         """Returns where the attention gates let features of slice `z` pass, coarsest gate first.

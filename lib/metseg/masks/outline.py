@@ -33,15 +33,16 @@ def outlines(mask: np.ndarray) -> list[np.ndarray]:
 
 
 def filled(polygons: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    """Returns which pixels, (Y, X) bool, have their centre in one of the `outlines`."""
-    mask = np.zeros(shape, bool)
+    """Returns which pixels, (Y, X) bool, have their centre in polygons as of `outlines`, by even and odd."""
+    mask, columns = np.zeros(shape, bool), np.arange(shape[1])
     for polygon in polygons:
         following = np.roll(polygon, -1, axis=0)
-        for (x, y), (_, y_next) in zip(polygon, following, strict=True):
-            if y != y_next:  # each upright edge turns over what lies to its right
+        for (x, y), (x_next, y_next) in zip(polygon, following, strict=True):
+            if y != y_next:  # each edge turns over what lies to its right
                 low, high = sorted((y, y_next))
-                rows = slice(max(0, int(np.ceil(low))), max(0, int(np.ceil(high))))
-                mask[rows, max(0, int(np.ceil(x))) :] ^= True
+                rows = np.arange(max(0, int(np.ceil(low))), min(shape[0], max(0, int(np.ceil(high)))))
+                crossed = x + (rows - y) * ((x_next - x) / (y_next - y))
+                mask[rows] ^= columns >= crossed[:, None]
     return mask
 
 

@@ -3,8 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from metseg.metrics.overlap import checked_pair, dice_from_counts, match_lesions
+from metseg.metrics.lesion_matching import match_lesions
+from metseg.metrics.lesionwise import mets2023, mets2026
+from metseg.metrics.overlap import checked_pair, dice_from_counts
+from metseg.metrics.patient_sums import voxel_mm3
 from metseg.metrics.surface import hd95
+
+LESIONWISE = ("mets2023_dice", "mets2023_hd95", "mets2026_dice", "mets2026_nsd", "mets2026_hd95")
 
 
 def region_scores(mask_ref: np.ndarray, mask_pred: np.ndarray) -> dict:
@@ -25,7 +30,9 @@ def evaluate_case(
     `slice_dice_empty1` averages all slices, an empty slice left empty counting 1; `precision`, the share of
     the predicted voxels that are right, is 0 when tumour was there and nothing was predicted, nan when both
     are empty; `recall`, the share of the reference that was found, and `ref_volume_ml` are nan without
-    tumour, and without spacing.
+    tumour, and without spacing. The lesion-wise scores (`LESIONWISE`, distances in mm) are nan without
+    spacing and for a single slice, for a lesion then has no volume; so are those of 2026 without a large
+    lesion.
 
     Args:
         mask_ref, mask_pred: bool, (Z, H, W).
@@ -67,5 +74,16 @@ def evaluate_case(
         "lesions_detected": int(lesions.found.sum()),
         "lesions_false_positive": int(lesions.false_positive.sum()),
         "ref_volume_ml": np.nan if spacing_mm is None else float(ref * np.prod(spacing_mm) / 1000),
+        "voxel_mm3": voxel_mm3(spacing_mm),
     }
-    return row, per_slice
+    return row | _lesionwise(mask_ref, mask_pred, spacing_mm), per_slice
+
+
+def _lesionwise(mask_ref: np.ndarray, mask_pred: np.ndarray, spacing_mm: tuple | None) -> dict[str, float]:
+    if spacing_mm is None or len(mask_ref) == 1:
+        return dict.fromkeys(LESIONWISE, np.nan)
+    (_, of_2023), (_, of_2026) = (
+        score(mask_ref, mask_pred, spacing_mm=spacing_mm) for score in (mets2023, mets2026)
+    )
+    scores = (of_2023.dice, of_2023.hd95_mm, of_2026.dice, of_2026.nsd, of_2026.hd95_mm)
+    return dict(zip(LESIONWISE, scores, strict=True))

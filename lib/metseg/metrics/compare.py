@@ -11,7 +11,9 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from metseg.metrics.case_scores import LESIONWISE
 from metseg.metrics.overlap import dice_from_counts, lesion_f1
+from metseg.metrics.patient_sums import patient_sums
 from metseg.metrics.statistics import bootstrap_interval, holm, paired_test, refuse_different
 
 # one sentence a column of the summary, shown wherever the number is shown
@@ -36,6 +38,12 @@ DEFINITIONS: dict[str, str] = {
     "lesion_sensitivity": "Share of all reference lesions that the prediction overlaps in a voxel or more.",
     "lesion_f1": "2·found / (2·found + missed + false positives), over all lesions of all patients.",
     "false_positives_per_patient": "Predicted lesions that overlap no reference lesion, per patient.",
+    "mets2023_dice": "Lesion-wise Dice of BraTS-METS 2023, mean over patients; nan without voxel size.",
+    "mets2023_hd95": "Lesion-wise HD95 of 2023, mm, mean over patients; a lesion missed or invented is 374.",
+    "mets2026_dice": "Lesion-wise Dice of BraTS-METS 2026, mean over patients with a lesion of 27 mm³ or "
+    "more; a false positive in others costs nothing.",
+    "mets2026_nsd": "Lesion-wise NSD of 2026 at the smallest side of a voxel, over the same patients.",
+    "mets2026_hd95": "Lesion-wise HD95 of 2026, mm, over the same; one missed or any invented is 373.",
 }
 
 _SCAN = ["patient_id", "case_id"]
@@ -49,11 +57,13 @@ Tables = tuple[pd.DataFrame, pd.DataFrame]  # per_patient, per_slice
 def combine_cases(per_patient: pd.DataFrame) -> pd.DataFrame:
     """Returns one row a patient: the counts of a patient's scans added, the ratios taken of the sums.
 
-    Adding voxels assumes that the scans share a voxel size. `hd95` is the worst of the scans.
+    Scans whose voxels differ in size are weighed by it in the ratios, see `patient_sums`. `hd95` is the worst
+    of the scans, a lesion-wise score the mean of those in which it is defined.
 
     Returns:
-        Table indexed by patient_id, sorted: the six counts, hd95, dice (nan when both masks are empty),
-        precision (0 for a complete miss, nan when both are empty) and recall (nan without tumour).
+        Table indexed by patient_id, sorted: the six counts, hd95, `LESIONWISE` (nan where the table lacks
+        them), dice (nan when both masks are empty), precision (0 for a complete miss, nan when both are
+        empty) and recall (nan without tumour).
 
     Raises:
         ValueError: a column is missing, the table is empty, or a scan is in it twice.
@@ -61,9 +71,10 @@ def combine_cases(per_patient: pd.DataFrame) -> pd.DataFrame:
     _require(per_patient, [*_SCAN, *_COUNTS, "hd95", "hd95_unit"], "per_patient")
     if len(twice := per_patient.loc[per_patient.duplicated(_SCAN), _SCAN]):
         raise ValueError(f"per_patient holds a scan twice: {twice.to_numpy().tolist()}; keep one row a scan")
-    by_patient = per_patient.groupby("patient_id")
-    table = by_patient[_COUNTS].sum().join(by_patient["hd95"].max())
-    ref, pred, tp = (table[name] for name in _VOXELS)
+    by_patient = per_patient.reindex(columns=per_patient.columns.union(LESIONWISE)).groupby("patient_id")
+    table = by_patient[_COUNTS].sum().join(by_patient["hd95"].max()).join(by_patient[[*LESIONWISE]].mean())
+    sums = patient_sums(per_patient, _VOXELS)
+    ref, pred, tp = (sums[name] for name in _VOXELS)
     table["dice"] = dice_from_counts(ref, pred, tp, empty=np.nan)
     table["precision"] = (tp / pred).mask((pred == 0) & (ref > 0), 0.0)
     table["recall"] = tp / ref
@@ -71,7 +82,7 @@ def combine_cases(per_patient: pd.DataFrame) -> pd.DataFrame:
 
 
 def region_dice(per_patient: pd.DataFrame) -> pd.DataFrame:
-    """Returns the volume Dice of the regions after the main one, all scans of a patient together.
+    """Returns the volume Dice of the regions after the main one, by `patient_sums`.
 
     Args:
         per_patient: As for `combine_cases`, with `ref_voxels_ET`, `pred_voxels_ET`, `tp_voxels_ET` of a
@@ -82,7 +93,7 @@ def region_dice(per_patient: pd.DataFrame) -> pd.DataFrame:
     """
     starts = f"{_VOXELS[0]}_"
     names = [column.removeprefix(starts) for column in per_patient if column.startswith(starts)]
-    total = per_patient.groupby("patient_id")[[f"{each}_{name}" for name in names for each in _VOXELS]].sum()
+    total = patient_sums(per_patient, [f"{each}_{name}" for name in names for each in _VOXELS])
     dice = {
         name: dice_from_counts(*(total[f"{each}_{name}"] for each in _VOXELS), empty=np.nan) for name in names
     }
@@ -131,6 +142,7 @@ def summarise(per_patient: pd.DataFrame, per_slice: pd.DataFrame) -> dict:
         "lesion_sensitivity": found / (total.lesions_ref or np.nan),
         "lesion_f1": lesion_f1(found=found, missed=total.lesions_ref - found, false_positives=invented),
         "false_positives_per_patient": invented / len(patients),
+        **patients[[*LESIONWISE]].mean(),
     }
     return {name: each if isinstance(each, int | str) else float(each) for name, each in figures.items()}
 

@@ -1,4 +1,4 @@
-"""Overlap and lesion counts of one reference and one prediction.
+"""Overlap of one reference and one prediction.
 
 What an empty mask scores is an argument (`empty`): the literature disagrees, and the choice moves the result.
 Losing a rightly predicted voxel never improves a score. Functions of masks take bool arrays of one shape,
@@ -6,9 +6,6 @@ Losing a rightly predicted voxel never improves a score. Functions of masks take
 """
 
 import numpy as np
-import pandas as pd
-
-from metseg.masks.components import label_lesions
 
 
 def dice_from_counts(ref, pred, tp, *, empty: float):
@@ -67,37 +64,6 @@ def dice(mask_ref: np.ndarray, mask_pred: np.ndarray, *, empty: float) -> float:
     """Returns the Dice coefficient of two masks: `empty` when both are empty, 0 when exactly one is."""
     mask_ref, mask_pred = checked_pair(mask_ref, mask_pred)
     return float(dice_from_counts(mask_ref.sum(), mask_pred.sum(), (mask_ref & mask_pred).sum(), empty=empty))
-
-
-def match_lesions(mask_ref: np.ndarray, mask_pred: np.ndarray) -> pd.DataFrame:
-    """Sets each reference lesion against the predicted ones that it touches, and lists those that touch none.
-
-    A lesion is one connected component, diagonals included. It is found when one of its voxels is predicted.
-    A predicted lesion that shares no voxel with any of the reference is a false positive.
-
-    Returns:
-        A row a lesion, those of the reference first: false_positive, voxels (its own), found, dice (of a
-        reference lesion and all predicted lesions that touch it, taken together; 0 for a missed one, nan for
-        a false positive).
-
-    Reference:
-        Maier-Hein, Reinke et al. (2024), Metrics Reloaded: object detection by overlap.
-    """
-    mask_ref, mask_pred = checked_pair(mask_ref, mask_pred)
-    labels_ref, labels_pred = label_lesions(mask_ref), label_lesions(mask_pred)
-    ref, pred = np.bincount(labels_ref.ravel())[1:], np.bincount(labels_pred.ravel())[1:]  # voxels of each
-    both = mask_ref & mask_pred
-    pairs, shared = np.unique(np.stack([labels_ref[both], labels_pred[both]]) - 1, axis=1, return_counts=True)
-    tp = np.bincount(pairs[0], shared, len(ref))
-    touching = np.bincount(pairs[0], pred[pairs[1]], len(ref))
-    invented = np.delete(pred, pairs[1])
-    found = {
-        "false_positive": np.arange(len(ref) + len(invented)) >= len(ref),
-        "voxels": np.r_[ref, invented].astype(int),
-        "found": np.r_[tp > 0, np.zeros(len(invented), bool)],
-        "dice": np.r_[dice_from_counts(ref, touching, tp, empty=np.nan), np.full(len(invented), np.nan)],
-    }
-    return pd.DataFrame(found)
 
 
 def lesion_f1(*, found: int, missed: int, false_positives: int) -> float:

@@ -33,6 +33,28 @@ def bootstrap_interval(values, statistic: Callable = np.mean) -> tuple[float, fl
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
+def ratio_interval(numerators, denominators) -> tuple[float, float]:
+    """Returns the 95 % percentile bootstrap interval of Σ numerators / Σ denominators, patients resampled.
+
+    Args:
+        numerators, denominators: Counts of each patient, (N,), such as lesions found and lesions.
+
+    Returns:
+        Lower and upper end; (nan, nan) where fewer than two patients have a denominator.
+
+    Reference:
+        Efron & Tibshirani (1993), An Introduction to the Bootstrap, section 13.3.
+    """
+    counts = np.stack([np.asarray(numerators, float), np.asarray(denominators, float)], axis=1)
+    n = len(counts)
+    if np.count_nonzero(counts[:, 1]) < 2:
+        return float("nan"), float("nan")
+    times = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=10_000)
+    above, below = (times @ counts).T
+    low, high = np.percentile(above[below > 0] / below[below > 0], [2.5, 97.5])
+    return float(low), float(high)
+
+
 def paired_test(dice_a: pd.Series, dice_b: pd.Series) -> dict:
     """Compares the Dice of two models, indexed by patient_id, the same patients in any order.
 

@@ -1,6 +1,7 @@
 """Figures of slices: channels, CLAHE, augmentation, predictions, attention."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,6 +22,8 @@ from metseg.plots.style import (
     picture,
 )
 
+_LETTERS = 28  # of a line beside a picture
+
 
 def _grid(rows: int, columns: int, side: float = 1.9) -> np.ndarray:
     axes = plt.subplots(rows, columns, figsize=(side * columns, side * rows), squeeze=False)[1]
@@ -37,9 +40,21 @@ def plot_cases(cases: Sequence[Case]) -> np.ndarray:
         for channel, ax in enumerate(row):
             picture(ax, case.image[z, ..., channel], "" if k else CHANNELS[channel])
             outline(ax, case.mask[z], REFERENCE)
-        place = {"rotation": 90, "va": "center", "ha": "right", "transform": row[0].transAxes}
-        row[0].text(-0.04, 0.5, case.patient_id, fontsize=7, **place)
+        place = {
+            "rotation": 90,
+            "va": "center",
+            "ha": "right",
+            "multialignment": "center",
+            "transform": row[0].transAxes,
+        }
+        row[0].text(-0.04, 0.5, _name_of(case), fontsize=7, multialignment="center", **place)
     return axes
+
+
+def _name_of(case: Case) -> str:
+    """Returns what tells a scan from others of its patient, in lines as long as a picture is high."""
+    known = [case.case_id] if case.patient_id in case.case_id else [case.patient_id, case.case_id]
+    return "\n".join(fill(each, _LETTERS) for each in known)
 
 
 def plot_lesion_load(cases, ax: Axes | None = None) -> Axes:

@@ -10,6 +10,8 @@ from metseg.masks.measure import MeasuredLesion
 from metseg.reports.matching import Visit, match_lesions
 from metseg.reports.rano_bm import Response, assess_response, choose_targets
 
+_SAME_SIZE = 0.1  # voxels that differ by less measure alike
+
 
 @dataclass(frozen=True)
 class Change:
@@ -18,7 +20,7 @@ class Change:
     Attributes:
         kind: same, new, gone, merged, split, "merged and split", or returned (gone in between).
         former, now: Numbers of the lesions at the former visit and now.
-        former_mm, now_mm: Longest diameters, added up; None where the voxels' size is unknown.
+        former_mm, now_mm: Longest diameters, added up, 0 of none; None where the voxels' size is unknown.
         former_mm3, now_mm3: Volumes likewise.
     """
 
@@ -74,7 +76,7 @@ def follow_up(visits: Sequence[Visit], *, register: bool = False, margin_mm: flo
     Args:
         visits: In order, the baseline first.
         register: Align the visits by their pictures (rigid), not by their files' coordinates alone.
-        margin_mm: Lesions that overlap none are the same where they lie no farther apart than this.
+        margin_mm: Lesions that overlap none are the same where no more than this lies between them.
 
     Raises:
         MetsegError: Visits have neither coordinates nor one grid, or cannot be registered.
@@ -98,6 +100,14 @@ def follow_up(visits: Sequence[Visit], *, register: bool = False, margin_mm: flo
             if k == last:
                 returned |= again.any(axis=0)
         descended.append(lineage)
+    sizes = {visit.name: visit.volume.spacing_mm for visit in visits if visit.volume.spacing_mm}
+    if sizes and not np.allclose(list(sizes.values()), next(iter(sizes.values())), rtol=_SAME_SIZE):
+        listed = "; ".join(
+            f"{name}: {' × '.join(f'{step:.3g}' for step in size[::-1])} mm" for name, size in sizes.items()
+        )
+        notes.append(
+            f"The visits' voxels differ in size ({listed}): what changes by less may not have changed."
+        )
     targets = choose_targets(visits[0].lesions, visits[0].slice_mm)
     response = _response(visits, descended, targets)
     changes = _changes(visits[-2], visits[-1], links[-1], returned)

@@ -16,6 +16,7 @@ from metseg.reports.matching import Visit
 from metseg.reports.rano_bm import IMAGING_PART, REFERENCE, choose_targets, why_not_measurable
 
 MAX_PICTURES = 60
+_COARSE = 1.5  # times the distance of the slices: no axial scan has such pixels
 UNKNOWN_SIDES = "Left and right are unknown: the files do not tell how the patient lay."
 UNKNOWN_SIZE = "The size of a voxel is unknown: sizes are in pixels and voxels, and nothing is measurable."
 
@@ -86,15 +87,23 @@ class LesionReport:
 
     @property
     def reading_notes(self) -> list[str]:
-        """The notes, with what the scan leaves unknown."""
+        """The notes, with what the scan leaves unknown or coarse."""
         volume = self.visit.volume
         unknown = [UNKNOWN_SIDES] * (volume.affine is None) + [UNKNOWN_SIZE] * (volume.spacing_mm is None)
+        if volume.spacing_mm is not None and max(volume.spacing_mm[1:]) > _COARSE * volume.spacing_mm[0]:
+            y, x = volume.spacing_mm[1:]
+            unknown.append(
+                f"The scan's slices are not axial: in an axial plane its voxels are {x:.3g} × {y:.3g} mm, "
+                "and diameters are no finer."
+            )
         return [*self.notes, *unknown]
 
     def rows(self) -> list[dict]:
         """Returns the lesions as rows of plain values with units in their names; None where unknown.
 
-        Slices, rows and columns count from 0; `centroid_mm_r`, `_a` and `_s` are mm to the patient's right,
+        Slices and `centroid_axial_z`, `_y` and `_x` count voxels from 0 on the axial grid (see `to_axial`):
+        slices to the head, rows to the back, columns to the patient's left. The file may count otherwise; the
+        axial grid's affine is in `report.json`. `centroid_mm_r`, `_a` and `_s` are mm to the patient's right,
         anterior and superior from the origin of the scan's coordinates.
         """
         found = []
@@ -113,8 +122,8 @@ class LesionReport:
                 "first_slice": each.box[0][0],
                 "last_slice": each.box[0][1] - 1,
                 "slice_count": each.slice_count,
-                **dict(zip(("centroid_z", "centroid_y", "centroid_x"), each.centroid, strict=True)),
             }
+            row |= {f"centroid_axial_{axis}": each.centroid[k] for k, axis in enumerate("zyx")}
             row |= {
                 f"centroid_mm_{axis}": (each.centroid_mm or [None] * 3)[k] for k, axis in enumerate("ras")
             }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metseg.base.errors import MetsegError
+from metseg.data.grid import same_grid
 from metseg.data.volume import Volume
 from metseg.masks.measure import MeasuredLesion, measure_mask, to_mm
 
@@ -62,7 +63,7 @@ def match_lesions(
     Args:
         former, now: The visits.
         register: Align them by their pictures (rigid), not by their files' coordinates alone.
-        margin_mm: How far apart lesions that overlap none may lie.
+        margin_mm: How far apart, edge to edge, lesions that overlap none may lie.
         notes: What was assumed is added here, as sentences.
 
     Returns:
@@ -87,13 +88,13 @@ def match_lesions(
             f"{names} are aligned by their files' coordinates alone; ask for registration if the patient may "
             "have lain differently."
         )
-    elif former.volume.grid == now.volume.grid and former.volume.spacing_mm == now.volume.spacing_mm:
+    elif same_grid(former.volume, now.volume):  # neither has coordinates
         in_now = np.eye(4)
         notes.append(f"{names} have one grid and no coordinates; they are taken as aligned.")
     else:
         raise MetsegError(
-            f"{names} have no common coordinates and different grids ({former.volume.grid}, "
-            f"{now.volume.grid}); export both as NIfTI or DICOM, or on one grid"
+            f"{names} have no common coordinates, nor one grid without any ({former.volume.grid}, "
+            f"{now.volume.grid}); export both with their orientation, or on one grid"
         )
     overlap = _head_overlap(former.volume, now.volume, in_now)
     if overlap < _LEAST_HEAD_OVERLAP:
@@ -153,13 +154,21 @@ def _link_nearest(
     voxels = np.argwhere(np.isin(former.numbers, lost))
     if not len(voxels):
         return
-    tree = KDTree(to_mm(voxels, to_now_mm))
+    # Between corners, not centres: those of slices 5 mm apart that touch are never nearer than 5 mm.
+    tree = KDTree(to_mm(_corners(voxels), to_now_mm))
     for found in np.flatnonzero(~same.any(axis=0)) + 1:
-        distance, nearest = tree.query(to_mm(np.argwhere(now.numbers == found), now.affine))
+        corners = to_mm(_corners(np.argwhere(now.numbers == found)), now.affine)
+        distance, nearest = tree.query(corners)
         if distance.min() <= margin_mm:
-            before = former.numbers[tuple(voxels[nearest[distance.argmin()]])]
+            before = former.numbers[tuple(voxels[nearest[distance.argmin()] // 8])]
             same[before - 1, found - 1] = True
             notes.append(
                 f"Lesion {found} of {now.name} lies {distance.min():.1f} mm beside lesion {before} of "
                 f"{former.name}, without overlap; they are taken as the same."
             )
+
+
+def _corners(voxels: np.ndarray) -> np.ndarray:
+    """Returns (8 n, 3): the corners of (n, 3) voxels, those of each one after the other."""
+    around = np.stack(np.meshgrid(*[(-0.5, 0.5)] * 3), axis=-1).reshape(-1, 3)
+    return (voxels[:, None] + around).reshape(-1, 3)

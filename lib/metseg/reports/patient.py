@@ -1,9 +1,10 @@
 """The visits of one patient: from the scans that a user names, in time order, to one report."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations, pairwise
+from itertools import combinations, count, pairwise
 from pathlib import Path
 
 from metseg.base.errors import MetsegError
@@ -73,8 +74,16 @@ def open_visits(
                 "of one, or say that they are (--same-patient)"
             )
         notes.append(f"By names or headers the visits are of {listed}; they are one patient's, as you say.")
+    for name, times in Counter(scan.case_id for scan in scans).items():
+        if times > 1:  # else one's mask would be written over the other's
+            number = count(1)
+            scans = [
+                replace(scan, case_id=f"{name}_{next(number)}") if scan.case_id == name else scan
+                for scan in scans
+            ]
+            notes.append(f"{times} visits are called {name}; in their order here they are {name}_1 and on.")
     for former, now in pairwise(scans):
-        if former.visit and now.visit and _is_later(former.visit, now.visit):
+        if former.visit and now.visit and is_later(former.visit, now.visit):
             raise MetsegError(
                 f"visit {former.visit} is named before {now.visit}; give the visits in time order"
             )
@@ -123,8 +132,13 @@ def _files(given: ScanInput) -> set[Path]:
     return {Path(path).resolve() for path in given.sequences.values()}
 
 
-def _is_later(one: str, other: str) -> bool:
-    """Tells whether a visit is later than another, where both are dates or numbers written alike."""
+def is_later(one: str, other: str) -> bool:
+    """Tells whether a visit is later than another, where both are dates or numbers written alike.
+
+    Dates that end in the year are not compared: whether the day or the month comes first, nothing tells.
+    """
     numbers = [re.findall(r"\d+", visit) for visit in (one, other)]
+    if len(numbers[0]) > 1 and len(numbers[0][-1]) == 4:
+        return False
     alike = re.sub(r"\d", "0", one) == re.sub(r"\d", "0", other)
     return alike and numbers[0] > numbers[1]

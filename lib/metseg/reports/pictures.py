@@ -25,6 +25,8 @@ class LesionPictures:
     Attributes:
         channel: The sequence shown.
         unit: Of lengths: mm, or px where the voxels' size is unknown.
+        sides: The letters of the left, right and upper edge, RLA but for a scan turned by 45° and more; ""
+            where the files do not tell.
     """
 
     def __init__(self, visit: Visit, channel: str | None = None):
@@ -36,7 +38,7 @@ class LesionPictures:
         spacing = visit.volume.spacing_mm
         self.unit = "px" if spacing is None else "mm"
         self._step = np.array((1.0, 1.0) if spacing is None else spacing[:0:-1])  # (x, y)
-        self._sides, self._mirrored = _sides_of(visit.volume.affine)
+        self.sides, self._mirrored = _sides_of(visit.volume.affine)
 
     @cached_property
     def window(self) -> tuple[float, float]:
@@ -128,10 +130,10 @@ class LesionPictures:
         self._text(pen, (left, low - 6 * _FINE), f"10 {self.unit}", "ls")
 
     def _letters(self, pen: ImageDraw.ImageDraw) -> None:
-        if self._sides:
+        if self.sides:
             end, middle, edge = _SIDE * _FINE, _SIDE * _FINE / 2, 8 * _FINE
             places = ((edge, middle), "lm"), ((end - edge, middle), "rm"), ((middle, edge), "ma")
-            for letter, (place, anchor) in zip(self._sides, places, strict=False):
+            for letter, (place, anchor) in zip(self.sides, places, strict=False):
                 self._text(pen, place, letter, anchor)
 
     @staticmethod

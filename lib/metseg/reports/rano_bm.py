@@ -105,7 +105,19 @@ def assess_response(
             f"{doubtful} new {which} seen on one slice only: equivocal, to be clarified by the next scan; "
             "not counted as progression here, but no complete response either."
         )
-        category = "PR" if category == "CR" else category
+        if category == "CR":
+            category = "PR" if targets_mm[0] else "non-CR/non-PD"
+    were_gone = [
+        not any((*of_targets, *of_others))
+        for of_targets, of_others in zip(targets_mm, non_targets_mm, strict=True)
+    ]
+    if any(were_gone[1:-1]) and not were_gone[0] and not were_gone[-1]:
+        reasons.insert(
+            0,
+            "All lesions of the baseline were gone at an earlier visit and not all are now: after a complete "
+            "response that is progression, whatever the size (RECIST 1.1), if a reader confirms both.",
+        )
+        category = "PD"
     if new:
         which = "lesion" if new == 1 else "lesions"
         reasons.insert(

@@ -34,7 +34,7 @@ class Segmented(NamedTuple):
     mask: np.ndarray  # (Z, Y, X) bool
     prob_map: np.ndarray | None  # (Z, Y, X) float32; None for a mask drawn by hand
     origin: Origin
-    notes: tuple[str, ...] = ()  # on the mask
+    notes: tuple[str, ...] = ()  # on the mask, or how the scan is unlike those of the training
     regions: Mapping[str, np.ndarray] = MappingProxyType({})  # {region: its mask}, where they were asked for
 
     def told(self, paths: Mapping[str, Path]) -> str:
@@ -46,10 +46,16 @@ class Segmented(NamedTuple):
         return f"{self.scan.case_id}: {len(lesions)} lesion{'s' * (len(lesions) != 1)}{size}{where}"
 
 
-def segment(scan: OpenScan, predictor: Predictor, *, regions: bool = False) -> Segmented:
-    """Segments one scan and measures its lesions, those of the main region; `regions` keeps all masks."""
-    maps = predictor.prob_maps(scan.scan.volume) if regions else {"": predictor.prob_map(scan.scan.volume)}
-    prob_map = next(iter(maps.values()))
+def segment(
+    scan: OpenScan, predictor: Predictor, *, trust_anyway: bool = False, regions: bool = False
+) -> Segmented:
+    """Segments one scan, if it can be trusted (`Predictor.trusted_map`), and measures its lesions.
+
+    These are of the main region; `regions` keeps the masks of all.
+    """
+    find = predictor.trusted_maps if regions else predictor.trusted_map
+    maps, notes = find(scan.scan.volume, scan.case_id, trust_anyway=trust_anyway)
+    prob_map = next(iter(maps.values())) if regions else maps
     mask = predictor.mask_of(prob_map)
     visit = Visit.of_mask(scan.visit or scan.case_id, scan.scan.volume, mask, prob_map)
     about = predictor.description
@@ -58,7 +64,7 @@ def segment(scan: OpenScan, predictor: Predictor, *, regions: bool = False) -> S
         name, predictor.sha256[:8], predictor.precision, about["data"]["name"], about["data"]["caution"]
     )
     kept = predictor.masks_of(maps) if regions else {}
-    return Segmented(scan, visit, mask, prob_map, origin, regions=kept)
+    return Segmented(scan, visit, mask, prob_map, origin, tuple(notes), kept)
 
 
 def drawn(scan: OpenScan, files: VolumeFiles) -> Segmented:
@@ -66,13 +72,14 @@ def drawn(scan: OpenScan, files: VolumeFiles) -> Segmented:
 
     Args:
         scan: The scan.
-        files: Its reference, on the scan's grid in any axis order, and which labels are a lesion; of a mask
-            by itself from `reference_alone`.
+        files: Its reference (NIfTI, SEG or RTSTRUCT), on the scan's grid in any axis order, and which labels
+            are a lesion; of a mask by itself from `reference_alone`.
 
     Raises:
         MetsegError: The mask cannot be read, lies on another grid, or holds labels that its name rules out.
     """
-    labels, notes = read_reference(files, scan.scan.stored)
+    frame = scan.series.frame_of_reference if scan.series else ""
+    labels, notes = read_reference(files, scan.scan.stored, frame_of_reference=frame)
     marks = sorted(map(int, labels.stored))
     if len(marks) > 1:
         listed = f"{', '.join(map(str, marks[:5]))}{' …' * (len(marks) > 5)}"
@@ -163,14 +170,13 @@ def _write_bids(found: Segmented, folder: Path) -> Path:
 
 
 def _write_dicom(found: Segmented, folder: Path, wanted: Collection[str]) -> dict[str, Path]:
-    import pydicom
-
     from metseg.data.writers.dicom_seg import Maker, write_seg
+    from metseg.data.writers.dicom_sources import read_sources
     from metseg.data.writers.dicom_sr import Measured, write_sr
     from metseg.data.writers.rtstruct import write_rtstruct
 
     series, stored = found.scan.series, found.scan.scan.stored
-    sources = [pydicom.dcmread(path, stop_before_pixels=True) for path in dict.fromkeys(series.files)]
+    sources = read_sources(dict.fromkeys(series.files), stored.spacing_mm[0])
     labels, origin = from_axial(found.visit.numbers, stored), found.origin
     paths = {name: folder / f"{found.scan.case_id}_{name}.dcm" for name in wanted}
     given = labels, stored.affine, sources

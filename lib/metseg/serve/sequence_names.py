@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from metseg.data.layouts.volumes import LAYOUTS, place_of
 
+NAMELESS = "scan"  # what a scan is called that nothing names
 _KINDS = {kind: sequence for layout in LAYOUTS for kind, sequence in layout.kinds.items()}
 _ENDING = re.compile(rf"(?:^|[^a-z0-9])({'|'.join(sorted(_KINDS, key=len, reverse=True))})$")
 _SUFFIX = re.compile(r"\.nii(\.gz)?$|\.gz$", re.IGNORECASE)
@@ -31,4 +32,4 @@ def case_of(name: str) -> str:
         stem = place.case_id
     elif found := _ENDING.search(stem.lower()):
         stem = stem[: found.start()]
-    return re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:80] or "scan"
+    return re.sub(r"[^\w.-]+", "_", stem).strip("._-")[:80] or NAMELESS

@@ -13,6 +13,7 @@ from metseg.base.errors import MetsegError
 from metseg.data.readers.image_errors import UnusablePixels
 from metseg.data.readers.images import as_slice, decode, kind_of
 from metseg.data.volume import Volume
+from metseg.inference.trust import Untrusted
 
 MAX_UPLOAD_BYTES = 16 * 2**20  # 4 megapixels of RGB at 8 bits are 12 MB uncompressed
 MAX_PIXELS = 4_000_000  # 2000 × 2000; scanners give 512 × 512 and less
@@ -61,6 +62,11 @@ def too_large(name: str = "The file") -> Refused:
     """Returns the error of a file above `MAX_UPLOAD_BYTES`, for those who notice before they have read it."""
     limit = f"{MAX_UPLOAD_BYTES // 2**20} MB"
     return Refused("too_large", f"{name} is larger than {limit}; export a single slice, or shrink it")
+
+
+def untrusted(error: Untrusted) -> Refused:
+    """Returns the error of a scan unlike those of the training, for a visitor, who has fields, no options."""
+    return Refused("unlike_training", str(error).replace("--trust-anyway", "trust_anyway"))
 
 
 def read_upload(data: bytes, name: str = "The file") -> Upload:

@@ -13,7 +13,14 @@ from metseg.inference.predictor import Predictor
 from metseg.masks.encode import archive
 from metseg.masks.postprocess import Postprocessing, drop_minor, postprocess
 from metseg.reports.matching import Visit
+from metseg.reports.patient import write_visits
 from metseg.reports.results import Segmented, segment, write_results
+from metseg.serve.visits import Compared
+
+
+def notes_of(found: Segmented) -> list[str]:
+    """Returns all that is to be known of a scan and its mask, as sentences."""
+    return [*found.scan.scan.notes, *found.notes]
 
 
 def mask_with(prob_map: np.ndarray, predictor: Predictor, settings: Postprocessing) -> np.ndarray:
@@ -21,9 +28,11 @@ def mask_with(prob_map: np.ndarray, predictor: Predictor, settings: Postprocessi
     return drop_minor(postprocess(prob_map, settings), predictor.min_volume_share)
 
 
-def segment_with(scan: OpenScan, predictor: Predictor, settings: Postprocessing) -> Segmented:
+def segment_with(
+    scan: OpenScan, predictor: Predictor, settings: Postprocessing, *, trust_anyway: bool = False
+) -> Segmented:
     """Segments a scan with these settings in the place of the network's own."""
-    return with_settings(segment(scan, predictor), predictor, settings)
+    return with_settings(segment(scan, predictor, trust_anyway=trust_anyway), predictor, settings)
 
 
 def with_settings(found: Segmented, predictor: Predictor, settings: Postprocessing) -> Segmented:
@@ -43,26 +52,32 @@ def with_settings(found: Segmented, predictor: Predictor, settings: Postprocessi
     return found._replace(scan=replace(found.scan, scan=noted), mask=mask, visit=visit)
 
 
-def write_archive(found: Segmented, also: Collection[str], home: Path | None = None) -> tuple[str, bytes]:
+def write_archive(
+    found: Segmented, also: Collection[str], home: Path | None = None, compared: Compared | None = None
+) -> tuple[str, bytes]:
     """Returns a file's name and content: the mask as NIfTI, or a ZIP with it where more is asked for.
 
     Args:
         found: The scan with its lesions.
         also: As in `write_results`.
         home: Where the files are made that go into the ZIP, and removed.
+        compared: This visit and another; then their report is there as well, in a folder `follow_up`.
 
     Raises:
         MetsegError: As by `write_results`.
     """
     with tempfile.TemporaryDirectory(prefix="metseg-results-", dir=home) as folder:
         paths, notes = write_results(found, Path(folder), also)
-        if not also:
+        if not also and not compared:
             return paths["mask"].name, paths["mask"].read_bytes()
+        if compared:
+            written = {"compared": compared.changes, "notes": [*compared.cautions, *compared.notes]}
+            write_visits(compared.found, Path(folder) / "follow_up", **written)
         files = {
             path.relative_to(folder).as_posix(): path.read_bytes()
             for path in sorted(Path(folder).rglob("*"))
             if path.is_file()
         }
-    told = [RESEARCH_USE, found.origin.caution, *found.scan.scan.notes, *notes]
+    told = [RESEARCH_USE, found.origin.caution, *notes_of(found), *notes]
     files["notes.txt"] = "\n".join([*told, ""]).encode()
     return f"{found.scan.case_id}_metseg.zip", archive(files)

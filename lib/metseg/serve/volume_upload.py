@@ -1,7 +1,7 @@
 """What a visitor uploads becomes the scan of a volume: NIfTI files, DICOM files, or a ZIP file of either.
 
 NIfTI stays in memory. DICOM, which is read and referred to as files, lies in a folder of its own, under names
-made here, until the upload is closed.
+made here, until the upload is closed. Files of the server's own disk are not copied: links stand for them.
 """
 
 import re
@@ -13,19 +13,17 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import numpy as np
-
 from metseg.base.errors import MetsegError
 from metseg.data.layouts.volumes import REFERENCE
 from metseg.data.readers.image_errors import ImageError, NotAnImage
-from metseg.data.volume import SEQUENCES, Volume
-from metseg.serve.sequence_names import case_of, sequence_of
+from metseg.data.volume import SEQUENCES
+from metseg.serve.scan_folder import ServerFile
+from metseg.serve.sequence_names import NAMELESS, case_of, sequence_of
 from metseg.serve.unpacking import SentFile, is_zip, unpacked
 from metseg.serve.upload import Refused
 
 MAX_VOLUME_BYTES = 256 * 2**20  # of all files as they are sent
 MAX_VOXELS = 2**26  # of one sequence: 512 × 512 × 256
-_MAX_LABELS = 100  # of a reference that numbers lesions one by one
 _HEADERS = {size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")}
 
 
@@ -45,11 +43,14 @@ def is_volume(files: Sequence[SentFile]) -> bool:
 class VolumeUpload:
     """The files of one scan; close it, so that nothing stays on the disk."""
 
-    def __init__(self, files: Sequence[SentFile], *, home: Path | None = None):
+    def __init__(
+        self, files: Sequence[SentFile], *, there: Sequence[ServerFile] = (), home: Path | None = None
+    ):
         """Unpacks the files.
 
         Args:
             files: As they were sent.
+            there: Those that lie on the server.
             home: Where the folder for DICOM is made; the system's for temporary files if left out.
 
         Raises:
@@ -58,21 +59,28 @@ class VolumeUpload:
         """
         self._folder = tempfile.TemporaryDirectory(prefix="metseg-upload-", dir=home)
         self._path = Path(self._folder.name)
-        self.nifti: dict[str, bytes] = {}
+        self.nifti: dict[str, bytes | Path] = {}
         self._others: list[str] = []
         try:
             dicom = False
-            for number, (name, content) in enumerate(unpacked(files)):
-                if _is_nifti(content):
-                    if self.nifti.setdefault(name, content) is not content:
-                        raise Refused("unusable_volume", f"{name:.200} is sent twice; send each file once")
+            for number, (name, content) in enumerate((*unpacked(files), *there)):
+                head = content[:132] if isinstance(content, bytes) else _head(content)
+                is_nifti = _is_nifti(head)
+                dicom |= _is_dicom(head)
+                if is_nifti and isinstance(content, bytes):
+                    self._add_nifti(name, content)
                     continue
-                dicom |= _is_dicom(content)
                 plain = re.sub(r"[^\w.-]", "_", PurePosixPath(name).name).lstrip(".")[-80:] or "file"
-                folder = self._path / str(number)
-                folder.mkdir()
-                (folder / plain).write_bytes(content)
-                self._others.append(plain)
+                path = self._path / str(number) / plain
+                path.parent.mkdir()
+                if isinstance(content, bytes):
+                    path.write_bytes(content)
+                else:
+                    path.symlink_to(content)
+                if is_nifti:
+                    self._add_nifti(name, path)
+                else:
+                    self._others.append(plain)
             if self.nifti and dicom:
                 raise Refused("unusable_volume", "There are NIfTI and DICOM files; send one scan, as either")
             if not self.nifti and not dicom:
@@ -83,6 +91,10 @@ class VolumeUpload:
         except BaseException:
             self.close()
             raise
+
+    def _add_nifti(self, name: str, content: bytes | Path) -> None:
+        if self.nifti.setdefault(name, content) is not content:
+            raise Refused("unusable_volume", f"{name:.200} is sent twice; send each file once")
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -102,7 +114,16 @@ class VolumeUpload:
     def reference(self) -> SentFile | None:
         """The NIfTI file that a reference mask is by its name, if there is one alone."""
         found = [key for key, _, kind in self.parts if self.nifti and kind == REFERENCE]
-        return (found[0], self.nifti[found[0]]) if len(found) == 1 else None
+        return (found[0], self.content_of(found[0])) if len(found) == 1 else None
+
+    def content_of(self, name: str) -> bytes:
+        """Returns a NIfTI file as it lies on the disk; raises `Refused` if it is too large for one mask."""
+        content = self.nifti[name]
+        if isinstance(content, Path):
+            if content.stat().st_size > MAX_VOLUME_BYTES:
+                raise too_large_volume(name)
+            content = content.read_bytes()
+        return content
 
     def open(self, told: Mapping[str, str] | None = None, *, allow_missing: bool = False):
         """Reads the scan.
@@ -127,11 +148,12 @@ class VolumeUpload:
         limits = {"allow_missing": allow_missing, "max_voxels": MAX_VOXELS}
         with self._without_path():
             if not self.nifti:
-                return open_scan(ScanInput("scan", told, dicom=self._path), **limits)
-            taken, notes = self._taken(told)
+                return open_scan(ScanInput(NAMELESS, told, dicom=self._path), **limits)
+            taken, told_notes = self._taken(told)
             name = next(name for name, content in self.nifti.items() if content is next(iter(taken.values())))
             opened = open_scan(ScanInput(case_of(name), taken), **limits)
-        return replace(opened, scan=opened.scan._replace(notes=[*notes, *opened.scan.notes]))
+        notes = [*told_notes, *map(self._without_folder, opened.scan.notes)]
+        return replace(opened, scan=opened.scan._replace(notes=notes))
 
     def close(self) -> None:
         """Removes what lies on the disk."""
@@ -143,8 +165,8 @@ class VolumeUpload:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def _taken(self, told: Mapping[str, str]) -> tuple[dict[str, bytes], list[str]]:
-        """Returns {sequence: content of its NIfTI file}, and a note on each file."""
+    def _taken(self, told: Mapping[str, str]) -> tuple[dict[str, bytes | Path], list[str]]:
+        """Returns {sequence: its NIfTI file or the content}, and a note on each file."""
         files = dict(told)
         notes = [f"{sequence} is {key}: as you say." for sequence, key in told.items()]
         for key, _, sequence in self.parts:
@@ -173,50 +195,31 @@ class VolumeUpload:
         """Makes each error one for a visitor, to whom the folder here means nothing."""
         try:
             yield
-        except (ImageError, Refused):
+        except Refused:
             raise
+        except ImageError as error:
+            raise type(error)(self._without_folder(str(error))) from error
         except MetsegError as error:
-            text = str(error).replace("(--allow-missing)", "(allow_missing)")
-            text = re.sub(
-                rf"{re.escape(str(self._path))}(/\d+/)?", lambda found: "" if found[1] else "the upload", text
-            )
+            text = self._without_folder(str(error).replace("(--allow-missing)", "(allow_missing)"))
             raise Refused("unusable_volume", text[0].upper() + text[1:]) from error
 
-
-def read_reference_volume(content: bytes, name: str, stored: Volume) -> tuple[np.ndarray, list[str]]:
-    """Reads the reference of a scan, whatever numbers it marks with.
-
-    Args:
-        content: A NIfTI file.
-        name: What to call it in an error.
-        stored: The grid of the scan's files.
-
-    Returns:
-        (Z, Y, X) bool on the scan's axial grid, and what is to be known of it, as sentences.
-
-    Raises:
-        MetsegError: It is no NIfTI, holds no labels or too many, or lies on another grid.
-    """
-    from metseg.data.grid import to_axial
-    from metseg.data.readers.nifti import read_labels
-
-    if len(content) > MAX_VOLUME_BYTES:
-        raise too_large_volume(name)
-    labels, notes = read_labels(content, stored, name, regions={}, max_voxels=MAX_VOXELS)
-    if len(labels.stored) > _MAX_LABELS:
-        told = f"{name} holds {len(labels.stored)} different numbers, as an image does; give the mask itself"
-        raise Refused("unusable_pixels", told)
-    if len(labels.stored) > 1:
-        numbers = ", ".join(f"{number:g}" for number in sorted(labels.stored)[:8])
-        notes.append(f"It marks with {numbers}; all of them are taken as lesion.")
-    place = {"affine": stored.affine, "spacing_mm": None if stored.affine is not None else stored.spacing_mm}
-    turned = to_axial(Volume(labels.array[None], ("labels",), **place))
-    return turned.array[0] > 0, notes
+    def _without_folder(self, text: str) -> str:
+        folder = rf"{re.escape(str(self._path))}(/\d+/)?"
+        return re.sub(folder, lambda found: "" if found[1] else "the upload", text)
 
 
 def too_large_volume(name: str = "The upload") -> Refused:
     """Returns the error of files above `MAX_VOLUME_BYTES`."""
     return Refused("too_large", f"{name} is larger than {MAX_VOLUME_BYTES // 2**20} MB; send one scan alone")
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)
+    except OSError as error:
+        reason = error.strerror or error
+        raise Refused("not_found", f"{path.name} cannot be opened ({reason}); choose another") from error
 
 
 def _is_nifti(content: bytes) -> bool:

@@ -32,7 +32,7 @@ from metseg.base.files import (
     write_text,
 )
 from metseg.data.cases import CaseFiles
-from metseg.data.content import files_of, fingerprint
+from metseg.data.content import files_of, fingerprint, stat_of
 from metseg.data.readers.images import complain_of_classes
 from metseg.preprocessing.neighbours import neighbour_rows, stacked
 from metseg.preprocessing.pipeline import Preprocessing
@@ -42,7 +42,7 @@ from metseg.training.network_slices import read_in_turn
 # some seconds; that a change is overlooked would cost a training.
 COMPUTED_BY = ("preprocessing/*.py", "masks/head.py", "data/readers/*.py", "data/volume.py", "data/cases.py")
 COMPUTED_BY += ("data/scan.py", "data/grid.py", "data/content.py", "training/cache.py")
-COMPUTED_BY += ("training/network_slices.py",)
+COMPUTED_BY += ("training/network_slices.py", "masks/outline.py")
 _COLUMNS = {"case_id": str, "patient_id": str, "slice_index": "int32", "lesion_px": "int32"}
 _COLUMNS |= {"scan_lesion_px": "int32", "image_hash": str}
 _FILES = ("images.npy", "masks.npy", "slices.csv")
@@ -137,14 +137,8 @@ def _code_version() -> str:
 def _as_seen(cases: list[CaseFiles]) -> str:
     digest = sha256()
     for path in files_of(cases):
-        digest.update(f"{os.path.realpath(path)}|{_stat(path)}\n".encode())
+        digest.update(f"{os.path.realpath(path)}|{[*stat_of(path)]}\n".encode())
     return digest.hexdigest()
-
-
-def _stat(path: Path) -> list[int]:
-    """Returns a file's size, times of change and number on the disk; no program can set all of them."""
-    stat = os.stat(path)  # of what a link leads to
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
 def _whole(home: Path) -> SliceCache | None:
@@ -163,7 +157,7 @@ def _whole(home: Path) -> SliceCache | None:
 
 def _is_intact(home: Path, expected: dict[str, str]) -> bool:
     """Reads all only where the system tells of a change since it was last read: gigabytes take long."""
-    now, checked = {name: _stat(home / name) for name in _FILES}, home / "checked.json"
+    now, checked = {name: [*stat_of(home / name)] for name in _FILES}, home / "checked.json"
     with suppress(MetsegError):
         if read_json(checked) == now:
             return True

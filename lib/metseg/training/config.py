@@ -125,6 +125,7 @@ class TrainConfig(_Group):
     data_dir: str  # folder of scans
     # What is a lesion where references have several labels: a region, several (TC+ET+WT), or labels (1,3).
     target: str = ""
+    allow_missing: bool = False  # keep volumes that lack a sequence, FLAIR in its place, or leave them out
     network: Network
     preprocessing: Preprocessing = Preprocessing()
     learning: Learning = Learning()
@@ -180,6 +181,7 @@ PARAMETERS: dict[str, str] = {
     "model": "network",
     "data_dir": "",
     "target": "",
+    "allow_missing": "",
     **{name: group for group, fields in _GROUPS.items() for name in fields.model_fields},
 }
 

@@ -64,26 +64,31 @@ def run_folder(run: str, runs_dir: Path) -> Path:
     return named if is_network(named) or trainings_below(named) else Path(runs_dir) / run
 
 
-def find_cases_for(networks: Iterable[Path], folder: Path, *, target: str = "") -> list[CaseFiles]:
+def find_cases_for(
+    networks: Iterable[Path], folder: Path, *, target: str = "", allow_missing: bool = False
+) -> list[CaseFiles]:
     """Lists the scans below a folder; in references with several labels the networks' target is the lesion.
 
     Args:
         networks: Folders of trained or exported networks.
         folder: The data set's, see `find_cases`.
         target: Another one instead; of a data set of slices there is none.
+        allow_missing: As in `find_cases`; always so where one of the networks was trained so.
 
     Raises:
         MetsegError: As `find_cases`, or the networks were trained for different targets.
     """
-    cases = find_cases(folder, target=target)
+    runs = [RunFolder(network) for network in networks]
+    allow_missing = allow_missing or any(run.allow_missing for run in runs)
+    cases = find_cases(folder, target=target, allow_missing=allow_missing)
     if target or not cases[0].volumes:
         return cases
-    targets = {run.target: run for run in map(RunFolder, networks)}
+    targets = {run.target: run for run in runs}
     if len(targets) > 1:
         (one, first), (other, second) = sorted(targets.items())[:2]
         text = f"{first} was trained for target={one or '(the first)'}, {second} for target={other}"
         raise MetsegError(f"{text}; name the one to score with: --target")
-    return find_cases(folder, target=next(iter(targets), ""))
+    return find_cases(folder, target=next(iter(targets), ""), allow_missing=allow_missing)
 
 
 def name_of(folder: Path, runs_dir: Path, released_dir: Path | None = None) -> str:

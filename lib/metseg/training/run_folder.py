@@ -85,6 +85,11 @@ class RunFolder(os.PathLike):
         return str(read_json(record).get("target", ""))
 
     @property
+    def allow_missing(self) -> bool:
+        """Whether scans that lack a sequence were trained on; of a released network nothing tells."""
+        return self.config.is_file() and bool(read_json(self.config).get("allow_missing", False))
+
+    @property
     def predicts_nothing(self) -> bool:
         """Whether a network marks nothing on its validation patients with a lesion."""
         record = read_json(self.manifest) if self.is_finished else {}

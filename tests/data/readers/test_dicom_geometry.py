@@ -166,5 +166,7 @@ def test_one_slice_takes_its_thickness_and_says_so(tmp_path):
     volume, (note,) = read_series(series)
     assert volume.grid == (1, 6, 7) and volume.spacing_mm == pytest.approx((2.5, 1.2, 0.8))
     assert "one slice" in note
+    edit(path, SpacingBetweenSlices=20)  # to a slice that is not there
+    assert read_series(list_series(tmp_path)[0])[0].spacing_mm[0] == pytest.approx(2.5)
     edit(path, SliceThickness=None, SpacingBetweenSlices=None)
     assert "one slice" in refusal(tmp_path)

@@ -128,6 +128,40 @@ def test_a_negative_is_inverted_and_said(tmp_path, signed, expected):
     assert any("MONOCHROME1" in note for note in notes)
 
 
+@pytest.mark.parametrize("kind", ["MONOCHROME2", "MONOCHROME1"])
+@pytest.mark.parametrize(
+    ("value", "pixels", "expected"),
+    [
+        (-2000, [-2000, 100, 900], [100, 100, 900]),
+        (32767, [32767, 100, 900], [100, 100, 900]),
+        (0, [0, 10, 900], [0, 10, 900]),  # as good as background
+        (-2000, [50, 100, 900], [50, 100, 900]),
+        (-2000, [-2000, -2000, -2000], [-2000, -2000, -2000]),
+    ],
+)
+def test_a_padding_far_from_all_else_is_no_grey_value(tmp_path, value, pixels, expected, kind):
+    path = a_series(tmp_path, a_scan(shape=(1, 1, 3)))[0]
+    inverted = kind == "MONOCHROME1"
+    stored = [-1 - each if inverted else each for each in (value, *pixels)]
+    edit(path, PixelRepresentation=1, PhotometricInterpretation=kind)
+    dataset = dcmread(path)
+    dataset.add_new("PixelPaddingValue", "SS", stored[0])
+    dataset.PixelData = np.array(stored[1:], np.int16).tobytes()
+    dataset.save_as(path)
+    volume, notes = read(tmp_path)
+    assert volume.array.ravel().tolist() == expected
+    assert any("padding" in note for note in notes) == (expected != pixels)
+
+
+def test_a_padding_written_as_if_unsigned(tmp_path):
+    path = a_series(tmp_path, a_scan(shape=(1, 1, 3)))[0]
+    edit(path, PixelRepresentation=1, PixelData=np.array([-2000, 100, 900], np.int16).tobytes())
+    dataset = dcmread(path)
+    dataset.add_new("PixelPaddingValue", "US", 2**16 - 2000)
+    dataset.save_as(path)
+    assert read(tmp_path)[0].array.ravel().tolist() == [100, 100, 900]
+
+
 def test_what_lies_in_the_unused_bits_is_no_grey_value(tmp_path):
     """Old scanners drew overlays there."""
     path = a_series(tmp_path, a_scan(shape=(1, 1, 3)))[0]

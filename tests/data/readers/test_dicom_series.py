@@ -103,6 +103,12 @@ def test_an_unknown_patient_is_said(tmp_path):
     assert series.patient_id == "" and "PatientID" in series.notes[0]
 
 
+def test_several_frames_of_reference_are_said(tmp_path):
+    edit(a_series(tmp_path)[2], FrameOfReferenceUID="1.2.3")
+    (series,) = list_series(tmp_path)
+    assert any("frames of reference" in note for note in series.notes)
+
+
 def test_the_same_series_of_two_patients_stays_apart(tmp_path):
     """Anonymised carelessly, two people may share a UID."""
     for k, patient in enumerate(("A", "B")):

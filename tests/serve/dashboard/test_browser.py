@@ -20,7 +20,7 @@ import pytest
 import tifffile
 from dashboard_process import process_of, running_dashboard
 from fastapi.testclient import TestClient
-from phantom_upload import dicom_zip, nifti_files, reference_file
+from phantom_upload import dicom_zip, nifti_files, nifti_of, reference_file, visit
 from PIL import Image
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, expect
@@ -44,9 +44,24 @@ expect.set_options(timeout=15_000)  # a machine may have other work
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def scans(tmp_path_factory) -> Path:
+    """Two visits on the server's disk; the later one's FLAIR has a bright lesion more."""
+    folder, volume = tmp_path_factory.mktemp("scans"), visit().volume
+    (folder / "<img src=x onerror=alert(1)>").mkdir()
+    for date, more in (("2023-01-10", 0), ("2024-02-20", 400)):
+        (folder / date).mkdir()
+        for name, ending in (("t1", "t1"), ("t1c", "t1ce"), ("flair", "flair")):
+            array = volume.array[volume.channels.index(name)].astype(np.float32)
+            array[2:4, 20:28, 12:20] += more * (name == "flair")
+            path = folder / date / f"P7_{date}_{ending}.nii.gz"
+            path.write_bytes(nifti_of(array, volume.affine))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, scans):
     log = tmp_path_factory.mktemp("dashboard") / "log"
-    with running_dashboard(log, max_kernels=4, preheat=2) as running:
+    with running_dashboard(log, max_kernels=4, preheat=2, scans=str(scans)) as running:
         yield running
     assert log.read_text() == ""
 
@@ -181,12 +196,42 @@ def test_a_volume_goes_from_its_files_to_its_report(page):
     for sequence, other in (("t1", "t1_mprage_Gd (6 slices)"), ("t1c", "t1_mprage (6 slices)")):
         page.locator(f"select[name={sequence}]").select_option(label=other)
     page.get_by_role("button", name="Read again").click()
-    expect(page.locator(".ms-of-scan .ms-notes")).to_contain_text("as you say", timeout=60_000)
+    expect(page.locator(".ms-of-scan .ms-plain-notes")).to_contain_text("as you say", timeout=60_000)
 
     page.get_by_role("button", name="One ring").click()
     expect(page.locator(".ms-frame img").first).to_be_visible()
     expect(page.locator("canvas").first).to_be_hidden()
     assert list(Path(tempfile.gettempdir()).glob("metseg-dashboard-*/metseg-*")) == []
+
+
+def open_there(page: Page, date: str) -> None:
+    page.get_by_role("button", name="Open from the server …").click()
+    if (top := page.get_by_role("button", name="All", exact=True)).is_visible():
+        top.click()
+    page.get_by_role("button", name=f"{date} folder").click()
+    page.get_by_role("button", name=f"P7_{date} flair, t1, t1c").click()
+    expect(page.locator(".ms-chip").first).to_contain_text(f"3 files of {date}48", timeout=60_000)
+
+
+def test_two_visits_on_the_server_are_compared(page):
+    page.get_by_role("button", name="Open from the server …").click()
+    expect(page.get_by_role("button", name="<img src=x onerror=alert(1)> folder")).to_be_visible()
+    page.get_by_role("button", name="Close").click()
+    open_there(page, "2024-02-20")
+    page.get_by_role("button", name="Keep this scan").click()
+    expect(page.get_by_text("Now open the other visit.")).to_be_visible()
+    open_there(page, "2023-01-10")
+    panel, result = page.locator(".ms-side").last, page.locator(".ms-follow-up")
+    expect(panel).to_contain_text(
+        "Their names say otherwise"
+    )  # the kept visit is the earlier one unless told
+    panel.get_by_text("later", exact=True).click()
+    expect(result).to_contain_text("From 2023-01-10 to 2024-02-20")
+    expect(result).to_contain_text("by RANO-BM, imaging part")
+    _, archive = download(page)
+    assert "follow_up/P7_2024-02-20_report/report.pdf" in archive.namelist()
+    page.get_by_role("button", name="Remove").locator("visible=true").click()
+    expect(result).to_be_hidden()
 
 
 def test_moving_the_threshold_by_keyboard_changes_the_mask_and_no_size_is_taken_that_cannot_be(page):

@@ -334,6 +334,7 @@ def test_beyond_this_machine_there_is_a_token_and_an_idle_kernel_is_ended_though
         ({"host": "0.0.0.0", "token": ""}, "the token must not be empty"),
         ({"host": "::", "token": ""}, "the token must not be empty"),
         ({"host": "", "token": ""}, "the token must not be empty"),
+        ({"scans": Path("nowhere")}, "cannot read nowhere"),
     ],
 )
 def test_an_option_that_cannot_be_is_a_sentence(options, sentence):

@@ -14,6 +14,7 @@ import nbformat
 import numpy as np
 import pytest
 from dashboard_models import CountingPredictor, png, slice_with_lesions, write_released
+from tiny_runs import change_description
 
 from metseg.masks.encode import mask_png, overlay
 from metseg.masks.postprocess import Postprocessing, postprocess
@@ -158,6 +159,19 @@ def test_an_upload_is_drawn(dashboard, pieces):
     assert dashboard.message == ""
 
 
+def test_a_slice_unlike_the_training_is_shown_with_a_note_of_the_network(tmp_path, sent):
+    released = write_released(tmp_path)
+    unlike = {"patients": 9, "volume": {}, "slice": {"corners": [-0.9, -0.8]}}
+    change_description(released / "nested_unet", trust=unlike)
+    dashboard = Dashboard(released, predictor=CountingPredictor)
+    upload(dashboard, png(np.maximum(slice_with_lesions(), 40)))
+    (note,) = dashboard.slice_file["notes"]
+    assert "may mean nothing" in note and "corners" in note and dashboard.message == ""
+    assert len(dashboard.tables[0]["lesions"]) == 2
+    dashboard.set_state({"network": "attention_unet"})
+    assert dashboard.slice_file["notes"] == []
+
+
 def test_every_piece_is_confirmed(dashboard, sent):
     upload(dashboard, SLICE, pieces=3, number=7)
     upload(dashboard, b"no image", number=8)
@@ -195,7 +209,7 @@ def test_a_wrong_file_is_a_sentence_and_the_slice_stays(opened):
 
 
 def test_what_nobody_foresaw_is_a_sentence_and_the_log_quotes_nothing(opened, monkeypatch, caplog):
-    def fail(self, image):
+    def fail(self, image, **_):
         raise ValueError("Jane Doe's scan.png holds 417")
 
     monkeypatch.setattr(CountingPredictor, "prob_map", fail)

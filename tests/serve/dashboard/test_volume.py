@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from dashboard_models import CountingPredictor, png, slice_with_lesions, write_released
 from phantom_upload import dicom_zip, nifti_files, reference_file, visit
+from tiny_runs import change_description
 
 from metseg.serve.dashboard.view import Dashboard
 
@@ -48,6 +49,16 @@ def archive_of(dashboard: Dashboard, sent: list) -> zipfile.ZipFile:
     dashboard._handle_custom_msg({"kind": "download"}, [])
     (content,) = [buffers[0] for message, buffers in sent if message["method"] == "custom" and buffers]
     return zipfile.ZipFile(io.BytesIO(content))
+
+
+def test_a_volume_unlike_the_training_is_shown_with_a_note_of_the_network(dashboard, tmp_path):
+    unlike = {"patients": 9, "volume": {"corners": [-0.9, -0.8]}, "slice": {}}
+    change_description(tmp_path / "released" / "nested_unet", trust=unlike)
+    upload(dashboard, nifti_files())
+    assert "may mean nothing" in dashboard.volume["notes"][0] and dashboard.viewer.lesions
+    assert any("P7-t1c.nii.gz" in note for note in dashboard.volume["notes"])
+    dashboard.set_state({"network": "attention_unet"})
+    assert not any("may mean nothing" in note for note in dashboard.volume["notes"])
 
 
 def test_nifti_files_are_shown_with_their_lesions(dashboard):

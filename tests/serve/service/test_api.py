@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 from running_service import BRIGHT_CORNER, as_png, as_tiff, running, write_models
-from tiny_runs import DATA, SIZE
+from tiny_runs import DATA, SIZE, write_bright_model
 
 from metseg.data.readers.image_errors import MAX_SIDE
 from metseg.masks.encode import mask_png
@@ -89,6 +89,18 @@ def test_a_slice_comes_back_with_its_mask_and_lesions(client):
     assert found["caution"] == f"Research use only; not a medical device. {DATA['caution']}"
     times = found["timings_ms"]
     assert times["decode"] > 0 and 0 < times["network"] < times["total"]
+
+
+def test_a_slice_unlike_the_training(tmp_path):
+    trust = {"patients": 9, "volume": {}, "slice": {"head": (0, 0.1), "corners": (0, 0.1)}}
+    white = as_png(np.full((SIZE, SIZE, 3), 240, np.uint8))
+    with running(create_app({"unet": write_bright_model(tmp_path, trust=trust)})) as wary:
+        refused = segment(wary, white)
+        assert (refused.status_code, refused.json()["code"]) == (422, "unlike_training")
+        assert "trust_anyway" in refused.json()["message"]
+        answer = segment(wary, white, data={"trust_anyway": "true"})
+    assert mask_of(answer).all() and len(answer.json()["notes"]) == 3  # grey, the corners, the head
+    assert "may mean nothing" in answer.json()["notes"][1]
 
 
 def test_the_mask_alone_is_the_same_file_at_either_address(client):

@@ -35,11 +35,11 @@ def is_gone(jobs: Jobs, job: str) -> bool:
 
 def test_a_job_is_fetched_once(jobs):
     go, job, next_one = threading.Event(), jobs.reserve(), jobs.reserve()
-    jobs.start(job, lambda: ("a.nii.gz", b"x\n" * go.wait(10)))
-    jobs.start(next_one, lambda: ("b.nii.gz", b""))
+    jobs.start(job, lambda: Done("a.nii.gz", b"x\n" * go.wait(10), ("Left out.",)))
+    jobs.start(next_one, lambda: Done("b.nii.gz", b""))
     assert jobs.ask(next_one) == "queued"
     go.set()
-    assert finished(jobs, job) == Done("a.nii.gz", b"x\n") and is_gone(jobs, job)
+    assert finished(jobs, job) == Done("a.nii.gz", b"x\n", ("Left out.",)) and is_gone(jobs, job)
     assert finished(jobs, next_one) == Done("b.nii.gz", b"") and not any(jobs.folder.iterdir())
 
 
@@ -66,7 +66,7 @@ def test_what_fails_says_why(jobs):
 
 def test_what_nobody_fetches_is_forgotten(jobs):
     job = jobs.reserve()
-    jobs.start(job, lambda: ("a", b""))
+    jobs.start(job, lambda: Done("a", b""))
     while not (path := jobs.folder / f"{job}.done").exists():
         time.sleep(0.005)
     os.utime(path, (time.time() - KEPT_SECONDS - 1,) * 2)
@@ -81,7 +81,7 @@ def test_no_other_id_finds_anything(jobs, job):
 
 def test_a_service_that_ends_leaves_nothing(jobs):
     go, job = threading.Event(), jobs.reserve()
-    jobs.start(job, lambda: ("a", b"x" * go.wait(10)))
+    jobs.start(job, lambda: Done("a", b"x" * go.wait(10)))
     while jobs.ask(job) != "running":
         time.sleep(0.005)
     jobs.close()

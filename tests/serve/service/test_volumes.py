@@ -2,9 +2,11 @@
 
 import gzip
 import io
+import json
 import time
 import zipfile
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx
 import nibabel
@@ -13,6 +15,7 @@ import pydicom
 import pytest
 from phantom_upload import dicom_zip, nifti_files, visit
 from running_service import BRIGHT_CORNER, as_png, running, write_models
+from tiny_runs import write_bright_model
 
 from metseg.data.scan_inputs import ScanInput, open_scan
 from metseg.inference.predictor import Predictor
@@ -67,10 +70,24 @@ def test_nifti_files_give_a_mask_on_their_grid(client, models):
     answer = fetch(client, begun)
     assert answer.headers["content-type"] == "application/gzip"
     assert "P7_mask.nii.gz" in answer.headers["content-disposition"]
+    assert set(json.loads(unquote(answer.headers["metseg-notes"]))) == set(told["notes"])
     image = nibabel.Nifti1Image.from_bytes(gzip.decompress(answer.content))
     assert np.allclose(image.affine, visit().volume.affine, atol=1e-3)
     mask = np.asarray(image.dataobj)
     assert mask.any() and np.array_equal(mask, expected_mask(models))
+
+
+def test_what_prediction_says_of_a_mask_is_passed_on(models, monkeypatch):
+    def doubting(scan, predictor):
+        return segment(scan, predictor)._replace(notes=("Unlike what the network knows.", "x" * 5000))
+
+    monkeypatch.setattr("metseg.serve.volume_results.segment", doubting)
+    with running(create_app(models)) as client:
+        answer = fetch(client, client.post("/predict", files=NIFTI))
+        assert json.loads(unquote(answer.headers["metseg-notes"])) == ["Unlike what the network knows."]
+        with_report = fetch(client, client.post("/predict", files=NIFTI, data={"also": "probabilities"}))
+    with zipfile.ZipFile(io.BytesIO(with_report.content)) as archive:
+        assert "Unlike what the network knows." in archive.read("notes.txt").decode()
 
 
 def test_a_field_names_the_sequence_and_a_threshold_counts(client, models):
@@ -96,6 +113,29 @@ def test_a_zip_of_dicom_gives_all_that_is_asked_for(client):
     report = [f"PHANTOM_1_20240115_report/report.{kind}" for kind in ("html", "pdf", "json")]
     assert {"PHANTOM_1_20240115_mask.nii.gz", *report} <= set(names)
     assert seg.Modality == "SEG" and "t1c is series" in notes and "Research use" in notes
+
+
+@pytest.fixture(scope="module")
+def wary(tmp_path_factory):
+    """A service whose network has seen nothing but darker corners and more contrast."""
+    unlike = {"corners": (-0.9, -0.8), "contrast": (90, 99)}
+    trust = {"patients": 9, "volume": unlike, "slice": {"head": (0.99, 1)}}
+    folder = write_bright_model(tmp_path_factory.mktemp("wary"), name="nested_unet", trust=trust)
+    with running(create_app({"nested_unet": folder})) as client:
+        yield client
+
+
+def test_a_volume_unlike_the_training_is_refused_unless_somebody_insists(wary):
+    refused = fetch(wary, wary.post("/predict", files=NIFTI))
+    assert (refused.status_code, refused.json()["code"]) == (422, "unlike_training")
+    assert "trust_anyway" in refused.json()["message"] and "--" not in refused.json()["message"]
+    answer = fetch(wary, wary.post("/predict", files=NIFTI, data={"trust_anyway": "true"}))
+    notes = json.loads(answer.headers["x-metseg-notes"])
+    assert "may mean nothing" in notes[0] and any("contrast" in note for note in notes)
+    with_report = wary.post("/predict", files=NIFTI, data={"trust_anyway": "true", "also": "report"})
+    with zipfile.ZipFile(io.BytesIO(fetch(wary, with_report).content)) as archive:
+        report = json.loads(archive.read("P7_report/report.json"))
+        assert notes[0] in archive.read("notes.txt").decode() and notes[0] in report["notes"]
 
 
 def bad(content: bytes, name: str = "P7-t1c.nii.gz") -> list:

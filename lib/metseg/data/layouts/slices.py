@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from metseg.base.errors import MetsegError
 from metseg.data.patients import KNOWN, Identity, identify, is_known, is_visit
 from metseg.data.readers.images import IMAGE_SUFFIXES, TIFF_SUFFIXES
 
@@ -38,6 +39,22 @@ class Place(NamedTuple):
     def is_of_volume(self) -> bool:
         """Whether it is one slice of a scan by construction: by the folder's name, or a public data set's."""
         return self.numbered and (self.in_own_folder or self.who.by in KNOWN)
+
+
+class SliceFiles(NamedTuple):
+    """One slice's files; one that is missing is None."""
+
+    slice_index: int
+    image: Path | None
+    mask: Path | None
+
+    def complain_if_incomplete(self) -> None:
+        """Raises a `MetsegError` that names the missing file of a pair."""
+        if self.mask is None:
+            name = f"{self.image.stem}_mask{self.image.suffix}"
+            raise MetsegError(f"{self.image} has no mask; add {name} (all black where there is no lesion)")
+        if self.image is None:
+            raise MetsegError(f"{self.mask} has no image; add the slice it belongs to or remove it")
 
 
 def place_of(path: Path, folder: Path, *, scans: Container[str] = ()) -> Place:

@@ -1,4 +1,4 @@
-"""How the NIfTI files of public data sets are named: the sequence, the case, and which labels make what."""
+"""How public data sets name their volumes' files: the sequence, the case, and which labels make what."""
 
 import re
 from collections.abc import Mapping
@@ -20,12 +20,14 @@ class Layout(NamedTuple):
         file: Matches a path below the data set's folder, with the groups `case` and `kind`.
         kinds: What each kind is, in lower case: a sequence, or the reference; any other is left out.
         regions: Which numbers of the reference make a region; the first one is segmented unless told.
+        guess: What is guessed, where names tell less than which sequence is which.
     """
 
     name: str
     file: re.Pattern
     kinds: Mapping[str, str]
     regions: Mapping[str, frozenset[int]]
+    guess: str = ""
 
 
 class Place(NamedTuple):
@@ -84,6 +86,14 @@ LAYOUTS = (
         _file(r"(?P<case>Mets_\d+)/(?P<kind>t1_pre|t1_gd|flair|seg)"),
         {"t1_pre": "t1", "t1_gd": "t1c", "flair": "flair", "seg": REFERENCE},
         {"lesion": POSITIVE},
+    ),
+    Layout(  # folders of numbered pictures
+        "BrainMetShare as PNG",
+        re.compile(r"(?:.*/)?(?P<case>Mets_\w+)/(?P<kind>[0-3]|seg)", re.IGNORECASE | re.ASCII),
+        {"1": "t1", "2": "t1c", "3": "flair", "seg": REFERENCE},
+        {"lesion": POSITIVE},
+        "folders were taken as BrainMetShare numbers them: 1 is t1, 2 is t1c (spin echo, as 1 is), 3 is "
+        "flair; 0, gradient echo after contrast, is left out, unless --sequence t1c=0 or layout.yml takes it",
     ),
 )
 # Masks of lesions among BIDS derivatives; others are of brain, tissue or nothing that a name tells.

@@ -61,10 +61,24 @@ class Anatomy:
         self.signal[where] = under + alpha[..., None] * (np.asarray(tissue, np.float32) - under)
 
 
-def smooth_noise(rng: np.random.Generator, points_mm: np.ndarray, scale_mm: float) -> np.ndarray:
-    """Draws band-limited noise of unit variance at (Z, H, W, 3) points; `scale_mm` is the size of a bump."""
+def noise_lattice(rng: np.random.Generator) -> np.ndarray:
+    """Draws the periodic (48, 48, 48) lattice of unit variance that `smooth_noise` looks up."""
     lattice = gaussian_filter(rng.standard_normal((48, 48, 48), dtype=np.float32), 1.6, mode="wrap")
-    lattice /= lattice.std()
+    return lattice / lattice.std()
+
+
+def smooth_noise(
+    rng: np.random.Generator, points_mm: np.ndarray, scale_mm: float, lattice: np.ndarray | None = None
+) -> np.ndarray:
+    """Draws band-limited noise of unit variance at (Z, H, W, 3) points; `scale_mm` is the size of a bump.
+
+    A `lattice` that is given is looked up, turned and moved anew, which is quicker than to draw another.
+    """
+    if lattice is None:
+        lattice = noise_lattice(rng)
+    else:
+        turn = np.linalg.qr(rng.normal(size=(3, 3)))[0].astype(np.float32)
+        points_mm = points_mm @ turn + np.float32(12 * scale_mm * rng.random(3))
     # Slow noise is looked up on every n-th pixel and enlarged: the same picture in a fraction of the time.
     pixel_mm = np.linalg.norm(points_mm[0, 0, 1] - points_mm[0, 0, 0])
     step = int(np.clip(scale_mm / 5 / pixel_mm, 1, 8))

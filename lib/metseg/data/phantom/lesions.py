@@ -30,11 +30,19 @@ class Lesion:
     oedema_mm: float  # how far the oedema reaches from the surface
 
 
-def draw_diameters_mm(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Draws lesion diameters: log-normal with a median of 7.5 mm, redrawn into the stated range."""
-    diameters = np.exp(rng.normal(np.log(7.5), 0.6, (count, 50)))
-    within = (diameters >= MIN_DIAMETER_MM) & (diameters <= MAX_DIAMETER_MM)
-    return np.where(within.any(1), diameters[np.arange(count), within.argmax(1)], 7.5)
+def draw_diameters_mm(
+    rng: np.random.Generator,
+    count: int,
+    *,
+    median_mm: float = 7.5,
+    spread: float = 0.6,
+    within_mm: tuple[float, float] = (MIN_DIAMETER_MM, MAX_DIAMETER_MM),
+) -> np.ndarray:
+    """Draws lesion diameters: log-normal, redrawn into the stated range."""
+    diameters = np.exp(rng.normal(np.log(median_mm), spread, (count, 50)))
+    within = (diameters >= within_mm[0]) & (diameters <= within_mm[1])
+    first = diameters[np.arange(count), within.argmax(1)]
+    return np.where(within.any(1), first, np.clip(median_mm, *within_mm))
 
 
 def place_lesions(rng: np.random.Generator, anatomy: Anatomy, slice_mm: float) -> list[Lesion]:

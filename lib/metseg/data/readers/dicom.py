@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from metseg.base.errors import MetsegError
-from metseg.data.readers.dicom_pixels import read_pixels, scale
+from metseg.data.grid import same_grid
+from metseg.data.readers.dicom_pixels import padding, read_pixels, scale
 from metseg.data.readers.dicom_sequences import SEQUENCES, UNKNOWN
 from metseg.data.readers.dicom_series import Series, list_series
 from metseg.data.volume import Volume
 
 _MAX_VOXELS = 2**28  # 512 × 512 × 1024
 _SAME_GRID = 0.05  # of a voxel, at the corners
+_FAR = 0.1  # of all other values' range
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,8 @@ def read_series(series: Series, *, max_voxels: int = _MAX_VOXELS) -> tuple[Volum
 
     Returns:
         Its volume, (1, Z, Y, X), slice k from `series.frames[k]`, and notes. Values are as stored where slope
-        is 1 and intercept 0 in all slices, else float32 in the scanner's scale, by each slice's own.
+        is 1 and intercept 0 in all slices, else float32 in the scanner's scale, by each slice's own. Padding
+        that is far from all other values becomes the lowest of these.
 
     Raises:
         MetsegError: It is no volume (gaps, tilt, several orientations, no spacing, …), too large, or a file
@@ -56,15 +59,31 @@ def read_series(series: Series, *, max_voxels: int = _MAX_VOXELS) -> tuple[Volum
         raise MetsegError(
             f"{series} has {series.grid} voxels; the most is {max_voxels}, so crop or resample it"
         )
-    slices = list(read_pixels(series.frames))
+    slices, notes = list(read_pixels(series.frames)), [*series.notes, *series.beside]
+    fillers, filled = [padding(frame) for frame in series.frames], None
+    if any(filler is not None for filler in fillers):
+        filled = np.stack([image == filler for image, filler in zip(slices, fillers, strict=True)])
     scales = [scale(frame) for frame in series.frames]
     if any(each != (1, 0) for each in scales):
         slices = [
             image.astype(np.float32) * np.float32(slope) + np.float32(intercept)
             for image, (slope, intercept) in zip(slices, scales, strict=True)
         ]
+    array = np.stack(slices)
+    if filled is not None and filled.any() and not filled.all():
+        notes += _take_padding_as_lowest(array, filled)
     name = series.sequence if series.sequence != UNKNOWN else series.description or UNKNOWN
-    return Volume(np.stack(slices)[None], (name,), affine=series.affine), [*series.notes, *series.beside]
+    return Volume(array[None], (name,), affine=series.affine), notes
+
+
+def _take_padding_as_lowest(array: np.ndarray, filled: np.ndarray) -> list[str]:
+    """Replaces a padding far from all other values, which would leave these one grey; returns notes."""
+    low, high = float(array[~filled].min()), float(array[~filled].max())
+    lowest, highest = float(array[filled].min()), float(array[filled].max())
+    if highest <= high and low - lowest <= _FAR * (high - low):
+        return []
+    array[filled] = low
+    return [f"{int(filled.sum())} of its pixels are padding by its header; they were taken as the lowest."]
 
 
 def read_dicom_case(
@@ -114,7 +133,7 @@ def read_dicom_case(
         notes.append(f"{sequence} is {series}: {series.by if series.sequence == sequence else 'as you say'}.")
         notes += [f"{sequence}: {note}" for note in series.notes]
         volume = Volume(volume.array, (sequence,), affine=volume.affine)
-        k = next((k for k, other in enumerate(volumes) if _one_grid(other, volume)), None)
+        k = next((k for k, other in enumerate(volumes) if same_grid(other, volume, _SAME_GRID)), None)
         if k is None:
             volumes.append(volume)
         else:
@@ -179,14 +198,6 @@ def _told(found: list[Series], sequence: str, value: str | Path) -> Series:
     raise MetsegError(
         f"{sequence}={text} means {len(matching)} series; name one of these by its UID: {those}"
     )
-
-
-def _one_grid(one: Volume, other: Volume) -> bool:
-    if one.grid != other.grid:
-        return False
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in one.grid[::-1]], [1])).reshape(4, -1)
-    apart = np.linalg.norm((one.affine - other.affine) @ corners, axis=0).max()
-    return bool(apart <= _SAME_GRID * min(one.spacing_mm))
 
 
 def _shown_grid(volume: Volume) -> str:

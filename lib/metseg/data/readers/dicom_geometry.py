@@ -80,7 +80,7 @@ def _step(positions: np.ndarray, normal: np.ndarray, frames: Sequence[Frame]) ->
     """Returns the (3,) mm in LPS from a slice to the next, and notes."""
     header = frames[0].header
     if len(positions) == 1:
-        thickness = header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 0
+        thickness = header.get("SliceThickness") or header.get("SpacingBetweenSlices") or 0
         if not _LEAST_MM <= thickness < _MOST_MM:
             raise MetsegError("is one slice of unknown thickness; give the folder with all its slices")
         return normal * thickness, [

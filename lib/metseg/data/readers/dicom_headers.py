@@ -21,13 +21,14 @@ PatientID StudyInstanceUID StudyDate SeriesInstanceUID SeriesNumber SeriesDescri
 SOPClassUID SOPInstanceUID FrameOfReferenceUID NumberOfFrames
 Rows Columns PixelSpacing ImagePositionPatient ImageOrientationPatient SliceThickness SpacingBetweenSlices
 SamplesPerPixel PhotometricInterpretation BitsStored PixelRepresentation RescaleSlope RescaleIntercept
-LossyImageCompression
+PixelPaddingValue LossyImageCompression
 ImageType FrameType ComplexImageComponent SequenceName PulseSequenceName ScanningSequence AcquisitionContrast
 RepetitionTime EchoTime EffectiveEchoTime InversionTime InversionTimes InversionRecovery
 ContrastBolusAgent ContrastBolusIngredient ContrastBolusVolume ContrastBolusTotalDose
 ContrastBolusAgentAdministered
 EchoNumbers DiffusionBValue TemporalPositionIdentifier TemporalPositionIndex TriggerTime AcquisitionNumber
 StackID
+InstanceNumber ImagesInAcquisition NumberOfSlices
 """,
 )
 # The functional groups that hold them (PS3.3 C.7.6.16). Private groups repeat these keywords with other
@@ -55,8 +56,11 @@ _NESTED = (
     "ContrastBolusAgentSequence",
 )
 _KEPT = {tag_for_keyword(keyword): keyword for keyword in _KEPT}
-_NUMBERS = {keyword for tag, keyword in _KEPT.items() if dictionary_VR(tag) in ("DS", "IS", "FD", "US", "UL")}
-_TAGS = [*_KEPT, *map(tag_for_keyword, _NESTED)]
+_OF_NUMBERS = ("DS", "IS", "FD", "US", "UL", "US or SS")
+_NUMBERS = {keyword for tag, keyword in _KEPT.items() if dictionary_VR(tag) in _OF_NUMBERS}
+_KEPT[0x20011018] = "NumberOfSlicesMR"  # Philips's own
+_NUMBERS.add("NumberOfSlicesMR")
+_TAGS = [*_KEPT, 0x20010010, *map(tag_for_keyword, _NESTED)]
 _NO_SCANS = {
     "1.2.840.10008.5.1.4.1.1.4.2": "MR spectrum",
     "1.2.840.10008.5.1.4.1.1.66.4": "segmentation (SEG)",

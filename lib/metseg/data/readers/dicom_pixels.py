@@ -65,6 +65,14 @@ def _complain_of_excess(dataset: Dataset) -> None:
         raise ValueError(f"{excess} bytes more than {dataset.Rows} × {dataset.Columns} pixels need")
 
 
+def padding(frame: Frame) -> float | None:
+    """Returns the value, as `read_pixels` yields it, that fills what was not imaged (PS3.3 C.7.5.1.1.2)."""
+    value = frame.header.get("PixelPaddingValue")
+    if value is not None and value >= 2**15 and frame.header.get("PixelRepresentation") == 1:
+        value -= 2**16  # written as if it were unsigned
+    return _both_ends(frame) - value if value is not None and is_negative(frame) else value
+
+
 def is_negative(frame: Frame) -> bool:
     """Returns whether the lowest value is to be shown white."""
     return frame.header.get("PhotometricInterpretation") == "MONOCHROME1"
@@ -76,7 +84,10 @@ def scale(frame: Frame) -> tuple[float, float]:
 
 
 def _negative(image: np.ndarray, frame: Frame) -> np.ndarray:
-    bits = int(frame.header.get("BitsStored", 8 * image.dtype.itemsize))
-    # The highest and the lowest value that can be stored add up to this.
-    both = -1 if image.dtype.kind == "i" else 2**bits - 1
-    return (both - image.astype(np.int64)).astype(image.dtype)
+    return (_both_ends(frame) - image.astype(np.int64)).astype(image.dtype)
+
+
+def _both_ends(frame: Frame) -> int:
+    """Returns the highest and the lowest value that can be stored, added up."""
+    signed = frame.header.get("PixelRepresentation") == 1
+    return -1 if signed else 2 ** int(frame.header.get("BitsStored", 16)) - 1

@@ -9,6 +9,7 @@ import numpy as np
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
+from metseg.data.readers.dicom_completeness import lacking_at_ends
 from metseg.data.readers.dicom_geometry import arrange
 from metseg.data.readers.dicom_headers import Frame, read_frames
 from metseg.data.readers.dicom_pixels import is_negative, scale
@@ -105,7 +106,9 @@ def list_series(source: Path | str | Iterable[Path]) -> list[Series]:
             f"{named} holds no DICOM image ({' '.join(beside) or 'it is empty'}); give a scan's folder"
         )
     found = [
-        _series(frames, part, beside) for group in groups.values() for part, frames in split(group).items()
+        _series(frames, part, beside, group)
+        for group in groups.values()
+        for part, frames in split(group).items()
     ]
     return sorted(
         found,
@@ -124,7 +127,8 @@ def _paths(source: Path | str | Iterable[Path]) -> list[Path]:
     return files_below(Path(source)) if Path(source).is_dir() else [Path(source)]
 
 
-def _series(frames: list[Frame], part: str, beside: tuple[str, ...]) -> Series:
+def _series(frames: list[Frame], part: str, beside: tuple[str, ...], group: list[Frame]) -> Series:
+    """Makes a series, or a part of it, of frames; `group` are those of all its parts."""
     header, affine, refusal = frames[0].header, None, None
     notes: list[str] = []
     sequence, by = guess_sequence(header)
@@ -133,7 +137,7 @@ def _series(frames: list[Frame], part: str, beside: tuple[str, ...]) -> Series:
         _complain_of_kind(frames)
         frames, dropped = without_copies(frames)
         frames, affine, more = arrange(frames)
-        notes += dropped + more
+        notes += dropped + more + lacking_at_ends(frames, group)
     except MetsegError as error:
         refusal = str(error)
     if header.get("Modality") != "MR":
@@ -142,6 +146,8 @@ def _series(frames: list[Frame], part: str, beside: tuple[str, ...]) -> Series:
         notes.append("It is stored as a negative (MONOCHROME1) and was inverted, so that high is bright.")
     if any(frame.header.get("LossyImageCompression") == "01" for frame in frames):
         notes.append("It was compressed with loss.")
+    if len({frame.header.get("FrameOfReferenceUID") for frame in frames}) > 1:
+        notes.append("Its slices have several frames of reference, so their places may not compare.")
     if part:
         notes.append(f"Its UID holds several stacks; this is {part}.")
     if "PatientID" not in header:

@@ -1,8 +1,8 @@
 """What a NIfTI header says of size, kind and place of its voxels, and where it contradicts itself.
 
 Reference: NIfTI-1 and -2, https://nifti.nimh.nih.gov, nifti1.h: "3D image (volume) orientation and
-location in space". nibabel takes the sform if it is coded; ITK 5 only if its code is 1, else the qform, and
-the spacing by pixdim always. Where that makes a difference, it is said.
+location in space". nibabel takes the sform if it is coded; ITK 5 if its code is 1 or the qform has none, else
+the qform, and the spacing by pixdim always. Where that makes a difference, it is said.
 """
 
 from typing import TYPE_CHECKING

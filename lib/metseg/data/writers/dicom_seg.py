@@ -44,7 +44,8 @@ def write_seg(
     Args:
         labels: (Z, Y, X) int on the series' own grid: 0 outside, else the lesion's number from 1 on.
         affine: (4, 4), voxel (x, y, z, 1) → mm in RAS+.
-        sources: The series' slices in the order of `labels`, or its one file of several frames.
+        sources: The series' slices in the order of `labels`, or its one file of several frames; from
+            `metseg.data.writers.dicom_sources.read_sources`.
         target: The file.
         made_by: What found them.
         frame_order: Of a file of several frames, the frame (from 0 on) of each slice of `labels`.
@@ -81,22 +82,27 @@ def write_seg(
         )
         for number in range(1, count + 1)
     ]
-    written = hd.seg.Segmentation(
-        source_images=list(sources),
-        pixel_array=frames.astype(np.uint16 if count > 255 else np.uint8),
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=segments,
-        series_instance_uid=hd.UID(),
-        series_number=9001,
-        sop_instance_uid=hd.UID(),
-        instance_number=1,
-        manufacturer="metseg",
-        manufacturer_model_name=made_by.network[:64],
-        software_versions=made_by.version,
-        device_serial_number=made_by.network_id[:16],
-        content_description="Lesions found by a network; not for diagnosis",
-        content_label="LESIONS",
-    )
+    try:
+        written = hd.seg.Segmentation(
+            source_images=list(sources),
+            pixel_array=frames.astype(np.uint16 if count > 255 else np.uint8),
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=segments,
+            series_instance_uid=hd.UID(),
+            series_number=9001,
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            manufacturer="metseg",
+            manufacturer_model_name=made_by.network[:64],
+            software_versions=made_by.version,
+            device_serial_number=made_by.network_id[:16],
+            content_description="Lesions found by a network; not for diagnosis",
+            content_label="LESIONS",
+        )
+    except (ValueError, TypeError, AttributeError, KeyError) as error:  # what highdicom finds in a header
+        raise MetsegError(
+            f"{target} was not written: the series' header does not let it ({error})"
+        ) from error
     with replacing(target) as partial:
         written.save_as(partial)
         complain_if_moved(read_seg(partial), centroids(labels, affine), target)

@@ -48,6 +48,8 @@ def write_rtstruct(
         raise MetsegError(f"{target} was not written: its contours need a file a slice; choose a DICOM SEG")
     now = datetime.now()
     file = Dataset()
+    if alphabet := sources[0].get("SpecificCharacterSet"):  # else names and PatientID become others
+        file.SpecificCharacterSet = alphabet
     for name in _ABOUT_THE_SCAN:
         setattr(file, name, getattr(sources[0], name, ""))
     file.SOPClassUID, file.SOPInstanceUID = RTStructureSetStorage, generate_uid()

@@ -89,7 +89,8 @@ def file_names(state: DashboardState) -> dict:
     if state.upload.spacing_mm is not None:
         _, y, x = state.upload.spacing_mm
         size = f"{x:.3g} mm" if x == y else f"{x:.3g} × {y:.3g} mm"
-    notes = [*state.remarks, *state.upload.notes]
+    unlike = state.results[0].notes if state.results else ()
+    notes = [*state.remarks, *unlike, *state.upload.notes]
     given = {"name": state.file_name, "details": f"{width} × {height} px, {size}", "notes": notes}
     reference = {"name": state.reference_name} if state.reference_name else {}
     return {"slice_file": given, "reference_file": reference}

@@ -54,6 +54,7 @@ def _record(state: DashboardState, result: NetworkResult) -> dict:
         "overlay": {name: getattr(state, name) for name in ("channel", "opacity", "window", "level")},
         "spacing_mm": state.upload.spacing_mm,
         "changes_to_the_slice": list(state.upload.notes),
+        "unlike_training": list(result.notes),
         "trained_on": model["data"]["name"],
         "licence": model["data"]["licence"],
         "caution": model["data"]["caution"],

@@ -29,6 +29,7 @@ class NetworkResult:
         mask: (H, W) bool.
         lesions: Largest first.
         numbers: (H, W) int32, the number of the lesion in each pixel, 0 outside.
+        notes: How the slice is unlike those that the network learned from.
     """
 
     network: str
@@ -37,6 +38,7 @@ class NetworkResult:
     mask: np.ndarray
     lesions: list[Lesion]
     numbers: np.ndarray
+    notes: tuple[str, ...] = ()
 
     def agreement(self, reference: np.ndarray) -> dict:
         """Returns `agreement` of the mask with a reference."""
@@ -77,7 +79,7 @@ class Networks:
         self._load = load
         self._predictors: dict[str, Predictor] = {}
         self._volume: Volume | None = None
-        self._prob_maps: dict[str, np.ndarray] = {}
+        self._found: dict[str, tuple[np.ndarray, list[str]]] = {}
         self._gates: dict[str, list[np.ndarray]] = {}
 
     def warm_up(self, name: str) -> None:
@@ -86,25 +88,30 @@ class Networks:
 
     def open(self, volume: Volume, names: Sequence[str]) -> None:
         """Takes a slice, a volume of one, in the place of the last, if these networks can run on it."""
-        maps = {name: self.predictor(name).prob_map(volume)[0] for name in names}
-        self._volume, self._prob_maps, self._gates = volume, maps, {}
+        found = {name: self._run(name, volume) for name in names}
+        self._volume, self._found, self._gates = volume, found, {}
 
     def have_run(self, names: Sequence[str]) -> bool:
         """Tells whether these networks have seen the slice."""
-        return set(names) <= set(self._prob_maps)
+        return set(names) <= set(self._found)
 
     def run(self, names: Sequence[str]) -> None:
         """Runs on the slice those of these networks that have not seen it."""
         for name in names:
-            if name not in self._prob_maps:
-                self._prob_maps[name] = self.predictor(name).prob_map(self._volume)[0]
+            if name not in self._found:
+                self._found[name] = self._run(name, self._volume)
+
+    def _run(self, name: str, volume: Volume) -> tuple[np.ndarray, list[str]]:
+        """Returns the (H, W) probabilities of a slice, of whatever, and how it is unlike the training's."""
+        prob_map, notes = self.predictor(name).trusted_map(volume, "The slice", trust_anyway=True)
+        return prob_map[0], notes
 
     def result(self, name: str, settings: Postprocessing) -> NetworkResult:
         """Returns what a network that has run and the settings make of the slice."""
-        prob_map = self._prob_maps[name]
+        prob_map, notes = self._found[name]
         mask = postprocess(prob_map, settings)
         measured = measure_lesions(mask, prob_map, spacing_mm=self._volume.spacing_mm)
-        return NetworkResult(name, settings, prob_map, mask, *measured)
+        return NetworkResult(name, settings, prob_map, mask, *measured, tuple(notes))
 
     def gates(self, name: str) -> list[np.ndarray]:
         """Returns the (H, W) gate maps of the slice, coarsest first; nothing where there are none."""

@@ -16,14 +16,15 @@ from metseg.serve.dashboard import drawing
 from metseg.serve.dashboard.arriving import Arriving
 from metseg.serve.dashboard.files import result_archive
 from metseg.serve.dashboard.pictures import ALL_CHANNELS
+from metseg.serve.dashboard.server_scans import ServerScans
 from metseg.serve.dashboard.state import DashboardState, shared
-from metseg.serve.dashboard.volume import VolumePart
+from metseg.serve.dashboard.visits import VisitsPart
 from metseg.serve.faults import where
 from metseg.serve.upload import MAX_UPLOAD_BYTES, Refused
 from metseg.serve.volume_upload import MAX_VOLUME_BYTES, is_volume
 
 _FRONTEND = Path(__file__).with_name("frontend")
-_PARTS = ("sources", "controls", "stage", "findings", "volume")
+_PARTS = ("sources", "server_scans", "controls", "stage", "findings", "volume", "visits")
 _SETTINGS = ["threshold", "min_lesion", "fill_holes", "opacity"]
 _log = logging.getLogger(__name__)
 
@@ -35,12 +36,13 @@ def _source(name: str) -> str:
 def _script() -> str:
     """Returns all scripts as one, for a widget's cannot import another file."""
     parts = [
-        f"const render{n.title()} = (() => {{\n{_source(f'{n}.js')}return render;\n}})();" for n in _PARTS
+        f"const render{n.title().replace('_', '')} = (() => {{\n{_source(f'{n}.js')}return render;\n}})();"
+        for n in _PARTS
     ]
     return "\n".join([_source("dom.js"), _source("zoom.js"), *parts, _source("page.js")])
 
 
-class Dashboard(VolumePart, DashboardState, AnyWidget):
+class Dashboard(ServerScans, VisitsPart, DashboardState, AnyWidget):
     """The whole dashboard; a notebook shows it by naming it.
 
     Pictures are PNG files; those that depend on a network are lists, one a network shown.
@@ -87,24 +89,31 @@ class Dashboard(VolumePart, DashboardState, AnyWidget):
     pixel_mm2 = shared(Float())
     agreements = shared(List())
 
-    def __init__(self, released: Path | None = None, *, predictor: Callable[[Path], Predictor] = Predictor):
+    def __init__(
+        self,
+        released: Path | None = None,
+        *,
+        predictor: Callable[[Path], Predictor] = Predictor,
+        scans: Path | None = None,
+    ):
         """Makes the page; no network is loaded before it is in a browser.
 
         Args:
             released: Folder of the released models; what `metseg dashboard` offers if left out, else the
                 checkout's own.
             predictor: What loads a model from its folder.
+            scans: A folder whose scans may be opened; what `metseg dashboard` offers if left out.
 
         Raises:
-            MetsegError: There is no released model.
+            MetsegError: There is no released model, or no such folder.
         """
-        super().__init__(released or offered_models(), predictor=predictor)
+        super().__init__(released or offered_models(), predictor=predictor, scans=scans)
         self.choices = [{"name": name, "label": self.label_of(name)} for name in self.models]
         self._arriving = Arriving()
         shades = ["channel", "window", "level"]
         self._draw(drawing.about, ["network", "side_by_side"])
         self._draw(drawing.changed, ["network", *_SETTINGS])
-        self._draw(drawing.file_names, ["upload", "file_name", "remarks", "reference_name"])
+        self._draw(drawing.file_names, ["upload", "file_name", "remarks", "reference_name", "results"])
         self._draw(drawing.slice_pictures, ["upload", *shades])
         self._draw(drawing.contrast_pictures, ["upload", "channel", "network"])
         self._draw(drawing.heat_pictures, ["results"])
@@ -165,6 +174,19 @@ class Dashboard(VolumePart, DashboardState, AnyWidget):
             case "sequences":
                 self.read_volume(message["told"], missing=bool(message["missing"]))
                 self.message = ""
+            case "look there":
+                self.look_there(message["place"], message["find"])
+            case "open there":
+                self.open_there(message["place"], message["files"])
+                self.message = ""
+            case "keep visit":
+                self.keep_visit()
+            case "visits":
+                self.choose_visits(**message["choices"])
+            case "drop visit":
+                self.drop_visit()
+            case "go to change":
+                self.go_to_change(int(message["row"]))
             case "reset":
                 self.reset_settings()
             case "reset window":
@@ -190,6 +212,9 @@ class Dashboard(VolumePart, DashboardState, AnyWidget):
             open_reference = self.open_volume_reference if self.volume else self.open_reference
             with self._at_once():
                 open_reference(content, name)
+        elif role == "visit":
+            self.add_visit(files)
+            self.message = ""
         elif is_volume(files):
             self.open_volume(files)
             self.message = ""

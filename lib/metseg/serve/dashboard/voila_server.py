@@ -25,6 +25,7 @@ from metseg.release.released import OFFERED, described_models, released_models
 from metseg.serve.dashboard import handlers
 from metseg.serve.dashboard.seats import OwnKernelSpec, Seats
 from metseg.serve.listening import listen
+from metseg.serve.scan_folder import SCANS, ScanFolder
 
 # The page may load nothing and talk to nobody but its server; widgets' scripts come as blobs.
 _POLICY = (
@@ -77,6 +78,7 @@ def serve_dashboard(
     preheat: int = 1,
     idle_minutes: float = 30,
     base_url: str = "/",
+    scans: Path | None = None,
 ) -> None:
     """Serves the dashboard until it is interrupted, and prints where it is.
 
@@ -91,10 +93,11 @@ def serve_dashboard(
         preheat: Kernels that wait for a visitor, so that the page is there at once; at most `max_kernels`.
         idle_minutes: A kernel whose visitor does nothing for so long is ended.
         base_url: Path before all addresses, for a reverse proxy that forwards it.
+        scans: A folder whose scans every visitor may open; none if left out.
 
     Raises:
         MetsegError: There is no model, one cannot be loaded or knows only the phantom, the address cannot be
-            listened on, or the token is empty though others can reach the host.
+            listened on, the token is empty though others can reach the host, or `scans` cannot be read.
     """
     for name in ("tornado.application", "tornado.general"):
         logging.getLogger(name).setLevel(logging.ERROR)  # strangers at the door are no news
@@ -104,6 +107,7 @@ def serve_dashboard(
         Predictor(Path(models[name]), threads=1)  # a sentence now, where somebody reads it
         if not phantom_network:
             refuse_scans_unlike_the_phantom(description, name)
+    os.environ[SCANS] = str(ScanFolder(scans).path) if scans else ""  # kernels inherit it
     seconds = max(1, int(60 * idle_minutes))
     base_url = url_path_join("/", base_url, "/")
     token = _token(host, token)

@@ -6,7 +6,7 @@ sooner without.
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from anywidget import WidgetTrait
@@ -16,7 +16,11 @@ from metseg.base.errors import MetsegError
 from metseg.data.volume import SEQUENCES
 from metseg.serve.dashboard.networks import Networks, agreement
 from metseg.serve.dashboard.state import shared
+from metseg.serve.scan_folder import ServerFile
 from metseg.serve.unpacking import SentFile
+
+if TYPE_CHECKING:
+    from metseg.reports.results import Segmented
 
 _SIGN_SECONDS = 2.0  # a page takes a kernel that is silent for long for lost
 _Made = TypeVar("_Made")
@@ -27,8 +31,8 @@ class VolumePart(HasTraits):
 
     Attributes:
         volume: Of the upload {"name", "details", "notes", "parts": [{"key", "name", "sequence"}], "told":
-            {sequence: key}, "missing": whether FLAIR may stand in, "dicom": whether it is}; "details" is
-            empty while the scan could not be read. Empty without a volume.
+            {sequence: key}, "missing": whether FLAIR may stand in, "dicom": whether it is, "cautions": notes
+            on the mask}; "details" is empty while the scan could not be read. Empty without a volume.
         viewer: What shows it; None before the first.
         volume_reference: Of the reference {"name", "notes", "dice", "hit", "extra", "missed", "voxel_mm3"},
             counted in voxels; empty without.
@@ -43,15 +47,23 @@ class VolumePart(HasTraits):
     network: str
 
     def __init__(self, *args, **kwargs):
-        self._upload = self._found = self._reference = None
+        self._upload = self._found = self._reference = self._compared = None
         super().__init__(*args, **kwargs)
         self.observe(self._segment_volume, "network")
 
-    def open_volume(self, files: Sequence[SentFile]) -> None:
-        """Takes uploaded files for one scan, in the place of the last, and segments it."""
+    def open_volume(
+        self, files: Sequence[SentFile], *, there: Sequence[ServerFile] = (), name: str = ""
+    ) -> None:
+        """Takes files for one scan, in the place of the last, and segments it.
+
+        Args:
+            files: As they were sent.
+            there: Those that lie on the server.
+            name: What to call them together; found if left out.
+        """
         from metseg.serve.volume_upload import VolumeUpload
 
-        upload = self._at("Reading the files …", lambda: VolumeUpload(files))
+        upload = self._at("Reading the files …", lambda: VolumeUpload(files, there=there))
         try:
             parts = [each._asdict() for each in upload.parts]
         except BaseException:
@@ -60,7 +72,7 @@ class VolumePart(HasTraits):
         self.close_volume()
         self.close_slice()
         self._upload = upload
-        name = files[0][0] if len(files) == 1 else f"{len(files)} files"
+        name = name or (files[0][0] if len(files) == 1 else f"{len(files)} files")
         self.volume = {"name": name, "details": "", "notes": [], "parts": parts, "told": {}, "missing": False}
         self.read_volume({}, missing=False)
 
@@ -81,16 +93,19 @@ class VolumePart(HasTraits):
         self._segment_volume(scan=scan)
         sides = " × ".join(map(str, scan.scan.stored.grid[::-1]))
         spacing = scan.scan.stored.spacing_mm
-        size = " × ".join(f"{step:.3g}" for step in spacing[::-1]) + " mm" if spacing else "of unknown size"
+        size = (
+            " × ".join(f"{step:.3g}" for step in spacing[::-1]) + "\u00a0mm" if spacing else "of unknown size"
+        )
         known = {"details": f"{sides} voxels, {size}", "notes": scan.scan.notes, "case": scan.case_id}
         self.volume = {**self.volume, **known, "dicom": scan.series is not None}
+        self._tell_cautions()
         if self._upload.reference and self._upload.reference[0] not in told.values():
             name, content = self._upload.reference
             self.open_volume_reference(content, name)
 
     def open_volume_reference(self, content: bytes, name: str) -> None:
         """Reads a reference mask of the scan, and compares it."""
-        from metseg.serve.volume_upload import read_reference_volume
+        from metseg.serve.reference_volume import read_reference_volume
 
         if self._found is None:
             raise MetsegError(
@@ -116,16 +131,22 @@ class VolumePart(HasTraits):
     def volume_archive(self) -> tuple[str, bytes]:
         """Returns what is found at the chosen threshold as a ZIP file: mask, report, of DICOM more."""
         from metseg.reports.results import OF_DICOM
-        from metseg.serve.volume_results import with_settings, write_archive
+        from metseg.serve.volume_results import write_archive
 
-        predictor = self.networks.predictor(self.network)
-        settings = predictor.postprocessing.model_copy(update={"threshold": self.viewer.threshold})
         also = ["report", *(OF_DICOM if self._found.scan.series else ())]
 
         def make() -> tuple[str, bytes]:
-            return write_archive(with_settings(self._found, predictor, settings), also)
+            return write_archive(self._as_chosen(self._found), also, compared=self._compared)
 
         return self._at("Writing the report …", make)
+
+    def _as_chosen(self, found: "Segmented") -> "Segmented":
+        """Returns a scan with the mask that the chosen threshold makes."""
+        from metseg.serve.volume_results import with_settings
+
+        predictor = self.networks.predictor(self.network)
+        settings = predictor.postprocessing.model_copy(update={"threshold": self.viewer.threshold})
+        return with_settings(found, predictor, settings)
 
     def _segment_volume(self, change=None, scan=None) -> None:
         """Runs the chosen network on the scan and shows what it finds."""
@@ -136,7 +157,7 @@ class VolumePart(HasTraits):
 
         scan = scan or self._found.scan
         predictor = self.networks.predictor(self.network)
-        found = self._at("The network runs …", lambda: segment(scan, predictor))
+        found = self._at("The network runs …", lambda: segment(scan, predictor, trust_anyway=True))
         if self.viewer is None:
             from metseg.serve.dashboard.volume_viewer import VolumeViewer
 
@@ -153,7 +174,11 @@ class VolumePart(HasTraits):
         if is_new:
             self.viewer.show(scan.scan.volume)
         self.viewer.mark_at(own.threshold, mask_at, found.prob_map)
+        self._tell_cautions()
         self._compare()
+
+    def _tell_cautions(self) -> None:
+        self.volume = {**self.volume, "cautions": list(self._found.notes)}
 
     def _compare(self, change=None) -> None:
         if self._reference is None or self._found is None:

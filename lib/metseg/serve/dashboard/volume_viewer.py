@@ -161,6 +161,12 @@ class VolumeViewer(AnyWidget):
         """Draws the contour of a reference mask, (Z, Y, X) bool, or of none any more."""
         self.reference = b"" if reference is None else _packed(self._fitting(reference))
 
+    def go_to(self, place: Sequence[float], lesion: int = 0) -> None:
+        """Takes the crosshair to a place (z, y, x), or the nearest one in the scan, and picks a lesion."""
+        within = np.clip(np.rint(place), 0, np.array(self.grid) - 1).astype(int)
+        with self.hold_sync():
+            self.cursor, self.selected = tuple(within.tolist()), lesion if lesion <= LISTED else 0
+
     def _measure(self, change) -> None:
         if self._mask_at is not None:
             with self.hold_sync():

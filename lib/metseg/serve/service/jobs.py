@@ -41,10 +41,11 @@ class Job(BaseModel):
 
 
 class Done(NamedTuple):
-    """What came of a job: a file's `name` and `content`; or, without a name, why it failed."""
+    """What came of a job: a file's `name` and `content`, and what is to be known of it, as sentences."""
 
     name: str
     content: bytes
+    notes: tuple[str, ...] = ()
 
 
 class Jobs:
@@ -71,8 +72,8 @@ class Jobs:
         (self.folder / f"{job}.queued").touch()
         return job
 
-    def start(self, job: str, work: Callable[[], tuple[str, bytes]]) -> None:
-        """Has a reserved job done; `work` returns a file's name and content."""
+    def start(self, job: str, work: Callable[[], Done]) -> None:
+        """Has a reserved job done."""
         self._thread.submit(self._run, job, work)
 
     def drop(self, job: str) -> None:
@@ -100,7 +101,7 @@ class Jobs:
                 found = json.loads(head)
                 if "code" in found:
                     raise Refused(**found)
-                return Done(found["name"], content)
+                return Done(found["name"], content, tuple(found["notes"]))
         raise Refused(
             "not_found", "There is no such job; it was fetched, is older than an hour, or never was"
         )
@@ -121,14 +122,14 @@ class Jobs:
     def _files(self):
         return (path for path in self.folder.glob("*.*") if path.is_file())
 
-    def _run(self, job: str, work: Callable[[], tuple[str, bytes]]) -> None:
+    def _run(self, job: str, work: Callable[[], Done]) -> None:
         queued, running = (self.folder / f"{job}.{status}" for status in ("queued", "running"))
         try:
             queued.rename(running)
             running.touch()
             try:
-                name, content = work()
-                head = {"name": name}
+                name, content, notes = work()
+                head = {"name": name, "notes": notes}
             except MetsegError as error:
                 text = str(error).replace(f"{self.folder}/", "")
                 head = {"code": getattr(error, "code", "unusable_volume"), "message": text}

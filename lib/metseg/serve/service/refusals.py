@@ -15,6 +15,7 @@ _STATUS = {
     "not_an_image": 415,
     "unusable_pixels": 422,
     "unusable_volume": 422,
+    "unlike_training": 422,
     "no_file": 422,
     "several_files": 422,
     "invalid_setting": 422,

@@ -12,11 +12,12 @@ from pydantic import BaseModel, Field
 from metseg.base.labels import label_of
 from metseg.data.provenance import RESEARCH_USE
 from metseg.inference.predictor import Predictor
+from metseg.inference.trust import Untrusted
 from metseg.masks.encode import mask_png
 from metseg.masks.lesions import Lesion, measure_lesions
 from metseg.masks.postprocess import Postprocessing, postprocess
 from metseg.serve.service.settings import Settings
-from metseg.serve.upload import read_upload
+from metseg.serve.upload import read_upload, untrusted
 
 _log = logging.getLogger("metseg.serve")
 JSON, PNG = "application/json", "image/png"
@@ -41,7 +42,9 @@ class Segmentation(BaseModel):
         description="Voxel size (z, y, x); null where the file does not tell, and then nothing is in mm.",
         examples=[[5.0, 1.25, 1.25]],
     )
-    notes: list[str] = Field(description="What was changed to make a slice of the file.")
+    notes: list[str] = Field(
+        description="What was changed to make a slice of the file, and how it is unlike the training's."
+    )
     mask: str = Field(
         description="PNG of the image's own size, 0 and 255, as base64.",
         json_schema_extra={"contentEncoding": "base64", "contentMediaType": PNG},
@@ -97,7 +100,8 @@ def segment(
 
     Raises:
         ImageError: The file is no slice.
-        Refused: It is too large, there is no such model, or the settings do not fit the slice.
+        Refused: It is too large or unlike all of the training, there is no such model, or the settings do not
+            fit the slice.
     """
     name = settings.chosen_of(models)
     times = [time.perf_counter()]
@@ -107,7 +111,11 @@ def segment(
     predictor = models[name]
     tta_flip = predictor.tta_flip if settings.tta_flip is None else settings.tta_flip
     used = settings.postprocessing(predictor, upload.spacing_mm)
-    (prob_map,) = predictor.prob_map(upload.volume, tta_flip=tta_flip)
+    how = {"tta_flip": tta_flip, "trust_anyway": bool(settings.trust_anyway)}
+    try:
+        (prob_map,), unlike = predictor.trusted_map(upload.volume, "The slice", **how)
+    except Untrusted as error:
+        raise untrusted(error) from error
     times.append(time.perf_counter())
     mask = postprocess(prob_map, used)
     png = mask_png(mask)
@@ -122,7 +130,7 @@ def segment(
         settings=UsedSettings(**shown),
         image={"height": height, "width": width},
         spacing_mm=upload.spacing_mm,
-        notes=[*upload.notes, *settings.idle_for("slice")],
+        notes=[*upload.notes, *unlike, *settings.idle_for("slice")],
         mask=base64.b64encode(png).decode(),
         lesions=lesions,
         timings_ms={"decode": decode, "network": network, "total": total},

@@ -44,6 +44,9 @@ class Settings(BaseModel):
     tta_flip: bool | None = Field(
         None, description="Average with the mirrored slice, for twice the time; of a slice alone."
     )
+    trust_anyway: bool | None = Field(
+        None, description="Segment what is unlike all scans of the training as well, and say so in a note."
+    )
     t1: str | None = Field(None, description=_TOLD.format("pre-contrast"))
     flair: str | None = Field(None, description=_TOLD.format("FLAIR"))
     t1c: str | None = Field(None, description=_TOLD.format("post-contrast"))

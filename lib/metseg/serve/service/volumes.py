@@ -1,7 +1,8 @@
 """An uploaded volume becomes a job: it is read at once, so that what is wrong is told at once."""
 
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -12,16 +13,19 @@ from metseg.data.provenance import RESEARCH_USE
 from metseg.data.scan_inputs import OpenScan
 from metseg.data.volume import SEQUENCES
 from metseg.inference.predictor import Predictor
+from metseg.inference.trust import Untrusted
 from metseg.masks.postprocess import Postprocessing
 from metseg.reports.results import OF_DICOM
 from metseg.serve.service.form import SentFiles
 from metseg.serve.service.jobs import Done, Job, Jobs
 from metseg.serve.service.settings import Settings
-from metseg.serve.upload import Refused
+from metseg.serve.upload import Refused, untrusted
 from metseg.serve.volume_results import segment_with, write_archive
 from metseg.serve.volume_upload import VolumeUpload
 
 KINDS = ("application/zip", "application/gzip")
+NOTES = "Metseg-Notes"  # header of a file, which has no other place for them
+_MOST_HEADER = 4000  # bytes
 _log = logging.getLogger("metseg.serve")
 
 
@@ -56,7 +60,8 @@ def begin_job(
         upload.close()
         raise
     _log.info("a volume of %d bytes", sum(len(content) for _, content in sent.files))
-    jobs.start(job, partial(_segment, upload, scan, predictor, used, also, jobs.folder))
+    work = partial(_segment, upload, scan, predictor, used, also, jobs.folder, bool(settings.trust_anyway))
+    jobs.start(job, work)
     caution = f"{RESEARCH_USE} {predictor.description['data']['caution']}"
     notes = [*scan.scan.notes, *settings.idle_for("volume")]
     return Job(id=job, status="queued", url=f"/jobs/{job}", notes=notes, caution=caution)
@@ -70,7 +75,15 @@ def answer_job(job: str, found: str | Done) -> Response:
     plain = found.name.encode("ascii", "replace").decode().replace("?", "_")  # RFC 6266, appendix D
     named = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(found.name)}"
     kind = KINDS[0 if found.name.endswith(".zip") else 1]
-    return Response(found.content, headers={"Content-Disposition": named}, media_type=kind)
+    headers = {"Content-Disposition": named, NOTES: _as_header(found.notes)}
+    return Response(found.content, headers=headers, media_type=kind)
+
+
+def _as_header(notes: Sequence[str]) -> str:
+    """Returns sentences as JSON in percent-encoding, for a header is ASCII; as many as a proxy lets pass."""
+    while len(text := quote(json.dumps(notes, ensure_ascii=False))) > _MOST_HEADER:
+        notes = notes[:-1]
+    return text
 
 
 def _segment(
@@ -80,6 +93,12 @@ def _segment(
     used: Postprocessing,
     also: list[str],
     home: Path,
-) -> tuple[str, bytes]:
+    trust_anyway: bool,
+) -> Done:
     with upload:
-        return write_archive(segment_with(scan, predictor, used), also, home)
+        try:
+            found = segment_with(scan, predictor, used, trust_anyway=trust_anyway)
+        except Untrusted as error:
+            raise untrusted(error) from error
+        # Those on the mask first: how the files were read, the sender was told as the job began.
+        return Done(*write_archive(found, also, home), (*found.notes, *found.scan.scan.notes))

@@ -49,8 +49,10 @@ function size(model) {
 
 function networkChoice(model) {
   const id = `ms-network-${(fields += 1)}`;
+  const [first, ...others] = model.get("choices").map(({ label }) => label.split(" on ")[1]);
+  const hasOneEncoder = others.length > 0 && others.every((each) => each === first); // which the footer names
   const select = h("select", { id }, ...model.get("choices").map(({ name, label }) =>
-    h("option", { value: name }, label)));
+    h("option", { value: name, title: label }, hasOneEncoder ? label.split(" on ")[0] : label)));
   select.addEventListener("change", () => save(model, { network: select.value }));
   follow(model, ["network"], () => { select.value = model.get("network"); });
   return h("div", { class: "ms-field" }, h("label", { for: id }, "Network"), select);

@@ -31,7 +31,7 @@ function facts(model) {
 }
 
 function render({ model, el, host }) {
-  const slots = Object.fromEntries(["sources", "volume", "controls", "stage", "planes", "findings"].map((name) => [name, h("div", {})]));
+  const slots = Object.fromEntries(["sources", "volume", "controls", "stage", "planes", "lesions", "visits", "files", "findings"].map((name) => [name, h("div", {})]));
   const notice = banner();
   const about = h("ul", { class: "ms-facts" });
   const root = h("div", { class: "ms" },
@@ -43,7 +43,8 @@ function render({ model, el, host }) {
     h("div", { class: "ms-body" },
       h("section", { class: "ms-side", "aria-label": "Slice and settings" }, slots.sources, slots.volume, slots.controls),
       h("section", { class: "ms-centre", "aria-label": "Pictures" }, slots.stage, slots.planes),
-      h("section", { class: "ms-side", "aria-label": "Lesions and files" }, slots.findings)),
+      h("section", { class: "ms-side", "aria-label": "Lesions and files" },
+        slots.lesions, slots.visits, slots.files, slots.findings)),
     h("footer", { class: "ms-footer" }, about));
   el.append(root);
 
@@ -73,7 +74,10 @@ function render({ model, el, host }) {
   const parts = { sources: renderSources, controls: renderControls, stage: renderStage, findings: renderFindings };
   for (const [name, renderPart] of Object.entries(parts)) renderPart({ model, el: slots[name] });
   slots.planes.classList.add("ms-of-volumes");
-  renderVolume({ model, el: slots.volume, host, stage: slots.planes });
+  slots.findings.classList.add("ms-of-slices");
+  renderServerScans({ model, el: slots.sources });
+  renderVolume({ model, el: slots.volume, host, stage: slots.planes, lesions: slots.lesions, files: slots.files });
+  renderVisits({ model, el: slots.visits, stage: slots.planes });
   requestAnimationFrame(() => setTimeout(() => model.send({ kind: "ready" })));
 }
 

@@ -65,6 +65,9 @@ function uploader(model, { progress, fail }) {
   };
 }
 
+// "240 × 240 × 155 voxels, 1 × 1 × 1 mm" may be broken after the comma alone.
+const unbroken = (size) => size.replaceAll(/(?<!,) /g, "\u00a0");
+
 function render({ model, el }) {
   const root = el.closest(".ms");
   const fail = (detail) => el.dispatchEvent(new CustomEvent("ms-message", { detail, bubbles: true }));
@@ -107,6 +110,8 @@ function render({ model, el }) {
     h("h2", {}, "Scan"), zone, bar, chip, notes,
     h("div", { class: "ms-examples-row" }, h("p", { class: "ms-hint" }, "Examples, drawn"), examples), add, reference));
 
+  root.addEventListener("ms-upload", ({ detail: { files, role } }) => start(files, role)); // from another part
+
   // A file dropped beside the zone would make the browser leave the page.
   const over = (event) => {
     if (!event.dataTransfer?.types.includes("Files")) return;
@@ -131,7 +136,7 @@ function render({ model, el }) {
     const isVolume = Boolean(model.get("volume").name);
     const slice = model.get(isVolume ? "volume" : "slice_file");
     const mask = model.get(isVolume ? "volume_reference" : "reference_file");
-    chip.replaceChildren(...(slice.name ? [h("b", { title: slice.name }, slice.name), h("span", {}, slice.details)] : []));
+    chip.replaceChildren(...(slice.name ? [h("b", { title: slice.name }, slice.name), h("span", {}, unbroken(slice.details))] : []));
     notes.replaceChildren(...(isVolume ? [] : slice.notes ?? []).map((note) => h("li", {}, note)));
     zone.classList.toggle("ms-loaded", Boolean(slice.name));
     allowReference();

@@ -5,6 +5,7 @@ const SIDES = [["R", "L"], ["A", "P"], ["S", "I"]]; // of x, y, z: where mm are 
 const OVERLAYS = { fill: "Filled", contour: "Contour", none: "Off" };
 const HANDS = "Drag: crosshair · wheel: slice · Shift drag: window, level";
 const MAX_ZOOM = 8;
+const REST = 200; // ms
 
 const unpack = (bytes) => new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")))
   .arrayBuffer().then((buffer) => new Uint8Array(buffer));
@@ -44,7 +45,7 @@ function slide(label, range, text, moved, released = () => {}) {
 
 function render({ model, el }) {
   const volumes = {}; // what is unpacked: "sequences" {name: voxels} of this scan, and a map, labels, a reference
-  let number = 0, large = 0, due = false, stale = true;
+  let number = 0, large = 0, due = false, stale = true, resting;
   let zoom = 1, centre = [0, 0, 0];
   let threshold = model.get("threshold"); // as the slider stands, before it is let go
   let measured = 0; // the threshold that the unpacked labels are of
@@ -67,7 +68,10 @@ function render({ model, el }) {
   const put = (axes) => {
     const cursor = [...model.get("cursor")];
     for (const [axis, index] of Object.entries(axes)) cursor[axis] = index;
-    if (String(cursor) !== String(model.get("cursor"))) save(model, { cursor });
+    if (String(cursor) === String(model.get("cursor"))) return;
+    model.set("cursor", cursor); // drawn at once; Python hears of it when it rests, not at every slice
+    clearTimeout(resting);
+    resting = setTimeout(() => model.save_changes(), REST);
   };
   const spacing = () => (model.get("spacing_mm").length ? model.get("spacing_mm") : [1, 1, 1]);
   const zoomBy = (factor) => { // 0 shows all
@@ -152,9 +156,9 @@ function render({ model, el }) {
     const { plane, canvas, layer } = view, box = canvas.parentElement, { grid } = shown;
     const ratio = view.ratio = Math.min(devicePixelRatio || 1, 2);
     const [width, height] = [box.clientWidth, box.clientHeight].map((size) => Math.max(1, Math.round(size * ratio)));
-    const isNew = stale || view.index !== cursor[plane.normal] || canvas.width !== width || canvas.height !== height;
-    if (isNew) {
-      for (const each of [canvas, layer]) Object.assign(each, { width, height });
+    const isSized = canvas.width === width && canvas.height === height;
+    if (!isSized) for (const each of [canvas, layer]) Object.assign(each, { width, height }); // which costs milliseconds
+    if (stale || !isSized || view.index !== cursor[plane.normal]) {
       view.fitted = fit(plane, grid, spacing(), canvas, zoom, centre);
       drawSlice(layer.getContext("2d"), view, shown, cursor[plane.normal]);
     }
@@ -182,10 +186,10 @@ function render({ model, el }) {
       stale = true;
     }
     const shown = look(voxels);
+    for (const view of views) drawPlane(view, shown, cursor); // all before any text, whose change costs a layout
     for (const [k, view] of views.entries()) {
       const { plane, canvas } = view, index = cursor[plane.normal], size = grid[plane.normal];
       const name = affine.length ? plane.name : UNKNOWN[k];
-      drawPlane(view, shown, cursor);
       [view.index, view.last] = [index, size - 1];
       view.title.textContent = name;
       view.count.textContent = `${index + 1} / ${size}`;

@@ -1,0 +1,151 @@
+"""A fixed set of real brains with synthetic metastases, laid out like BraTS-METS, for validation."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from metseg.base.errors import MetsegError
+from metseg.base.files import files_below, read_json, taking_apart
+from metseg.data.grid import resample_like, same_grid
+from metseg.data.phantom.insert import InsertedLesion, Insertion, insert_metastases
+from metseg.data.phantom.insert_sites import find_sites
+from metseg.data.phantom.volumes import FILE_NAMES
+from metseg.data.readers.nifti import read, read_labels
+from metseg.data.volume import Labels, Volume
+from metseg.data.volume_files import VolumeFiles, volume_cases
+from metseg.data.writers.nifti import write_image, write_mask
+
+RECORD = "insertions.json"
+INSERTION_VERSION = 1  # raise it whenever the same seed gives other voxels
+_REGIONS = ("TC", "ET", "WT")
+_NOTE = "Metastases drawn by metseg into real brains; no figure made from them is one of metastases."
+
+
+def write_insertions(
+    folder: Path,
+    source: Path,
+    *,
+    cases: int | None = None,
+    seed: int = 0,
+    count: int | None = None,
+    on_case: Callable[[str], None] = lambda case_id: None,
+) -> Path:
+    """Writes real scans with synthetic metastases; `folder` holds the whole set or nothing.
+
+    Args:
+        folder: New. Receives `INSERTED-MET-00001-000/INSERTED-MET-00001-000-{t1n,t1c,t2w,t2f,seg}.nii.gz`, …
+            and insertions.json: which scan each case is of, its lesions and what is to be known of it. The
+            first number is the scan's, so that insertions into one brain are visits of one patient.
+        source: Folder of real skull-stripped volumes with t1c, in a layout that `volume_cases` knows. Their
+            references, where there are any, must have the regions ET, TC and WT.
+        cases: How many to write, going round the scans; each scan once if left out.
+        seed: Of the set; a case depends on it, on its scan's number and its visit alone.
+        count: Metastases a case; drawn if left out.
+        on_case: Called with the name of each case that is written.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        MetsegError: `source` holds no scan that can be taken, or `folder` exists or cannot be written.
+    """
+    folder, scans = Path(folder), list_scans(source)
+    cases = len(scans) if cases is None else cases
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise MetsegError(f"{folder} exists; choose another folder, or delete it to have the set made anew")
+    record = {"insertion_version": INSERTION_VERSION, "seed": seed, "note": _NOTE, "cases": {}}
+    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        for number, (files, regions) in enumerate(scans[:cases], 1):
+            volume, labels, notes = read_scan(files, regions)
+            sites = find_sites(volume, labels)
+            for visit in range(-(-(cases - number + 1) // len(scans))):
+                case_id = f"INSERTED-MET-{number:05d}-{visit:03d}"
+                rng = np.random.default_rng([seed, number, visit])
+                made = insert_metastases(volume, labels, rng, sites=sites, count=count)
+                _write(made, partial / case_id)
+                record["cases"][case_id] = {
+                    "scan": files.case_id,
+                    "lesions": [asdict(lesion) for lesion in made.lesions],
+                    "notes": notes + made.notes,
+                }
+                on_case(case_id)
+        (partial / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        if folder.exists():
+            folder.rmdir()
+        os.rename(partial, folder)
+    except OSError as error:
+        raise MetsegError(
+            f"cannot write {folder} ({error.strerror}); free disk space or choose another folder"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def inserted_lesions(folder: Path) -> dict[str, list[InsertedLesion]]:
+    """Returns the lesions of each case that `write_insertions` wrote, by its name."""
+    with taking_apart(folder / RECORD, "have the set made anew"):
+        cases = read_json(folder / RECORD)["cases"]
+        return {
+            case_id: [
+                InsertedLesion(**{k: tuple(v) if isinstance(v, list) else v for k, v in lesion.items()})
+                for lesion in case["lesions"]
+            ]
+            for case_id, case in cases.items()
+        }
+
+
+def list_scans(source: Path) -> list[tuple[VolumeFiles, dict[str, frozenset[int]]]]:
+    """Lists a folder's scans that have t1c, each with the numbers of its reference's regions.
+
+    Raises:
+        MetsegError: There is none, or a layout with other regions.
+    """
+    source = Path(source)
+    if not source.is_dir():
+        raise MetsegError(f"{source} is not a folder; give the one that holds the scans")
+    files = files_below(source)
+    by_region = {name: volume_cases(files, source, name)[0] for name in _REGIONS}
+    scans = [
+        (case, {name: by_region[name][k].target for name in _REGIONS})
+        for k, case in enumerate(by_region[_REGIONS[0]])
+        if "t1c" in case.sequences
+    ]
+    if not scans:
+        raise MetsegError(f"{source} holds no volume with post-contrast T1 (t1c); give such a folder")
+    return scans
+
+
+def read_scan(
+    files: VolumeFiles, regions: dict[str, frozenset[int]]
+) -> tuple[Volume, Labels | None, list[str]]:
+    """Reads all sequences of a scan in their own values, on the grid of t1c, and its reference, if any."""
+    notes, volumes = [], []
+    t1c, _ = read(files.sequences["t1c"], channel="t1c")
+    for name in (each for each in FILE_NAMES if each in files.sequences):
+        volume, told = read(files.sequences[name], channel=name)
+        notes += [f"{name}: {note}" for note in told]
+        if not same_grid(volume, t1c):
+            volume = resample_like(volume, t1c)
+            notes.append(f"{name} lies on another grid and was resampled to that of t1c.")
+        volumes.append(volume)
+    array = np.concatenate([volume.array for volume in volumes])
+    volume = Volume(array, tuple(each.channels[0] for each in volumes), affine=t1c.affine)
+    if files.reference is None:
+        return volume, None, notes
+    labels, told = read_labels(files.reference, t1c, regions=regions, expected=files.known or None)
+    return volume, labels, notes + told
+
+
+def _write(made: Insertion, folder: Path) -> None:
+    for name, pixels in zip(made.volume.channels, made.volume.array, strict=True):
+        sequence = Volume(pixels[None], (name,), affine=made.volume.affine)
+        write_image(sequence, folder / f"{folder.name}-{FILE_NAMES[name]}.nii.gz", durable=False)
+    write_mask(made.labels.array, made.volume, folder / f"{folder.name}-seg.nii.gz")

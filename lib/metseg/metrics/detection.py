@@ -1,0 +1,152 @@
+"""Which lesions a network finds: by size, and at what price in false positives.
+
+Everything starts from one table, the rows of `lesions_at` of all scans: a row a lesion and threshold. What
+is found is told by a matching with a name (`lesion_matching.MATCHINGS`), so that every figure can be had by
+any of them. The diameter of a lesion is that of the ball of its volume: it needs no orientation, and stays
+defined where a matching counts several components as one lesion. Calipers, as in the lesion report, measure
+more wherever a lesion is not round. Intervals resample patients, whose lesions are not independent.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from metseg.masks.components import label_lesions
+from metseg.metrics.lesion_matching import match_lesions
+from metseg.metrics.statistics import ratio_interval
+from metseg.metrics.surface import checked_spacing
+
+DIAMETERS_MM = (3.0, 6.0, 10.0)  # ends of the classes of size: < 3, 3–6, 6–10, ≥ 10
+
+
+def lesions_at(
+    mask_ref: np.ndarray,
+    prob_map: np.ndarray,
+    thresholds: Iterable[float],
+    *,
+    spacing_mm: tuple[float, float, float],
+    rule: str,
+) -> pd.DataFrame:
+    """Matches the lesions of one scan at several thresholds: a voxel is lesion from the threshold on.
+
+    Args:
+        mask_ref: bool, (Z, H, W).
+        prob_map: float in [0, 1], of the same shape; `lesion_probabilities` of one gives thresholds over
+            lesions instead of voxels. A mask as float and one threshold gives the mask's own figures.
+        thresholds: Each > 0.
+        spacing_mm: Voxel size (z, y, x).
+        rule: One of `MATCHINGS`.
+
+    Returns:
+        The rows of `match_lesions` with threshold and diameter_mm; add patient_id before they are gathered.
+
+    Raises:
+        ValueError: Another shape or rule, spacing that does not fit, or a threshold that is not above 0.
+    """
+    voxel_mm3 = np.prod(checked_spacing(spacing_mm, 3))
+    thresholds = [float(each) for each in thresholds]
+    if not thresholds or not min(thresholds) > 0:
+        raise ValueError(f"thresholds are {thresholds}; give probabilities above 0")
+    tables = [
+        match_lesions(mask_ref, prob_map >= each, rule=rule).assign(threshold=each) for each in thresholds
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(diameter_mm=np.cbrt(6 / np.pi * voxel_mm3 * table.voxels))
+
+
+def lesion_probabilities(prob_map: np.ndarray, *, threshold: float) -> np.ndarray:
+    """Returns a map in which each predicted lesion has its highest probability, and 0 stands outside.
+
+    Args:
+        prob_map: float, (Z, H, W).
+        threshold: A voxel is lesion from it on; the lesions are the components of that.
+    """
+    numbers = label_lesions(prob_map >= threshold)
+    highest = np.zeros(numbers.max() + 1, prob_map.dtype)
+    inside = numbers > 0
+    np.maximum.at(highest, numbers[inside], prob_map[inside])
+    return highest[numbers]
+
+
+def sensitivity_by_diameter(lesions: pd.DataFrame) -> pd.DataFrame:
+    """Returns how many of the lesions of each size were found, at one threshold.
+
+    Args:
+        lesions: Rows of `lesions_at`, of one threshold and all patients, with patient_id.
+
+    Returns:
+        A row a class of size, the smallest first, and a last one of all: diameter_mm (text), lesions, found,
+        sensitivity (nan without a lesion), low and high (95 % bootstrap interval over patients).
+
+    Raises:
+        ValueError: The rows are of several thresholds.
+    """
+    if len(found_at := lesions.threshold.unique()) > 1:
+        raise ValueError(f"lesions are of {len(found_at)} thresholds; choose the rows of one")
+    real = lesions[~lesions.false_positive]
+    classes = np.searchsorted(DIAMETERS_MM, real.diameter_mm.round(9), side="right")
+    names = ["< 3", "3–6", "6–10", "≥ 10", "all"]
+    rows = []
+    for k, name in enumerate(names):
+        by_patient = (real if name == "all" else real[classes == k]).groupby("patient_id").found
+        found, of = by_patient.sum(), by_patient.size()
+        low, high = ratio_interval(found, of)
+        row = {"diameter_mm": name, "lesions": int(of.sum()), "found": int(found.sum())}
+        rows.append({**row, "sensitivity": found.sum() / (of.sum() or np.nan), "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+def froc(lesions: pd.DataFrame, scans: pd.Series) -> pd.DataFrame:
+    """Returns the free-response curve: sensitivity over all lesions against false positives a scan.
+
+    Args:
+        lesions: Rows of `lesions_at`, of all thresholds and patients, with patient_id.
+        scans: How many scans each patient has, indexed by patient_id; of all, those without a lesion too.
+
+    Returns:
+        A row a threshold that has any lesion, real or predicted, the highest first: threshold, lesions,
+        found, sensitivity, false_positives_per_scan, and the ends of both's 95 % bootstrap intervals over
+        patients: sensitivity_low, sensitivity_high, false_positives_low, false_positives_high.
+
+    Raises:
+        ValueError: A patient of the lesions has no scans, or there is no lesion, real or predicted.
+
+    Reference:
+        Chakraborty & Winter (1990), Free-response methodology: alternate analysis and a new
+        observer-performance experiment, Radiology 174:873-881.
+    """
+    if lacking := sorted({*lesions.patient_id} - {*scans.index}):
+        raise ValueError(f"scans lacks {', '.join(map(str, lacking))}; count the scans of every patient")
+    if lesions.empty:
+        raise ValueError("there is no lesion, neither real nor predicted; give other scans or thresholds")
+    rows = []
+    for threshold, table in sorted(lesions.groupby("threshold"), reverse=True):
+        kinds = {"of": ~table.false_positive, "found": table.found, "false": table.false_positive}
+        counts = pd.DataFrame(kinds).groupby(table.patient_id).sum()
+        of, hits, invented = (counts[name].reindex(scans.index, fill_value=0) for name in counts)
+        sensitivity, per_scan = ratio_interval(hits, of), ratio_interval(invented, scans)
+        rows.append(
+            {
+                "threshold": threshold,
+                "lesions": int(of.sum()),
+                "found": int(hits.sum()),
+                "sensitivity": hits.sum() / (of.sum() or np.nan),
+                "sensitivity_low": sensitivity[0],
+                "sensitivity_high": sensitivity[1],
+                "false_positives_per_scan": invented.sum() / scans.sum(),
+                "false_positives_low": per_scan[0],
+                "false_positives_high": per_scan[1],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def operating_point(curve: pd.DataFrame, *, false_positives_per_scan: float) -> pd.Series | None:
+    """Returns the row of `froc` with the highest sensitivity at no more false positives a scan; None if none.
+
+    Of equal sensitivities the one with the fewest false positives.
+    """
+    within = curve[curve.false_positives_per_scan <= false_positives_per_scan]
+    best = within.sort_values(["sensitivity", "false_positives_per_scan"], ascending=[False, True])
+    return None if within.empty else best.iloc[0]

@@ -1,0 +1,48 @@
+"""A set of scans with inserted metastases: named as in BraTS-METS, read back as it was made."""
+
+import numpy as np
+import pytest
+
+from metseg.base.errors import MetsegError
+from metseg.data.cases import list_cases
+from metseg.data.phantom.insert_set import inserted_lesions, write_insertions
+from metseg.data.phantom.volumes import write_volumes
+from metseg.data.provenance import INSERTED, provenance_of
+from metseg.data.readers.nifti import read, read_labels
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    source = write_volumes(tmp_path_factory.mktemp("real") / "set", patients=1, slices=20, size=64)
+    return source, write_insertions(source.parent / "inserted", source, cases=3, seed=4, count=3)
+
+
+def test_cases_of_one_scan_are_one_patient(folders):
+    cases = list_cases(folders[1])
+    names = ["INSERTED-MET-00001-000", "INSERTED-MET-00001-001", "INSERTED-MET-00002-000"]
+    assert [case.case_id for case in cases] == names == [*inserted_lesions(folders[1])]
+    assert len({case.patient_id for case in cases}) == 2
+    assert provenance_of(names) == INSERTED
+
+
+def test_files_hold_the_table(folders):
+    regions = {"TC": frozenset({1, 3})}
+    for case_id, lesions in inserted_lesions(folders[1]).items():
+        files = {path.name for path in (folders[1] / case_id).iterdir()}
+        assert files == {f"{case_id}-{kind}.nii.gz" for kind in ("t1n", "t1c", "t2w", "t2f", "seg")}
+        image, notes = read(folders[1] / case_id / f"{case_id}-t1c.nii.gz")
+        labels, _ = read_labels(folders[1] / case_id / f"{case_id}-seg.nii.gz", image, regions=regions)
+        assert notes == [] and image.array.dtype == np.int16
+        for lesion in lesions:
+            z, y, x = np.rint(lesion.centroid_voxel).astype(int)
+            assert labels.mask[z, y - 1 : y + 2, x - 1 : x + 2].any()
+
+
+def test_what_cannot_be_made_leaves_nothing(folders, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for source in (tmp_path / "empty", tmp_path / "absent"):
+        with pytest.raises(MetsegError, match=source.name):
+            write_insertions(tmp_path / "new", source)
+    with pytest.raises(MetsegError, match="exists"):
+        write_insertions(folders[1], folders[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
