@@ -68,7 +68,7 @@ def test_networks_of_two_targets_need_to_be_told_one(trial, tmp_path):
     (other / "config.json").write_text('{"target": "WT"}')
     with pytest.raises(MetsegError, match="ET.*WT.*--target"):
         find_cases_for([run.path, other], scans)
-    assert find_cases_for([run.path, other], scans, target="WT")[0].volumes.target == {1, 2, 3}
+    assert find_cases_for([run.path, other], scans, target="WT")[0].volumes.target == {"WT": {1, 2, 3}}
 
 
 def test_a_network_of_volumes_scores_slices(trial, tmp_path, write_set):

@@ -22,7 +22,7 @@ def write_bright_model(
     folder: Path,
     *,
     name: str = "unet",
-    channels: tuple[float, ...] = (1 / 3, 1 / 3, 1 / 3),
+    channels: tuple[float, ...] | tuple[tuple[float, ...], ...] = (1 / 3, 1 / 3, 1 / 3),
     gates: tuple[int, ...] = (),
     seen: tuple[str, ...] = (),
     **changes,
@@ -32,14 +32,14 @@ def write_bright_model(
     Args:
         folder: Folder of the model.
         name: The network it passes for.
-        channels: Their weights.
+        channels: Their weights; of several regions those of each.
         gates: Sides in px of blocks; each is a further output, the blocks' mean weighted sum in [0, 1].
         seen: Patients that it has seen.
         **changes: Other entries for `model.json`.
     """
     size = SIZE
     # sigmoid(200 · (weighted sum in [0, 1] − 0.5)) is 0 or 1 but for a few grey values around 127.5
-    constants = {"weight": np.float32(channels).reshape(3, 1), "slope": np.float32([200])}
+    constants = {"weight": np.float32(channels).reshape(-1, 3).T, "slope": np.float32([200])}
     constants["bias"] = np.float32([-100])
     nodes = [
         helper.make_node("MatMul", ["image", "weight"], ["grey"]),
@@ -47,7 +47,7 @@ def write_bright_model(
         helper.make_node("Add", ["scaled", "bias"], ["logit"]),
         helper.make_node("Sigmoid", ["logit"], ["prob"]),
     ]
-    sides = {"image": (size, 3), "prob": (size, 1)}
+    sides = {"image": (size, 3), "prob": (size, constants["weight"].shape[1])}
     for k, block in enumerate(gates):
         n = size // block
         constants[f"blocks_{k}"], constants[f"map_{k}"] = (

@@ -12,10 +12,17 @@ SPACING_MM = (3.0, 1.0, 2.0)  # z, y, x
 VISITS = (2, 1, 2, 1, 2, 1)  # of each patient
 
 
-def write_volumes(folder: Path, *, grid: tuple[int, int, int] = (3, 32, 32), seed: int = 0) -> Path:
+def write_volumes(
+    folder: Path,
+    *,
+    grid: tuple[int, int, int] = (3, 32, 32),
+    seed: int = 0,
+    brighter: tuple[int, int, int] = (1200, 1200, 1200),
+) -> Path:
     """Writes BraTS-MET-00001-000, …: a core (1) in enhancing tumour (3) in oedema (2) in all slices but one.
 
-    The axes are those of a coronal acquisition, so that the axial grid is another than the file's.
+    The axes are those of a coronal acquisition, so that the axial grid is another than the file's. Labels 1,
+    2 and 3 are `brighter` than the rest.
     """
     rng = np.random.default_rng(seed)
     z, y, x = np.mgrid[: grid[0], : grid[1], : grid[2]]
@@ -27,7 +34,8 @@ def write_volumes(folder: Path, *, grid: tuple[int, int, int] = (3, 32, 32), see
             labels = np.select([square <= 4, square <= 16, square <= 36], [1, 3, 2]) * (z < grid[0] - 1)
             (folder / case_id).mkdir(parents=True)
             for number, (kind, sequence) in enumerate(KINDS.items()):
-                pixels = rng.integers(300, 800, grid, dtype=np.int16) + 1200 * (labels > 0) + number
+                pixels = rng.integers(300, 800, grid, dtype=np.int16) + number
+                pixels = pixels + np.take((0, *brighter), labels)
                 write_image(_coronal(pixels, sequence), folder / case_id / f"{case_id}-{kind}.nii.gz")
             reference = _coronal(labels.astype(np.uint8), "labels")
             write_mask(reference.array[0], reference, folder / case_id / f"{case_id}-seg.nii.gz")

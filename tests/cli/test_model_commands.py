@@ -53,6 +53,29 @@ def test_evaluate_volumes_by_the_networks_target_or_another(metseg, refused, tmp
     assert "labels 1, 2, 3, 4" in refused(*command, "--target", "7")
 
 
+def test_evaluate_tells_every_region(metseg, tmp_path):
+    """The network marks all tumour in its first and second channel, and nothing in the third."""
+    volumes, third = write_volumes(tmp_path / "volumes"), 1 / 3
+    kinds = {"channels": ((third,) * 3, (third,) * 3, (0, 0, 0)), "targets": ["WT", "ET", "TC"]}
+    folder = write_bright_model(tmp_path / "run" / "unet", seen=("TEST_0001",), target="WT+ET+TC", **kinds)
+    command = ["evaluate", "--model", folder, "--data-dir", volumes, "--output", "scores"]
+    status, out, err = metseg(*command)
+    assert (status, err) == (0, "") and "lesion in BraTS: WT (1, 2, 3), with ET (3), TC (1, 3)" in out
+    table = pd.read_csv(tmp_path / "scores" / "per_patient.csv")
+    # Squares of radius 2, 4 and 6: of the tumour ET is 36 in 113, TC 49. ET is cut to TC, which is nothing.
+    assert table.dice.mean() > 0.9
+    assert (table.dice_TC == 0).all() and (table.pred_voxels_TC == 0).all()
+    assert (table.dice_ET == 0).all() and (table.ref_voxels_ET < table.ref_voxels_TC).all()
+    lines = [line for line in out.splitlines() if line.startswith("volume Dice of ")]
+    starts = [line.partition(": ")[0] for line in lines]
+    assert starts == [f"volume Dice of {name} of 6 patients" for name in ("WT", "ET", "TC")]
+    assert lines[1].endswith("mean 0.000, median 0.000")
+    # Another one of the network's own regions instead.
+    status, out, _ = metseg(*command, "--target", "TC")
+    table = pd.read_csv(tmp_path / "scores" / "per_patient.csv")
+    assert status == 0 and (table.pred_voxels == 0).all() and "dice_WT" not in table
+
+
 def test_evaluate_tells_the_same_name_from_the_same_scan(metseg, tmp_path, scans):
     """TEST_0001's scan was seen, as OTHER; of TEST_0002 another scan was."""
     first, *_ = find_cases(scans)

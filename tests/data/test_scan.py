@@ -105,7 +105,7 @@ def test_files_and_their_reference(tmp_path):
     scan = read_nifti_scan({name: files[name] for name in SEQUENCES}, "P1")
     (case,), _ = volume_cases(files.values(), tmp_path, "1")
     labels, _ = read_reference(case)
-    assert (labels.regions, labels.stored) == ({"lesion": {1}}, {1})
+    assert (labels.regions, labels.stored) == ({"labels": {1}}, {1})
     np.testing.assert_array_equal(from_axial(labels.mask, scan.stored), marked)
 
 

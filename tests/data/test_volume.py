@@ -61,11 +61,16 @@ def test_what_does_not_fit_is_refused(shape, known, says):
 
 
 def test_labels_say_which_numbers_make_a_region():
-    parts = {"ET": frozenset({3}), "TC": frozenset({1, 3}), "WT": frozenset({1, 2, 3})}
+    parts = {"TC": frozenset({1, 3}), "ET": frozenset({3}), "WT": frozenset({1, 2, 3})}
     labels = Labels(np.array([[[0, 1, 2, 3, 4]]]), parts)  # 4, a cavity after surgery, is of no region
-    assert labels.mask.tolist() == [[[False, True, True, True, False]]]
-    assert labels.region("TC").tolist() == [[[False, True, False, True, False]]]
-    with pytest.raises(ValueError, match="ET, TC, WT"):
+    assert labels.mask.tolist() == [[[False, True, False, True, False]]]  # the first one, TC
+    assert labels.region("WT").tolist() == [[[False, True, True, True, False]]]
+    assert labels.masks.astype(int).tolist() == [
+        [[[0, 1, 0, 1, 0]]],
+        [[[0, 0, 0, 1, 0]]],
+        [[[0, 1, 1, 1, 0]]],
+    ]
+    with pytest.raises(ValueError, match="TC, ET, WT"):
         labels.region("lesion")
     mask = np.array([[[True, False]]])
     assert (Labels.of_mask(mask).mask == mask).all()

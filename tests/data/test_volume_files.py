@@ -78,25 +78,35 @@ def test_layouts_of_public_sets(names, case_id, patient, visit, sequences, refer
 def test_enhancing_tumour_is_another_number_before_2023():
     (new,), _ = cases_of("BraTS-GLI-00001-000-t1c.nii.gz")
     (old,), _ = cases_of("BraTS2021_00001_t1ce.nii.gz")
-    assert (new.target, new.known) == ({1, 3}, {1, 2, 3, 4})
-    assert (old.target, old.known) == ({1, 4}, {1, 2, 4})
+    assert (new.target, new.known) == ({"TC": {1, 3}}, {1, 2, 3, 4})
+    assert (old.target, old.known) == ({"TC": {1, 4}}, {1, 2, 4})
 
 
 @pytest.mark.parametrize(
     ("target", "numbers", "lesion"),
     [
-        ("", {1, 3}, "TC (1, 3)"),
-        ("ET", {3}, "ET (3)"),
-        ("WT", {1, 2, 3}, "WT (1, 2, 3)"),
-        ("3,2", {2, 3}, "labels (2, 3)"),
+        ("", {"TC": {1, 3}}, "TC (1, 3)"),
+        ("ET", {"ET": {3}}, "ET (3)"),
+        ("WT", {"WT": {1, 2, 3}}, "WT (1, 2, 3)"),
+        ("3,2", {"labels": {2, 3}}, "labels (2, 3)"),
     ],
 )
 def test_the_target_is_a_region_or_numbers(target, numbers, lesion):
     (case,), _ = cases_of("BraTS-MET-00001-000-t1c.nii.gz", target=target)
-    assert (case.target, case.lesion) == (numbers, lesion)
+    assert (case.target, case.lesion, case.regions) == (numbers, lesion, lesion)
 
 
-@pytest.mark.parametrize("target", ["GTV", "1;3", "-1", "tc"])
+def test_several_regions_in_the_order_told():
+    (new,), _ = cases_of("BraTS-MET-00001-000-t1c.nii.gz", target="ET + TC+WT")
+    assert [*new.target.items()] == [("ET", {3}), ("TC", {1, 3}), ("WT", {1, 2, 3})]
+    assert (new.lesion, new.regions) == ("ET (3)", "ET (3), with TC (1, 3), WT (1, 2, 3)")
+    (old,), _ = cases_of("BraTS2021_00001_t1ce.nii.gz", target="TC+ET")
+    assert [*old.target.items()] == [("TC", {1, 4}), ("ET", {4})]
+    with pytest.raises(MetsegError, match="TC twice|TC.ET.TC"):
+        cases_of("BraTS-MET-00001-000-t1c.nii.gz", target="TC+ET+TC")
+
+
+@pytest.mark.parametrize("target", ["GTV", "1;3", "-1", "tc", "TC+GTV", "TC+", "TC+1,3"])
 def test_another_target_is_refused_with_the_choice(target):
     with pytest.raises(MetsegError, match=r"BraTS's regions \(TC, ET, WT, RC\)"):
         cases_of("BraTS-MET-00001-000-t1c.nii.gz", target=target)
@@ -108,7 +118,7 @@ def test_a_label_that_the_data_set_does_not_have_is_refused():
     with pytest.raises(MetsegError, match="labels from 1 on"):
         cases_of("100101A/100101A_T1post.nii.gz", target="0")
     (case,), _ = cases_of("100101A/100101A_T1post.nii.gz", target="7")
-    assert case.target == {7}
+    assert case.target == {"labels": {7}}
 
 
 def test_what_belongs_to_no_case_is_returned():
@@ -157,13 +167,13 @@ labels: {core: [1, 3], all: [1, 2, 3]}
         "flair": "P7_flair.nii",
     }
     assert case.reference.name == "tumour.nii.gz"
-    assert (case.target, case.known, case.lesion) == ({1, 3}, {1, 2, 3}, "core (1, 3)")
+    assert (case.target, case.known, case.lesion) == ({"core": {1, 3}}, {1, 2, 3}, "core (1, 3)")
     assert [path.name for path in left] == ["P8_flair.nii"]
 
 
 def test_own_layout_without_labels_takes_every_number(tmp_path):
     (case,), _ = own_layout(tmp_path, 'sequences: {t1c: "{case}.nii.gz"}', "P1_2024-01-15.nii.gz")
-    assert (case.target, case.known) == (POSITIVE, POSITIVE)
+    assert (case.target, case.known) == ({"lesion": POSITIVE}, POSITIVE)
     assert (case.identity.patient_id, case.identity.visit) == ("P1", "2024-01-15")
 
 

@@ -33,8 +33,8 @@ class StubPredictor:
     def __init__(self, model_dir):
         pass
 
-    def mask(self, volume: Volume) -> np.ndarray:
-        return volume.array[1] > 200
+    def masks(self, volume: Volume) -> dict[str, np.ndarray]:
+        return {"lesion": volume.array[1] > 200}
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from metseg.metrics.compare import (
     DEFINITIONS,
     combine_cases,
     compare_models,
+    region_dice,
     summarise,
 )
 from metseg.metrics.statistics import holm
@@ -225,3 +226,13 @@ def test_summary_is_plain_json():
     row, _ = evaluate_case(*[np.ones((1, 2, 2), bool)] * 2, spacing_mm=None)
     assert json.loads(json.dumps(summary)) == pytest.approx(summary, nan_ok=True)
     assert {type(value) for value in row.values()} == {int, float, str}
+
+
+def test_the_dice_of_further_regions_is_over_all_scans_of_a_patient():
+    scans = {"patient_id": ["P1", "P1", "P2"], "case_id": ["a", "b", "c"]}
+    counts = {"ref_voxels_ET": [10, 0, 4], "pred_voxels_ET": [10, 5, 4], "tp_voxels_ET": [5, 0, 4]}
+    nothing = {"ref_voxels_WT": [0, 0, 1], "pred_voxels_WT": [0, 0, 0], "tp_voxels_WT": [0, 0, 0]}
+    found = region_dice(pd.DataFrame(scans | counts | nothing))
+    assert found.ET.to_dict() == {"P1": 10 / 25, "P2": 1.0}
+    assert np.isnan(found.WT["P1"]) and found.WT["P2"] == 0
+    assert region_dice(pd.DataFrame(scans)).columns.empty

@@ -60,6 +60,17 @@ def test_the_heads_are_averaged(deep, batch):
     assert model.count_params() == deep.count_params()
 
 
+def test_heads_of_several_regions_are_averaged_and_pruned_region_by_region(batch, randomised):
+    network = build_model("nested_unet", filters=(4, 8, 16), deep_supervision=True, targets=3)
+    heads = randomised(network).predict_on_batch(batch[0])
+    first, second = heads[..., :3], heads[..., 3:]
+    mean = inference_model(network).predict_on_batch(batch[0])
+    np.testing.assert_allclose(mean, (first + second) / 2, atol=1e-6)
+    for k, head in ((1, first), (2, second)):
+        pruned = inference_model(network, prune=k)
+        np.testing.assert_allclose(pruned.predict_on_batch(batch[0]), head, atol=1e-6)
+
+
 def test_pruning_keeps_one_head_and_what_it_needs(deep, batch):
     heads = deep.predict_on_batch(batch[0])
     parameters = []

@@ -62,6 +62,20 @@ def test_any_size_divisible_by_the_poolings(name, options, rng, batch):
 
 
 @pytest.mark.parametrize(("name", "options"), NETWORKS)
+def test_regions_have_channels_of_their_own(name, options, batch):
+    keras.utils.set_random_seed(0)
+    regions, one = build_model(name, **options, targets=3), build_model(name, **options)
+    heads = 2 if "deep_supervision" in options else 1
+    assert np.asarray(regions(batch[0])).shape == (4, 16, 16, 3 * heads)
+    shapes = {weight.path: weight.shape for weight in one.weights}
+    other = {weight.path for weight in regions.weights if weight.shape != shapes[weight.path]}
+    assert len(other) == 2 * heads and all("_logits/" in path for path in other)
+    # Its losses see each head's regions one after the other.
+    logits = np.asarray(logits_model(regions)(batch[0]))
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), np.asarray(regions(batch[0])), atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "options"), NETWORKS)
 def test_save_and_load(name, options, batch, randomised, tmp_path):
     model = randomised(build_model(name, **options))
     model.save(tmp_path / "model.keras")

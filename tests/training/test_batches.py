@@ -44,6 +44,25 @@ def everything(batches: EpochBatches) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(images), np.concatenate(masks)
 
 
+def test_regions_move_together(cache):
+    """Of three regions, the second half of the first, the third nothing."""
+    several = np.stack([cache.masks, np.zeros_like(cache.masks), np.zeros_like(cache.masks)], axis=-1)
+    several[:, : SIZE // 2, :, 1] = cache.masks[:, : SIZE // 2]
+    regions = dataclasses.replace(cache, masks=several)
+    augmentation = Augmentation(elastic=0.02)
+    images, masks = everything(epoch_of(cache, augmentation=augmentation))
+    same, moved = everything(epoch_of(regions, augmentation=augmentation))
+    assert moved.shape == (SLICES, SIZE, SIZE, 3) and moved.dtype == np.float32
+    np.testing.assert_array_equal(same, images)
+    np.testing.assert_array_equal(moved[..., :1], masks)
+    assert (moved[..., 1] <= moved[..., 0]).all() and 0 < moved[..., 1].sum() < moved[..., 0].sum()
+    assert not moved[..., 2].any()
+    (_, small), (_, one) = (everything(epoch_of(each, size=SIZE // 2)) for each in (regions, cache))
+    np.testing.assert_array_equal(small[..., :1], one)
+    first = next(iter(epoch_of(regions).prepared_ahead()))
+    np.testing.assert_array_equal(first[1], epoch_of(regions)[0][1])
+
+
 def order_of(batches: EpochBatches) -> list[int]:
     """Which slices came, told by their grey value."""
     return [round((float(image[0, 0, 0]) * 255 - 5) / 10) for image in everything(batches)[0]]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from filelock import FileLock
 from volume_set import write_volumes
@@ -82,9 +83,11 @@ def test_neighbours_need_no_cache_of_their_own(tmp_path, scans):
 
 def test_other_targets_and_other_sequences_have_caches_of_their_own(tmp_path):
     folder = write_volumes(tmp_path)
-    cases = {target: find_cases(folder, target=target) for target in ("", "TC", "1,3", "ET")}
+    targets = ("", "TC", "1,3", "ET", "TC+ET", "ET+TC", "TC+ET+WT")
+    cases = {target: find_cases(folder, target=target) for target in targets}
     key = {target: cache_key(found, CONFIG, "") for target, found in cases.items()}
     assert key[""] == key["TC"] == key["1,3"] != key["ET"]
+    assert len(set(key.values())) == 5
     assert fingerprint(cases[""]) == fingerprint(cases["ET"])
     names = {"t1": "t1n", "t1c": "t1c", "flair": "t2f"}
     for sequences in (names, {**names, "t1": "t2f", "flair": "t1n"}):
@@ -93,6 +96,19 @@ def test_other_targets_and_other_sequences_have_caches_of_their_own(tmp_path):
         (folder / "layout.yml").write_text("\n".join(["sequences:", *lines, reference]))
         cases[sequences["t1"]] = find_cases(folder)
     assert fingerprint(cases["t1n"]) != fingerprint(cases["t2f"])
+
+
+def test_several_regions_are_kept_side_by_side_and_the_main_one_is_counted(tmp_path):
+    folder = write_volumes(tmp_path / "scans")
+    opened = {
+        target: open_cache(find_cases(folder, target=target), CONFIG, folder=tmp_path / "cache")
+        for target in ("TC", "ET", "TC+ET")
+    }
+    both = opened["TC+ET"]
+    assert both.masks.shape == (*opened["TC"].masks.shape, 2) and both.masks.dtype == bool
+    np.testing.assert_array_equal(both.masks[..., 0], opened["TC"].masks)
+    np.testing.assert_array_equal(both.masks[..., 1], opened["ET"].masks)
+    pd.testing.assert_frame_equal(both.slices, opened["TC"].slices)
 
 
 def test_a_slice_alone_equals_the_slice_within_its_volume(scans):

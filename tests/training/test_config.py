@@ -22,7 +22,7 @@ from metseg.training.config import (
 from metseg.training.losses import LOSSES
 
 NEEDED = {"model": "unet", "data_dir": "data/phantom"}
-PLAIN = {"filters": (4, 8), "channels": 3, "encoder": "plain"}
+PLAIN = {"filters": (4, 8), "channels": 3, "encoder": "plain", "targets": 1}
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,16 @@ def test_only_the_nested_unet_is_told_of_deep_supervision():
     assert nested.build_options == {**PLAIN, "deep_supervision": True}
     assert train_config(**NEEDED, filters=(4, 8)).build_options == PLAIN
     assert train_config(**NEEDED, filters=(4, 8), neighbours=1).build_options == {**PLAIN, "channels": 9}
+
+
+@pytest.mark.parametrize(
+    ("target", "regions"),
+    [("", ("",)), ("ET", ("ET",)), ("1,3", ("1,3",)), ("TC + ET+WT", ("TC", "ET", "WT"))],
+)
+def test_the_regions_of_a_target(target, regions):
+    config = train_config(**NEEDED, target=target)
+    assert config.regions == regions and config.build_options["targets"] == len(regions)
+    assert config.flat()["target"] == target  # as it was told
 
 
 def test_a_pretrained_encoder_adds_a_level_below_the_filters():

@@ -33,6 +33,20 @@ def donor(head) -> tuple[np.ndarray, np.ndarray]:
     return image, lesion
 
 
+def test_of_several_regions_all_is_pasted_as_what_it_was(head, donor):
+    image, rim = donor
+    core = disc((40, 80), 3)
+    own = np.zeros((SIZE, SIZE, 2), bool)
+    own[..., 0] = disc((64, 64), 30)  # of the slice's own first region, nearly everywhere
+    pasted, masks = paste_lesion(head, own, image, np.stack([core, rim], axis=-1), generator())
+    alone, one = paste_lesion(head, own[..., 0], image, rim, generator())
+    np.testing.assert_array_equal(pasted, alone)  # the same pixels, whatever they are called
+    np.testing.assert_array_equal(masks[..., 1], one & (masks[..., 1] | ~own[..., 0]))
+    assert masks[..., 1].sum() == rim.sum()
+    ring = masks[..., 1] & ~masks[..., 0]
+    assert ring.sum() == rim.sum() - core.sum()  # also where the slice's own region was
+
+
 def test_a_lesion_comes_whole_and_with_its_mask(head, donor):
     places = []
     for seed in range(40):

@@ -51,6 +51,17 @@ def test_value_by_hand(name):
     assert value(LOSSES[name], MASK_REF, PROB_MAP) == pytest.approx(BY_HAND[name], rel=1e-5)
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_regions_are_averaged_and_each_head_is_held_against_its_own(name):
+    # Of two heads the first says both regions right, the second calls each the other.
+    regions = np.concatenate([MASK_REF, MASK_REF[:, ::-1, ::-1]], axis=-1)
+    first = np.concatenate([PROB_MAP, PROB_MAP[:, ::-1, ::-1]], axis=-1)
+    heads = np.concatenate([first, first[..., ::-1]], axis=-1)
+    crossed = value(LOSSES[name], MASK_REF, PROB_MAP[:, ::-1, ::-1])
+    assert value(LOSSES[name], regions, first) == pytest.approx(BY_HAND[name], rel=1e-5)
+    assert value(LOSSES[name], regions, heads) == pytest.approx((BY_HAND[name] + crossed) / 2, rel=1e-5)
+
+
 def test_the_numbers_of_the_hand_are_these():
     assert (
         pytest.approx(

@@ -30,6 +30,18 @@ def test_volumes_are_axial_whatever_their_files(cases):
     assert case.image[case.mask].min() > case.image[~case.mask].max()  # image and reference lie on each other
 
 
+def test_several_regions_lie_in_the_last_axis(cases):
+    several = find_cases(cases[0].volumes.home.parent, target="TC+ET+WT")[0]
+    found, config = reading.network_slices(several, CONFIG), CONFIG
+    assert found.masks.shape == (3, 16, 16, 3) and found.masks.dtype == bool
+    for k, target in enumerate(("TC", "ET", "WT")):
+        alone = find_cases(cases[0].volumes.home.parent, target=target)[0]
+        one = reading.network_slices(alone, config)
+        np.testing.assert_array_equal(found.masks[..., k], one.masks)
+        if k == 0:  # the main one, whose pixels are counted
+            assert (found.scan_lesion_px == one.scan_lesion_px).all()
+
+
 @pytest.mark.parametrize(("most_bytes", "at_once"), [(1, 1), (2**30, 9)])
 def test_as_many_at_once_as_their_bytes_allow(cases, monkeypatch, most_bytes, at_once):
     lock, waiting, most = threading.Lock(), set(), []

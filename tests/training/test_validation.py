@@ -1,5 +1,6 @@
 """What choosing an epoch goes by, worked out by hand."""
 
+import dataclasses
 import math
 
 import keras
@@ -44,7 +45,8 @@ def test_validation_by_hand():
     cache = fake_cache(masks, said, ["a", "a", "b", "c"])
     config = tiny_config("x", loss="bce", batch_size=1, balance_empty=False)
     # a over both its slices: 3 of reference, 3 predicted, 2 in both; b, rightly left empty, does not count.
-    loss, dice, predicts_nothing = validate(FakeModel(1), cache, np.arange(4), config.learning)
+    loss, dice, predicts_nothing, others = validate(FakeModel(1), cache, np.arange(4), config.learning)
+    assert others == ()
     assert dice == pytest.approx((2 * 2 / 6 + 1) / 2) and not predicts_nothing
     right, wrong = -math.log(0.8), -math.log(0.2)
     first, second = (3 * right + wrong) / 4, (3 * right + wrong) / 4
@@ -67,7 +69,7 @@ def test_validation_on_half_the_side():
     halved = validate(FakeModel(1), cache, np.array([0]), tiny_config("x").learning, size=2)
     assert halved.dice == pytest.approx(2 / 3)
     # 1 beside the mask, 0.4 in it: wrong, but not nothing.
-    assert validate(FakeModel(1), cache, np.array([0]), tiny_config("x").learning)[1:] == (0, False)
+    assert validate(FakeModel(1), cache, np.array([0]), tiny_config("x").learning)[1:3] == (0, False)
 
 
 def test_a_lesion_too_small_for_half_the_side():
@@ -86,11 +88,28 @@ def test_validation_threshold_and_heads():
     cache = fake_cache([[[1, 1, 1, 1]]], [said], ["a"])
     for threshold, dice in ((0.5, 1.0), (0.6, 0.0)):
         config = tiny_config("x", threshold=threshold, loss="bce")
-        loss, found, predicts_nothing = validate(FakeModel(3), cache, np.array([0]), config.learning)
+        loss, found, predicts_nothing, _ = validate(FakeModel(3), cache, np.array([0]), config.learning)
         assert found == dice and predicts_nothing == (dice == 0)
         assert loss == pytest.approx(-np.log(np.array([51, 102, 230]) / 255).mean(), rel=1e-5)
     # One head alone says 0.2 and finds nothing.
-    assert validate(FakeModel(1), cache, np.array([0]), tiny_config("x").learning)[1:] == (0, True)
+    assert validate(FakeModel(1), cache, np.array([0]), tiny_config("x").learning)[1:3] == (0, True)
+
+
+def test_the_main_region_chooses_and_the_others_are_told():
+    # Two heads of two regions on 4 px; the means over heads are those of the comments.
+    main, other = [1, 1, 0, 0], [1, 1, 1, 0]
+    said = np.stack(
+        [[0.9, 0.9, 0.1, 0.1], [0.9, 0.1, 0.1, 0.9], [0.3, 0.9, 0.1, 0.1], [0.9, 0.3, 0.1, 0.9]], -1
+    )
+    # main: 0.6, 0.9, 0.1, 0.1 are right; other: 0.9, 0.2, 0.1, 0.9 has one of three, and one that is none.
+    cache = fake_cache([[main]], [said[None]], ["a"])
+    both = dataclasses.replace(cache, masks=np.array([main, other], bool).T[None, None])
+    found = validate(FakeModel(4), both, np.array([0]), tiny_config("x", loss="bce").learning)
+    assert (found.dice, found.predicts_nothing) == (1, False)
+    assert found.others == pytest.approx((2 / 5,))
+    right, wrong, third = -math.log(0.9), -math.log(0.1), -math.log(0.3)
+    by_hand = (4 * right) + (right + 3 * wrong) + (third + 3 * right) + (right + third + 2 * wrong)
+    assert found.loss == pytest.approx(by_hand / 16, rel=5e-3)  # hidden in 256 grey values
 
 
 def test_whoever_has_no_lesion_can_only_lower_the_dice():
@@ -101,7 +120,7 @@ def test_whoever_has_no_lesion_can_only_lower_the_dice():
         assert validate(FakeModel(1), cache, np.arange(2), config.learning).dice == pytest.approx(dice)
     # What predicts in b alone finds nothing of any lesion.
     cache = fake_cache(masks, [pixels(0, 0, 0, 0), pixels(1, 1, 1, 1)], ["a", "b"])
-    assert validate(FakeModel(1), cache, np.arange(2), config.learning)[1:] == (0, True)
+    assert validate(FakeModel(1), cache, np.arange(2), config.learning)[1:3] == (0, True)
 
 
 @pytest.mark.parametrize("heads", [1, 3])

@@ -47,7 +47,8 @@ DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of scan
 Target = Annotated[
     str,
     typer.Option(
-        help="What is a lesion in references with several labels: ET, TC, WT, or labels such as 1,3."
+        help="What is a lesion in references with several labels: ET, TC, WT, labels such as 1,3, or "
+        "several regions, the main one first: TC+ET+WT."
     ),
 ]
 Model = Annotated[str, typer.Option(help="NETWORK for the released one, RUN/NETWORK, or a network's folder.")]

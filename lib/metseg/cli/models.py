@@ -47,7 +47,7 @@ def evaluate(
     from metseg.evaluation.evaluate import evaluate as evaluate_model
     from metseg.evaluation.evaluate import lesionwise_means, unseen_cases
     from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
-    from metseg.metrics.compare import combine_cases
+    from metseg.metrics.compare import combine_cases, region_dice
     from metseg.training.find import find_cases_for
     from metseg.training.seen import sort_cases
 
@@ -67,8 +67,11 @@ def evaluate(
     print(f"scans of patients it has not seen: {len(unseen)}; left out because it has seen them: {left}")
     for note in sort_cases(cases, folder).notes(include_same_name=include_same_name):
         print(note)
-    dice = combine_cases(table).dice
-    print(f"volume Dice of {dice.count()} patients: mean {dice.mean():.3f}, median {dice.median():.3f}")
+    main = next(iter(cases[0].volumes.target)) if cases[0].volumes else "lesion"
+    others = region_dice(table)
+    for name, dice in {main: combine_cases(table).dice, **others}.items():
+        whose = f"{name} of {dice.count()} patients" if len(others.columns) else f"{dice.count()} patients"
+        print(f"volume Dice of {whose}: mean {dice.mean():.3f}, median {dice.median():.3f}")
     if means := lesionwise_means(table):
         told = ("undefined" if mean is None else f"{mean:.3f}" for mean in means.values())
         print("lesion by lesion: " + ", ".join(map(" ".join, zip(means, told, strict=True))))

@@ -34,6 +34,7 @@ class Also(StrEnum):
     """What `predict` writes beside a volume's mask."""
 
     PROBABILITIES = "probabilities"
+    REGIONS = "regions"
     REPORT = "report"
     BIDS = "bids"
     SEG = "seg"
@@ -107,6 +108,7 @@ def _predict_volumes(
     from metseg.data.scan_inputs import open_scan
     from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
     from metseg.inference.predictor import Predictor
+    from metseg.masks.regions import complain_of_other_regions
     from metseg.reports.results import segment, write_results
 
     folder = named_model(model, output_dir)
@@ -114,6 +116,8 @@ def _predict_volumes(
     if not phantom_network:
         names = [each.case_id for each in inputs]
         refuse_scans_unlike_the_phantom(predictor.description, network_name(folder, output_dir), names)
+    if regions := Also.REGIONS in also:
+        complain_of_other_regions(predictor.targets)
     make_folder(output)
     say_network(folder, output_dir)
     print(f"{len(inputs)} scan{'s' * (len(inputs) != 1)} of volumes", flush=True)
@@ -122,7 +126,8 @@ def _predict_volumes(
         for given in bars.track(inputs, description="Segmenting"):
             try:
                 scan = open_scan(given, allow_missing=insisting["allow_missing"])
-                found = segment(scan, predictor, trust_anyway=insisting["trust_anyway"])
+                options = {"trust_anyway": insisting["trust_anyway"], "regions": regions}
+                found = segment(scan, predictor, **options)
                 paths, notes = write_results(found, output, also)
                 told.append(found.told(paths))
                 told += [f"note: {note}" for note in (*found.scan.scan.notes, *found.notes, *notes)]

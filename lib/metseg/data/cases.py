@@ -82,7 +82,7 @@ def list_cases(folder: Path, *, pattern: str | None = None, target: str = "") ->
         folder: The data set's.
         pattern: Regular expression that tells a scan's person instead, see `by_pattern`.
         target: What is a lesion in references with several labels: a region of the layout (`ET`, `TC`, `WT`),
-            or labels such as `1,3`; the layout's first region if left out.
+            several, the main one first (`TC+ET+WT`), or labels (`1,3`); its first region if left out.
 
     Raises:
         MetsegError: The folder is missing, holds no scan, or holds one scan twice; a slice's number is none;
@@ -194,7 +194,7 @@ def how_read(cases: Iterable[CaseFiles]) -> str:
 def lesion_told(cases: Iterable[CaseFiles]) -> str:
     """Returns which labels are a lesion: "BraTS: TC (1, 3)"; nothing for slices, which have one label."""
     volumes = [case.volumes for case in cases if case.volumes]
-    return "; ".join(sorted({f"{each.layout}: {each.lesion}" for each in volumes}))
+    return "; ".join(sorted({f"{each.layout}: {each.regions}" for each in volumes}))
 
 
 def count_scans(lengths: Iterable[int]) -> str:

@@ -139,7 +139,7 @@ def read_reference(
     """
     image = files.sequences[_grid_of(files.sequences)] if files.sequences else None
     grid = grid or _reader(image).read_grid(image)
-    expected = files.known | files.target if files.known else None
+    expected = files.known.union(*files.target.values()) if files.known else None
     if _is_folder(image) and _is_folder(files.reference):
         picture_folder.complain_if_unlike([image, files.reference])
     options = {"regions": {}, "expected": expected}
@@ -150,9 +150,10 @@ def read_reference(
         stored, notes = dicom_masks.read_labels(files.reference, grid, **options)
     else:
         stored, notes = _reader(files.reference).read_labels(files.reference, grid, **options)
-    numbers = files.target or frozenset(map(int, stored.stored))
+    every = frozenset(map(int, stored.stored))
+    regions = {name: numbers or every for name, numbers in files.target.items()}
     turned = to_axial(Volume(stored.array[None], ("labels",), **_place(grid))).array[0]
-    return Labels(turned, {"lesion": numbers}, stored=stored.stored), notes
+    return Labels(turned, regions, stored=stored.stored), notes
 
 
 def grid_of_scan(sequences: Mapping[str, Path]) -> tuple[int, int, int]:

@@ -87,7 +87,8 @@ class Labels:
     """A reference on a volume's grid: (Z, Y, X) integers, 0 where nothing is marked.
 
     Attributes:
-        regions: Which numbers make a region: {"lesion": {1}}, or ET, TC and WT of a tumour in parts.
+        regions: Which numbers make a region: {"lesion": {1}}, or TC, ET and WT of a tumour in parts. The
+            first is the main one, of which lesions and scores are.
         stored: By which numbers the files mark a lesion.
     """
 
@@ -106,8 +107,13 @@ class Labels:
 
     @cached_property
     def mask(self) -> np.ndarray:
-        """(Z, Y, X) bool: what belongs to any region."""
-        return np.isin(self.array, sorted(set().union(*self.regions.values())))
+        """(Z, Y, X) bool: the main region."""
+        return self.region(next(iter(self.regions)))
+
+    @property
+    def masks(self) -> np.ndarray:
+        """(T, Z, Y, X) bool: all regions, in order."""
+        return np.stack([self.mask, *(self.region(name) for name in [*self.regions][1:])])
 
     def region(self, name: str) -> np.ndarray:
         """Returns a region, (Z, Y, X) bool; raises a `ValueError` that lists the regions if it is none."""
@@ -140,5 +146,10 @@ class Case:
 
     @property
     def mask(self) -> np.ndarray:
-        """The reference, (Z, Y, X) bool."""
+        """The reference of the main region, (Z, Y, X) bool."""
         return self.labels.mask
+
+    @property
+    def masks(self) -> np.ndarray:
+        """The reference of all regions, (T, Z, Y, X) bool."""
+        return self.labels.masks

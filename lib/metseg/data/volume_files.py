@@ -26,8 +26,7 @@ class VolumeFiles:
         sequences: {sequence: NIfTI file, or folder of numbered pictures}.
         reference: The same of the reference; None where there is none.
         known: The reference's numbers that the layout knows; none if every number may be.
-        target: Which of them are a lesion; none if every number above 0 is.
-        lesion: The target in words: "TC (1, 3)".
+        target: {region: which of them it is}, the main one first; none if every number above 0 is.
         guess: See `Layout`.
     """
 
@@ -37,8 +36,7 @@ class VolumeFiles:
     sequences: Mapping[str, Path] = field(hash=False)
     reference: Path | None
     known: frozenset[int]
-    target: frozenset[int]
-    lesion: str
+    target: Mapping[str, frozenset[int]] = field(hash=False)
     guess: str = ""
 
     @property
@@ -52,6 +50,20 @@ class VolumeFiles:
     def home(self) -> Path:
         """The folder of the sequences, or of one of them."""
         return next(iter(self.sequences.values())).parent
+
+    @property
+    def lesion(self) -> str:
+        """The main region in words: "TC (1, 3)"."""
+        return self._told(next(iter(self.target)))
+
+    @property
+    def regions(self) -> str:
+        """All regions in words: "TC (1, 3), with ET (3), WT (1, 2, 3)"."""
+        main, *others = map(self._told, self.target)
+        return f"{main}, with {', '.join(others)}" if others else main
+
+    def _told(self, name: str) -> str:
+        return f"{name} ({', '.join(map(str, sorted(self.target[name]))) or 'every label'})"
 
 
 def is_nifti(path: Path) -> bool:
@@ -68,6 +80,7 @@ def volume_cases(
         files: All files below the data set's folder.
         folder: The data set's. A `layout.yml` in it says how its files are named, see `layouts.own`.
         target: Which region, or which numbers (`1,3`), are a lesion; the layout's first region if left out.
+            Or several regions, `TC+ET+WT`, the main one first.
 
     Returns:
         The cases by name, and the NIfTI files that belong to none; folders that no layout knows are slices.
@@ -109,7 +122,7 @@ def volume_cases(
             raise MetsegError(
                 f"{reference} is a reference without its scan; add it or remove {reference.name}"
             )
-        meant = people[case_id], layout.name, kinds, reference, _known(layout), *_numbers(target, layout)
+        meant = people[case_id], layout.name, kinds, reference, _known(layout), _regions(target, layout)
         cases.append(VolumeFiles(case_id, *meant, layout.guess))
     return cases, left
 
@@ -129,7 +142,7 @@ def reference_alone(path: Path, target: str = "") -> VolumeFiles:
         layout = Layout("a mask by itself", re.compile(""), {}, {"lesion": volumes.POSITIVE})
         place = volumes.Place(path.name, REFERENCE, layout, identify(path.name))
     known = _known(place.layout)
-    meant = place.who, place.layout.name, {}, path, known, *_numbers(target, place.layout)
+    meant = place.who, place.layout.name, {}, path, known, _regions(target, place.layout)
     return VolumeFiles(place.case_id, *meant)
 
 
@@ -138,18 +151,19 @@ def _known(layout: Layout) -> frozenset[int]:
     return frozenset().union(*layout.regions.values())
 
 
-def _numbers(target: str, layout: Layout) -> tuple[frozenset[int], str]:
-    """Returns the labels that a target means, and both in words."""
+def _regions(target: str, layout: Layout) -> dict[str, frozenset[int]]:
+    """Returns {region: its labels} of a target."""
     name = target.replace(" ", "") or next(iter(layout.regions))
     if re.fullmatch(r"\d+(,\d+)*", name):
-        numbers, name, known = frozenset(map(int, name.split(","))), "labels", _known(layout)
+        numbers, known = frozenset(map(int, name.split(","))), _known(layout)
         if 0 in numbers or (known and not numbers <= known):
             labels = f"labels {', '.join(map(str, sorted(known)))}" if known else "labels from 1 on"
             raise MetsegError(f"target={target} is not among the {labels} of {layout.name}; choose of them")
-    elif name in layout.regions:
-        numbers = layout.regions[name]
-    else:
-        choice = ", ".join(layout.regions)
-        raise MetsegError(f"target={target} is none of {layout.name}'s regions ({choice}); numbers go as 1,3")
-    shown = ", ".join(map(str, sorted(numbers))) or "every label"
-    return numbers, f"{name} ({shown})"
+        return {"labels": numbers}
+    names = name.split("+")
+    if not layout.regions.keys() >= set(names):
+        choice, hint = ", ".join(layout.regions), "numbers go as 1,3, several regions as TC+ET"
+        raise MetsegError(f"target={target} is none of {layout.name}'s regions ({choice}); {hint}")
+    if len(set(names)) < len(names):
+        raise MetsegError(f"target={target} names a region twice; name each once, the main one first")
+    return {each: layout.regions[each] for each in names}

@@ -159,6 +159,7 @@ def case_picture(model_dir: Path, files: CaseFiles, title: str) -> CasePicture:
         view = view_of(case.volume, predictor.preprocessing)
         small = network_input(case.volume, predictor.preprocessing)[z : z + 1]
         (heads,) = run.load_network().predict(small, verbose=0)
+        heads = heads[..., :: len(predictor.targets)]  # the main region's
         for k in range(heads.shape[-1]):
             maps[f"L{k + 1}"] = restore(heads[..., k], case.volume.grid[1:], view)
     return CasePicture(title, case.image[z], case.mask[z], predictor.mask_of(prob_map)[z], maps)

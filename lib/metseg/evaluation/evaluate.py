@@ -16,7 +16,7 @@ from metseg.data.content import fingerprint
 from metseg.data.provenance import provenance_of
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import fullest_slice
-from metseg.metrics.case_scores import LESIONWISE, evaluate_case
+from metseg.metrics.case_scores import LESIONWISE, evaluate_case, region_scores
 from metseg.metrics.compare import combine_cases
 from metseg.training.run_folder import RunFolder
 from metseg.training.seen import sort_cases
@@ -79,7 +79,9 @@ def evaluate(
 
     Returns:
         The table of `per_patient.csv`: one row a case, columns as in `metrics.evaluate_case`, and ref_sha256,
-        by which scores against other masks are told apart.
+        by which scores against other masks are told apart. All of that is of the cases' main region, held
+        against what the network finds as that, or as its own main one; of each further region that both know,
+        such as ET, there are ref_voxels_ET, pred_voxels_ET, tp_voxels_ET and dice_ET.
     """
     cases, output = list(cases), Path(output)
     predictor = Predictor(model_dir)
@@ -88,10 +90,15 @@ def evaluate(
     for k, files in enumerate(cases):
         case = load_case(files)
         started = time.perf_counter()
-        mask_pred = predictor.mask(case.volume)
+        masks = predictor.masks(case.volume)
         seconds += time.perf_counter() - started
         slices += len(case.image)
+        main, *others = case.labels.regions
+        mask_pred = masks.get(main, next(iter(masks.values())))
         row, table = evaluate_case(case.mask, mask_pred, spacing_mm=case.volume.spacing_mm)
+        for name in (each for each in others if each in masks):
+            scores = region_scores(case.labels.region(name), masks[name])
+            row |= {f"{score}_{name}": value for score, value in scores.items()}
         mask_bytes = str(case.mask.shape).encode() + np.packbits(case.mask).tobytes()
         mask_hash = hashlib.sha256(mask_bytes).hexdigest()[:16]
         who = {"patient_id": case.patient_id, "case_id": case.case_id}

@@ -61,6 +61,7 @@ def export_onnx(run: RunFolder, folder: Path, *, prune: int | None = None) -> ke
         "parameters": network.count_params(),
         "data": {name: manifest["data"].get(name, "") for name in ("name", "licence", "caution", "lesion")},
         "target": config.target,
+        **({"targets": list(config.regions)} if len(config.regions) > 1 else {}),
         "seen": sorted(run.seen_patients()),
         "seen_slices": run.seen_slices(),
         "precision": "fp32",
@@ -106,10 +107,11 @@ def check_agreement(
     for volume, places in spread_slices(cases, slices):
         for z in places:
             alone = Volume.of_slice(volume.channels_last[z], volume.channels)
-            prob_map = network.predict_on_batch(network_input(alone, predictor.preprocessing))[0, ..., 0]
-            expected = restore(prob_map, volume.grid[1:], view_of(alone, predictor.preprocessing))
-            difference = np.abs(predictor.prob_map(alone, tta_flip=False)[0] - expected)
-            largest = max(largest, float(difference.max()))
+            (maps,) = network.predict_on_batch(network_input(alone, predictor.preprocessing))
+            view, found = view_of(alone, predictor.preprocessing), predictor.prob_maps(alone, tta_flip=False)
+            for prob_map, own in zip(np.moveaxis(maps, -1, 0), found.values(), strict=True):
+                difference = np.abs(own[0] - restore(prob_map, volume.grid[1:], view))
+                largest = max(largest, float(difference.max()))
     if largest > TOLERANCE:
         raise MetsegError(
             f"{shown(exported)} differs from the trained network by {largest:.1e}; "

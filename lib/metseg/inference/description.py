@@ -60,6 +60,7 @@ class Description(BaseModel):
     probe: list[float] | None = None  # of the preprocessing that it was exported with
     opencv: str | None = None
     target: str = ""  # what a reference's lesion is, as `list_cases` takes it
+    targets: list[str] = []  # the regions of the network's channels, the main one first, where it has several
     trust: Trust | None = None  # of what it learned from; an older one does not tell
 
 

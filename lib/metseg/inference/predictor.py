@@ -1,7 +1,7 @@
 """A scan in, a probability map and a mask out: no TensorFlow, no Keras."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +15,7 @@ from metseg.data.volume import Volume
 from metseg.inference.description import open_exported
 from metseg.inference.trust import UNKNOWN, measure
 from metseg.masks.postprocess import drop_minor, postprocess
+from metseg.masks.regions import nested
 from metseg.preprocessing.neighbours import neighbour_rows, stacked
 from metseg.preprocessing.pipeline import network_input, preprocess_volume, restore, view_of
 
@@ -26,6 +27,7 @@ class Predictor:
         description: The whole of `model.json`.
         name, preprocessing, postprocessing, tta_flip, min_volume_share: Of it; of a volume, `mask` drops
             lesions smaller than this share of the largest.
+        targets: The regions that it tells apart; `prob_map`, `mask` and all scores are of the first.
         trust: What the scans were like that it learned from; None where it does not tell.
         precision: What the network computes in: the model's choice where it is native, else `fp32`.
         library: What computes it.
@@ -46,6 +48,7 @@ class Predictor:
         self.name, self.tta_flip = found.known.name, found.known.tta_flip
         self.preprocessing, self.postprocessing = found.known.preprocessing, found.known.postprocessing
         self.min_volume_share, self.trust = found.known.min_volume_share, found.known.trust
+        self.targets = tuple(found.known.targets or [found.known.target or "lesion"])
         self._threads, self._engine = threads or cores(), found.engine
         self._at_work, self._lock = 0, threading.Lock()
         self.library, self.precision = self._engine.library, self._engine.precision
@@ -58,7 +61,7 @@ class Predictor:
         tta_flip: bool | None = None,
         look: Callable[[np.ndarray], None] | None = None,
     ) -> np.ndarray:
-        """Returns the lesion probability of each voxel.
+        """Returns the lesion probability of each voxel; of several regions that of the main one.
 
         Args:
             volume: A scan of any size, uint8 with the channels of `SEQUENCES`; a slice is a volume of one.
@@ -73,6 +76,27 @@ class Predictor:
         Raises:
             MetsegError: The volume is of another type or has other channels.
         """
+        return self._prob_maps(volume, tta_flip, look, 1)[0]
+
+    def prob_maps(
+        self,
+        volume: Volume,
+        *,
+        tta_flip: bool | None = None,
+        look: Callable[[np.ndarray], None] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Returns {region: its `prob_map`}, the main one first, for the time of one."""
+        maps = self._prob_maps(volume, tta_flip, look, len(self.targets))
+        return dict(zip(self.targets, maps, strict=True))
+
+    def _prob_maps(
+        self,
+        volume: Volume,
+        tta_flip: bool | None,
+        look: Callable[[np.ndarray], None] | None,
+        count: int,
+    ) -> np.ndarray:
+        """Returns the first maps of the network, (count, Z, Y, X)."""
         check_sequences(volume, "the image")
         flipped = self.tta_flip if tta_flip is None else tta_flip
         depth, *shape = volume.grid
@@ -85,7 +109,8 @@ class Predictor:
             if flipped:
                 (mirrored,) = self._engine.run([self._output], small[:, ::-1], all_cores=all_cores)
                 found = (found + mirrored[:, ::-1]) / 2
-            return np.clip(restore(found[..., 0], tuple(shape), view), 0, 1)
+            maps = [restore(found[..., k], tuple(shape), view) for k in range(count)]
+            return np.clip(maps, 0, 1)
 
         with self._working() as alone:
             if min(self._threads, depth) == 1:
@@ -93,12 +118,12 @@ class Predictor:
                 slices = preprocess_volume(volume, self.preprocessing, view)
                 if look:
                     look(slices)
-                return np.stack([segment(slices, z, all_cores=all_cores) for z in range(depth)])
+                return np.stack([segment(slices, z, all_cores=all_cores) for z in range(depth)], axis=1)
             with ThreadPoolExecutor(self._threads) as pool:
                 slices = preprocess_volume(volume, self.preprocessing, view, over=pool.map)
                 if look:
                     look(slices)
-                return np.stack(list(pool.map(partial(segment, slices), range(depth))))
+                return np.stack(list(pool.map(partial(segment, slices), range(depth))), axis=1)
 
     def trusted_map(
         self,
@@ -119,15 +144,31 @@ class Predictor:
             Untrusted: A mask would mean nothing; the network did not run.
             MetsegError: As by `prob_map`.
         """
+        return self._trusted(self.prob_map, volume, name, tta_flip, trust_anyway)
+
+    def trusted_maps(
+        self,
+        volume: Volume,
+        name: str,
+        *,
+        tta_flip: bool | None = None,
+        trust_anyway: bool = False,
+    ) -> tuple[dict[str, np.ndarray], list[str]]:
+        """Returns the `prob_maps` as `trusted_map` does the main one."""
+        return self._trusted(self.prob_maps, volume, name, tta_flip, trust_anyway)
+
+    def _trusted(
+        self, found_in: Callable, volume: Volume, name: str, tta_flip: bool | None, trust_anyway: bool
+    ) -> tuple:
         if self.trust is None:
-            return self.prob_map(volume, tta_flip=tta_flip), [UNKNOWN]
+            return found_in(volume, tta_flip=tta_flip), [UNKNOWN]
         notes = []
 
         def look(slices: np.ndarray) -> None:
             how = {"oriented": volume.affine is not None, "trust_anyway": trust_anyway}
             notes.extend(self.trust.notes_on(measure(volume, slices), name, **how))
 
-        return self.prob_map(volume, tta_flip=tta_flip, look=look), notes
+        return found_in(volume, tta_flip=tta_flip, look=look), notes
 
     def gate_maps(self, volume: Volume, z: int = 0) -> list[np.ndarray]:
         """Returns where the attention gates let features of slice `z` pass, coarsest gate first.
@@ -160,7 +201,15 @@ class Predictor:
         """Returns which voxels are lesion by the model's own postprocessing, (Z, Y, X) bool."""
         return self.mask_of(self.prob_map(volume))
 
+    def masks(self, volume: Volume) -> dict[str, np.ndarray]:
+        """Returns {region: its mask}, the main one first; see `masks_of`."""
+        return self.masks_of(self.prob_maps(volume))
+
     def mask_of(self, prob_map: np.ndarray) -> np.ndarray:
         """Returns the mask that belongs to a `prob_map`; a slice alone has nothing to be small beside."""
         mask = postprocess(prob_map, self.postprocessing)
         return drop_minor(mask, self.min_volume_share) if len(mask) > 1 else mask
+
+    def masks_of(self, prob_maps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the masks that belong to `prob_maps`, `nested`; the main one is that of `mask_of`."""
+        return nested({name: self.mask_of(prob_map) for name, prob_map in prob_maps.items()})

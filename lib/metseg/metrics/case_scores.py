@@ -12,6 +12,14 @@ from metseg.metrics.surface import hd95
 LESIONWISE = ("mets2023_dice", "mets2023_hd95", "mets2026_dice", "mets2026_nsd", "mets2026_hd95")
 
 
+def region_scores(mask_ref: np.ndarray, mask_pred: np.ndarray) -> dict:
+    """Returns ref_voxels, pred_voxels, tp_voxels and dice as in `evaluate_case`'s row, in no time."""
+    mask_ref, mask_pred = checked_pair(mask_ref, mask_pred)
+    ref, pred, tp = (int(np.count_nonzero(mask)) for mask in (mask_ref, mask_pred, mask_ref & mask_pred))
+    dice = float(dice_from_counts(ref, pred, tp, empty=np.nan))
+    return {"ref_voxels": ref, "pred_voxels": pred, "tp_voxels": tp, "dice": dice}
+
+
 def evaluate_case(
     mask_ref: np.ndarray, mask_pred: np.ndarray, *, spacing_mm: tuple[float, float, float] | None
 ) -> tuple[dict, pd.DataFrame]:

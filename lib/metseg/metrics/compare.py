@@ -81,6 +81,25 @@ def combine_cases(per_patient: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def region_dice(per_patient: pd.DataFrame) -> pd.DataFrame:
+    """Returns the volume Dice of the regions after the main one, by `patient_sums`.
+
+    Args:
+        per_patient: As for `combine_cases`, with `ref_voxels_ET`, `pred_voxels_ET`, `tp_voxels_ET` of a
+            region ET.
+
+    Returns:
+        Table indexed by patient_id, sorted, a column a region; none where the main one is alone.
+    """
+    starts = f"{_VOXELS[0]}_"
+    names = [column.removeprefix(starts) for column in per_patient if column.startswith(starts)]
+    total = patient_sums(per_patient, [f"{each}_{name}" for name in names for each in _VOXELS])
+    dice = {
+        name: dice_from_counts(*(total[f"{each}_{name}"] for each in _VOXELS), empty=np.nan) for name in names
+    }
+    return pd.DataFrame(dice, index=total.index)
+
+
 def summarise(per_patient: pd.DataFrame, per_slice: pd.DataFrame) -> dict:
     """Returns every figure of merit of one model, as `DEFINITIONS` states them.
 

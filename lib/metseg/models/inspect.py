@@ -17,12 +17,12 @@ def gate_names(model: keras.Model) -> list[str]:
 
 
 def inference_model(model: keras.Model, *, prune: int | None = None) -> keras.Model:
-    """Returns a model with one output, (B, H, W, 1), from a network that may have several heads.
+    """Returns a model with one output, (B, H, W, T regions), from a network that may have several heads.
 
     Args:
         model: A network; one without deep supervision is returned as it is.
-        prune: None averages the heads; k keeps X(0,k)'s head alone, and with it only the part of the
-            graph that it needs (U-Net++ L1…L4).
+        prune: None averages the heads, region by region; k keeps X(0,k)'s head alone, and with it only the
+            part of the graph that it needs (U-Net++ L1…L4).
 
     Raises:
         ValueError: The network has no such head.

@@ -17,6 +17,7 @@ def build_nested_unet(
     channels: int = 3,
     deep_supervision: bool = False,
     encoder: str = "plain",
+    targets: int = 1,
 ) -> keras.Model:
     """Builds U-Net++ with X(i,j) = H([X(i,0), …, X(i,j−1), up(X(i+1,j−1))]).
 
@@ -29,10 +30,12 @@ def build_nested_unet(
         channels: Image channels.
         deep_supervision: One head on each of X(0,1)…X(0,L) instead of one on X(0,L).
         encoder: `plain`, or `efficientnet_lite0`, see `encoder_features`.
+        targets: Regions to be told apart, each with a probability of its own.
 
     Returns:
-        An uncompiled model from (B, H, W, channels) in [0, 1] to (B, H, W, 1) probabilities, H and W
-        divisible by 2**L; with deep supervision to (B, H, W, L), head k (from X(0,k+1)) in channel k.
+        An uncompiled model from (B, H, W, channels) in [0, 1] to (B, H, W, targets) probabilities, H
+        and W divisible by 2**L; with deep supervision to (B, H, W, L·targets): those of the head from X(0,1),
+        then from X(0,2), …
 
     Reference:
         Zhou et al. 2018, "UNet++: A Nested U-Net Architecture for Medical Image Segmentation",
@@ -49,7 +52,7 @@ def build_nested_unet(
     for i, j in places:
         name, skips = f"x{i}{j}", [nodes[i, k] for k in range(j) if i >= finest]
         nodes[i, j] = node(upsampled(nodes[i + 1, j - 1], name=name), skips, filters[i], name=name)
-    outputs = [probability(nodes[0, j], name=f"head_{j}") for j in heads]
+    outputs = [probability(nodes[0, j], name=f"head_{j}", targets=targets) for j in heads]
     if deep_supervision:
         outputs = [keras.layers.Concatenate(name="heads", dtype="float32")(outputs)]
     return keras.Model(image, outputs[0], name="nested_unet")

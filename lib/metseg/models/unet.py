@@ -10,6 +10,7 @@ def build_unet(
     filters: Filters = (16, 32, 64, 128, 256),
     channels: int = 3,
     encoder: str = "plain",
+    targets: int = 1,
     gated: bool = False,
 ) -> keras.Model:
     """Builds an encoder, a decoder and one skip connection at each level.
@@ -20,10 +21,11 @@ def build_unet(
             has no features, then has no skip connection.
         channels: Image channels.
         encoder: `plain`, the network's own, or `efficientnet_lite0`, see `encoder_features`.
+        targets: Regions to be told apart, each with a probability of its own.
         gated: Skip connections pass through additive attention gates, see `blocks.decoded`.
 
     Returns:
-        An uncompiled model from (B, H, W, channels) in [0, 1] to (B, H, W, 1) probabilities, H and W
+        An uncompiled model from (B, H, W, channels) in [0, 1] to (B, H, W, targets) probabilities, H and W
         divisible by 2**(len(filters) - 1), by 2**len(filters) with another encoder.
 
     Raises:
@@ -42,4 +44,4 @@ def build_unet(
     image = keras.Input((None, None, channels), name="image")
     features = decoded(encoder_column(image, filters, encoder), filters, gated=gated)
     name = "attention_unet" if gated else "unet"
-    return keras.Model(image, probability(features, name="head"), name=name)
+    return keras.Model(image, probability(features, name="head", targets=targets), name=name)

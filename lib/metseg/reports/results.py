@@ -1,14 +1,16 @@
 """What is kept of a segmented scan: masks for other programs, and the report."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 import metseg
 from metseg.base.errors import MetsegError
-from metseg.base.files import make_folder, shown
+from metseg.base.files import make_folder, shown, write_json
 from metseg.base.labels import label_of
 from metseg.data.grid import from_axial
 from metseg.data.scan import read_reference
@@ -16,6 +18,7 @@ from metseg.data.scan_inputs import OpenScan
 from metseg.data.volume_files import VolumeFiles
 from metseg.data.writers import bids, nifti
 from metseg.inference.predictor import Predictor
+from metseg.masks.regions import PARTS, label_map
 from metseg.reports.follow_up import FollowUp
 from metseg.reports.lesion_report import LesionReport, Origin, write_report
 from metseg.reports.matching import Visit
@@ -32,6 +35,7 @@ class Segmented(NamedTuple):
     prob_map: np.ndarray | None  # (Z, Y, X) float32; None for a mask drawn by hand
     origin: Origin
     notes: tuple[str, ...] = ()  # on the mask, or how the scan is unlike those of the training
+    regions: Mapping[str, np.ndarray] = MappingProxyType({})  # {region: its mask}, where they were asked for
 
     def told(self, paths: Mapping[str, Path]) -> str:
         """Returns a line: "P1: 3 lesions, 1.24 ml: predictions/P1_mask.nii.gz"."""
@@ -42,9 +46,16 @@ class Segmented(NamedTuple):
         return f"{self.scan.case_id}: {len(lesions)} lesion{'s' * (len(lesions) != 1)}{size}{where}"
 
 
-def segment(scan: OpenScan, predictor: Predictor, *, trust_anyway: bool = False) -> Segmented:
-    """Segments one scan, if it can be trusted (`Predictor.trusted_map`), and measures its lesions."""
-    prob_map, notes = predictor.trusted_map(scan.scan.volume, scan.case_id, trust_anyway=trust_anyway)
+def segment(
+    scan: OpenScan, predictor: Predictor, *, trust_anyway: bool = False, regions: bool = False
+) -> Segmented:
+    """Segments one scan, if it can be trusted (`Predictor.trusted_map`), and measures its lesions.
+
+    These are of the main region; `regions` keeps the masks of all.
+    """
+    find = predictor.trusted_maps if regions else predictor.trusted_map
+    maps, notes = find(scan.scan.volume, scan.case_id, trust_anyway=trust_anyway)
+    prob_map = next(iter(maps.values())) if regions else maps
     mask = predictor.mask_of(prob_map)
     visit = Visit.of_mask(scan.visit or scan.case_id, scan.scan.volume, mask, prob_map)
     about = predictor.description
@@ -52,7 +63,8 @@ def segment(scan: OpenScan, predictor: Predictor, *, trust_anyway: bool = False)
     origin = Origin(
         name, predictor.sha256[:8], predictor.precision, about["data"]["name"], about["data"]["caution"]
     )
-    return Segmented(scan, visit, mask, prob_map, origin, tuple(notes))
+    kept = predictor.masks_of(maps) if regions else {}
+    return Segmented(scan, visit, mask, prob_map, origin, tuple(notes), kept)
 
 
 def drawn(scan: OpenScan, files: VolumeFiles) -> Segmented:
@@ -94,10 +106,11 @@ def write_results(
 
     Args:
         found: The scan with its lesions.
-        folder: Receives `<case>_mask.nii.gz`, `<case>_probabilities.nii.gz`, `<case>_seg.dcm`,
-            `<case>_sr.dcm`, `<case>_rtstruct.dcm` and the folder `<case>_report`.
-        also: What beside the mask: `probabilities`, `report`, `bids` (the mask by its name among BIDS
-            derivatives), and of DICOM `seg`, `sr`, `rtstruct`.
+        folder: Receives `<case>_mask.nii.gz`, `<case>_probabilities.nii.gz`, `<case>_regions.nii.gz`,
+            `<case>_seg.dcm`, `<case>_sr.dcm`, `<case>_rtstruct.dcm` and the folder `<case>_report`.
+        also: What beside the mask: `probabilities`, `regions` (one map by the numbers of BraTS-METS, which
+            `<case>_regions.json` explains), `report`, `bids` (the mask by its name among BIDS derivatives),
+            and of DICOM `seg`, `sr`, `rtstruct`.
 
     Returns:
         {what: its path}, and a sentence on each thing that was asked for and is not there.
@@ -113,6 +126,15 @@ def write_results(
     on_grid = {"volume": stored, "source": scan.file}
     paths["mask"] = folder / f"{case_id}_mask.nii.gz"
     nifti.write_mask(from_axial(found.mask, stored), path=paths["mask"], **on_grid)
+    if "regions" in also:
+        paths["regions"] = folder / f"{case_id}_regions.nii.gz"
+        labels = from_axial(label_map(found.regions), stored)
+        nifti.write_mask(labels, path=paths["regions"], **on_grid)
+        meaning = {str(number): part for number, part in PARTS.items()}
+        record = {"labels": meaning, "main_region": [*found.regions][0], **asdict(found.origin)}
+        write_json(folder / f"{case_id}_regions.json", record)
+        told = "; ".join(f"{number} is {part}" for number, part in meaning.items())
+        notes.append(f"{paths['regions'].name}: {told}")
     if "bids" in also:
         paths["bids"] = _write_bids(found, folder)
     if "probabilities" in also:

@@ -47,7 +47,7 @@ def augment_pair(
 
     Args:
         image: (S, S, C) float32 in [0, 1], C a multiple of 3: a slice and its neighbours.
-        mask: (S, S) bool.
+        mask: (S, S) bool, or (S, S, T) of several regions.
         config: The ranges.
         rng: Where the randomness comes from.
     """

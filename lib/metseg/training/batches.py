@@ -25,7 +25,7 @@ def drawn_rows(cache: SliceCache, rows: np.ndarray, config: Learning, *, epoch: 
 
 
 def resized(images: np.ndarray, masks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Shrinks (B, S, S, C) slices with their (B, S, S) masks to a side that divides S.
+    """Shrinks (B, S, S, C) slices with their (B, S, S) or (B, S, S, T) masks to a side that divides S.
 
     Images become the means over the pixels that become one; masks are true where at least half of them are.
     """
@@ -36,6 +36,11 @@ def resized(images: np.ndarray, masks: np.ndarray, size: int) -> tuple[np.ndarra
     mean = sum(images[:, y::factor, x::factor] for y, x in places) / np.float32(len(places))
     count = sum(masks[:, y::factor, x::factor].astype(np.uint8) for y, x in places)
     return mean, 2 * count >= len(places)
+
+
+def by_region(masks: np.ndarray) -> np.ndarray:
+    """Returns the masks of a cache as (B, S, S, T), also where there is one region."""
+    return masks if masks.ndim == 4 else masks[..., None]
 
 
 class EpochBatches(keras.utils.PyDataset):
@@ -69,7 +74,10 @@ class EpochBatches(keras.utils.PyDataset):
         return -(-len(self._order) // self._batch_size)
 
     def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns batch k: (B, S, S, C) float32 in [0, 1] and (B, S, S, 1) float32 in {0, 1}; S is `size`."""
+        """Returns batch k: (B, S, S, C) float32 in [0, 1] and (B, S, S, T) float32 in {0, 1}; S is `size`.
+
+        T is the number of regions.
+        """
         rows = self._order[k * self._batch_size : (k + 1) * self._batch_size]
         images, masks = self._slices(rows)
         if self._augmentation is not None:
@@ -77,7 +85,7 @@ class EpochBatches(keras.utils.PyDataset):
                 rng = np.random.default_rng([*self._seed, row])
                 pair = self._pasted_into(images[place], masks[place], rng)
                 images[place], masks[place] = augment_pair(*pair, self._augmentation, rng)
-        return images, masks[..., None].astype(np.float32)
+        return images, by_region(masks).astype(np.float32)
 
     def _slices(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # Shrunk before they are augmented, which costs less the smaller they are.
@@ -104,8 +112,8 @@ class EpochBatches(keras.utils.PyDataset):
         options = tf.data.Options()
         options.autotune.enabled = False
         channels = self._cache.images.shape[-1] * (1 + 2 * self._cache.neighbours)
-        side = (None, self._size, self._size)
-        shapes = (tf.TensorSpec((*side, channels), tf.float32), tf.TensorSpec((*side, 1), tf.float32))
+        depths, side = (channels, *(self._cache.masks.shape[3:] or (1,))), (None, self._size, self._size)
+        shapes = tuple(tf.TensorSpec((*side, depth), tf.float32) for depth in depths)
         each = tf.data.Dataset.from_generator(
             lambda: map(self.__getitem__, range(len(self))), output_signature=shapes
         )

@@ -53,11 +53,12 @@ class SliceCache:
     """All slices of a data set as network input.
 
     `slices` has a row a slice, a case's slices in order: case_id, patient_id, slice_index, lesion_px (on the
-    network's grid), scan_lesion_px (on the scan's own), image_hash (`content.slice_hash`).
+    network's grid), scan_lesion_px (on the scan's own), image_hash (`content.slice_hash`). Lesion is the main
+    region.
     """
 
     images: np.ndarray  # (N, S, S, 3) uint8, memory-mapped; divided by 255 what `preprocess` returned
-    masks: np.ndarray  # (N, S, S) bool, memory-mapped
+    masks: np.ndarray  # (N, S, S) bool, memory-mapped; (N, S, S, T) of several regions, the main one first
     slices: pd.DataFrame
     fingerprint: str  # hash of every file's name and content
     neighbours: int = 0  # slices on each side that belong to a slice's network input
@@ -118,7 +119,9 @@ def cache_key(cases: Iterable[CaseFiles], config: Preprocessing, content: str) -
     for case in cases:
         known = [case.case_id, case.patient_id, *case.slice_numbers]
         if case.volumes:  # what the same files may be read as: other sequences, another lesion
-            known += [*sorted(case.volumes.sequences), *sorted(case.volumes.target)]
+            known += sorted(case.volumes.sequences)
+            regions = [sorted(numbers) for numbers in case.volumes.target.values()]
+            known += regions[0] if len(regions) == 1 else regions
         digest.update(f"{known}\n".encode())
     return sha256(digest.digest() + content.encode()).hexdigest()[:16]
 
@@ -196,14 +199,15 @@ def _made(home: Path, cases: list[CaseFiles], config: Preprocessing, content: st
 
 def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
     shape = (sum(len(case.slice_numbers) for case in cases), config.image_size, config.image_size)
-    labels = set[float]()
+    count = len(cases[0].volumes.target) if cases[0].volumes else 1
+    labels, regions = set[float](), (count,) if count > 1 else ()
     # Appended, not memory-mapped: on a full disk a write fails, but a mapped page kills the process.
     with (
         open(work / "images.npy", "wb") as images,
         open(work / "masks.npy", "wb") as masks,
         open(work / "slices.csv", "w", encoding="utf-8", newline="") as table,
     ):
-        for file, kind, sides in ((images, "|u1", (*shape, 3)), (masks, "|b1", shape)):
+        for file, kind, sides in ((images, "|u1", (*shape, 3)), (masks, "|b1", (*shape, *regions))):
             header = {"descr": kind, "fortran_order": False, "shape": sides}
             np.lib.format.write_array_header_1_0(file, header)
         for case, found in read_in_turn(cases, config):
@@ -212,7 +216,8 @@ def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
                 complain_of_classes(labels, f"masks of {case.case_id} and of other scans")
             images.write(found.images.tobytes())
             masks.write(found.masks.tobytes())
-            lesion_px = np.count_nonzero(found.masks, axis=(1, 2))
+            main = found.masks[..., 0] if regions else found.masks
+            lesion_px = np.count_nonzero(main, axis=(1, 2))
             columns = case.slice_numbers, lesion_px, found.scan_lesion_px, found.hashes
             rows = [(case.case_id, case.patient_id, *row) for row in zip(*columns, strict=True)]
             these = pd.DataFrame(rows, columns=list(_COLUMNS))

@@ -123,7 +123,8 @@ class TrainConfig(_Group):
     """Everything that decides a training's result; the defaults are the quick run on the phantom."""
 
     data_dir: str  # folder of scans
-    target: str = ""  # what is a lesion where references have several labels: a region, or labels (1,3)
+    # What is a lesion where references have several labels: a region, several (TC+ET+WT), or labels (1,3).
+    target: str = ""
     allow_missing: bool = False  # keep volumes that lack a sequence, FLAIR in its place, or leave them out
     network: Network
     preprocessing: Preprocessing = Preprocessing()
@@ -149,10 +150,16 @@ class TrainConfig(_Group):
         return self
 
     @property
+    def regions(self) -> tuple[str, ...]:
+        """The target's regions by name, the main one first."""
+        return tuple(self.target.replace(" ", "").split("+"))
+
+    @property
     def build_options(self) -> dict:
         """What `build_model` needs."""
         but = {"model"} if self.network.model == "nested_unet" else {"model", "deep_supervision"}
-        return {**self.network.model_dump(exclude=but), "channels": self.preprocessing.channels}
+        sizes = {"channels": self.preprocessing.channels, "targets": len(self.regions)}
+        return {**self.network.model_dump(exclude=but), **sizes}
 
     def flat(self) -> dict[str, Any]:
         """Returns {parameter: value} as JSON has it, in the order of `PARAMETERS`."""

@@ -17,7 +17,8 @@ def paste_lesion(
     """Pastes the lesions of one slice into the head of another, at a random place.
 
     Images are (S, S, C) float32 in [0, 1], masks (S, S) bool, as is the new pair that is returned; the given
-    one is, where the slice shows no head, or the donor no lesion.
+    one is, where the slice shows no head, or the donor no lesion. Of several regions, masks of (S, S, T), all
+    that belongs to any is pasted, and is there what it was in the donor.
 
     Reference:
         Yang et al. 2021, "TumorCP: A Simple but Effective Object-Level Data Augmentation for Tumor
@@ -25,18 +26,25 @@ def paste_lesion(
     """
     side, head = len(mask), _head(image)
     depth = cv2.distanceTransform(head, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    places, lesion = np.argwhere(depth > _DEPTH * side), np.argwhere(donor_mask)
+    places, lesion = np.argwhere(depth > _DEPTH * side), np.argwhere(_any(donor_mask))
     if not len(places) or not len(lesion):
         return image, mask
     shift = np.rint(places[rng.integers(len(places))] - lesion.mean(axis=0)).astype(int)
-    pasted = _moved(donor_mask, shift) & (depth > _RIM * side)
+    moved_mask = _moved(donor_mask, shift)
+    pasted = _any(moved_mask) & (depth > _RIM * side)
     # The seam lies around the lesion: across it a small one would hardly be seen, and yet be in the mask.
     reach = 2 * round(2 * _SOFTNESS * side) + 1
     near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     around = cv2.dilate(pasted.astype(np.float32), near)
-    around[mask & ~pasted] = 0  # the slice's own lesions stay to be seen
+    around[_any(mask) & ~pasted] = 0  # the slice's own lesions stay to be seen
     weight = cv2.GaussianBlur(around, (0, 0), _SOFTNESS * side)[..., None]
-    return image + weight * (_moved(donor, shift) - image), mask | pasted
+    there = pasted if mask.ndim == 2 else pasted[..., None]
+    return image + weight * (_moved(donor, shift) - image), np.where(there, moved_mask, mask)
+
+
+def _any(mask: np.ndarray) -> np.ndarray:
+    """Returns what belongs to any region, (S, S) bool."""
+    return mask if mask.ndim == 2 else mask.any(axis=2)
 
 
 def _head(image: np.ndarray) -> np.ndarray:

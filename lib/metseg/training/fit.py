@@ -125,6 +125,9 @@ def _train_epochs(config: TrainConfig, data: Dataset, run: RunFolder) -> None:
             found = validate(model, data.cache, data.cache.rows(data.split.validation), learning, size=size)
         row = {"epoch": epoch + 1, "image_size": size, "loss": loss, "val_loss": found.loss}
         row |= {"val_dice": found.dice, "predicts_nothing": found.predicts_nothing, "learning_rate": rate}
+        row |= {
+            f"val_dice_{name}": dice for name, dice in zip(config.regions[1:], found.others, strict=False)
+        }
         history.append({**row, "seconds": time.perf_counter() - started})
         # Before the checkpoint: a kill between the two repeats this epoch, and its row is not lost.
         _write_history(history, run)

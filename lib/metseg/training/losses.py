@@ -1,8 +1,9 @@
-"""Losses on logits, with one head or several.
+"""Losses on logits, with one head or several, of one region or several.
 
-All take `mask_ref` (B, H, W, 1) in {0, 1} and `logits` (B, H, W, K), whose sigmoid is the probability of
-lesion: the loss of each of the K heads against the same reference, averaged (deep supervision: Zhou et al.
-2018, section 3.2). Overlaps are summed over the whole batch, so that an empty slice is no special case.
+All take `mask_ref` (B, H, W, T) in {0, 1} and `logits` (B, H, W, K·T), whose sigmoid is the probability of
+each of T regions by head 1, then by head 2, …: the loss of each of the K heads against the same reference,
+averaged over heads (deep supervision: Zhou et al. 2018, section 3.2) and regions. Overlaps are summed over
+the whole batch, so that an empty slice is no special case.
 """
 
 from collections.abc import Callable
@@ -16,11 +17,12 @@ Loss = Callable[..., object]
 def _float32(mask_ref, logits):
     """Returns both in float32 and of one shape: sums over a batch are beyond what bfloat16 can tell apart."""
     mask_ref, logits = (keras.ops.cast(tensor, "float32") for tensor in (mask_ref, logits))
-    return mask_ref * keras.ops.ones_like(logits), logits
+    heads = logits.shape[-1] // mask_ref.shape[-1]
+    return keras.ops.tile(mask_ref, (*(1,) * (len(logits.shape) - 1), heads)), logits
 
 
 def _overlap(mask_ref, logits):
-    """Returns soft true positives, false positives and false negatives of each head, (K,) each."""
+    """Returns soft true positives, false positives and false negatives of each head and region, (K·T,)."""
     mask_ref, logits = _float32(mask_ref, logits)
     prob_map, axes = keras.ops.sigmoid(logits), (0, 1, 2)
     tp = keras.ops.sum(mask_ref * prob_map, axes)

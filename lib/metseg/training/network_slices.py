@@ -20,8 +20,8 @@ class NetworkSlices(NamedTuple):
     """One case as it is kept, slices without neighbours."""
 
     images: np.ndarray  # (Z, S, S, 3) uint8
-    masks: np.ndarray  # (Z, S, S) bool
-    scan_lesion_px: np.ndarray  # (Z,) lesion pixels of each slice on the scan's own grid
+    masks: np.ndarray  # (Z, S, S) bool; (Z, S, S, T) of several regions, the main one first
+    scan_lesion_px: np.ndarray  # (Z,) pixels of the main region in each slice, on the scan's own grid
     hashes: list[str]  # of each slice, see `content.slice_hash`
     labels: frozenset[float]  # the numbers by which the masks mark a lesion
 
@@ -32,9 +32,10 @@ def network_slices(files: CaseFiles, config: Preprocessing) -> NetworkSlices:
     view = view_of(case.volume, config)
     # One slice at a time, for in float32 a volume takes four times as much.
     images = [np.rint(preprocess(image, config, view) * 255).astype(np.uint8) for image in case.image]
+    masks = [np.stack([preprocess_mask(each, config, view) for each in region]) for region in case.masks]
     return NetworkSlices(
         images=np.stack(images),
-        masks=np.stack([preprocess_mask(mask, config, view) for mask in case.mask]),
+        masks=masks[0] if len(masks) == 1 else np.stack(masks, axis=-1),
         scan_lesion_px=np.count_nonzero(case.mask, axis=(1, 2)),
         hashes=[slice_hash(image) for image in case.image],
         labels=case.labels.stored,

@@ -7,7 +7,7 @@ import pandas as pd
 
 from metseg.base.backend import keras
 from metseg.metrics.overlap import lesion_dice
-from metseg.training.batches import drawn_rows, resized
+from metseg.training.batches import by_region, drawn_rows, resized
 from metseg.training.cache import SliceCache
 from metseg.training.config import Learning
 from metseg.training.losses import LOSSES
@@ -20,11 +20,13 @@ class Validation(NamedTuple):
         loss: Of slices of the kind that training draws, as `fit` computes it.
         dice: `metrics.lesion_dice` of all slices, on the network's grid; 0 if no lesion is left there.
         predicts_nothing: Whether no pixel of any patient with a lesion is predicted.
+        others: The same Dice of the regions after the main one, of which all else is.
     """
 
     loss: float
     dice: float
     predicts_nothing: bool = False
+    others: tuple[float, ...] = ()
 
 
 def validate(
@@ -48,25 +50,33 @@ def validate(
     for group in (rows[drawn], rows[~drawn]):
         for start in range(0, len(group), config.batch_size):
             part = group[start : start + config.batch_size]
-            images, mask_ref = cache.network_input(part), np.asarray(cache.masks[part])
+            images, mask_ref = cache.network_input(part), by_region(np.asarray(cache.masks[part]))
             if size is not None:
                 images, mask_ref = resized(images, mask_ref, size)
             logits = np.asarray(model.predict_on_batch(images))
             logits = logits[: len(part)]  # several devices predict the batch each, one behind the other
             # A device has a loss of its own slices alone.
             for share in np.array_split(np.arange(len(part)), min(config.devices, len(part))):
-                known = mask_ref[share, ..., None].astype(np.float32)
+                known = mask_ref[share].astype(np.float32)
                 losses += [float(LOSSES[config.loss](known, logits[share]))] * len(share)
-            prob_map = keras.ops.convert_to_numpy(keras.ops.sigmoid(logits)).mean(axis=-1)
-            mask_pred = prob_map >= config.threshold
-            counts += [(r.sum(), p.sum(), (r & p).sum()) for r, p in zip(mask_ref, mask_pred, strict=True)]
-    order = np.concatenate([rows[drawn], rows[~drawn]])
-    table = pd.DataFrame(counts, columns=["ref", "pred", "tp"])
-    volumes = table.groupby(cache.slices.patient_id.to_numpy()[order]).sum()
-    # Where a coarse epoch's grid has none of the lesions left, nothing of them is found.
-    dice = lesion_dice(volumes.ref, volumes.pred, volumes.tp) if volumes.ref.any() else 0.0
+            heads = keras.ops.convert_to_numpy(keras.ops.sigmoid(logits))
+            heads = heads.reshape(*mask_ref.shape[:3], -1, mask_ref.shape[3])
+            mask_pred = heads.mean(axis=-2) >= config.threshold
+            # (slices, regions, 3)
+            counts.append(np.stack([m.sum((1, 2)) for m in (mask_ref, mask_pred, mask_ref & mask_pred)], -1))
+    patients = cache.slices.patient_id.to_numpy()[np.concatenate([rows[drawn], rows[~drawn]])]
+    (main, *others) = (
+        pd.DataFrame(of_region, columns=["ref", "pred", "tp"]).groupby(patients).sum()
+        for of_region in np.moveaxis(np.concatenate(counts), 1, 0)
+    )
     return Validation(
         loss=float(np.mean(losses[: drawn.sum()])),
-        dice=dice,
-        predicts_nothing=not volumes.pred[volumes.ref > 0].any(),
+        dice=_dice(main),
+        predicts_nothing=not main.pred[main.ref > 0].any(),
+        others=tuple(map(_dice, others)),
     )
+
+
+def _dice(volumes: pd.DataFrame) -> float:
+    # Where a coarse epoch's grid has none of the lesions left, nothing of them is found.
+    return lesion_dice(volumes.ref, volumes.pred, volumes.tp) if volumes.ref.any() else 0.0
