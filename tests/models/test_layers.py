@@ -21,15 +21,13 @@ def built(name: str, **options) -> keras.Model:
 @NETWORKS
 def test_rank_2_of_our_layers_is_the_packages_graph(name, monkeypatch):
     theirs = built(name)
-    monkeypatch.setattr(
-        blocks, "CONV_stack", lambda x, width, name, **_: layers.conv_stack(x, width, name=name)
-    )
-    monkeypatch.setattr(
-        blocks, "encode_layer", lambda x, _, size, __, name: layers.pooled(x, size, name=name)
-    )
-    monkeypatch.setattr(
-        blocks, "decode_layer", lambda x, _, size, __, name: layers.upsampled(x, size, name=f"{name}_unpool")
-    )
+    ours = {
+        "CONV_stack": lambda x, width, name, **_: layers.conv_stack(x, width, name=name),
+        "encode_layer": lambda x, _, size, __, name: layers.pooled(x, size, name=name),
+        "decode_layer": lambda x, _, size, __, name: layers.upsampled(x, size, name=f"{name}_unpool"),
+    }
+    for layer, own in ours.items():
+        monkeypatch.setattr(blocks, layer, own)
     assert built(name).get_config() == theirs.get_config()
 
 

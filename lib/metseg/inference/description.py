@@ -59,6 +59,7 @@ class Description(BaseModel):
     probe: list[float] | None = None  # of the preprocessing that it was exported with
     opencv: str | None = None
     target: str = ""  # what a reference's lesion is, as `list_cases` takes it
+    patch_size: tuple[int, int, int] | None = None  # (z, y, x) of a network of volumes; None of one of slices
 
 
 class ExportedModel(NamedTuple):
@@ -111,8 +112,9 @@ def open_exported(model_dir: Path) -> ExportedModel:
         engine = open_engine(content, precision)
     except Exception as error:  # each library has kinds of its own
         raise MetsegError(f"{onnx} is no model; export it again") from error
-    size, taken = known.preprocessing.image_size, " × ".join(map(str, engine.input_shape))
-    if engine.input_shape != (size, size, known.preprocessing.channels):
+    taken = " × ".join(map(str, engine.input_shape))
+    sides = known.patch_size or (known.preprocessing.image_size,) * 2
+    if engine.input_shape != (*sides, known.preprocessing.channels):
         raise MetsegError(f"{path} tells another input than {onnx.name}'s, {taken}; export the model again")
     if known.probe is not None and not is_as_before(known.probe, known.preprocessing):
         text = (

@@ -15,20 +15,20 @@ _first_tensor = threading.Lock()
 class Engine:
     """A network that is ready to run, from as many threads at once as there are cores.
 
-    A run takes one slice. That keeps the slice in a core's cache, is faster than a batch, and makes a result
-    independent of the slices around it.
+    A run takes one slice, or one patch of a network of volumes. That keeps the slice in a core's cache, is
+    faster than a batch, and makes a result independent of the slices around it.
     """
 
     library: str
     precision: Precision
-    input_shape: tuple[int, ...]  # (S, S, C)
+    input_shape: tuple[int, ...]  # (S, S, C), or (Z, Y, X, C)
     outputs: tuple[str, ...]
 
     def __init__(self):
         self._made, self._lock = dict[int, Any](), threading.Lock()
 
     def run(self, outputs: Sequence[str], image: np.ndarray, *, all_cores: bool = False) -> list[np.ndarray]:
-        """Returns for each name, which is one of `outputs`, float32 for an (S, S, C) float32 image.
+        """Returns for each name, which is one of `outputs`, float32 for a float32 image of `input_shape`.
 
         With `all_cores` as suits a slice that comes alone, else with one, as suits one of many. The numbers
         are the same, to the rounding of sums at most.

@@ -24,9 +24,7 @@ def network_input(rank: int, channels: int, encoder: str) -> Tensor:
         ValueError: The encoder is pretrained, on pictures, and the rank is 3.
     """
     if rank == 3 and encoder != "plain":
-        raise ValueError(
-            f"encoder={encoder!r} was trained on pictures and knows no volume; take rank=2 or 'plain'"
-        )
+        raise ValueError(f"encoder={encoder!r} was trained on pictures; with rank=3 the encoder is 'plain'")
     return keras.Input((*[None] * rank, channels), name="image")
 
 
@@ -60,11 +58,9 @@ def convolved(x: Tensor, width: int, *, name: str) -> Tensor:
 
 def pooled(x: Tensor, size: layers.Size, *, name: str) -> Tensor:
     """Returns the maxima of blocks of `size`."""
-    return (
-        layers.pooled(x, size, name=name)
-        if layers.rank(x) == 3
-        else encode_layer(x, 0, size, "max", name=name)
-    )
+    if layers.rank(x) == 3:
+        return layers.pooled(x, size, name=name)
+    return encode_layer(x, None, size, "max", name=name)
 
 
 def upsampled(below: Tensor, *, name: str, size: layers.Size = 2) -> Tensor:
@@ -111,7 +107,8 @@ def attention_gate(skip: Tensor, gating: Tensor, width: int, stride: layers.Size
         skip: x, (B, H, W, C).
         gating: g, the decoder's features: (B, H/stride, W/stride, any).
         width: Channels in which x and g are added.
-        stride: 2, or that of each axis: α has g's grid, half as fine as x, and is upsampled, as in the paper. 1: α is as fine as x.
+        stride: 2, or (1, 2, 2): α has g's grid, half as fine as x, and is upsampled, as in the paper. 1: α
+            is as fine as x.
 
     Reference:
         Oktay et al. 2018, "Attention U-Net", arXiv:1804.03999, equations 1 and 2, figure 2. With stride 1 it

@@ -44,6 +44,9 @@ class Network(_Group):
     encoder: EncoderName = "plain"
     filters: tuple[PositiveInt, ...] = Field((16, 32, 64, 128), min_length=2, max_length=7)
     deep_supervision: bool = False
+    rank: Literal[2, 3] = 2
+    patch_size: tuple[PositiveInt, PositiveInt, PositiveInt] = (32, 96, 96)  # z, y, x
+    flat_poolings: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _buildable(self) -> "Network":
@@ -55,7 +58,23 @@ class Network(_Group):
             raise ValueError(f"filters={self.filters} leave nothing to gate; give at least three levels")
         if self.deep_supervision and self.model != "nested_unet":
             raise ValueError(f"deep_supervision needs model='nested_unet', not {self.model!r}")
+        if self.rank == 3:
+            self._complain_of_patch()
         return self
+
+    def _complain_of_patch(self) -> None:
+        if self.encoder != "plain":
+            raise ValueError(f"encoder={self.encoder!r} was trained on pictures; rank=3 needs 'plain'")
+        if self.flat_poolings > self.poolings:
+            raise ValueError(f"flat_poolings={self.flat_poolings}, but {self.poolings} are all there are")
+        across, (z, y, x) = 2**self.poolings, self.patch_size
+        along = across // 2**self.flat_poolings
+        # Of width 1 at the deepest level a strided convolution in bfloat16 was at fault on some CPUs.
+        if y != x or y % across or z % along or y < 2 * across or z < 2 * along:
+            raise ValueError(
+                f"patch_size={self.patch_size} does not go with these filters: z is a multiple of {along}, "
+                f"{2 * along} at least, y and x are one multiple of {across}, {2 * across} at least"
+            )
 
     @property
     def poolings(self) -> int:
@@ -71,6 +90,7 @@ class Learning(_Group):
     progressive_resizing: int = Field(0, ge=0)
     batch_size: int = Field(8, ge=1)
     learning_rate: float = Field(2e-3, gt=0, allow_inf_nan=False)
+    epoch_patches: int = Field(256, ge=2)
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     ema_momentum: float = Field(0.0, ge=0, lt=1)
     patience: int = Field(0, ge=0)
@@ -137,6 +157,9 @@ class TrainConfig(_Group):
 
     @model_validator(mode="after")
     def _size_fits(self) -> "TrainConfig":
+        if self.network.rank == 3:
+            self._complain_of_volumes()
+            return self
         size, multiple = self.preprocessing.image_size, 2**self.network.poolings
         if size % multiple:
             raise ValueError(f"image_size={size} is not divisible by {multiple}, which these filters need")
@@ -147,10 +170,23 @@ class TrainConfig(_Group):
             )
         return self
 
+    def _complain_of_volumes(self) -> None:
+        own = (("neighbours", self.preprocessing), ("progressive_resizing", self.learning))
+        for name, group in (*own, ("copy_paste", self.augmentation)):
+            if value := getattr(group, name):
+                raise ValueError(f"{name}={value} is for slices; with rank=3 set it to 0")
+        if self.network.patch_size[1] > self.preprocessing.image_size:
+            raise ValueError(
+                f"patch_size={self.network.patch_size} is larger than image_size="
+                f"{self.preprocessing.image_size}; choose a smaller patch or a larger image_size"
+            )
+
     @property
     def build_options(self) -> dict:
         """What `build_model` needs."""
-        but = {"model"} if self.network.model == "nested_unet" else {"model", "deep_supervision"}
+        but = {"model", "patch_size"}
+        if self.network.model != "nested_unet":
+            but.add("deep_supervision")
         return {**self.network.model_dump(exclude=but), "channels": self.preprocessing.channels}
 
     def flat(self) -> dict[str, Any]:
