@@ -115,8 +115,8 @@ class Predictor:
     def _complain_of_slice(self, volume: Volume) -> None:
         if volume.grid[0] == 1:
             raise MetsegError(
-                f"{self.name} looks at {self.patch_size[0]} slices at once and knows no slice alone; give the "
-                "whole scan, or take a network of slices"
+                f"{self.name} looks at {self.patch_size[0]} slices at once and knows no slice alone; give "
+                "the whole scan, or take a network of slices"
             )
 
     def gate_maps(self, volume: Volume, z: int = 0) -> list[np.ndarray]:

@@ -20,6 +20,7 @@ from pydantic import (
 from metseg.base.errors import MetsegError
 from metseg.preprocessing.pipeline import Preprocessing
 from metseg.training.augment import Augmentation
+from metseg.training.patch_rules import complain_of_patch, complain_of_slices
 
 ModelName = Literal["nested_unet", "attention_unet", "unet"]
 EncoderName = Literal["plain", "efficientnet_lite0"]
@@ -45,7 +46,7 @@ class Network(_Group):
     filters: tuple[PositiveInt, ...] = Field((16, 32, 64, 128), min_length=2, max_length=7)
     deep_supervision: bool = False
     rank: Literal[2, 3] = 2
-    patch_size: tuple[PositiveInt, PositiveInt, PositiveInt] = (32, 96, 96)  # z, y, x
+    patch_size: tuple[PositiveInt, ...] = Field((32, 96, 96), min_length=3, max_length=3)  # z, y, x
     flat_poolings: int = Field(0, ge=0)
 
     @model_validator(mode="after")
@@ -59,22 +60,8 @@ class Network(_Group):
         if self.deep_supervision and self.model != "nested_unet":
             raise ValueError(f"deep_supervision needs model='nested_unet', not {self.model!r}")
         if self.rank == 3:
-            self._complain_of_patch()
+            complain_of_patch(self)
         return self
-
-    def _complain_of_patch(self) -> None:
-        if self.encoder != "plain":
-            raise ValueError(f"encoder={self.encoder!r} was trained on pictures; rank=3 needs 'plain'")
-        if self.flat_poolings > self.poolings:
-            raise ValueError(f"flat_poolings={self.flat_poolings}, but {self.poolings} are all there are")
-        across, (z, y, x) = 2**self.poolings, self.patch_size
-        along = across // 2**self.flat_poolings
-        # Of width 1 at the deepest level a strided convolution in bfloat16 was at fault on some CPUs.
-        if y != x or y % across or z % along or y < 2 * across or z < 2 * along:
-            raise ValueError(
-                f"patch_size={self.patch_size} does not go with these filters: z is a multiple of {along}, "
-                f"{2 * along} at least, y and x are one multiple of {across}, {2 * across} at least"
-            )
 
     @property
     def poolings(self) -> int:
@@ -158,7 +145,7 @@ class TrainConfig(_Group):
     @model_validator(mode="after")
     def _size_fits(self) -> "TrainConfig":
         if self.network.rank == 3:
-            self._complain_of_volumes()
+            complain_of_slices(self)
             return self
         size, multiple = self.preprocessing.image_size, 2**self.network.poolings
         if size % multiple:
@@ -170,21 +157,10 @@ class TrainConfig(_Group):
             )
         return self
 
-    def _complain_of_volumes(self) -> None:
-        own = (("neighbours", self.preprocessing), ("progressive_resizing", self.learning))
-        for name, group in (*own, ("copy_paste", self.augmentation)):
-            if value := getattr(group, name):
-                raise ValueError(f"{name}={value} is for slices; with rank=3 set it to 0")
-        if self.network.patch_size[1] > self.preprocessing.image_size:
-            raise ValueError(
-                f"patch_size={self.network.patch_size} is larger than image_size="
-                f"{self.preprocessing.image_size}; choose a smaller patch or a larger image_size"
-            )
-
     @property
     def build_options(self) -> dict:
         """What `build_model` needs."""
-        but = {"model", "patch_size"}
+        but = {"model", "patch_size"} | ({"rank", "flat_poolings"} if self.network.rank == 2 else set())
         if self.network.model != "nested_unet":
             but.add("deep_supervision")
         return {**self.network.model_dump(exclude=but), "channels": self.preprocessing.channels}

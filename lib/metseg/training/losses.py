@@ -1,8 +1,9 @@
 """Losses on logits, with one head or several.
 
 All take `mask_ref` (B, H, W, 1) in {0, 1} and `logits` (B, H, W, K), or both of volumes, whose sigmoid is
-the probability of lesion: the loss of each of the K heads against the same reference, averaged (deep supervision: Zhou et al.
-2018, section 3.2). Overlaps are summed over the whole batch, so that an empty slice is no special case.
+the probability of lesion: the loss of each of the K heads against the same reference, averaged (deep
+supervision: Zhou et al. 2018, section 3.2). Overlaps are summed over the whole batch, so that an empty slice
+is no special case.
 """
 
 from collections.abc import Callable
