@@ -64,9 +64,9 @@ def measure_variants(
     changes = [dice_change(dice[0], own) for own in dice]
     volume, runs = load_case(cases[0]).volume, []
     for predictor in predictors:
-        engine = open_engine(predictor.onnx.read_bytes(), predictor.precision)
-        small, z = network_input(volume, predictor.preprocessing), volume.grid[0] // 2
         patch = predictor.patch_size
+        engine = open_engine(predictor.onnx.read_bytes(), predictor.precision, of_volumes=patch is not None)
+        small, z = network_input(volume, predictor.preprocessing), volume.grid[0] // 2
         runs.append((engine, small[z] if patch is None else cut(small, (max(0, z - patch[0]), 0, 0), patch)))
     seconds = [[_seconds(*run) for run in runs] for _ in range(rounds)]
     ms = 1000 * np.median(seconds, axis=0)

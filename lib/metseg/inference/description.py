@@ -109,7 +109,7 @@ def open_exported(model_dir: Path) -> ExportedModel:
     if _is_scattered(content):
         raise MetsegError(f"{onnx} keeps weights in other files; export the model again, into one file")
     try:
-        engine = open_engine(content, precision)
+        engine = open_engine(content, precision, of_volumes=known.patch_size is not None)
     except Exception as error:  # each library has kinds of its own
         raise MetsegError(f"{onnx} is no model; export it again") from error
     taken = " × ".join(map(str, engine.input_shape))
