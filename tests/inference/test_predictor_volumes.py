@@ -11,6 +11,7 @@ from metseg.base.files import read_json
 from metseg.data.cases import find_cases, read_scan_of
 from metseg.data.volume import Volume
 from metseg.export.precision import export, native_precisions
+from metseg.inference.engines import OpenVinoEngine
 from metseg.inference.predictor import Predictor
 from metseg.inference.sliding_window import sliding_window
 from metseg.models.inspect import inference_model
@@ -18,15 +19,16 @@ from metseg.preprocessing.pipeline import network_input
 from metseg.training.fit import train
 from metseg.training.run_folder import RunFolder
 
-PATCH = (4, 16, 16)
+PATCH = (4, 8, 8)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("volumes")
     scans = write_scans(home / "scans", slices=6, patients=4)
-    kind = {"rank": 3, "patch_size": PATCH, "flat_poolings": 1, "filters": (4, 6, 8), "epoch_patches": 8}
-    config = tiny_config(scans, model="attention_unet", **kind, test_fraction=0, validation_fraction=0.25)
+    kind = {"rank": 3, "patch_size": PATCH, "flat_poolings": 1, "filters": (4, 6, 8), "epoch_patches": 4}
+    division = {"test_fraction": 0, "validation_fraction": 0.25}
+    config = tiny_config(scans, model="attention_unet", epochs=1, **kind, **division)
     train(config, home / "run", cache_dir=home / "cache")
     export(home / "run", find_cases(scans))
     return home
@@ -71,6 +73,15 @@ def test_a_slice_alone_is_refused(trained, scan):
     for ask in (Predictor(trained / "run").prob_map, Predictor(trained / "run").gate_maps):
         with pytest.raises(MetsegError, match="attention_unet.*slice alone"):
             ask(alone)
+
+
+def test_bfloat16_is_the_same_down_to_the_narrowest_level(trained):
+    """Where the patch is two voxels wide, and a convolution with a stride may be at fault."""
+    content = (trained / "run" / "model.onnx").read_bytes()
+    image = np.random.default_rng(0).random((*PATCH, 3), np.float32)
+    whole, half = (OpenVinoEngine(content, precision) for precision in ("fp32", "bf16"))
+    for one, other in zip(*(each.run(each.outputs, image) for each in (whole, half)), strict=True):
+        np.testing.assert_allclose(one, other, atol=0.02)
 
 
 def test_int8_is_refused(trained):
