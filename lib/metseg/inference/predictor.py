@@ -74,7 +74,7 @@ class Predictor:
         depth, *shape = volume.grid
         view = view_of(volume, self.preprocessing)
         if self.patch_size is not None:
-            return self._by_patches(volume, view, flipped)
+            return self._by_patches(volume, view, flipped, 1)[0]
         rows = neighbour_rows([depth], self.preprocessing.neighbours)
 
         def segment(slices: np.ndarray, z: int, *, all_cores: bool = False) -> np.ndarray:
@@ -94,8 +94,8 @@ class Predictor:
                 slices = preprocess_volume(volume, self.preprocessing, view, over=pool.map)
                 return np.stack(list(pool.map(partial(segment, slices), range(depth))))
 
-    def _by_patches(self, volume: Volume, view: View, flipped: bool) -> np.ndarray:
-        """Returns `prob_map` of a network of volumes."""
+    def _by_patches(self, volume: Volume, view: View, flipped: bool, count: int) -> np.ndarray:
+        """Returns the first maps of a network of volumes, (count, Z, Y, X)."""
         self._complain_of_slice(volume)
 
         def segment(patch: np.ndarray) -> np.ndarray:
@@ -103,14 +103,16 @@ class Predictor:
             if flipped:
                 (mirrored,) = self._engine.run([self._output], patch[:, :, ::-1])
                 found = (found + mirrored[:, :, ::-1]) / 2
-            return found[..., :1]
+            return found[..., :count]
+
+        def on_scan(maps: np.ndarray) -> np.ndarray:
+            return np.clip([restore(maps[..., k], volume.grid[1:], view) for k in range(count)], 0, 1)
 
         with self._working(), ThreadPoolExecutor(self._threads) as pool:
             slices = preprocess_volume(volume, self.preprocessing, view, over=pool.map)
             ahead = partial(map_ahead, pool, most=2 * self._threads)
-            maps = sliding_window(slices, self.patch_size, segment, over=ahead)[..., 0]
-            shape = volume.grid[1:]
-            return np.stack(list(pool.map(lambda each: np.clip(restore(each, shape, view), 0, 1), maps)))
+            maps = sliding_window(slices, self.patch_size, segment, over=ahead)
+            return np.stack(list(pool.map(on_scan, maps)), axis=1)
 
     def _complain_of_slice(self, volume: Volume) -> None:
         if volume.grid[0] == 1:

@@ -14,11 +14,10 @@ _LARGEST = 96  # px, of a side that a product with a matrix doubles
 
 @keras.saving.register_keras_serializable("metseg")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Keras's layer, but for TensorFlow's fused kernel while it trains on (B, H, W, C); of a volume z and y
-    are one axis to it, for on a CPU it knows no other.
+    """Keras's layer, but for TensorFlow's fused kernel while it trains on (B, H, W, C).
 
     The kernel keeps mean and variance in float32 whatever its input, and its running variance carries
-    Bessel's correction n/(n−1).
+    Bessel's correction n/(n−1). On a CPU it knows no volumes: of these z and y are one axis to it.
     """
 
     def call(self, inputs, training=None, mask=None):
