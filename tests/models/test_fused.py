@@ -168,3 +168,17 @@ def test_depthwise_convolutions_stay_in_float32():
     others = [layer for layer in fused.layers if isinstance(layer, keras.layers.Conv2D)]
     assert {layer.compute_dtype for layer in depthwise} == {"float32"} and len(depthwise) == 3
     assert {layer.compute_dtype for layer in others if "logits" not in layer.name} == {"bfloat16"}
+
+
+def test_a_network_of_volumes_learns_as_keras_does(randomised):
+    rng = np.random.default_rng(0)
+    plain = randomised(build_model("unet", filters=(4, 8), rank=3))
+    image = rng.random((2, 4, 8, 8, 3), np.float32)
+    mask = (image[..., :1] > 0.7).astype(np.float32)
+    fused, logits = training_copy(plain), logits_model(plain)
+    np.testing.assert_allclose(fused.predict_on_batch(image), logits.predict_on_batch(image), atol=1e-5)
+    losses = []
+    for model in (fused, logits):
+        model.compile(keras.optimizers.SGD(0.01), bce_dice, run_eagerly=True)
+        losses.append([model.train_on_batch(image, mask) for _ in range(2)])
+    np.testing.assert_allclose(*losses, rtol=1e-5)

@@ -78,6 +78,17 @@ PLAIN = {"filters": (4, 8), "channels": 3, "encoder": "plain", "targets": 1}
         ({"rotation_deg": 999.0}, "rotation_deg=999.0: Input should be less than or equal to 180"),
         ({"zoom": 1.0}, "zoom=1.0: Input should be less than 1"),
         ({"elastic": -0.1}, "elastic=-0.1: Input should be greater than or equal to 0"),
+        ({"rank": 4}, "rank=4: Input should be 2 or 3"),
+        ({"rank": 3, "encoder": "efficientnet_lite0"}, "'efficientnet_lite0' was trained on pictures"),
+        ({"rank": 3, "patch_size": (32, 96)}, "patch_size=(32, 96): Tuple should have at least 3 items"),
+        ({"rank": 3, "patch_size": (12, 96, 96)}, "z is a multiple of 8, 16 at least"),
+        ({"rank": 3, "patch_size": (8, 96, 96)}, "z is a multiple of 8, 16 at least"),
+        ({"rank": 3, "patch_size": (32, 96, 64)}, "y and x are one multiple of 8"),
+        ({"rank": 3, "image_size": 64}, "patch_size=(32, 96, 96) is larger than image_size=64"),
+        ({"rank": 3, "flat_poolings": 4}, "flat_poolings=4, but these filters pool 3 times"),
+        ({"rank": 3, "neighbours": 1}, "neighbours=1 is for slices; with rank=3 set it to 0"),
+        ({"rank": 3, "progressive_resizing": 2}, "progressive_resizing=2 is for slices"),
+        ({"rank": 3, "copy_paste": 0.5}, "copy_paste=0.5 is for slices"),
         ({"epoch": 5}, "unknown parameter 'epoch'; valid are model, data_dir, target, encoder"),
     ],
 )
@@ -123,6 +134,14 @@ def test_the_regions_of_a_target(target, regions):
     config = train_config(**NEEDED, target=target)
     assert config.regions == regions and config.build_options["targets"] == len(regions)
     assert config.flat()["target"] == target  # as it was told
+
+
+def test_a_network_of_volumes():
+    config = train_config(**NEEDED, rank=3, flat_poolings=1, patch_size=(8, 96, 96), image_size=100)
+    assert config.build_options["rank"] == 3 and config.build_options["flat_poolings"] == 1
+    assert train_config(**config.flat()) == config and "patch_size" not in config.build_options
+    # Of a network of slices nothing is asked that is for volumes.
+    assert train_config(**NEEDED, patch_size=(1, 2, 3)).network.rank == 2
 
 
 def test_a_pretrained_encoder_adds_a_level_below_the_filters():

@@ -15,6 +15,7 @@ from metseg.data.provenance import institution_of
 from metseg.data.volume import CHANNELS, Case
 from metseg.evaluation.evaluate import unseen_cases
 from metseg.inference.predictor import Predictor
+from metseg.inference.sliding_window import plane_maps
 from metseg.masks.components import fullest_slice
 from metseg.metrics.lesion_matching import match_lesions
 from metseg.metrics.overlap import dice, lesion_f1
@@ -157,9 +158,16 @@ def case_picture(model_dir: Path, files: CaseFiles, title: str) -> CasePicture:
     maps |= {f"gate {k + 1}": gate for k, gate in enumerate(predictor.gate_maps(case.volume, z))}
     if run.has_heads:
         view = view_of(case.volume, predictor.preprocessing)
-        small = network_input(case.volume, predictor.preprocessing)[z : z + 1]
-        (heads,) = run.load_network().predict(small, verbose=0)
-        heads = heads[..., :: len(predictor.targets)]  # the main region's
-        for k in range(heads.shape[-1]):
-            maps[f"L{k + 1}"] = restore(heads[..., k], case.volume.grid[1:], view)
+        small, network = network_input(case.volume, predictor.preprocessing), run.load_network()
+
+        def heads_of(batch: np.ndarray) -> np.ndarray:
+            heads = network.predict_on_batch(batch)[0][..., :: len(predictor.targets)]  # the main region's
+            return np.moveaxis(heads, -1, 0)
+
+        if predictor.patch_size is None:
+            heads = heads_of(small[z : z + 1])
+        else:
+            heads = plane_maps(small, predictor.patch_size, z, lambda each: heads_of(each[None])[..., None])
+        for k, head in enumerate(heads):
+            maps[f"L{k + 1}"] = restore(head, case.volume.grid[1:], view)
     return CasePicture(title, case.image[z], case.mask[z], predictor.mask_of(prob_map)[z], maps)

@@ -72,6 +72,8 @@ def set_masks(
         "validation_patients": len(chosen),
     }
     write_json(run.description, description)
+    if predictor.patch_size is not None:
+        return
     alone = volume_dice(Predictor(run.path), files, single_slices=True).mean
     write_json(run.description, {**description, "validation_dice_single_slices": alone})
 

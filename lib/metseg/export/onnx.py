@@ -19,6 +19,7 @@ from metseg.data.cases import CaseFiles, read_scan_of
 from metseg.data.volume import CHANNELS, Volume
 from metseg.inference.predictor import Predictor
 from metseg.inference.probe import probe
+from metseg.inference.sliding_window import Patch, sliding_window
 from metseg.masks.postprocess import Postprocessing
 from metseg.models.inspect import gate_names, inference_model
 from metseg.preprocessing.pipeline import network_input, restore, view_of
@@ -47,9 +48,11 @@ def export_onnx(run: RunFolder, folder: Path, *, prune: int | None = None) -> ke
     except ValueError as error:
         raise MetsegError(f"{run} has no head to prune to: {error}") from error
     path = Path(folder) / "model.onnx"
-    save_onnx(network, path, image_size=config.preprocessing.image_size)
+    patch = config.network.patch_size if config.network.rank == 3 else None
+    save_onnx(network, path, image_size=config.preprocessing.image_size, patch_size=patch)
     description = {
         "name": manifest["model"],
+        **({"rank": 3, "patch_size": list(patch)} if patch else {}),
         "input": {"size": config.preprocessing.image_size, "channels": list(CHANNELS)},
         "preprocessing": config.preprocessing.model_dump(),
         "probe": probe(config.preprocessing),
@@ -73,14 +76,14 @@ def export_onnx(run: RunFolder, folder: Path, *, prune: int | None = None) -> ke
     return network
 
 
-def save_onnx(network: keras.Model, path: Path, *, image_size: int) -> None:
-    """Writes a network as ONNX for (B, image_size, image_size, C) float32 in [0, 1].
+def save_onnx(network: keras.Model, path: Path, *, image_size: int, patch_size: Patch | None = None) -> None:
+    """Writes a network as ONNX for (B, image_size, image_size, C) float32 in [0, 1], or (B, *patch_size, C).
 
     Its outputs are the probability, then the attention gates, coarsest first, so that serving can show them.
     """
     gates = [network.get_layer(name).output for name in gate_names(network)]
     model = keras.Model(network.input, [network.output, *gates]) if gates else network
-    shape = (None, image_size, image_size, model.input_shape[-1])
+    shape = (None, *(patch_size or (image_size, image_size)), model.input_shape[-1])
     signature = [keras.InputSpec(dtype="float32", shape=shape, name="image")]
     # tf2onnx prints and logs every pass it makes, and asks NumPy for what NumPy 3 will have.
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
@@ -98,12 +101,15 @@ def check_agreement(
         network: What `export_onnx` returned.
         exported: Its folder.
         cases: Scans to compare on.
-        slices: How many of their slices, evenly spaced.
+        slices: How many of their slices, evenly spaced; of a network of volumes as many as a patch has, of
+            the first scan, from its middle.
 
     Raises:
         MetsegError: It is above `TOLERANCE`.
     """
     predictor, largest = Predictor(exported), 0.0
+    if predictor.patch_size is not None:
+        largest, cases = _patch_difference(network, predictor, next(iter(cases))), []
     for volume, places in spread_slices(cases, slices):
         for z in places:
             alone = Volume.of_slice(volume.channels_last[z], volume.channels)
@@ -118,6 +124,20 @@ def check_agreement(
             "export it again, and do not use it if this stays"
         )
     return largest
+
+
+def _patch_difference(network: keras.Model, predictor: Predictor, case: CaseFiles) -> float:
+    whole, depth = read_scan_of(case), predictor.patch_size[0]
+    first = max(0, (whole.grid[0] - depth) // 2)
+    volume = Volume.of_slices(whole.channels_last[first : first + depth])
+    small, view = network_input(volume, predictor.preprocessing), view_of(volume, predictor.preprocessing)
+
+    def segment(window: np.ndarray) -> np.ndarray:
+        return np.asarray(network.predict_on_batch(window[None]))[0, ..., :1]
+
+    maps = sliding_window(small, predictor.patch_size, segment)[..., 0]
+    expected = np.stack([restore(each, volume.grid[1:], view) for each in maps])
+    return float(np.abs(predictor.prob_map(volume, tta_flip=False) - expected).max())
 
 
 def spread_slices(cases: Iterable[CaseFiles], most: int) -> Iterator[tuple[Volume, list[int]]]:

@@ -13,6 +13,7 @@ from metseg.export.precision import native_precisions, reduce_precision
 from metseg.export.validation_dice import dice_both_ways, dice_change, training_cases
 from metseg.inference.engines import Engine, open_engine
 from metseg.inference.predictor import Predictor
+from metseg.inference.sliding_window import cut
 from metseg.preprocessing.pipeline import network_input
 from metseg.training.run_folder import RunFolder
 
@@ -52,9 +53,10 @@ def measure_variants(
             slows them alike; the median time of the network alone counts.
 
     Returns:
-        A row a variant: variant, precision (what it ran in), ms_per_slice, times_as_fast (as the first), mb
-        (of the file that runs), dice (`VolumeDice.mean`), dice_single_slices (every slice segmented by
-        itself), dice_change, dice_change_single_slices and largest_change_of_a_patient (see `DiceChange`),
+        A row a variant: variant, precision (what it ran in), ms_per_slice (of a network of volumes
+        a patch's), times_as_fast (as the first), mb (of the file that runs), dice (`VolumeDice.mean`),
+        dice_single_slices (every slice segmented by itself), dice_change, dice_change_single_slices and
+        largest_change_of_a_patient (see `DiceChange`),
         on_front (see `on_front`), default (the fastest whose changes are negligible).
     """
     predictors = [Predictor(folder) for folder in folders.values()]
@@ -62,8 +64,10 @@ def measure_variants(
     changes = [dice_change(dice[0], own) for own in dice]
     volume, runs = load_case(cases[0]).volume, []
     for predictor in predictors:
-        engine = open_engine(predictor.onnx.read_bytes(), predictor.precision)
-        runs.append((engine, network_input(volume, predictor.preprocessing)[volume.grid[0] // 2]))
+        patch = predictor.patch_size
+        engine = open_engine(predictor.onnx.read_bytes(), predictor.precision, of_volumes=patch is not None)
+        small, z = network_input(volume, predictor.preprocessing), volume.grid[0] // 2
+        runs.append((engine, small[z] if patch is None else cut(small, (max(0, z - patch[0]), 0, 0), patch)))
     seconds = [[_seconds(*run) for run in runs] for _ in range(rounds)]
     ms = 1000 * np.median(seconds, axis=0)
     table = pd.DataFrame(

@@ -76,6 +76,10 @@ def export(
     """
     run, cases = RunFolder(run), list(cases)
     able = native_precisions()
+    if run.trained_config().network.rank == 3:
+        able = [each for each in able if each != "int8"]
+        if precision == "int8":
+            raise MetsegError(f"int8 is for networks of slices; export {run} in {' or '.join(able)}")
     if precision is not None and precision not in able:
         raise MetsegError(
             f"this CPU does not multiply {precision} natively, so that it can be neither checked nor faster; "
@@ -104,7 +108,9 @@ def export(
                 change = dice_change(before, after)
                 names = ("validation_dice", "validation_dice_single_slices")
                 known = {name: dice.mean for name, dice in zip(names, after, strict=True)}
-                write_json(draft / "model.json", {**read_json(draft / "model.json"), **known})
+                told = read_json(draft / "model.json")
+                told |= {name: dice for name, dice in known.items() if name in told}
+                write_json(draft / "model.json", told)
             if each == "fp32" or change.negligible:
                 networks = {name: path for name in ONNX_FILES.values() if (path := draft / name).is_file()}
                 install(networks, read_json(draft / "model.json"), run.path)

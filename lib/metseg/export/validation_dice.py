@@ -89,7 +89,12 @@ def volume_dice(
 def dice_both_ways(
     predictor: Predictor, cases: Sequence[CaseFiles], on_case: Callable[[int, int], None] | None = None
 ) -> list[VolumeDice]:
-    """Returns `volume_dice` of whole volumes, and of every slice as if it were uploaded by itself."""
+    """Returns `volume_dice` of whole volumes, and of every slice as if it were uploaded by itself.
+
+    A network of volumes knows no slice by itself: then both are of whole volumes.
+    """
+    if predictor.patch_size is not None:
+        return [volume_dice(predictor, cases, on_case=on_case)] * 2
     return [volume_dice(predictor, cases, single_slices=alone, on_case=on_case) for alone in (False, True)]
 
 

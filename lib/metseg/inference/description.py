@@ -62,6 +62,7 @@ class Description(BaseModel):
     target: str = ""  # what a reference's lesion is, as `list_cases` takes it
     targets: list[str] = []  # the regions of the network's channels, the main one first, where it has several
     trust: Trust | None = None  # of what it learned from; an older one does not tell
+    patch_size: tuple[int, int, int] | None = None  # (z, y, x) of a network of volumes; None of one of slices
 
 
 class ExportedModel(NamedTuple):
@@ -111,11 +112,12 @@ def open_exported(model_dir: Path) -> ExportedModel:
     if _is_scattered(content):
         raise MetsegError(f"{onnx} keeps weights in other files; export the model again, into one file")
     try:
-        engine = open_engine(content, precision)
+        engine = open_engine(content, precision, of_volumes=known.patch_size is not None)
     except Exception as error:  # each library has kinds of its own
         raise MetsegError(f"{onnx} is no model; export it again") from error
-    size, taken = known.preprocessing.image_size, " × ".join(map(str, engine.input_shape))
-    if engine.input_shape != (size, size, known.preprocessing.channels):
+    taken = " × ".join(map(str, engine.input_shape))
+    sides = known.patch_size or (known.preprocessing.image_size,) * 2
+    if engine.input_shape != (*sides, known.preprocessing.channels):
         raise MetsegError(f"{path} tells another input than {onnx.name}'s, {taken}; export the model again")
     if known.probe is not None and not is_as_before(known.probe, known.preprocessing):
         text = (

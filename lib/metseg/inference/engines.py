@@ -1,4 +1,4 @@
-"""What runs an exported network: ONNX Runtime in float32, OpenVINO in bfloat16 and in int8."""
+"""What runs an exported network: ONNX Runtime slices in float32, OpenVINO all else."""
 
 import threading
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ _first_tensor = threading.Lock()
 class Engine:
     """A network that is ready to run, from as many threads at once as there are cores.
 
-    A run takes one slice. That keeps the slice in a core's cache, is faster than a batch, and makes a result
-    independent of the slices around it.
+    A run takes one slice, or one patch of a network of volumes. That keeps the slice in a core's cache, is
+    faster than a batch, and makes a result independent of the slices around it.
     """
 
     library: str
     precision: Precision
-    input_shape: tuple[int, ...]  # (S, S, C)
+    input_shape: tuple[int, ...]  # (S, S, C), or (Z, Y, X, C)
     outputs: tuple[str, ...]
 
     def __init__(self):
         self._made, self._lock = dict[int, Any](), threading.Lock()
 
     def run(self, outputs: Sequence[str], image: np.ndarray, *, all_cores: bool = False) -> list[np.ndarray]:
-        """Returns for each name, which is one of `outputs`, float32 for an (S, S, C) float32 image.
+        """Returns for each name, which is one of `outputs`, float32 for a float32 image of `input_shape`.
 
         With `all_cores` as suits a slice that comes alone, else with one, as suits one of many. The numbers
         are the same, to the rounding of sums at most.
@@ -50,13 +50,18 @@ def native(precision: Precision) -> Precision:
     return precision if precision == "fp32" or multiplies(precision) else "fp32"
 
 
-def open_engine(content: bytes, precision: Precision) -> Engine:
+def open_engine(content: bytes, precision: Precision, *, of_volumes: bool = False) -> Engine:
     """Loads the content of an ONNX file into what runs it fastest here; where not native, in float32.
+
+    Convolutions of volumes take ONNX Runtime twice as long as OpenVINO, in float32 too.
 
     Raises:
         Exception: It is no network; each library has kinds of its own.
     """
-    return OnnxRuntimeEngine(content) if native(precision) == "fp32" else OpenVinoEngine(content, precision)
+    precision = native(precision)
+    if precision == "fp32" and not of_volumes:
+        return OnnxRuntimeEngine(content)
+    return OpenVinoEngine(content, precision)
 
 
 class OnnxRuntimeEngine(Engine):
@@ -87,7 +92,7 @@ class OnnxRuntimeEngine(Engine):
 
 
 class OpenVinoEngine(Engine):
-    """OpenVINO, in bfloat16, or in int8 with bfloat16 for what is left."""
+    """OpenVINO, in bfloat16, in int8 with bfloat16 for what is left, or in float32."""
 
     library = "OpenVINO"
 
@@ -114,7 +119,7 @@ class OpenVinoEngine(Engine):
 
     def _make(self, threads: int) -> Any:
         settings = {
-            "INFERENCE_PRECISION_HINT": "bf16" if multiplies("bf16") else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if self.precision != "fp32" and multiplies("bf16") else "f32",
             "INFERENCE_NUM_THREADS": cores(),
             "NUM_STREAMS": cores() // threads,
             "ENABLE_CPU_PINNING": False,  # several processes would be pinned to the same core

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from metseg.base.errors import MetsegError
 from metseg.base.hardware import cores
 from metseg.data.readers.images import check_sequences
 from metseg.data.volume import Volume
 from metseg.inference.description import open_exported
+from metseg.inference.sliding_window import map_ahead, plane_maps, sliding_window
 from metseg.inference.trust import UNKNOWN, measure
 from metseg.masks.postprocess import drop_minor, postprocess
 from metseg.masks.regions import nested
 from metseg.preprocessing.neighbours import neighbour_rows, stacked
-from metseg.preprocessing.pipeline import network_input, preprocess_volume, restore, view_of
+from metseg.preprocessing.pipeline import View, network_input, preprocess_volume, restore, view_of
 
 
 class Predictor:
@@ -29,6 +31,7 @@ class Predictor:
             lesions smaller than this share of the largest.
         targets: The regions that it tells apart; `prob_map`, `mask` and all scores are of the first.
         trust: What the scans were like that it learned from; None where it does not tell.
+        patch_size: (z, y, x) of the patches by which a network of volumes sees them; None of one of slices.
         precision: What the network computes in: the model's choice where it is native, else `fp32`.
         library: What computes it.
         onnx: The file that runs: `model.int8.onnx` in int8, else `model.onnx`.
@@ -40,8 +43,9 @@ class Predictor:
 
         Args:
             model_dir: Folder of an exported model.
-            threads: Slices of a volume that one call segments at once, each on a core of its own; all cores
-                if left out. But for 1, a slice alone takes all of them, unless another call is at work.
+            threads: Slices, or patches, of a volume that one call segments at once, each on a core of its
+                own; all cores if left out. But for 1, a slice alone takes all of them, unless another call is
+                at work.
         """
         found = open_exported(model_dir)
         self.description, self.onnx, self.sha256 = found.description, found.onnx, found.sha256
@@ -49,6 +53,7 @@ class Predictor:
         self.preprocessing, self.postprocessing = found.known.preprocessing, found.known.postprocessing
         self.min_volume_share, self.trust = found.known.min_volume_share, found.known.trust
         self.targets = tuple(found.known.targets or [found.known.target or "lesion"])
+        self.patch_size = found.known.patch_size
         self._threads, self._engine = threads or cores(), found.engine
         self._at_work, self._lock = 0, threading.Lock()
         self.library, self.precision = self._engine.library, self._engine.precision
@@ -74,7 +79,8 @@ class Predictor:
             its volume, unless `Preprocessing` looks at the volume as well.
 
         Raises:
-            MetsegError: The volume is of another type or has other channels.
+            MetsegError: The volume is of another type or has other channels, or is a slice alone and the
+                network one of volumes.
         """
         return self._prob_maps(volume, tta_flip, look, 1)[0]
 
@@ -101,6 +107,8 @@ class Predictor:
         flipped = self.tta_flip if tta_flip is None else tta_flip
         depth, *shape = volume.grid
         view = view_of(volume, self.preprocessing)
+        if self.patch_size is not None:
+            return self._by_patches(volume, view, flipped, look, count)
         rows = neighbour_rows([depth], self.preprocessing.neighbours)
 
         def segment(slices: np.ndarray, z: int, *, all_cores: bool = False) -> np.ndarray:
@@ -170,6 +178,42 @@ class Predictor:
 
         return found_in(volume, tta_flip=tta_flip, look=look), notes
 
+    def _by_patches(
+        self,
+        volume: Volume,
+        view: View,
+        flipped: bool,
+        look: Callable[[np.ndarray], None] | None,
+        count: int,
+    ) -> np.ndarray:
+        """Returns what `_prob_maps` does, of a network of volumes."""
+        self._complain_of_slice(volume)
+
+        def segment(patch: np.ndarray) -> np.ndarray:
+            (found,) = self._engine.run([self._output], patch)
+            if flipped:
+                (mirrored,) = self._engine.run([self._output], patch[:, :, ::-1])
+                found = (found + mirrored[:, :, ::-1]) / 2
+            return found[..., :count]
+
+        def on_scan(maps: np.ndarray) -> np.ndarray:
+            return np.clip([restore(maps[..., k], volume.grid[1:], view) for k in range(count)], 0, 1)
+
+        with self._working(), ThreadPoolExecutor(self._threads) as pool:
+            slices = preprocess_volume(volume, self.preprocessing, view, over=pool.map)
+            if look:
+                look(slices)
+            ahead = partial(map_ahead, pool, most=2 * self._threads)
+            maps = sliding_window(slices, self.patch_size, segment, over=ahead)
+            return np.stack(list(pool.map(on_scan, maps)), axis=1)
+
+    def _complain_of_slice(self, volume: Volume) -> None:
+        if volume.grid[0] == 1:
+            raise MetsegError(
+                f"{self.name} looks at {self.patch_size[0]} slices at once and knows no slice alone; give "
+                "the whole scan, or take a network of slices"
+            )
+
     def gate_maps(self, volume: Volume, z: int = 0) -> list[np.ndarray]:
         """Returns where the attention gates let features of slice `z` pass, coarsest gate first.
 
@@ -178,7 +222,13 @@ class Predictor:
         if not self._gates:
             return []
         view = view_of(check_sequences(volume, "the image"), self.preprocessing)
-        small = network_input(volume, self.preprocessing)[z]
+        small = network_input(volume, self.preprocessing)
+        if self.patch_size is not None:
+            self._complain_of_slice(volume)
+            with self._working():
+                gates = plane_maps(small, self.patch_size, z, partial(self._engine.run, self._gates))
+            return [np.clip(restore(gate, volume.grid[1:], view), 0, 1) for gate in gates]
+        small = small[z]
         # On the network's own grid first: a coarse gate has no pixel just where a slice's margin ends.
         with self._working() as alone:
             found = self._engine.run(self._gates, small, all_cores=alone and self._threads > 1)

@@ -17,7 +17,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras's layer, but for TensorFlow's fused kernel while it trains on (B, H, W, C).
 
     The kernel keeps mean and variance in float32 whatever its input, and its running variance carries
-    Bessel's correction n/(n−1).
+    Bessel's correction n/(n−1). On a CPU it knows no volumes: of these z and y are one axis to it.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -25,8 +25,10 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 
+        shape = keras.ops.shape(inputs)
+        slices = inputs if len(shape) == 4 else keras.ops.reshape(inputs, (shape[0], -1, *shape[3:]))
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            keras.ops.cast(inputs, self.compute_dtype),
+            keras.ops.cast(slices, self.compute_dtype),
             keras.ops.cast(self.gamma, "float32"),
             keras.ops.cast(self.beta, "float32"),
             epsilon=self.epsilon,
@@ -34,7 +36,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         )
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + keras.ops.cast(batch, moving.dtype) * (1 - self.momentum))
-        return outputs
+        return outputs if len(shape) == 4 else keras.ops.reshape(outputs, shape)
 
 
 @keras.saving.register_keras_serializable("metseg")

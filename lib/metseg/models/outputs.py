@@ -3,6 +3,7 @@
 import math
 
 from metseg.base.backend import keras
+from metseg.models.layers import of_rank
 
 LESION_PRIOR = 0.02  # share of lesion pixels that an untrained network assumes
 
@@ -19,7 +20,9 @@ def probability(features: keras.KerasTensor, *, name: str, targets: int = 1) -> 
         Lin et al. 2017, arXiv:1708.02002, section 3.3.
     """
     bias = keras.initializers.Constant(math.log(LESION_PRIOR / (1 - LESION_PRIOR)))
-    conv = keras.layers.Conv2D(targets, 1, bias_initializer=bias, name=f"{name}_logits", dtype="float32")
+    conv = of_rank("Conv", features)(
+        targets, 1, bias_initializer=bias, name=f"{name}_logits", dtype="float32"
+    )
     return keras.layers.Activation("sigmoid", name=name, dtype="float32")(conv(features))
 
 

@@ -64,7 +64,10 @@ def check_releasable(model_dir: Path, *, out_of_fold: dict | None = None) -> Rel
     """
     run = RunFolder(model_dir)
     (_, description), manifest = read_description(run.description), read_json(run.manifest)
-    if not {"validation_patients", "validation_dice_single_slices"} <= description.keys():
+    settled = {"validation_patients", "validation_dice_single_slices"}
+    if "patch_size" in description:  # it knows no slice alone
+        settled.remove("validation_dice_single_slices")
+    if not settled <= description.keys():
         raise MetsegError(f"how {run} makes masks was never settled; call: metseg export {run}")
     if run.predicts_nothing or description.get("validation_dice") == 0:
         raise MetsegError(f"{run} finds nothing in its validation patients; train on, or release another one")

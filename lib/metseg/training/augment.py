@@ -63,6 +63,40 @@ def augment_pair(
     return image, moved_mask.astype(bool)
 
 
+def augment_patch(
+    images: np.ndarray,
+    masks: np.ndarray,
+    corner: tuple[int, int],
+    side: int,
+    config: Augmentation,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts a patch out of whole slices, moved in plane and changed in intensity, all slices alike.
+
+    It is not mirrored up and down, for a head has a top.
+
+    Args:
+        images: (Z, S, S, 3) uint8.
+        masks: (Z, S, S) or (Z, S, S, T) bool.
+        corner, side: The patch's first row and column, and its rows and columns.
+        config, rng: As for `augment_pair`.
+
+    Returns:
+        (Z, side, side, 3) float32 in [0, 1], and masks of that grid.
+    """
+    x, y = _displacement(side, config, rng)
+    at = x + np.float32(corner[1]), y + np.float32(corner[0])
+    moved = [cv2.remap(each, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) for each in images]
+    moved_masks = [
+        cv2.remap(each.astype(np.uint8), *at, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+        for each in masks
+    ]
+    below_each_other = np.concatenate(moved).astype(np.float32) / 255
+    image = _with_missing(_jitter(below_each_other, config, rng), config, rng)
+    shape = len(masks), side, side, *masks.shape[3:]
+    return image.reshape(len(images), side, side, 3), np.reshape(moved_masks, shape).astype(bool)
+
+
 def _without_neighbours(image: np.ndarray, config: Augmentation, rng: np.random.Generator) -> np.ndarray:
     # A number is drawn only where it is needed, here and below: a seed keeps what it gave before.
     if config.neighbour_dropout == 0 or image.shape[2] == 3 or rng.random() >= config.neighbour_dropout:

@@ -20,6 +20,7 @@ from pydantic import (
 from metseg.base.errors import MetsegError
 from metseg.preprocessing.pipeline import Preprocessing
 from metseg.training.augment import Augmentation
+from metseg.training.patch_rules import complain_of_patch, complain_of_slices
 
 ModelName = Literal["nested_unet", "attention_unet", "unet"]
 EncoderName = Literal["plain", "efficientnet_lite0"]
@@ -44,6 +45,9 @@ class Network(_Group):
     encoder: EncoderName = "plain"
     filters: tuple[PositiveInt, ...] = Field((16, 32, 64, 128), min_length=2, max_length=7)
     deep_supervision: bool = False
+    rank: Literal[2, 3] = 2
+    patch_size: tuple[PositiveInt, ...] = Field((32, 96, 96), min_length=3, max_length=3)  # z, y, x
+    flat_poolings: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _buildable(self) -> "Network":
@@ -55,6 +59,8 @@ class Network(_Group):
             raise ValueError(f"filters={self.filters} leave nothing to gate; give at least three levels")
         if self.deep_supervision and self.model != "nested_unet":
             raise ValueError(f"deep_supervision needs model='nested_unet', not {self.model!r}")
+        if self.rank == 3:
+            complain_of_patch(self)
         return self
 
     @property
@@ -71,6 +77,7 @@ class Learning(_Group):
     progressive_resizing: int = Field(0, ge=0)
     batch_size: int = Field(8, ge=1)
     learning_rate: float = Field(2e-3, gt=0, allow_inf_nan=False)
+    epoch_patches: int = Field(256, ge=2)
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     ema_momentum: float = Field(0.0, ge=0, lt=1)
     patience: int = Field(0, ge=0)
@@ -139,6 +146,9 @@ class TrainConfig(_Group):
 
     @model_validator(mode="after")
     def _size_fits(self) -> "TrainConfig":
+        if self.network.rank == 3:
+            complain_of_slices(self)
+            return self
         size, multiple = self.preprocessing.image_size, 2**self.network.poolings
         if size % multiple:
             raise ValueError(f"image_size={size} is not divisible by {multiple}, which these filters need")
@@ -157,7 +167,9 @@ class TrainConfig(_Group):
     @property
     def build_options(self) -> dict:
         """What `build_model` needs."""
-        but = {"model"} if self.network.model == "nested_unet" else {"model", "deep_supervision"}
+        but = {"model", "patch_size"} | ({"rank", "flat_poolings"} if self.network.rank == 2 else set())
+        if self.network.model != "nested_unet":
+            but.add("deep_supervision")
         sizes = {"channels": self.preprocessing.channels, "targets": len(self.regions)}
         return {**self.network.model_dump(exclude=but), **sizes}
 

