@@ -133,15 +133,10 @@ class Predictor:
                     look(slices)
                 return np.stack(list(pool.map(partial(segment, slices), range(depth))), axis=1)
 
-    def trusted_map(
-        self,
-        volume: Volume,
-        name: str,
-        *,
-        tta_flip: bool | None = None,
-        trust_anyway: bool = False,
-    ) -> tuple[np.ndarray, list[str]]:
-        """Returns the `prob_map`, and a sentence on each way in which the scan is unlike the training's.
+    def trusted_maps(
+        self, volume: Volume, name: str, *, tta_flip: bool | None = None, trust_anyway: bool = False
+    ) -> tuple[dict[str, np.ndarray], list[str]]:
+        """Returns the `prob_maps`, and a sentence on each way in which the scan is unlike the training's.
 
         Args:
             volume, tta_flip: As there.
@@ -152,31 +147,20 @@ class Predictor:
             Untrusted: A mask would mean nothing; the network did not run.
             MetsegError: As by `prob_map`.
         """
-        return self._trusted(self.prob_map, volume, name, tta_flip, trust_anyway)
-
-    def trusted_maps(
-        self,
-        volume: Volume,
-        name: str,
-        *,
-        tta_flip: bool | None = None,
-        trust_anyway: bool = False,
-    ) -> tuple[dict[str, np.ndarray], list[str]]:
-        """Returns the `prob_maps` as `trusted_map` does the main one."""
-        return self._trusted(self.prob_maps, volume, name, tta_flip, trust_anyway)
-
-    def _trusted(
-        self, found_in: Callable, volume: Volume, name: str, tta_flip: bool | None, trust_anyway: bool
-    ) -> tuple:
         if self.trust is None:
-            return found_in(volume, tta_flip=tta_flip), [UNKNOWN]
+            return self.prob_maps(volume, tta_flip=tta_flip), [UNKNOWN]
         notes = []
 
         def look(slices: np.ndarray) -> None:
             how = {"oriented": volume.affine is not None, "trust_anyway": trust_anyway}
             notes.extend(self.trust.notes_on(measure(volume, slices), name, **how))
 
-        return found_in(volume, tta_flip=tta_flip, look=look), notes
+        return self.prob_maps(volume, tta_flip=tta_flip, look=look), notes
+
+    def trusted_map(self, volume: Volume, name: str, **how) -> tuple[np.ndarray, list[str]]:
+        """Returns the main one of the `trusted_maps`, and their sentences."""
+        maps, notes = self.trusted_maps(volume, name, **how)
+        return maps[self.targets[0]], notes
 
     def _by_patches(
         self,

@@ -23,7 +23,7 @@ def probability(features: keras.KerasTensor, *, name: str, targets: int = 1) -> 
     conv = of_rank("Conv", features)(
         targets, 1, bias_initializer=bias, name=f"{name}_logits", dtype="float32"
     )
-    return keras.layers.Activation("sigmoid", name=name, dtype="float32")(conv(features))
+    return keras.layers.Activation("sigmoid", name=name, dtype="float32")(logits)
 
 
 def logits_model(model: keras.Model) -> keras.Model:
