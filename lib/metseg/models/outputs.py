@@ -23,7 +23,7 @@ def probability(features: keras.KerasTensor, *, name: str, targets: int = 1) -> 
     conv = of_rank("Conv", features)(
         targets, 1, bias_initializer=bias, name=f"{name}_logits", dtype="float32"
     )
-    return keras.layers.Activation("sigmoid", name=name, dtype="float32")(logits)
+    return keras.layers.Activation("sigmoid", name=name, dtype="float32")(conv(features))
 
 
 def logits_model(model: keras.Model) -> keras.Model:
@@ -34,5 +34,5 @@ def logits_model(model: keras.Model) -> keras.Model:
     layers = {layer.name: layer.output for layer in model.layers if layer.name.endswith("_logits")}
     logits = [layers[name] for name in sorted(layers)]
     if len(logits) > 1:
-        logits = [keras.layers.Concatenate(name="logits", dtype="float32")(logits)]
+        logits = [keras.layers.Concatenate(name="logits", dtype="float32")(conv(features))]
     return keras.Model(model.input, logits[0], name=model.name)
