@@ -34,5 +34,5 @@ def logits_model(model: keras.Model) -> keras.Model:
     layers = {layer.name: layer.output for layer in model.layers if layer.name.endswith("_logits")}
     logits = [layers[name] for name in sorted(layers)]
     if len(logits) > 1:
-        logits = [keras.layers.Concatenate(name="logits", dtype="float32")(conv(features))]
+        logits = [keras.layers.Concatenate(name="logits", dtype="float32")(logits)]
     return keras.Model(model.input, logits[0], name=model.name)
