@@ -40,13 +40,7 @@ def plot_cases(cases: Sequence[Case]) -> np.ndarray:
         for channel, ax in enumerate(row):
             picture(ax, case.image[z, ..., channel], "" if k else CHANNELS[channel])
             outline(ax, case.mask[z], REFERENCE)
-        place = {
-            "rotation": 90,
-            "va": "center",
-            "ha": "right",
-            "multialignment": "center",
-            "transform": row[0].transAxes,
-        }
+        place = {"rotation": 90, "va": "center", "ha": "right", "transform": row[0].transAxes}
         row[0].text(-0.04, 0.5, _name_of(case), fontsize=7, multialignment="center", **place)
     return axes
 
