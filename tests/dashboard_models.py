@@ -62,6 +62,10 @@ class CountingPredictor(Predictor):
         self.runs.append(self.name)
         return super().prob_map(volume, **options)
 
+    def prob_maps(self, volume, **options):
+        self.runs.append(self.name)
+        return super().prob_maps(volume, **options)
+
     def gate_maps(self, volume):
         self.runs.append(f"gates of {self.name}")
         return super().gate_maps(volume)

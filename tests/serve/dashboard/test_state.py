@@ -68,7 +68,7 @@ def test_busy_while_a_network_runs_and_not_after_it_failed(state, monkeypatch):
     state.observe(lambda change: seen.append(change.new), "busy")
     state.open_slice(png(slice_with_lesions()), "slice.png")
     assert seen == [True, False]
-    monkeypatch.setattr(CountingPredictor, "prob_map", lambda self, image, **_: 1 / 0)
+    monkeypatch.setattr(CountingPredictor, "prob_maps", lambda self, image, **_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         state.open_slice(png(slice_with_lesions()), "slice.png")
     assert seen == [True, False] * 2

@@ -212,7 +212,7 @@ def test_what_nobody_foresaw_is_a_sentence_and_the_log_quotes_nothing(opened, mo
     def fail(self, image, **_):
         raise ValueError("Jane Doe's scan.png holds 417")
 
-    monkeypatch.setattr(CountingPredictor, "prob_map", fail)
+    monkeypatch.setattr(CountingPredictor, "prob_maps", fail)
     upload(opened, SLICE, "Jane Doe.png", number=2)
     assert opened.message.startswith("Something went wrong inside the dashboard.")
     assert "the dashboard failed: ValueError at" in caplog.text and "in fail" in caplog.text

@@ -55,7 +55,7 @@ def test_a_volume_unlike_the_training_is_shown_with_a_note_of_the_network(dashbo
     unlike = {"patients": 9, "volume": {"corners": [-0.9, -0.8]}, "slice": {}}
     change_description(tmp_path / "released" / "nested_unet", trust=unlike)
     upload(dashboard, nifti_files())
-    assert "may mean nothing" in dashboard.volume["notes"][0] and dashboard.viewer.lesions
+    assert "may mean nothing" in dashboard.volume["cautions"][0] and dashboard.viewer.lesions
     assert any("P7-t1c.nii.gz" in note for note in dashboard.volume["notes"])
     dashboard.set_state({"network": "attention_unet"})
     assert not any("may mean nothing" in note for note in dashboard.volume["notes"])

@@ -78,8 +78,8 @@ def test_nifti_files_give_a_mask_on_their_grid(client, models):
 
 
 def test_what_prediction_says_of_a_mask_is_passed_on(models, monkeypatch):
-    def doubting(scan, predictor):
-        return segment(scan, predictor)._replace(notes=("Unlike what the network knows.", "x" * 5000))
+    def doubting(scan, predictor, **how):
+        return segment(scan, predictor, **how)._replace(notes=("Unlike what the network knows.", "x" * 5000))
 
     monkeypatch.setattr("metseg.serve.volume_results.segment", doubting)
     with running(create_app(models)) as client:
@@ -130,7 +130,7 @@ def test_a_volume_unlike_the_training_is_refused_unless_somebody_insists(wary):
     assert (refused.status_code, refused.json()["code"]) == (422, "unlike_training")
     assert "trust_anyway" in refused.json()["message"] and "--" not in refused.json()["message"]
     answer = fetch(wary, wary.post("/predict", files=NIFTI, data={"trust_anyway": "true"}))
-    notes = json.loads(answer.headers["x-metseg-notes"])
+    notes = json.loads(unquote(answer.headers["metseg-notes"]))
     assert "may mean nothing" in notes[0] and any("contrast" in note for note in notes)
     with_report = wary.post("/predict", files=NIFTI, data={"trust_anyway": "true", "also": "report"})
     with zipfile.ZipFile(io.BytesIO(fetch(wary, with_report).content)) as archive:

@@ -116,7 +116,7 @@ def _own_marks(labels: Labels | None, grid: tuple[int, int, int]) -> np.ndarray:
     """Returns the own tumour as METS numbers it, (Z, Y, X) uint8."""
     marks = np.zeros(grid, np.uint8)
     if labels is not None:
-        marks[labels.mask] = SNFH
+        marks[labels.masks.any(axis=0)] = SNFH
         for name, number in (("TC", NETC), ("ET", ET), ("RC", RESECTION_CAVITY)):
             if name in labels.regions:
                 marks[labels.region(name)] = number
