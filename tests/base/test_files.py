@@ -16,6 +16,7 @@ from metseg.base.files import (
     shown,
     sole_writer,
     taking_apart,
+    whole_folder,
     write_json,
     write_sealed,
     write_text,
@@ -210,3 +211,21 @@ def test_what_is_wrong_with_a_record_names_its_file(record):
     says = r"m\.json is damaged \((Key|Type|Value)Error.*\); train again"
     with pytest.raises(MetsegError, match=says), taking_apart(Path("m.json")):
         int(record["config"]["epochs"])
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+    home = tmp_path / "set"
+    with pytest.raises(ZeroDivisionError), whole_folder(home) as partial:
+        (partial / "one.txt").write_text("1")
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+    home.mkdir()
+    with whole_folder(home) as partial:
+        (partial / "one.txt").write_text("1")
+        assert list(home.iterdir()) == []
+    assert [path.name for path in home.iterdir()] == ["one.txt"]
+    with pytest.raises(MetsegError, match="choose another folder"), whole_folder(home):
+        pass  # it holds something by now
+    with whole_folder(home, is_there=home.exists) as partial:
+        (partial / "two.txt").write_text("2")
+    assert [path.name for path in home.rglob("*")] == ["one.txt"] and len(list(tmp_path.iterdir())) == 1

@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -135,6 +137,28 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise MetsegError(f"cannot write to {shown(folder)}: {reason}; choose another folder") from error
+
+
+@contextmanager
+def whole_folder(folder: Path, *, is_there: Callable[[], bool] = lambda: False) -> Iterator[Path]:
+    """Yields a folder to fill that becomes `folder`, where nothing is yet, when all went well.
+
+    If another process has made the same meanwhile (`is_there`), that one stays. A `MetsegError` tells that it
+    cannot be written.
+    """
+    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if not is_there():
+            if folder.exists():
+                folder.rmdir()  # Windows renames onto nothing that exists
+            os.rename(partial, folder)
+    except OSError as error:
+        text = f"cannot write {shown(folder)} ({error.strerror or error})"
+        raise MetsegError(f"{text}; free disk space or choose another folder") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager

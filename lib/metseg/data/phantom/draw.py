@@ -5,9 +5,6 @@ figure reached on it says anything about patients.
 """
 
 import json
-import os
-import shutil
-import uuid
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +13,7 @@ import numpy as np
 import tifffile
 
 from metseg.base.errors import MetsegError
+from metseg.base.files import whole_folder
 from metseg.data.phantom.anatomy import make_anatomy, smooth_noise
 from metseg.data.phantom.lesions import (
     paint_lesions,
@@ -133,21 +131,10 @@ def write_phantom(
         record["first"] = _case_id(1, seed)  # older versions gave all seeds the same names
     if _holds_phantom(folder, record):
         return folder
-    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
-    try:
-        partial.mkdir(parents=True)
+    with whole_folder(folder, is_there=lambda: _holds_phantom(folder, record)) as partial:
         for index in range(1, patients + 1):
             _write_case(partial, index, seed=seed, slices=slices, size=size)
         (partial / "phantom.json").write_text(json.dumps(record, indent=2) + "\n")
-        if not _holds_phantom(folder, record):  # another process may have been faster
-            if folder.exists():
-                folder.rmdir()  # empty; Windows renames onto nothing that exists
-            os.rename(partial, folder)
-    except OSError as error:
-        remedy = "free disk space or choose another folder"
-        raise MetsegError(f"cannot write {folder} ({error.strerror}); {remedy}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 

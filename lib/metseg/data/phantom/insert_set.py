@@ -1,9 +1,6 @@
 """A fixed set of real brains with synthetic metastases, laid out like BraTS-METS, for validation."""
 
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import files_below, read_json, taking_apart
+from metseg.base.files import files_below, read_json, taking_apart, whole_folder
 from metseg.data.grid import resample_like, same_grid
 from metseg.data.phantom.insert import InsertedLesion, Insertion, insert_metastases
 from metseg.data.phantom.insert_sites import find_sites
@@ -60,8 +57,7 @@ def write_insertions(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise MetsegError(f"{folder} exists; choose another folder, or delete it to have the set made anew")
     record = {"insertion_version": INSERTION_VERSION, "seed": seed, "note": _NOTE, "cases": {}}
-    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
-    try:
+    with whole_folder(folder) as partial:
         for number, (files, regions) in enumerate(scans[:cases], 1):
             volume, labels, notes = read_scan(files, regions)
             sites = find_sites(volume, labels)
@@ -77,15 +73,6 @@ def write_insertions(
                 }
                 on_case(case_id)
         (partial / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        if folder.exists():
-            folder.rmdir()
-        os.rename(partial, folder)
-    except OSError as error:
-        raise MetsegError(
-            f"cannot write {folder} ({error.strerror}); free disk space or choose another folder"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 

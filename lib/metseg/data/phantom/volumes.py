@@ -1,15 +1,12 @@
 """The phantom as volumes, laid out like BraTS-METS; no figure made from it says anything about patients."""
 
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import files_below, read_json, taking_apart
+from metseg.base.files import files_below, read_json, taking_apart, whole_folder
 from metseg.data.phantom.visits import PhantomVisit, TrueLesion, draw_visits
 from metseg.data.readers.nifti import read
 from metseg.data.volume import Volume
@@ -70,8 +67,7 @@ def write_volumes(
             raise MetsegError(f"{name} is {record[name]}; a phantom of volumes needs {low} to {high}")
     if _holds(folder, record):
         return folder
-    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
-    try:
+    with whole_folder(folder, is_there=lambda: _holds(folder, record)) as partial:
         lesions = {}
         for index in range(1, patients + 1):
             for visit, scan in enumerate(draw_visits(index, seed=seed, visits=1 + (index % 3 == 1), **shape)):
@@ -79,15 +75,6 @@ def write_volumes(
                 _write_visit(scan, partial / case_id)
                 lesions[case_id] = [asdict(lesion) for lesion in scan.lesions]
         (partial / "phantom.json").write_text(json.dumps(record | {"lesions": lesions}, indent=1) + "\n")
-        if folder.exists():
-            folder.rmdir()  # empty, as checked; Windows renames onto nothing that exists
-        os.rename(partial, folder)
-    except OSError as error:
-        raise MetsegError(
-            f"cannot write {folder} ({error.strerror}); free disk space or choose another folder"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
@@ -112,14 +99,10 @@ def write_as_dicom(folder: Path, case_ids: Iterable[str] | None = None) -> Path:
             continue
         patient_id, _, visit = case_id.rpartition("-")
         who = {"patient_id": patient_id, "visit": f"2024{1 + 3 * int(visit):02d}15"}
-        partial = folder / "dicom" / f".{case_id}.{uuid.uuid4().hex[:8]}.partial"
-        try:
+        with whole_folder(target, is_there=target.exists) as partial:
             for channel, name in FILE_NAMES.items():
                 scan, _ = read(folder / case_id / f"{case_id}-{name}.nii.gz", channel=channel)
                 write_dicom_series(scan, partial / channel, **who)
-            os.rename(partial, target)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     return folder / "dicom"
 
 
