@@ -53,7 +53,8 @@ MEASURES = {
     "upright": Measure("The head is wider for its height", "The head is narrower for its height", _TURNED),
     "contrast": Measure("The contrast agent changes less", "The contrast agent changes more", _AGENT),
     "corners": Measure("Its corners are darker", "Its corners are brighter", "Around a head is air.", "high"),
-    "bright": Measure("Its brightest tissue is darker", "Its brightest tissue is brighter", refuses="low"),
+    # Refuses nothing: drawn heads and parts of real ones are as dark as a head with its greys inverted.
+    "bright": Measure("Its brightest tissue is darker", "Its brightest tissue is brighter"),
     "smooth": Measure("It is noisier", "It is smoother", refuses="low"),
 }
 
