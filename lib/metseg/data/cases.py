@@ -16,7 +16,7 @@ from metseg.data.layouts.slices import MAX_SLICE, Place, SliceFiles, people_fold
 from metseg.data.missing_sequences import keep_usable
 from metseg.data.patients import by_pattern, declared_among
 from metseg.data.readers.images import read_image, read_labels, read_scan
-from metseg.data.scan import Scan, grid_of_scan, read_nifti_scan, read_reference
+from metseg.data.scan import Scan, grid_of_scan, is_dicom, read_nifti_scan, read_reference
 from metseg.data.volume import SEQUENCES, Case, Volume
 from metseg.data.volume_files import VolumeFiles, volume_cases
 
@@ -112,6 +112,9 @@ def list_cases(folder: Path, *, pattern: str | None = None, target: str = "") ->
         if there != path:
             raise MetsegError(f"{there} and {path} are the same slice's {kind}; remove or rename one of them")
     if not found:
+        if any(is_dicom(path) for path in files):
+            text = f"{folder} holds DICOM, which metseg predict and metseg report take as it is"
+            raise MetsegError(f"{text}; for a data set convert it to NIfTI (dcm2niix), see data/README.md")
         kinds = Counter(path.suffix.lower() or "no suffix" for path in files).most_common(3)
         there = f" (but {', '.join(f'{times} files of {kind}' for kind, times in kinds)})" if kinds else ""
         expected = "expected files such as <case>_1.tif and <case>_1_mask.tif (see data/README.md)"
