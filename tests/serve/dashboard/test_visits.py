@@ -1,34 +1,14 @@
 """Two visits in the dashboard, without a browser: one kept or uploaded, both compared."""
 
 import functools
-import gc
 import io
 import zipfile
 
 import numpy as np
-import pytest
-from dashboard_models import CountingPredictor, write_released
+from dashboard_models import CountingPredictor
 from phantom_upload import dicom_zip, nifti_of, reference_file, visit
 
 from metseg.serve.dashboard.view import Dashboard
-
-
-@pytest.fixture
-def sent(monkeypatch) -> list[tuple]:
-    messages = []
-    keep = lambda part, message, buffers=None: messages.append((message, buffers))  # noqa: E731
-    monkeypatch.setattr(Dashboard, "_send", keep)
-    return messages
-
-
-@pytest.fixture
-def dashboard(tmp_path, monkeypatch, sent) -> Dashboard:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    made = Dashboard(write_released(tmp_path / "released"), predictor=CountingPredictor)
-    yield made
-    made.close_volume()
-    gc.collect()  # what a PDF was made in
-    assert [path.name for path in tmp_path.iterdir()] == ["released"]
 
 
 @functools.cache

@@ -7,30 +7,11 @@ import zipfile
 import nibabel
 import numpy as np
 import pytest
-from dashboard_models import CountingPredictor, png, slice_with_lesions, write_released
+from dashboard_models import CountingPredictor, png, slice_with_lesions
 from phantom_upload import dicom_zip, nifti_files, reference_file, visit
 from tiny_runs import change_description
 
 from metseg.serve.dashboard.view import Dashboard
-
-
-@pytest.fixture
-def sent(monkeypatch) -> list[dict]:
-    """The messages that the kernel sends, and their buffers."""
-    messages = []
-    keep = lambda part, message, buffers=None: messages.append((message, buffers))  # noqa: E731
-    monkeypatch.setattr(Dashboard, "_send", keep)
-    return messages
-
-
-@pytest.fixture
-def dashboard(tmp_path, monkeypatch, sent) -> Dashboard:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(CountingPredictor, "runs", [])
-    made = Dashboard(write_released(tmp_path / "released"), predictor=CountingPredictor)
-    yield made
-    made.close_volume()
-    assert [path.name for path in tmp_path.iterdir()] == ["released"]
 
 
 def upload(dashboard: Dashboard, files: dict[str, bytes], *, role: str = "slice", number: int = 1) -> None:
