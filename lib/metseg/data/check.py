@@ -83,7 +83,8 @@ class _Found:
             yield
         except MetsegError as error:
             kind = str(error).replace(str(path), "").replace(path.stem, "")
-            self.findings.append(Finding(True, str(error), kind))
+            finding = Finding(True, str(error), kind)
+            self.findings += [finding] * (finding not in self.findings)
 
 
 def check_data(
@@ -93,6 +94,7 @@ def check_data(
     target: str = "",
     allow_missing: bool = False,
     on_case: Callable[[int, int], None] | None = None,
+    on_file: Callable[[int, int], None] | None = None,
 ) -> DataReport:
     """Reads every file of a data set and reports all that is wrong, not the first thing alone.
 
@@ -102,12 +104,13 @@ def check_data(
         target: What is a lesion where references have several labels, see `list_cases`.
         allow_missing: Whether a training would keep scans that lack a sequence, see `keep_usable`.
         on_case: Called with (finished, of) after each scan.
+        on_file: See `list_cases`.
 
     Raises:
         MetsegError: There is no scan in the folder at all, or a scan lies in it twice.
     """
     folder, found, rows = Path(folder), _Found(), []
-    cases = list_cases(folder, pattern=pattern, target=target)
+    cases = list_cases(folder, pattern=pattern, target=target, on_file=on_file)
     for k, case in enumerate(cases):
         if case.volumes:
             row = check_volumes(case, found.findings, found.contents, found.complaints)

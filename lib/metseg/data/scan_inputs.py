@@ -1,6 +1,5 @@
 """What a user points at becomes scans of volumes: NIfTI files, a folder of cases, a folder of DICOM."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
 from metseg.data.cases import CaseFiles
 from metseg.data.layouts.own import OWN
-from metseg.data.patients import TABLE, Identity, identify, read_patients
+from metseg.data.patients import TABLE, Identity, file_name_of, identify, read_patients
 from metseg.data.readers import nifti
 from metseg.data.readers.images import IMAGE_SUFFIXES
 from metseg.data.scan import Scan, as_scan, is_dicom, read_nifti_scan
@@ -141,8 +140,7 @@ def open_scan(
 
     found = read_dicom_case(given.dicom, given.sequences, max_voxels=max_voxels)
     patient_id = found.patient_id or given.case_id
-    # A PatientID may hold slashes, and results are called after it.
-    case_id = re.sub(r"[^\w.-]+", "_", "_".join(filter(None, (patient_id, found.visit))))
+    case_id = file_name_of(patient_id, found.visit)
     scan = as_scan(list(found.volumes), str(given.dicom), list(found.notes), **missing)
     return OpenScan(scan, case_id, patient_id, found.visit, series=found.series[scan.grid_of])
 

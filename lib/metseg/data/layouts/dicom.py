@@ -1,0 +1,239 @@
+"""Studies of DICOM become cases: headers tell whose they are and which series is which sequence."""
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from metseg.base.errors import MetsegError
+from metseg.data.layouts.own import OWN, DicomLayout, read_dicom_layout
+from metseg.data.layouts.slices import scan_of
+from metseg.data.layouts.volumes import POSITIVE
+from metseg.data.patients import TABLE, Identity, file_name_of
+from metseg.data.readers.images import IMAGE_SUFFIXES
+from metseg.data.volume import SEQUENCES
+from metseg.data.volume_files import SeriesFiles, VolumeFiles, is_nifti
+
+if TYPE_CHECKING:
+    from metseg.data.readers.dicom_masks import MaskHeader
+    from metseg.data.readers.dicom_studies import Study
+
+DICOM, HEADER, NOTHING = "DICOM", "PatientID", "nothing"
+_NO_PART = frozenset({-1})  # of a region that a reference has not
+_LISTED = 4
+# What programs write in place of a PatientID.
+_NOBODY = re.compile(
+    r"|anon(ym(ous|i[sz]ed)?)?|de-?identified|pseudonymi[sz]ed|unknown|none|null|n/?a|no ?(name|id)|patient|"
+    r"subject|removed|hidden|test|x+|0+",
+    re.IGNORECASE,
+)
+
+
+class _Meaning(NamedTuple):
+    """Which parts of a reference make the regions, as of `VolumeFiles`; `refusal` if that is unclear."""
+
+    target: dict[str, frozenset[int]]
+    called: dict[str, str]
+    refusal: str = ""
+
+
+def dicom_cases(
+    files: Iterable[Path],
+    folder: Path,
+    target: str = "",
+    *,
+    on_file: Callable[[int, int], None] | None = None,
+) -> list[VolumeFiles]:
+    """Sorts the DICOM files of a data set into cases, one a study; series and references go by their UIDs.
+
+    Args:
+        files: All files below the data set's folder.
+        folder: The data set's. A `layout.yml` in it overrules what headers tell, see `layouts.own`.
+        target: Which segments or ROIs are a lesion: numbers (`1,3`), what they are called, a region of
+            `layout.yml`; or several of these, `A+B`, the main one first. All if left out.
+        on_file: Called with (finished, of) as headers are read.
+
+    Returns:
+        The cases by name; none if there is no DICOM.
+
+    Raises:
+        MetsegError: No study has any of the networks' sequences, `layout.yml` is wrong, no reference has such
+            a target, or a file cannot be opened.
+    """
+    from metseg.data.readers.dicom_studies import list_studies  # here, for pydicom takes its time
+
+    folder, files = Path(folder), list(files)
+    others = [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES and not is_nifti(path)]
+    others = [path for path in others if path.name not in (OWN, TABLE)]
+    studies, notes = list_studies(others, folder, on_file=on_file)
+    if not studies and notes:
+        raise MetsegError(f"{folder} holds DICOM, but no scan: {'; '.join(notes)}; give a folder of scans")
+    if not studies:
+        return []
+    own = read_dicom_layout(folder / OWN) if folder / OWN in files else DicomLayout()
+    people = _people(studies, folder)
+    cases, masks, left = [], [], []
+    for study, (case_id, who) in zip(studies, people, strict=True):
+        taken, told = _sequences(study, own, folder)
+        if not taken:
+            left.append(f"{case_id} ({' '.join(told)})")
+            continue
+        path, refusal = _reference(study, own, folder, case_id)
+        masks += [study.masks[path]] if path else []
+        meaning = _meaning(target, own.labels, study.masks.get(path))
+        refusal = refusal or (f"{path} {meaning.refusal}" if meaning.refusal else "")
+        meant = who, DICOM, taken, path, frozenset(), meaning.target
+        known = {"refusal": refusal, "notes": told, "called": meaning.called}
+        cases.append(VolumeFiles(case_id, *meant, **known))
+    if not cases:
+        raise MetsegError(
+            f"{folder} holds {len(studies)} studies of DICOM, and none tells which series are "
+            f"{', '.join(SEQUENCES)}: {'; '.join(left[:2])}; say it in {OWN} (see data/README.md)"
+        )
+    _complain_of_target(cases, masks, target)
+    notes += [f"left out, for no series is any of {', '.join(SEQUENCES)}: {'; '.join(left)}"] * bool(left)
+    if nifti := [path.name for path in files if is_nifti(path)]:
+        notes.append(f"{len(nifti)} files of NIfTI, such as {nifti[0]}, are not read beside DICOM")
+    guess = "; ".join([*_guesses(cases, masks, people), *notes])
+    return sorted((replace(case, guess=guess) for case in cases), key=lambda case: case.case_id)
+
+
+def _people(studies: list["Study"], folder: Path) -> list[tuple[str, Identity]]:
+    """Returns what each study is called, and whose it is: by PatientID, else by a folder of its own."""
+    homes = [_home(study.files, folder) for study in studies]
+    found = []
+    for study, home in zip(studies, homes, strict=True):
+        if not _NOBODY.fullmatch(study.patient_id.strip(" ._-^*")):
+            found.append(Identity(study.patient_id, study.date, HEADER))
+            continue
+        alone = sum(other[: len(home)] == home or home[: len(other)] == other for other in homes) == 1
+        if not alone:
+            found.append(Identity(f"unknown-{_digits(study.uid)}", study.date, NOTHING))
+            continue
+        who = scan_of(home[-1] if home else folder.resolve().name, home)[1]
+        by = "folder" if who.by == "name" else who.by
+        found.append(Identity(who.patient_id, who.visit or study.date, by))
+    names = [file_name_of(who.patient_id, who.visit) for who in found]
+    times = Counter(names)
+    unique = (
+        name if times[name] == 1 else f"{name}_{_digits(study.uid)}"
+        for name, study in zip(names, studies, strict=True)
+    )
+    return list(zip(unique, found, strict=True))
+
+
+def _digits(uid: str) -> str:
+    return hashlib.sha256(uid.encode()).hexdigest()[:6]
+
+
+def _home(files: Iterable[Path], folder: Path) -> tuple[str, ...]:
+    """Returns the folders below the data set's in which all of some files lie."""
+    return Path(os.path.commonpath({path.parent for path in files})).relative_to(folder).parts
+
+
+def _fits(pattern: re.Pattern, called: str, place: str) -> bool:
+    return bool(pattern.fullmatch(called) or ("/" in pattern.pattern and pattern.fullmatch(place)))
+
+
+def _sequences(
+    study: "Study", own: DicomLayout, folder: Path
+) -> tuple[dict[str, SeriesFiles], tuple[str, ...]]:
+    """Returns {sequence: series} of a study, by the rules of `predict`, and what was left out and why."""
+    from metseg.data.readers.dicom import choose_series
+
+    pool = [series for series in study.series if series.modality == "MR"] or list(study.series)
+    told, unclear = {}, []
+    for sequence, pattern in own.sequences.items():
+        places = {series: "/".join(_home(series.files, folder)) for series in pool}
+        fitting = [each for each in pool if _fits(pattern, each.description, places[each])]
+        if twice := [other for other, series in told.items() if series in fitting]:
+            raise MetsegError(
+                f"{folder / OWN}: {fitting[0]} fits {twice[0]} and {sequence}; make the patterns differ"
+            )
+        if len(fitting) == 1:
+            told[sequence] = fitting[0]
+        else:
+            unclear.append(sequence)
+    try:
+        taken, notes = choose_series(pool, told)
+    except MetsegError as error:
+        return {}, (f"{error}.",)
+    notes += [f"There is no {sequence}: not one series is called as {OWN} says." for sequence in unclear]
+    chosen = {name: taken[name] for name in SEQUENCES if name in taken and name not in unclear}
+    return chosen, tuple([*notes, *study.beside])
+
+
+def _reference(study: "Study", own: DicomLayout, folder: Path, case_id: str) -> tuple[Path | None, str]:
+    """Returns the SEG or RTSTRUCT of a study, or why there is none."""
+    found = [*study.masks]
+    if own.reference:
+        places = {path: path.relative_to(folder).as_posix() for path in found}
+        found = [path for path in found if _fits(own.reference, study.masks[path].called, places[path])]
+    if len(found) == 1:
+        return found[0], ""
+    if found:
+        some = ", ".join(f"{path.name} ({study.masks[path].called!r})" for path in found[:_LISTED])
+        remedy = f"say which in {OWN} (reference: its description), or move the others away"
+        return None, f"{case_id} has {len(found)} references, {some}; {remedy}"
+    others = f"; none of {len(study.masks)} is called as {OWN} says" if study.masks else ""
+    where = folder.joinpath(*_home(study.files, folder))
+    return None, f"{where} has no reference for {case_id}; add the SEG or RTSTRUCT of this study{others}"
+
+
+def _meaning(target: str, labels: Mapping[str, list[int | str]], header: "MaskHeader | None") -> _Meaning:
+    """Tells which parts of a reference make the regions of a target."""
+    parts, unlikely = (header.parts, header.unlikely & header.parts.keys()) if header else ({}, ())
+    name = target.replace(" ", "") or next(iter(labels), "")
+    if not name:
+        some = ", ".join(f"{number} {parts[number]!r}" for number in sorted(unlikely))
+        why = f"marks {some}, no lesion by type; say what is one: target=1,3, or as it is called"
+        return _Meaning({"lesion": POSITIVE}, {}, why if unlikely else "")
+    if re.fullmatch(r"\d+(,\d+)*", name):
+        return _Meaning({"labels": frozenset(map(int, name.split(",")))}, {})
+    regions, called = {}, {}
+    for region in name.split("+"):
+        own = next((each for known, each in labels.items() if _plain(known) == _plain(region)), [region])
+        wanted = {_plain(str(each)) for each in own}
+        numbers = {n for n, text in parts.items() if _plain(text) in wanted or str(n) in wanted}
+        regions[region], called[region] = frozenset(numbers) or _NO_PART, ", ".join(map(str, own))
+    return _Meaning(regions, called)
+
+
+def _plain(text: str) -> str:
+    return "".join(text.casefold().split())
+
+
+def _complain_of_target(cases: list[VolumeFiles], masks: list["MaskHeader"], target: str) -> None:
+    """Raises a `MetsegError` for a region that no reference has."""
+    for region in cases[0].target if masks else ():
+        if all(case.target[region] == _NO_PART for case in cases if case.reference):
+            parts = _counted(text for mask in masks for text in mask.parts.values())
+            raise MetsegError(
+                f"no reference has a part called {cases[0].called[region]}, but {parts}; correct "
+                f"target={target} or {OWN}"
+            )
+
+
+def _guesses(
+    cases: list[VolumeFiles], masks: list["MaskHeader"], people: list[tuple[str, Identity]]
+) -> list[str]:
+    """Returns what was told by headers, counted, as sentences."""
+    texts = []
+    for sequence in SEQUENCES:
+        found = [case.sequences[sequence].description for case in cases if sequence in case.sequences]
+        texts.append(f"{sequence} is {_counted(found)}")
+    parts = [re.sub(r"\W*\d+$", "", text) for mask in masks for text in mask.parts.values()]
+    texts.append(f"references mark {_counted(parts)}")
+    if by_folder := [who for _, who in people if who.by not in (HEADER, NOTHING)]:
+        texts.append(f"PatientID says nothing in {len(by_folder)} studies, their folders tell the patient")
+    return texts
+
+
+def _counted(texts: Iterable[str]) -> str:
+    counts = Counter(texts).most_common()
+    some = [f"'{text}' ({times})" for text, times in counts[:_LISTED]]
+    return ", ".join(some) + f" and {len(counts) - _LISTED} more" * (len(counts) > _LISTED) or "nothing"
