@@ -42,9 +42,7 @@ def read_files(files: VolumeFiles, *, allow_missing: bool = False, partial: bool
         return read_nifti_scan(files.sequences, files.case_id, **missing)
     from metseg.data.readers.dicom import read_dicom_case  # here, for pydicom takes its time
 
-    keys = {sequence: series.key for sequence, series in files.sequences.items()}
-    paths = {path for series in files.sequences.values() for path in series.files}
-    found = read_dicom_case(sorted(paths), keys)
+    found = read_dicom_case(files.image_files, files.series_keys)
     return as_scan(list(found.volumes), files.case_id, list(found.notes), **missing)
 
 

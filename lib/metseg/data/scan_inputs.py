@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
 from metseg.data.cases import CaseFiles
+from metseg.data.layouts.dicom import HEADER
 from metseg.data.layouts.own import OWN
 from metseg.data.patients import TABLE, Identity, file_name_of, identify, read_patients
 from metseg.data.readers import nifti
@@ -28,15 +29,16 @@ class ScanInput:
         case_id: The scan's name; a DICOM folder's until it is read.
         sequences: {sequence: NIfTI file or its content}; of DICOM what is told, {sequence: UID, description
             or folder}.
-        dicom: The folder of a DICOM study; None for NIfTI.
-        identity: Whose it is, where names or `patients.csv` tell; None for DICOM, whose headers do.
+        dicom: The folder of a DICOM study, or its files; None for NIfTI.
+        identity: Whose it is, where names, a data set or `patients.csv` tell; None for a folder of DICOM, for
+            headers do.
         notes: What of it was guessed from names, as sentences.
         allow_missing: Let FLAIR stand in for a sequence that is missing, whatever `open_scan` is told.
     """
 
     case_id: str
     sequences: Mapping[str, Path | bytes | str]
-    dicom: Path | None = None
+    dicom: Path | tuple[Path, ...] | None = None
     identity: Identity | None = None
     notes: tuple[str, ...] = ()
     allow_missing: bool = False
@@ -107,6 +109,9 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
 def scan_input_of(case: CaseFiles) -> ScanInput:
     """Returns one scan of a data set of volumes, with whose it is as the data set tells."""
     who = Identity(case.patient_id, case.visit, case.told_by)
+    if case.volumes.is_dicom:
+        keys, files = case.volumes.series_keys, tuple(case.volumes.image_files)
+        return ScanInput(case.case_id, keys, files, who, case.volumes.notes, case.allow_missing)
     return replace(_as_told(case.volumes, {}, who), allow_missing=case.allow_missing)
 
 
@@ -139,10 +144,13 @@ def open_scan(
     from metseg.data.readers.dicom import read_dicom_case
 
     found = read_dicom_case(given.dicom, given.sequences, max_voxels=max_voxels)
-    patient_id = found.patient_id or given.case_id
-    case_id = file_name_of(patient_id, found.visit)
-    scan = as_scan(list(found.volumes), str(given.dicom), list(found.notes), **missing)
-    return OpenScan(scan, case_id, patient_id, found.visit, series=found.series[scan.grid_of])
+    if who := given.identity:
+        name = case_id = given.case_id
+    else:
+        who = Identity(found.patient_id or given.case_id, found.visit, HEADER)
+        name, case_id = str(given.dicom), file_name_of(who.patient_id, who.visit)
+    scan = as_scan(list(found.volumes), name, [*found.notes, *given.notes], **missing)
+    return OpenScan(scan, case_id, who.patient_id, who.visit, series=found.series[scan.grid_of])
 
 
 def _declared(home: Path) -> dict[str, Identity]:

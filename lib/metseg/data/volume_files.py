@@ -86,8 +86,18 @@ class VolumeFiles:
     @property
     def files(self) -> list[Path]:
         """All files of a complete case."""
-        places = [each for _, each in sorted(self.sequences.items())] + [self.reference]
+        return [*self.image_files, *_files_of(self.reference)]
+
+    @property
+    def image_files(self) -> list[Path]:
+        """All files of its sequences; one may hold several of DICOM."""
+        places = (each for _, each in sorted(self.sequences.items()))
         return list(dict.fromkeys(path for place in places for path in _files_of(place)))
+
+    @property
+    def series_keys(self) -> dict[str, str]:
+        """Which DICOM series of `image_files` is which sequence."""
+        return {sequence: series.key for sequence, series in self.sequences.items()}
 
     @property
     def home(self) -> Path:

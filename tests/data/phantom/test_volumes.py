@@ -87,7 +87,7 @@ def test_two_seeds_share_no_patient(tmp_path):
 
 def test_as_dicom_it_is_the_same_scan_a_quarter_of_a_year_apart(folder):
     target = write_as_dicom(folder, ["PHANTOM-MET-00001-001"])
-    assert [path.name for path in target.iterdir()] == ["PHANTOM-MET-00001-001"]
+    assert sorted(path.name for path in target.iterdir()) == ["PHANTOM-MET-00001-001", "layout.yml"]
     case = read_dicom_case(target / "PHANTOM-MET-00001-001")
     assert (case.patient_id, case.visit) == ("PHANTOM-MET-00001", "20240415")
     stem = folder / "PHANTOM-MET-00001-001" / "PHANTOM-MET-00001-001"

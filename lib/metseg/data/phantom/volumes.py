@@ -11,7 +11,9 @@ import metseg
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below, read_json, taking_apart, whole_folder, write_text
 from metseg.data.phantom.visits import PhantomVisit, TrueLesion, draw_visits
+from metseg.data.readers.images import IMAGE_SUFFIXES
 from metseg.data.readers.nifti import read, read_labels
+from metseg.data.scan import is_dicom
 from metseg.data.volume import Volume
 from metseg.data.volume_files import is_nifti
 from metseg.data.writers.nifti import write_image, write_mask
@@ -143,7 +145,9 @@ def volumes_or_phantom(folder: Path, phantom: Path) -> Path:
     """
     if not Path(folder).exists() and folder.name == phantom.name:
         return write_volumes(folder)
-    return folder if any(map(is_nifti, files_below(folder))) else write_volumes(phantom)
+    files = files_below(folder)
+    others = (path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES)
+    return folder if any(map(is_nifti, files)) or any(map(is_dicom, others)) else write_volumes(phantom)
 
 
 def true_lesions(folder: Path) -> dict[str, list[TrueLesion]]:
