@@ -200,7 +200,8 @@ def volume_cases(
         reference = kinds.pop(REFERENCE, None)
         if not kinds:
             raise MetsegError(
-                f"{reference} is a reference without its scan; add it or remove {reference.name}"
+                f"{reference} is a reference without its scan; add it, as NIfTI (DICOM takes a SEG), or "
+                f"remove {reference.name}"
             )
         meant = people[case_id], layout.name, kinds, reference, _known(layout), _regions(target, layout)
         cases.append(VolumeFiles(case_id, *meant, layout.guess))

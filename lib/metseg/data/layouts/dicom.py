@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from metseg.base.errors import MetsegError
 from metseg.data.layouts.own import OWN, DicomLayout, read_dicom_layout
-from metseg.data.layouts.slices import scan_of
+from metseg.data.layouts.slices import people_folders
 from metseg.data.layouts.volumes import POSITIVE
-from metseg.data.patients import TABLE, Identity, file_name_of
+from metseg.data.patients import TABLE, Identity, file_name_of, identify, is_visit
 from metseg.data.readers.images import IMAGE_SUFFIXES
 from metseg.data.volume import SEQUENCES
 from metseg.data.volume_files import SeriesFiles, VolumeFiles, is_nifti
@@ -114,9 +114,7 @@ def _people(studies: list["Study"], folder: Path) -> list[tuple[str, Identity]]:
         if not alone:
             found.append(Identity(f"unknown-{_digits(study.uid)}", study.date, NOTHING))
             continue
-        who = scan_of(home[-1] if home else folder.resolve().name, home)[1]
-        by = "folder" if who.by == "name" else who.by
-        found.append(Identity(who.patient_id, who.visit or study.date, by))
+        found.append(_by_folders(home or (folder.resolve().name,), study.date))
     names = [file_name_of(who.patient_id, who.visit) for who in found]
     times = Counter(names)
     unique = (
@@ -124,6 +122,16 @@ def _people(studies: list["Study"], folder: Path) -> list[tuple[str, Identity]]:
         for name, study in zip(names, studies, strict=True)
     )
     return list(zip(unique, found, strict=True))
+
+
+def _by_folders(home: tuple[str, ...], date: str | None) -> Identity:
+    """Reads patient and visit from the folders of a study; all of them, for `P1/scan` is not `P2/scan`."""
+    folders, visits = [*people_folders(home)] or [*home], []
+    while len(folders) > 1 and is_visit(folders[-1]):
+        visits.insert(0, folders.pop())
+    own = identify(folders.pop())
+    visit = "_".join(filter(None, [own.visit, *visits])) or date
+    return Identity("_".join([*folders, own.patient_id]), visit, "folder")
 
 
 def _digits(uid: str) -> str:
@@ -228,7 +236,7 @@ def _guesses(
         texts.append(f"{sequence} is {_counted(found)}")
     parts = [re.sub(r"\W*\d+$", "", text) for mask in masks for text in mask.parts.values()]
     texts.append(f"references mark {_counted(parts)}")
-    if by_folder := [who for _, who in people if who.by not in (HEADER, NOTHING)]:
+    if by_folder := [who for _, who in people if who.by == "folder"]:
         texts.append(f"PatientID says nothing in {len(by_folder)} studies, their folders tell the patient")
     return texts
 

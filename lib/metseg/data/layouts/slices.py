@@ -69,7 +69,7 @@ def place_of(path: Path, folder: Path, *, scans: Container[str] = ()) -> Place:
     if stem.lower().endswith("_mask"):
         stem = stem[: -len("_mask")]
     name, number, numbered = (stem, 1, False) if stem in scans else _number(stem)
-    case_id, who = scan_of(name, home)
+    case_id, who = _scan(name, home)
     return Place(case_id, number, is_mask, home, who, numbered, in_own_folder=name in home[-1:])
 
 
@@ -127,7 +127,7 @@ def _number(stem: str) -> tuple[str, int | None, bool]:
 
 
 @lru_cache(maxsize=100_000)
-def scan_of(name: str, home: tuple[str, ...]) -> tuple[str, Identity]:
+def _scan(name: str, home: tuple[str, ...]) -> tuple[str, Identity]:
     """Returns a scan's id and whose it is; a name that tells no person is told by its folders."""
     folders = list(people_folders(home))
     visits = []
