@@ -18,6 +18,7 @@ from metseg.cli.app import (
     Target,
     TrustAnyway,
     app,
+    header_bar,
     named_model,
     network_name,
     progress_bars,
@@ -159,7 +160,7 @@ def check_data(
 
     with progress_bars() as bars:
         options = {"pattern": patient_pattern, "target": target, "allow_missing": allow_missing}
-        told = {"on_case": watched(bars, "Checking"), "on_file": watched(bars, "Reading headers")}
+        told = {"on_case": watched(bars, "Checking"), "on_file": header_bar(bars)}
         report = check(data_dir, **options, **told)
     print(report.how_read, report.summary, report.people.to_string(index=False), sep="\n")
     for text in [f"error: {each}" for each in report.errors] + [f"note: {each}" for each in report.notes]:

@@ -11,6 +11,7 @@ from dicom_set import GRID, edit_all, marked, write_reference, write_set, write_
 from pydicom.uid import generate_uid
 from volume_set import write_volumes
 
+from metseg.data import kept
 from metseg.data.cases import find_cases, how_read, list_cases, load_case, load_mask
 from metseg.data.check import check_data
 from metseg.data.check_people import doubtful
@@ -169,7 +170,6 @@ def test_other_series_are_left_out_and_layout_overrules_headers(tmp_path, layout
         "SeriesDescription": "localizer", "SeriesInstanceUID": "1.2.9", }, **who)  # fmt: skip
     again = a_series(tmp_path / "a" / "again", a_scan(("t1c",), shape=GRID, seed=9), header={
         "SeriesDescription": "t1 Gd late", "SeriesInstanceUID": "1.2.8"}, **who)  # fmt: skip
-    (tmp_path / "a" / "DICOMDIR").write_bytes(b"no DICOM")
     case = only(tmp_path)
     assert case.missing == ("t1c",)
     assert any("2 series may be t1c" in note for note in case.volumes.notes)
@@ -187,8 +187,8 @@ def test_other_series_are_left_out_and_layout_overrules_headers(tmp_path, layout
 
 def test_a_series_that_is_no_volume_is_refused_before_it_is_read(tmp_path):
     files = write_study(tmp_path / "a")
-    files["t1"][1].unlink()
-    assert "lacks 1 slice" in complaint(find_cases, tmp_path)
+    edit(files["t1"][1], ImageOrientationPatient=[1, 0, 0, 0, 0, 1])
+    assert "slices of 2 orientations" in complaint(find_cases, tmp_path)
     assert len(check_data(tmp_path).errors) == 1
 
 
@@ -256,12 +256,15 @@ def test_an_id_that_holds_a_visit_is_doubted(tmp_path):
 
 def test_what_else_lies_there_is_said(tmp_path):
     write_study(tmp_path / "a")
+    (tmp_path / "a" / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
     (tmp_path / "a" / "IM77").write_bytes(bytes(128) + b"DICM")
     (tmp_path / "a" / "lost.dcm").write_bytes(b"")
     (tmp_path / "a" / "notes.txt").write_text("no DICOM")
     (tmp_path / "a" / "drawn.nii.gz").write_bytes(b"a mask by itself")
     text = how_read(list_cases(tmp_path))
-    assert "IM77, lost.dcm" in text and "notes" not in text and "drawn.nii.gz" in text
+    assert (
+        "IM77, lost.dcm" in text and "notes" not in text and "DICOMDIR" not in text and "drawn.nii.gz" in text
+    )
 
 
 def test_volumes_of_nifti_go_before_dicom_and_slices_with_masks_too(tmp_path, write_set):
@@ -279,3 +282,15 @@ def test_headers_are_counted_as_they_are_read(tmp_path):
     seen = []
     list_cases(tmp_path, on_file=lambda *each: seen.append(each))
     assert seen[-1] == (20, 20) and seen == sorted(seen)
+
+
+def test_headers_are_read_once_until_a_file_changes(tmp_path, monkeypatch):
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setattr(kept, "hashes_dir", lambda: tmp_path / "cache" / ".hashes")
+    files = write_study(tmp_path / "set" / "a")
+    seen = []
+    first = list_cases(tmp_path / "set", on_file=lambda *each: seen.append(each))
+    assert seen and list_cases(tmp_path / "set", on_file=lambda *_: pytest.fail("read again")) == first
+    assert first[0].volumes.sequences == list_cases(tmp_path / "set")[0].volumes.sequences
+    edit_all(files["t1"], PatientID="P9")
+    assert [case.patient_id for case in list_cases(tmp_path / "set")] == ["P1", "P9"]

@@ -80,7 +80,7 @@ def dicom_cases(
     for study, (case_id, who) in zip(studies, people, strict=True):
         taken, told = _sequences(study, own, folder)
         if not taken:
-            left.append(f"{case_id} ({' '.join(told)})")
+            left.append(f"{case_id} ({'; '.join(told)})")
             continue
         path, refusal = _reference(study, own, folder, case_id)
         masks += [study.masks[path]] if path else []
@@ -168,8 +168,8 @@ def _sequences(
             unclear.append(sequence)
     try:
         taken, notes = choose_series(pool, told)
-    except MetsegError as error:
-        return {}, (f"{error}.",)
+    except MetsegError:
+        return {}, tuple(f"{each.description!r}: {each.refusal or each.by}" for each in pool[:_LISTED])
     notes += [f"There is no {sequence}: not one series is called as {OWN} says." for sequence in unclear]
     chosen = {name: taken[name] for name in SEQUENCES if name in taken and name not in unclear}
     return chosen, tuple([*notes, *study.beside])

@@ -15,8 +15,6 @@ from metseg.data.readers.dicom_stacks import listed
 from metseg.data.volume import Volume
 from metseg.data.volume_files import SeriesFiles
 
-_DICOMDIR = "1.2.840.10008.1.3.10"
-
 
 @dataclass(frozen=True)
 class Study:
@@ -97,7 +95,7 @@ def _found(files: list[Path], folder: Path, on_file: Callable[[int, int], None] 
         found = read_owner(path)
         if found and found[-1]:
             owners[found[1:]][path] = found[0]
-        elif (found or path.suffix.lower() == ".dcm") and _DICOMDIR not in (found or ()):
+        elif (found or path.suffix.lower() == ".dcm") and path.name != "DICOMDIR":
             skipped.append(path.name)
         steps(1)
     for (patient_id, uid), kinds in sorted(owners.items()):
