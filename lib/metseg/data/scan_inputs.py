@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
 from metseg.data.cases import CaseFiles
-from metseg.data.layouts.dicom import HEADER
+from metseg.data.layouts.dicom import HEADER, dicom_cases
 from metseg.data.layouts.own import OWN
 from metseg.data.patients import TABLE, Identity, file_name_of, identify, read_patients
 from metseg.data.readers import nifti
@@ -67,7 +67,8 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
     """Lists the scans of volumes that a path holds; none where it holds slices alone.
 
     Args:
-        source: A NIfTI file, a folder of cases in a known layout, or a folder of one DICOM study.
+        source: A NIfTI file, a folder of cases in a known layout, or a folder of DICOM, of one study if
+            sequences are told.
         sequences: What the user tells: {sequence: NIfTI file, folder of numbered pictures as it is called in
             each case, or a DICOM series' UID, description or folder}.
 
@@ -100,7 +101,11 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
         return [_as_told(each, told, known.get(each.case_id, each.identity)) for each in chosen]
     others = [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
     if any(map(is_dicom, others)):
-        return [ScanInput(home.resolve().name, told, dicom=home)]
+        studies = dicom_cases(files_below(home), home) if source.is_dir() and not told else []
+        if len(studies) < 2:
+            return [ScanInput(home.resolve().name, told, dicom=home)]
+        known = _declared(home)
+        return [_as_study(each, known.get(each.case_id, each.identity)) for each in studies]
     if told:
         raise MetsegError(f"{source} holds neither NIfTI nor DICOM, so it has no sequence to name")
     return []
@@ -109,10 +114,12 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
 def scan_input_of(case: CaseFiles) -> ScanInput:
     """Returns one scan of a data set of volumes, with whose it is as the data set tells."""
     who = Identity(case.patient_id, case.visit, case.told_by)
-    if case.volumes.is_dicom:
-        keys, files = case.volumes.series_keys, tuple(case.volumes.image_files)
-        return ScanInput(case.case_id, keys, files, who, case.volumes.notes, case.allow_missing)
-    return replace(_as_told(case.volumes, {}, who), allow_missing=case.allow_missing)
+    given = _as_study(case.volumes, who) if case.volumes.is_dicom else _as_told(case.volumes, {}, who)
+    return replace(given, allow_missing=case.allow_missing)
+
+
+def _as_study(case: VolumeFiles, who: Identity) -> ScanInput:
+    return ScanInput(case.case_id, case.series_keys, tuple(case.image_files), who, case.notes)
 
 
 def _as_told(case: VolumeFiles, told: Mapping[str, str], who: Identity) -> ScanInput:

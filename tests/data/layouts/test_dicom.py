@@ -17,7 +17,7 @@ from metseg.data.check import check_data
 from metseg.data.check_people import doubtful
 from metseg.data.grid import same_grid, to_axial
 from metseg.data.readers.dicom import read_dicom_case
-from metseg.data.scan_inputs import open_scan, scan_input_of
+from metseg.data.scan_inputs import open_scan, scan_input_of, scan_inputs
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,14 @@ def test_a_case_is_what_predict_reads_and_its_reference_what_was_drawn(data_set)
         drawn = np.argwhere(marked() > 0).mean(axis=0)[::-1]
         mm = loaded.volume.affine @ (x, y, z, 1)
         assert np.allclose(mm, a_scan().affine @ (*drawn, 1), atol=1e-9)
+
+
+def test_all_scans_of_a_data_set_are_given_to_predict(data_set):
+    given = scan_inputs(data_set)
+    assert [each.case_id for each in given] == [case.case_id for case in list_cases(data_set)]
+    assert [(each.patient_id, each.visit) for each in map(open_scan, given)][1:3] == [
+        ("P1", "20240501"), ("P2", "20240115"),
+    ]  # fmt: skip
 
 
 def test_check_data_shows_it_and_finds_nothing_wrong(data_set):
