@@ -113,6 +113,14 @@ def test_parts_are_told_by_name_whatever_their_number(tmp_path):
     assert load_case(find_cases(tmp_path, target="2")[0]).mask.sum() == 12
 
 
+def test_numbered_parts_are_named_at_once(tmp_path):
+    write_study(tmp_path / "a", names=("GTV 1", "GTV_2"))
+    for target in ("GTV", "lesion", "GTV 1 + GTV_2"):
+        (case,) = find_cases(tmp_path, target=target)
+        assert load_case(case).masks.any(axis=0).sum() == 24
+    assert "'GTV' (2)" in how_read([case])
+
+
 def test_layout_says_which_parts_and_a_case_without_one_has_none_of_it(tmp_path, layout):
     layout("labels: {core: [rim], whole: [rim, necrosis]}")
     write_study(tmp_path / "a")

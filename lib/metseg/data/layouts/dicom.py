@@ -196,7 +196,7 @@ def _meaning(target: str, labels: Mapping[str, list[int | str]], header: "MaskHe
     """Tells which parts of a reference make the regions of a target."""
     parts, unlikely = (header.parts, header.unlikely & header.parts.keys()) if header else ({}, ())
     name = target.replace(" ", "") or next(iter(labels), "")
-    if not name:
+    if not name or (name == "lesion" and name not in labels):
         some = ", ".join(f"{number} {parts[number]!r}" for number in sorted(unlikely))
         why = f"marks {some}, no lesion by type; say what is one: target=1,3, or as it is called"
         return _Meaning({"lesion": POSITIVE}, {}, why if unlikely else "")
@@ -206,9 +206,14 @@ def _meaning(target: str, labels: Mapping[str, list[int | str]], header: "MaskHe
     for region in name.split("+"):
         own = next((each for known, each in labels.items() if _plain(known) == _plain(region)), [region])
         wanted = {_plain(str(each)) for each in own}
-        numbers = {n for n, text in parts.items() if _plain(text) in wanted or str(n) in wanted}
+        numbers = {n for n, text in parts.items() if wanted & {str(n), _plain(text), _plain(_kind(text))}}
         regions[region], called[region] = frozenset(numbers) or _NO_PART, ", ".join(map(str, own))
     return _Meaning(regions, called)
+
+
+def _kind(text: str) -> str:
+    """Returns what parts that are numbered have in common: `Lesion` of `Lesion 2`."""
+    return re.sub(r"[\W_]*\d+$", "", text) or text
 
 
 def _plain(text: str) -> str:
@@ -219,7 +224,7 @@ def _complain_of_target(cases: list[VolumeFiles], masks: list["MaskHeader"], tar
     """Raises a `MetsegError` for a region that no reference has."""
     for region in cases[0].target if masks else ():
         if all(case.target[region] == _NO_PART for case in cases if case.reference):
-            parts = _counted(text for mask in masks for text in mask.parts.values())
+            parts = _counted(_kind(text) for mask in masks for text in mask.parts.values())
             raise MetsegError(
                 f"no reference has a part called {cases[0].called[region]}, but {parts}; correct "
                 f"target={target} or {OWN}"
@@ -234,7 +239,7 @@ def _guesses(
     for sequence in SEQUENCES:
         found = [case.sequences[sequence].description for case in cases if sequence in case.sequences]
         texts.append(f"{sequence} is {_counted(found)}")
-    parts = [re.sub(r"\W*\d+$", "", text) for mask in masks for text in mask.parts.values()]
+    parts = [_kind(text) for mask in masks for text in mask.parts.values()]
     texts.append(f"references mark {_counted(parts)}")
     if by_folder := [who for _, who in people if who.by == "folder"]:
         texts.append(f"PatientID says nothing in {len(by_folder)} studies, their folders tell the patient")
