@@ -63,7 +63,7 @@ class VolumeFiles:
         guess: See `Layout`.
         refusal: Why it can be neither trained on nor scored with, where that is known before it is read.
         notes: What was left out of it, as sentences.
-        called: {region: which parts it is, in words}, where numbers differ from case to case.
+        called: {region: what its parts are called}, where numbers differ from case to case.
     """
 
     case_id: str
@@ -76,7 +76,7 @@ class VolumeFiles:
     guess: str = ""
     refusal: str = ""
     notes: tuple[str, ...] = ()
-    called: Mapping[str, str] = field(default_factory=dict, hash=False)
+    called: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     @property
     def is_dicom(self) -> bool:
@@ -134,7 +134,7 @@ class VolumeFiles:
 
     def _told(self, name: str) -> str:
         if name in self.called:
-            return f"{name} ({self.called[name]})"
+            return f"{name} ({', '.join(self.called[name])})"
         return f"{name} ({', '.join(map(str, sorted(self.target[name]))) or 'every label'})"
 
 

@@ -8,6 +8,7 @@ import pytest
 from complaints import complaint
 from dicom_files import a_scan, a_series, edit
 from dicom_set import GRID, edit_all, marked, write_reference, write_set, write_study
+from pydicom import dcmread
 from pydicom.uid import generate_uid
 from volume_set import write_volumes
 
@@ -127,16 +128,22 @@ def test_layout_says_which_parts_and_a_case_without_one_has_none_of_it(tmp_path,
     write_study(tmp_path / "b", "P2", names=("necrosis",), numbers=(1,))
     assert [load_case(case).mask.sum() for case in find_cases(tmp_path)] == [12, 0]
     assert [load_case(case).mask.sum() for case in find_cases(tmp_path, target="whole")] == [24, 12]
+    layout("labels: {core: [rim, necrossis]}")
+    assert "called necrossis" in complaint(find_cases, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Brain", "Eye_L", "PTV_2mm", "whole brain"])
+def test_parts_that_are_no_lesion_by_name_are_asked_for(tmp_path, name):
+    write_study(tmp_path / "a", names=("Brain metastasis 1", name))
+    assert f"marks 2 '{name}', no lesion" in complaint(find_cases, tmp_path)
 
 
 def test_parts_that_are_no_lesion_by_type_are_asked_for(tmp_path):
-    files = write_study(tmp_path / "a", kind="rtstruct", names=("GTV", "PTV"))
-    from pydicom import dcmread
-
+    files = write_study(tmp_path / "a", kind="rtstruct", names=("GTV", "plan"))
     file = dcmread(files["rtstruct"][0])
     file.RTROIObservationsSequence[1].RTROIInterpretedType = "PTV"
     file.save_as(files["rtstruct"][0])
-    assert "2 'PTV', no lesion by type" in complaint(find_cases, tmp_path)
+    assert "marks 2 'plan', no lesion" in complaint(find_cases, tmp_path)
     assert load_case(find_cases(tmp_path, target="GTV")[0]).mask.sum() == 12
 
 

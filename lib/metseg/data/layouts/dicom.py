@@ -4,15 +4,15 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from metseg.base.errors import MetsegError
+from metseg.data.layouts.dicom_parts import complain_of_target, counted, kind_of, meaning_of
 from metseg.data.layouts.own import OWN, DicomLayout, read_dicom_layout
 from metseg.data.layouts.slices import people_folders
-from metseg.data.layouts.volumes import POSITIVE
 from metseg.data.patients import TABLE, Identity, file_name_of, identify, is_visit
 from metseg.data.readers.images import IMAGE_SUFFIXES
 from metseg.data.volume import SEQUENCES
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from metseg.data.readers.dicom_studies import Study
 
 DICOM, HEADER, NOTHING = "DICOM", "PatientID", "nothing"
-_NO_PART = frozenset({-1})  # of a region that a reference has not
 _LISTED = 4
 # What programs write in place of a PatientID.
 _NOBODY = re.compile(
@@ -31,14 +30,6 @@ _NOBODY = re.compile(
     r"subject|removed|hidden|test|x+|0+",
     re.IGNORECASE,
 )
-
-
-class _Meaning(NamedTuple):
-    """Which parts of a reference make the regions, as of `VolumeFiles`; `refusal` if that is unclear."""
-
-    target: dict[str, frozenset[int]]
-    called: dict[str, str]
-    refusal: str = ""
 
 
 def dicom_cases(
@@ -84,7 +75,7 @@ def dicom_cases(
             continue
         path, refusal = _reference(study, own, folder, case_id)
         masks += [study.masks[path]] if path else []
-        meaning = _meaning(target, own.labels, study.masks.get(path))
+        meaning = meaning_of(target, own.labels, study.masks.get(path))
         refusal = refusal or (f"{path} {meaning.refusal}" if meaning.refusal else "")
         meant = who, DICOM, taken, path, frozenset(), meaning.target
         known = {"refusal": refusal, "notes": told, "called": meaning.called}
@@ -94,7 +85,7 @@ def dicom_cases(
             f"{folder} holds {len(studies)} studies of DICOM, and none tells which series are "
             f"{', '.join(SEQUENCES)}: {'; '.join(left[:2])}; say it in {OWN} (see data/README.md)"
         )
-    _complain_of_target(cases, masks, target)
+    complain_of_target(cases, masks, target)
     notes += [f"left out, for no series is any of {', '.join(SEQUENCES)}: {'; '.join(left)}"] * bool(left)
     if nifti := [path.name for path in files if is_nifti(path)]:
         notes.append(f"{len(nifti)} files of NIfTI, such as {nifti[0]}, are not read beside DICOM")
@@ -192,45 +183,6 @@ def _reference(study: "Study", own: DicomLayout, folder: Path, case_id: str) -> 
     return None, f"{where} has no reference for {case_id}; add the SEG or RTSTRUCT of this study{others}"
 
 
-def _meaning(target: str, labels: Mapping[str, list[int | str]], header: "MaskHeader | None") -> _Meaning:
-    """Tells which parts of a reference make the regions of a target."""
-    parts, unlikely = (header.parts, header.unlikely & header.parts.keys()) if header else ({}, ())
-    name = target.replace(" ", "") or next(iter(labels), "")
-    if not name or (name == "lesion" and name not in labels):
-        some = ", ".join(f"{number} {parts[number]!r}" for number in sorted(unlikely))
-        why = f"marks {some}, no lesion by type; say what is one: target=1,3, or as it is called"
-        return _Meaning({"lesion": POSITIVE}, {}, why if unlikely else "")
-    if re.fullmatch(r"\d+(,\d+)*", name):
-        return _Meaning({"labels": frozenset(map(int, name.split(",")))}, {})
-    regions, called = {}, {}
-    for region in name.split("+"):
-        own = next((each for known, each in labels.items() if _plain(known) == _plain(region)), [region])
-        wanted = {_plain(str(each)) for each in own}
-        numbers = {n for n, text in parts.items() if wanted & {str(n), _plain(text), _plain(_kind(text))}}
-        regions[region], called[region] = frozenset(numbers) or _NO_PART, ", ".join(map(str, own))
-    return _Meaning(regions, called)
-
-
-def _kind(text: str) -> str:
-    """Returns what parts that are numbered have in common: `Lesion` of `Lesion 2`."""
-    return re.sub(r"[\W_]*\d+$", "", text) or text
-
-
-def _plain(text: str) -> str:
-    return "".join(text.casefold().split())
-
-
-def _complain_of_target(cases: list[VolumeFiles], masks: list["MaskHeader"], target: str) -> None:
-    """Raises a `MetsegError` for a region that no reference has."""
-    for region in cases[0].target if masks else ():
-        if all(case.target[region] == _NO_PART for case in cases if case.reference):
-            parts = _counted(_kind(text) for mask in masks for text in mask.parts.values())
-            raise MetsegError(
-                f"no reference has a part called {cases[0].called[region]}, but {parts}; correct "
-                f"target={target} or {OWN}"
-            )
-
-
 def _guesses(
     cases: list[VolumeFiles], masks: list["MaskHeader"], people: list[tuple[str, Identity]]
 ) -> list[str]:
@@ -238,15 +190,9 @@ def _guesses(
     texts = []
     for sequence in SEQUENCES:
         found = [case.sequences[sequence].description for case in cases if sequence in case.sequences]
-        texts.append(f"{sequence} is {_counted(found)}")
-    parts = [_kind(text) for mask in masks for text in mask.parts.values()]
-    texts.append(f"references mark {_counted(parts)}")
+        texts.append(f"{sequence} is {counted(found)}")
+    parts = [kind_of(text) for mask in masks for text in mask.parts.values()]
+    texts.append(f"references mark {counted(parts)}")
     if by_folder := [who for _, who in people if who.by == "folder"]:
         texts.append(f"PatientID says nothing in {len(by_folder)} studies, their folders tell the patient")
     return texts
-
-
-def _counted(texts: Iterable[str]) -> str:
-    counts = Counter(texts).most_common()
-    some = [f"'{text}' ({times})" for text, times in counts[:_LISTED]]
-    return ", ".join(some) + f" and {len(counts) - _LISTED} more" * (len(counts) > _LISTED) or "nothing"
