@@ -1,7 +1,7 @@
 """A fixed set of real brains with synthetic metastases, laid out like BraTS-METS, for validation."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from metseg.data.readers.nifti import read, read_labels
 from metseg.data.volume import Labels, Volume
 from metseg.data.volume_files import VolumeFiles, volume_cases
 from metseg.data.writers.nifti import write_image, write_mask
+from metseg.masks.components import label_lesions
 
 RECORD = "insertions.json"
 INSERTION_VERSION = 1  # raise it whenever the same seed gives other voxels
@@ -87,6 +88,34 @@ def inserted_lesions(folder: Path) -> dict[str, list[InsertedLesion]]:
             ]
             for case_id, case in cases.items()
         }
+
+
+def read_insertion(folder: Path, case_id: str) -> Insertion:
+    """Reads back a case that `write_insertions` wrote, as `insert_metastases` had returned it.
+
+    Where metastases touch, all of them have the number of one.
+
+    Raises:
+        MetsegError: There is no such case, or a file is missing or damaged.
+    """
+    written = inserted_lesions(folder)
+    found = [scan for scan in list_scans(folder) if scan[0].case_id == case_id]
+    if not found or case_id not in written:
+        raise MetsegError(f"{folder} holds no case {case_id} with a line in {RECORD}; name another")
+    volume, labels, notes = read_scan(*found[0])
+    components, inserted = label_lesions(labels.region("TC")), np.zeros(volume.grid, np.uint8)
+    for lesion in written[case_id]:
+        if at := component_at(components, lesion.centroid_voxel):
+            inserted[components == at] = lesion.number
+    return Insertion(volume, labels, inserted, written[case_id], notes)
+
+
+def component_at(components: np.ndarray, voxel: Sequence[float]) -> int:
+    """Returns the number that `label_lesions` gave to what lies at a place or touches its voxel; else 0."""
+    at = np.rint(voxel).astype(int)
+    if number := int(components[tuple(at)]):
+        return number
+    return int(components[tuple(slice(max(k - 1, 0), k + 2) for k in at)].max(initial=0))
 
 
 def list_scans(source: Path) -> list[tuple[VolumeFiles, dict[str, frozenset[int]]]]:

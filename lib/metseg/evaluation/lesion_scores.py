@@ -1,0 +1,183 @@
+"""Which lesions networks find in scans that they have not seen: by size, against false alarms, side by side.
+
+`evaluate` writes the rows of all scans, `lesion_rows`; everything else is read from these.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from metseg.base.errors import MetsegError
+from metseg.base.files import read_json, shown, taking_apart, write_text
+from metseg.masks.postprocess import Postprocessing
+from metseg.metrics.detection import (
+    froc,
+    lesion_probabilities,
+    lesions_at,
+    paired_lesions,
+    sensitivity_by_diameter,
+)
+from metseg.metrics.statistics import holm, ratio_interval
+
+# Of the rows, beside the one that serves; close where the probabilities of lesions are, near 1.
+THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+RULES = ("voxel", "mets2026")  # of `lesion_matching.MATCHINGS`; by both a lesion has one number
+FILE = "lesions.csv"
+_LESION = ["patient_id", "case_id", "lesion"]
+
+
+def served_threshold(settings: Mapping[str, object]) -> float:
+    """Returns the probability from which a lesion is marked, from what `Postprocessing` dumps."""
+    return float(settings.get("lesion_threshold") or settings["threshold"])
+
+
+def lesion_rows(
+    mask_ref: np.ndarray,
+    prob_map: np.ndarray,
+    mask_pred: np.ndarray,
+    *,
+    settings: Postprocessing,
+    spacing_mm: tuple[float, float, float],
+) -> pd.DataFrame:
+    """Matches the lesions of a scan at `THRESHOLDS`, by each of `RULES`.
+
+    A threshold is one of lesions: what reaches it somewhere is kept whole, down to the voxels' own threshold;
+    below that one it is of voxels. At the one that serves, the mask counts as it is served.
+
+    Args:
+        mask_ref, mask_pred: bool, (Z, H, W).
+        prob_map: float in [0, 1], of the same shape.
+        settings: How `mask_pred` was made of it.
+        spacing_mm: Voxel size (z, y, x).
+
+    Returns:
+        The rows of `lesions_at` with rule and lesion, its number by `label_lesions` of the reference; 0 for
+        a false positive.
+    """
+    served = served_threshold(settings.model_dump())
+    whole = np.maximum(prob_map, lesion_probabilities(prob_map, threshold=settings.threshold))
+    others = [each for each in THRESHOLDS if each != served]
+    tables = [
+        lesions_at(mask_ref, scores, thresholds, spacing_mm=spacing_mm, rule=rule).assign(rule=rule)
+        for rule in RULES
+        for scores, thresholds in ((whole, others), (mask_pred.astype(np.float32), [served]))
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    numbers = table.groupby(["rule", "threshold"]).cumcount() + 1
+    return table.assign(lesion=numbers.mask(table.false_positive, 0))
+
+
+@dataclass(frozen=True)
+class LesionScores:
+    """What networks find in the same scans.
+
+    Attributes:
+        rows: {network: the rows of all scans, with patient_id, case_id and served (bool): whether they are of
+            the mask as it is served}.
+        scans: How many each patient has, indexed by patient_id.
+    """
+
+    rows: dict[str, pd.DataFrame]
+    scans: pd.Series
+
+    def served(self, network: str, rule: str) -> pd.DataFrame:
+        """Returns a network's rows of the masks that it serves; of the folds of one, each at its own
+        threshold."""
+        rows = self.rows[network]
+        return rows[rows.served & (rows.rule == rule)].assign(threshold=0.0)
+
+    def by_size(self, rule: str) -> pd.DataFrame:
+        """Returns `sensitivity_by_diameter` of each network as it serves, with a column network in front."""
+        tables = {name: sensitivity_by_diameter(self.served(name, rule)) for name in self.rows}
+        return pd.concat(tables, names=["network"]).reset_index("network").reset_index(drop=True)
+
+    def false_positives(self, rule: str) -> pd.DataFrame:
+        """Returns false_positives_per_scan of each network as it serves, low and high (95 %, patients)."""
+        table = {}
+        for name in self.rows:
+            invented = self.served(name, rule).groupby("patient_id").false_positive.sum()
+            invented = invented.reindex(self.scans.index, fill_value=0)
+            ends = ratio_interval(invented, self.scans)
+            table[name] = (invented.sum() / self.scans.sum(), *ends)
+        columns = ["false_positives_per_scan", "low", "high"]
+        return pd.DataFrame.from_dict(table, orient="index", columns=columns).rename_axis("network")
+
+    def curves(self, rule: str) -> dict[str, pd.DataFrame]:
+        """Returns {network: its `froc`}, at the thresholds that all of its scans have."""
+        curves = {}
+        for name, rows in self.rows.items():
+            some = rows[(rows.rule == rule) & rows.threshold.isin(THRESHOLDS)]
+            if len(some):
+                curves[name] = froc(some, self.scans)
+        return curves
+
+    def pairs(self, rule: str) -> pd.DataFrame:
+        """Returns `paired_lesions` of each two networks as they serve: network_a, network_b, …, p_holm."""
+        rows = []
+        for a, b in combinations(self.rows, 2):
+            tables = (self.served(name, rule).query("not false_positive") for name in (a, b))
+            found_a, found_b = (table.set_index(_LESION).found for table in tables)
+            rows.append({"network_a": a, "network_b": b, **paired_lesions(found_a, found_b)})
+        table = pd.DataFrame(rows)
+        return table.assign(p_holm=holm(table.p_value)) if len(table) else table
+
+    def write(self, folder: Path) -> list[Path]:
+        """Writes tables of all this, by each of `RULES`; returns the paths."""
+        written = []
+        for rule in RULES:
+            tables = {"by_size": self.by_size(rule), "pairs": self.pairs(rule)}
+            tables["false_positives"] = self.false_positives(rule).reset_index()
+            if curves := self.curves(rule):
+                tables["froc"] = pd.concat(curves, names=["network"]).reset_index("network")
+            for name, table in tables.items():
+                written.append(Path(folder) / f"{name}_{rule}.csv")
+                write_text(written[-1], table.to_csv(index=False))
+        return written
+
+
+def read_lesion_scores(evaluations: Mapping[str, Sequence[Path]]) -> LesionScores:
+    """Reads what `evaluate` wrote, {network: its folder, or one for each fold of a cross-validation}.
+
+    Raises:
+        MetsegError: A table is missing or damaged, a network was scored on a scan twice, or two on other
+            scans or references.
+    """
+    rows, cases = {}, {}
+    for name, folders in evaluations.items():
+        tables, scored = zip(*map(_read, folders), strict=True)
+        rows[name] = pd.concat(tables, ignore_index=True)
+        cases[name] = pd.concat(scored).set_index("case_id").sort_index()
+        if cases[name].index.has_duplicates:
+            raise MetsegError(f"{name} was scored on a scan twice; give each fold once")
+    first = next(iter(cases))
+    for name, each in cases.items():
+        if not each.equals(cases[first]):
+            raise MetsegError(
+                f"{first} and {name} were scored on other scans, or against other references; evaluate both "
+                "on the same"
+            )
+    return LesionScores(rows, cases[first].groupby("patient_id").size())
+
+
+def _read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns the rows, and whose reference each scan has: patient_id, case_id, ref_sha256."""
+    record = Path(folder) / "evaluation.json"
+    with taking_apart(record, "evaluate again"):
+        scored = read_json(record)
+        expected, served = scored["lesion_rows"], served_threshold(scored["postprocessing"])
+    if isinstance(expected, str):
+        raise MetsegError(f"lesions of {shown(folder)} are {expected}; give volumes (NIfTI)")
+    names = {"patient_id": str, "case_id": str, "ref_sha256": str}
+    options = {"dtype": names, "keep_default_na": False, "na_values": [""]}
+    try:
+        rows = pd.read_csv(Path(folder) / FILE, **options)
+        cases = pd.read_csv(Path(folder) / "per_patient.csv", usecols=[*names], **options)
+        if len(rows) != expected or len(cases) != scored["cases"]:
+            raise ValueError
+    except (OSError, KeyError, ValueError) as error:
+        raise MetsegError(f"the tables in {shown(folder)} are missing or damaged; evaluate again") from error
+    return rows.assign(served=np.isclose(rows.threshold, served)), cases
