@@ -2,19 +2,20 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import make_folder, replacing, shown, write_json, write_text
+from metseg.base.files import make_folder, read_json, replacing, shown, write_json, write_text
 from metseg.base.hardware import cpu_name
 from metseg.data.cases import CaseFiles, lesion_told, load_case
 from metseg.data.content import fingerprint
 from metseg.data.provenance import provenance_of
 from metseg.evaluation.lesion_scores import lesion_rows
+from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import fullest_slice
 from metseg.metrics.case_scores import LESIONWISE, evaluate_case, region_scores
@@ -144,6 +145,25 @@ def evaluate(
     }
     write_json(output / "evaluation.json", summary)
     return per_patient
+
+
+def score_volumes(run: RunFolder, cases: Sequence[CaseFiles], elsewhere: Path) -> RunFolder:
+    """Returns a folder with a network's scores of those of these volumes that it has not seen.
+
+    It is the network's own, where they are of this data set and of what it serves; else they are made.
+
+    Args:
+        run: Folder of an exported network.
+        cases: All of a data set of volumes.
+        elsewhere: Folder for scores that are made.
+    """
+    scored = run.lesions.is_file() and run.scored_as_served and run.split.is_file()
+    if scored and run.read_split().fingerprint == fingerprint(list(cases)):
+        return run
+    refuse_scans_unlike_the_phantom(read_json(run.description), str(run), [case.case_id for case in cases])
+    scores = RunFolder(elsewhere)
+    evaluate(run.path, unseen_cases(cases, run.path), scores.evaluation)
+    return scores
 
 
 def lesionwise_means(per_patient: pd.DataFrame) -> dict[str, float | None]:

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import read_json, shown, taking_apart, write_text
+from metseg.base.files import read_json, taking_apart, write_text
 from metseg.masks.postprocess import Postprocessing
+from metseg.metrics.compare import combine_cases, compare_models
 from metseg.metrics.detection import (
     froc,
     lesion_probabilities,
@@ -21,12 +22,12 @@ from metseg.metrics.detection import (
     paired_lesions,
     sensitivity_by_diameter,
 )
-from metseg.metrics.statistics import holm, ratio_interval
+from metseg.metrics.statistics import holm, paired_test, ratio_interval
+from metseg.training.run_folder import RunFolder
 
 # Of the rows, beside the one that serves; close where the probabilities of lesions are, near 1.
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 RULES = ("voxel", "mets2026")  # of `lesion_matching.MATCHINGS`; by both a lesion has one number
-FILE = "lesions.csv"
 _LESION = ["patient_id", "case_id", "lesion"]
 
 
@@ -139,7 +140,7 @@ class LesionScores:
         return written
 
 
-def read_lesion_scores(evaluations: Mapping[str, Sequence[Path]]) -> LesionScores:
+def read_lesion_scores(networks: Mapping[str, Sequence[Path]]) -> LesionScores:
     """Reads what `evaluate` wrote, {network: its folder, or one for each fold of a cross-validation}.
 
     Raises:
@@ -147,8 +148,8 @@ def read_lesion_scores(evaluations: Mapping[str, Sequence[Path]]) -> LesionScore
             scans or references.
     """
     rows, cases = {}, {}
-    for name, folders in evaluations.items():
-        tables, scored = zip(*map(_read, folders), strict=True)
+    for name, folders in networks.items():
+        tables, scored = zip(*(_read(RunFolder(folder)) for folder in folders), strict=True)
         rows[name] = pd.concat(tables, ignore_index=True)
         cases[name] = pd.concat(scored).set_index("case_id").sort_index()
         if cases[name].index.has_duplicates:
@@ -163,21 +164,48 @@ def read_lesion_scores(evaluations: Mapping[str, Sequence[Path]]) -> LesionScore
     return LesionScores(rows, cases[first].groupby("patient_id").size())
 
 
-def _read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _read(run: RunFolder) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns the rows, and whose reference each scan has: patient_id, case_id, ref_sha256."""
-    record = Path(folder) / "evaluation.json"
-    with taking_apart(record, "evaluate again"):
-        scored = read_json(record)
+    with taking_apart(run.scored, "evaluate again"):
+        scored = read_json(run.scored)
         expected, served = scored["lesion_rows"], served_threshold(scored["postprocessing"])
     if isinstance(expected, str):
-        raise MetsegError(f"lesions of {shown(folder)} are {expected}; give volumes (NIfTI)")
-    names = {"patient_id": str, "case_id": str, "ref_sha256": str}
-    options = {"dtype": names, "keep_default_na": False, "na_values": [""]}
+        raise MetsegError(f"lesions of {run} are {expected}; give volumes (NIfTI)")
+    cases = run.read_tables()[0][["patient_id", "case_id", "ref_sha256"]]
+    kinds = {"patient_id": str, "case_id": str, "found": bool, "false_positive": bool}
     try:
-        rows = pd.read_csv(Path(folder) / FILE, **options)
-        cases = pd.read_csv(Path(folder) / "per_patient.csv", usecols=[*names], **options)
-        if len(rows) != expected or len(cases) != scored["cases"]:
+        rows = pd.read_csv(run.lesions, dtype=kinds, keep_default_na=False, na_values=[""])
+        if len(rows) != expected:
             raise ValueError
-    except (OSError, KeyError, ValueError) as error:
-        raise MetsegError(f"the tables in {shown(folder)} are missing or damaged; evaluate again") from error
-    return rows.assign(served=np.isclose(rows.threshold, served)), cases
+        return rows.assign(served=np.isclose(rows.threshold, served)), cases
+    except (OSError, AttributeError, ValueError) as error:
+        raise MetsegError(f"{run.lesions} is missing or damaged; evaluate again") from error
+
+
+def compare_patients(networks: Mapping[str, Sequence[Path]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns the summary of `compare_models`, and the paired tests of volume Dice and of lesion-wise Dice.
+
+    Args:
+        networks: As for `read_lesion_scores`.
+
+    Returns:
+        The summary, and a row a score and pair: score, network_a, network_b, the keys of `paired_test`,
+        p_holm (over the pairs of a score).
+    """
+    tables = {}
+    for name, folders in networks.items():
+        pairs = zip(*(RunFolder(folder).read_tables() for folder in folders), strict=True)
+        tables[name] = tuple(pd.concat(each, ignore_index=True) for each in pairs)
+    summary, _ = compare_models(tables)
+    patients = {name: combine_cases(per_patient) for name, (per_patient, _) in tables.items()}
+    found = []
+    for score in ("dice", "mets2023_dice", "mets2026_dice"):
+        rows = [
+            {"score": score, "network_a": a, "network_b": b}
+            | paired_test(patients[a][score], patients[b][score])
+            for a, b in combinations(patients, 2)
+        ]
+        found += [
+            row | {"p_holm": p} for row, p in zip(rows, holm([r["p_value"] for r in rows]), strict=True)
+        ]
+    return summary, pd.DataFrame(found)
