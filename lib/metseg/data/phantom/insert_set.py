@@ -20,7 +20,7 @@ from metseg.data.writers.nifti import write_image, write_mask
 from metseg.masks.components import label_lesions
 
 RECORD = "insertions.json"
-INSERTION_VERSION = 1  # raise it whenever the same seed gives other voxels
+INSERTION_VERSION = 2  # raise it whenever the same seed gives other voxels
 _REGIONS = ("TC", "ET", "WT")
 _NOTE = "Metastases drawn by metseg into real brains; no figure made from them is one of metastases."
 
@@ -127,13 +127,8 @@ def list_scans(source: Path) -> list[tuple[VolumeFiles, dict[str, frozenset[int]
     source = Path(source)
     if not source.is_dir():
         raise MetsegError(f"{source} is not a folder; give the one that holds the scans")
-    files = files_below(source)
-    by_region = {name: volume_cases(files, source, name)[0] for name in _REGIONS}
-    scans = [
-        (case, {name: by_region[name][k].target for name in _REGIONS})
-        for k, case in enumerate(by_region[_REGIONS[0]])
-        if "t1c" in case.sequences
-    ]
+    found, _ = volume_cases(files_below(source), source, "+".join(_REGIONS))
+    scans = [(case, dict(case.target)) for case in found if "t1c" in case.sequences]
     if not scans:
         raise MetsegError(f"{source} holds no volume with post-contrast T1 (t1c); give such a folder")
     return scans
