@@ -62,12 +62,13 @@ def ball_diameter(volume: float | np.ndarray | pd.Series) -> float | np.ndarray 
     return np.cbrt(6 / np.pi * volume)
 
 
-def size_classes(diameter_mm: pd.Series) -> pd.Categorical:
-    """Returns the class of size of each diameter, as text: "< 3", "3–6", "6–10", "≥ 10"."""
+def size_classes(diameter_mm: pd.Series) -> pd.Series:
+    """Returns the class of size of each diameter, ordered categories: "< 3", "3–6", "6–10", "≥ 10"."""
     names = [f"< {DIAMETERS_MM[0]:g}", *(f"{a:g}–{b:g}" for a, b in pairwise(DIAMETERS_MM))]
     names.append(f"≥ {DIAMETERS_MM[-1]:g}")
     codes = np.searchsorted(DIAMETERS_MM, diameter_mm.round(9), side="right")
-    return pd.Categorical.from_codes(codes, names, ordered=True)
+    classes = pd.Categorical.from_codes(codes, names, ordered=True)
+    return pd.Series(classes, diameter_mm.index, name="diameter_mm")
 
 
 def lesion_probabilities(prob_map: np.ndarray, *, threshold: float) -> np.ndarray:
@@ -101,7 +102,7 @@ def sensitivity_by_diameter(lesions: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"lesions are of {len(found_at)} thresholds; choose the rows of one")
     real = lesions[~lesions.false_positive]
     classes, rows = size_classes(real.diameter_mm), []
-    for name in (*classes.categories, "all"):
+    for name in (*classes.cat.categories, "all"):
         by_patient = (real if name == "all" else real[classes == name]).groupby("patient_id").found
         found, of = by_patient.sum(), by_patient.size()
         low, high = ratio_interval(found, of)

@@ -108,8 +108,8 @@ def plot_lesion_pictures(pictures: Mapping[str, Sequence[LesionPicture]]) -> np.
             ax.set_aspect(each.aspect)
             outline(ax, each.mask_ref, REFERENCE)
             outline(ax, each.mask_pred, PREDICTION)
-            place = {"ha": "center", "va": "top", "transform": ax.transAxes}
-            ax.text(0.5, -0.03, each.case_id, fontsize=5.5, color=INK, **place)
+            place = {"va": "top", "transform": ax.transAxes}
+            ax.text(0, -0.03, each.case_id, fontsize=5.5, color=INK, **place)
         for ax in row[len(shown) :]:
             ax.set_axis_off()
         place = {"rotation": 90, "va": "center", "ha": "right", "transform": row[0].transAxes}
