@@ -6,12 +6,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from drawn_networks import DrawnPredictor, write_boxes
+from tiny_runs import write_bright_model
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import read_json
+from metseg.base.files import read_json, write_json
 from metseg.data.cases import CaseFiles
+from metseg.data.content import fingerprint
+from metseg.data.split import Split, write_split
 from metseg.evaluation import evaluate as evaluate_module
-from metseg.evaluation.evaluate import evaluate
+from metseg.evaluation.evaluate import evaluate, score_volumes
 from metseg.evaluation.lesion_scores import RULES, THRESHOLDS, compare_patients, read_lesion_scores
 from metseg.training.run_folder import RunFolder
 
@@ -65,6 +68,14 @@ def test_tables_and_curves(scored):
     assert (pair.network_a, pair.network_b) == ("nested_unet", "attention_unet")
     assert (pair.both, pair.only_a, pair.only_b, pair.neither) == (1, 2, 0, 0)
     assert pair.p_value == pair.p_holm == 1  # they differ in one patient alone
+
+
+def test_some_lesions_alone(scored):
+    lesions = pd.DataFrame({"case_id": ["BraTS-MET-00001-000"], "lesion": [2]})
+    found = read_lesion_scores(scored).only(lesions)
+    assert found.by_size("voxel").lesions.tolist()[:5] == [0, 0, 1, 0, 1]
+    assert found.false_positives("voxel").false_positives_per_scan["nested_unet"] == 0.5
+    assert found.pairs("mets2026").lesions.item() == 1
 
 
 def test_folds_of_a_network_are_one(scored, tmp_path, cases, monkeypatch):
@@ -135,3 +146,22 @@ def test_without_voxel_size_there_is_no_table(cases, scored, monkeypatch):
     assert "voxel size" in read_json(output / "evaluation.json")["lesion_rows"]
     with pytest.raises(MetsegError, match="voxel size"):
         read_lesion_scores(scored)
+
+
+def test_scores_of_a_training_are_taken_and_others_made(cases, tmp_path, monkeypatch):
+    """By what the scans hold and what is served; where one differs, the scans are scored anew."""
+    monkeypatch.setattr(evaluate_module, "Predictor", lambda folder: DrawnPredictor(0.5))
+    run = RunFolder(write_bright_model(tmp_path / "run" / "unet"))
+    settings = DrawnPredictor(0.5).postprocessing.model_dump()
+    served = {"sha256": "1234abcd", "postprocessing": settings, "tta_flip": False, "min_volume_share": 0.0}
+    write_json(run.description, read_json(run.description) | served)
+    write_split(Split((), (), ("BraTS-MET-00001", "BraTS-MET-00002"), 0, fingerprint(cases)), run.split)
+    evaluate(run, cases, run.evaluation)
+    assert score_volumes(run, cases, tmp_path / "a") == run and not (tmp_path / "a").exists()
+    write_json(run.description, read_json(run.description) | {"tta_flip": True})
+    made = score_volumes(run, cases, tmp_path / "b")
+    assert made.path == tmp_path / "b" and made.lesions.is_file()
+    data = {"name": "metseg phantom", "licence": "", "caution": ""}
+    write_json(run.description, read_json(run.description) | {"data": data})
+    with pytest.raises(MetsegError, match="phantom"):
+        score_volumes(run, cases, tmp_path / "c")

@@ -91,6 +91,21 @@ class LesionScores:
         rows = self.rows[network]
         return rows[rows.served & (rows.rule == rule)].assign(threshold=0.0)
 
+    def only(self, lesions: pd.DataFrame) -> "LesionScores":
+        """Returns the same of some lesions of the reference, such as those that were inserted.
+
+        The others count neither as found nor as missed, and what marks them is no false positive.
+
+        Args:
+            lesions: Those to keep: case_id, lesion.
+        """
+        kept = pd.MultiIndex.from_frame(lesions[_LESION[1:]])
+        rows = {
+            name: each[each.false_positive | pd.MultiIndex.from_frame(each[_LESION[1:]]).isin(kept)]
+            for name, each in self.rows.items()
+        }
+        return LesionScores(rows, self.scans)
+
     def by_size(self, rule: str) -> pd.DataFrame:
         """Returns `sensitivity_by_diameter` of each network as it serves, with a column network in front."""
         tables = {name: sensitivity_by_diameter(self.served(name, rule)) for name in self.rows}
@@ -134,7 +149,7 @@ class LesionScores:
             tables["false_positives"] = self.false_positives(rule).reset_index()
             if curves := self.curves(rule):
                 tables["froc"] = pd.concat(curves, names=["network"]).reset_index("network")
-            for name, table in tables.items():
+            for name, table in ((name, each) for name, each in tables.items() if len(each)):
                 written.append(Path(folder) / f"{name}_{rule}.csv")
                 write_text(written[-1], table.to_csv(index=False))
         return written
