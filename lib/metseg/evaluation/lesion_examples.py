@@ -61,12 +61,10 @@ def lesion_pictures(
 ) -> dict[str, list[LesionPicture]]:
     """Segments a few scans and shows lesions that a network finds, misses and invents.
 
-    Found is a lesion of which a voxel is predicted.
-
     Args:
         model_dir: Folder of an exported network.
         cases: Those that it was scored on.
-        rows: Its `LesionScores.served` by `voxel`.
+        rows: Its `LesionScores.served` by `voxel`; which lesions of the reference may be shown.
         most: How many pictures of each of `KINDS`, spread over all sizes in the scans.
         scans: How many scans; those that have most kinds of lesions to show, and most lesions.
     """
@@ -80,12 +78,11 @@ def lesion_pictures(
         masks = predictor.masks(case.volume)
         mask_pred = masks.get(next(iter(case.labels.regions)), next(iter(masks.values())))
         numbers, predicted = label_lesions(case.mask), label_lesions(mask_pred)
-        hit, right = np.unique(numbers[mask_pred]), np.unique(predicted[case.mask])
-        for number in range(1, numbers.max() + 1):
-            name = "found" if number in hit else "missed"
-            found[name].append(_picture(case, numbers == number, mask_pred))
-        for number in np.setdiff1d(np.arange(1, predicted.max() + 1), right):
-            found["invented"].append(_picture(case, predicted == number, mask_pred))
+        for row in rows[(rows.case_id == case_id) & ~rows.false_positive].itertuples():
+            name = "found" if row.found else "missed"
+            found[name].append(_picture(case, numbers == row.lesion, mask_pred))
+        invented = np.setdiff1d(np.arange(1, predicted.max() + 1), predicted[case.mask])
+        found["invented"] += [_picture(case, predicted == each, mask_pred) for each in invented]
     for name, pictures in found.items():
         pictures.sort(key=lambda each: each.diameter_mm)
         shown = np.unique(np.linspace(0, len(pictures) - 1, min(most, len(pictures))).astype(int))

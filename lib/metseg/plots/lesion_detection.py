@@ -99,8 +99,9 @@ def plot_lesion_pictures(pictures: Mapping[str, Sequence[LesionPicture]]) -> np.
     The lesion meant is in the middle, but at the edge of a scan.
     """
     columns = max(1, *(len(each) for each in pictures.values()))
-    size = (max(4.5, 1.55 * columns + 0.3), 1.95 * len(pictures) + 0.4)
-    axes = plt.subplots(len(pictures), columns, figsize=size, squeeze=False)[1]
+    heights = [1 if len(each) else 0.12 for each in pictures.values()]
+    size = (max(4.5, 1.55 * columns + 0.3), 1.95 * sum(heights) + 0.4)
+    axes = plt.subplots(len(pictures), columns, figsize=size, height_ratios=heights, squeeze=False)[1]
     for row, (kind, shown) in zip(axes, pictures.items(), strict=True):
         for ax, each in zip(row, shown, strict=False):
             picture(ax, each.image, f"{each.diameter_mm:.1f} mm", upper=_white(each.image))
@@ -112,8 +113,11 @@ def plot_lesion_pictures(pictures: Mapping[str, Sequence[LesionPicture]]) -> np.
             ax.text(0, -0.03, each.case_id, fontsize=5.5, color=INK, **place)
         for ax in row[len(shown) :]:
             ax.set_axis_off()
-        place = {"rotation": 90, "va": "center", "ha": "right", "transform": row[0].transAxes}
-        row[0].text(-0.06, 0.5, kind if len(shown) else f"{kind}: none", fontsize=9, **place)
+        place = {"va": "center", "fontsize": 9, "transform": row[0].transAxes}
+        if len(shown):
+            row[0].text(-0.06, 0.5, kind, rotation=90, ha="right", **place)
+        else:
+            row[0].text(0, 0.5, f"{kind}: none", **place)
     contour_legend(axes[0, 0].figure)
     return axes
 
