@@ -49,6 +49,6 @@ def notes_on_missing(description: Mapping, missing: Collection[str], name: str) 
     if (dice := known.without.get(known.key(missing))) is None:
         return []
     scans = f"{known.scans} validation scan{'s' * (known.scans != 1)}"
-    change = dice - known.complete
-    told = f"changed the mean Dice by {change:+.2f} ({known.complete:.2f} to {dice:.2f})"
+    before, after = round(known.complete, 2), round(dice, 2)
+    told = f"changed the mean Dice by {after - before:+.2f} ({before:.2f} to {after:.2f})"
     return [f"On {scans}, doing without {' and '.join(missing)} {told}."]
