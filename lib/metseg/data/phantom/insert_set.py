@@ -69,8 +69,8 @@ def write_insertions(
                 rng = np.random.default_rng([seed, number, visit])
                 made = insert_metastases(volume, labels, rng, sites=sites, count=count)
                 _write(made, partial / case_id)
-                who = files.identity.patient_id
-                people.append({"case_id": case_id, "patient_id": who, "visit": f"{visit:03d}"})
+                who = {"patient_id": files.identity.patient_id, "visit": f"{number}-{visit}"}
+                people.append({"case_id": case_id, **who})
                 record["cases"][case_id] = {
                     "scan": files.case_id,
                     "lesions": [asdict(lesion) for lesion in made.lesions],
