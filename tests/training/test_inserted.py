@@ -77,6 +77,17 @@ def test_a_scan_that_takes_none_is_named_and_learned_from_as_it_is(cache):
         scans(cache, rows=slice(DEPTH, None)).epoch(0)
 
 
+def test_a_scan_that_lacks_a_sequence_takes_none(cache):
+    images = cache.images.copy()
+    images[DEPTH:] = images[:DEPTH]
+    images[DEPTH:, ..., 1] = images[DEPTH:, ..., 2]  # post-contrast for FLAIR
+    both = SliceCache(images, cache.masks, cache.slices, "f", cache.affines)
+    made = InsertedScans(both, np.arange(2 * DEPTH), regions=REGIONS, count=2, seed=0, epochs=1)
+    with pytest.warns(MetsegWarning, match="noise takes no metastases: flair and t1c"):
+        found, _ = made.epoch(0)
+    assert np.array_equal(found.images[DEPTH:], images[DEPTH:]) and found.masks[:DEPTH].any()
+
+
 def test_unknown_place_is_refused(cache):
     with pytest.raises(MetsegError, match="head"):
         scans(SliceCache(cache.images, cache.masks, cache.slices, "f", {"head": None}))

@@ -64,7 +64,8 @@ Sequences = Annotated[
     ),
 ]
 AllowMissing = Annotated[
-    bool, typer.Option("--allow-missing", help="Let FLAIR stand in for a sequence that is missing.")
+    bool,
+    typer.Option("--allow-missing", help="Let FLAIR, or else t1c, stand in for what is missing."),
 ]
 PhantomNetwork = Annotated[
     bool, typer.Option("--phantom-network", help="Let a network that knows only the phantom see other scans.")

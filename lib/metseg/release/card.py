@@ -4,6 +4,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metseg.base.labels import label_of
 from metseg.data.provenance import RESEARCH_USE
+from metseg.data.volume import NEVER_MISSING, SEQUENCES, stand_in
 
 _TEMPLATES = Environment(
     loader=PackageLoader("metseg.release", ""),
@@ -22,7 +23,8 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
         scores: `compare.summarise` of its scores on held-out patients, or, with `folds`, those of its recipe
             in a cross-validation.
     """
-    config, older = manifest["config"], {"min_volume_share": 0.0, "prune": None}
+    config = manifest["config"]
+    older = {"min_volume_share": 0.0, "prune": None, "never_missing": NEVER_MISSING, "incomplete_dice": None}
     return _TEMPLATES.get_template("card.md").render(
         label=label_of(description["name"], config.get("encoder", "plain")),
         research_use=RESEARCH_USE,
@@ -33,4 +35,15 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
         manifest={"extended": (), **manifest},
         config=config,
         scores={"folds": None, **scores},
+        sequences=SEQUENCES,
+        without=_without_sequences((description.get("incomplete_dice") or {}).get("without", {})),
     )
+
+
+def _without_sequences(dice: dict[str, float]) -> list[tuple[str, str, float]]:
+    """Returns what is missing, what stands in for it, and the Dice then."""
+    sets = [each.split("+") for each in dice]
+    return [
+        (" and ".join(map(SEQUENCES.get, each)), SEQUENCES[stand_in(SEQUENCES.keys() - {*each})], value)
+        for each, value in zip(sets, dice.values(), strict=True)
+    ]

@@ -17,6 +17,7 @@ from metseg.data.scan import read_reference
 from metseg.data.scan_inputs import OpenScan
 from metseg.data.volume_files import VolumeFiles
 from metseg.data.writers import bids, nifti
+from metseg.inference.incomplete import notes_on_missing
 from metseg.inference.predictor import Predictor
 from metseg.masks.regions import PARTS, label_map
 from metseg.reports.follow_up import FollowUp
@@ -51,8 +52,10 @@ def segment(
 ) -> Segmented:
     """Segments one scan, if it can be trusted (`Predictor.trusted_map`), and measures its lesions.
 
-    These are of the main region; `regions` keeps the masks of all.
+    These are of the main region; `regions` keeps the masks of all. A scan without the sequence that the
+    network never learned without is refused by a `MetsegError`, whatever `trust_anyway` is.
     """
+    on_missing = notes_on_missing(predictor.description, scan.scan.missing, scan.case_id)
     find = predictor.trusted_maps if regions else predictor.trusted_map
     maps, notes = find(scan.scan.volume, scan.case_id, trust_anyway=trust_anyway)
     prob_map = next(iter(maps.values())) if regions else maps
@@ -64,7 +67,7 @@ def segment(
         name, predictor.sha256[:8], predictor.precision, about["data"]["name"], about["data"]["caution"]
     )
     kept = predictor.masks_of(maps) if regions else {}
-    return Segmented(scan, visit, mask, prob_map, origin, tuple(notes), kept)
+    return Segmented(scan, visit, mask, prob_map, origin, (*on_missing, *notes), kept)
 
 
 def drawn(scan: OpenScan, files: VolumeFiles) -> Segmented:

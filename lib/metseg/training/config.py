@@ -133,7 +133,7 @@ class TrainConfig(_Group):
     data_dir: str  # folder of scans
     # What is a lesion where references have several labels: a region, several (TC+ET+WT), or labels (1,3).
     target: str = ""
-    allow_missing: bool = False  # keep volumes that lack a sequence, FLAIR in its place, or leave them out
+    allow_missing: bool = False  # keep volumes that lack a sequence, another in its place, or not
     network: Network
     preprocessing: Preprocessing = Preprocessing()
     learning: Learning = Learning()
@@ -166,6 +166,12 @@ class TrainConfig(_Group):
     def regions(self) -> tuple[str, ...]:
         """The target's regions by name, the main one first."""
         return tuple(self.target.replace(" ", "").split("+"))
+
+    @property
+    def reading(self) -> dict:
+        """What `find_cases` needs beside the folder."""
+        missing = {"allow_missing": self.allow_missing, "never_missing": (self.augmentation.never_missing,)}
+        return {"target": self.target, **missing}
 
     @property
     def build_options(self) -> dict:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -103,6 +104,7 @@ class InsertedScans:
     def _inserted(self, scan: _Scan, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         volume, labels = self._read(scan)
         try:
+            _complain_of_stand_in(volume)
             made = insert_metastases(volume, labels, rng, sites=self._sites(scan))
         except MetsegError as error:
             if scan.case_id not in self._refused:
@@ -129,3 +131,10 @@ class InsertedScans:
             if name in self._regions:
                 marks[known[..., self._regions.index(name)]] = number
         return volume, Labels(marks, {name: REGIONS[name] for name in self._regions})
+
+
+def _complain_of_stand_in(volume: Volume) -> None:
+    """In one picture for two sequences a lesion would be drawn in two ways, one of them wrong."""
+    for (one, picture), (other, same) in combinations(zip(volume.channels, volume.array, strict=True), 2):
+        if np.array_equal(picture, same):
+            raise MetsegError(f"{one} and {other} are one picture, for a sequence is missing")

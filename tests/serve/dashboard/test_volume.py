@@ -42,6 +42,23 @@ def test_a_volume_unlike_the_training_is_shown_with_a_note_of_the_network(dashbo
     assert not any("may mean nothing" in note for note in dashboard.volume["notes"])
 
 
+def test_a_network_that_needs_what_is_missing_shows_nothing(dashboard, tmp_path):
+    change_description(tmp_path / "released" / "attention_unet", never_missing="t1c")
+    files = {name: content for name, content in nifti_files().items() if "t2f" not in name}
+    again = {"kind": "sequences", "told": {}, "missing": True}
+    dashboard.set_state({"network": "attention_unet"})
+    upload(dashboard, files)
+    assert "t1c can stand in" in dashboard.message
+    dashboard._handle_custom_msg(again, [])
+    assert dashboard.message == "" and dashboard.viewer.lesions and dashboard.volume["details"]
+    dashboard.set_state({"network": "nested_unet"})
+    assert "P7 has no flair" in dashboard.message and "nested_unet" in dashboard.message
+    assert dashboard.volume["details"] == "" and dashboard.volume["parts"]
+    dashboard.set_state({"network": "attention_unet"})
+    dashboard._handle_custom_msg(again, [])
+    assert dashboard.message == "" and dashboard.volume["details"]
+
+
 def test_nifti_files_are_shown_with_their_lesions(dashboard):
     upload(dashboard, nifti_files())
     assert dashboard.message == "" and CountingPredictor.runs == ["nested_unet"]

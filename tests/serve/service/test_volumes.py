@@ -115,6 +115,24 @@ def test_a_zip_of_dicom_gives_all_that_is_asked_for(client):
     assert seg.Modality == "SEG" and "t1c is series" in notes and "Research use" in notes
 
 
+def test_a_network_takes_what_it_learned_to_do_without(tmp_path, models):
+    measured = {"scans": 3, "complete": 0.81, "without": {"t1+flair": 0.7}}
+    known = {"never_missing": "t1c", "incomplete_dice": measured}
+    folder = write_bright_model(tmp_path / "unet", name="unet", **known)
+    with running(create_app({"unet": folder, **models})) as client:
+
+        def post(*endings: str, **fields):
+            files = [each for each in NIFTI if each[1][0].split("-")[1].split(".")[0] in endings]
+            return client.post("/predict", files=files, data={"allow_missing": "true", **fields})
+
+        answer = fetch(client, post("t1c"))
+        notes = json.loads(unquote(answer.headers["metseg-notes"]))
+        assert "0.81 to 0.70" in notes[0] and any("t1c stands in" in note for note in notes)
+        for told in (post("t1n", "t2f"), post("t1c", model="nested_unet")):
+            assert (told.status_code, told.json()["code"]) == (422, "unusable_volume")
+            assert "choose another network" in told.json()["message"]
+
+
 @pytest.fixture(scope="module")
 def wary(tmp_path_factory):
     """A service whose network has seen nothing but darker corners and more contrast."""

@@ -31,8 +31,8 @@ class VolumePart(HasTraits):
 
     Attributes:
         volume: Of the upload {"name", "details", "notes", "parts": [{"key", "name", "sequence"}], "told":
-            {sequence: key}, "missing": whether FLAIR may stand in, "dicom": whether it is, "cautions": notes
-            on the mask}; "details" is empty while the scan could not be read. Empty without a volume.
+            {sequence: key}, "missing": whether another may stand in, "dicom": whether it is, "cautions": on
+            the mask}; "details" is empty while there is no mask of the scan. Empty without a volume.
         viewer: What shows it; None before the first.
         volume_reference: Of the reference {"name", "notes", "dice", "hit", "extra", "missed", "voxel_mm3"},
             counted in voxels; empty without.
@@ -81,7 +81,7 @@ class VolumePart(HasTraits):
 
         Args:
             told: {sequence: key of a part}.
-            missing: Let FLAIR stand in for a sequence that is missing.
+            missing: Let FLAIR, or else t1c, stand in for a sequence that is missing.
         """
         if self._upload is None:
             return  # a page may ask twice
@@ -157,7 +157,12 @@ class VolumePart(HasTraits):
 
         scan = scan or self._found.scan
         predictor = self.networks.predictor(self.network)
-        found = self._at("The network runs …", lambda: segment(scan, predictor, trust_anyway=True))
+        try:
+            found = self._at("The network runs …", lambda: segment(scan, predictor, trust_anyway=True))
+        except MetsegError:
+            self._drop_found()  # what another network found is not this one's
+            self.volume = {**self.volume, "details": "", "cautions": []}
+            raise
         if self.viewer is None:
             from metseg.serve.dashboard.volume_viewer import VolumeViewer
 

@@ -51,7 +51,7 @@ class Settings(BaseModel):
     flair: str | None = Field(None, description=_TOLD.format("FLAIR"))
     t1c: str | None = Field(None, description=_TOLD.format("post-contrast"))
     allow_missing: bool | None = Field(
-        None, description="Of a volume: FLAIR stands in for a sequence that is missing."
+        None, description="Of a volume: FLAIR, or else t1c, stands in for a sequence that is missing."
     )
     also: str | None = Field(
         None,

@@ -9,9 +9,11 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
+from metseg.base.errors import MetsegError
 from metseg.data.provenance import RESEARCH_USE
 from metseg.data.scan_inputs import OpenScan
 from metseg.data.volume import SEQUENCES
+from metseg.inference.incomplete import notes_on_missing
 from metseg.inference.predictor import Predictor
 from metseg.inference.trust import Untrusted
 from metseg.masks.postprocess import Postprocessing
@@ -53,6 +55,7 @@ def begin_job(
     upload = VolumeUpload(sent.files, home=jobs.folder)
     try:
         scan = upload.open(told, allow_missing=bool(settings.allow_missing))
+        _refuse_missing(scan, predictor)
         used = settings.postprocessing(predictor, scan.scan.volume.spacing_mm)
         if scan.series is None and (of_dicom := [each for each in also if each in OF_DICOM]):
             raise Refused("invalid_setting", f"also is {of_dicom[0]}, but the scan is no DICOM; leave it out")
@@ -77,6 +80,14 @@ def answer_job(job: str, found: str | Done) -> Response:
     kind = KINDS[0 if found.name.endswith(".zip") else 1]
     headers = {"Content-Disposition": named, NOTES: _as_header(found.notes)}
     return Response(found.content, headers=headers, media_type=kind)
+
+
+def _refuse_missing(scan: OpenScan, predictor: Predictor) -> None:
+    """What comes of what is missing is told with the mask; here only whether there will be one."""
+    try:
+        notes_on_missing(predictor.description, scan.scan.missing, scan.case_id)
+    except MetsegError as error:
+        raise Refused("unusable_volume", str(error)) from error
 
 
 def _as_header(notes: Sequence[str]) -> str:
