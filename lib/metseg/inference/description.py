@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from metseg.base.errors import MetsegError, MetsegWarning
 from metseg.base.files import file_sha256, read_json, replacing, shown, sync_folder, taking_apart, write_json
 from metseg.inference.engines import Engine, Precision, native, open_engine
+from metseg.inference.operating_points import LesionCalibration, OperatingPoints
 from metseg.inference.probe import is_as_before
 from metseg.inference.trust import Trust
 from metseg.masks.postprocess import Postprocessing
@@ -62,6 +63,8 @@ class Description(BaseModel):
     target: str = ""  # what a reference's lesion is, as `list_cases` takes it
     targets: list[str] = []  # the regions of the network's channels, the main one first, where it has several
     trust: Trust | None = None  # of what it learned from; an older one does not tell
+    operating_points: OperatingPoints | None = None  # of validation volumes whose voxels' size is known
+    lesion_calibration: LesionCalibration | None = None  # likewise
     patch_size: tuple[int, int, int] | None = None  # (z, y, x) of a network of volumes; None of one of slices
 
 

@@ -12,12 +12,13 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from metseg.masks.components import label_lesions
+from metseg.masks.components import lesion_probabilities as lesion_probabilities  # its home is a room below
 from metseg.metrics.lesion_matching import match_lesions
 from metseg.metrics.statistics import ratio_interval
 from metseg.metrics.surface import checked_spacing
 
-DIAMETERS_MM = (3.0, 6.0, 10.0)  # ends of the classes of size: < 3, 3–6, 6–10, ≥ 10
+DIAMETERS_MM = (3.0, 6.0, 10.0)  # where one class of size ends and the next begins
+SIZES = ("< 3", "3–6", "6–10", "≥ 10")  # mm
 
 
 def lesions_at(
@@ -55,18 +56,11 @@ def lesions_at(
     return table.assign(diameter_mm=np.cbrt(6 / np.pi * voxel_mm3 * table.voxels))
 
 
-def lesion_probabilities(prob_map: np.ndarray, *, threshold: float) -> np.ndarray:
-    """Returns a map in which each predicted lesion has its highest probability, and 0 stands outside.
-
-    Args:
-        prob_map: float, (Z, H, W).
-        threshold: A voxel is lesion from it on; the lesions are the components of that.
-    """
-    numbers = label_lesions(prob_map >= threshold)
-    highest = np.zeros(numbers.max() + 1, prob_map.dtype)
-    inside = numbers > 0
-    np.maximum.at(highest, numbers[inside], prob_map[inside])
-    return highest[numbers]
+def size_of(diameter_mm: pd.Series) -> pd.Series:
+    """Returns the class of size, one of `SIZES`, of each diameter."""
+    return pd.Series(
+        np.take(SIZES, np.searchsorted(DIAMETERS_MM, diameter_mm.round(9), side="right")), diameter_mm.index
+    )
 
 
 def sensitivity_by_diameter(lesions: pd.DataFrame) -> pd.DataFrame:
@@ -85,11 +79,9 @@ def sensitivity_by_diameter(lesions: pd.DataFrame) -> pd.DataFrame:
     if len(found_at := lesions.threshold.unique()) > 1:
         raise ValueError(f"lesions are of {len(found_at)} thresholds; choose the rows of one")
     real = lesions[~lesions.false_positive]
-    classes = np.searchsorted(DIAMETERS_MM, real.diameter_mm.round(9), side="right")
-    names = ["< 3", "3–6", "6–10", "≥ 10", "all"]
-    rows = []
-    for k, name in enumerate(names):
-        by_patient = (real if name == "all" else real[classes == k]).groupby("patient_id").found
+    sizes, rows = size_of(real.diameter_mm), []
+    for name in (*SIZES, "all"):
+        by_patient = (real if name == "all" else real[sizes == name]).groupby("patient_id").found
         found, of = by_patient.sum(), by_patient.size()
         low, high = ratio_interval(found, of)
         row = {"diameter_mm": name, "lesions": int(of.sum()), "found": int(found.sum())}

@@ -11,7 +11,7 @@ from metseg.data.provenance import RESEARCH_USE
 from metseg.data.scan_inputs import OpenScan
 from metseg.inference.predictor import Predictor
 from metseg.masks.encode import archive
-from metseg.masks.postprocess import Postprocessing, drop_minor, postprocess
+from metseg.masks.postprocess import Postprocessing, volume_mask
 from metseg.reports.matching import Visit
 from metseg.reports.patient import write_visits
 from metseg.reports.results import Segmented, segment, write_results
@@ -25,7 +25,7 @@ def notes_of(found: Segmented) -> list[str]:
 
 def mask_with(prob_map: np.ndarray, predictor: Predictor, settings: Postprocessing) -> np.ndarray:
     """Returns the mask of a volume as `Predictor.mask_of` does, with settings of a visitor's."""
-    return drop_minor(postprocess(prob_map, settings), predictor.min_volume_share)
+    return volume_mask(prob_map, settings, predictor.min_volume_share)
 
 
 def segment_with(
