@@ -123,6 +123,28 @@ def logit(p: float) -> float:
     return math.log(p / (1 - p))
 
 
+def expected(
+    points: OperatingPoints | None, own: Postprocessing, used: Postprocessing
+) -> OperatingPoint | None:
+    """Returns what is to be expected of a network's masks; None where validation does not tell.
+
+    Args:
+        points: The network's; None where it has none.
+        own: The network's own settings, which the points are of, apart from the `lesion_threshold`.
+        used: Those that the masks are made with.
+    """
+    chosen = used.lesion_threshold
+    if points is None or chosen is None or used != own.detecting_from(chosen):
+        return None
+    return points.at(chosen)
+
+
+def told_of(points: OperatingPoints | None, own: Postprocessing, used: Postprocessing) -> str:
+    """Returns what is `expected`, in a sentence; nothing where validation does not tell."""
+    point = expected(points, own, used)
+    return points.told(point) if point else ""
+
+
 def settings_within(
     points: OperatingPoints | None, own: Postprocessing, false_positives_per_scan: float, name: str
 ) -> Postprocessing:
