@@ -207,7 +207,7 @@ def test_parameters_that_nobody_chose():
 
 
 def two_lesions() -> np.ndarray:
-    """Of two slices: a lesion of 0.4 in both, 0.9 in a voxel of the second; one of 0.4 and 0.5 in the first."""
+    """In two slices: a lesion of 0.4, in one voxel 0.9; in the first alone: one of 0.4 and 0.5."""
     prob_map = np.full((2, 5, 9), np.float32(0.1))
     prob_map[:, 1:3, 1:3] = 0.4
     prob_map[1, 1, 1] = 0.9
