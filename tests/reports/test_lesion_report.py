@@ -72,7 +72,7 @@ def test_a_calibrated_probability_and_the_operating_point(report: LesionReport, 
 
     raw = replace(report, calibration=LesionCalibration(**about))
     html = without_tags(write_report(raw, tmp_path)["html"].read_text(encoding="utf-8"))
-    assert "not calibrated" in html and "%" not in html and "lesion_probability" not in raw.rows()[0]
+    assert "not calibrated" in html and "75 %" not in html and "lesion_probability" not in raw.rows()[0]
 
 
 def test_slices_that_are_not_axial_are_said(report: LesionReport):

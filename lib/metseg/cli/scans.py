@@ -126,9 +126,9 @@ def _predict_volumes(
         refuse_scans_unlike_the_phantom(predictor.description, network_name(folder, output_dir), names)
     if regions := Also.REGIONS in also:
         complain_of_other_regions(predictor.targets)
-    make_folder(output)
     say_network(folder, output_dir)
     choose_operating_point(predictor, false_positives_per_scan)
+    make_folder(output)
     print(f"{len(inputs)} scan{'s' * (len(inputs) != 1)} of volumes", flush=True)
     told, failed = [], []
     with progress_bars() as bars:
