@@ -66,7 +66,7 @@ def test_settings_of_a_point():
 
 def test_a_point_in_a_sentence():
     text = POINTS.told(POINTS.at(0.51))
-    for part in ("1 false positives a scan", "50 % of lesions < 3 mm (n = 2)", "100 % of 3–6 mm (n = 2)"):
+    for part in ("1 false positive a scan", "50 % of lesions < 3 mm (n = 2)", "100 % of 3–6 mm (n = 2)"):
         assert part in text
     assert "5 lesions of 2 patients" in text and "10 mm" not in text.replace("6–10 mm", "")
 

@@ -19,7 +19,7 @@ from metseg.inference.predictor import Predictor
 from metseg.masks.components import label_lesions
 from metseg.masks.postprocess import Postprocessing, detection_map, postprocess
 from metseg.metrics.calibration import fit_logistic
-from metseg.metrics.detection import SIZES, lesions_at, size_of
+from metseg.metrics.detection import lesions_at, size_classes
 from metseg.metrics.overlap import lesion_dice
 from metseg.metrics.patient_sums import patient_sums, voxel_mm3
 
@@ -147,13 +147,9 @@ def _points(scans: Sequence[ValidationScan], extent: float) -> OperatingPoints:
     )
     real = lesions[~lesions.false_positive]
     false = lesions.groupby("threshold").false_positive.sum()
-    table = {"index": "threshold", "columns": "size", "values": "found", "fill_value": 0}
-    found, of = (
-        real.assign(size=size_of(real.diameter_mm))
-        .pivot_table(**table, aggfunc=how)
-        .reindex(columns=[*SIZES], fill_value=0)
-        for how in ("sum", "count")
-    )
+    real = real.assign(size=size_classes(real.diameter_mm))
+    table = {"index": "threshold", "columns": "size", "values": "found", "fill_value": 0, "observed": False}
+    found, of = (real.pivot_table(**table, aggfunc=how) for how in ("sum", "count"))
     points = [
         OperatingPoint(
             lesion_threshold=each,

@@ -70,8 +70,9 @@ class OperatingPoints(BaseModel):
             f"{100 * point.found[name] / of:.0f} % of {'lesions ' * (k == 0)}{name} mm (n = {of})"
             for k, (name, of) in enumerate(sizes.items())
         ]
+        false = f"{point.false_positives_per_scan:.2g}"
         return (
-            f"Expected: {point.false_positives_per_scan:.2g} false positives a scan; "
+            f"Expected: {false} false positive{'s' * (false != '1')} a scan; "
             f"finds {', '.join(shares)} (validation, {self.lesions['all']} lesions of "
             f"{self.patients} patient{'s' * (self.patients != 1)}, on whom the thresholds were chosen)."
         )
