@@ -31,7 +31,8 @@ PLAIN = {"filters": (4, 8), "channels": 3, "encoder": "plain", "targets": 1}
         ({"model": "resnet"}, "model='resnet': Input should be 'nested_unet', 'attention_unet' or 'unet'"),
         (
             {"loss": "mse"},
-            "loss='mse': Input should be 'bce', 'focal', 'dice', 'bce_dice' or 'focal_tversky'",
+            "loss='mse': Input should be 'bce', 'focal', 'dice', 'bce_dice', 'bce_slice_dice' or "
+            "'focal_tversky'",
         ),
         ({"encoder": "resnet"}, "encoder='resnet': Input should be 'plain' or 'efficientnet_lite0'"),
         (

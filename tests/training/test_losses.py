@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 from numpy import log
 
-from metseg.training.losses import LOSSES, bce, bce_dice, dice, focal, focal_tversky
+from metseg.training.losses import LOSSES, bce, bce_dice, bce_slice_dice, dice, focal, focal_tversky
 
 # The lesion is one pixel: tp = 0.75, fp = 0.5 + 0.25 + 0.25 = 1, fn = 0.25.
 MASK_REF = np.float32([[1, 0], [0, 0]]).reshape(1, 2, 2, 1)
@@ -18,6 +18,7 @@ FOCAL = -(0.25 * 0.25**2 * log(0.75) + 0.75 * (0.5**2 * log(0.5) + 2 * 0.25**2 *
 DICE = 1 - (2 * 0.75 + 1) / (2 * 0.75 + 1 + 0.25 + 1)  # one third
 FOCAL_TVERSKY = (1 - (0.75 + 1) / (0.75 + 0.7 * 0.25 + 0.3 * 1 + 1)) ** 0.75
 BY_HAND = {"bce": BCE, "focal": FOCAL, "dice": DICE, "bce_dice": BCE + DICE, "focal_tversky": FOCAL_TVERSKY}
+BY_HAND["bce_slice_dice"] = BCE + DICE  # of one slice they are the same
 
 
 SURE = 50.0  # a logit whose probability is 1 in float32
@@ -70,6 +71,7 @@ def test_the_numbers_of_the_hand_are_these():
                 "focal": 0.040358,
                 "dice": 0.333333,
                 "bce_dice": 0.722382,
+                "bce_slice_dice": 0.722382,
                 "focal_tversky": 0.314068,
             },
             abs=1e-6,
@@ -102,6 +104,14 @@ def test_a_perfect_prediction_costs_nothing_and_its_opposite_costs_most(name, ma
     wrong = value(LOSSES[name], mask_ref, 1 - mask_ref)
     assert np.isfinite(wrong) and wrong > 0.5
     assert perfect < value(LOSSES[name], mask_ref, np.full_like(mask_ref, 0.5)) < wrong
+
+
+def test_each_slice_has_its_own_dice_where_the_name_says_so():
+    # Slice one is empty with a false alarm of 0.5: 1 - 1 / 1.5; slice two is the hand's: 1/3.
+    alarm = np.float32([[0.5, 0], [0, 0]]).reshape(1, 2, 2, 1)
+    mask_ref, prob_map = (np.concatenate(pair) for pair in ((0 * MASK_REF, MASK_REF), (alarm, PROB_MAP)))
+    own = value(bce_slice_dice, mask_ref, prob_map) - value(bce, mask_ref, prob_map)
+    assert own == pytest.approx((1 / 3 + DICE) / 2, rel=1e-5)
 
 
 def test_overlap_is_summed_over_the_batch_not_averaged_over_slices():

@@ -20,11 +20,11 @@ from pydantic import (
 from metseg.base.errors import MetsegError
 from metseg.preprocessing.pipeline import Preprocessing
 from metseg.training.augment import Augmentation
-from metseg.training.patch_rules import complain_of_patch, complain_of_slices
+from metseg.training.patch_rules import complain_of_insertions, complain_of_patch, complain_of_slices
 
 ModelName = Literal["nested_unet", "attention_unet", "unet"]
 EncoderName = Literal["plain", "efficientnet_lite0"]
-LossName = Literal["bce", "focal", "dice", "bce_dice", "focal_tversky"]
+LossName = Literal["bce", "focal", "dice", "bce_dice", "bce_slice_dice", "focal_tversky"]
 # What recorded configurations call a parameter that has another name today.
 _FORMER = {
     "coarse_epochs": "progressive_resizing",
@@ -78,6 +78,7 @@ class Learning(_Group):
     batch_size: int = Field(8, ge=1)
     learning_rate: float = Field(2e-3, gt=0, allow_inf_nan=False)
     epoch_patches: int = Field(256, ge=2)
+    inserted_scans: int = Field(0, ge=0)
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     ema_momentum: float = Field(0.0, ge=0, lt=1)
     patience: int = Field(0, ge=0)
@@ -146,6 +147,8 @@ class TrainConfig(_Group):
 
     @model_validator(mode="after")
     def _size_fits(self) -> "TrainConfig":
+        if self.learning.inserted_scans:
+            complain_of_insertions(self)
         if self.network.rank == 3:
             complain_of_slices(self)
             return self

@@ -51,6 +51,19 @@ def dice(mask_ref, logits, *, smooth: float = 1.0):
     return 1 - keras.ops.mean((2 * tp + smooth) / (2 * tp + fp + fn + smooth))
 
 
+def bce_slice_dice(mask_ref, logits, *, smooth: float = 1.0):
+    """The sum of `bce` and one minus the soft Dice of each slice, or patch, alone, averaged.
+
+    A slice with one small lesion counts as much as one with a large one, which a batch's sum drowns; in a
+    slice without lesion all that is predicted counts, in pixels.
+    """
+    mask, prob_map = _float32(mask_ref, logits)
+    prob_map, axes = keras.ops.sigmoid(prob_map), tuple(range(1, len(logits.shape) - 1))
+    shared = 2 * keras.ops.sum(mask * prob_map, axes) + smooth
+    overlap = shared / (keras.ops.sum(mask + prob_map, axes) + smooth)
+    return bce(mask_ref, logits) + 1 - keras.ops.mean(overlap)
+
+
 def bce_dice(mask_ref, logits):
     """The sum of `bce` and `dice` (for one class what Isensee et al. 2021, nnU-Net, take for several)."""
     return bce(mask_ref, logits) + dice(mask_ref, logits)
@@ -74,5 +87,6 @@ LOSSES: dict[str, Loss] = {
     "focal": focal,
     "dice": dice,
     "bce_dice": bce_dice,
+    "bce_slice_dice": bce_slice_dice,
     "focal_tversky": focal_tversky,
 }
