@@ -96,8 +96,8 @@ def predicted_scans(
 def settle(scans: Sequence[ValidationScan], own: Postprocessing) -> Settled:
     """Chooses the thresholds by which masks are made, and tells what is found by them and by others.
 
-    A lesion extends from the threshold on whose masks fit the lesions that they find best, by the mean volume
-    Dice of patients, false positives aside. It is kept from the `lesion_threshold` on that finds most lesions
+    A lesion extends from the threshold on whose masks have the best mean volume Dice of patients, false
+    positives aside. It is kept from the `lesion_threshold` on that finds most lesions
     at no more than one false positive a scan, or, where there are always more, at the fewest; where that
     is below the first, the first follows.
 
