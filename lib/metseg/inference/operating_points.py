@@ -67,7 +67,7 @@ class OperatingPoints(BaseModel):
         """Returns a sentence: "Expected: 0.8 false positives a scan; finds 56 % of lesions < 3 mm, …"."""
         sizes = {name: of for name, of in self.lesions.items() if of and name != "all"}
         shares = [
-            f"{100 * point.found[name] / of:.0f} % of {'lesions ' * (k == 0)}{name} mm (n = {of})"
+            f"{100 * point.found[name] / of:.0f} % of {'lesions ' * (k == 0)}{_in_words(name)} (n = {of})"
             for k, (name, of) in enumerate(sizes.items())
         ]
         false = f"{point.false_positives_per_scan:.2g}"
@@ -116,6 +116,10 @@ class LesionCalibration(BaseModel):
             "Probability a lesion: of validation candidates with a highest probability like this, that share "
             f"were lesions (logistic fit; n = {self.candidates}, {self.lesions} of them lesions)."
         )
+
+
+def _in_words(size: str) -> str:
+    return f"{size[2:]} mm and more" if size.startswith("≥") else f"{size} mm"  # fonts of paper lack ≥
 
 
 def logit(p: float) -> float:
