@@ -8,11 +8,12 @@ more wherever a lesion is not round. Intervals resample patients, whose lesions 
 """
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from metseg.masks.components import label_lesions
+from metseg.masks.components import lesion_probabilities as lesion_probabilities  # its home is a room below
 from metseg.metrics.lesion_matching import match_lesions
 from metseg.metrics.statistics import ratio_interval
 from metseg.metrics.surface import checked_spacing
@@ -52,21 +53,20 @@ def lesions_at(
         match_lesions(mask_ref, prob_map >= each, rule=rule).assign(threshold=each) for each in thresholds
     ]
     table = pd.concat(tables, ignore_index=True)
-    return table.assign(diameter_mm=np.cbrt(6 / np.pi * voxel_mm3 * table.voxels))
+    return table.assign(diameter_mm=ball_diameter(voxel_mm3 * table.voxels))
 
 
-def lesion_probabilities(prob_map: np.ndarray, *, threshold: float) -> np.ndarray:
-    """Returns a map in which each predicted lesion has its highest probability, and 0 stands outside.
+def ball_diameter(volume: float | np.ndarray | pd.Series) -> float | np.ndarray | pd.Series:
+    """Returns the diameter of the ball of a volume: of mm³ in mm."""
+    return np.cbrt(6 / np.pi * volume)
 
-    Args:
-        prob_map: float, (Z, H, W).
-        threshold: A voxel is lesion from it on; the lesions are the components of that.
-    """
-    numbers = label_lesions(prob_map >= threshold)
-    highest = np.zeros(numbers.max() + 1, prob_map.dtype)
-    inside = numbers > 0
-    np.maximum.at(highest, numbers[inside], prob_map[inside])
-    return highest[numbers]
+
+def size_classes(diameter_mm: pd.Series) -> pd.Categorical:
+    """Returns the class of size of each diameter, as text: "< 3", "3–6", "6–10", "≥ 10"."""
+    names = [f"< {DIAMETERS_MM[0]:g}", *(f"{a:g}–{b:g}" for a, b in pairwise(DIAMETERS_MM))]
+    names.append(f"≥ {DIAMETERS_MM[-1]:g}")
+    codes = np.searchsorted(DIAMETERS_MM, diameter_mm.round(9), side="right")
+    return pd.Categorical.from_codes(codes, names, ordered=True)
 
 
 def sensitivity_by_diameter(lesions: pd.DataFrame) -> pd.DataFrame:
@@ -85,11 +85,9 @@ def sensitivity_by_diameter(lesions: pd.DataFrame) -> pd.DataFrame:
     if len(found_at := lesions.threshold.unique()) > 1:
         raise ValueError(f"lesions are of {len(found_at)} thresholds; choose the rows of one")
     real = lesions[~lesions.false_positive]
-    classes = np.searchsorted(DIAMETERS_MM, real.diameter_mm.round(9), side="right")
-    names = ["< 3", "3–6", "6–10", "≥ 10", "all"]
-    rows = []
-    for k, name in enumerate(names):
-        by_patient = (real if name == "all" else real[classes == k]).groupby("patient_id").found
+    classes, rows = size_classes(real.diameter_mm), []
+    for name in (*classes.categories, "all"):
+        by_patient = (real if name == "all" else real[classes == name]).groupby("patient_id").found
         found, of = by_patient.sum(), by_patient.size()
         low, high = ratio_interval(found, of)
         row = {"diameter_mm": name, "lesions": int(of.sum()), "found": int(found.sum())}

@@ -142,18 +142,17 @@ class VolumePart(HasTraits):
 
     def _as_chosen(self, found: "Segmented") -> "Segmented":
         """Returns a scan with the mask that the chosen threshold makes."""
-        from metseg.serve.volume_results import with_settings
+        from metseg.serve.volume_results import settings_at, with_settings
 
         predictor = self.networks.predictor(self.network)
-        settings = predictor.postprocessing.model_copy(update={"threshold": self.viewer.threshold})
-        return with_settings(found, predictor, settings)
+        return with_settings(found, predictor, settings_at(predictor, self.viewer.threshold))
 
     def _segment_volume(self, change=None, scan=None) -> None:
         """Runs the chosen network on the scan and shows what it finds."""
         if scan is None and self._found is None:
             return
         from metseg.reports.results import segment
-        from metseg.serve.volume_results import mask_with
+        from metseg.serve.volume_results import mask_with, settings_at, threshold_choice
 
         scan = scan or self._found.scan
         predictor = self.networks.predictor(self.network)
@@ -169,16 +168,17 @@ class VolumePart(HasTraits):
             self.viewer = VolumeViewer()
             self.viewer.observe(self._compare, "measured_at")
         is_new = self._found is None
-        self._found, own = found, predictor.postprocessing
+        self._found = found
 
         def mask_at(threshold: float) -> np.ndarray:
-            settings = own.model_copy(update={"threshold": threshold})
-            self._mask = mask_with(found.prob_map, predictor, settings)
+            self._mask = mask_with(found.prob_map, predictor, settings_at(predictor, threshold))
             return self._mask
 
         if is_new:
             self.viewer.show(scan.scan.volume)
-        self.viewer.mark_at(own.threshold, mask_at, found.prob_map)
+        choice = threshold_choice(found, predictor)
+        known = {"points": choice.points, "calibration": choice.calibration}
+        self.viewer.mark_at(choice.first, mask_at, choice.prob_map, **known)
         self._tell_cautions()
         self._compare()
 
