@@ -32,7 +32,7 @@ class ScanInput:
         dicom: The folder of a DICOM study; None for NIfTI.
         identity: Whose it is, where names or `patients.csv` tell; None for DICOM, whose headers do.
         notes: What of it was guessed from names, as sentences.
-        allow_missing: Let FLAIR stand in for a sequence that is missing, whatever `open_scan` is told.
+        allow_missing: Let another stand in for a sequence that is missing, whatever `open_scan` is told.
     """
 
     case_id: str

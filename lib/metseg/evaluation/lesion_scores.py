@@ -13,11 +13,10 @@ import pandas as pd
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, taking_apart, write_text
-from metseg.masks.postprocess import Postprocessing
+from metseg.masks.postprocess import Postprocessing, detection_map
 from metseg.metrics.compare import combine_cases, compare_models
 from metseg.metrics.detection import (
     froc,
-    lesion_probabilities,
     lesions_at,
     paired_lesions,
     sensitivity_by_diameter,
@@ -60,7 +59,7 @@ def lesion_rows(
         a false positive.
     """
     served = served_threshold(settings.model_dump())
-    whole = np.maximum(prob_map, lesion_probabilities(prob_map, threshold=settings.threshold))
+    whole = detection_map(prob_map, settings.threshold)
     others = [each for each in THRESHOLDS if each != served]
     tables = [
         lesions_at(mask_ref, scores, thresholds, spacing_mm=spacing_mm, rule=rule).assign(rule=rule)

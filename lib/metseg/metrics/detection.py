@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from metseg.masks.components import label_lesions
+from metseg.masks.components import lesion_probabilities as lesion_probabilities  # its home is a room below
 from metseg.metrics.lesion_matching import match_lesions
 from metseg.metrics.statistics import ratio_interval, refuse_different
 from metseg.metrics.surface import checked_spacing
@@ -69,20 +69,6 @@ def size_classes(diameter_mm: pd.Series) -> pd.Series:
     codes = np.searchsorted(DIAMETERS_MM, diameter_mm.round(9), side="right")
     classes = pd.Categorical.from_codes(codes, names, ordered=True)
     return pd.Series(classes, diameter_mm.index, name="diameter_mm")
-
-
-def lesion_probabilities(prob_map: np.ndarray, *, threshold: float) -> np.ndarray:
-    """Returns a map in which each predicted lesion has its highest probability, and 0 stands outside.
-
-    Args:
-        prob_map: float, (Z, H, W).
-        threshold: A voxel is lesion from it on; the lesions are the components of that.
-    """
-    numbers = label_lesions(prob_map >= threshold)
-    highest = np.zeros(numbers.max() + 1, prob_map.dtype)
-    inside = numbers > 0
-    np.maximum.at(highest, numbers[inside], prob_map[inside])
-    return highest[numbers]
 
 
 def sensitivity_by_diameter(lesions: pd.DataFrame) -> pd.DataFrame:

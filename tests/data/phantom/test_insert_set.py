@@ -17,11 +17,12 @@ def folders(tmp_path_factory):
     return source, write_insertions(source.parent / "inserted", source, cases=3, seed=4, count=3)
 
 
-def test_cases_of_one_scan_are_one_patient(folders):
+def test_cases_are_the_patients_of_their_scans(folders):
     cases = list_cases(folders[1])
     names = ["INSERTED-MET-00001-000", "INSERTED-MET-00001-001", "INSERTED-MET-00002-000"]
     assert [case.case_id for case in cases] == names == [*inserted_lesions(folders[1])]
-    assert len({case.patient_id for case in cases}) == 2
+    assert {case.patient_id for case in cases} == {"PHANTOM-MET-00001"}  # two scans of one
+    assert len({case.visit for case in cases}) == 3
     assert provenance_of(names) == INSERTED
 
 

@@ -6,10 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below, read_json, taking_apart, whole_folder
 from metseg.data.grid import resample_like, same_grid
+from metseg.data.patients import TABLE, write_table
 from metseg.data.phantom.insert import InsertedLesion, Insertion, insert_metastases
 from metseg.data.phantom.insert_sites import find_sites
 from metseg.data.phantom.volumes import FILE_NAMES
@@ -38,8 +40,8 @@ def write_insertions(
 
     Args:
         folder: New. Receives `INSERTED-MET-00001-000/INSERTED-MET-00001-000-{t1n,t1c,t2w,t2f,seg}.nii.gz`, …
-            and insertions.json: which scan each case is of, its lesions and what is to be known of it. The
-            first number is the scan's, so that insertions into one brain are visits of one patient.
+            and insertions.json: which scan each case is of, its lesions and what is to be known of it; and
+            patients.csv, by which each case is its scan's patient: whoever learned from one knows the other.
         source: Folder of real skull-stripped volumes with t1c, in a layout that `volume_cases` knows. Their
             references, where there are any, must have the regions ET, TC and WT.
         cases: How many to write, going round the scans; each scan once if left out.
@@ -57,6 +59,7 @@ def write_insertions(
     cases = len(scans) if cases is None else cases
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise MetsegError(f"{folder} exists; choose another folder, or delete it to have the set made anew")
+    people: list[dict] = []
     record = {"insertion_version": INSERTION_VERSION, "seed": seed, "note": _NOTE, "cases": {}}
     with whole_folder(folder) as partial:
         for number, (files, regions) in enumerate(scans[:cases], 1):
@@ -67,12 +70,15 @@ def write_insertions(
                 rng = np.random.default_rng([seed, number, visit])
                 made = insert_metastases(volume, labels, rng, sites=sites, count=count)
                 _write(made, partial / case_id)
+                who = {"patient_id": files.identity.patient_id, "visit": f"{number}-{visit}"}
+                people.append({"case_id": case_id, **who})
                 record["cases"][case_id] = {
                     "scan": files.case_id,
                     "lesions": [asdict(lesion) for lesion in made.lesions],
                     "notes": notes + made.notes,
                 }
                 on_case(case_id)
+        write_table(pd.DataFrame(people).sort_values("case_id"), partial / TABLE)
         (partial / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return folder
 
