@@ -166,6 +166,12 @@ def grid_of_scan(sequences: Mapping[str, Path]) -> tuple[int, int, int]:
     return axial_grid(_reader(file).read_grid(file))
 
 
+def place_of_scan(sequences: Mapping[str, Path]) -> Volume:
+    """Returns the axial grid of these files' scan, with its affine but without voxels; a header is read."""
+    file = sequences[_grid_of(sequences)]
+    return to_axial(_reader(file).read_grid(file))
+
+
 def is_dicom(path: Path) -> bool:
     """Returns whether a file is called or begins as DICOM."""
     if path.suffix.lower() == ".dcm":  # an old one begins otherwise

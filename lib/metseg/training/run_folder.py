@@ -41,6 +41,7 @@ class RunFolder(os.PathLike):
         self.scored = self.evaluation / "evaluation.json"  # there once the tables beside it are whole
         self.per_patient = self.evaluation / "per_patient.csv"
         self.per_slice = self.evaluation / "per_slice.csv"
+        self.lesions = self.evaluation / "lesions.csv"  # there if scans are volumes of voxels of known size
         self.examples = self.evaluation / "examples.npz"  # a slice of each patient
         self.aside = path / ".before"  # where a former training lies while it is set aside
 

@@ -1,7 +1,7 @@
 """A fixed set of real brains with synthetic metastases, laid out like BraTS-METS, for validation."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from metseg.data.readers.nifti import read, read_labels
 from metseg.data.volume import Labels, Volume
 from metseg.data.volume_files import VolumeFiles, volume_cases
 from metseg.data.writers.nifti import write_image, write_mask
+from metseg.masks.components import label_lesions
 
 RECORD = "insertions.json"
-INSERTION_VERSION = 1  # raise it whenever the same seed gives other voxels
+INSERTION_VERSION = 2  # raise it whenever the same seed gives other voxels
 _REGIONS = ("TC", "ET", "WT")
 _NOTE = "Metastases drawn by metseg into real brains; no figure made from them is one of metastases."
 
@@ -95,6 +96,34 @@ def inserted_lesions(folder: Path) -> dict[str, list[InsertedLesion]]:
         }
 
 
+def read_insertion(folder: Path, case_id: str) -> Insertion:
+    """Reads back a case that `write_insertions` wrote, as `insert_metastases` had returned it.
+
+    Where metastases touch, all of them have the number of one.
+
+    Raises:
+        MetsegError: There is no such case, or a file is missing or damaged.
+    """
+    written = inserted_lesions(folder)
+    found = [scan for scan in list_scans(folder) if scan[0].case_id == case_id]
+    if not found or case_id not in written:
+        raise MetsegError(f"{folder} holds no case {case_id} with a line in {RECORD}; name another")
+    volume, labels, notes = read_scan(*found[0])
+    components, inserted = label_lesions(labels.region("TC")), np.zeros(volume.grid, np.uint8)
+    for lesion in written[case_id]:
+        if at := component_at(components, lesion.centroid_voxel):
+            inserted[components == at] = lesion.number
+    return Insertion(volume, labels, inserted, written[case_id], notes)
+
+
+def component_at(components: np.ndarray, voxel: Sequence[float]) -> int:
+    """Returns the number that `label_lesions` gave to what lies at a place or touches its voxel; else 0."""
+    at = np.rint(voxel).astype(int)
+    if number := int(components[tuple(at)]):
+        return number
+    return int(components[tuple(slice(max(k - 1, 0), k + 2) for k in at)].max(initial=0))
+
+
 def list_scans(source: Path) -> list[tuple[VolumeFiles, dict[str, frozenset[int]]]]:
     """Lists a folder's scans that have t1c, each with the numbers of its reference's regions.
 
@@ -104,13 +133,8 @@ def list_scans(source: Path) -> list[tuple[VolumeFiles, dict[str, frozenset[int]
     source = Path(source)
     if not source.is_dir():
         raise MetsegError(f"{source} is not a folder; give the one that holds the scans")
-    files = files_below(source)
-    by_region = {name: volume_cases(files, source, name)[0] for name in _REGIONS}
-    scans = [
-        (case, {name: by_region[name][k].target for name in _REGIONS})
-        for k, case in enumerate(by_region[_REGIONS[0]])
-        if "t1c" in case.sequences
-    ]
+    found, _ = volume_cases(files_below(source), source, "+".join(_REGIONS))
+    scans = [(case, dict(case.target)) for case in found if "t1c" in case.sequences]
     if not scans:
         raise MetsegError(f"{source} holds no volume with post-contrast T1 (t1c); give such a folder")
     return scans
