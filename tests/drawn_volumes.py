@@ -8,6 +8,7 @@ from tiny_runs import DATA
 
 from metseg.data.phantom.volumes import write_as_dicom, write_volumes
 from metseg.data.volume import Volume
+from metseg.masks.postprocess import Postprocessing
 
 FIRST, SECOND, OTHER = "PHANTOM-MET-00001-000", "PHANTOM-MET-00001-001", "PHANTOM-MET-00002-000"
 
@@ -27,6 +28,9 @@ class Marker:
     name: str = "unet"
     sha256: str = "0123456789abcdef" * 4
     precision: str = "fp32"
+    postprocessing: Postprocessing = Postprocessing()
+    operating_points: None = None
+    lesion_calibration: None = None
 
     @property
     def description(self) -> dict:

@@ -16,6 +16,7 @@ from metseg.base.files import read_json
 from metseg.data.cases import find_cases, load_case
 from metseg.inference.predictor import Predictor
 from metseg.metrics.compare import region_dice
+from metseg.metrics.lesion_matching import match_lesions
 from metseg.models.inspect import inference_model
 from metseg.preprocessing.pipeline import network_input, restore, view_of
 from metseg.training.run_folder import RunFolder
@@ -90,6 +91,26 @@ def test_maps_are_those_of_the_trained_network(run):
     masks = predictor.masks_of(maps)
     np.testing.assert_array_equal(masks["TC"], predictor.mask_of(maps["TC"]))
     assert (masks["ET"] <= masks["TC"]).all() and (masks["TC"] <= masks["WT"]).all()
+
+
+def test_volumes_are_served_at_an_operating_point(run):
+    """As settled on the validation scans; `predictor` marks what the point says."""
+    predictor = Predictor(run.path)
+    points, own = predictor.operating_points, predictor.postprocessing
+    chosen = points.at(own.lesion_threshold)
+    assert chosen in points.points and own.threshold <= own.lesion_threshold
+    assert chosen == (points.within(1.0) or points.fewest()) and predictor.min_volume_share == 0
+    validation = [
+        case for case in find_cases(scans_of(run)) if case.patient_id in run.read_split().validation
+    ]
+    assert points.scans == len(validation)
+    hit = false = 0
+    for case in map(load_case, validation):
+        table = match_lesions(case.mask, predictor.mask(case.volume))
+        hit, false = hit + table.found.sum(), false + table.false_positive.sum()
+    assert hit == chosen.found["all"] and false / len(validation) == chosen.false_positives_per_scan
+    assert read_json(run.description)["lesion_calibration"]["least"] == own.threshold
+    assert run.scored_as_served
 
 
 def test_predict_writes_one_map_of_the_parts(run, tmp_path, predicted):

@@ -196,3 +196,31 @@ def add_int8(folder: Path) -> Path:
     digest = hashlib.sha256(other.read_bytes()).hexdigest()
     change_description(folder, precision="int8", quantised={"sha256": digest})
     return other.rename(folder / "model.int8.onnx")
+
+
+# For `model.json` of a network of volumes: two operating points, the second serves, and a calibration.
+SIZES = {"< 3": 2, "3–6": 4, "6–10": 0, "≥ 10": 0, "all": 6}
+POINTED = {
+    "postprocessing": {"threshold": 0.25, "lesion_threshold": 0.9, "min_lesion_px": 0, "fill_holes": False},
+    "operating_points": {
+        "rule": "voxel",
+        "patients": 2,
+        "scans": 2,
+        "lesions": SIZES,
+        "points": [
+            {"lesion_threshold": 0.5, "false_positives_per_scan": 3.5, "found": SIZES},
+            {
+                "lesion_threshold": 0.9,
+                "false_positives_per_scan": 0.5,
+                "found": SIZES | {"< 3": 1, "3–6": 2, "all": 3},
+            },
+        ],
+    },
+    "lesion_calibration": {
+        "slope": 1.0,
+        "intercept": -1.0,
+        "least": 0.25,
+        "candidates": 40,
+        "lesions": 20,
+    },
+}

@@ -58,8 +58,7 @@ def run_trial(
     """
     with told_in_a_sentence(run):
         train(config, run, cache_dir=cache_dir, restart=restart)
-        chosen = {"target": config.target, "allow_missing": config.allow_missing}
-        cases = find_cases(Path(config.data_dir), **chosen)
+        cases = find_cases(Path(config.data_dir), **config.reading)
         if not run.is_exported:
             export(run, cases, on_case=on_case)
         if run.read_split().test and not run.scored_as_served:

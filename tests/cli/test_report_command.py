@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from drawn_volumes import FIRST, OTHER, SECOND, phantom_volumes
-from tiny_runs import write_bright_model
+from tiny_runs import POINTED, write_bright_model
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,21 @@ def test_one_visit_by_a_network(metseg, folder, model, tmp_path):
     assert nib.load(tmp_path / "out" / f"{case}_mask.nii.gz").shape == (56, 56, 12)
     record = json.loads((tmp_path / "out" / f"{case}_report" / "report.json").read_text())
     assert record["origin"]["data"] == "test scans" and record["follow_up"] is None
+
+
+def test_false_positives_choose_the_operating_point(metseg, refused, folder, model, tmp_path):
+    pointed = write_bright_model(tmp_path / "pointed" / "unet", channels=(0, 0, 1), **POINTED)
+    network, few = ["--model", pointed, "--output", "out"], "--false-positives-per-scan"
+    scan = visits(folder, FIRST, masks=False)
+    status, out, err = metseg("report", *scan, *network, few, "4")
+    assert (status, err) == (0, "") and "of 0.5 on" in out and "3.5 false positives" in out
+    record = json.loads((tmp_path / "out" / f"{FIRST}_report" / "report.json").read_text())
+    assert "3.5 false positives" in record["origin"]["operating_point"]
+    status, out, _ = metseg("predict", *scan, *network)
+    assert status == 0 and "0.5 false positives" in out
+    assert "fewest in validation were 0.5" in refused("predict", *scan, *network, few, "0.1")
+    assert "no operating points" in refused("predict", *scan, "--model", model, few, "1")
+    assert few in refused("report", *visits(folder, FIRST), few, "1")
 
 
 def test_the_target_of_a_mask(metseg, folder):

@@ -47,6 +47,22 @@ def test_flair_stands_in_as_in_serving(folder):
     assert not any(each.allow_missing for name, each in cases.items() if name != NO_T1)
 
 
+def test_post_contrast_stands_in_where_a_training_needs_no_flair(folder):
+    no_t1c = "BraTS-MET-00003-000"
+    (folder / no_t1c / f"{no_t1c}-t1c.nii.gz").unlink()
+    for needed, kept, left in ((("flair",), 8, NO_FLAIR), (("t1c",), 8, no_t1c), (("t1c", "flair"), 7, "")):
+        with pytest.warns(MetsegWarning):
+            cases = find_cases(folder, allow_missing=True, never_missing=needed)
+        assert len(cases) == kept and left not in {case.case_id for case in cases}
+    cases, notes = keep_usable(list_cases(folder), allow_missing=True, never_missing=("t1c",))
+    assert f"{NO_T1} (t1), {NO_FLAIR} (flair)" in notes[0] and f"{no_t1c} (t1c)" in notes[1]
+    (case,) = (each for each in cases if each.case_id == NO_FLAIR)
+    t1, flair, t1c = load_case(case).volume.array
+    assert np.array_equal(flair, t1c) and not np.array_equal(t1, t1c)
+    with pytest.warns(MetsegWarning, match="never_missing=t1c"):
+        find_cases(folder, allow_missing=True)
+
+
 def test_who_lacks_it_in_all_scans(folder):
     for path in folder.glob("*/*-t1n.nii.gz"):
         path.unlink()

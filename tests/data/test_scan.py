@@ -74,12 +74,25 @@ def test_a_missing_sequence_is_named_unless_allowed():
         as_scan(volumes, "P1", [])
     scan = as_scan(volumes, "P1", [], allow_missing=True)
     np.testing.assert_array_equal(scan.volume.array[0], scan.volume.array[1])
-    assert any("no t1:" in note for note in scan.notes)
+    assert any("no t1: flair stands in" in note for note in scan.notes) and scan.missing == ("t1",)
 
 
-def test_nothing_stands_in_for_flair():
-    with pytest.raises(MetsegError, match="no flair"):
-        as_scan([ramp("t1"), ramp("t1c")], "P1", [], allow_missing=True)
+def test_post_contrast_stands_in_where_there_is_no_flair():
+    t1, bright = ramp("t1"), Volume(ramp("t1c").array ** 2, ("t1c",), affine=affine())
+    with pytest.raises(MetsegError, match="P1 has no flair;.*t1c can"):
+        as_scan([t1, bright], "P1", [])
+    scan = as_scan([t1, bright], "P1", [], allow_missing=True)
+    assert scan.missing == ("flair",) and any("no flair: t1c stands in" in note for note in scan.notes)
+    np.testing.assert_array_equal(scan.volume.array[1], scan.volume.array[2])
+    assert (scan.volume.array[0] != scan.volume.array[2]).any()
+    alone = as_scan([bright], "P1", [], allow_missing=True)
+    assert alone.missing == ("t1", "flair") and alone.volume.channels == tuple(SEQUENCES)
+    assert (alone.volume.array == scan.volume.array[2]).all()
+
+
+def test_nothing_stands_in_by_pre_contrast():
+    with pytest.raises(MetsegError, match="no flair, t1c; add it$"):
+        as_scan([ramp("t1")], "P1", [], allow_missing=True)
 
 
 def test_a_sequence_that_shows_nothing_is_said():

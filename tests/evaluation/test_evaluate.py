@@ -33,8 +33,11 @@ class StubPredictor:
     def __init__(self, model_dir):
         pass
 
-    def masks(self, volume: Volume) -> dict[str, np.ndarray]:
-        return {"lesion": volume.array[1] > 200}
+    def prob_maps(self, volume: Volume) -> dict[str, np.ndarray]:
+        return {"lesion": volume.array[1] / 255}
+
+    def masks_of(self, maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: prob_map > 200 / 255 for name, prob_map in maps.items()}
 
 
 @pytest.fixture

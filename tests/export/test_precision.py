@@ -104,6 +104,20 @@ def test_one_head_serves(model_dir, cases):
     assert -1 <= done.change_of_head <= 1 and description_of(model_dir)["parameters"] < before
 
 
+@pytest.mark.slow
+def test_what_missing_sequences_cost_is_measured_where_it_learned_to_do_without(model_dir, cases):
+    export(model_dir, cases)
+    assert "incomplete_dice" not in description_of(model_dir)
+    manifest = json.loads((model_dir / "manifest.json").read_text())
+    manifest["config"] |= {"modality_dropout": 0.2, "never_missing": "t1c"}
+    (model_dir / "manifest.json").write_text(json.dumps(manifest))
+    export(model_dir, cases)
+    found = description_of(model_dir)
+    assert found["never_missing"] == "t1c" and found["incomplete_dice"]["scans"] == 1
+    assert found["incomplete_dice"]["complete"] == found["validation_dice"]
+    assert found["incomplete_dice"]["without"].keys() == {"t1", "flair", "t1+flair"}
+
+
 def test_another_process_writes_there(model_dir, cases):
     with sole_writer(model_dir), pytest.raises(MetsegError, match="is being written by another process"):
         export(model_dir, cases, precision=None)

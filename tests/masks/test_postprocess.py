@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from metseg.masks.postprocess import Postprocessing, drop_minor, postprocess
+from metseg.masks.postprocess import Postprocessing, detection_map, drop_minor, postprocess, volume_mask
 
 
 def drawn(*rows: str) -> np.ndarray:
@@ -201,3 +201,48 @@ def test_parameters_out_of_range(values):
 
 def test_parameters_that_nobody_chose():
     assert Postprocessing().model_dump() == {"threshold": 0.5, "min_lesion_px": 0, "fill_holes": False}
+
+
+# lesion by lesion
+
+
+def two_lesions() -> np.ndarray:
+    """In two slices: a lesion of 0.4, in one voxel 0.9; in the first alone: one of 0.4 and 0.5."""
+    prob_map = np.full((2, 5, 9), np.float32(0.1))
+    prob_map[:, 1:3, 1:3] = 0.4
+    prob_map[1, 1, 1] = 0.9
+    prob_map[0, 1:3, 6:8] = 0.4
+    prob_map[0, 2, 7] = 0.5
+    return prob_map
+
+
+@pytest.mark.parametrize(
+    ("threshold", "lesion_threshold", "voxels"),
+    [(0.3, None, 12), (0.3, 0.3, 12), (0.3, 0.5, 12), (0.3, 0.6, 8), (0.3, 0.9, 8), (0.3, 0.95, 0)]
+    + [(0.45, None, 2), (0.45, 0.6, 1), (0.45, 0.2, 2)],
+)
+def test_a_lesion_is_kept_whole_if_it_reaches_its_threshold(threshold, lesion_threshold, voxels):
+    settings = Postprocessing(threshold=threshold, lesion_threshold=lesion_threshold)
+    assert postprocess(two_lesions(), settings).sum() == voxels
+    assert volume_mask(two_lesions(), settings, 0.0).sum() == voxels
+
+
+def test_a_slice_alone_is_judged_by_itself():
+    settings = Postprocessing(threshold=0.3, lesion_threshold=0.6)
+    first, second = (postprocess(each, settings).sum() for each in two_lesions())
+    assert (first, second) == (0, 4)
+
+
+@pytest.mark.parametrize("lesion_threshold", [0.2, 0.3, 0.41, 0.5, 0.6, 0.95])
+def test_one_map_cut_at_a_threshold_gives_the_mask_there(lesion_threshold):
+    own = Postprocessing(threshold=0.3)
+    there = own.detecting_from(lesion_threshold)
+    assert there.threshold == min(0.3, lesion_threshold)
+    cut = detection_map(two_lesions(), own.threshold) >= lesion_threshold
+    np.testing.assert_array_equal(postprocess(two_lesions(), there), cut)
+
+
+def test_settings_of_older_models_are_written_as_they_were():
+    old = {"threshold": 0.5, "min_lesion_px": 0, "fill_holes": False}
+    assert Postprocessing(**old).model_dump() == old
+    assert Postprocessing(**old, lesion_threshold=0.7).model_dump() == old | {"lesion_threshold": 0.7}

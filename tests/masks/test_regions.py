@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from metseg.base.errors import MetsegError
-from metseg.masks.regions import complain_of_other_regions, label_map, nested
+from metseg.masks.postprocess import Postprocessing
+from metseg.masks.regions import complain_of_other_regions, label_map, nested, region_masks
 
 # ET sticks out of TC, and TC out of WT.
 FOUND = {"TC": [0, 1, 1, 0, 0], "ET": [0, 0, 1, 1, 0], "WT": [1, 0, 1, 0, 0]}
@@ -48,3 +49,14 @@ def test_the_numbers_of_the_label_map():
 def test_no_label_map_of_other_regions(names):
     with pytest.raises(MetsegError, match=", ".join(names)):
         complain_of_other_regions(names)
+
+
+def test_lesions_are_chosen_by_the_main_region_alone():
+    """The second lesion in a row of voxels is too faint to be kept; what surrounds it is not."""
+    row = {"TC": [0.9, 0.5, 0, 0, 0.5, 0.5, 0], "ET": [0.5, 0, 0, 0, 0.5, 0, 0]}
+    row["WT"] = [0.5, 0.5, 0.5, 0, 0, 0.5, 0.5]
+    maps = {name: np.array(p, np.float32)[None, None] for name, p in row.items()}
+    found = region_masks(maps, Postprocessing(threshold=0.4, lesion_threshold=0.8), 0.0)
+    expected = {"TC": [1, 1, 0, 0, 0, 0, 0], "ET": [1, 0, 0, 0, 0, 0, 0], "WT": [1, 1, 1, 0, 0, 1, 1]}
+    assert {name: mask[0, 0].astype(int).tolist() for name, mask in found.items()} == expected
+    assert [*found] == ["TC", "ET", "WT"]

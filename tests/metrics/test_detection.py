@@ -12,6 +12,7 @@ from metseg.metrics.detection import (
     lesion_probabilities,
     lesions_at,
     operating_point,
+    paired_lesions,
     sensitivity_by_diameter,
 )
 from metseg.metrics.lesion_matching import MATCHINGS
@@ -149,3 +150,53 @@ def test_losing_true_voxels_never_helps(seed):
     lost = np.where(mask_ref & (rng.random(mask_ref.shape) < rng.random()), 0, prob_map)
     (better, few), (worse, more) = (scored(mask_ref, each, "voxel") for each in (prob_map, lost))
     assert all(after <= before for after, before in zip(worse, better, strict=True)) and more >= few
+
+
+# two networks on the same lesions
+
+
+def found_by(**patients: str) -> pd.Series:
+    """Lesions by patient, + for found: found_by(A="+-") are two of A's."""
+    lesions = [(who, k, each == "+") for who, text in patients.items() for k, each in enumerate(text)]
+    table = pd.DataFrame(lesions, columns=["patient_id", "lesion", "found"])
+    return table.set_index(["patient_id", "lesion"]).found
+
+
+def test_paired_lesions_by_hand():
+    # A finds one more in P and Q, two more in R; in S each finds one that the other misses
+    a = found_by(P="++", Q="+-", R="+++", S="+-")
+    b = found_by(P="+-", Q="--", R="+--", S="-+")
+    found = paired_lesions(a, b.sample(frac=1, random_state=0))
+    counts = {"patients": 4, "lesions": 9, "both": 2, "only_a": 5, "only_b": 1, "neither": 1}
+    assert {name: found[name] for name in counts} == counts
+    assert found["difference"] == pytest.approx(4 / 9)
+    # of the 8 ways to turn P, Q and R round, two give a difference of 4 or more: none turned, or all
+    assert found["p_value"] == pytest.approx(2 / 8)
+    assert found["low"] <= found["difference"] <= found["high"]
+    turned = paired_lesions(b, a)
+    assert turned["difference"] == -found["difference"] and turned["p_value"] == found["p_value"]
+
+
+def test_lesions_of_one_patient_are_one_observation():
+    """As single lesions ten to none would be significant: McNemar's exact p is 0.002."""
+    one = paired_lesions(found_by(P="+" * 10), found_by(P="-" * 10))
+    assert one["p_value"] == 1 and np.isnan(one["low"])
+    five = paired_lesions(found_by(**dict.fromkeys("PQRST", "++")), found_by(**dict.fromkeys("PQRST", "--")))
+    assert five["p_value"] == pytest.approx(2 / 2**5)
+    alike = paired_lesions(found_by(P="+-", Q="+"), found_by(P="+-", Q="+"))
+    assert alike["p_value"] == 1 and (alike["low"], alike["high"]) == (0, 0)
+
+
+def test_many_patients_are_turned_in_drawn_ways():
+    names = [f"P{k:02d}" for k in range(20)]
+    better = paired_lesions(found_by(**dict.fromkeys(names, "+")), found_by(**dict.fromkeys(names, "-")))
+    assert better["p_value"] < 0.001
+    assert better == paired_lesions(
+        found_by(**dict.fromkeys(names, "+")), found_by(**dict.fromkeys(names, "-"))
+    )
+
+
+def test_paired_lesions_refuses_other_lesions():
+    with pytest.raises(ValueError, match="lacks"):
+        paired_lesions(found_by(P="++"), found_by(P="+"))
+    assert np.isnan(paired_lesions(found_by(), found_by())["p_value"])

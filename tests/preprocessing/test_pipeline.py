@@ -10,6 +10,7 @@ from metseg.preprocessing.pipeline import (
     Preprocessing,
     View,
     clahe,
+    network_affine,
     network_input,
     preprocess,
     preprocess_mask,
@@ -203,6 +204,21 @@ def test_image_and_mask_lie_on_each_other(size):
     image = np.repeat(mask[..., None], 3, axis=2).astype(np.uint8) * 255
     prepared = preprocess(image, plain(size))[..., 0] >= 0.5
     assert (prepared == preprocess_mask(mask, plain(size))).all()
+
+
+def test_affine_of_the_network_s_grid_by_hand():
+    grid = np.zeros((3, 2, 10, 40), np.uint8)
+    affine = np.array([[-1, 0, 0, 9], [0, -2, 0, 5], [0, 0, 3, 1], [0, 0, 0, 1.0]])  # 20 mm high, 40 mm wide
+    volume = Volume(grid, affine=affine)
+    found = network_affine(volume, plain(16), view_of(volume, plain(16)))
+    # 40 columns become 16, of 2.5 mm; 10 rows become 8, from row 4 on, of 2.5 mm as well.
+    first = np.array([0.75, -4 * 1.25 + 0.125, 0, 1])  # in the scan, the middle of the grid's first voxel
+    np.testing.assert_allclose(np.abs(np.diag(found))[:3], [2.5, 2.5, 3])
+    np.testing.assert_allclose(found[:, 3], affine @ first)
+    cut = View(box=(slice(0, 10), slice(20, 40)))
+    moved = network_affine(volume, plain(16, crop=True), cut._replace(aspect=2.0))
+    np.testing.assert_allclose(moved[:3, 3], (affine @ [19.5 + 0.625, -0.5 + 0.3125, 0, 1])[:3])
+    assert network_affine(Volume(grid), plain(16), View()) is None
 
 
 def test_a_crop_fills_the_input_with_the_head_and_comes_back_in_its_place():

@@ -128,6 +128,24 @@ def test_the_card(model_dir, tmp_path):
         assert text in card
 
 
+def test_the_card_tells_what_missing_sequences_cost(model_dir, tmp_path):
+    without = {"t1": 0.81, "flair": 0.7, "t1+flair": 0.55}
+    measured = {"scans": 3, "complete": 0.82, "without": without}
+    config = {**read_json(model_dir / "manifest.json")["config"], "modality_dropout": 0.15}
+    write_json(model_dir / "manifest.json", {**read_json(model_dir / "manifest.json"), "config": config})
+    plain = check_releasable(model_dir).card
+    change_description(model_dir, never_missing="t1c", incomplete_dice=measured)
+    model = check_releasable(model_dir)
+    added = [line for line in model.card.splitlines() if line not in plain.splitlines()]
+    rows = dict(line.strip("| ").split(" | ") for line in added)
+    assert [line for line in model.card.splitlines() if line not in added] == plain.splitlines()
+    assert "post-contrast" in rows["incomplete volumes"] and "0.15" in rows["incomplete volumes"]
+    assert list(rows.values())[1:] == ["0.820", "0.810", "0.700", "0.550"]
+    assert "the same without pre-contrast and FLAIR, post-contrast in its place" in rows
+    assert "the same without pre-contrast, FLAIR in its place" in rows
+    assert model.description["incomplete_dice"] == measured
+
+
 def test_best_first(tmp_path):
     for name, dice in (("a", 0.7), ("b", 0.9), ("c", None)):
         folder = write_bright_model(tmp_path / name, validation_dice_single_slices=dice)

@@ -11,6 +11,7 @@ from report_scan import draw
 
 from metseg.base.errors import MetsegError
 from metseg.data.volume import Volume
+from metseg.inference.operating_points import LesionCalibration
 from metseg.reports.follow_up import follow_up
 from metseg.reports.lesion_report import LesionReport, report_record, write_report
 from metseg.reports.matching import Visit
@@ -52,6 +53,26 @@ def test_the_files(report: LesionReport, tmp_path):
     assert html.count("data:image/jpeg;base64,") == 3
     assert not re.search(r"(?:src|href)=[\"'](?!data:)", html)  # it needs no other file
     assert paths["pdf"].read_bytes().startswith(b"%PDF")
+
+
+def test_a_calibrated_probability_and_the_operating_point(report: LesionReport, tmp_path):
+    """All voxels have 0.75, whose odds of 3 become 3 by a slope of 1: 75 %, and 9 by one of 2: 90 %."""
+    assert "lesion_probability" not in report.rows()[0]
+    about = {"least": 0.3, "candidates": 41, "lesions": 20}
+    origin = replace(report.origin, operating_point="Expected: 0.5 false positives a scan.")
+    known = replace(report, origin=origin, calibration=LesionCalibration(slope=2, intercept=0, **about))
+    assert known.rows()[0]["lesion_probability"] == pytest.approx(0.9)
+    paths = write_report(known, tmp_path)
+    html = without_tags(paths["html"].read_text(encoding="utf-8"))
+    for text in ("90 %", "n = 41", "Expected: 0.5 false positives"):
+        assert text in html
+    assert "lesion_probability" in paths["csv"].read_text().splitlines()[0]
+    record = json.loads(paths["json"].read_text(encoding="utf-8"))
+    assert "n = 41" in record["lesion_probability"] and "0.5" in record["origin"]["operating_point"]
+
+    raw = replace(report, calibration=LesionCalibration(**about))
+    html = without_tags(write_report(raw, tmp_path)["html"].read_text(encoding="utf-8"))
+    assert "not calibrated" in html and "75 %" not in html and "lesion_probability" not in raw.rows()[0]
 
 
 def test_slices_that_are_not_axial_are_said(report: LesionReport):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -11,13 +12,16 @@ from complaints import complaint
 from drawn_volumes import FIRST, Marker, phantom_volumes
 from nibabel.orientations import axcodes2ornt
 from scipy.ndimage import label
+from tiny_runs import write_bright_model
 
+from metseg.base.errors import MetsegError
 from metseg.data.phantom.volumes import FILE_NAMES, true_lesions
 from metseg.data.scan_inputs import open_scan, scan_inputs
 from metseg.data.volume_files import reference_alone
 from metseg.data.writers.dicom_seg import read_seg
 from metseg.data.writers.rtstruct import read_rtstruct
-from metseg.reports.results import drawn, segment, write_results
+from metseg.inference.predictor import Predictor
+from metseg.reports.results import drawn, report_of, segment, write_results
 
 TOUCHING = np.ones((3, 3, 3))
 
@@ -45,6 +49,21 @@ def found_in(path, folder):
     """The scan at a path, in which a network marks the phantom's reference."""
     scan = opened(path)
     return segment(scan, Marker(drawn(scan, reference_of(folder)).mask))
+
+
+def test_a_scan_without_a_sequence(tmp_path, folder):
+    """What one network never learned to do without another may; it is refused before it runs."""
+    (given,) = scan_inputs(folder / FIRST)
+    files = {name: path for name, path in given.sequences.items() if name != "flair"}
+    scan = open_scan(replace(given, sequences=files), allow_missing=True)
+    measured = {"scans": 3, "complete": 0.81, "without": {"flair": 0.78}}
+    known = {"never_missing": "t1c", "incomplete_dice": measured}
+    found = segment(scan, Predictor(write_bright_model(tmp_path / "new", **known)))
+    assert "0.81 to 0.78" in found.notes[0]
+    assert any("no flair: t1c stands in" in note for note in report_of(found).notes)
+    for old in ({}, {"never_missing": "flair"}):
+        with pytest.raises(MetsegError, match="has no flair"):
+            segment(scan, Predictor(write_bright_model(tmp_path / "old", **old)), trust_anyway=True)
 
 
 def all_there(places, true_mm) -> bool:

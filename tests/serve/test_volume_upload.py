@@ -100,6 +100,14 @@ def test_missing_sequences_are_named_or_flair_stands_in(home):
     assert np.array_equal(scan.scan.volume.array[1], scan.scan.volume.array[2])
 
 
+def test_post_contrast_alone_is_enough(home):
+    (t1c,) = (item for item in nifti_files().items() if "t1c" in item[0])
+    with pytest.raises(Refused, match=r"no t1, flair;.*\(allow_missing\)"):
+        opened(dict([t1c]), home)
+    scan = opened(dict([t1c]), home, allow_missing=True).scan
+    assert scan.missing == ("t1", "flair") and (scan.volume.array == scan.volume.array[2]).all()
+
+
 def header(**changes) -> bytes:
     """A NIfTI header without voxels behind it."""
     made = nibabel.Nifti1Header()

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from metseg.training.augment import Augmentation, augment_pair
+from metseg.data.volume import SEQUENCES, Volume
+from metseg.training.augment import Augmentation, augment_pair, augment_patch
 
-OFF = dict.fromkeys(Augmentation.model_fields.keys() - {"augment", "flip", "copy_paste"}, 0.0)
+OFF = dict.fromkeys(
+    Augmentation.model_fields.keys() - {"augment", "flip", "copy_paste", "never_missing"}, 0.0
+)
 OFF["flip"] = False
 SIZE = 64
 
@@ -168,6 +171,32 @@ def test_flair_stands_in_for_a_missing_sequence(mask):
     assert seen == {(False, False), (False, True), (True, False), (True, True)}
 
 
+def test_of_what_is_missing_post_contrast_never_is(mask):
+    """Flair stands in for t1, and post-contrast for what flair does not."""
+    image = generator().random((SIZE, SIZE, 6), dtype=np.float32)
+    seen = set()
+    for seed in range(60):
+        config = augmentation(modality_dropout=0.5, never_missing="t1c")
+        changed, _ = augment_pair(image, mask, config, generator(seed))
+        shows = [
+            next(k for k in (channel, 1, 2) if (changed[..., channel::3] == image[..., k::3]).all())
+            for channel in range(3)
+        ]
+        seen.add(tuple(shows))
+    assert seen == {(0, 1, 2), (1, 1, 2), (0, 2, 2), (2, 2, 2)}
+
+
+@pytest.mark.parametrize("never_missing", ["flair", "t1c"])
+def test_a_patch_lacks_sequences_as_the_scan_would(mask, never_missing):
+    image = generator().integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
+    config = augmentation(modality_dropout=1.0, never_missing=never_missing)
+    still, masks = augmentation(), np.stack([mask] * 2)
+    whole, _ = augment_patch(image, masks, (0, 0), SIZE, still, generator())
+    changed, _ = augment_patch(image, masks, (0, 0), SIZE, config, generator())
+    expected = Volume.of_slices(whole).without({*SEQUENCES} - {never_missing})
+    np.testing.assert_array_equal(changed, expected.channels_last)
+
+
 def test_what_stands_in_is_flair_as_it_is_after_all_changes(mask):
     image = generator().random((SIZE, SIZE, 3), dtype=np.float32)
     config = augmentation(modality_dropout=1.0, gamma=0.6, brightness=0.1, noise=0.05)
@@ -233,6 +262,7 @@ def test_memory_mapped_read_only_masks_are_taken(tmp_path, image, mask):
         {"noise": 2},
         {"elastic": float("nan")},
         {"tilt": 3},
+        {"never_missing": "t1"},
     ],
 )
 def test_ranges_out_of_range_are_refused(wrong):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from metseg.data.cases import CaseFiles
+    from metseg.inference.predictor import Predictor
 
 
 def _show_version(wanted: bool) -> None:
@@ -65,13 +66,22 @@ Sequences = Annotated[
     ),
 ]
 AllowMissing = Annotated[
-    bool, typer.Option("--allow-missing", help="Let FLAIR stand in for a sequence that is missing.")
+    bool,
+    typer.Option("--allow-missing", help="Let FLAIR, or else t1c, stand in for what is missing."),
 ]
 PhantomNetwork = Annotated[
     bool, typer.Option("--phantom-network", help="Let a network that knows only the phantom see other scans.")
 ]
 TrustAnyway = Annotated[
     bool, typer.Option("--trust-anyway", help="Segment what is unlike all scans of the training as well.")
+]
+FalsePositives = Annotated[
+    float | None,
+    typer.Option(
+        "--false-positives-per-scan",
+        min=0,
+        help="Find most lesions at no more of them, by the network's validation volumes.",
+    ),
 ]
 OutputDir = Annotated[Path | None, typer.Option(help="Where runs are kept; outputs/runs if left out.")]
 
@@ -147,6 +157,19 @@ def say_network(folder: Path, output_dir: Path | None, *, stderr: bool = False) 
 
     line = network_line(folder, network_name(folder, output_dir))
     print(line, file=sys.stderr if stderr else sys.stdout, flush=True)
+
+
+def choose_operating_point(predictor: "Predictor", false_positives_per_scan: float | None) -> None:
+    """Takes a network to the operating point that was asked for, if any, and prints what to expect there."""
+    from metseg.inference.operating_points import settings_within, told_of
+
+    points, own = predictor.operating_points, predictor.postprocessing
+    if false_positives_per_scan is not None:
+        own = settings_within(points, own, false_positives_per_scan, predictor.name)
+        predictor.postprocessing = own
+        print(f"lesions from a highest probability of {own.lesion_threshold:g} on", flush=True)
+    if told := told_of(points, own, own):
+        print(told, flush=True)
 
 
 def existing_folder(data_dir: Path | None) -> dict:

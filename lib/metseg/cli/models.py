@@ -101,8 +101,9 @@ def export(
 
     folders = trained_folders(run, runs_folder(output_dir))
     form = {"precision": precision, "prune": int(prune[1]) if prune else None}
-    allow_missing = RunFolder(folders[0]).allow_missing
-    refuse_other_scans(folders, find_cases(data_dir, allow_missing=allow_missing), data_dir)
+    first = RunFolder(folders[0])
+    missing = {"allow_missing": first.allow_missing, "never_missing": (first.never_missing,)}
+    refuse_other_scans(folders, find_cases(data_dir, **missing), data_dir)
     _say_all(folders, output_dir)
     for folder in folders:
         cases = find_cases_for([folder], data_dir)

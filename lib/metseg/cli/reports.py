@@ -9,12 +9,14 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import make_folder, shown
 from metseg.cli.app import (
     AllowMissing,
+    FalsePositives,
     OutputDir,
     PhantomNetwork,
     Sequences,
     Target,
     TrustAnyway,
     app,
+    choose_operating_point,
     named_model,
     network_name,
     progress_bars,
@@ -51,6 +53,7 @@ def report(
     sequence: Sequences = None,
     allow_missing: AllowMissing = False,
     trust_anyway: TrustAnyway = False,
+    false_positives_per_scan: FalsePositives = None,
     phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
@@ -72,6 +75,8 @@ def report(
         raise MetsegError(
             f"there are {len(input)} --input and {len(mask)} --mask; give one mask for each scan"
         )
+    if mask and false_positives_per_scan is not None:
+        raise MetsegError("--false-positives-per-scan is for a network; a --mask has none to choose")
     if target and not mask:
         raise MetsegError("--target is for --mask; a network has its own target")
     about = {"allow_missing": allow_missing, "partial": bool(mask), "same_patient": same_patient}
@@ -88,6 +93,7 @@ def report(
             names = [scan.case_id for scan in scans]
             refuse_scans_unlike_the_phantom(predictor.description, network_name(folder, output_dir), names)
         say_network(folder, output_dir)
+        choose_operating_point(predictor, false_positives_per_scan)
         with progress_bars() as bars:
             tracked = bars.track(scans, description="Segmenting")
             found = [segment(scan, predictor, trust_anyway=trust_anyway) for scan in tracked]

@@ -11,6 +11,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import make_folder, shown
 from metseg.cli.app import (
     AllowMissing,
+    FalsePositives,
     Model,
     OutputDir,
     PhantomNetwork,
@@ -18,6 +19,7 @@ from metseg.cli.app import (
     Target,
     TrustAnyway,
     app,
+    choose_operating_point,
     header_bar,
     named_model,
     network_name,
@@ -60,6 +62,7 @@ def predict(
     ] = None,
     allow_missing: AllowMissing = False,
     trust_anyway: TrustAnyway = False,
+    false_positives_per_scan: FalsePositives = None,
     phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
@@ -69,8 +72,12 @@ def predict(
     told = told_sequences(sequence)
     if inputs := scan_inputs(input, told):
         insisting = {"allow_missing": allow_missing, "trust_anyway": trust_anyway}
-        _predict_volumes(inputs, model, output, also or [], insisting, phantom_network, output_dir)
+        how = {"insisting": insisting, "false_positives_per_scan": false_positives_per_scan}
+        how |= {"phantom_network": phantom_network, "output_dir": output_dir}
+        _predict_volumes(inputs, model, output, also or [], **how)
         return
+    if false_positives_per_scan is not None:
+        raise MetsegError(f"{input} holds slices; --false-positives-per-scan is for volumes")
     if also:
         raise MetsegError(f"{input} holds slices; --also {also[0]} is for volumes")
     from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
@@ -103,6 +110,7 @@ def _predict_volumes(
     output: Path,
     also: list[Also],
     insisting: dict[str, bool],
+    false_positives_per_scan: float | None,
     phantom_network: bool,
     output_dir: Path | None,
 ) -> None:
@@ -119,8 +127,9 @@ def _predict_volumes(
         refuse_scans_unlike_the_phantom(predictor.description, network_name(folder, output_dir), names)
     if regions := Also.REGIONS in also:
         complain_of_other_regions(predictor.targets)
-    make_folder(output)
     say_network(folder, output_dir)
+    choose_operating_point(predictor, false_positives_per_scan)
+    make_folder(output)
     print(f"{len(inputs)} scan{'s' * (len(inputs) != 1)} of volumes", flush=True)
     told, failed = [], []
     with progress_bars() as bars:

@@ -43,7 +43,7 @@ def run(
     settings: Settings = None,
     output_dir: OutputDir = None,
 ) -> None:
-    """Run the whole workbook: notebooks 01 to 11, unattended."""
+    """Run the whole workbook: notebooks 01 to 12, unattended."""
     from metseg.base.paths import project_root
     from metseg.evaluation.report import comparison_told
     from metseg.workbook.run import numbered_notebooks
@@ -179,13 +179,16 @@ def _say_what_counts(notebooks: list[Path], values: dict) -> None:
     """Says how the scans are read, and which saved parameters count for nothing."""
     from metseg.data.cases import list_cases
     from metseg.data.missing_sequences import keep_usable
+    from metseg.data.volume import NEVER_MISSING
     from metseg.workbook.parameters import edits_told
 
     if "data_dir" in values:
         with progress_bars() as bars:
             options = {"target": str(values.get("target", "")), "on_file": header_bar(bars)}
             found = list_cases(Path(values["data_dir"]), **options)
-        cases, notes = keep_usable(found, allow_missing=bool(values.get("allow_missing", False)))
+        missing = {"allow_missing": bool(values.get("allow_missing", False))}
+        missing["never_missing"] = (values.get("never_missing", NEVER_MISSING),)
+        cases, notes = keep_usable(found, **missing)
         say_scans(cases)
         print(*(f"note: {note}\n" for note in notes), sep="", end="", flush=True)
     for line in edits_told(notebooks):

@@ -33,7 +33,7 @@ class CaseFiles:
     told_by: str = "name"  # what told the person, see `Identity`
     folders: tuple[str, ...] = ()  # below the data set's, without those that group people
     volumes: VolumeFiles | None = None
-    allow_missing: bool = False  # let FLAIR stand in for a sequence that is missing
+    allow_missing: bool = False  # let another stand in for a sequence that is missing
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -80,9 +80,8 @@ def list_cases(
 ) -> list[CaseFiles]:
     """Lists the scans below a folder, complete or not.
 
-    Where there are volumes, they are the scans, NIfTI before DICOM; else slices are. Which files are one scan
-    is told by `metseg.data.layouts`; who is who by the names (`metseg.data.patients`) or DICOM headers, or by
-    a `patients.csv` in the folder.
+    Where there are volumes, they are the scans, NIfTI before DICOM; else slices are. `metseg.data.layouts`
+    tells which files are one scan; names, DICOM headers or a `patients.csv` in the folder who is who.
 
     Args:
         folder: The data set's.
@@ -173,15 +172,16 @@ def _of_volumes(
     return found
 
 
-def find_cases(folder: Path, *, target: str = "", allow_missing: bool = False) -> list[CaseFiles]:
+def find_cases(folder: Path, *, target: str = "", **missing) -> list[CaseFiles]:
     """Lists the scans below a folder, each complete.
 
-    A scan that lacks a sequence is left out, or FLAIR stands in (see `keep_usable`); a warning names it.
+    A scan that lacks a sequence is left out, or another stands in; a warning names it. `missing` is
+    `allow_missing` and `never_missing`, see `keep_usable`.
 
     Raises:
         MetsegError: As in `list_cases`, a reference or a slice is missing, or no scan has all sequences.
     """
-    cases, notes = keep_usable(list_cases(folder, target=target), allow_missing=allow_missing)
+    cases, notes = keep_usable(list_cases(folder, target=target), **missing)
     for note in notes:
         warnings.warn(note, MetsegWarning, stacklevel=1)  # where it was raised: so it is shown once
     for case in cases:

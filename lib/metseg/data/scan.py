@@ -11,12 +11,11 @@ from metseg.base.errors import MetsegError
 from metseg.data.grid import axial_grid, resample_like, same_grid, share_within, to_axial
 from metseg.data.readers import nifti, picture_folder
 from metseg.data.readers.images import to_8_bits
-from metseg.data.volume import SEQUENCES, Labels, Volume
+from metseg.data.volume import SEQUENCES, Labels, Volume, stand_in
 from metseg.data.volume_files import SeriesFiles, VolumeFiles
 
 RESCALED = "Grey values were rescaled to 0 … 255, each sequence from its lowest to 99.9 %."
 _WHOLE = 0.99  # of a grid; less is told
-STAND_IN = "flair"  # for a sequence that is missing, as in the LGG set
 
 
 class Scan(NamedTuple):
@@ -27,12 +26,14 @@ class Scan(NamedTuple):
         stored: The grid that the files have and results go back to; its voxels are all 0.
         grid_of: The sequence whose grid it is.
         notes: What was changed, guessed or may surprise, as sentences.
+        missing: The sequences in whose place another one stands.
     """
 
     volume: Volume
     stored: Volume
     grid_of: str
     notes: list[str]
+    missing: tuple[str, ...] = ()
 
 
 def read_files(files: VolumeFiles, *, allow_missing: bool = False, partial: bool = False) -> Scan:
@@ -59,7 +60,7 @@ def read_nifti_scan(
     Args:
         sequences: {sequence: its file, folder or content}; others than those of `SEQUENCES` are not read.
         name: What to call the scan in an error.
-        allow_missing: Let FLAIR stand in for a sequence that is missing.
+        allow_missing: Let FLAIR, or else t1c, stand in for a sequence that is missing.
         partial: Take the sequences that there are, for a scan that no network is to see.
         max_voxels: The most voxels that one file may have.
 
@@ -94,13 +95,15 @@ def as_scan(
     """
     whose = {sequence: each for each in volumes for sequence in each.channels if sequence in SEQUENCES}
     wanted = [sequence for sequence in SEQUENCES if sequence in whose or not (partial and whose)]
-    if missing := [sequence for sequence in wanted if sequence not in whose]:
-        if not allow_missing or STAND_IN not in whose:
+    source = stand_in(whose)
+    if missing := tuple(sequence for sequence in wanted if sequence not in whose):
+        if not allow_missing or not source:
             remedy = "add it"
-            if STAND_IN not in missing:
-                remedy += f"; in metseg predict {STAND_IN} can stand in (--allow-missing)"
+            if source:
+                whom = " for networks that learned so" if "flair" in missing else ""
+                remedy += f"; in metseg predict {source} can stand in{whom} (--allow-missing)"
             raise MetsegError(f"{name} has no {', '.join(missing)}; {remedy}")
-        notes.append(f"There is no {' and no '.join(missing)}: {STAND_IN} stands in, so trust the mask less.")
+        notes.append(f"There is no {' and no '.join(missing)}: {source} stands in, so trust the mask less.")
     grid_of = _grid_of(whose)
     reference = whose[grid_of]
     channels: dict[str, np.ndarray] = {}
@@ -132,10 +135,11 @@ def as_scan(
             notes.append(
                 f"{sequence} has {strange} values that are no number; they were taken as the lowest."
             )
-    array = np.stack([channels.get(sequence, channels.get(STAND_IN)) for sequence in wanted])
+    array = np.stack([channels.get(sequence, channels.get(source)) for sequence in wanted])
     notes.append(RESCALED)
     stored = Volume.of_grid(reference.grid, **_place(reference))
-    return Scan(to_axial(Volume(array, tuple(wanted), **_place(reference))), stored, grid_of, notes)
+    volume = to_axial(Volume(array, tuple(wanted), **_place(reference)))
+    return Scan(volume, stored, grid_of, notes, missing)
 
 
 def read_reference(
@@ -175,6 +179,12 @@ def grid_of_scan(sequences: Mapping[str, Path | SeriesFiles]) -> tuple[int, int,
     if isinstance(file, SeriesFiles):
         return file.grid
     return axial_grid(_reader(file).read_grid(file))
+
+
+def place_of_scan(sequences: Mapping[str, Path]) -> Volume:
+    """Returns the axial grid of these files' scan, with its affine but without voxels; a header is read."""
+    file = sequences[_grid_of(sequences)]
+    return to_axial(_reader(file).read_grid(file))
 
 
 def is_dicom(path: Path) -> bool:

@@ -33,7 +33,7 @@ class ScanInput:
         identity: Whose it is, where names, a data set or `patients.csv` tell; None for a folder of DICOM, for
             headers do.
         notes: What of it was guessed from names, as sentences.
-        allow_missing: Let FLAIR stand in for a sequence that is missing, whatever `open_scan` is told.
+        allow_missing: Let another stand in for a sequence that is missing, whatever `open_scan` is told.
     """
 
     case_id: str

@@ -1,6 +1,6 @@
 """The one data type from reader to writer: a scan on its file's grid, its reference, and whose it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -9,7 +9,14 @@ import numpy as np
 # The sequences that the networks take, and what a user reads for each.
 SEQUENCES = {"t1": "pre-contrast", "flair": "FLAIR", "t1c": "post-contrast"}
 CHANNELS = tuple(SEQUENCES.values())
+STAND_INS = ("flair", "t1c")  # for a sequence that is missing, the first that there is
+NEVER_MISSING = "flair"  # unless a training says another: in the LGG set it stands in for all others
 _SAME_MM = 1e-3
+
+
+def stand_in(present: Collection[str]) -> str:
+    """Returns the sequence that stands in for those that are missing; "" where none can."""
+    return next((each for each in STAND_INS if each in present), "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +77,13 @@ class Volume:
         first = volumes[0]
         images = np.concatenate([each.channels_last for each in volumes])
         return cls.of_slices(images, first.channels, affine=first.affine, spacing_mm=first.spacing_mm)
+
+    def without(self, missing: Collection[str]) -> "Volume":
+        """Returns the scan as the networks would see it if these sequences were missing, see `stand_in`."""
+        source = stand_in([each for each in self.channels if each not in missing])
+        shown = [self.channels.index(source if each in missing else each) for each in self.channels]
+        known = {"affine": self.affine, "spacing_mm": self.spacing_mm}
+        return Volume(self.array[shown], self.channels, **known) if missing else self
 
     @property
     def channels_last(self) -> np.ndarray:

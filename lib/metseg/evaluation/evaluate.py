@@ -2,18 +2,20 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from metseg.base.errors import MetsegError
-from metseg.base.files import make_folder, replacing, shown, write_json, write_text
+from metseg.base.files import make_folder, read_json, replacing, shown, write_json, write_text
 from metseg.base.hardware import cpu_name
 from metseg.data.cases import CaseFiles, lesion_told, load_case
 from metseg.data.content import fingerprint
 from metseg.data.provenance import provenance_of
+from metseg.evaluation.lesion_scores import lesion_rows
+from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import fullest_slice
 from metseg.metrics.case_scores import LESIONWISE, evaluate_case, region_scores
@@ -74,7 +76,8 @@ def evaluate(
         model_dir: Folder with an exported model.
         cases: Cases that the model has not seen; see `unseen_cases`.
         output: Folder for `per_patient.csv`, `per_slice.csv`, `examples.npz` (of each patient the slice with
-            the largest reference: image, mask_ref, mask_pred) and, last, `evaluation.json`.
+            the largest reference: image, mask_ref, mask_pred), of volumes whose voxels' size is known
+            `lesions.csv` (`lesion_rows` of all), and, last, `evaluation.json`.
         on_case: Called with (finished, of) after each case.
 
     Returns:
@@ -86,15 +89,17 @@ def evaluate(
     cases, output = list(cases), Path(output)
     predictor = Predictor(model_dir)
     make_folder(output)  # before an hour of work, not after
-    rows, tables, examples, seconds, slices = [], [], {}, 0.0, 0
+    rows, tables, lesions, examples, seconds, slices = [], [], [], {}, 0.0, 0
     for k, files in enumerate(cases):
         case = load_case(files)
         started = time.perf_counter()
-        masks = predictor.masks(case.volume)
+        maps = predictor.prob_maps(case.volume)
+        masks = predictor.masks_of(maps)
         seconds += time.perf_counter() - started
         slices += len(case.image)
         main, *others = case.labels.regions
-        mask_pred = masks.get(main, next(iter(masks.values())))
+        found_as = main if main in masks else next(iter(masks))
+        mask_pred = masks[found_as]
         row, table = evaluate_case(case.mask, mask_pred, spacing_mm=case.volume.spacing_mm)
         for name in (each for each in others if each in masks):
             scores = region_scores(case.labels.region(name), masks[name])
@@ -104,15 +109,23 @@ def evaluate(
         who = {"patient_id": case.patient_id, "case_id": case.case_id}
         rows.append({**who, **row, "ref_sha256": mask_hash})
         tables.append(table.assign(**who, slice_index=np.asarray(case.slice_index)))
+        if case.volume.spacing_mm is not None and len(case.mask) > 1:
+            known = {"settings": predictor.postprocessing, "spacing_mm": case.volume.spacing_mm}
+            lesions.append(lesion_rows(case.mask, maps[found_as], mask_pred, **known).assign(**who))
         z = fullest_slice(case.mask)
         parts = zip(_PARTS, (case.image[z], case.mask[z], mask_pred[z]), strict=True)
         examples |= {f"{case.case_id}/{part}": array for part, array in parts}
         if on_case:
             on_case(k + 1, len(cases))
     per_patient, per_slice = pd.DataFrame(rows), pd.concat(tables, ignore_index=True)
-    (output / "evaluation.json").unlink(missing_ok=True)  # so that it never stands beside another's tables
+    for name in ("evaluation.json", "lesions.csv"):  # so that it never stands beside another's tables
+        (output / name).unlink(missing_ok=True)
     write_text(output / "per_patient.csv", per_patient.to_csv(index=False))
     write_text(output / "per_slice.csv", per_slice.to_csv(index=False))
+    sized = len(lesions) == len(cases)  # a curve of some of the scans would pass for one of all
+    if sized:
+        text = pd.concat(lesions, ignore_index=True).to_csv(index=False, float_format="%.6g")
+        write_text(output / "lesions.csv", text)
     with replacing(output / "examples.npz") as partial:
         np.savez_compressed(partial, **examples)
     served = ("sha256", "precision", "tta_flip", "min_volume_share")
@@ -128,9 +141,29 @@ def evaluate(
         "data": provenance_of(files.case_id for files in cases).name,
         "lesion": lesion_told(cases),
         "lesionwise": lesionwise_means(per_patient) or _NO_LESIONWISE,
+        "lesion_rows": sum(map(len, lesions)) if sized else _NO_LESIONWISE,
     }
     write_json(output / "evaluation.json", summary)
     return per_patient
+
+
+def score_volumes(run: RunFolder, cases: Sequence[CaseFiles], elsewhere: Path) -> RunFolder:
+    """Returns a folder with a network's scores of those of these volumes that it has not seen.
+
+    It is the network's own, where they are of this data set and of what it serves; else they are made.
+
+    Args:
+        run: Folder of an exported network.
+        cases: All of a data set of volumes.
+        elsewhere: Folder for scores that are made.
+    """
+    scored = run.lesions.is_file() and run.scored_as_served and run.split.is_file()
+    if scored and run.read_split().fingerprint == fingerprint(list(cases)):
+        return run
+    refuse_scans_unlike_the_phantom(read_json(run.description), str(run), [case.case_id for case in cases])
+    scores = RunFolder(elsewhere)
+    evaluate(run.path, unseen_cases(cases, run.path), scores.evaluation)
+    return scores
 
 
 def lesionwise_means(per_patient: pd.DataFrame) -> dict[str, float | None]:

@@ -8,6 +8,7 @@ import pandas as pd
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, write_json
 from metseg.data.cases import CaseFiles, load_case, load_mask
+from metseg.export.operating_points import predicted_scans, settle
 from metseg.export.validation_dice import training_cases, validation_cases, volume_dice
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import label_lesions
@@ -31,6 +32,9 @@ def set_masks(
     that hardly a scan of those learned from and validated on has a lesion to lose by. Dice alone would drop
     small metastases, which hardly weigh in a volume.
 
+    A network whose validation scans are volumes with voxels of known size is settled otherwise: by `settle`,
+    lesion by lesion, whatever their share.
+
     Args:
         run: Folder of an exported network, with the split of its training.
         cases: Cases of all its patients.
@@ -41,9 +45,41 @@ def set_masks(
     """
     cases = list(cases)
     files = validation_cases(run, cases)
-    harmless = _harmless_shares(files + training_cases(run, cases))
     setting = Postprocessing(**read_json(run.description)["postprocessing"])
-    predictor, rows = Predictor(run.path), []
+    predictor = Predictor(run.path)
+    scans = predicted_scans(predictor, files, on_case)
+    if scans is None:
+        known = _by_share(run, predictor, files, cases, setting, on_case)
+    else:
+        _complain_without_lesion(any(each.is_lesion.any() for each in scans), run)
+        found = settle(scans, setting)
+        known = {
+            "postprocessing": found.postprocessing.model_dump(),
+            "min_volume_share": 0.0,
+            "operating_points": found.points.model_dump(),
+            "lesion_calibration": found.calibration.model_dump(),
+            "validation_dice": found.dice,
+            "validation_patients": found.points.patients,
+        }
+    description = {**read_json(run.description), "tta_flip": True, **known}
+    write_json(run.description, description)
+    if predictor.patch_size is not None:
+        return
+    alone = volume_dice(Predictor(run.path), files, single_slices=True).mean
+    write_json(run.description, {**description, "validation_dice_single_slices": alone})
+
+
+def _by_share(
+    run: RunFolder,
+    predictor: Predictor,
+    files: list[CaseFiles],
+    cases: list[CaseFiles],
+    setting: Postprocessing,
+    on_case: Callable[[int, int], None] | None,
+) -> dict:
+    """Returns what `model.json` is to tell of the share of the largest lesion that others must have."""
+    harmless = _harmless_shares(files + training_cases(run, cases))
+    rows = []
     for k, case in enumerate(map(load_case, files)):
         mask = postprocess(predictor.prob_map(case.volume, tta_flip=True), setting)
         lesions, numbers = label_lesions(case.mask), label_lesions(mask)
@@ -57,25 +93,19 @@ def set_masks(
             on_case(k + 1, len(files))
     columns = ["share", "patient_id", "ref", "pred", "tp", "found"]
     volumes = pd.DataFrame(rows, columns=columns).groupby(columns[:2]).sum()
-    if not volumes.ref.any():
+    _complain_without_lesion(volumes.ref.any(), run)
+    share = next(each for each in harmless if (volumes.found[each] >= volumes.found[0.0]).all())
+    chosen = volumes.loc[share]
+    dice = lesion_dice(chosen.ref, chosen.pred, chosen.tp)
+    return {"min_volume_share": share, "validation_dice": dice, "validation_patients": len(chosen)}
+
+
+def _complain_without_lesion(has_lesion: bool, run: RunFolder) -> None:
+    if not has_lesion:
         raise MetsegError(
             f"none of the patients that {run} was validated on has a lesion to choose masks by; "
             "train again: a split now gives validation one"
         )
-    share = next(each for each in harmless if (volumes.found[each] >= volumes.found[0.0]).all())
-    chosen = volumes.loc[share]
-    description = {
-        **read_json(run.description),
-        "tta_flip": True,
-        "min_volume_share": share,
-        "validation_dice": lesion_dice(chosen.ref, chosen.pred, chosen.tp),
-        "validation_patients": len(chosen),
-    }
-    write_json(run.description, description)
-    if predictor.patch_size is not None:
-        return
-    alone = volume_dice(Predictor(run.path), files, single_slices=True).mean
-    write_json(run.description, {**description, "validation_dice_single_slices": alone})
 
 
 def _harmless_shares(files: Iterable[CaseFiles]) -> list[float]:

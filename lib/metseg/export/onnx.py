@@ -64,6 +64,7 @@ def export_onnx(run: RunFolder, folder: Path, *, prune: int | None = None) -> ke
         "parameters": network.count_params(),
         "data": {name: manifest["data"].get(name, "") for name in ("name", "licence", "caution", "lesion")},
         "target": config.target,
+        "never_missing": config.augmentation.never_missing,
         **({"targets": list(config.regions)} if len(config.regions) > 1 else {}),
         "seen": sorted(run.seen_patients()),
         "seen_slices": run.seen_slices(),

@@ -9,6 +9,7 @@ from typing import NamedTuple, get_args
 from metseg.base.errors import MetsegError
 from metseg.base.files import file_sha256, read_json, sole_writer, write_json
 from metseg.data.cases import CaseFiles
+from metseg.export.incomplete_dice import set_incomplete_dice
 from metseg.export.mask_settings import set_masks
 from metseg.export.onnx import check_agreement, export_onnx, spread_slices
 from metseg.export.quantise import quantise
@@ -59,7 +60,8 @@ def export(
 
     They are `model.onnx` in float32, `model.int8.onnx` beside it if it serves in int8, and `model.json`.
     The float32 graph must give the trained network's probabilities, and by it is settled how masks are made.
-    What the scans were like is kept for the trust gate.
+    What the scans were like is kept for the trust gate, and what missing sequences cost a network that has
+    learned to do without them.
     Another precision must hardly change the validation patients' volume Dice (`DiceChange`). What a pruned
     head changes is measured and told, never refused.
 
@@ -98,6 +100,8 @@ def export(
             change_of_head = head.mean - all_heads.mean
         set_masks(whole, cases, on_case=on_case)
         set_trust(whole, cases)
+        if run.trained_config().augmentation.modality_dropout > 0:
+            set_incomplete_dice(whole, cases, on_case=on_case)
         before = None
         for each in able if precision is None else [precision]:
             draft, change = whole.path, DiceChange()

@@ -1,6 +1,6 @@
 """How well validation patients are segmented, and whether another form of a network segments them as well."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +57,7 @@ def volume_dice(
     cases: Sequence[CaseFiles],
     *,
     single_slices: bool = False,
+    missing: Collection[str] = (),
     on_case: Callable[[int, int], None] | None = None,
 ) -> VolumeDice:
     """Returns the volume Dice of the patients of some cases.
@@ -65,11 +66,12 @@ def volume_dice(
         predictor: What segments them.
         cases: The cases.
         single_slices: Segment every slice as if it were uploaded by itself.
+        missing: Sequences to do without, see `Volume.without`.
         on_case: Called with (finished, of) after each case.
     """
     rows = []
     for k, case in enumerate(map(load_case, cases)):
-        volumes = [case.volume]
+        volumes = [case.volume.without(missing)]
         if single_slices:
             volumes = [Volume.of_slice(image, case.volume.channels) for image in case.image]
         mask = np.concatenate([predictor.mask(each) for each in volumes])

@@ -12,14 +12,17 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 from pydantic import BaseModel, ConfigDict, Field
 
 from metseg.base.errors import MetsegError, MetsegWarning
 from metseg.base.files import file_sha256, read_json, replacing, shown, sync_folder, taking_apart, write_json
+from metseg.data.volume import NEVER_MISSING
 from metseg.inference.engines import Engine, Precision, native, open_engine
+from metseg.inference.incomplete import IncompleteDice
+from metseg.inference.operating_points import LesionCalibration, OperatingPoints
 from metseg.inference.probe import is_as_before
 from metseg.inference.trust import Trust
 from metseg.masks.postprocess import Postprocessing
@@ -61,7 +64,11 @@ class Description(BaseModel):
     opencv: str | None = None
     target: str = ""  # what a reference's lesion is, as `list_cases` takes it
     targets: list[str] = []  # the regions of the network's channels, the main one first, where it has several
+    never_missing: Literal["flair", "t1c"] = NEVER_MISSING  # the sequence that it never learned without
+    incomplete_dice: IncompleteDice | None = None  # where it learned to do without others
     trust: Trust | None = None  # of what it learned from; an older one does not tell
+    operating_points: OperatingPoints | None = None  # of validation volumes whose voxels' size is known
+    lesion_calibration: LesionCalibration | None = None  # likewise
     patch_size: tuple[int, int, int] | None = None  # (z, y, x) of a network of volumes; None of one of slices
 
 

@@ -16,8 +16,8 @@ from metseg.data.volume import Volume
 from metseg.inference.description import open_exported
 from metseg.inference.sliding_window import map_ahead, plane_maps, sliding_window
 from metseg.inference.trust import UNKNOWN, measure
-from metseg.masks.postprocess import drop_minor, postprocess
-from metseg.masks.regions import nested
+from metseg.masks.postprocess import volume_mask
+from metseg.masks.regions import region_masks
 from metseg.preprocessing.neighbours import neighbour_rows, stacked
 from metseg.preprocessing.pipeline import View, network_input, preprocess_volume, restore, view_of
 
@@ -30,6 +30,7 @@ class Predictor:
         name, preprocessing, postprocessing, tta_flip, min_volume_share: Of it; of a volume, `mask` drops
             lesions smaller than this share of the largest.
         targets: The regions that it tells apart; `prob_map`, `mask` and all scores are of the first.
+        operating_points, lesion_calibration: What it found of validation volumes; None where nothing tells.
         trust: What the scans were like that it learned from; None where it does not tell.
         patch_size: (z, y, x) of the patches by which a network of volumes sees them; None of one of slices.
         precision: What the network computes in: the model's choice where it is native, else `fp32`.
@@ -48,12 +49,13 @@ class Predictor:
                 at work.
         """
         found = open_exported(model_dir)
-        self.description, self.onnx, self.sha256 = found.description, found.onnx, found.sha256
-        self.name, self.tta_flip = found.known.name, found.known.tta_flip
-        self.preprocessing, self.postprocessing = found.known.preprocessing, found.known.postprocessing
-        self.min_volume_share, self.trust = found.known.min_volume_share, found.known.trust
-        self.targets = tuple(found.known.targets or [found.known.target or "lesion"])
-        self.patch_size = found.known.patch_size
+        known, self.description = found.known, found.description
+        self.onnx, self.sha256, self.name = found.onnx, found.sha256, known.name
+        self.preprocessing, self.postprocessing = known.preprocessing, known.postprocessing
+        self.tta_flip, self.min_volume_share = known.tta_flip, known.min_volume_share
+        self.operating_points, self.lesion_calibration = known.operating_points, known.lesion_calibration
+        self.targets = tuple(known.targets or [known.target or "lesion"])
+        self.trust, self.patch_size = known.trust, known.patch_size
         self._threads, self._engine = threads or cores(), found.engine
         self._at_work, self._lock = 0, threading.Lock()
         self.library, self.precision = self._engine.library, self._engine.precision
@@ -241,9 +243,8 @@ class Predictor:
 
     def mask_of(self, prob_map: np.ndarray) -> np.ndarray:
         """Returns the mask that belongs to a `prob_map`; a slice alone has nothing to be small beside."""
-        mask = postprocess(prob_map, self.postprocessing)
-        return drop_minor(mask, self.min_volume_share) if len(mask) > 1 else mask
+        return volume_mask(prob_map, self.postprocessing, self.min_volume_share)
 
     def masks_of(self, prob_maps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns the masks that belong to `prob_maps`, `nested`; the main one is that of `mask_of`."""
-        return nested({name: self.mask_of(prob_map) for name, prob_map in prob_maps.items()})
+        return region_masks(prob_maps, self.postprocessing, self.min_volume_share)

@@ -11,6 +11,20 @@ def label_lesions(mask: np.ndarray) -> np.ndarray:
     return ndimage.label(mask, structure=np.ones((3,) * mask.ndim))[0]
 
 
+def lesion_probabilities(prob_map: np.ndarray, *, threshold: float) -> np.ndarray:
+    """Returns a map in which each predicted lesion has its highest probability, and 0 stands outside.
+
+    Args:
+        prob_map: float, (H, W) or (Z, H, W).
+        threshold: A voxel is lesion from it on; the lesions are the components of that.
+    """
+    numbers = label_lesions(prob_map >= threshold)
+    highest = np.zeros(numbers.max() + 1, prob_map.dtype)
+    inside = numbers > 0
+    np.maximum.at(highest, numbers[inside], prob_map[inside])
+    return highest[numbers]
+
+
 def number_lesions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Numbers the lesions of an (H, W) bool mask and counts their pixels, by OpenCV alone.
 

@@ -1,10 +1,10 @@
-"""Probability map to mask: threshold, holes, smallest lesion. No network is needed to do it again."""
+"""Probability map to mask: thresholds, holes, smallest lesion. No network is needed to do it again."""
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
-from metseg.masks.components import label_lesions, number_lesions
+from metseg.masks.components import label_lesions, lesion_probabilities, number_lesions
 
 
 class Postprocessing(BaseModel):
@@ -13,17 +13,34 @@ class Postprocessing(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     threshold: float = Field(0.5, gt=0, lt=1)  # probability from which a pixel is lesion
+    lesion_threshold: float | None = Field(None, gt=0, lt=1)  # that some pixel of each lesion reaches, if any
     min_lesion_px: int = Field(0, ge=0)  # lesions of fewer pixels, on the scan's own grid, are dropped
     fill_holes: bool = False  # background that a lesion encloses becomes lesion
+
+    def detecting_from(self, lesion_threshold: float) -> "Postprocessing":
+        """Returns the same with another `lesion_threshold`, and no `threshold` above it."""
+        lower = min(self.threshold, lesion_threshold)
+        return self.model_copy(update={"lesion_threshold": lesion_threshold, "threshold": lower})
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, inner):
+        """Leaves out what older models do not know, so that what is written of them stays as it is."""
+        known = inner(self)
+        if self.lesion_threshold is None:
+            known.pop("lesion_threshold", None)
+        return known
 
 
 def postprocess(prob_map: np.ndarray, config: Postprocessing) -> np.ndarray:
     """Returns which pixels of an (H, W) or (Z, H, W) probability map are lesion, bool of the same shape.
 
-    Every slice is treated by itself, so that a slice alone gets the mask it has within its volume. Holes are
-    filled before lesions are measured against `min_lesion_px`.
+    A lesion of the map, in 3D where that is, is kept if its highest probability reaches `lesion_threshold`.
+    All else treats every slice by itself, so that without it a slice alone gets the mask it has within its
+    volume. Holes are filled before lesions are measured against `min_lesion_px`.
     """
     mask = prob_map >= config.threshold
+    if config.lesion_threshold is not None:
+        mask &= detection_map(prob_map, config.threshold) >= config.lesion_threshold
     for plane in mask if mask.ndim == 3 else [mask]:
         if config.fill_holes:
             _fill_holes(plane)
@@ -31,6 +48,19 @@ def postprocess(prob_map: np.ndarray, config: Postprocessing) -> np.ndarray:
             labels, areas = number_lesions(plane)
             plane &= (areas >= config.min_lesion_px)[labels]
     return mask
+
+
+def detection_map(prob_map: np.ndarray, threshold: float) -> np.ndarray:
+    """Returns the probabilities with each lesion's highest in all of its voxels.
+
+    Cut at any `lesion_threshold` it gives the mask by `detecting_from` that: lesions are whole above
+    `threshold`, and below it their voxels come one by one.
+
+    Args:
+        prob_map: float, (H, W) or (Z, H, W).
+        threshold: A voxel is part of a lesion from it on.
+    """
+    return np.maximum(prob_map, lesion_probabilities(prob_map, threshold=threshold))
 
 
 def is_major(voxels: np.ndarray, min_share: float) -> np.ndarray:
@@ -49,6 +79,12 @@ def drop_minor(mask: np.ndarray, min_share: float) -> np.ndarray:
         return mask
     labels = label_lesions(mask)
     return is_major(np.bincount(labels.ravel()), min_share)[labels]
+
+
+def volume_mask(prob_map: np.ndarray, config: Postprocessing, min_share: float) -> np.ndarray:
+    """Returns the mask of a (Z, H, W) map: by `postprocess`, and of several slices without what is minor."""
+    mask = postprocess(prob_map, config)
+    return drop_minor(mask, min_share) if len(mask) > 1 else mask
 
 
 def _fill_holes(mask: np.ndarray) -> None:

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from metseg.base.errors import MetsegError
+from metseg.masks.postprocess import Postprocessing, volume_mask
 
 NESTED = ("ET", "TC", "WT")  # from the innermost outward
 # The parts of a label map by their number, as BraTS-METS has them since 2023.
@@ -33,6 +34,21 @@ def nested(masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     for inner, outer in pairwise(order[place:]):
         found[outer] = found[outer] | found[inner]
     return found
+
+
+def region_masks(
+    prob_maps: Mapping[str, np.ndarray], config: Postprocessing, min_share: float
+) -> dict[str, np.ndarray]:
+    """Returns the `nested` masks of (Z, H, W) probability maps, the main region's first.
+
+    Lesions are those of the main region, so that `lesion_threshold` is for it alone.
+    """
+    extents = config.model_copy(update={"lesion_threshold": None})
+    each = {name: volume_mask(prob_map, extents, min_share) for name, prob_map in prob_maps.items()}
+    if config.lesion_threshold is not None:
+        main = next(iter(prob_maps))
+        each[main] = volume_mask(prob_maps[main], config, min_share)
+    return nested(each)
 
 
 def label_map(masks: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -129,6 +129,20 @@ def network_input(volume: Volume, config: Preprocessing) -> np.ndarray:
     return stacked(slices, neighbour_rows([len(slices)], config.neighbours))
 
 
+def network_affine(volume: Volume, config: Preprocessing, view: View) -> np.ndarray | None:
+    """Returns the affine of the (Z, S, S) grid that `preprocess` gives, see `Volume`; None if unknown."""
+    if volume.affine is None:
+        return None
+    box, turned = view.box or tuple(slice(0, n) for n in volume.grid[1:]), np.eye(4)
+    shape = tuple(part.stop - part.start for part in box)
+    for axis, part, n, place in zip(
+        (1, 0), box, shape, _place(shape, config.image_size, view.aspect), strict=True
+    ):
+        step = n / (place.stop - place.start)
+        turned[axis, [axis, 3]] = step, part.start + (0.5 - place.start) * step - 0.5
+    return volume.affine @ turned
+
+
 def preprocess_mask(mask: np.ndarray, config: Preprocessing, view: View = WHOLE) -> np.ndarray:
     """Resizes an (H, W) bool mask to (S, S) bool: a pixel is lesion where at least half its area was."""
     part = mask if view.box is None else mask[view.box]

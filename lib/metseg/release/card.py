@@ -4,6 +4,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metseg.base.labels import label_of
 from metseg.data.provenance import RESEARCH_USE
+from metseg.data.volume import NEVER_MISSING, SEQUENCES, stand_in
+from metseg.inference.operating_points import LesionCalibration
+from metseg.metrics.lesion_matching import MATCHINGS
 
 _TEMPLATES = Environment(
     loader=PackageLoader("metseg.release", ""),
@@ -22,15 +25,30 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
         scores: `compare.summarise` of its scores on held-out patients, or, with `folds`, those of its recipe
             in a cross-validation.
     """
-    config, older = manifest["config"], {"min_volume_share": 0.0, "prune": None}
+    config = manifest["config"]
+    older = {"min_volume_share": 0.0, "prune": None, "never_missing": NEVER_MISSING}
+    older |= {"incomplete_dice": None, "operating_points": None}
     return _TEMPLATES.get_template("card.md").render(
         label=label_of(description["name"], config.get("encoder", "plain")),
         research_use=RESEARCH_USE,
         data={"lesion": "", **description["data"]},
         model={**older, **description},
         pre={"neighbours": 0, "crop": False, **description["preprocessing"]},
-        post=description["postprocessing"],
+        post={"lesion_threshold": None, **description["postprocessing"]},
         manifest={"extended": (), **manifest},
         config=config,
         scores={"folds": None, **scores},
+        sequences=SEQUENCES,
+        without=_without_sequences((description.get("incomplete_dice") or {}).get("without", {})),
+        found_by=MATCHINGS,
+        calibration=LesionCalibration(**told).told if (told := description.get("lesion_calibration")) else "",
     )
+
+
+def _without_sequences(dice: dict[str, float]) -> list[tuple[str, str, float]]:
+    """Returns what is missing, what stands in for it, and the Dice then."""
+    sets = [each.split("+") for each in dice]
+    return [
+        (" and ".join(map(SEQUENCES.get, each)), SEQUENCES[stand_in(SEQUENCES.keys() - {*each})], value)
+        for each, value in zip(sets, dice.values(), strict=True)
+    ]

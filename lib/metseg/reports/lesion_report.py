@@ -11,6 +11,7 @@ from pathlib import Path
 import metseg
 from metseg.base.files import replacing
 from metseg.data.provenance import RESEARCH_USE
+from metseg.inference.operating_points import LesionCalibration
 from metseg.reports.follow_up import FollowUp
 from metseg.reports.matching import Visit
 from metseg.reports.rano_bm import IMAGING_PART, REFERENCE, choose_targets, why_not_measurable
@@ -31,6 +32,7 @@ class Origin:
         precision: What it computed in; empty likewise.
         data: What it learned from.
         caution: What that means for these lesions.
+        operating_point: What is to be expected of such masks, from validation; empty where nothing tells.
     """
 
     network: str
@@ -38,6 +40,7 @@ class Origin:
     precision: str = ""
     data: str = ""
     caution: str = ""
+    operating_point: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +53,7 @@ class LesionReport:
         origin: Who marked the lesions.
         notes: What was guessed or assumed in reading the files, as sentences.
         follow_up: The comparison with former visits, or None.
+        calibration: How probable a lesion is by its highest probability; None where the network has none.
         channel: The sequence of the pictures; the post-contrast one if left out.
         created: When the report was made.
     """
@@ -60,6 +64,7 @@ class LesionReport:
     origin: Origin
     notes: Sequence[str] = ()
     follow_up: FollowUp | None = None
+    calibration: LesionCalibration | None = None
     channel: str | None = None
     created: datetime = field(default_factory=lambda: datetime.now().astimezone())
 
@@ -104,7 +109,8 @@ class LesionReport:
         Slices and `centroid_axial_z`, `_y` and `_x` count voxels from 0 on the axial grid (see `to_axial`):
         slices to the head, rows to the back, columns to the patient's left. The file may count otherwise; the
         axial grid's affine is in `report.json`. `centroid_mm_r`, `_a` and `_s` are mm to the patient's right,
-        anterior and superior from the origin of the scan's coordinates.
+        anterior and superior from the origin of the scan's coordinates. `lesion_probability` is there where
+        the network's is calibrated.
         """
         found = []
         for each in self.visit.lesions:
@@ -128,6 +134,8 @@ class LesionReport:
                 f"centroid_mm_{axis}": (each.centroid_mm or [None] * 3)[k] for k, axis in enumerate("ras")
             }
             row |= {"mean_probability": each.mean_probability, "max_probability": each.max_probability}
+            if self.calibration and self.calibration.slope is not None:
+                row["lesion_probability"] = self.calibration.probability(each.max_probability)
             row["rano_bm"] = "target" if is_target else "not measurable" if misses else "measurable"
             row["rano_bm_reason"] = "; ".join(misses)
             found.append(
@@ -182,6 +190,7 @@ def report_record(report: LesionReport) -> dict:
         "case_id": report.case_id,
         "visit": report.visit.name,
         "origin": asdict(report.origin),
+        **({"lesion_probability": report.calibration.told} if report.calibration else {}),
         "sequences": list(volume.channels),
         "grid_zyx": list(volume.grid),
         "spacing_mm_zyx": None if volume.spacing_mm is None else list(volume.spacing_mm),

@@ -17,6 +17,8 @@ from metseg.data.scan import read_reference
 from metseg.data.scan_inputs import OpenScan
 from metseg.data.volume_files import VolumeFiles
 from metseg.data.writers import bids, nifti
+from metseg.inference.incomplete import notes_on_missing
+from metseg.inference.operating_points import LesionCalibration, told_of
 from metseg.inference.predictor import Predictor
 from metseg.masks.regions import PARTS, label_map
 from metseg.reports.follow_up import FollowUp
@@ -36,6 +38,7 @@ class Segmented(NamedTuple):
     origin: Origin
     notes: tuple[str, ...] = ()  # on the mask, or how the scan is unlike those of the training
     regions: Mapping[str, np.ndarray] = MappingProxyType({})  # {region: its mask}, where they were asked for
+    calibration: LesionCalibration | None = None  # of a lesion's probability, where the network has one
 
     def told(self, paths: Mapping[str, Path]) -> str:
         """Returns a line: "P1: 3 lesions, 1.24 ml: predictions/P1_mask.nii.gz"."""
@@ -51,20 +54,28 @@ def segment(
 ) -> Segmented:
     """Segments one scan, if it can be trusted (`Predictor.trusted_map`), and measures its lesions.
 
-    These are of the main region; `regions` keeps the masks of all.
+    These are of the main region; `regions` keeps the masks of all. A scan without the sequence that the
+    network never learned without is refused by a `MetsegError`, whatever `trust_anyway` is.
     """
+    on_missing = notes_on_missing(predictor.description, scan.scan.missing, scan.case_id)
     find = predictor.trusted_maps if regions else predictor.trusted_map
     maps, notes = find(scan.scan.volume, scan.case_id, trust_anyway=trust_anyway)
     prob_map = next(iter(maps.values())) if regions else maps
     mask = predictor.mask_of(prob_map)
     visit = Visit.of_mask(scan.visit or scan.case_id, scan.scan.volume, mask, prob_map)
     about = predictor.description
-    name = label_of(predictor.name, about.get("encoder"))
+    own, data = predictor.postprocessing, about["data"]
     origin = Origin(
-        name, predictor.sha256[:8], predictor.precision, about["data"]["name"], about["data"]["caution"]
+        label_of(predictor.name, about.get("encoder")),
+        predictor.sha256[:8],
+        predictor.precision,
+        data["name"],
+        data["caution"],
+        told_of(predictor.operating_points, own, own),
     )
     kept = predictor.masks_of(maps) if regions else {}
-    return Segmented(scan, visit, mask, prob_map, origin, tuple(notes), kept)
+    told = *on_missing, *notes
+    return Segmented(scan, visit, mask, prob_map, origin, told, kept, predictor.lesion_calibration)
 
 
 def drawn(scan: OpenScan, files: VolumeFiles) -> Segmented:
@@ -95,7 +106,7 @@ def report_of(
     """Makes the report of one scan, with the notes of reading it unless others are given."""
     scan = found.scan
     notes = [*scan.scan.notes, *found.notes] if notes is None else notes
-    about = {"notes": notes, "follow_up": follow_up}
+    about = {"notes": notes, "follow_up": follow_up, "calibration": found.calibration}
     return LesionReport(found.visit, scan.case_id, scan.patient_id, found.origin, **about)
 
 

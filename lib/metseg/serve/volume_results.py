@@ -1,17 +1,19 @@
 """What is made of an uploaded scan: its lesions, and files of them as one ZIP or the mask alone."""
 
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from metseg.data.provenance import RESEARCH_USE
 from metseg.data.scan_inputs import OpenScan
+from metseg.inference.operating_points import LesionCalibration, told_of
 from metseg.inference.predictor import Predictor
 from metseg.masks.encode import archive
-from metseg.masks.postprocess import Postprocessing, drop_minor, postprocess
+from metseg.masks.postprocess import Postprocessing, detection_map, volume_mask
 from metseg.reports.matching import Visit
 from metseg.reports.patient import write_visits
 from metseg.reports.results import Segmented, segment, write_results
@@ -23,9 +25,49 @@ def notes_of(found: Segmented) -> list[str]:
     return [*found.scan.scan.notes, *found.notes]
 
 
+class ThresholdChoice(NamedTuple):
+    """What a visitor chooses a threshold by.
+
+    Attributes:
+        first: The network's own.
+        prob_map: (Z, Y, X) in [0, 1]; cut at a threshold it shows the mask.
+        points: {"threshold", "told": what to expect there} of each operating point, the lowest first; empty
+            where the network has none, and any threshold can be chosen.
+        calibration: Of a lesion's probability, where the network has one.
+    """
+
+    first: float
+    prob_map: np.ndarray
+    points: Sequence[dict] = ()
+    calibration: LesionCalibration | None = None
+
+
+def threshold_choice(found: Segmented, predictor: Predictor) -> ThresholdChoice:
+    """Returns what there is to choose: of a network with operating points the `lesion_threshold`."""
+    own, points = predictor.postprocessing, predictor.operating_points
+    if not has_points(predictor):
+        return ThresholdChoice(own.threshold, found.prob_map, (), predictor.lesion_calibration)
+    told = [{"threshold": each.lesion_threshold, "told": points.told(each)} for each in points.points]
+    shown = detection_map(found.prob_map, own.threshold)
+    return ThresholdChoice(own.lesion_threshold, shown, told, predictor.lesion_calibration)
+
+
+def settings_at(predictor: Predictor, threshold: float) -> Postprocessing:
+    """Returns a network's settings at a threshold that was chosen so."""
+    own = predictor.postprocessing
+    if has_points(predictor):
+        return own.detecting_from(threshold)
+    return own.model_copy(update={"threshold": threshold})
+
+
+def has_points(predictor: Predictor) -> bool:
+    """Whether its lesions are chosen by operating points."""
+    return predictor.operating_points is not None and predictor.postprocessing.lesion_threshold is not None
+
+
 def mask_with(prob_map: np.ndarray, predictor: Predictor, settings: Postprocessing) -> np.ndarray:
     """Returns the mask of a volume as `Predictor.mask_of` does, with settings of a visitor's."""
-    return drop_minor(postprocess(prob_map, settings), predictor.min_volume_share)
+    return volume_mask(prob_map, settings, predictor.min_volume_share)
 
 
 def segment_with(
@@ -49,7 +91,8 @@ def with_settings(found: Segmented, predictor: Predictor, settings: Postprocessi
     ]
     scan = found.scan.scan
     noted = scan._replace(notes=[*scan.notes, f"As asked for, {' and '.join(changed)}."])
-    return found._replace(scan=replace(found.scan, scan=noted), mask=mask, visit=visit)
+    origin = replace(found.origin, operating_point=told_of(predictor.operating_points, own, settings))
+    return found._replace(scan=replace(found.scan, scan=noted), mask=mask, visit=visit, origin=origin)
 
 
 def write_archive(
@@ -79,5 +122,6 @@ def write_archive(
             if path.is_file()
         }
     told = [RESEARCH_USE, found.origin.caution, *notes_of(found), *notes]
+    told += [each for each in (found.origin.operating_point,) if each]
     files["notes.txt"] = "\n".join([*told, ""]).encode()
     return f"{found.scan.case_id}_metseg.zip", archive(files)

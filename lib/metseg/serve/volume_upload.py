@@ -130,7 +130,7 @@ class VolumeUpload:
 
         Args:
             told: {sequence: key of a part}, which goes before what names and headers tell.
-            allow_missing: Let FLAIR stand in for a sequence that is missing.
+            allow_missing: Let FLAIR, or else t1c, stand in for a sequence that is missing.
 
         Returns:
             The `OpenScan`; its notes begin with what was taken for what.

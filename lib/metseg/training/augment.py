@@ -1,10 +1,12 @@
 """Pairs in, pairs out: an image and its mask always move together."""
 
+from typing import Literal
+
 import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from metseg.data.volume import CHANNELS
+from metseg.data.volume import NEVER_MISSING, SEQUENCES, stand_in
 
 _NOT_OF_SHAPE = (
     *("shift", "gamma", "brightness", "noise"),
@@ -31,6 +33,7 @@ class Augmentation(BaseModel):
     noise: float = Field(0.0, ge=0, le=1)
     elastic: float = Field(0.0, ge=0, le=0.2)
     modality_dropout: float = Field(0.0, ge=0, le=1)
+    never_missing: Literal["flair", "t1c"] = NEVER_MISSING
     copy_paste: float = Field(0.0, ge=0, le=1)
     neighbour_dropout: float = Field(0.0, ge=0, le=1)
 
@@ -58,7 +61,7 @@ def augment_pair(
     moved = [cv2.remap(part, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) for part in planes]
     moved_mask = cv2.remap(mask.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
     image = np.concatenate(moved, axis=2)
-    # Missing last: FLAIR stands in as it is, without a jitter of its own.
+    # Missing last: what stands in does so as it is, without a jitter of its own.
     image = _with_missing(_jitter(image, config, rng), config, rng)
     return image, moved_mask.astype(bool)
 
@@ -107,9 +110,12 @@ def _without_neighbours(image: np.ndarray, config: Augmentation, rng: np.random.
 def _with_missing(image: np.ndarray, config: Augmentation, rng: np.random.Generator) -> np.ndarray:
     if config.modality_dropout == 0:
         return image
-    flair, image = CHANNELS.index("FLAIR"), image.copy()
-    for channel in np.flatnonzero(rng.random(len(CHANNELS)) < config.modality_dropout):
-        image[..., channel::3] = image[..., flair::3]  # in a slice and its neighbours alike
+    names, image = [*SEQUENCES], image.copy()
+    missing = rng.random(len(names)) < config.modality_dropout
+    missing[names.index(config.never_missing)] = False
+    source = names.index(stand_in([name for name, lost in zip(names, missing, strict=True) if not lost]))
+    for channel in np.flatnonzero(missing):
+        image[..., channel::3] = image[..., source::3]  # in a slice and its neighbours alike
     return image
 
 

@@ -7,9 +7,9 @@ import functools
 import os
 import shutil
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -61,6 +61,7 @@ class SliceCache:
     masks: np.ndarray  # (N, S, S) bool, memory-mapped; (N, S, S, T) of several regions, the main one first
     slices: pd.DataFrame
     fingerprint: str  # hash of every file's name and content
+    affines: Mapping[str, np.ndarray | None] = field(default_factory=dict)  # by case, see `network_affine`
     neighbours: int = 0  # slices on each side that belong to a slice's network input
 
     def network_input(self, rows: np.ndarray) -> np.ndarray:
@@ -150,10 +151,11 @@ def _whole(home: Path) -> SliceCache | None:
             return None
         images, masks = (np.load(home / name, mmap_mode="r") for name in _FILES[:2])
         slices = pd.read_csv(home / "slices.csv", dtype=_COLUMNS, keep_default_na=False)
+        affines = {case: told and np.array(told) for case, told in meta["affines"].items()}
     except Exception:  # NumPy, pandas and the system have kinds of their own
         return None
     names = dict.fromkeys(("case_id", "patient_id"), "category")  # a name is kept once, not once a slice
-    return SliceCache(images, masks, slices.astype(names), meta["fingerprint"])
+    return SliceCache(images, masks, slices.astype(names), meta["fingerprint"], affines)
 
 
 def _is_intact(home: Path, expected: dict[str, str]) -> bool:
@@ -185,12 +187,13 @@ def _made(home: Path, cases: list[CaseFiles], config: Preprocessing, content: st
             shutil.rmtree(left, ignore_errors=True)
     try:
         work.mkdir()
-        _fill(work, cases, config)
+        affines = _fill(work, cases, config)
         if cache_key(cases, config, _as_seen(cases)) != seen:
             raise MetsegError("the scans changed while they were read; call again when nobody writes to them")
         for name in _FILES:
             sync_file(work / name)
-        write_sealed(work / "meta.json", {"key": home.name, "fingerprint": content, "sha256": _hashes(work)})
+        known = {"key": home.name, "fingerprint": content, "affines": affines}
+        write_sealed(work / "meta.json", {**known, "sha256": _hashes(work)})
         work.rename(home)
         sync_folder(home.parent)
     finally:
@@ -198,7 +201,9 @@ def _made(home: Path, cases: list[CaseFiles], config: Preprocessing, content: st
     return _whole(home)
 
 
-def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
+def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> dict[str, list | None]:
+    """Writes images, masks and table, and returns each case's affine."""
+    affines: dict[str, list | None] = {}
     shape = (sum(len(case.slice_numbers) for case in cases), config.image_size, config.image_size)
     count = len(cases[0].volumes.target) if cases[0].volumes else 1
     labels, regions = set[float](), (count,) if count > 1 else ()
@@ -223,3 +228,5 @@ def _fill(work: Path, cases: list[CaseFiles], config: Preprocessing) -> None:
             rows = [(case.case_id, case.patient_id, *row) for row in zip(*columns, strict=True)]
             these = pd.DataFrame(rows, columns=list(_COLUMNS))
             these.to_csv(table, index=False, header=case is cases[0], lineterminator="\n")
+            affines[case.case_id] = None if found.affine is None else found.affine.tolist()
+    return affines

@@ -20,7 +20,7 @@ from pydantic import (
 from metseg.base.errors import MetsegError
 from metseg.preprocessing.pipeline import Preprocessing
 from metseg.training.augment import Augmentation
-from metseg.training.patch_rules import complain_of_patch, complain_of_slices
+from metseg.training.patch_rules import complain_of_insertions, complain_of_patch, complain_of_slices
 
 ModelName = Literal["nested_unet", "attention_unet", "unet"]
 EncoderName = Literal["plain", "efficientnet_lite0"]
@@ -78,6 +78,7 @@ class Learning(_Group):
     batch_size: int = Field(8, ge=1)
     learning_rate: float = Field(2e-3, gt=0, allow_inf_nan=False)
     epoch_patches: int = Field(256, ge=2)
+    inserted_scans: int = Field(0, ge=0)
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     ema_momentum: float = Field(0.0, ge=0, lt=1)
     patience: int = Field(0, ge=0)
@@ -132,7 +133,7 @@ class TrainConfig(_Group):
     data_dir: str  # folder of scans
     # What is a lesion where references have several labels: a region, several (TC+ET+WT), or labels (1,3).
     target: str = ""
-    allow_missing: bool = False  # keep volumes that lack a sequence, FLAIR in its place, or leave them out
+    allow_missing: bool = False  # keep volumes that lack a sequence, another in its place, or not
     network: Network
     preprocessing: Preprocessing = Preprocessing()
     learning: Learning = Learning()
@@ -146,6 +147,8 @@ class TrainConfig(_Group):
 
     @model_validator(mode="after")
     def _size_fits(self) -> "TrainConfig":
+        if self.learning.inserted_scans:
+            complain_of_insertions(self)
         if self.network.rank == 3:
             complain_of_slices(self)
             return self
@@ -163,6 +166,12 @@ class TrainConfig(_Group):
     def regions(self) -> tuple[str, ...]:
         """The target's regions by name, the main one first."""
         return tuple(self.target.replace(" ", "").split("+"))
+
+    @property
+    def reading(self) -> dict:
+        """What `find_cases` needs beside the folder."""
+        missing = {"allow_missing": self.allow_missing, "never_missing": (self.augmentation.never_missing,)}
+        return {"target": self.target, **missing}
 
     @property
     def build_options(self) -> dict:

@@ -25,8 +25,7 @@ def prepare_data(config: TrainConfig, *, cache_dir: Path) -> Dataset:
         MetsegError: There are no scans, one cannot be read, names leave open who is who, there are too few
             patients for the split, too few of them have a lesion, or the network would see none of it.
     """
-    chosen, division = {"target": config.target, "allow_missing": config.allow_missing}, config.division
-    cases = find_cases(Path(config.data_dir), **chosen)
+    cases, division = find_cases(Path(config.data_dir), **config.reading), config.division
     if doubts := doubtful(cases):
         raise MetsegError(doubts[0])
     cache = open_cache(cases, config.preprocessing, folder=cache_dir)

@@ -79,8 +79,9 @@ def find_cases_for(
         MetsegError: As `find_cases`, or the networks were trained for different targets.
     """
     runs = [RunFolder(network) for network in networks]
-    allow_missing = allow_missing or any(run.allow_missing for run in runs)
-    cases = find_cases(folder, target=target, allow_missing=allow_missing)
+    missing = {"allow_missing": allow_missing or any(run.allow_missing for run in runs)}
+    missing["never_missing"] = {run.never_missing for run in runs}
+    cases = find_cases(folder, target=target, **missing)
     if target or not cases[0].volumes:
         return cases
     targets = {run.target: run for run in runs}
@@ -88,7 +89,7 @@ def find_cases_for(
         (one, first), (other, second) = sorted(targets.items())[:2]
         text = f"{first} was trained for target={one or '(the first)'}, {second} for target={other}"
         raise MetsegError(f"{text}; name the one to score with: --target")
-    return find_cases(folder, target=next(iter(targets), ""), allow_missing=allow_missing)
+    return find_cases(folder, target=next(iter(targets), ""), **missing)
 
 
 def name_of(folder: Path, runs_dir: Path, released_dir: Path | None = None) -> str:

@@ -27,6 +27,7 @@ from metseg.training.config import TrainConfig
 from metseg.training.dataset import Dataset, prepare_data
 from metseg.training.devices import data_parallel, shared_out
 from metseg.training.ema import AveragedWeights
+from metseg.training.inserted import InsertedScans
 from metseg.training.losses import LOSSES
 from metseg.training.normalisation import MOST_PATCHES, MOST_SLICES, PopulationStatistics
 from metseg.training.patches import case_volumes, patch_batches
@@ -95,13 +96,15 @@ def _train_epochs(config: TrainConfig, data: Dataset, run: RunFolder) -> None:
     learners = data.cache.rows(data.split.train)
     first = drawn_rows(data.cache, learners, learning, epoch=0)
     some = np.random.default_rng(learning.seed).permutation(first)[:MOST_SLICES]
-    steps = -(-len(first) // learning.batch_size)
     volumes = {}
     if config.network.rank == 3:
         for role in ("train", "validation"):
             volumes[role] = case_volumes(data.cache, data.cache.rows(getattr(data.split, role)))
-        steps = len(patch_batches(data.cache, volumes["train"], config, epoch=0))
-    reporter = EpochReporter(config, run.progress, steps, history)
+    inserted = None
+    if learning.inserted_scans:
+        kind = {"regions": config.regions, "count": learning.inserted_scans, "seed": learning.seed}
+        inserted = InsertedScans(data.cache, learners, **kind, epochs=learning.epochs)
+    reporter = EpochReporter(config, run.progress, history)
 
     while len(history) < learning.epochs and not out_of_patience(history, learning):
         epoch = len(history)
@@ -113,11 +116,13 @@ def _train_epochs(config: TrainConfig, data: Dataset, run: RunFolder) -> None:
         model.optimizer.learning_rate = rate = learning_rate_of(epoch, history, learning)
         kind = {"size": size, "batch_size": learning.batch_size, "seed": learning.seed}
         kind["augmentation"] = config.augmentation if config.augmentation.augment else None
+        seen, own = inserted.epoch(epoch) if inserted else (data.cache, learners)
         if volumes:
-            batches = patch_batches(data.cache, volumes["train"], config, epoch=epoch)
+            learned = case_volumes(seen, own) if inserted else volumes["train"]
+            batches = patch_batches(seen, learned, config, epoch=epoch)
         else:
-            rows = drawn_rows(data.cache, learners, learning, epoch=epoch)
-            batches = EpochBatches(data.cache, rows, **kind, epoch=epoch, devices=learning.devices)
+            rows = drawn_rows(seen, own, learning, epoch=epoch)
+            batches = EpochBatches(seen, rows, **kind, epoch=epoch, devices=learning.devices)
         fitted = model.fit(
             batches.prepared_ahead(),
             initial_epoch=epoch,
@@ -151,6 +156,8 @@ def _train_epochs(config: TrainConfig, data: Dataset, run: RunFolder) -> None:
         _write_history(history, run)
         checkpoint.save(history, best=best_epoch(history, learning))
         reporter.epoch_done(history)
+    if inserted:
+        inserted.close()
 
     best = _build(config, "float32")
     best.set_weights(checkpoint.best_weights())

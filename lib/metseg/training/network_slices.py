@@ -10,7 +10,13 @@ import numpy as np
 
 from metseg.data.cases import CaseFiles, load_case
 from metseg.data.content import slice_hash
-from metseg.preprocessing.pipeline import Preprocessing, preprocess, preprocess_mask, view_of
+from metseg.preprocessing.pipeline import (
+    Preprocessing,
+    network_affine,
+    preprocess,
+    preprocess_mask,
+    view_of,
+)
 
 READ_AHEAD = 2**29  # bytes that cases read at once may take
 _OF_A_VOXEL = 12  # bytes while a scan is read: three sequences in 8 bits, one as stored, one as it is scaled
@@ -24,6 +30,7 @@ class NetworkSlices(NamedTuple):
     scan_lesion_px: np.ndarray  # (Z,) pixels of the main region in each slice, on the scan's own grid
     hashes: list[str]  # of each slice, see `content.slice_hash`
     labels: frozenset[float]  # the numbers by which the masks mark a lesion
+    affine: np.ndarray | None = None  # of their grid, see `network_affine`
 
 
 def network_slices(files: CaseFiles, config: Preprocessing) -> NetworkSlices:
@@ -39,6 +46,7 @@ def network_slices(files: CaseFiles, config: Preprocessing) -> NetworkSlices:
         scan_lesion_px=np.count_nonzero(case.mask, axis=(1, 2)),
         hashes=[slice_hash(image) for image in case.image],
         labels=case.labels.stored,
+        affine=network_affine(case.volume, config, view),
     )
 
 

@@ -27,6 +27,19 @@ def complain_of_patch(network: "Network") -> None:
         )
 
 
+def complain_of_insertions(config: "TrainConfig") -> None:
+    """Raises a `ValueError` where metastases cannot be inserted into what the network sees."""
+    if strange := sorted({*config.regions} - {"TC", "ET", "WT"}):
+        which = f"target={config.target!r} has {strange[0] or 'no name'}"
+        raise ValueError(f"inserted_scans draws TC, ET and WT, but {which}; name regions, such as TC+ET+WT")
+    given = config.preprocessing
+    if given.clip_limit or given.intensity == "slice":
+        raise ValueError(
+            "inserted_scans draws into the network's grey values, which a whole volume must share; set "
+            "clip_limit=0 and intensity to tissue, volume or stored"
+        )
+
+
 def complain_of_slices(config: "TrainConfig") -> None:
     """Raises a `ValueError` where a training of rank 3 has what is for slices, or too small slices."""
     for name, group in _OF_SLICES.items():

@@ -22,13 +22,16 @@ _SECONDS_BETWEEN_REPORTS = 0.5
 class EpochReporter(keras.callbacks.Callback):
     """Writes `progress.json`, prints a line an epoch, and refreshes one line of a notebook."""
 
-    def __init__(self, config: TrainConfig, path: Path, steps: int, history: list[dict]):
+    def __init__(self, config: TrainConfig, path: Path, history: list[dict]):
         super().__init__()
-        self._config, self._path, self._steps, self._history = config, path, steps, list(history)
+        self._config, self._path, self._steps, self._history = config, path, 1, list(history)
         self._resumed_at, self._started, self._last = len(history), time.monotonic(), 0.0
         self._line = display(HTML(""), display_id=True) if get_ipython() is not None else None
         if history:
             print(f"resumed at epoch {len(history) + 1}", flush=True)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._steps = self.params["steps"]  # of this epoch; they need not be as many in each
 
     def on_train_batch_end(self, batch, logs=None):
         if time.monotonic() - self._last >= _SECONDS_BETWEEN_REPORTS:  # not more often than one can read

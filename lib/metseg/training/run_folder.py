@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from metseg.base.errors import MetsegError
 from metseg.base.files import file_sha256, read_json, read_sealed, shown, taking_apart
 from metseg.data.split import Split, read_split
+from metseg.data.volume import NEVER_MISSING
 from metseg.inference.description import served_sha256
 from metseg.training.config import TrainConfig, train_config, with_defaults
 
@@ -40,6 +41,7 @@ class RunFolder(os.PathLike):
         self.scored = self.evaluation / "evaluation.json"  # there once the tables beside it are whole
         self.per_patient = self.evaluation / "per_patient.csv"
         self.per_slice = self.evaluation / "per_slice.csv"
+        self.lesions = self.evaluation / "lesions.csv"  # there if scans are volumes of voxels of known size
         self.examples = self.evaluation / "examples.npz"  # a slice of each patient
         self.aside = path / ".before"  # where a former training lies while it is set aside
 
@@ -88,6 +90,12 @@ class RunFolder(os.PathLike):
     def allow_missing(self) -> bool:
         """Whether scans that lack a sequence were trained on; of a released network nothing tells."""
         return self.config.is_file() and bool(read_json(self.config).get("allow_missing", False))
+
+    @property
+    def never_missing(self) -> str:
+        """The sequence without which a network was never trained."""
+        record = self.description if self.is_exported else self.config
+        return str((read_json(record) if record.is_file() else {}).get("never_missing", NEVER_MISSING))
 
     @property
     def predicts_nothing(self) -> bool:

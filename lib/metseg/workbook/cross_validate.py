@@ -75,10 +75,10 @@ def _complain_of_other_folds(config: TrainConfig, run_folder: Path, *, but: str 
 def _complain_if_begun_otherwise(configs: list[TrainConfig], run_folder: Path) -> None:
     """All folds are looked at before the first one is trained."""
     begun = [run for run in begun_folds(run_folder, configs[0].network.model) if run.has_epochs]
-    data_dir, allow_missing = Path(configs[0].data_dir), configs[0].allow_missing
+    data_dir = Path(configs[0].data_dir)
     found = None
     if begun and data_dir.is_dir():
-        found = fingerprint(find_cases(data_dir, allow_missing=allow_missing))
+        found = fingerprint(find_cases(data_dir, **{**configs[0].reading, "target": ""}))
     for run in begun:
         complain_if_begun_otherwise(configs[run.recorded_config()["fold"]], run)
         if found not in (None, run.read_split().fingerprint):

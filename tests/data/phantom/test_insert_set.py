@@ -5,7 +5,7 @@ import pytest
 
 from metseg.base.errors import MetsegError
 from metseg.data.cases import list_cases
-from metseg.data.phantom.insert_set import inserted_lesions, write_insertions
+from metseg.data.phantom.insert_set import inserted_lesions, read_insertion, write_insertions
 from metseg.data.phantom.volumes import write_volumes
 from metseg.data.provenance import INSERTED, provenance_of
 from metseg.data.readers.nifti import read, read_labels
@@ -17,11 +17,12 @@ def folders(tmp_path_factory):
     return source, write_insertions(source.parent / "inserted", source, cases=3, seed=4, count=3)
 
 
-def test_cases_of_one_scan_are_one_patient(folders):
+def test_cases_are_the_patients_of_their_scans(folders):
     cases = list_cases(folders[1])
     names = ["INSERTED-MET-00001-000", "INSERTED-MET-00001-001", "INSERTED-MET-00002-000"]
     assert [case.case_id for case in cases] == names == [*inserted_lesions(folders[1])]
-    assert len({case.patient_id for case in cases}) == 2
+    assert {case.patient_id for case in cases} == {"PHANTOM-MET-00001"}  # two scans of one
+    assert len({case.visit for case in cases}) == 3
     assert provenance_of(names) == INSERTED
 
 
@@ -36,6 +37,34 @@ def test_files_hold_the_table(folders):
         for lesion in lesions:
             z, y, x = np.rint(lesion.centroid_voxel).astype(int)
             assert labels.mask[z, y - 1 : y + 2, x - 1 : x + 2].any()
+
+
+def test_a_case_is_read_back(folders):
+    made = read_insertion(folders[1], "INSERTED-MET-00001-000")
+    assert made.lesions == inserted_lesions(folders[1])["INSERTED-MET-00001-000"]
+    assert "t1c" in made.volume.channels and made.inserted.shape == made.volume.grid
+    own = made.labels.region("TC") & (made.inserted == 0)
+    assert own.any()  # the phantom's own lesions, which it came with
+    for lesion in made.lesions:
+        assert (made.inserted == lesion.number).sum() == lesion.voxels
+    with pytest.raises(MetsegError, match="INSERTED-MET-00009-000"):
+        read_insertion(folders[1], "INSERTED-MET-00009-000")
+
+
+def test_the_own_tumour_stays_in_the_reference(folders):
+    """Else a network would learn that what takes up contrast there is no lesion."""
+    own, _ = load_reference(folders[0], "PHANTOM-MET-00001-000")
+    made, made_regions = load_reference(folders[1], "INSERTED-MET-00001-000")
+    core = np.isin(own, [1, 3])
+    assert core.any() and np.array_equal(made[core], own[core])
+    inserted = read_insertion(folders[1], "INSERTED-MET-00001-000").inserted > 0
+    assert not (inserted & (own > 0)).any()  # metastases lie away from it
+    assert made_regions > {0, 3}
+
+
+def load_reference(folder, case_id):
+    labels, _ = read(folder / case_id / f"{case_id}-seg.nii.gz")
+    return labels.array[0].astype(int), {*np.unique(labels.array).astype(int).tolist()}
 
 
 def test_what_cannot_be_made_leaves_nothing(folders, tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from dashboard_models import CountingPredictor, png, slice_with_lesions, write_released
 from running_service import as_tiff
+from tiny_runs import POINTED, change_description
 
 from metseg.base.errors import MetsegError
 from metseg.data.volume import Volume
@@ -46,6 +47,16 @@ def test_begins_with_the_best_network_and_its_settings_and_loads_nothing(state):
     assert list(state.models) == ["nested_unet", "attention_unet"]
     assert state.network == "nested_unet" and state.settings == Postprocessing()
     assert state.upload is None and state.results == () and CountingPredictor.loaded == []
+
+
+def test_a_slice_is_cut_as_a_network_of_volumes_cuts_its_own(tmp_path):
+    """FLAIR: 16 and 4 px of 1, and 9 px of some 0.4, which nowhere reach 0.9."""
+    folder = write_released(tmp_path / "released")
+    change_description(folder / "nested_unet", **POINTED)
+    state = DashboardState(folder, predictor=CountingPredictor)
+    state.open_slice(png(slice_with_lesions()), "slice.png")
+    assert state.settings == state.defaults and state.settings.lesion_threshold == 0.9
+    assert areas(state) == [16, 4]
 
 
 def test_without_a_released_model_there_is_no_dashboard(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dashboard_models import CountingPredictor, png, slice_with_lesions
 from phantom_upload import dicom_zip, nifti_files, reference_file, visit
-from tiny_runs import change_description
+from tiny_runs import POINTED, change_description
 
 from metseg.serve.dashboard.view import Dashboard
 
@@ -42,6 +42,23 @@ def test_a_volume_unlike_the_training_is_shown_with_a_note_of_the_network(dashbo
     assert not any("may mean nothing" in note for note in dashboard.volume["notes"])
 
 
+def test_a_network_that_needs_what_is_missing_shows_nothing(dashboard, tmp_path):
+    change_description(tmp_path / "released" / "attention_unet", never_missing="t1c")
+    files = {name: content for name, content in nifti_files().items() if "t2f" not in name}
+    again = {"kind": "sequences", "told": {}, "missing": True}
+    dashboard.set_state({"network": "attention_unet"})
+    upload(dashboard, files)
+    assert "t1c can stand in" in dashboard.message
+    dashboard._handle_custom_msg(again, [])
+    assert dashboard.message == "" and dashboard.viewer.lesions and dashboard.volume["details"]
+    dashboard.set_state({"network": "nested_unet"})
+    assert "P7 has no flair" in dashboard.message and "nested_unet" in dashboard.message
+    assert dashboard.volume["details"] == "" and dashboard.volume["parts"]
+    dashboard.set_state({"network": "attention_unet"})
+    dashboard._handle_custom_msg(again, [])
+    assert dashboard.message == "" and dashboard.volume["details"]
+
+
 def test_nifti_files_are_shown_with_their_lesions(dashboard):
     upload(dashboard, nifti_files())
     assert dashboard.message == "" and CountingPredictor.runs == ["nested_unet"]
@@ -57,6 +74,23 @@ def test_nifti_files_are_shown_with_their_lesions(dashboard):
     assert 0 < sum(each["voxels"] for each in viewer.lesions) < before
     dashboard.set_state({"network": "attention_unet"})
     assert CountingPredictor.runs[1:] == ["attention_unet"] and viewer.threshold == 0.25
+
+
+def test_a_network_with_operating_points_is_cut_by_them(dashboard, sent, tmp_path):
+    upload(dashboard, nifti_files())
+    assert dashboard.viewer.points == [] and dashboard.viewer.rating == {}
+    change_description(tmp_path / "released" / "attention_unet", **POINTED)
+    dashboard.set_state({"network": "attention_unet"})
+    viewer = dashboard.viewer
+    assert viewer.threshold == 0.9 and [each["threshold"] for each in viewer.points] == [0.5, 0.9]
+    assert "0.5 false positives" in viewer.points[1]["told"] and "n = 40" in viewer.rating["told"]
+    assert viewer.rating["share"] and 0.25 < viewer.lesions[0]["rated"] < 1
+    strict = [each["voxels"] for each in viewer.lesions]
+    viewer.set_state({"threshold": 0.5})
+    assert {*strict} <= {each["voxels"] for each in viewer.lesions}  # a lesion is there whole, or not at all
+    with archive_of(dashboard, sent) as archive:
+        notes = archive.read("notes.txt").decode()
+    assert "3.5 false positives" in notes and "lesion_threshold was 0.5" in notes
 
 
 def test_a_reference_is_compared_at_the_threshold_chosen(dashboard):

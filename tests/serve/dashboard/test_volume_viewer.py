@@ -1,6 +1,7 @@
 """The viewer of volumes: what it tells a browser, and one browser that looks at a phantom's lesions."""
 
 import gzip
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,6 +13,7 @@ from metseg.data.grid import mm_to_voxel
 from metseg.data.phantom.visits import ET, NETC, PhantomVisit, draw_visits
 from metseg.data.readers.images import to_8_bits
 from metseg.data.volume import Volume
+from metseg.inference.operating_points import LesionCalibration
 from metseg.reports.lesion_report import UNKNOWN_SIDES
 from metseg.serve.dashboard.volume_viewer import VolumeViewer
 
@@ -177,6 +179,28 @@ def test_a_lesion_picked_in_the_table_is_under_the_crosshair(page, visit):
     page.get_by_label("Threshold").fill("0.95")
     expect(page.get_by_text("Nothing is marked.")).to_be_visible()
     assert viewer.lesions == [] and viewer.measured_at == 0.95
+
+
+@pytest.mark.slow
+def test_the_slider_steps_through_operating_points(page):
+    prob_map = np.where(two_lesions(), np.float32(0.6), 0)
+    prob_map[:4] = np.where(two_lesions()[:4], np.float32(0.95), 0)
+    viewer = VolumeViewer(grey(affine=AFFINE))
+    points = [{"threshold": each, "told": f"Expected at {each}."} for each in (0.5, 0.9)]
+    known = {"slope": 1, "intercept": 0, "least": 0.3, "candidates": 40, "lesions": 20}
+    more = {"points": points, "calibration": LesionCalibration(**known)}
+    viewer.mark_at(0.9, lambda threshold: prob_map >= threshold, prob_map, **more)
+    viewer_page.show(page, viewer)
+    slider, table = page.get_by_label("Detection"), page.locator(".ms-lesions")
+    expect(slider).to_have_value("1")
+    expect(page.get_by_label("Threshold")).to_be_hidden()
+    expect(page.get_by_text("Expected at 0.9.")).to_be_visible()
+    expect(table).to_contain_text("n = 40")
+    expect(table.locator("tbody tr")).to_have_text([re.compile("95.%$")])
+    slider.fill("0")
+    expect(page.get_by_text("Expected at 0.5.")).to_be_visible()
+    expect(table.locator("tbody tr").last).to_have_text(re.compile("60.%$"))
+    assert viewer.threshold == viewer.measured_at == 0.5 and len(viewer.lesions) == 2
 
 
 @pytest.mark.slow

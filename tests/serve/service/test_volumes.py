@@ -15,7 +15,7 @@ import pydicom
 import pytest
 from phantom_upload import dicom_zip, nifti_files, visit
 from running_service import BRIGHT_CORNER, as_png, running, write_models
-from tiny_runs import write_bright_model
+from tiny_runs import POINTED, write_bright_model
 
 from metseg.data.scan_inputs import ScanInput, open_scan
 from metseg.inference.predictor import Predictor
@@ -113,6 +113,46 @@ def test_a_zip_of_dicom_gives_all_that_is_asked_for(client):
     report = [f"PHANTOM_1_20240115_report/report.{kind}" for kind in ("html", "pdf", "json")]
     assert {"PHANTOM_1_20240115_mask.nii.gz", *report} <= set(names)
     assert seg.Modality == "SEG" and "t1c is series" in notes and "Research use" in notes
+
+
+def test_a_network_takes_what_it_learned_to_do_without(tmp_path, models):
+    measured = {"scans": 3, "complete": 0.81, "without": {"t1+flair": 0.7}}
+    known = {"never_missing": "t1c", "incomplete_dice": measured}
+    folder = write_bright_model(tmp_path / "unet", name="unet", **known)
+    with running(create_app({"unet": folder, **models})) as client:
+
+        def post(*endings: str, **fields):
+            files = [each for each in NIFTI if each[1][0].split("-")[1].split(".")[0] in endings]
+            return client.post("/predict", files=files, data={"allow_missing": "true", **fields})
+
+        answer = fetch(client, post("t1c"))
+        notes = json.loads(unquote(answer.headers["metseg-notes"]))
+        assert "0.81 to 0.70" in notes[0] and any("t1c stands in" in note for note in notes)
+        for told in (post("t1n", "t2f"), post("t1c", model="nested_unet")):
+            assert (told.status_code, told.json()["code"]) == (422, "unusable_volume")
+            assert "choose another network" in told.json()["message"]
+
+
+def test_what_to_expect_at_an_operating_point(tmp_path):
+    folder = write_bright_model(tmp_path, name="nested_unet", **POINTED)
+    with running(create_app({"nested_unet": folder})) as client:
+        (card,) = client.get("/models").json()
+        assert card["operating_points"]["points"][1]["false_positives_per_scan"] == 0.5
+        assert card["lesion_calibration"]["candidates"] == 40
+        asked = {"also": "report", "lesion_threshold": "0.45"}
+        begun = client.post("/predict", files=NIFTI, data=asked)
+        assert begun.json()["expected"]["false_positives_per_scan"] == 3.5
+        with zipfile.ZipFile(io.BytesIO(fetch(client, begun).content)) as archive:
+            report = json.loads(archive.read("P7_report/report.json"))
+            notes = archive.read("notes.txt").decode()
+        assert "3.5 false positives" in report["origin"]["operating_point"] and "3.5 false positives" in notes
+        assert "lesion_threshold was 0.45" in notes and "n = 40" in report["lesion_probability"]
+        own = client.post("/predict", files=NIFTI).json()
+        assert own["expected"]["found"]["all"] == 3 and any(
+            "0.5 false positives" in each for each in own["notes"]
+        )
+        other = client.post("/predict", files=NIFTI, data={"threshold": "0.4"}).json()
+        assert other["expected"] is None and not any("false positives" in each for each in other["notes"])
 
 
 @pytest.fixture(scope="module")

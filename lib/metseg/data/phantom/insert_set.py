@@ -1,15 +1,17 @@
 """A fixed set of real brains with synthetic metastases, laid out like BraTS-METS, for validation."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below, read_json, taking_apart, whole_folder
 from metseg.data.grid import resample_like, same_grid
+from metseg.data.patients import TABLE, write_table
 from metseg.data.phantom.insert import InsertedLesion, Insertion, insert_metastases
 from metseg.data.phantom.insert_sites import find_sites
 from metseg.data.phantom.volumes import FILE_NAMES
@@ -17,9 +19,10 @@ from metseg.data.readers.nifti import read, read_labels
 from metseg.data.volume import Labels, Volume
 from metseg.data.volume_files import VolumeFiles, volume_cases
 from metseg.data.writers.nifti import write_image, write_mask
+from metseg.masks.components import label_lesions
 
 RECORD = "insertions.json"
-INSERTION_VERSION = 1  # raise it whenever the same seed gives other voxels
+INSERTION_VERSION = 2  # raise it whenever the same seed gives other voxels
 _REGIONS = ("TC", "ET", "WT")
 _NOTE = "Metastases drawn by metseg into real brains; no figure made from them is one of metastases."
 
@@ -37,8 +40,8 @@ def write_insertions(
 
     Args:
         folder: New. Receives `INSERTED-MET-00001-000/INSERTED-MET-00001-000-{t1n,t1c,t2w,t2f,seg}.nii.gz`, …
-            and insertions.json: which scan each case is of, its lesions and what is to be known of it. The
-            first number is the scan's, so that insertions into one brain are visits of one patient.
+            and insertions.json: which scan each case is of, its lesions and what is to be known of it; and
+            patients.csv, by which each case is its scan's patient: whoever learned from one knows the other.
         source: Folder of real skull-stripped volumes with t1c, in a layout that `volume_cases` knows. Their
             references, where there are any, must have the regions ET, TC and WT.
         cases: How many to write, going round the scans; each scan once if left out.
@@ -56,6 +59,7 @@ def write_insertions(
     cases = len(scans) if cases is None else cases
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise MetsegError(f"{folder} exists; choose another folder, or delete it to have the set made anew")
+    people: list[dict] = []
     record = {"insertion_version": INSERTION_VERSION, "seed": seed, "note": _NOTE, "cases": {}}
     with whole_folder(folder) as partial:
         for number, (files, regions) in enumerate(scans[:cases], 1):
@@ -66,12 +70,15 @@ def write_insertions(
                 rng = np.random.default_rng([seed, number, visit])
                 made = insert_metastases(volume, labels, rng, sites=sites, count=count)
                 _write(made, partial / case_id)
+                who = {"patient_id": files.identity.patient_id, "visit": f"{number}-{visit}"}
+                people.append({"case_id": case_id, **who})
                 record["cases"][case_id] = {
                     "scan": files.case_id,
                     "lesions": [asdict(lesion) for lesion in made.lesions],
                     "notes": notes + made.notes,
                 }
                 on_case(case_id)
+        write_table(pd.DataFrame(people).sort_values("case_id"), partial / TABLE)
         (partial / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return folder
 
@@ -89,6 +96,34 @@ def inserted_lesions(folder: Path) -> dict[str, list[InsertedLesion]]:
         }
 
 
+def read_insertion(folder: Path, case_id: str) -> Insertion:
+    """Reads back a case that `write_insertions` wrote, as `insert_metastases` had returned it.
+
+    Where metastases touch, all of them have the number of one.
+
+    Raises:
+        MetsegError: There is no such case, or a file is missing or damaged.
+    """
+    written = inserted_lesions(folder)
+    found = [scan for scan in list_scans(folder) if scan[0].case_id == case_id]
+    if not found or case_id not in written:
+        raise MetsegError(f"{folder} holds no case {case_id} with a line in {RECORD}; name another")
+    volume, labels, notes = read_scan(*found[0])
+    components, inserted = label_lesions(labels.region("TC")), np.zeros(volume.grid, np.uint8)
+    for lesion in written[case_id]:
+        if at := component_at(components, lesion.centroid_voxel):
+            inserted[components == at] = lesion.number
+    return Insertion(volume, labels, inserted, written[case_id], notes)
+
+
+def component_at(components: np.ndarray, voxel: Sequence[float]) -> int:
+    """Returns the number that `label_lesions` gave to what lies at a place or touches its voxel; else 0."""
+    at = np.rint(voxel).astype(int)
+    if number := int(components[tuple(at)]):
+        return number
+    return int(components[tuple(slice(max(k - 1, 0), k + 2) for k in at)].max(initial=0))
+
+
 def list_scans(source: Path) -> list[tuple[VolumeFiles, dict[str, frozenset[int]]]]:
     """Lists a folder's scans that have t1c, each with the numbers of its reference's regions.
 
@@ -98,13 +133,8 @@ def list_scans(source: Path) -> list[tuple[VolumeFiles, dict[str, frozenset[int]
     source = Path(source)
     if not source.is_dir():
         raise MetsegError(f"{source} is not a folder; give the one that holds the scans")
-    files = files_below(source)
-    by_region = {name: volume_cases(files, source, name)[0] for name in _REGIONS}
-    scans = [
-        (case, {name: by_region[name][k].target for name in _REGIONS})
-        for k, case in enumerate(by_region[_REGIONS[0]])
-        if "t1c" in case.sequences
-    ]
+    found, _ = volume_cases(files_below(source), source, "+".join(_REGIONS))
+    scans = [(case, dict(case.target)) for case in found if "t1c" in case.sequences]
     if not scans:
         raise MetsegError(f"{source} holds no volume with post-contrast T1 (t1c); give such a folder")
     return scans

@@ -104,9 +104,8 @@ class DashboardState(HasTraits):
 
     @property
     def settings(self) -> Postprocessing:
-        return Postprocessing(
-            threshold=self.threshold, min_lesion_px=self.min_lesion_px, fill_holes=self.fill_holes
-        )
+        names = ("threshold", "min_lesion_px", "fill_holes")
+        return self.defaults.model_copy(update={name: getattr(self, name) for name in names})
 
     @property
     def min_lesion_px(self) -> int:

@@ -31,8 +31,8 @@ class VolumePart(HasTraits):
 
     Attributes:
         volume: Of the upload {"name", "details", "notes", "parts": [{"key", "name", "sequence"}], "told":
-            {sequence: key}, "missing": whether FLAIR may stand in, "dicom": whether it is, "cautions": notes
-            on the mask}; "details" is empty while the scan could not be read. Empty without a volume.
+            {sequence: key}, "missing": whether another may stand in, "dicom": whether it is, "cautions": on
+            the mask}; "details" is empty while there is no mask of the scan. Empty without a volume.
         viewer: What shows it; None before the first.
         volume_reference: Of the reference {"name", "notes", "dice", "hit", "extra", "missed", "voxel_mm3"},
             counted in voxels; empty without.
@@ -81,7 +81,7 @@ class VolumePart(HasTraits):
 
         Args:
             told: {sequence: key of a part}.
-            missing: Let FLAIR stand in for a sequence that is missing.
+            missing: Let FLAIR, or else t1c, stand in for a sequence that is missing.
         """
         if self._upload is None:
             return  # a page may ask twice
@@ -142,38 +142,43 @@ class VolumePart(HasTraits):
 
     def _as_chosen(self, found: "Segmented") -> "Segmented":
         """Returns a scan with the mask that the chosen threshold makes."""
-        from metseg.serve.volume_results import with_settings
+        from metseg.serve.volume_results import settings_at, with_settings
 
         predictor = self.networks.predictor(self.network)
-        settings = predictor.postprocessing.model_copy(update={"threshold": self.viewer.threshold})
-        return with_settings(found, predictor, settings)
+        return with_settings(found, predictor, settings_at(predictor, self.viewer.threshold))
 
     def _segment_volume(self, change=None, scan=None) -> None:
         """Runs the chosen network on the scan and shows what it finds."""
         if scan is None and self._found is None:
             return
         from metseg.reports.results import segment
-        from metseg.serve.volume_results import mask_with
+        from metseg.serve.volume_results import mask_with, settings_at, threshold_choice
 
         scan = scan or self._found.scan
         predictor = self.networks.predictor(self.network)
-        found = self._at("The network runs …", lambda: segment(scan, predictor, trust_anyway=True))
+        try:
+            found = self._at("The network runs …", lambda: segment(scan, predictor, trust_anyway=True))
+        except MetsegError:
+            self._drop_found()  # what another network found is not this one's
+            self.volume = {**self.volume, "details": "", "cautions": []}
+            raise
         if self.viewer is None:
             from metseg.serve.dashboard.volume_viewer import VolumeViewer
 
             self.viewer = VolumeViewer()
             self.viewer.observe(self._compare, "measured_at")
         is_new = self._found is None
-        self._found, own = found, predictor.postprocessing
+        self._found = found
 
         def mask_at(threshold: float) -> np.ndarray:
-            settings = own.model_copy(update={"threshold": threshold})
-            self._mask = mask_with(found.prob_map, predictor, settings)
+            self._mask = mask_with(found.prob_map, predictor, settings_at(predictor, threshold))
             return self._mask
 
         if is_new:
             self.viewer.show(scan.scan.volume)
-        self.viewer.mark_at(own.threshold, mask_at, found.prob_map)
+        choice = threshold_choice(found, predictor)
+        known = {"points": choice.points, "calibration": choice.calibration}
+        self.viewer.mark_at(choice.first, mask_at, choice.prob_map, **known)
         self._tell_cautions()
         self._compare()
 

@@ -13,8 +13,10 @@ from traitlets import Bool, Bytes, Dict, Enum, Float, Int, List, Tuple, Unicode
 
 from metseg.data.grid import axial_order, obliqueness
 from metseg.data.volume import SEQUENCES, Volume
-from metseg.masks.measure import MeasuredLesion, measure_mask
+from metseg.inference.operating_points import LesionCalibration
+from metseg.masks.measure import measure_mask
 from metseg.reports.lesion_report import UNKNOWN_SIDES
+from metseg.serve.dashboard.lesion_rows import centre_of, rating_of, row_of
 
 UNKNOWN_SIZE = "The size of a voxel is unknown: it is drawn as a cube, and nothing is in mm."
 LISTED = 100  # lesions in the table; all are in the picture
@@ -47,10 +49,14 @@ class VolumeViewer(AnyWidget):
         labels: Number of the lesion at each voxel, 0 outside, 255 for all from 255 on; empty without a mask.
         prob_map: Probabilities, 255 for 1; empty without.
         reference: 1 inside the reference mask; empty without.
-        lesions: {"number", "voxels", "volume_mm3", "longest_mm", "longest_px", "mean_probability", "centre"}.
+        lesions: {"number", "voxels", "volume_mm3", "longest_mm", "longest_px", "mean_probability", "rated",
+            "centre"}.
+        rating: {"title", "told", "share"}: what "rated" is, in a word and in a sentence, and whether it is a
+            share of lesions; empty where it is not there.
         more: How many lesions are not listed.
         selected: Number of the lesion picked; 0 for none.
         threshold: The one chosen; 0 where there is nothing to choose.
+        points: {"threshold", "told"} of those that can be chosen; empty where all can.
         measured_at: The one that `labels` and `lesions` are of. While they differ, the browser draws the map
             cut at `threshold` and says that the table is not of it.
         cursor: The voxel under the crosshair.
@@ -77,9 +83,11 @@ class VolumeViewer(AnyWidget):
     prob_map = _shared(Bytes())
     reference = _shared(Bytes())
     lesions = _shared(List())
+    rating = _shared(Dict())
     more = _shared(Int())
     selected = _shared(Int())
     threshold = _shared(Float())
+    points = _shared(List())
     measured_at = _shared(Float())
     cursor = _shared(Tuple(Int(), Int(), Int(), default_value=(0, 0, 0)))
     window = _shared(Float(255, min=1, max=510))
@@ -94,6 +102,7 @@ class VolumeViewer(AnyWidget):
         self._volume: Volume | None = None
         self._probabilities: np.ndarray | None = None
         self._mask_at: Callable[[float], np.ndarray] | None = None
+        self._calibration: LesionCalibration | None = None
         self.on_msg(self._answer)
         self.observe(self._measure, "threshold")
         if volume is not None:
@@ -139,21 +148,33 @@ class VolumeViewer(AnyWidget):
         """
         self._probabilities, self._mask_at = None, None
         with self.hold_sync():
-            self.prob_map, self.threshold = b"", 0.0
+            self.prob_map, self.threshold, self.points = b"", 0.0, []
+            self._calibration, self.rating = None, {}
             self._list(mask, 0.0)
 
-    def mark_at(self, threshold: float, mask_at: Callable[[float], np.ndarray], prob_map: np.ndarray) -> None:
+    def mark_at(
+        self,
+        threshold: float,
+        mask_at: Callable[[float], np.ndarray],
+        prob_map: np.ndarray,
+        *,
+        points: Sequence[dict] = (),
+        calibration: LesionCalibration | None = None,
+    ) -> None:
         """As `mark`, with a threshold to choose.
 
         Args:
             threshold: The first one.
             mask_at: Returns the mask at a threshold, with all that is done to it after it was cut.
             prob_map: (Z, Y, X) in [0, 1]. The browser cuts it while the mask is not there yet.
+            points: See the attribute; the lowest threshold first.
+            calibration: Of the probability that the table tells of each lesion.
         """
         with self.hold_sync():
             if prob_map is not self._probabilities:
                 self._probabilities, self.prob_map = prob_map, _packed(np.rint(prob_map * 255))
             self._mask_at = None  # the threshold below is not a visitor's
+            self.points, self._calibration, self.rating = list(points), calibration, rating_of(calibration)
             self.threshold, self._mask_at = threshold, mask_at
             self._list(mask_at(threshold), threshold)
 
@@ -176,7 +197,7 @@ class VolumeViewer(AnyWidget):
         place = {"affine": self._volume.affine, "spacing_mm": self._volume.spacing_mm}
         found, labels = measure_mask(self._fitting(mask), self._probabilities, **place)
         if not self.labels and found:  # the first mask of this scan
-            self.cursor = _centre(found[0])
+            self.cursor = centre_of(found[0])
             self.selected = 1
         elif self.labels and self.selected:
             voxels = np.bincount(labels[self._labels == self.selected], minlength=1)
@@ -184,7 +205,8 @@ class VolumeViewer(AnyWidget):
             number = int(voxels.argmax())  # what most of it has become
             self.selected = number if number <= LISTED else 0
         self._labels = labels  # (Z, Y, X) int32
-        self.labels, self.lesions = _packed(np.minimum(labels, 255)), [_row(each) for each in found[:LISTED]]
+        self.labels = _packed(np.minimum(labels, 255))
+        self.lesions = [row_of(each, self._calibration) for each in found[:LISTED]]
         self.more = len(found) - len(self.lesions)
         self.measured_at = threshold
 
@@ -207,22 +229,6 @@ class VolumeViewer(AnyWidget):
 def _packed(voxels: np.ndarray) -> bytes:
     # Level 1: a brain takes a third of its size in a third of the time of the usual level.
     return gzip.compress(np.ascontiguousarray(voxels, np.uint8).tobytes(), compresslevel=1, mtime=0)
-
-
-def _centre(lesion: MeasuredLesion) -> tuple[int, int, int]:
-    return tuple(int(np.rint(each)) for each in lesion.centroid)
-
-
-def _row(lesion: MeasuredLesion) -> dict:
-    return {
-        "number": lesion.number,
-        "voxels": lesion.voxels,
-        "volume_mm3": lesion.volume_mm3,
-        "longest_mm": lesion.longest.mm,
-        "longest_px": lesion.longest.px,
-        "mean_probability": lesion.mean_probability,
-        "centre": list(_centre(lesion)),
-    }
 
 
 def _notes(volume: Volume) -> list[str]:

@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, Field
 
 from metseg.base.errors import MetsegError
+from metseg.inference.operating_points import OperatingPoint
 from metseg.serve.faults import where
 from metseg.serve.upload import Refused
 
@@ -38,6 +39,11 @@ class Job(BaseModel):
         [], description="What was taken for what, changed or guessed as files were read."
     )
     caution: str = ""
+    expected: OperatingPoint | None = Field(
+        None,
+        description="What networks with `operating_points` were found to find at this `lesion_threshold`: "
+        "false positives a scan, and lesions found, by diameter in mm; null where nothing tells.",
+    )
 
 
 class Done(NamedTuple):

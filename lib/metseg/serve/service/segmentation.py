@@ -72,6 +72,8 @@ def model_cards(models: Mapping[str, Predictor]) -> list[dict[str, Any]]:
             "input_size": known["preprocessing"]["image_size"],
             "channels": known["input"]["channels"],
             "postprocessing": predictor.postprocessing,
+            "operating_points": predictor.operating_points,
+            "lesion_calibration": predictor.lesion_calibration,
             "tta_flip": predictor.tta_flip,
             "validation_dice": known.get("validation_dice"),
             "validation_dice_single_slices": known.get("validation_dice_single_slices"),

@@ -26,6 +26,14 @@ class Settings(BaseModel):
     threshold: float | None = Field(
         None, gt=0, lt=1, allow_inf_nan=False, description="Probability from which a pixel is lesion."
     )
+    lesion_threshold: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="Lesions of a lower highest probability are dropped. Where it is below the network's "
+        "`threshold`, that follows, unless it is given. What to expect of each value: `/models`.",
+    )
     min_lesion_px: int | None = Field(
         None,
         ge=0,
@@ -51,7 +59,7 @@ class Settings(BaseModel):
     flair: str | None = Field(None, description=_TOLD.format("FLAIR"))
     t1c: str | None = Field(None, description=_TOLD.format("post-contrast"))
     allow_missing: bool | None = Field(
-        None, description="Of a volume: FLAIR stands in for a sequence that is missing."
+        None, description="Of a volume: FLAIR, or else t1c, stands in for a sequence that is missing."
     )
     also: str | None = Field(
         None,
@@ -106,4 +114,7 @@ class Settings(BaseModel):
                 message = "the file does not tell the size of its pixels; give min_lesion_px instead"
                 raise Refused("invalid_setting", f"min_lesion_mm2 is given, but {message}")
             asked["min_lesion_px"] = least_pixels(self.min_lesion_mm2, spacing_mm)
-        return predictor.postprocessing.model_copy(update=asked)
+        own = predictor.postprocessing
+        if self.lesion_threshold is not None:
+            own = own.detecting_from(self.lesion_threshold)
+        return own.model_copy(update=asked)

@@ -9,9 +9,12 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
+from metseg.base.errors import MetsegError
 from metseg.data.provenance import RESEARCH_USE
 from metseg.data.scan_inputs import OpenScan
 from metseg.data.volume import SEQUENCES
+from metseg.inference.incomplete import notes_on_missing
+from metseg.inference.operating_points import expected, told_of
 from metseg.inference.predictor import Predictor
 from metseg.inference.trust import Untrusted
 from metseg.masks.postprocess import Postprocessing
@@ -53,6 +56,7 @@ def begin_job(
     upload = VolumeUpload(sent.files, home=jobs.folder)
     try:
         scan = upload.open(told, allow_missing=bool(settings.allow_missing))
+        _refuse_missing(scan, predictor)
         used = settings.postprocessing(predictor, scan.scan.volume.spacing_mm)
         if scan.series is None and (of_dicom := [each for each in also if each in OF_DICOM]):
             raise Refused("invalid_setting", f"also is {of_dicom[0]}, but the scan is no DICOM; leave it out")
@@ -64,19 +68,32 @@ def begin_job(
     jobs.start(job, work)
     caution = f"{RESEARCH_USE} {predictor.description['data']['caution']}"
     notes = [*scan.scan.notes, *settings.idle_for("volume")]
-    return Job(id=job, status="queued", url=f"/jobs/{job}", notes=notes, caution=caution)
+    known = predictor.operating_points, predictor.postprocessing, used
+    notes += [each for each in (told_of(*known),) if each]
+    address = f"/jobs/{job}"
+    return Job(id=job, status="queued", url=address, notes=notes, caution=caution, expected=expected(*known))
 
 
 def answer_job(job: str, found: str | Done) -> Response:
     """Returns how far a job is as JSON, or the file that came of it."""
     if isinstance(found, str):
-        told = Job(id=job, status=found, url=f"/jobs/{job}").model_dump_json(exclude={"notes", "caution"})
+        told = Job(id=job, status=found, url=f"/jobs/{job}").model_dump_json(
+            exclude={"notes", "caution", "expected"}
+        )
         return Response(told, 202, headers={"Retry-After": "1"}, media_type="application/json")
     plain = found.name.encode("ascii", "replace").decode().replace("?", "_")  # RFC 6266, appendix D
     named = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(found.name)}"
     kind = KINDS[0 if found.name.endswith(".zip") else 1]
     headers = {"Content-Disposition": named, NOTES: _as_header(found.notes)}
     return Response(found.content, headers=headers, media_type=kind)
+
+
+def _refuse_missing(scan: OpenScan, predictor: Predictor) -> None:
+    """What comes of what is missing is told with the mask; here only whether there will be one."""
+    try:
+        notes_on_missing(predictor.description, scan.scan.missing, scan.case_id)
+    except MetsegError as error:
+        raise Refused("unusable_volume", str(error)) from error
 
 
 def _as_header(notes: Sequence[str]) -> str:
@@ -101,4 +118,5 @@ def _segment(
         except Untrusted as error:
             raise untrusted(error) from error
         # Those on the mask first: how the files were read, the sender was told as the job began.
-        return Done(*write_archive(found, also, home), (*found.notes, *found.scan.scan.notes))
+        told = [each for each in (found.origin.operating_point,) if each]
+        return Done(*write_archive(found, also, home), (*found.notes, *found.scan.scan.notes, *told))

@@ -44,7 +44,7 @@ function sequenceChoice(model) {
     same();
   };
   const element = h("section", { class: "ms-panel" }, h("h2", {}, "Sequences"), rows,
-    h("label", { class: "ms-check" }, missing, "FLAIR if one is missing"), again);
+    h("label", { class: "ms-check" }, missing, "FLAIR, else post-contrast, if one is missing"), again);
   return { element, draw };
 }
 

@@ -40,7 +40,7 @@ function slide(label, range, text, moved, released = () => {}) {
     output.textContent = text(value);
     input.setAttribute("aria-valuetext", output.textContent);
   };
-  return { element: h("label", { class: "ms-slide" }, label, input, output), show };
+  return { element: h("label", { class: "ms-slide" }, label, input, output), input, show };
 }
 
 function render({ model, el }) {
@@ -102,6 +102,7 @@ function render({ model, el }) {
   });
   layOut();
 
+  const decimals = (share) => share.toFixed(share > 0.99 && share < 1 ? 3 : 2);
   const percent = (share) => `${Math.round(100 * share)} %`;
   const windowSlide = slide("Window", { min: 1, max: 510 }, Math.round, (window) => save(model, { window }));
   const levelSlide = slide("Level", { min: 0, max: 255, step: 0.5 }, Math.round, (level) => save(model, { level }));
@@ -121,12 +122,22 @@ function render({ model, el }) {
     threshold = share;
     draw();
   }, (share) => save(model, { threshold: share }));
+  // Where a network has operating points, these are chosen: stop by stop, with what to expect there.
+  const stops = () => model.get("points"), stop = (k) => stops()[Math.min(k, stops().length - 1)]?.threshold ?? 0;
+  const nearest = (share) => stops().reduce((best, { threshold: each }, k) =>
+    (Math.abs(each - share) < Math.abs(stop(best) - share) ? k : best), 0);
+  const detectAt = slide("Detection", { min: 0, max: 0, step: 1 }, (k) => decimals(stop(k)), (k) => {
+    threshold = stop(k);
+    draw();
+  }, (k) => save(model, { threshold: stop(k) }));
+  detectAt.element.title = "A lesion is kept if its highest probability reaches this.";
+  const expected = h("p", { class: "ms-hint ms-expected", role: "status" });
   const tick = h("input", { type: "checkbox" });
   tick.addEventListener("change", () => save(model, { show_reference: tick.checked }));
   const reference = h("label", { class: "ms-check" }, tick, h("i", { class: "ms-line ms-dashed" }), "Reference");
   const sequences = h("div", {}), where = h("p", { class: "ms-where", "aria-live": "off" });
   const maskTools = h("div", { class: "ms-look" }, h("span", { class: "ms-key" }, h("i", { class: "ms-line" }), "Mask"),
-    segments(model, "overlay", "How the mask is drawn", OVERLAYS), opacity.element, cutAt.element, reference);
+    segments(model, "overlay", "How the mask is drawn", OVERLAYS), opacity.element, cutAt.element, detectAt.element, reference);
   const notes = h("p", { class: "ms-hint ms-told" }), table = lesionTable(model);
   const loading = h("p", { class: "ms-busy", role: "status" }, h("i", { class: "ms-spinner" }), "Loading …");
   // JupyterLab would take the arrows for itself.
@@ -134,7 +145,7 @@ function render({ model, el }) {
     h("div", { class: "ms-stage", role: "group", "aria-label": "Scan in three planes" },
       h("div", { class: "ms-toolbar" }, sequences,
         h("div", { class: "ms-look" }, windowSlide.element, levelSlide.element, zoomTools, reset)),
-      maskTools, planes, loading, h("div", { class: "ms-below" }, where, h("p", {}, HANDS), notes)),
+      maskTools, expected, planes, loading, h("div", { class: "ms-below" }, where, h("p", {}, HANDS), notes)),
     table.element)));
 
   const isPreview = () => Boolean(volumes.prob_map) && threshold !== measured;
@@ -209,18 +220,25 @@ function render({ model, el }) {
     const lesion = isPreview() ? 0 : value(volumes.labels, cursor);
     where.replaceChildren(h("b", {}, mm ? mm.join(" · ") : ""),
       [`voxel ${[...cursor].reverse().join(", ")}`, `grey ${value(voxels, cursor)}`,
-        volumes.prob_map ? `p ${(value(volumes.prob_map, cursor) / 255).toFixed(2)}` : "",
+        volumes.prob_map ? `${stops().length ? "highest p" : "p"} ${(value(volumes.prob_map, cursor) / 255).toFixed(2)}` : "",
         lesion ? `lesion ${lesion === 255 ? "255 or smaller" : lesion}` : ""].filter(Boolean).join(" · "));
     table.hint.hidden = volumes.labels && !isPreview() && model.get("lesions").length > 0;
     table.box.classList.toggle("ms-stale", isPreview());
     table.hint.textContent = !volumes.labels ? "No mask yet." : isPreview()
-      ? `The planes show a threshold of ${threshold.toFixed(2)}, the table still ${measured.toFixed(2)}.`
+      ? `The planes show a threshold of ${decimals(threshold)}, the table still ${decimals(measured)}.`
       : "Nothing is marked.";
     zoomed.textContent = percent(zoom);
     reset.disabled = zoom === 1 && model.get("window") === 255 && model.get("level") === 127.5;
     reset.classList.toggle("ms-disabled", reset.disabled);
     maskTools.hidden = !volumes.labels && !volumes.reference;
-    cutAt.element.hidden = !volumes.prob_map;
+    const isByPoints = stops().length > 0;
+    cutAt.element.hidden = !volumes.prob_map || isByPoints;
+    expected.hidden = detectAt.element.hidden = !volumes.prob_map || !isByPoints;
+    if (isByPoints) {
+      expected.textContent = stops()[nearest(threshold)].told;
+      detectAt.input.max = stops().length - 1;
+      detectAt.show(nearest(threshold));
+    }
     reference.hidden = !volumes.reference;
     opacity.element.hidden = model.get("overlay") !== "fill";
   }
@@ -262,7 +280,7 @@ function render({ model, el }) {
   });
   follow(model, ["cursor"], drawCrosshair);
   follow(model, ["selected", "window", "level", "overlay", "opacity", "show_reference", "threshold",
-    "lesions", "affine", "spacing_mm"], draw);
+    "points", "lesions", "affine", "spacing_mm"], draw);
   const sized = new ResizeObserver(draw);
   for (const view of views) sized.observe(view.canvas.parentElement);
   return () => sized.disconnect();

@@ -1,0 +1,196 @@
+"""The thresholds of a network of volumes, and what is found by them, from its validation scans."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from metseg.data.cases import CaseFiles, load_case
+from metseg.data.volume import Case
+from metseg.inference.operating_points import (
+    SERVED_AT,
+    LesionCalibration,
+    OperatingPoint,
+    OperatingPoints,
+    logit,
+)
+from metseg.inference.predictor import Predictor
+from metseg.masks.components import label_lesions
+from metseg.masks.postprocess import Postprocessing, detection_map, postprocess
+from metseg.metrics.calibration import fit_logistic
+from metseg.metrics.detection import lesions_at, size_classes
+from metseg.metrics.overlap import lesion_dice
+from metseg.metrics.patient_sums import patient_sums, voxel_mm3
+
+RULE = "voxel"
+LESION_THRESHOLDS = (*(k / 20 for k in range(1, 20)), 0.97, 0.98, 0.99, 0.995, 0.999)
+EXTENTS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+_FEWEST = 20  # candidates to calibrate by
+_COUNTS = ["ref", "pred", "tp"]
+
+
+class ValidationScan(NamedTuple):
+    """What is kept of a scan: the voxels that could be marked or are lesion, in their box."""
+
+    patient_id: str
+    spacing_mm: tuple[float, float, float]
+    box: tuple[int, int, int]
+    places: np.ndarray  # (n,) int, in the flattened box
+    probabilities: np.ndarray  # (n,) float32
+    is_lesion: np.ndarray  # (n,) bool
+
+    @classmethod
+    def of(cls, case: Case, prob_map: np.ndarray) -> "ValidationScan":
+        """Takes a case with what a network says of it, (Z, Y, X) float32."""
+        shown = (prob_map >= min(LESION_THRESHOLDS)) | case.mask
+        sides = [np.flatnonzero(shown.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+        box = tuple(slice(side[0], side[-1] + 1) if len(side) else slice(0, 1) for side in sides)
+        shown = shown[box]
+        found = prob_map[box][shown], case.mask[box][shown]
+        return cls(case.patient_id, case.volume.spacing_mm, shown.shape, np.flatnonzero(shown), *found)
+
+    @property
+    def prob_map(self) -> np.ndarray:
+        """(z, y, x) float32; 0 where it is less than any threshold."""
+        return self._filled(self.probabilities)
+
+    @property
+    def mask_ref(self) -> np.ndarray:
+        """(z, y, x) bool."""
+        return self._filled(self.is_lesion)
+
+    def _filled(self, values: np.ndarray) -> np.ndarray:
+        found = np.zeros(self.box, values.dtype)
+        found.flat[self.places] = values
+        return found
+
+
+class Settled(NamedTuple):
+    """What is settled on validation scans."""
+
+    postprocessing: Postprocessing
+    points: OperatingPoints
+    calibration: LesionCalibration
+    dice: float  # `metrics.overlap.lesion_dice`
+
+
+def predicted_scans(
+    predictor: Predictor,
+    files: Sequence[CaseFiles],
+    on_case: Callable[[int, int], None] | None = None,
+) -> list[ValidationScan] | None:
+    """Segments scans, each once; returns None where one is no volume, or has voxels of unknown size."""
+    scans = []
+    if not all(each.volumes for each in files):
+        return None
+    for k, case in enumerate(map(load_case, files)):
+        if case.volume.spacing_mm is None:
+            return None
+        scans.append(ValidationScan.of(case, predictor.prob_map(case.volume, tta_flip=True)))
+        if on_case:
+            on_case(k + 1, len(files))
+    return scans
+
+
+def settle(scans: Sequence[ValidationScan], own: Postprocessing) -> Settled:
+    """Chooses the thresholds by which masks are made, and tells what is found by them and by others.
+
+    A lesion extends from the threshold on whose masks have the best mean volume Dice of patients, false
+    positives aside. It is kept from the `lesion_threshold` on that finds most lesions
+    at no more than one false positive a scan, or, where there are always more, at the fewest; where that
+    is below the first, the first follows.
+
+    Args:
+        scans: Of validation patients; one at least has a lesion.
+        own: The network's settings; all but the thresholds stay.
+    """
+    fits = {extent: _dice(scans, lambda scan, at=extent: _hits(scan, at)) for extent in EXTENTS}
+    extent = max(fits, key=lambda each: (round(fits[each], 6), -abs(each - own.threshold)))
+    points = _points(scans, extent)
+    chosen = points.within(SERVED_AT) or points.fewest()
+    setting = own.model_copy(update={"threshold": extent}).detecting_from(chosen.lesion_threshold)
+    if setting.threshold < extent:
+        points = _points(scans, setting.threshold)
+    dice = _dice(scans, lambda scan: postprocess(scan.prob_map, setting))
+    return Settled(setting, points, _calibration(scans, setting.threshold), dice)
+
+
+def _hits(scan: ValidationScan, threshold: float) -> np.ndarray:
+    """Returns the mask at a threshold, without its false positives."""
+    numbers = label_lesions(scan.prob_map >= threshold)
+    real = np.bincount(numbers[scan.mask_ref], minlength=numbers.max() + 1) > 0
+    real[0] = False
+    return real[numbers]
+
+
+def _dice(scans: Sequence[ValidationScan], mask_of: Callable[[ValidationScan], np.ndarray]) -> float:
+    rows = []
+    for scan in scans:
+        mask = mask_of(scan)
+        counts = scan.mask_ref.sum(), mask.sum(), (scan.mask_ref & mask).sum()
+        rows.append((scan.patient_id, *counts, voxel_mm3(scan.spacing_mm)))
+    table = patient_sums(pd.DataFrame(rows, columns=["patient_id", *_COUNTS, "voxel_mm3"]), _COUNTS)
+    return lesion_dice(*(table[name] for name in _COUNTS))
+
+
+def _points(scans: Sequence[ValidationScan], extent: float) -> OperatingPoints:
+    """Returns what each of `LESION_THRESHOLDS` finds, where lesions extend from a threshold on."""
+    known = {"thresholds": LESION_THRESHOLDS, "rule": RULE}
+    lesions = pd.concat(
+        [
+            lesions_at(
+                scan.mask_ref, detection_map(scan.prob_map, extent), spacing_mm=scan.spacing_mm, **known
+            ).assign(patient_id=scan.patient_id)
+            for scan in scans
+        ]
+    )
+    real = lesions[~lesions.false_positive]
+    false = lesions.groupby("threshold").false_positive.sum()
+    real = real.assign(size=size_classes(real.diameter_mm))
+    table = {"index": "threshold", "columns": "size", "values": "found", "fill_value": 0, "observed": False}
+    found, of = (real.pivot_table(**table, aggfunc=how) for how in ("sum", "count"))
+    points = [
+        OperatingPoint(
+            lesion_threshold=each,
+            false_positives_per_scan=false[each] / len(scans),
+            found=_with_all(found.loc[each]),
+        )
+        for each in sorted(LESION_THRESHOLDS)
+    ]
+    return OperatingPoints(
+        rule=RULE,
+        patients=len({scan.patient_id for scan in scans}),
+        scans=len(scans),
+        lesions=_with_all(of.iloc[0]),
+        points=points,
+    )
+
+
+def _with_all(counts: pd.Series) -> dict[str, int]:
+    return {name: int(count) for name, count in counts.items()} | {"all": int(counts.sum())}
+
+
+def candidates(scans: Sequence[ValidationScan], extent: float) -> pd.DataFrame:
+    """Returns what is marked from a threshold on, a row a lesion: highest and mean probability, real."""
+    tables = []
+    for scan in scans:
+        prob_map = scan.prob_map
+        numbers = label_lesions(prob_map >= extent)
+        inside = numbers > 0
+        p = prob_map[inside].astype(float)
+        voxels = pd.DataFrame({"highest": p, "mean": p, "real": scan.mask_ref[inside]})
+        kinds = {"highest": "max", "mean": "mean", "real": "any"}
+        tables.append(voxels.groupby(numbers[inside]).agg(kinds))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _calibration(scans: Sequence[ValidationScan], extent: float) -> LesionCalibration:
+    found = candidates(scans, extent)
+    known = {"least": extent, "candidates": len(found), "lesions": int(found.real.sum())}
+    if len(found) < _FEWEST or found.real.all() or not found.real.any():
+        return LesionCalibration(**known)
+    slope, intercept = fit_logistic(found.highest.map(logit).to_numpy(), found.real.to_numpy(bool))
+    if slope <= 0:  # a higher probability tells of no more lesions
+        return LesionCalibration(**known)
+    return LesionCalibration(slope=slope, intercept=intercept, **known)

@@ -1,0 +1,116 @@
+"""Thresholds and operating points from two scans whose lesions are counted by hand; no network."""
+
+import numpy as np
+import pytest
+
+from metseg.data.volume import Case, Labels, Volume
+from metseg.export.operating_points import LESION_THRESHOLDS, ValidationScan, candidates, settle
+from metseg.masks.components import label_lesions
+from metseg.masks.postprocess import Postprocessing, postprocess
+
+MM = (1.0, 1.0, 1.0)
+
+
+def scan(patient_id: str, *blobs: tuple[int, float, bool]) -> ValidationScan:
+    """A row of cubes: (side, highest probability, whether it is a lesion); they are 0.3 around their middle.
+
+    Sides of 2, 4 and 7 voxels have the volume of balls of 2.5, 5.0 and 8.7 mm.
+    """
+    prob_map, mask = np.zeros((9, 9, 60), np.float32), np.zeros((9, 9, 60), bool)
+    at = 1
+    for side, highest, is_lesion in blobs:
+        box = (slice(1, 1 + side), slice(1, 1 + side), slice(at, at + side))
+        prob_map[box] = min(0.3, highest)
+        prob_map[1 : 1 + side // 2, 1, at] = highest
+        mask[box] = is_lesion
+        at += side + 2
+    volume = Volume(np.zeros((1, *mask.shape), np.uint8), ("t1c",), spacing_mm=MM)
+    return ValidationScan.of(Case(volume, Labels.of_mask(mask), f"{patient_id}-0", patient_id), prob_map)
+
+
+SCANS = [
+    scan("A", (2, 0.62, True), (4, 0.87, True), (7, 0.96, True), (2, 0.52, False), (2, 0.32, False)),
+    scan("B", (2, 0.32, True), (4, 0.72, True), (2, 0.72, False), (2, 0.32, False), (2, 0.32, False)),
+]
+
+
+def test_a_scan_is_kept_in_its_box():
+    kept = SCANS[0]
+    assert kept.box[0] == 7 and kept.spacing_mm == MM and len(kept.places) == 3 * 8 + 64 + 343 + 8 - 8
+    assert kept.prob_map.max() == pytest.approx(0.96) and kept.mask_ref.sum() == 8 + 64 + 343
+
+
+def test_thresholds_and_points_by_hand():
+    found = settle(SCANS, Postprocessing())
+    # From 0.3 on lesions are whole, and from 0.2 on the same: 0.3 is nearer to the training's 0.5.
+    assert found.postprocessing.threshold == 0.3
+    # From 0.35 to 0.5 on there are two false ones in two scans and 4 of 5 lesions; 0.55 to 0.6 are as good.
+    points = {each.lesion_threshold: each for each in found.points.points}
+    assert [*points] == sorted(LESION_THRESHOLDS)
+    assert found.points.lesions == {"< 3": 2, "3–6": 2, "6–10": 1, "≥ 10": 0, "all": 5}
+    assert found.points.scans == found.points.patients == 2
+    low, high = points[0.3], points[0.7]
+    assert low.found == {"< 3": 2, "3–6": 2, "6–10": 1, "≥ 10": 0, "all": 5}
+    assert low.false_positives_per_scan == 2.5
+    assert high.found == {"< 3": 0, "3–6": 2, "6–10": 1, "≥ 10": 0, "all": 3}
+    assert high.false_positives_per_scan == 0.5
+    assert points[0.4].false_positives_per_scan == 1.0
+    # 4 of 5 at half a false positive a scan, from 0.55 to 0.6: of two the upper one
+    assert found.postprocessing.lesion_threshold == 0.6
+    assert points[0.6].found["all"] == 4 and points[0.6].false_positives_per_scan == 0.5
+    assert found.points.within(1.0) == points[0.6]
+
+
+def test_what_a_point_tells_is_what_its_mask_shows():
+    found = settle(SCANS, Postprocessing())
+    for point in found.points.points:
+        setting = found.postprocessing.detecting_from(point.lesion_threshold)
+        hits = 0
+        for each in SCANS:
+            mask = postprocess(each.prob_map, setting)
+            hits += len(np.unique(label_lesions(each.mask_ref)[mask & each.mask_ref]))
+        assert hits == point.found["all"]
+
+
+def test_where_detection_is_below_extent_the_extent_follows():
+    """The lesion is marked well from 0.8 on, but a second one reaches 0.3 alone, and nothing is false."""
+    prob_map, mask = np.zeros((9, 9, 40), np.float32), np.zeros((9, 9, 40), bool)
+    prob_map[1:8, 1:8, 1:8] = 0.45
+    prob_map[2:6, 2:6, 2:6] = 0.9
+    mask[2:6, 2:6, 2:6] = mask[2:4, 2:4, 20:22] = True
+    prob_map[2:4, 2:4, 20:22] = 0.42
+    volume = Volume(np.zeros((1, *mask.shape), np.uint8), ("t1c",), spacing_mm=MM)
+    case = Case(volume, Labels.of_mask(mask), "A-0", "A")
+    found = settle([ValidationScan.of(case, prob_map)], Postprocessing())
+    assert found.postprocessing.lesion_threshold <= 0.4
+    assert found.postprocessing.threshold == found.postprocessing.lesion_threshold
+    assert found.points.at(found.postprocessing.lesion_threshold).found["all"] == 2
+
+
+def test_candidates_of_all_scans():
+    table = candidates(SCANS, 0.3)
+    assert len(table) == 10 and table.real.sum() == 5
+    assert table.highest.max() == pytest.approx(0.96) and (table["mean"] <= table.highest).all()
+
+
+def test_few_candidates_are_not_calibrated():
+    found = settle(SCANS, Postprocessing()).calibration
+    assert (found.candidates, found.lesions, found.slope) == (10, 5, None)
+    assert (
+        found.probability(0.9) is None and "10 candidates" in found.told and "5 of them false" in found.told
+    )
+
+
+def test_a_calibration_rises_with_the_probability():
+    blobs = [((2, 0.95, True), (2, 0.7, k % 2 == 0), (2, 0.4, k == 0), (2, 0.4, False)) for k in range(8)]
+    found = settle([scan("A", *row) for row in blobs], Postprocessing()).calibration
+    assert (found.candidates, found.lesions, found.least) == (32, 8 + 4 + 1, 0.3)
+    low, middle, high = map(found.probability, (0.4, 0.7, 0.95))
+    assert low == pytest.approx(1 / 16, abs=0.1) and middle == pytest.approx(0.5, abs=0.15) and high > 0.85
+    assert found.probability(0.2) is None
+
+
+def test_a_network_that_marks_nothing():
+    found = settle([scan("A", (4, 0.01, True))], Postprocessing())
+    assert found.dice == 0 and found.postprocessing.threshold == 0.5
+    assert found.points.fewest().found["all"] == 0 and found.calibration.candidates == 0
