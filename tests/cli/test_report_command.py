@@ -113,7 +113,7 @@ def test_phantom_of_volumes(metseg, tmp_path):
     assert (status, err) == (0, "")
     assert out == "1 synthetic patients, 2 scans: set\nas DICOM: set/dicom\n"
     assert len(list((tmp_path / "set").rglob("*.nii.gz"))) == 10
-    assert len(list((tmp_path / "set" / "dicom").rglob("*.dcm"))) == 2 * 4 * 20
+    assert len(list((tmp_path / "set" / "dicom").rglob("*.dcm"))) == 2 * (4 * 20 + 1)
     assert metseg("check-data", "set")[0] == 0  # DICOM beside it is no part of the data set
 
 

@@ -89,7 +89,7 @@ def test_a_missing_and_an_empty_folder_are_told_apart(tmp_path):
     assert "empty holds no scan; expected files such as" in complaint(list_cases, tmp_path / "empty")
     (tmp_path / "dicom").mkdir()
     (tmp_path / "dicom" / "IM1").write_bytes(bytes(128) + b"DICM")
-    assert "convert it to NIfTI" in complaint(list_cases, tmp_path / "dicom")
+    assert "holds DICOM, but no scan" in complaint(list_cases, tmp_path / "dicom")
 
 
 def test_a_scan_in_two_folders_is_refused(tmp_path, write_set):

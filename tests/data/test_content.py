@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from volume_set import write_volumes
 
-from metseg.data import content
+from metseg.data import content, kept
 from metseg.data.cases import find_cases, read_scan_of
 from metseg.data.content import scan_hashes, slice_hash
 
@@ -20,7 +20,7 @@ def case(tmp_path):
 def notes(tmp_path, monkeypatch):
     """The folder of notes, beside which prepared slices lie."""
     (tmp_path / "cache").mkdir()
-    monkeypatch.setattr(content, "hashes_dir", lambda: tmp_path / "cache" / ".hashes")
+    monkeypatch.setattr(kept, "hashes_dir", lambda: tmp_path / "cache" / ".hashes")
     return tmp_path / "cache" / ".hashes"
 
 
@@ -65,7 +65,7 @@ def test_nothing_is_kept_where_there_is_no_cache(case, notes, read):
 
 
 def test_the_oldest_are_dropped(tmp_path, notes, monkeypatch, read):
-    monkeypatch.setattr(content, "_MOST_NOTES", 3)
+    monkeypatch.setattr(kept, "_MOST", 3)
     for case in find_cases(write_volumes(tmp_path / "more", grid=(2, 16, 16))):
         scan_hashes(case)
     assert len(list(notes.iterdir())) <= 3

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -194,3 +195,9 @@ def watched(bars: "Progress", text: str) -> Callable[[int, int], None]:
     """Returns a function that is called with (finished, of), and moves a bar of its own."""
     bar = bars.add_task(text, total=None)
     return lambda k, n: bars.update(bar, completed=k, total=n)
+
+
+def header_bar(bars: "Progress") -> Callable[[int, int], None]:
+    """Returns what `watched` does, with a bar that is not there before headers are read."""
+    bar = cache(lambda: watched(bars, "Reading headers"))
+    return lambda k, n: bar()(k, n)

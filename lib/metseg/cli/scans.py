@@ -20,6 +20,7 @@ from metseg.cli.app import (
     TrustAnyway,
     app,
     choose_operating_point,
+    header_bar,
     named_model,
     network_name,
     progress_bars,
@@ -168,7 +169,8 @@ def check_data(
 
     with progress_bars() as bars:
         options = {"pattern": patient_pattern, "target": target, "allow_missing": allow_missing}
-        report = check(data_dir, **options, on_case=watched(bars, "Checking"))
+        told = {"on_case": watched(bars, "Checking"), "on_file": header_bar(bars)}
+        report = check(data_dir, **options, **told)
     print(report.how_read, report.summary, report.people.to_string(index=False), sep="\n")
     for text in [f"error: {each}" for each in report.errors] + [f"note: {each}" for each in report.notes]:
         print(text)
@@ -194,7 +196,7 @@ def phantom(
         bool, typer.Option("--volumes", help="NIfTI volumes as in BraTS-METS, not slices.")
     ] = False,
     dicom: Annotated[
-        bool, typer.Option("--dicom", help="The volumes as DICOM series as well, in DIR/dicom.")
+        bool, typer.Option("--dicom", help="The volumes as DICOM as well, a data set in DIR/dicom.")
     ] = False,
     insert_into: Annotated[
         Path | None,

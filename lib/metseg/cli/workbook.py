@@ -14,7 +14,9 @@ from metseg.cli.app import (
     OutputDir,
     app,
     existing_folder,
+    header_bar,
     new_run,
+    progress_bars,
     runs_folder,
     say_network,
     say_scans,
@@ -181,7 +183,9 @@ def _say_what_counts(notebooks: list[Path], values: dict) -> None:
     from metseg.workbook.parameters import edits_told
 
     if "data_dir" in values:
-        found = list_cases(Path(values["data_dir"]), target=str(values.get("target", "")))
+        with progress_bars() as bars:
+            options = {"target": str(values.get("target", "")), "on_file": header_bar(bars)}
+            found = list_cases(Path(values["data_dir"]), **options)
         missing = {"allow_missing": bool(values.get("allow_missing", False))}
         missing["never_missing"] = (values.get("never_missing", NEVER_MISSING),)
         cases, notes = keep_usable(found, **missing)

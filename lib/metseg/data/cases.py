@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,12 @@ import numpy as np
 
 from metseg.base.errors import MetsegError, MetsegWarning
 from metseg.base.files import files_below
+from metseg.data.layouts.dicom import dicom_cases
 from metseg.data.layouts.slices import MAX_SLICE, Place, SliceFiles, people_folders, place_of, slices_among
 from metseg.data.missing_sequences import keep_usable
 from metseg.data.patients import by_pattern, declared_among
 from metseg.data.readers.images import read_image, read_labels, read_scan
-from metseg.data.scan import Scan, grid_of_scan, is_dicom, read_nifti_scan, read_reference
+from metseg.data.scan import Scan, grid_of_scan, read_files, read_reference
 from metseg.data.volume import SEQUENCES, Case, Volume
 from metseg.data.volume_files import VolumeFiles, volume_cases
 
@@ -64,25 +65,31 @@ class CaseFiles:
 
     def complain_if_incomplete(self) -> None:
         """Raises a `MetsegError` that names a missing file."""
-        if self.volumes and self.volumes.reference is None:
-            text = f"{self.volumes.home} has no reference for {self.case_id}"
-            raise MetsegError(f"{text}; add it as the others are named, or tell its name in layout.yml")
+        if self.volumes:
+            self.volumes.complain_if_incomplete()
         for each in self.slices:
             each.complain_if_incomplete()
 
 
-def list_cases(folder: Path, *, pattern: str | None = None, target: str = "") -> list[CaseFiles]:
+def list_cases(
+    folder: Path,
+    *,
+    pattern: str | None = None,
+    target: str = "",
+    on_file: Callable[[int, int], None] | None = None,
+) -> list[CaseFiles]:
     """Lists the scans below a folder, complete or not.
 
-    Where there are volumes, they are the scans; else slices are. Which files are one scan is told by
-    `metseg.data.layouts`; who is who by the names (`metseg.data.patients`), or by a `patients.csv` in the
-    folder.
+    Where there are volumes, they are the scans, NIfTI before DICOM; else slices are. `metseg.data.layouts`
+    tells which files are one scan; names, DICOM headers or a `patients.csv` in the folder who is who.
 
     Args:
         folder: The data set's.
         pattern: Regular expression that tells a scan's person instead, see `by_pattern`.
         target: What is a lesion in references with several labels: a region of the layout (`ET`, `TC`, `WT`),
-            several, the main one first (`TC+ET+WT`), or labels (`1,3`); its first region if left out.
+            several, the main one first (`TC+ET+WT`), or labels (`1,3`); its first region if left out. Of
+            DICOM see `dicom_cases`.
+        on_file: Called with (finished, of) as headers of DICOM are read.
 
     Raises:
         MetsegError: The folder is missing, holds no scan, or holds one scan twice; a slice's number is none;
@@ -95,11 +102,15 @@ def list_cases(folder: Path, *, pattern: str | None = None, target: str = "") ->
     table, declared = declared_among(files)
     if volumes := volume_cases(files, folder, target)[0]:
         return _of_volumes(volumes, folder, (table, declared), pattern)
+    places = slices_among(files, folder, scans=declared)
+    masked = any(place.is_mask for place in places.values())  # pictures beside DICOM are not
+    if not masked and (volumes := dicom_cases(files, folder, target, on_file=on_file)):
+        return _of_volumes(volumes, folder, (table, declared), pattern)
     if target:
         raise MetsegError(f"target={target} is for references with several labels; {folder} holds slices")
     found: dict[str, dict[int, dict[str, Path]]] = defaultdict(lambda: defaultdict(dict))
     first: dict[str, tuple[Path, Place]] = {}  # of each scan
-    for path, place in slices_among(files, folder, scans=declared).items():
+    for path, place in places.items():
         if place.slice_index is None:
             text = f"{path} ends in a number that is no slice's (0 to {MAX_SLICE})"
             raise MetsegError(f"{text}; name the slices of a scan <scan>_1, <scan>_2 and so on")
@@ -112,9 +123,6 @@ def list_cases(folder: Path, *, pattern: str | None = None, target: str = "") ->
         if there != path:
             raise MetsegError(f"{there} and {path} are the same slice's {kind}; remove or rename one of them")
     if not found:
-        if any(is_dicom(path) for path in files):
-            text = f"{folder} holds DICOM, which metseg predict and metseg report take as it is"
-            raise MetsegError(f"{text}; for a data set convert it to NIfTI (dcm2niix), see data/README.md")
         kinds = Counter(path.suffix.lower() or "no suffix" for path in files).most_common(3)
         there = f" (but {', '.join(f'{times} files of {kind}' for kind, times in kinds)})" if kinds else ""
         expected = "expected files such as <case>_1.tif and <case>_1_mask.tif (see data/README.md)"
@@ -239,5 +247,4 @@ def load_case(files: CaseFiles) -> Case:
 
 
 def _read_volumes(files: CaseFiles) -> Scan:
-    sequences = files.volumes.sequences
-    return read_nifti_scan(sequences, files.case_id, allow_missing=files.allow_missing)
+    return read_files(files.volumes, allow_missing=files.allow_missing)

@@ -20,6 +20,7 @@ from metseg.data.content import files_of
 from metseg.data.missing_sequences import keep_usable
 from metseg.data.provenance import Provenance, provenance_of
 from metseg.data.readers.images import IMAGE_SUFFIXES, complain_of_classes, read_image, read_labels
+from metseg.data.scan import is_dicom
 from metseg.data.split import split_by_patient
 from metseg.data.volume import CHANNELS
 from metseg.data.volume_files import is_nifti
@@ -83,7 +84,8 @@ class _Found:
             yield
         except MetsegError as error:
             kind = str(error).replace(str(path), "").replace(path.stem, "")
-            self.findings.append(Finding(True, str(error), kind))
+            finding = Finding(True, str(error), kind)
+            self.findings += [finding] * (finding not in self.findings)
 
 
 def check_data(
@@ -93,6 +95,7 @@ def check_data(
     target: str = "",
     allow_missing: bool = False,
     on_case: Callable[[int, int], None] | None = None,
+    on_file: Callable[[int, int], None] | None = None,
 ) -> DataReport:
     """Reads every file of a data set and reports all that is wrong, not the first thing alone.
 
@@ -102,12 +105,13 @@ def check_data(
         target: What is a lesion where references have several labels, see `list_cases`.
         allow_missing: Whether a training would keep scans that lack a sequence, see `keep_usable`.
         on_case: Called with (finished, of) after each scan.
+        on_file: See `list_cases`.
 
     Raises:
         MetsegError: There is no scan in the folder at all, or a scan lies in it twice.
     """
     folder, found, rows = Path(folder), _Found(), []
-    cases = list_cases(folder, pattern=pattern, target=target)
+    cases = list_cases(folder, pattern=pattern, target=target, on_file=on_file)
     for k, case in enumerate(cases):
         if case.volumes:
             row = check_volumes(case, found.findings, found.contents, found.complaints)
@@ -131,8 +135,13 @@ def check_data(
         complain_of_classes({*found.labels}, f"masks such as {some}")
     findings = found.findings + same_contents(found.contents)
     findings += [Finding(True, text) for text in doubtful(cases)]
-    images = {each for each in files_below(folder) if each.suffix.lower() in IMAGE_SUFFIXES or is_nifti(each)}
-    if ignored := sorted(images - {*files_of(cases)}):
+    others = {*files_below(folder)} - {*files_of(cases)}
+    images = {each for each in others if each.suffix.lower() in IMAGE_SUFFIXES or is_nifti(each)}
+    are_dicom = any(case.volumes and case.volumes.is_dicom for case in cases)
+    if not are_dicom and (dicom := sum(map(is_dicom, others - images))):
+        text = f"{dicom} files of DICOM are not read beside other scans; give their folder by itself"
+        findings.append(Finding(False, text))
+    if ignored := sorted(images):
         text = f"{len(ignored)} image files are ignored, such as {ignored[0]}: their names are not "
         names = "those of a case's sequences and reference" if cases[0].volumes else "<scan>_<slice>"
         findings.append(Finding(False, f"{text}{names}, or they are pictures beside the scans"))

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from metseg.data.cases import CaseFiles
-from metseg.data.patients import KNOWN, TABLE, spelling_of
+from metseg.data.layouts.dicom import HEADER, NOTHING
+from metseg.data.patients import KNOWN, TABLE, identify, spelling_of
 
 _LAST_PART = re.compile(r"[\W_]((?=\w*\d)(?=\w*[^\W\d_])[^\W_]+)$")  # `A_P1` and `B_P1` have one
 _TELLING_PX = 20
@@ -59,7 +60,8 @@ def same_contents(seen: Seen) -> list[Finding]:
 def doubtful(cases: Iterable[CaseFiles]) -> list[str]:
     """Tells who may be one person though counted as several, by spelling, a stem, or a folder in common.
 
-    Whom a public data set's name tells is not doubted, nor a group that `patients.csv` or a pattern tells.
+    Whom a public data set's name tells is not doubted, nor a group that `patients.csv` or a pattern tells. A
+    PatientID is, where it holds a visit, where nothing but one tells people apart, or where there is none.
 
     Returns:
         A sentence for each group, with its remedy.
@@ -69,9 +71,11 @@ def doubtful(cases: Iterable[CaseFiles]) -> list[str]:
     told = {case.patient_id for case in cases if case.told_by in ("pattern", TABLE)}
     groups: dict[tuple[str, str], set[str]] = defaultdict(set)
     for case in cases:
-        if case.told_by in KNOWN:
-            continue
         patient = case.patient_id
+        if case.told_by == HEADER:
+            groups["PatientID but for a visit", identify(patient).patient_id].add(patient)
+        if case.told_by in (*KNOWN, HEADER, NOTHING):
+            continue
         for name in {patient, case.case_id} if patient in told else {patient}:
             for stem in _stems(name):
                 groups["stem", stem] |= {patient} | ({stem} & patients)
@@ -82,6 +86,18 @@ def doubtful(cases: Iterable[CaseFiles]) -> list[str]:
     for name in patients:
         groups["spelling", re.sub(r"(?<!\d)0+(?=\d)", "", spelling_of(name))].add(name)
     texts = {}
+    by = {case.told_by for case in cases}
+    if NOTHING in by:
+        some = ", ".join(sorted(case.case_id for case in cases if case.told_by == NOTHING)[:3])
+        texts["nobody"] = (
+            f"{some} and others that lie with them have no PatientID that tells whose they are; give each "
+            f"patient a folder, or say it in {TABLE} (metseg check-data --write-patients begins one)"
+        )
+    if by == {HEADER} and len(patients) == 1 < len(cases):
+        texts["one"] = (
+            f"all {len(cases)} scans have PatientID {min(patients)}: one patient's visits, or many patients "
+            f"under one ID; say who is who in {TABLE} (metseg check-data --write-patients begins one)"
+        )
     for (kind, name), group in groups.items():
         # A stem or a folder that all have in common is the data set's, not a person's.
         common = group == patients and kind != "spelling" and name not in patients

@@ -109,6 +109,11 @@ def identify(case_id: str) -> Identity:
     return Identity(rest, "_".join(visits) or None, by)
 
 
+def file_name_of(patient_id: str, visit: str | None) -> str:
+    """Returns what a scan of DICOM is called: PatientID and date, as they may be part of a file's name."""
+    return re.sub(r"[^\w.-]+", "_", "_".join(filter(None, (patient_id, visit)))).strip("._-") or "scan"
+
+
 def declared_among(files: Collection[Path]) -> tuple[Path | None, dict[str, Identity]]:
     """Returns the `patients.csv` among the files, if there is one, and whom it tells."""
     tables = [path for path in files if path.name == TABLE]

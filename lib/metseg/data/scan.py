@@ -12,7 +12,7 @@ from metseg.data.grid import axial_grid, resample_like, same_grid, share_within,
 from metseg.data.readers import nifti, picture_folder
 from metseg.data.readers.images import to_8_bits
 from metseg.data.volume import SEQUENCES, Labels, Volume, stand_in
-from metseg.data.volume_files import VolumeFiles
+from metseg.data.volume_files import SeriesFiles, VolumeFiles
 
 RESCALED = "Grey values were rescaled to 0 … 255, each sequence from its lowest to 99.9 %."
 _WHOLE = 0.99  # of a grid; less is told
@@ -34,6 +34,17 @@ class Scan(NamedTuple):
     grid_of: str
     notes: list[str]
     missing: tuple[str, ...] = ()
+
+
+def read_files(files: VolumeFiles, *, allow_missing: bool = False, partial: bool = False) -> Scan:
+    """Reads the sequences of one scan, whatever their files are; see `read_nifti_scan`."""
+    missing = {"allow_missing": allow_missing, "partial": partial}
+    if not files.is_dicom:
+        return read_nifti_scan(files.sequences, files.case_id, **missing)
+    from metseg.data.readers.dicom import read_dicom_case  # here, for pydicom takes its time
+
+    found = read_dicom_case(files.image_files, files.series_keys)
+    return as_scan(list(found.volumes), files.case_id, list(found.notes), **missing)
 
 
 def read_nifti_scan(
@@ -139,7 +150,8 @@ def read_reference(
     Args:
         files: The scan's, and what the reference's numbers mean.
         grid: The `Scan.stored` of the scan, which it must have, in any axis order; read if left out.
-        frame_of_reference: The scan's, of DICOM; a SEG or an RTSTRUCT must have the same.
+        frame_of_reference: The scan's, of DICOM, unless `files` tells it; a SEG or an RTSTRUCT must have the
+            same.
     """
     image = files.sequences[_grid_of(files.sequences)] if files.sequences else None
     grid = grid or _reader(image).read_grid(image)
@@ -150,7 +162,8 @@ def read_reference(
     if isinstance(files.reference, Path) and is_dicom(files.reference):
         from metseg.data.readers import dicom_masks  # here, for pydicom takes its time
 
-        options["frame_of_reference"] = frame_of_reference
+        options["frame_of_reference"] = frame_of_reference or getattr(image, "frame_of_reference", "")
+        options["parts"] = [*files.target.values()]
         stored, notes = dicom_masks.read_labels(files.reference, grid, **options)
     else:
         stored, notes = _reader(files.reference).read_labels(files.reference, grid, **options)
@@ -160,9 +173,11 @@ def read_reference(
     return Labels(turned, regions, stored=stored.stored), notes
 
 
-def grid_of_scan(sequences: Mapping[str, Path]) -> tuple[int, int, int]:
+def grid_of_scan(sequences: Mapping[str, Path | SeriesFiles]) -> tuple[int, int, int]:
     """Returns the (Z, Y, X) of the axial scan of these files; a header, or one picture, is read."""
     file = sequences[_grid_of(sequences)]
+    if isinstance(file, SeriesFiles):
+        return file.grid
     return axial_grid(_reader(file).read_grid(file))
 
 
@@ -187,8 +202,12 @@ def _is_folder(file: Path | bytes | None) -> bool:
     return isinstance(file, Path) and file.is_dir()
 
 
-def _reader(file: Path | bytes) -> ModuleType:
-    """Returns the reader of a NIfTI file or of a folder of numbered pictures."""
+def _reader(file: Path | SeriesFiles | bytes) -> ModuleType:
+    """Returns the reader of a NIfTI file, of a folder of numbered pictures, or of a DICOM series' grid."""
+    if isinstance(file, SeriesFiles):
+        from metseg.data.readers import dicom_studies
+
+        return dicom_studies
     return picture_folder if _is_folder(file) else nifti
 
 

@@ -1,6 +1,5 @@
 """What a user points at becomes scans of volumes: NIfTI files, a folder of cases, a folder of DICOM."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import TYPE_CHECKING
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
 from metseg.data.cases import CaseFiles
+from metseg.data.layouts.dicom import HEADER, dicom_cases
 from metseg.data.layouts.own import OWN
-from metseg.data.patients import TABLE, Identity, identify, read_patients
+from metseg.data.patients import TABLE, Identity, file_name_of, identify, read_patients
 from metseg.data.readers import nifti
 from metseg.data.readers.images import IMAGE_SUFFIXES
 from metseg.data.scan import Scan, as_scan, is_dicom, read_nifti_scan
@@ -29,15 +29,16 @@ class ScanInput:
         case_id: The scan's name; a DICOM folder's until it is read.
         sequences: {sequence: NIfTI file or its content}; of DICOM what is told, {sequence: UID, description
             or folder}.
-        dicom: The folder of a DICOM study; None for NIfTI.
-        identity: Whose it is, where names or `patients.csv` tell; None for DICOM, whose headers do.
+        dicom: The folder of a DICOM study, or its files; None for NIfTI.
+        identity: Whose it is, where names, a data set or `patients.csv` tell; None for a folder of DICOM, for
+            headers do.
         notes: What of it was guessed from names, as sentences.
         allow_missing: Let another stand in for a sequence that is missing, whatever `open_scan` is told.
     """
 
     case_id: str
     sequences: Mapping[str, Path | bytes | str]
-    dicom: Path | None = None
+    dicom: Path | tuple[Path, ...] | None = None
     identity: Identity | None = None
     notes: tuple[str, ...] = ()
     allow_missing: bool = False
@@ -66,7 +67,8 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
     """Lists the scans of volumes that a path holds; none where it holds slices alone.
 
     Args:
-        source: A NIfTI file, a folder of cases in a known layout, or a folder of one DICOM study.
+        source: A NIfTI file, a folder of cases in a known layout, or a folder of DICOM, of one study if
+            sequences are told.
         sequences: What the user tells: {sequence: NIfTI file, folder of numbered pictures as it is called in
             each case, or a DICOM series' UID, description or folder}.
 
@@ -99,7 +101,11 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
         return [_as_told(each, told, known.get(each.case_id, each.identity)) for each in chosen]
     others = [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
     if any(map(is_dicom, others)):
-        return [ScanInput(home.resolve().name, told, dicom=home)]
+        studies = dicom_cases(files_below(home), home) if source.is_dir() and not told else []
+        if len(studies) < 2:
+            return [ScanInput(home.resolve().name, told, dicom=home)]
+        known = _declared(home)
+        return [_as_study(each, known.get(each.case_id, each.identity)) for each in studies]
     if told:
         raise MetsegError(f"{source} holds neither NIfTI nor DICOM, so it has no sequence to name")
     return []
@@ -108,7 +114,12 @@ def scan_inputs(source: Path, sequences: Mapping[str, str] | None = None) -> lis
 def scan_input_of(case: CaseFiles) -> ScanInput:
     """Returns one scan of a data set of volumes, with whose it is as the data set tells."""
     who = Identity(case.patient_id, case.visit, case.told_by)
-    return replace(_as_told(case.volumes, {}, who), allow_missing=case.allow_missing)
+    given = _as_study(case.volumes, who) if case.volumes.is_dicom else _as_told(case.volumes, {}, who)
+    return replace(given, allow_missing=case.allow_missing)
+
+
+def _as_study(case: VolumeFiles, who: Identity) -> ScanInput:
+    return ScanInput(case.case_id, case.series_keys, tuple(case.image_files), who, case.notes)
 
 
 def _as_told(case: VolumeFiles, told: Mapping[str, str], who: Identity) -> ScanInput:
@@ -140,11 +151,13 @@ def open_scan(
     from metseg.data.readers.dicom import read_dicom_case
 
     found = read_dicom_case(given.dicom, given.sequences, max_voxels=max_voxels)
-    patient_id = found.patient_id or given.case_id
-    # A PatientID may hold slashes, and results are called after it.
-    case_id = re.sub(r"[^\w.-]+", "_", "_".join(filter(None, (patient_id, found.visit))))
-    scan = as_scan(list(found.volumes), str(given.dicom), list(found.notes), **missing)
-    return OpenScan(scan, case_id, patient_id, found.visit, series=found.series[scan.grid_of])
+    if who := given.identity:
+        name = case_id = given.case_id
+    else:
+        who = Identity(found.patient_id or given.case_id, found.visit, HEADER)
+        name, case_id = str(given.dicom), file_name_of(who.patient_id, who.visit)
+    scan = as_scan(list(found.volumes), name, [*found.notes, *given.notes], **missing)
+    return OpenScan(scan, case_id, who.patient_id, who.visit, series=found.series[scan.grid_of])
 
 
 def _declared(home: Path) -> dict[str, Identity]:

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,39 +17,109 @@ NIFTI_SUFFIXES = (".nii.gz", ".nii")
 
 
 @dataclass(frozen=True)
+class SeriesFiles:
+    """One DICOM series by its headers, as `readers.dicom_series.Series` tells; its pixels are not read.
+
+    Attributes:
+        key: Names it among the series of its files.
+        files: The files under its UID.
+        called: What to call it in a sentence.
+        description: SeriesDescription, else ProtocolName.
+        modality: Modality.
+        sequence, by: What it may be, and what tells so.
+        is_derived: Whether it was computed from others.
+        refusal: Why it makes no volume; None if it does.
+        frame_of_reference: FrameOfReferenceUID.
+        grid: Its axial (Z, Y, X); if refused, the number of images and their size.
+    """
+
+    key: str
+    files: tuple[Path, ...]
+    called: str
+    description: str
+    modality: str
+    sequence: str
+    by: str
+    is_derived: bool
+    refusal: str | None
+    frame_of_reference: str
+    grid: tuple[int, int, int]
+
+    def __str__(self) -> str:
+        return self.called
+
+
+@dataclass(frozen=True)
 class VolumeFiles:
     """The files of one case of volumes.
 
     Attributes:
         identity: Whose it is.
         layout: The data set's name, or `layout.yml`.
-        sequences: {sequence: NIfTI file, or folder of numbered pictures}.
-        reference: The same of the reference; None where there is none.
+        sequences: {sequence: NIfTI file, folder of numbered pictures, or DICOM series}.
+        reference: The same of the reference, of DICOM a SEG or RTSTRUCT; None where there is none.
         known: The reference's numbers that the layout knows; none if every number may be.
         target: {region: which of them it is}, the main one first; none if every number above 0 is.
         guess: See `Layout`.
+        refusal: Why it can be neither trained on nor scored with, where that is known before it is read.
+        notes: What was left out of it, as sentences.
+        called: {region: what its parts are called}, where numbers differ from case to case.
     """
 
     case_id: str
     identity: Identity
     layout: str
-    sequences: Mapping[str, Path] = field(hash=False)
+    sequences: Mapping[str, Path | SeriesFiles] = field(hash=False)
     reference: Path | None
     known: frozenset[int]
     target: Mapping[str, frozenset[int]] = field(hash=False)
     guess: str = ""
+    refusal: str = ""
+    notes: tuple[str, ...] = ()
+    called: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+
+    @property
+    def is_dicom(self) -> bool:
+        """Whether its sequences are DICOM series."""
+        return any(isinstance(each, SeriesFiles) for each in self.sequences.values())
 
     @property
     def files(self) -> list[Path]:
         """All files of a complete case."""
-        places = [path for _, path in sorted(self.sequences.items())] + [self.reference]
-        nested = ([*slices_of(each).values()] if each and each.is_dir() else [each] for each in places)
-        return [path for paths in nested for path in paths]
+        return [*self.image_files, *_files_of(self.reference)]
+
+    @property
+    def image_files(self) -> list[Path]:
+        """All files of its sequences; one may hold several of DICOM."""
+        places = (each for _, each in sorted(self.sequences.items()))
+        return list(dict.fromkeys(path for place in places for path in _files_of(place)))
+
+    @property
+    def series_keys(self) -> dict[str, str]:
+        """Which DICOM series of `image_files` is which sequence."""
+        return {sequence: series.key for sequence, series in self.sequences.items()}
 
     @property
     def home(self) -> Path:
         """The folder of the sequences, or of one of them."""
-        return next(iter(self.sequences.values())).parent
+        return self.first.parent
+
+    @property
+    def first(self) -> Path:
+        """The file or folder of a sequence."""
+        sequence = next(iter(self.sequences.values()))
+        return sequence.files[0] if isinstance(sequence, SeriesFiles) else sequence
+
+    def complain_if_incomplete(self) -> None:
+        """Raises a `MetsegError` where it can be neither trained on nor scored with, as far as is known."""
+        for series in self.sequences.values():
+            if isinstance(series, SeriesFiles) and series.refusal:
+                raise MetsegError(f"{series} {series.refusal}")
+        if self.refusal:
+            raise MetsegError(self.refusal)
+        if self.reference is None:
+            text = f"{self.home} has no reference for {self.case_id}"
+            raise MetsegError(f"{text}; add it as the others are named, or tell its name in layout.yml")
 
     @property
     def lesion(self) -> str:
@@ -63,7 +133,15 @@ class VolumeFiles:
         return f"{main}, with {', '.join(others)}" if others else main
 
     def _told(self, name: str) -> str:
+        if name in self.called:
+            return f"{name} ({', '.join(self.called[name])})"
         return f"{name} ({', '.join(map(str, sorted(self.target[name]))) or 'every label'})"
+
+
+def _files_of(place: Path | SeriesFiles | None) -> Sequence[Path | None]:
+    if isinstance(place, SeriesFiles):
+        return place.files
+    return [*slices_of(place).values()] if place and place.is_dir() else [place]
 
 
 def is_nifti(path: Path) -> bool:
@@ -92,6 +170,8 @@ def volume_cases(
     pictures = folders_of_pictures(files := list(files))
     files = [path for path in files if is_nifti(path) or path.name == OWN]
     own = Path(folder) / OWN
+    if not pictures and not any(map(is_nifti, files)):
+        return [], []  # `layout.yml` may be of DICOM
     place_of = read_layout(own) if own in files else volumes.place_of
     layouts: dict[str, Layout] = {}
     people: dict[str, Identity] = {}
@@ -120,7 +200,8 @@ def volume_cases(
         reference = kinds.pop(REFERENCE, None)
         if not kinds:
             raise MetsegError(
-                f"{reference} is a reference without its scan; add it or remove {reference.name}"
+                f"{reference} is a reference without its scan; add it, as NIfTI (DICOM takes a SEG), or "
+                f"remove {reference.name}"
             )
         meant = people[case_id], layout.name, kinds, reference, _known(layout), _regions(target, layout)
         cases.append(VolumeFiles(case_id, *meant, layout.guess))

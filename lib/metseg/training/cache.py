@@ -120,7 +120,8 @@ def cache_key(cases: Iterable[CaseFiles], config: Preprocessing, content: str) -
     for case in cases:
         known = [case.case_id, case.patient_id, *case.slice_numbers]
         if case.volumes:  # what the same files may be read as: other sequences, another lesion
-            known += sorted(case.volumes.sequences)
+            which = case.volumes.series_keys.items() if case.volumes.is_dicom else case.volumes.sequences
+            known += sorted(which)
             regions = [sorted(numbers) for numbers in case.volumes.target.values()]
             known += regions[0] if len(regions) == 1 else regions
         digest.update(f"{known}\n".encode())

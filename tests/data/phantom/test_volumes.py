@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from metseg.base.errors import MetsegError
+from metseg.data.cases import find_cases, load_case
 from metseg.data.grid import mm_to_voxel, same_grid
 from metseg.data.phantom.volumes import true_lesions, volumes_or_phantom, write_as_dicom, write_volumes
 from metseg.data.readers.dicom import read_dicom_case
@@ -87,7 +88,7 @@ def test_two_seeds_share_no_patient(tmp_path):
 
 def test_as_dicom_it_is_the_same_scan_a_quarter_of_a_year_apart(folder):
     target = write_as_dicom(folder, ["PHANTOM-MET-00001-001"])
-    assert [path.name for path in target.iterdir()] == ["PHANTOM-MET-00001-001"]
+    assert sorted(path.name for path in target.iterdir()) == ["PHANTOM-MET-00001-001", "layout.yml"]
     case = read_dicom_case(target / "PHANTOM-MET-00001-001")
     assert (case.patient_id, case.visit) == ("PHANTOM-MET-00001", "20240415")
     stem = folder / "PHANTOM-MET-00001-001" / "PHANTOM-MET-00001-001"
@@ -101,6 +102,18 @@ def test_as_dicom_it_is_the_same_scan_a_quarter_of_a_year_apart(folder):
     assert before == {path: path.stat().st_mtime_ns for path in target.rglob("*.dcm")}
 
 
+def test_as_dicom_it_is_the_same_data_set(folder):
+    target = write_as_dicom(folder, ["PHANTOM-MET-00001-001", "PHANTOM-MET-00002-000"])
+    drawn = {(case.patient_id, case.visit): case for case in find_cases(folder, target="ET+TC+WT")}
+    cases = find_cases(target, target="ET+TC+WT")
+    assert [case.volumes.reference.name for case in cases] == ["seg.dcm", "rtstruct.dcm"]
+    for case, visit in zip(cases, ("001", "000"), strict=True):
+        one, other = load_case(case), load_case(drawn[case.patient_id, visit])
+        assert np.array_equal(one.image, other.image) and np.array_equal(one.masks, other.masks)
+        assert same_grid(one.volume, other.volume, 1e-3)
+    assert [case.volumes.lesion for case in find_cases(target)] == ["TC (NETC, ET)"] * 2
+
+
 def test_a_notebook_takes_volumes_or_the_phantoms(folder, tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr("metseg.data.phantom.volumes.write_volumes", lambda path: drawn.append(path) or path)
@@ -109,6 +122,8 @@ def test_a_notebook_takes_volumes_or_the_phantoms(folder, tmp_path, monkeypatch)
     (tmp_path / "slices").mkdir()
     assert volumes_or_phantom(tmp_path / "slices", phantom) == phantom
     assert volumes_or_phantom(phantom, phantom) == phantom
+    (tmp_path / "slices" / "IM1").write_bytes(bytes(128) + b"DICM")
+    assert volumes_or_phantom(tmp_path / "slices", phantom) == tmp_path / "slices"
     mine = tmp_path / "mine" / "phantom_volumes"
     assert volumes_or_phantom(mine, phantom) == mine
     assert drawn == [phantom, phantom, mine]

@@ -1,11 +1,11 @@
-"""How a user's own volumes are named, by `layout.yml` in the data set's folder."""
+"""How a user's own volumes, or DICOM series, are called, by `layout.yml` in the data set's folder."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from metseg.base.errors import MetsegError
 from metseg.data.layouts.volumes import POSITIVE, REFERENCE, Layout, Place
@@ -19,16 +19,45 @@ class _OwnLayout(BaseModel):
 
     Attributes:
         sequences: {sequence: pattern}, each a path below the data set's folder with `{patient}`, `{visit}`
-            or `{case}` for names, `*` for any part of a name and `**/` for any folders.
+            or `{case}` for names, `*` for any part of a name and `**/` for any folders. Of DICOM a series'
+            description, or its folder, with `*` alone, for headers tell whose it is.
         reference: The reference's pattern.
-        labels: {region: its numbers}, the first one to be segmented unless told; all numbers if left out.
+        labels: {region: its numbers}, the first one to be segmented unless told; all numbers if left out. Of
+            DICOM also what segments or ROIs are called.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    sequences: dict[Literal["t1", "t1c", "t2", "flair"], str] = Field(min_length=1)
+    sequences: dict[Literal["t1", "t1c", "t2", "flair"], str] = {}
     reference: str | None = None
-    labels: dict[str, list[PositiveInt]] = {}
+    labels: dict[str, list[PositiveInt | str]] = {}
+
+
+class DicomLayout(NamedTuple):
+    """What `layout.yml` says of DICOM; patterns match a description, or with `/` a place below the folder."""
+
+    sequences: Mapping[str, re.Pattern] = {}
+    reference: re.Pattern | None = None
+    labels: Mapping[str, list[int | str]] = {}
+
+
+def read_dicom_layout(path: Path) -> DicomLayout:
+    """Reads `layout.yml` of a folder of DICOM; raises a `MetsegError` as `read_layout` does."""
+    own = _read(path)
+    patterns = {**own.sequences, **({REFERENCE: own.reference} if own.reference else {})}
+    for pattern in patterns.values():
+        if found := re.search(r"\{.*\}", pattern):
+            raise MetsegError(f"{path}: DICOM headers tell whose it is; leave {found[0]} out of {pattern}")
+    sides = {"**/": "(?:.*/)?", "*": ".*"}
+    found = {
+        kind: re.compile(
+            "".join(sides.get(part) or re.escape(part) for part in re.split(r"(\*\*/|\*)", pattern)),
+            re.IGNORECASE,
+        )
+        for kind, pattern in patterns.items()
+    }
+    reference = found.pop(REFERENCE, None)
+    return DicomLayout(found, reference, own.labels)
 
 
 def read_layout(path: Path) -> Callable[[str], Place | None]:
@@ -37,16 +66,11 @@ def read_layout(path: Path) -> Callable[[str], Place | None]:
     Raises:
         MetsegError: The file is wrong, naming what; or, from what is returned, a path fits two patterns.
     """
-    import yaml  # here, for few data sets need it
-
-    try:
-        own = _OwnLayout.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        raise MetsegError(f"{path}: {where} is wrong ({first['msg']}); see data/README.md") from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise MetsegError(f"{path} cannot be read as YAML ({error}); see data/README.md") from error
+    own = _read(path)
+    if not own.sequences:
+        raise MetsegError(f"{path}: sequences is wrong (it names none); see data/README.md")
+    if words := [each for numbers in own.labels.values() for each in numbers if isinstance(each, str)]:
+        raise MetsegError(f"{path}: labels of NIfTI are numbers, and {words[0]!r} is none; correct it")
     kinds = dict(own.sequences) | ({REFERENCE: own.reference} if own.reference else {})
     patterns = {kind: _expression(pattern, path) for kind, pattern in kinds.items()}
     regions = {name: frozenset(numbers) for name, numbers in own.labels.items()} or {"lesion": POSITIVE}
@@ -65,6 +89,19 @@ def read_layout(path: Path) -> Callable[[str], Place | None]:
         return None
 
     return place_of
+
+
+def _read(path: Path) -> _OwnLayout:
+    import yaml  # here, for few data sets need it
+
+    try:
+        return _OwnLayout.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise MetsegError(f"{path}: {where} is wrong ({first['msg']}); see data/README.md") from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise MetsegError(f"{path} cannot be read as YAML ({error}); see data/README.md") from error
 
 
 _PARTS = {"**/": "(?:.*/)?", "*": "[^/]*"} | {f"{{{name}}}": name for name in ("patient", "visit", "case")}

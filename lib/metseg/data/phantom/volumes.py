@@ -5,10 +5,15 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+
+import metseg
 from metseg.base.errors import MetsegError
-from metseg.base.files import files_below, read_json, taking_apart, whole_folder
+from metseg.base.files import files_below, read_json, taking_apart, whole_folder, write_text
 from metseg.data.phantom.visits import PhantomVisit, TrueLesion, draw_visits
-from metseg.data.readers.nifti import read
+from metseg.data.readers.images import IMAGE_SUFFIXES
+from metseg.data.readers.nifti import read, read_labels
+from metseg.data.scan import is_dicom
 from metseg.data.volume import Volume
 from metseg.data.volume_files import is_nifti
 from metseg.data.writers.nifti import write_image, write_mask
@@ -22,6 +27,10 @@ _LIMITS = {
     "size": (56, 336),
     "tilt_degrees": (0, 45),
 }
+_PARTS = {1: "NETC", 2: "SNFH", 3: "ET"}
+_DICOM_LAYOUT = """# What segments and ROIs are called that make a region; the first is the lesion
+labels: {TC: [NETC, ET], ET: [ET], WT: [NETC, ET, SNFH]}
+"""
 _NOTE = "Synthetic images drawn by metseg, not by BraTS; no figure obtained on them is clinical."
 
 
@@ -79,14 +88,16 @@ def write_volumes(
 
 
 def write_as_dicom(folder: Path, case_ids: Iterable[str] | None = None) -> Path:
-    """Writes the sequences of a phantom that `write_volumes` wrote as DICOM series, those not there yet.
+    """Writes a phantom that `write_volumes` wrote as a data set of DICOM, visits that are not there yet.
 
     Args:
         folder: The phantom's.
         case_ids: Which of its visits; all if left out.
 
     Returns:
-        `folder/dicom`, with a folder a visit and in it one a series. Visits are a quarter of a year apart.
+        `folder/dicom`, with a folder a visit and in it one a series, beside it the reference: `seg.dcm`, or
+        of patients 2, 7, 12 and so on `rtstruct.dcm`. Its parts are numbered as they come, and `layout.yml`
+        says which of them make TC, ET and WT. Visits are a quarter of a year apart.
 
     Raises:
         MetsegError: `folder` holds no such phantom, or cannot be written to.
@@ -102,8 +113,27 @@ def write_as_dicom(folder: Path, case_ids: Iterable[str] | None = None) -> Path:
         with whole_folder(target, is_there=target.exists) as partial:
             for channel, name in FILE_NAMES.items():
                 scan, _ = read(folder / case_id / f"{case_id}-{name}.nii.gz", channel=channel)
-                write_dicom_series(scan, partial / channel, **who)
+                paths = write_dicom_series(scan, partial / channel, **who)
+                if channel == "t1c":
+                    reference, _ = read_labels(folder / case_id / f"{case_id}-seg.nii.gz", scan, regions={})
+                    _write_reference(reference.array, scan, paths, partial)
+    write_text(folder / "dicom" / "layout.yml", _DICOM_LAYOUT, durable=False)
     return folder / "dicom"
+
+
+def _write_reference(array: np.ndarray, scan: Volume, paths: list[Path], folder: Path) -> None:
+    """Writes labels on a series' grid as SEG or RTSTRUCT; parts that are not there get no number."""
+    from metseg.data.writers.dicom_seg import Maker, write_seg
+    from metseg.data.writers.dicom_sources import read_sources
+    from metseg.data.writers.rtstruct import write_rtstruct
+
+    found = np.unique(array[array > 0]).tolist()
+    labels = np.searchsorted([0, *found], array)
+    sources = read_sources(paths, scan.spacing_mm[0])
+    contours = int(sources[0].PatientID[-5:]) % 5 == 2
+    write, name = (write_rtstruct, "rtstruct.dcm") if contours else (write_seg, "seg.dcm")
+    maker, names = Maker("phantom", "0", metseg.__version__), [_PARTS[number] for number in found]
+    write(labels, scan.affine, sources, folder / name, maker, names=names)
 
 
 def volumes_or_phantom(folder: Path, phantom: Path) -> Path:
@@ -115,7 +145,9 @@ def volumes_or_phantom(folder: Path, phantom: Path) -> Path:
     """
     if not Path(folder).exists() and folder.name == phantom.name:
         return write_volumes(folder)
-    return folder if any(map(is_nifti, files_below(folder))) else write_volumes(phantom)
+    files = files_below(folder)
+    others = (path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES)
+    return folder if any(map(is_nifti, files)) or any(map(is_dicom, others)) else write_volumes(phantom)
 
 
 def true_lesions(folder: Path) -> dict[str, list[TrueLesion]]:

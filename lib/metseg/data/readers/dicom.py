@@ -1,8 +1,9 @@
 """DICOM series become volumes; see PS3.3 C.7.6.2 (image plane) and C.7.6.16 (enhanced multi-frame)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,7 +13,9 @@ from metseg.data.readers.dicom_pixels import padding, read_pixels, scale
 from metseg.data.readers.dicom_sequences import SEQUENCES, UNKNOWN
 from metseg.data.readers.dicom_series import Series, list_series
 from metseg.data.volume import Volume
+from metseg.data.volume_files import SeriesFiles
 
+AnySeries = TypeVar("AnySeries", Series, SeriesFiles)
 _MAX_VOXELS = 2**28  # 512 × 512 × 1024
 _SAME_GRID = 0.05  # of a voxel, at the corners
 _FAR = 0.1  # of all other values' range
@@ -87,7 +90,7 @@ def _take_padding_as_lowest(array: np.ndarray, filled: np.ndarray) -> list[str]:
 
 
 def read_dicom_case(
-    source: Path | str,
+    source: Path | str | Iterable[Path],
     sequences: Mapping[str, str | Path] | None = None,
     *,
     max_voxels: int = _MAX_VOXELS,
@@ -95,7 +98,7 @@ def read_dicom_case(
     """Reads t1, t1c, t2 and flair of one person's visit from a folder.
 
     Args:
-        source: The folder.
+        source: The folder, or files.
         sequences: What is known: {"t1c": a SeriesInstanceUID, a description, or a folder or file of it}; it
             goes before all guesses.
         max_voxels: Of one series; see `read_series`.
@@ -123,7 +126,7 @@ def read_dicom_case(
         raise MetsegError(
             f"{source} holds {len(dates)} visits ({days}); give the folder of one or name a series"
         )
-    taken, left_out = _choose(pool, told)
+    taken, left_out = choose_series(pool, told)
     if len({series.study_uid for series in taken.values()}) > 1:
         notes.append("The sequences are of several visits, as you say.")
     frames_of_reference = {series.frame_of_reference for series in taken.values()}
@@ -159,13 +162,26 @@ def _complain_of_choice(told: Mapping[str, Series]) -> None:
         raise MetsegError(f"one series was named for several of {', '.join(told)}; name each its own")
 
 
-def _choose(found: list[Series], told: Mapping[str, Series]) -> tuple[dict[str, Series], list[str]]:
-    """Returns {sequence: series}, what the user tells first, and a note on each series left out."""
+def choose_series(
+    found: Sequence[AnySeries], told: Mapping[str, AnySeries]
+) -> tuple[dict[str, AnySeries], list[str]]:
+    """Chooses a series for each sequence.
+
+    Args:
+        found: The series of one visit.
+        told: What is known, {sequence: series}; it goes before what headers tell.
+
+    Returns:
+        {sequence: series}, and a note on each series left out.
+
+    Raises:
+        MetsegError: No series tells that it is any of the sequences.
+    """
     taken, why = dict(told), {}
     for sequence in SEQUENCES:
         candidates = [s for s in found if s.sequence == sequence and s not in taken.values()]
         usable = [series for series in candidates if not series.refusal] or candidates
-        originals = [s for s in usable if "DERIVED" not in s.frames[0].header.get("ImageType", ())]
+        originals = [series for series in usable if not series.is_derived]
         usable = originals if len(originals) == 1 else usable
         if sequence not in taken and len(usable) == 1:
             taken[sequence] = usable[0]

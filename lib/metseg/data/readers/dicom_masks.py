@@ -4,9 +4,10 @@ Its numbers are those of the segments or of the ROIs (PS3.3 C.8.20.2 and C.8.8.5
 """
 
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 SEG, LABELMAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
+MASKS = (SEG, LABELMAP, RTSTRUCT)
 _TO_RAS = np.diag([-1.0, -1, 1, 1])
 _OFF = 0.1  # voxels by which a mask's grid may differ: programs round
 _OFF_PLANE = 0.25  # of the slices' distance, for a contour
@@ -28,6 +30,12 @@ _LESION = {"lesion": frozenset({1})}
 # RT ROI Interpreted Types (C.8.8.8.1) that are no finding.
 _NO_LESION = {"EXTERNAL", "ORGAN", "AVOIDANCE", "SUPPORT", "BOLUS", "FIXATION", "MARKER"}
 _NO_LESION |= {"ISOCENTER", "CONTROL", "REGISTRATION"}
+# And those that a plan draws around one. Its PTV is the lesion with a margin.
+_AROUND_A_LESION = {"PTV", "CTV", "TREATED_VOLUME", "IRRAD_VOLUME", "DOSE_REGION", "CAVITY", "CONTRAST_AGENT"}
+_ANATOMY = {"123037004", "T-D000A"}  # Anatomical Structure, in SNOMED CT and RT (PS3.16 CID 7150)
+_DESCRIPTIONS = ("SeriesDescription", "ContentLabel", "StructureSetLabel")  # the first that tells
+_OF_HEADER = [*_DESCRIPTIONS, "SOPClassUID", "FrameOfReferenceUID", "SegmentationType", "SegmentSequence"]
+_OF_HEADER += ["StructureSetROISequence", "RTROIObservationsSequence"]
 Marks = Iterator[tuple[int, np.ndarray]]  # a number, and the (N, 3) voxels (x, y, z) that it marks
 
 
@@ -39,6 +47,7 @@ def read_labels(
     regions: Mapping[str, frozenset[int]] = _LESION,
     expected: Collection[int] | None = None,
     frame_of_reference: str = "",
+    parts: Sequence[Collection[int]] = (),
 ) -> tuple[Labels, list[str]]:
     """Reads a mask.
 
@@ -49,6 +58,7 @@ def read_labels(
         regions: Which numbers make a region.
         expected: The numbers that may occur beside 0; None for any.
         frame_of_reference: The scan's FrameOfReferenceUID; "" where it tells none.
+        parts: The numbers of each region that is wanted, so that others are not read; all if left out.
 
     Returns:
         Labels on the image's grid; and a sentence on what each number is called, and on all else that may
@@ -69,10 +79,12 @@ def read_labels(
             warnings.simplefilter("ignore")
             file = dcmread(path, force=True)  # old files have no preamble
             kind = str(file.get("SOPClassUID", ""))
-            if kind not in (SEG, LABELMAP, RTSTRUCT):
+            if kind not in MASKS:
                 raise UnusablePixels(f"{name} is no SEG and no RTSTRUCT; give the file of the mask")
             contours = kind == RTSTRUCT
             names, frames = (_rois if contours else _segments)(file, notes)
+            wanted = set().union(*parts) if all(parts) else set()
+            names = {number: text for number, text in names.items() if not wanted or number in wanted}
             _complain_of_frame(frames, frame_of_reference, name, notes)
             for number, voxels in (_of_contours if contours else _of_frames)(file, [*names], image, name):
                 x, y, z = voxels.T
@@ -84,6 +96,10 @@ def read_labels(
     except Exception as error:  # whatever pydicom and its decoders stumble over
         reason = " ".join(str(error).split())
         raise DamagedImage(f"{name} is damaged or incomplete ({reason:.100}); export it again") from error
+    if shared and len(parts) > 1:
+        raise UnusablePixels(
+            f"parts of {name} share {shared} voxels; several regions at once need parts apart"
+        )
     found = set(np.unique(labels).tolist()) - {0}
     if expected is not None and (other := found - set(expected)):
         raise UnusablePixels(f"{name} marks with {sorted(other)}, but only {sorted(expected)} are known")
@@ -91,6 +107,47 @@ def read_labels(
     notes += [f"It marks {called}."] if found else ["It marks no voxel."]
     notes += [f"{shared} voxels belong to several of its parts and were given to the last."] * bool(shared)
     return Labels(labels, regions, stored=frozenset(map(float, found))), notes
+
+
+class MaskHeader(NamedTuple):
+    """What a SEG or an RTSTRUCT tells of itself.
+
+    Attributes:
+        called: Its description.
+        frames: Its frames of reference.
+        parts: {number: what a segment or an ROI is called}, without those that are no finding by their type.
+        unlikely: Those of `parts` that may be no lesion by their type: anatomy, margins around a lesion.
+    """
+
+    called: str
+    frames: frozenset[str]
+    parts: dict[int, str]
+    unlikely: frozenset[int]
+
+
+def read_header(path: Path) -> MaskHeader | None:
+    """Reads the header of a SEG or an RTSTRUCT; None of a damaged file, or of another."""
+    from pydicom import dcmread
+
+    with suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file = dcmread(path, force=True, stop_before_pixels=True, specific_tags=_OF_HEADER)
+        if (kind := str(file.get("SOPClassUID", ""))) in MASKS:
+            parts, frames = (_rois if kind == RTSTRUCT else _segments)(file, [])
+            called = (str(file.get(name) or "") for name in _DESCRIPTIONS)
+            told = next(filter(None, called), "")
+            return MaskHeader(" ".join(told.split()), frozenset(frames), parts, frozenset(_unlikely(file)))
+    return None
+
+
+def _unlikely(file: "Dataset") -> Iterator[int]:
+    for each in file.get("SegmentSequence") or ():
+        category = each.get("SegmentedPropertyCategoryCodeSequence")
+        if category and category[0].get("CodeValue") in _ANATOMY:
+            yield int(each.SegmentNumber)
+    for each in file.get("RTROIObservationsSequence") or ():
+        if str(each.get("RTROIInterpretedType", "")).upper() in _AROUND_A_LESION:
+            yield int(each.ReferencedROINumber)
 
 
 def _complain_of_frame(found: set[str], wanted: str, name: str, notes: list[str]) -> None:

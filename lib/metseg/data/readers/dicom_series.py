@@ -69,6 +69,11 @@ class Series:
         return len(self.frames), int(header["Rows"]), int(header["Columns"])
 
     @property
+    def is_derived(self) -> bool:
+        """Whether it was computed from others."""
+        return "DERIVED" in self.frames[0].header.get("ImageType", ())
+
+    @property
     def key(self) -> str:
         """Names it alone: its UID, and its part if it has one."""
         return f"{self.uid} {self.part}".strip()

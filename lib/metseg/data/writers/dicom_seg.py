@@ -38,6 +38,7 @@ def write_seg(
     made_by: Maker,
     *,
     frame_order: Sequence[int] | None = None,
+    names: Sequence[str] = (),
 ) -> "highdicom.seg.Segmentation":
     """Writes lesions as a DICOM SEG that refers to the series it was found in.
 
@@ -48,6 +49,7 @@ def write_seg(
             `metseg.data.writers.dicom_sources.read_sources`.
         target: The file.
         made_by: What found them.
+        names: What to call the segments; Lesion 1, Lesion 2 and so on if left out.
         frame_order: Of a file of several frames, the frame (from 0 on) of each slice of `labels`.
 
     Returns:
@@ -65,22 +67,23 @@ def write_seg(
     if frame_order is not None:
         frames = np.zeros((int(sources[0].NumberOfFrames), *labels.shape[1:]), labels.dtype)
         frames[list(frame_order)] = labels
+    names = names or [f"Lesion {number}" for number in range(1, count + 1)]
     algorithm = hd.AlgorithmIdentificationSequence(
         made_by.network, codes.DCM.ArtificialIntelligence, made_by.version
     )
     segments = [
         hd.seg.SegmentDescription(
             segment_number=number,
-            segment_label=f"Lesion {number}",
+            segment_label=name,
             segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
             segmented_property_type=codes.SCT.Lesion,
             algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
             algorithm_identification=algorithm,
             tracking_uid=hd.UID(),
-            tracking_id=f"Lesion {number}",
+            tracking_id=name,
             anatomic_regions=[codes.SCT.Brain],
         )
-        for number in range(1, count + 1)
+        for number, name in enumerate(names, start=1)
     ]
     try:
         written = hd.seg.Segmentation(

@@ -25,15 +25,21 @@ _DECIMALS = 4  # mm; a decimal string has 16 characters
 
 
 def write_rtstruct(
-    labels: np.ndarray, affine: np.ndarray, sources: Sequence["pydicom.Dataset"], target: Path, made_by: Maker
+    labels: np.ndarray,
+    affine: np.ndarray,
+    sources: Sequence["pydicom.Dataset"],
+    target: Path,
+    made_by: Maker,
+    *,
+    names: Sequence[str] = (),
 ) -> None:
     """Writes lesions as an RTSTRUCT: one ROI a lesion, closed planar contours on the series' slices.
 
     The contours run along the edges of pixels, see `metseg.masks.outline.outlines`.
 
     Args:
-        labels, affine, sources, target, made_by: As `metseg.data.writers.dicom_seg.write_seg` takes them, but
-            the series has a file a slice, for that is what a contour can refer to.
+        labels, affine, sources, target, made_by, names: As `metseg.data.writers.dicom_seg.write_seg` takes
+            them, but the series has a file a slice, for that is what a contour can refer to.
 
     Raises:
         MetsegError: There is no lesion, the series has several frames in a file, the file cannot be written,
@@ -86,7 +92,7 @@ def write_rtstruct(
             _of(
                 ROINumber=number,
                 ReferencedFrameOfReferenceUID=file.FrameOfReferenceUID,
-                ROIName=f"Lesion {number}",
+                ROIName=names[number - 1] if names else f"Lesion {number}",
                 ROIGenerationAlgorithm="AUTOMATIC",
             )
         )
