@@ -33,18 +33,24 @@ def scans(cache: SliceCache, *, regions=REGIONS, seed: int = 0, rows=slice(DEPTH
     return InsertedScans(cache, chosen, regions=regions, count=1, seed=seed, epochs=3)
 
 
-def test_each_epoch_has_its_own_and_a_seed_gives_them_again(cache):
-    first, again, other = scans(cache), scans(cache), scans(cache, seed=1)
-    epochs = [first.epoch(k)[0] for k in range(2)]
+@pytest.fixture(scope="module")
+def epochs(cache):
+    """The first two epochs of the first scan."""
+    drawn = scans(cache)
+    return [drawn.epoch(k) for k in range(2)]
+
+
+def test_each_epoch_has_its_own_and_a_seed_gives_them_again(cache, epochs):
+    again, epochs = scans(cache), [found for found, _ in epochs]
     assert epochs[0].masks.any() and not np.array_equal(epochs[0].masks, epochs[1].masks)
     resumed = again.epoch(1)[0]  # as after an interruption, without the epoch before
     assert np.array_equal(resumed.images, epochs[1].images)
     assert np.array_equal(resumed.masks, epochs[1].masks)
-    assert not np.array_equal(other.epoch(0)[0].masks, epochs[0].masks)
+    assert not np.array_equal(scans(cache, seed=1).epoch(0)[0].masks, epochs[0].masks)
 
 
-def test_table_and_regions_are_what_the_masks_show(cache):
-    found, rows = scans(cache).epoch(0)
+def test_table_and_regions_are_what_the_masks_show(cache, epochs):
+    found, rows = epochs[0]
     core, enhancing, whole = np.moveaxis(found.masks, -1, 0)
     assert rows.tolist() == list(range(DEPTH)) and set(found.slices.case_id) == {"head"}
     assert found.slices.lesion_px.tolist() == core.sum((1, 2)).tolist()
@@ -54,9 +60,9 @@ def test_table_and_regions_are_what_the_masks_show(cache):
     assert not cache.masks.any()  # what is kept stays as it is
 
 
-def test_one_region_alone(cache):
+def test_one_region_alone(cache, epochs):
     core = SliceCache(cache.images, cache.masks[..., 0], cache.slices, "f", cache.affines)
-    alone, three = scans(core, regions=("TC",)).epoch(0)[0], scans(cache).epoch(0)[0]
+    alone, (three, _) = scans(core, regions=("TC",)).epoch(0)[0], epochs[0]
     assert np.array_equal(alone.masks, three.masks[..., 0]) and np.array_equal(alone.images, three.images)
 
 
