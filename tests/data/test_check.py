@@ -113,6 +113,12 @@ def test_too_few_patients_with_a_lesion(tmp_path, write_slice, noise, square, le
     assert len(check_data(tmp_path).errors) == 1
 
 
+def test_a_set_without_any_lesion_is_an_error(tmp_path, write_slice, noise, square):
+    write_slice(tmp_path, "TCGA_CS_0001_20000101_1", noise(1), square(0))
+    (text,) = check_data(tmp_path).errors
+    assert "marks a lesion" in text
+
+
 def test_an_unreadable_image_does_not_hide_what_is_wrong_with_its_mask(tmp_path, write_set):
     write_set(tmp_path)
     (tmp_path / CASE / f"{CASE}_2.tif").write_bytes(b"")

@@ -7,6 +7,7 @@ from volume_set import write_volumes
 from metseg.base.errors import MetsegError, MetsegWarning
 from metseg.base.files import write_json
 from metseg.data.cases import find_cases, how_read, list_cases, load_case, read_scan_of
+from metseg.data.check import check_data
 from metseg.data.missing_sequences import keep_usable
 from metseg.data.scan_inputs import open_scan, scan_input_of, scan_inputs
 from metseg.training.config import train_config
@@ -69,6 +70,14 @@ def test_who_lacks_it_in_all_scans(folder):
     with pytest.raises(MetsegError, match="each of the 9 scans lacks"):
         find_cases(folder)
     assert len(keep_usable(list_cases(folder), allow_missing=True)[0]) == 8
+
+
+def test_check_data_takes_what_some_training_takes(folder):
+    for path in [*folder.rglob("*t1n.nii.gz"), *folder.rglob("*t2f.nii.gz")]:
+        path.unlink()
+    assert len(check_data(folder).errors) == 1
+    report = check_data(folder, allow_missing=True)
+    assert not report.errors and any("never_missing=t1c" in note for note in report.notes)
 
 
 def test_nothing_but_a_sequence_that_no_network_takes(folder):

@@ -22,10 +22,15 @@ from metseg.data.provenance import Provenance, provenance_of
 from metseg.data.readers.images import IMAGE_SUFFIXES, complain_of_classes, read_image, read_labels
 from metseg.data.scan import is_dicom
 from metseg.data.split import split_by_patient
-from metseg.data.volume import CHANNELS
+from metseg.data.volume import CHANNELS, NEVER_MISSING
 from metseg.data.volume_files import is_nifti
 
 _MANY = 4  # findings of one kind that are told in one sentence
+
+
+def _never_missing(cases: list[CaseFiles]) -> str:
+    """Returns the sequence that no scan may lack, by which there are any left for a training."""
+    return "t1c" if all(NEVER_MISSING in case.missing for case in cases) else NEVER_MISSING
 
 
 @dataclass(frozen=True)
@@ -123,13 +128,19 @@ def check_data(
             on_case(k + 1, len(cases))
     table, kept = pd.DataFrame(rows), []
     with found.complaints(folder):
-        kept, notes = keep_usable(cases, allow_missing=allow_missing)
+        never = _never_missing(cases) if allow_missing else NEVER_MISSING
+        kept, notes = keep_usable(cases, allow_missing=allow_missing, never_missing=(never,))
+        if never != NEVER_MISSING:
+            notes.append(f"these scans can be used in trainings with never_missing={never} alone")
         found.findings += [Finding(False, note) for note in notes]
     learned = table[table.case_id.isin([case.case_id for case in kept])]
     if learned.patient_id.nunique() >= 3 and not any(finding.error for finding in found.findings):
         with found.complaints(folder):
             with_lesion = learned.patient_id[learned.lesion_px > 0]
             split_by_patient(learned.patient_id, with_lesion=with_lesion, fingerprint="")
+    if len(table) and not table.lesion_px.any() and not any(finding.error for finding in found.findings):
+        text = f"not one reference in {folder} marks a lesion; see what the target and layout.yml call one"
+        found.findings.append(Finding(True, text))
     with found.complaints(folder):
         some = ", ".join(str(path) for _, path in sorted(found.labels.items()))
         complain_of_classes({*found.labels}, f"masks such as {some}")

@@ -128,6 +128,8 @@ def test_layout_says_which_parts_and_a_case_without_one_has_none_of_it(tmp_path,
     write_study(tmp_path / "b", "P2", names=("necrosis",), numbers=(1,))
     assert [load_case(case).mask.sum() for case in find_cases(tmp_path)] == [12, 0]
     assert [load_case(case).mask.sum() for case in find_cases(tmp_path, target="whole")] == [24, 12]
+    layout("labels: {core: []}")
+    assert "labels.core" in complaint(find_cases, tmp_path)
     layout("labels: {core: [rim, necrossis]}")
     assert "called necrossis" in complaint(find_cases, tmp_path)
 
@@ -202,6 +204,7 @@ def test_other_series_are_left_out_and_layout_overrules_headers(tmp_path, layout
         assert list(only(tmp_path).volumes.sequences["t1c"].files) == chosen
     layout("sequences: {t1c: '*'}")
     assert only(tmp_path).missing == ("t1c",)
+    assert any("series fit" in note for note in only(tmp_path).volumes.notes)
     layout("sequences: {t1c: 't1_mprage_Gd', t1: '*Gd'}")
     assert "make the patterns differ" in complaint(list_cases, tmp_path)
     layout("sequences: {t1c: '{patient}/t1c'}")

@@ -145,7 +145,7 @@ def _sequences(
     from metseg.data.readers.dicom import choose_series
 
     pool = [series for series in study.series if series.modality == "MR"] or list(study.series)
-    told, unclear = {}, []
+    told, unclear = {}, {}
     for sequence, pattern in own.sequences.items():
         places = {series: "/".join(_home(series.files, folder)) for series in pool}
         fitting = [each for each in pool if _fits(pattern, each.description, places[each])]
@@ -156,12 +156,15 @@ def _sequences(
         if len(fitting) == 1:
             told[sequence] = fitting[0]
         else:
-            unclear.append(sequence)
+            called = ", ".join(repr(each.description) for each in fitting[:_LISTED])
+            unclear[sequence] = f"{len(fitting)} series fit {OWN}, {called}; make its pattern narrower"
+            if not fitting:
+                unclear[sequence] = f"not one series is called as {OWN} says"
     try:
         taken, notes = choose_series(pool, told)
     except MetsegError:
         return {}, tuple(f"{each.description!r}: {each.refusal or each.by}" for each in pool[:_LISTED])
-    notes += [f"There is no {sequence}: not one series is called as {OWN} says." for sequence in unclear]
+    notes += [f"There is no {sequence}: {why}." for sequence, why in unclear.items()]
     chosen = {name: taken[name] for name in SEQUENCES if name in taken and name not in unclear}
     return chosen, tuple([*notes, *study.beside])
 
@@ -175,8 +178,9 @@ def _reference(study: "Study", own: DicomLayout, folder: Path, case_id: str) -> 
     if len(found) == 1:
         return found[0], ""
     if found:
-        some = ", ".join(f"{path.name} ({study.masks[path].called!r})" for path in found[:_LISTED])
-        remedy = f"say which in {OWN} (reference: its description), or move the others away"
+        each = [(path.relative_to(folder).as_posix(), study.masks[path].called) for path in found[:_LISTED]]
+        some = ", ".join(f"{place} ({called!r})" for place, called in each)
+        remedy = f"say which in {OWN} (reference: its description, or its place), or move the others away"
         return None, f"{case_id} has {len(found)} references, {some}; {remedy}"
     others = f"; none of {len(study.masks)} is called as {OWN} says" if study.masks else ""
     where = folder.joinpath(*_home(study.files, folder))

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from metseg.base.errors import MetsegError
 from metseg.data.layouts.volumes import POSITIVE, REFERENCE, Layout, Place
@@ -30,7 +30,7 @@ class _OwnLayout(BaseModel):
 
     sequences: dict[Literal["t1", "t1c", "t2", "flair"], str] = {}
     reference: str | None = None
-    labels: dict[str, list[PositiveInt | str]] = {}
+    labels: dict[str, Annotated[list[PositiveInt | str], Field(min_length=1)]] = {}
 
 
 class DicomLayout(NamedTuple):
@@ -95,7 +95,7 @@ def _read(path: Path) -> _OwnLayout:
     import yaml  # here, for few data sets need it
 
     try:
-        return _OwnLayout.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return _OwnLayout.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "it"

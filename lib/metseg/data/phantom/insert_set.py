@@ -136,7 +136,8 @@ def list_scans(source: Path) -> list[tuple[VolumeFiles, dict[str, frozenset[int]
     found, _ = volume_cases(files_below(source), source, "+".join(_REGIONS))
     scans = [(case, dict(case.target)) for case in found if "t1c" in case.sequences]
     if not scans:
-        raise MetsegError(f"{source} holds no volume with post-contrast T1 (t1c); give such a folder")
+        what = "no NIfTI volume with post-contrast T1 (t1c), and DICOM is not taken here"
+        raise MetsegError(f"{source} holds {what}; give such a folder")
     return scans
 
 
