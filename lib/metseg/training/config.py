@@ -24,7 +24,7 @@ from metseg.training.patch_rules import complain_of_insertions, complain_of_patc
 
 ModelName = Literal["nested_unet", "attention_unet", "unet"]
 EncoderName = Literal["plain", "efficientnet_lite0"]
-LossName = Literal["bce", "focal", "dice", "bce_dice", "focal_tversky"]
+LossName = Literal["bce", "focal", "dice", "bce_dice", "focal_tversky", "bce_lesion_dice"]
 # What recorded configurations call a parameter that has another name today.
 _FORMER = {
     "coarse_epochs": "progressive_resizing",

@@ -24,6 +24,9 @@ from metseg.training.cache import SliceCache
 
 _SITES_KEPT = 64  # of so many scans, about 15 MB each; finding them takes some seconds
 
+# More than a patient has: a slice costs the same with one lesion as with five.
+_LESIONS = (5, 25)
+
 
 class _Scan(NamedTuple):
     case_id: str
@@ -105,7 +108,8 @@ class InsertedScans:
         volume, labels = self._read(scan)
         try:
             _complain_of_stand_in(volume)
-            made = insert_metastases(volume, labels, rng, sites=self._sites(scan))
+            count = int(rng.integers(*_LESIONS, endpoint=True))
+            made = insert_metastases(volume, labels, rng, sites=self._sites(scan), count=count)
         except MetsegError as error:
             if scan.case_id not in self._refused:
                 self._refused.add(scan.case_id)
