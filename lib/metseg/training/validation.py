@@ -13,9 +13,7 @@ from metseg.training.cache import SliceCache
 from metseg.training.config import Learning
 from metseg.training.losses import LOSSES
 
-_MOST_SLICES = (
-    600  # evenly spaced: of 1 mm slices the Dice of every third tells the same, and the time counts
-)
+_MOST_SLICES = 750  # of 1 mm slices every third has the same Dice, in a third of the time
 
 
 class Validation(NamedTuple):
