@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from metseg.base.labels import label_of
 from metseg.plots.style import (
     INK,
+    LESION,
     PALE,
     PREDICTION,
     REFERENCE,
@@ -23,6 +24,9 @@ from metseg.plots.style import (
 )
 
 _MARKERS = "os^Dv"
+# UCSF-BMSR, real metastases: its authors' networks with 10 and with 400 patients to learn from. Median Dice,
+# and share of lesions found.
+UCSF_BMSR = pd.DataFrame({"patients": [10, 400], "dice_mean": [0.72, 0.85], "sensitivity": [0.60, 0.82]})
 _TICKS = (0, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -80,6 +84,37 @@ def plot_froc(
     ax.grid(axis="y", color=PALE, linewidth=0.4, alpha=0.6)
     ax.legend(loc="lower right")
     return ax
+
+
+def plot_learning_curve(
+    curve: pd.DataFrame, published: pd.DataFrame = UCSF_BMSR, axes: Sequence[Axes] | None = None
+) -> Sequence[Axes]:
+    """Shows Dice and the share of lesions found against the number of patients learned from.
+
+    Args:
+        curve: `evaluation.learning_curve`.
+        published: Others' with patients, dice_mean, sensitivity; its line is dashed.
+        axes: Two, where to draw.
+    """
+    axes = plt.subplots(1, 2, figsize=(6.4, 2.8), sharex=True)[1] if axes is None else axes
+    titles = {"dice_mean": "volume Dice", "sensitivity": "share of lesions found"}
+    for ax, (name, title) in zip(axes, titles.items(), strict=True):
+        ax.plot(published.patients, published[name], "s--", color=INK, markersize=4, linewidth=1, alpha=0.7)
+        x, low, high = curve.patients, curve[f"{name}_low"], curve[f"{name}_high"]
+        ax.vlines(x, low, high, color=LESION, linewidth=2, alpha=0.55)
+        ax.plot(x, curve[name], "o-", color=LESION, markersize=5.5)
+        ax.set_xscale("log")
+        ticks = sorted({*curve.patients, *published.patients})
+        ax.set_xticks(ticks, map(str, ticks))
+        ax.minorticks_off()
+        ax.set(ylim=(-0.03, 1.03), title=title, xlabel="patients learned from")
+        ax.grid(axis="y", color=PALE, linewidth=0.4, alpha=0.6)
+    last = published.iloc[-1]
+    place = {"ha": "right", "va": "top", "fontsize": 8, "color": INK}
+    axes[0].text(last.patients, last.dice_mean - 0.05, "UCSF-BMSR, real", **place)
+    few = curve.iloc[-1]
+    axes[0].text(few.patients, few.dice_mean_high + 0.03, "here", **place | {"va": "bottom", "color": LESION})
+    return axes
 
 
 class LesionPicture(NamedTuple):
