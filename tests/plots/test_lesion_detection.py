@@ -61,7 +61,8 @@ def test_a_learning_curve_beside_a_published_one(never_saved):
     table = {"patients": [3, 9], "dice_mean": [0.5, 0.7], "sensitivity": [0.4, 0.6]}
     ends = {f"{name}_{end}": table[name] for name in ("dice_mean", "sensitivity") for end in ("low", "high")}
     axes = plot_learning_curve(pd.DataFrame({**table, **ends}))
-    assert [ax.get_title() or ax.get_title(loc="left") for ax in axes] == ["volume Dice", "share of lesions found"]
+    titles = [ax.get_title() or ax.get_title(loc="left") for ax in axes]
+    assert titles == ["volume Dice", "share of lesions found"]
     published, own = axes[1].get_lines()
     assert own.get_xydata().tolist() == [[3, 0.4], [9, 0.6]]
     assert published.get_xydata().tolist() == [[10, 0.60], [400, 0.82]]
