@@ -32,7 +32,7 @@ def test_sensitivity_by_size(lesions, never_saved):
     both = pd.concat([table.assign(network=name) for name in ("nested_unet", "unet")])
     ax = plot_sensitivity_by_size(both)
     labels = [label.get_text() for label in ax.get_xticklabels()]
-    assert labels[0] == "< 3 mm\nn = 2" and labels[-1] == "all\nn = 4" and len(labels) == 5
+    assert labels[0] == "< 3 mm\nn = 2" and labels[-2:] == ["≥ 3 mm\nn = 2", "all\nn = 4"]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["U-Net++", "U-Net"]
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from metseg.base.errors import MetsegError
 from metseg.evaluation.lesion_scores import compare_patients, read_lesion_scores
+from metseg.metrics.detection import SCORED
 from metseg.training.run_folder import RunFolder
 
 # What `train_patients` may change beside itself.
@@ -26,9 +27,9 @@ def learning_curve(
         rule: When a lesion is found, see `lesion_matching.MATCHINGS`.
 
     Returns:
-        A row a number of patients, the fewest first: patients; dice_mean, sensitivity (over all lesions) and
-        false_positives_per_scan, each with its 95 % bootstrap interval over the patients held out, as
-        dice_mean_low, dice_mean_high, sensitivity_low, …
+        A row a number of patients, the fewest first: patients; dice_mean, sensitivity (over lesions of 3 mm
+        and more) and false_positives_per_scan, each with its 95 % bootstrap interval over the patients held
+        out, as dice_mean_low, dice_mean_high, sensitivity_low, …
 
     Raises:
         MetsegError: The networks differ in another parameter, or were scored on other scans.
@@ -48,7 +49,8 @@ def learning_curve(
     scores = read_lesion_scores(networks)
     if metastases is not None:
         scores = scores.only(metastases)
-    total = scores.by_size(rule).query("diameter_mm == 'all'").set_index("network")
+    sizes = scores.by_size(rule)
+    total = sizes[sizes.diameter_mm == SCORED].set_index("network")
     total = total[["sensitivity", "low", "high"]]
     total.columns = ["sensitivity", "sensitivity_low", "sensitivity_high"]
     per_scan = scores.false_positives(rule)

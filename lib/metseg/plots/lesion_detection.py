@@ -38,7 +38,7 @@ def plot_sensitivity_by_size(by_size: pd.DataFrame, ax: Axes | None = None) -> A
     """
     ax = axes_or_new(ax, (5.6, 3.0))
     networks, classes = list(by_size.network.unique()), list(by_size.diameter_mm.unique())
-    ax.axvline(len(classes) - 1.5, color=PALE, linewidth=0.8)
+    ax.axvline(len(classes) - 2.5, color=PALE, linewidth=0.8)
     for k, (network, marker) in enumerate(zip(networks, cycle(_MARKERS), strict=False)):
         rows = by_size[by_size.network == network].set_index("diameter_mm").loc[classes]
         x = np.arange(len(classes)) + 0.16 * (k - (len(networks) - 1) / 2)
