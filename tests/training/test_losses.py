@@ -11,7 +11,6 @@ from metseg.training.losses import (
     LOSSES,
     bce,
     bce_dice,
-    bce_lesion_dice,
     dice,
     focal,
     focal_tversky,
@@ -226,11 +225,13 @@ def test_a_lesion_beyond_a_square_counts_as_many_squares():
     )  # windows at the image's edge are fewer
 
 
-def test_lesion_dice_leaves_what_is_far_from_lesions_to_the_cross_entropy():
+def test_an_invented_lesion_costs_what_a_missed_one_does():
     small, large = small_and_large()
-    assert value(lesion_dice, small, small + large) == pytest.approx(0, abs=1e-4)
-    assert value(lesion_dice, small * 0, large) == 0
-    assert value(bce_lesion_dice, small, small + large) > 0.5
+    # Found: 1. Invented: (0 + 1) / (64 + 1), and (0 + 1) / (4 + 1).
+    assert value(lesion_dice, small, small + large) == pytest.approx((1 - 1 / 65) / 2, rel=1e-4)
+    assert value(lesion_dice, large, small + large) == pytest.approx((1 - 1 / 5) / 2, rel=1e-4)
+    assert value(lesion_dice, small * 0, large) == pytest.approx(1 - 1 / 65, rel=1e-4)
+    assert value(lesion_dice, small * 0, small * 0) == pytest.approx(0, abs=1e-6)
 
 
 def test_lesion_dice_of_volumes_takes_cubes():
