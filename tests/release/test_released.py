@@ -28,7 +28,7 @@ from metseg.training.run_folder import RunFolder
 
 
 def release(model_dir: Path, folder: Path, **options) -> Path:
-    return copy_released(check_releasable(model_dir, **options), folder)
+    return copy_released(check_releasable(model_dir, **{"kind": "own"} | options), folder)
 
 
 @pytest.fixture
@@ -39,10 +39,10 @@ def model_dir(tmp_path) -> Path:
 
 def test_what_lies_there_then(model_dir, tmp_path):
     target = release(model_dir, tmp_path / "released")
-    assert target == tmp_path / "released" / "unet"
+    assert target == tmp_path / "released" / "own-unet"
     assert {path.name for path in target.iterdir()} == {"README.md", "model.json", "model.onnx"}
     assert Predictor(target).description["held_out"]["dice_mean"] == 0.75
-    assert released_models(tmp_path / "released")["unet"]["held_out"]["n_patients"] == 2
+    assert released_models(tmp_path / "released")["own-unet"]["held_out"]["n_patients"] == 2
 
 
 def test_the_scores_of_a_cross_validation_stand_for_its_own(model_dir, tmp_path):
@@ -73,7 +73,7 @@ def test_a_network_whose_masks_were_never_chosen_replaces_nothing(model_dir, tmp
     write_json(path, {k: v for k, v in read_json(path).items() if k != "validation_patients"})
     with pytest.raises(MetsegError, match="makes masks was never settled; call: metseg export"):
         release(model_dir, tmp_path / "released", out_of_fold={"folds": 2})
-    assert (tmp_path / "released" / "unet" / "model.json").read_bytes() == before
+    assert (tmp_path / "released" / "own-unet" / "model.json").read_bytes() == before
 
 
 def add_int8(model_dir: Path) -> Path:
@@ -124,7 +124,14 @@ def test_the_card(model_dir, tmp_path):
     )
     assert "the same, every slice uploaded by itself | 0.800" in card
     assert "test scans: 2 patients to learn from, 3 for validation" in card
-    for text in ("# U-Net", "not a medical device", "2 cores of abacus", "4 min", "filters 4, 8", "abc123"):
+    for text in (
+        "# own · U-Net",
+        "not a medical device",
+        "2 cores of abacus",
+        "4 min",
+        "filters 4, 8",
+        "abc123",
+    ):
         assert text in card
 
 
@@ -133,9 +140,9 @@ def test_the_card_tells_what_missing_sequences_cost(model_dir, tmp_path):
     measured = {"scans": 3, "complete": 0.82, "without": without}
     config = {**read_json(model_dir / "manifest.json")["config"], "modality_dropout": 0.15}
     write_json(model_dir / "manifest.json", {**read_json(model_dir / "manifest.json"), "config": config})
-    plain = check_releasable(model_dir).card
+    plain = check_releasable(model_dir, kind="own").card
     change_description(model_dir, never_missing="t1c", incomplete_dice=measured)
-    model = check_releasable(model_dir)
+    model = check_releasable(model_dir, kind="own")
     added = [line for line in model.card.splitlines() if line not in plain.splitlines()]
     rows = dict(line.strip("| ").split(" | ") for line in added)
     assert [line for line in model.card.splitlines() if line not in added] == plain.splitlines()
@@ -235,9 +242,9 @@ def test_a_network_that_finds_nothing_is_not_released(model_dir, tmp_path, manif
 
 
 def test_scores_are_told_in_a_line(model_dir):
-    line = scores_told(check_releasable(model_dir).description)
+    line = scores_told(check_releasable(model_dir, kind="own").description)
     assert line == (
-        "unet, trained on test scans; validation Dice 0.900, slice by slice 0.800; "
+        "own-unet, trained on test scans; validation Dice 0.900, slice by slice 0.800; "
         "mean volume Dice of 2 held-out patients 0.750"
     )
     (model_dir / "model.json").write_text("{")
