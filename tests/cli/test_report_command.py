@@ -90,7 +90,6 @@ def test_register(metseg, folder):
 
 def test_refuses(refused, metseg, folder, model):
     one = visits(folder, FIRST)
-    assert "--model" in refused("report", *visits(folder, FIRST, masks=False))
     assert "--model" in refused("report", *one, "--model", model)
     assert "2 --input and 1 --mask" in refused("report", *one, "--input", folder / SECOND)
     assert "in time order" in refused("report", *visits(folder, SECOND, FIRST))
