@@ -53,6 +53,12 @@ def test_evaluate_volumes_by_the_networks_target_or_another(metseg, refused, tmp
     assert "labels 1, 2, 3, 4" in refused(*command, "--target", "7")
 
 
+def test_evaluate_takes_what_fits_the_scans(metseg, both_kinds, tmp_path, scans):
+    for folder, taken in ((scans, "lgg-unet"), (write_volumes(tmp_path / "volumes"), "mets-unet")):
+        status, out, _ = metseg("evaluate", "--model", "unet", "--data-dir", folder, "--output", "scores")
+        assert status == 0 and f"network: {taken}, released" in out
+
+
 def test_evaluate_tells_every_region(metseg, tmp_path):
     """The network marks all tumour in its first and second channel, and nothing in the third."""
     volumes, third = write_volumes(tmp_path / "volumes"), 1 / 3
@@ -211,10 +217,8 @@ def released_twice(tmp_path, monkeypatch) -> tuple[Path, Path]:
     """The `model.json` of a released U-Net with a validation Dice of 0.7, and the folder of one with 0.9."""
     (tmp_path / "notebooks").mkdir()
     monkeypatch.setattr("metseg.base.paths.project_root", lambda: tmp_path)
-    data = {**DATA, "name": "the former scans"}
-    former = write_bright_model(
-        tmp_path / "outputs" / "released" / "own-unet", validation_dice=0.7, data=data, kind="own"
-    )
+    known = {"data": {**DATA, "name": "the former scans"}, "kind": "own", "validation_dice": 0.7}
+    former = write_bright_model(tmp_path / "outputs" / "released" / "own-unet", **known)
     folder = write_scored(tmp_path / "outputs" / "runs" / "new")
     return former / "model.json", folder
 

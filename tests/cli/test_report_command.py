@@ -88,6 +88,11 @@ def test_register(metseg, folder):
     assert status == 0 and "were registered" in out
 
 
+def test_without_a_model_it_takes_what_knows_metastases(metseg, folder, both_kinds):
+    status, out, _ = metseg("report", *visits(folder, FIRST, masks=False))
+    assert status == 0 and out.startswith("network: mets-unet, released (outputs/released/mets-unet), taken")
+
+
 def test_refuses(refused, metseg, folder, model):
     one = visits(folder, FIRST)
     assert "--model" in refused("report", *one, "--model", model)

@@ -200,12 +200,8 @@ def test_of_networks_of_own_scans_the_first_named_is_taken():
 def test_what_is_taken_and_why(tmp_path, monkeypatch):
     monkeypatch.setattr("metseg.release.released.released_dir", lambda: tmp_path)
     folders = write_both_kinds(tmp_path)
-    assert list(released_models(tmp_path)) == [
-        "lgg-attention_unet",
-        "lgg-unet",
-        "mets-unet",
-        "mets-attention_unet",
-    ]
+    slices_first = ["lgg-attention_unet", "lgg-unet", "mets-unet", "mets-attention_unet"]
+    assert list(released_models(tmp_path)) == slices_first
     assert released_for("slice")[0] == folders["lgg-attention_unet"]
     assert released_for("volume")[0] == folders["mets-unet"]
     folder, why = released_for("volume", "attention_unet")
