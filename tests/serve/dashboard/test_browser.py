@@ -317,8 +317,10 @@ def test_every_picture_channel_and_network_can_be_shown(page):
     expect(page.get_by_role("tab", name="CLAHE")).to_be_focused()
     expect(page.get_by_role("img", name="The slice after CLAHE, colour")).to_be_visible()
     page.get_by_role("tab", name="Mask").click()
-    page.get_by_label("Both side by side").check()
-    labels = [f"{network} on EfficientNet-Lite0" for network in ("Attention U-Net", "U-Net++")]
+    page.get_by_label("Side by side").check()
+    labels = [
+        f"Glioma (FLAIR) · {network} on EfficientNet-Lite0" for network in ("Attention U-Net", "U-Net++")
+    ]
     expect(page.locator("figcaption")).to_have_text(labels, timeout=10_000)
     expect(page.locator(".ms-footer li")).to_have_count(2)
     page.get_by_role("tab", name="Gates").click()
