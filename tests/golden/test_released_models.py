@@ -73,7 +73,7 @@ def measured(name: str, volume: Volume) -> dict:
         "input_places": [small[row * side // 256, column * side // 256].tolist() for row, column in PLACES],
         "probability_mean": prob_map.mean(axis=(1, 2)).tolist(),
         "mask_px": mask.sum(axis=(1, 2)).tolist(),
-        "mask_centre": np.argwhere(mask).mean(axis=0).tolist(),
+        "mask_centre": np.argwhere(mask).mean(axis=0).tolist() if mask.any() else [],
     }
 
 
