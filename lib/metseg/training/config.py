@@ -110,6 +110,7 @@ class Division(_Group):
 
     test_fraction: float = Field(0.2, ge=0, lt=1)
     validation_fraction: float = Field(0.15, gt=0, lt=1)
+    train_patients: int = Field(0, ge=0)
     folds: int = Field(0, ge=0)
     fold: int = Field(0, ge=0)
     split_seed: int = Field(0, ge=0, lt=2**32)
