@@ -64,8 +64,7 @@ def run_notebook(
     job = {"notebook": notebook, "executed_copy": executed_copy, "unfinished": unfinished}
     job |= {"parameters": parameters, "progress_file": progress_file, "transport": transport}
     with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory(prefix="metseg-ipython-") as ipython:
-        # no start-up files of the user's own; a path short enough for a socket
-        own = {"IPYTHONDIR": ipython, "JUPYTER_RUNTIME_DIR": ipython}
+        own = {"IPYTHONDIR": ipython}  # no start-up files of the user's own; sockets no other kernel has
         child = subprocess.Popen(
             [sys.executable, "-m", "metseg.workbook.notebook_process", json.dumps(job, default=str)],
             cwd=notebook.parent,
@@ -138,6 +137,11 @@ def _execute(job: dict[str, Any], tell: Callable[..., None]) -> None:
         @default("transport")
         def _as_asked(self) -> str:
             return job["transport"]
+
+        @default("ip")
+        def _own_sockets(self) -> str:
+            # jupyter_client's own are files in the working directory, which all kernels of a folder share.
+            return str(Path(os.environ["IPYTHONDIR"], "socket")) if self.transport == "ipc" else "127.0.0.1"
 
     papermill_io.register(job["unfinished"], WholeFileHandler())
     code_cells: list[int] = []

@@ -40,7 +40,7 @@ for epoch in range(done, epochs):
         subprocess.Popen(["sleep", "300"])
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(60)
-    if fault == "full":
+    if fault == "full" and calls == 1:
         raise OSError(28, "No space left on device", str(history))
     if fault == "greedy":
         hoard = bytearray(400 * 2**20)

@@ -56,7 +56,7 @@ class Ledger:
             self.study = opened(kept, plan.spec.name)
         except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise MetsegError(f"cannot open the ledger {_without_password(url)} ({why})") from None
+            raise MetsegError(f"cannot open the ledger {without_password(url)} ({why})") from None
         self.lease = Lease(self.study) if storage else None
         record = record_of(plan)
         if before := self.study.user_attrs.get("sweep"):
@@ -196,5 +196,5 @@ class Ledger:
             self._follow(point, self.rows[point.name])
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
     return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)
