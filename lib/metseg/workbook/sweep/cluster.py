@@ -2,11 +2,12 @@
 
 import importlib.util
 import logging
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from distributed import Client, LocalCluster, get_worker
+from distributed import Client, LocalCluster, Worker, get_worker
 
 from metseg.base.errors import MetsegError
 from metseg.base.hardware import cores
@@ -45,10 +46,16 @@ def connected(scheduler: str | None = None, jobs: int | None = None) -> Iterator
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
             local_directory=scratch,
+            preload=[__name__],
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
+
+
+def dask_setup(worker: Worker) -> None:
+    """Dask calls it in each worker that starts: Ctrl-C on a terminal is for the coordinator alone."""
+    signal.signal(signal.SIGINT, lambda number, frame: None)  # what a trial starts does not inherit that
 
 
 def has_dashboard() -> bool:

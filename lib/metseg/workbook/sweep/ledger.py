@@ -176,7 +176,7 @@ class Ledger:
         for step, value in dice.items():
             if step not in known:
                 trial.report(value, step)
-        return bool(dice) and trial.should_prune()
+        return bool(dice) and bool(trial.should_prune())  # NumPy's
 
     def is_hopeless_by_patients(self, trial: Trial, dice: Mapping[str, float]) -> bool:
         """The same of {validation patient: Dice}, held against the same patients' of the best trial."""

@@ -69,5 +69,5 @@ def pruner_of(spec: SweepSpec) -> "BasePruner":
 
     kind = spec.search.pruner if spec.search else "none"
     if kind == "epochs":
-        return MedianPruner(n_startup_trials=_FIRST, n_warmup_steps=1)
+        return MedianPruner(n_startup_trials=_FIRST, n_warmup_steps=2)
     return WilcoxonPruner(p_threshold=0.1, n_startup_steps=_FIRST) if kind == "patients" else NopPruner()
