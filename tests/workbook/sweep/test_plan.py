@@ -1,8 +1,12 @@
 """Points, their names, and what stops before the first one."""
 
+from pathlib import Path
+
 import pytest
 
 from metseg.base.errors import MetsegError
+from metseg.workbook.sweep.plan import Plan
+from metseg.workbook.sweep.spec import read_spec
 
 
 def test_a_grid_is_every_combination_a_seed_after_the_other(plan_of):
@@ -48,3 +52,9 @@ def test_names_of_points_that_look_alike(plan_of):
 def test_what_stops_before_the_first_trial(plan_of, entries, message):
     with pytest.raises(MetsegError, match=message):
         plan_of(**entries)
+
+
+@pytest.mark.parametrize(("name", "count"), [("quick", 8), ("search", 48)])
+def test_the_examples_are_right(name, count):
+    folder = Path(__file__).resolve().parents[3] / "notebooks"
+    assert Plan(read_spec(folder / "sweeps" / f"{name}.yml"), folder).count == count
