@@ -61,7 +61,7 @@ class Client:
 
 def done(job, tries=1) -> Outcome:
     of_patients = {name: dice - job.values["rate"] for name, dice in PATIENTS.items()}
-    return Outcome("done", 2.0, "", "notebooks/n.ipynb", 0.9 - job.values["rate"], of_patients)
+    return Outcome("done", 2.0, "", "notebooks/n.ipynb", 4, 0.9 - job.values["rate"], of_patients)
 
 
 @pytest.fixture
@@ -79,6 +79,7 @@ def test_a_grid_from_start_to_finish(sweep, tmp_path):
     table = sweep(client := Client(done), grid={"rate": [0.1, 0.2, 0.3]})
     assert client.tries == [*table.trial] and [*table.state] == ["done"] * 3
     assert [*table.validation_dice] == pytest.approx([0.8, 0.7, 0.6]) and [*table.seconds] == [2.0] * 3
+    assert [*table.epochs] == [4] * 3
     assert table.notebook[0] == str(tmp_path / "trials" / table.trial[0] / "notebooks" / "n.ipynb")
     assert table.run_folder[0] == str(tmp_path / "trials" / table.trial[0] / "unet")
 

@@ -36,7 +36,11 @@ def test_a_trial_from_start_to_finish(job_of):
     outcome = run_job(job_of(rate=0.3, loss="focal", epochs=2), report=told.append)
     assert (outcome.state, outcome.reason) == ("done", "")
     assert outcome.notebook == "notebooks/03_train_unet.ipynb"
-    assert outcome.validation_dice == pytest.approx(0.9) and len(outcome.of_patients) == 5
+    assert (
+        outcome.epochs == 2
+        and outcome.validation_dice == pytest.approx(0.9)
+        and len(outcome.of_patients) == 5
+    )
     assert told[-1]["dice"] == pytest.approx([0.45, 0.9]) and told[-1]["epoch"] == 2
 
 

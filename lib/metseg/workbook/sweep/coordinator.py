@@ -162,7 +162,7 @@ class Coordinator:
     def _enter(self, each: Running, outcome: Outcome) -> None:
         home = Path("trials", each.point.name)
         result = {
-            "epochs": len(each.progress.get("dice", ())),
+            "epochs": outcome.epochs,
             "seconds": round(each.seconds, 1),
             "attempts": each.attempts,
             "machine": outcome.machine,

@@ -109,12 +109,12 @@ class Ledger:
                 if state is None or (failed_too and state == "failed"):
                     self._enqueue(point)
             return
-        for name, row in list(self.rows.items()):
+        for row in list(self.rows.values()):
             point = self.plan.point({key: row[key] for key in self._distributions}, row["seed"])
             if failed_too and row["state"] == "failed":
                 self._enqueue(point)
-            elif row["seed"] == self.plan.spec.seeds[0] and row["state"] in ("done", "failed", "pruned"):
-                self._follow(point, self.rows[name])
+            elif row["seed"] == self.plan.spec.seeds[0]:
+                self._follow(point, row)
 
     def _enqueue(self, point: Point) -> None:
         params = {name: as_label(point.varied[name]) for name in self._distributions}
@@ -122,10 +122,10 @@ class Ledger:
         self.rows[point.name] = {"trial": point.name, **point.varied, "state": "waiting"}
 
     def _follow(self, point: Point, row: Mapping[str, Any]) -> None:
-        """Of a search's point that its first seed came to an end of: enters its other seeds."""
+        """Enters the other seeds of a search's point, once its first seed is done or given up."""
         for seed in self.plan.spec.seeds[1:]:
             other = self.plan.point(point.varied, seed)
-            if other.name in self.rows:
+            if other.name in self.rows or row["state"] not in ("done", "pruned"):
                 continue
             if row["state"] == "done" and not row.get("hopeless"):
                 self._enqueue(other)

@@ -45,6 +45,7 @@ class Outcome:
     seconds: float
     reason: str = ""
     notebook: str = ""  # the executed copy, whole or as far as it came, below the trial's folder
+    epochs: int = 0  # finished, in all tries
     validation_dice: float | None = None
     of_patients: dict[str, float] = field(default_factory=dict)  # validation Dice
     machine: str = field(default_factory=socket.gethostname)
@@ -71,7 +72,10 @@ def run_job(
     def told(state: str, reason: str = "") -> Outcome:
         found = next((each for each in (copy, copy.with_suffix(".unfinished.ipynb")) if each.exists()), None)
         where = found.relative_to(job.folder).as_posix() if found else ""
-        return Outcome(state, time.monotonic() - started, reason, where)
+        epochs = 0
+        with suppress(MetsegError):
+            epochs = len(run.validation_dice_of_epochs())
+        return Outcome(state, time.monotonic() - started, reason, where, epochs)
 
     def tell(kind: str, **details: Any) -> None:
         if kind == "training":
@@ -97,7 +101,6 @@ def run_job(
                 environment=environment,
                 transport=_TRANSPORT,
             )
-            copy.with_suffix(".unfinished.ipynb").unlink(missing_ok=True)
             known = read_json(run.description)
             dice = {"validation_dice": known["validation_dice"]}
             dice["of_patients"] = known.get("validation_dice_of_patients", {})
