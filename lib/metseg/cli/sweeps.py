@@ -22,6 +22,12 @@ def sweep(
         str | None,
         typer.Option(metavar="URL", help="Optuna's ledger, as postgresql://…; a file if left out."),
     ] = None,
+    results: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Where workers without a common disk leave trials, as s3://bucket/x."
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Run failed trials again; unfinished ones go on in any case.")
     ] = False,
@@ -55,8 +61,10 @@ def sweep(
             print(f"Workers: {client.dashboard_link}", flush=True)
 
     with SweepView() as view:
-        options = {"jobs": jobs, "scheduler": scheduler, "storage": storage, "failed_too": resume}
-        table = run_sweep(plan, folder, **options, on_start=say_where, on_change=view)
+        where = {"scheduler": scheduler, "storage": storage, "results": results}
+        table = run_sweep(
+            plan, folder, jobs=jobs, failed_too=resume, **where, on_start=say_where, on_change=view
+        )
     counts = table.state.value_counts()
     print(f"\n{', '.join(f'{count} {state}' for state, count in counts.items())}; {shown(folder / RESULTS)}")
     done = table[table.state == "done"]

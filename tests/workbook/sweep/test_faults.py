@@ -117,17 +117,15 @@ def test_a_killed_worker_has_its_trial_moved(plan_of, folder):
 
 
 @pytest.mark.slow
-def test_a_killed_scheduler_is_told_and_two_machines_go_on_by_another(plan_of, tmp_path, folder):
+def test_a_killed_scheduler_is_told_and_machines_without_a_common_disk_go_on(plan_of, tmp_path, folder):
     started: list[subprocess.Popen] = []
 
-    def dask(*arguments: object) -> subprocess.Popen:
-        command = [
-            sys.executable,
-            "-m",
-            "distributed.cli.dask_" + str(arguments[0]),
-            *map(str, arguments[1:]),
-        ]
-        started.append(subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=tmp_path))
+    def dask(what: str, *options: object) -> subprocess.Popen:
+        own = {"TMPDIR": str(tmp_path / f"machine-{len(started)}")}
+        Path(own["TMPDIR"]).mkdir()
+        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *map(str, options)]
+        where = {"cwd": tmp_path, "env": os.environ | own, "stderr": subprocess.DEVNULL}
+        started.append(subprocess.Popen(command, **where))
         return started[-1]
 
     def cluster(name: str) -> tuple[subprocess.Popen, str]:
@@ -136,18 +134,10 @@ def test_a_killed_scheduler_is_told_and_two_machines_go_on_by_another(plan_of, t
         scheduler = dask("scheduler", *local, "--scheduler-file", known)
         assert wait_until(known.exists)
         for _ in range(2):
-            dask(
-                "worker",
-                "--scheduler-file",
-                known,
-                "--nthreads",
-                "1",
-                "--memory-limit",
-                "0",
-                "--no-dashboard",
-            )
+            dask("worker", "--scheduler-file", known, "--nthreads", "1", "--no-dashboard")
         return scheduler, json.loads(known.read_text())["address"]
 
+    store = f"file://{tmp_path}/store"
     plan = plan_of(set={"seconds": 4.0, "epochs": 6}, grid={"rate": [0.1, 0.3]})
     try:
         scheduler, address = cluster("first.json")
@@ -157,16 +147,18 @@ def test_a_killed_scheduler_is_told_and_two_machines_go_on_by_another(plan_of, t
                 scheduler.kill()
 
         with pytest.raises(MetsegError, match="scheduler is gone.*goes on where it stopped"):
-            run_sweep(plan, folder, scheduler=address, on_change=kill)
-        assert wait_until(lambda: not marked(folder), 60)
+            run_sweep(plan, folder, scheduler=address, results=store, on_change=kill)
+        assert wait_until(lambda: not marked(tmp_path), 60)
+        assert not list(folder.glob("trials/*"))
         _, address = cluster("second.json")
-        table = run_sweep(plan, folder, scheduler=address)
+        table = run_sweep(plan, folder, scheduler=address, results=store)
     finally:
         for process in started:
             process.kill()
             process.wait()
     assert [*table.state] == ["done"] * 2
     assert {tuple(epochs(folder, name)) for name in table.trial} == {tuple("123456")}
+    assert set(calls(folder).values()) == {2} and all(Path(each).is_file() for each in table.notebook)
 
 
 @pytest.mark.slow

@@ -6,12 +6,14 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from distributed import Client, LocalCluster, Worker, get_worker
 
 from metseg.base.errors import MetsegError
 from metseg.base.hardware import cores
 from metseg.base.paths import project_root
+from metseg.workbook.sweep.remote import is_address, local_data, run_remote_job
 from metseg.workbook.sweep.resources import memory_share, visible_gpus
 from metseg.workbook.sweep.trial_process import Job, Outcome, run_job
 
@@ -63,13 +65,14 @@ def has_dashboard() -> bool:
     return importlib.util.find_spec("bokeh") is not None
 
 
-def run_on_worker(job: Job, topic: str, beside: dict[str, int]) -> Outcome:
+def run_on_worker(job: Job, topic: str, beside: dict[str, int], results: str | None = None) -> Outcome:
     """Runs a trial in a worker's thread.
 
     Args:
         job: The trial.
         topic: Where its progress is told.
         beside: {machine: workers on it}, who share it.
+        results: Address for the trial's folder, where workers share no disk.
     """
     worker = get_worker()
     key = worker.get_current_task()
@@ -88,9 +91,15 @@ def run_on_worker(job: Job, topic: str, beside: dict[str, int]) -> Outcome:
             return "nobody waits for it any more"
         return _stop_reasons.get(key)
 
-    own = {"notebook": notebook, "beside": count, "memory": job.memory or memory_share(count)}
+    values, told = dict(job.values), {"report": report, "why_stop": why_stop}
     try:
-        return run_job(Job(**{**vars(job), **own}), report=report, why_stop=why_stop)
+        if is_address(values.get("data_dir")):
+            values["data_dir"] = str(local_data(values["data_dir"]))
+        own = {"notebook": notebook, "values": values, "beside": count, "memory": memory_share(count)}
+        mine = replace(job, **own)
+        return run_remote_job(mine, results, **told) if results else run_job(mine, **told)
+    except MetsegError as error:
+        return Outcome("died", 0.0, str(error))  # the data may come at the second try
     finally:
         _stop_reasons.pop(key, None)
 

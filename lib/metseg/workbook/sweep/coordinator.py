@@ -17,6 +17,7 @@ from metseg.base.errors import MetsegError
 from metseg.workbook.sweep.cluster import run_on_worker, stop_on_worker, workers_by_machine
 from metseg.workbook.sweep.ledger import Ledger
 from metseg.workbook.sweep.plan import Point
+from metseg.workbook.sweep.remote import fetch
 from metseg.workbook.sweep.table import write_results
 from metseg.workbook.sweep.trial_process import Job, Outcome
 
@@ -53,11 +54,12 @@ class Coordinator:
         client: Client,
         *,
         jobs: int | None = None,
+        results: str | None = None,
         on_change: "Callable[[Coordinator], None]" = lambda coordinator: None,
     ):
         self.ledger, self.folder, self.running = ledger, Path(folder).resolve(), dict[str, Running]()
         self.machines: dict[str, int] = {}
-        self._client, self._jobs, self._on_change = client, jobs, on_change
+        self._client, self._jobs, self._results, self._on_change = client, jobs, results, on_change
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._topic = f"metseg-sweep-{uuid.uuid4().hex}"
         self._counted = float("-inf")
@@ -110,7 +112,8 @@ class Coordinator:
     def _submitted(self, point: Point) -> Future:
         job = Job(point.name, point.notebook, point.values, self.folder / "trials" / point.name)
         key = f"{point.name}-{uuid.uuid4().hex[:8]}"
-        future = self._client.submit(run_on_worker, job, self._topic, self.machines, key=key, pure=False)
+        told = (job, self._topic, self.machines, self._results)
+        future = self._client.submit(run_on_worker, *told, key=key, pure=False)
         future.add_done_callback(lambda done: self._events.put(("ended", (point.name, done))))
         return future
 
@@ -161,6 +164,9 @@ class Coordinator:
 
     def _enter(self, each: Running, outcome: Outcome) -> None:
         home = Path("trials", each.point.name)
+        if self._results:
+            with suppress(Exception):  # each store has errors of its own; all is still there
+                fetch(f"{self._results.rstrip('/')}/{each.point.name}", self.folder / home, for_reading=True)
         result = {
             "epochs": outcome.epochs,
             "seconds": round(each.seconds, 1),

@@ -25,6 +25,7 @@ def run_sweep(
     jobs: int | None = None,
     scheduler: str | None = None,
     storage: str | None = None,
+    results: str | None = None,
     failed_too: bool = False,
     on_start: Callable[[Client], None] = lambda client: None,
     on_change: Callable[[Coordinator], None] = lambda coordinator: None,
@@ -36,11 +37,14 @@ def run_sweep(
 
     Args:
         plan: The sweep.
-        folder: Where its ledger, table and trials lie; all workers must reach it by this path.
+        folder: Where its ledger, table and trials lie; all workers must reach it by this path, unless there
+            are `results`.
         jobs: Trials at once; as many as there are workers if left out. Here these are as many as GPUs, or
             half as many as cores.
         scheduler: Address of a Dask scheduler; workers of this machine if left out.
         storage: URL of an Optuna storage; an SQLite file in the folder if left out.
+        results: Address that fsspec knows, where workers without a common disk leave their trials; these are
+            copied to the folder. `data_dir` may be such an address, too.
         failed_too: Run those that failed again as well.
         on_start: Called with Dask's client, once there are workers.
         on_change: Called every second and when a trial ended; a `SweepView` shows it.
@@ -55,7 +59,8 @@ def run_sweep(
             ledger.enqueue(failed_too=failed_too)
             with connected(scheduler, jobs) as client:
                 on_start(client)
-                Coordinator(ledger, folder, client, jobs=jobs, on_change=on_change).run()
+                options = {"jobs": jobs, "results": results, "on_change": on_change}
+                Coordinator(ledger, folder, client, **options).run()
             return read_sweep(folder)
     except FolderInUse:
         raise MetsegError(
