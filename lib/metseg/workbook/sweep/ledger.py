@@ -4,8 +4,8 @@ A point has one entry, which stays RUNNING when the coordinator is killed and is
 A point that failed and is run again has a second one; its newest entry counts.
 """
 
-import re
 import warnings
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,12 @@ from metseg.base.files import shown
 from metseg.workbook.sweep.lease import Lease
 from metseg.workbook.sweep.plan import Plan, Point
 from metseg.workbook.sweep.search_space import as_label, distributions, from_labels, pruner_of, sampler_of
-from metseg.workbook.sweep.study import opened, with_choices
+from metseg.workbook.sweep.study import opened, study_url, with_choices, without_password
 from metseg.workbook.sweep.unchanged import complain_if_changed, record_of
 
 _ASKED = 20  # times in a row that a search may choose a point that it knows
 _STATES = {TrialState.WAITING: "waiting", TrialState.RUNNING: "running", TrialState.COMPLETE: "done"}
 _STATES |= {TrialState.FAIL: "failed", TrialState.PRUNED: "pruned"}
-
-
-def study_url(folder: Path) -> str:
-    """Returns the address of a sweep's own ledger."""
-    return f"sqlite:///{Path(folder).absolute() / 'study.db'}"
 
 
 class Ledger:
@@ -69,6 +64,8 @@ class Ledger:
         self.study.pruner = pruner_of(plan.spec)
         self.rows: dict[str, dict[str, Any]] = {}
         self._left: list[tuple[Point, Trial]] = []
+        # Entered one by one as they are asked for: Optuna reads all that wait anew at each question.
+        self._pending, self._waiting = deque[Point](), 0
         for trial in trials:
             self._take_up(trial)
 
@@ -77,6 +74,7 @@ class Ledger:
         if "again" in trial.user_attrs:
             return
         if trial.state == TrialState.WAITING:
+            self._waiting += 1
             point = self._point(trial.system_attrs["fixed_params"], trial.user_attrs)
         elif trial.params.keys() == self._distributions.keys():
             point = self._point(trial.params, trial.user_attrs)
@@ -102,7 +100,7 @@ class Ledger:
     # ---- what is to run ----
 
     def enqueue(self, *, failed_too: bool = False) -> None:
-        """Enters all points of a grid, and the further seeds of a search, that are not entered yet."""
+        """Has all points of a grid, and the further seeds of a search, run that are not entered yet."""
         if self.plan.spec.search is None:
             for point in self.plan.grid():
                 state = self.rows.get(point.name, {}).get("state")
@@ -117,9 +115,11 @@ class Ledger:
                 self._follow(point, row)
 
     def _enqueue(self, point: Point) -> None:
-        params = {name: as_label(point.varied[name]) for name in self._distributions}
-        self.study.enqueue_trial(params, user_attrs={"seed": point.varied["seed"]})
+        self._pending.append(point)
         self.rows[point.name] = {"trial": point.name, **point.varied, "state": "waiting"}
+
+    def _labels(self, point: Point) -> dict[str, Any]:
+        return {name: as_label(point.varied[name]) for name in self._distributions}
 
     def _follow(self, point: Point, row: Mapping[str, Any]) -> None:
         """Enters the other seeds of a search's point, once its first seed is done or given up."""
@@ -130,13 +130,12 @@ class Ledger:
             if row["state"] == "done" and not row.get("hopeless"):
                 self._enqueue(other)
                 continue
-            params = {name: as_label(point.varied[name]) for name in self._distributions}
             why = row.get("hopeless") or f"seed {point.varied['seed']} {row['state']}"
             told = {"seed": seed, "result": {"reason": why}}
             self.study.add_trial(
                 optuna.create_trial(
                     state=TrialState.PRUNED,
-                    params=params,
+                    params=self._labels(point),
                     distributions=self._distributions,
                     user_attrs=told,
                 )
@@ -147,17 +146,20 @@ class Ledger:
         """Returns what is to run next, those that an earlier coordinator left before all others."""
         if self._left:
             return self._left.pop(0)
-        search, entered = self.plan.spec.search, self.rows.values()
-        waiting = any(row["state"] == "waiting" for row in entered)
-        begun = sum(row["seed"] == self.plan.spec.seeds[0] for row in entered)
+        search, first = self.plan.spec.search, self.plan.spec.seeds[0]
+        if self._pending and not self._waiting:
+            point = self._pending.popleft()
+            self.study.enqueue_trial(self._labels(point), user_attrs={"seed": point.varied["seed"]})
+            self._waiting = 1
+        begun = sum(row["seed"] == first for row in self.rows.values())
         for _ in range(_ASKED):
-            if not waiting and (search is None or begun >= search.trials):
+            if not self._waiting and (search is None or begun >= search.trials):
                 return None
             trial = self.study.ask(self._distributions)
             frozen = self.study._storage.get_trial(trial._trial_id)
             point = self._point(frozen.params, frozen.user_attrs)
-            known = self.rows.get(point.name, {}).get("state")
-            if known in (None, "waiting"):
+            self._waiting = max(0, self._waiting - 1)
+            if self.rows.get(point.name, {}).get("state") in (None, "waiting"):
                 self._note(point, frozen)
                 return point, trial
             self._say_again(trial, point)  # a search chose what it knows: chance chooses in its place
@@ -194,7 +196,3 @@ class Ledger:
         self._note(point, self.study.tell(trial, dice, state=to))
         if self.plan.spec.search and point.varied["seed"] == self.plan.spec.seeds[0]:
             self._follow(point, self.rows[point.name])
-
-
-def without_password(url: str) -> str:
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)

@@ -4,13 +4,24 @@ Optuna lets a parameter's choices never change within a study. So its finished t
 one, and back to a new one of the first one's name; killed anywhere, the next start goes on with that.
 """
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import BaseStorage
 
 _COPY = " (copy)"
+
+
+def study_url(folder: Path) -> str:
+    """Returns the address of a sweep's own ledger."""
+    return f"sqlite:///{Path(folder).absolute() / 'study.db'}"
+
+
+def without_password(url: str) -> str:
+    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)
 
 
 def opened(storage: BaseStorage, name: str) -> optuna.Study:
