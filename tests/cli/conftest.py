@@ -66,9 +66,8 @@ def model(tmp_path_factory) -> Path:
 @pytest.fixture
 def checkout(tmp_path, monkeypatch) -> Path:
     """A workbook of three notebooks that is never executed."""
-    training = (
-        'data_dir = ""\nepochs = 12\nimage_size = 128\nfilters = [8, 16]\ncache_dir = "../c"\nrestart = False'
-    )
+    training = 'data_dir = ""\nepochs = 12\nimage_size = 128\nfilters = [8, 16]\ncache_dir = "../c"'
+    training += "\nrestart = False\nseed = 0"
     notebooks = {
         "01_explore_data": 'data_dir = "../data/phantom"\ngallery = 4',
         "03_train_nested_unet": f'model = "nested_unet"\n{training}',

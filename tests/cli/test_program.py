@@ -74,7 +74,8 @@ def test_help_lists_all_commands(metseg):
     status, out, err = metseg("--help")
     assert (status, err) == (0, "")
     commands = (
-        "run train crossval compare predict report check-data phantom evaluate export ablation release runs"
+        "run train sweep crossval compare predict report check-data phantom evaluate export ablation release "
+        "runs"
     )
     assert [each for each in commands.split() if f" {each} " not in out] == []
     assert metseg("--version")[1] == f"metseg {importlib.metadata.version('metseg')}\n"
@@ -85,6 +86,7 @@ def test_help_lists_all_commands(metseg):
     [
         ("run", "--profile --data-dir --run-name --set --output-dir"),
         ("train", "--model --epochs --data-dir --image-size --profile --run-name --set --output-dir"),
+        ("sweep", "SWEEP.YML --jobs --scheduler --storage --resume --output-dir"),
         ("predict", "--model --input --output --volume --phantom-network --output-dir"),
         ("evaluate", "--model --data-dir --output --include-same-name --phantom-network --output-dir"),
         ("compare", "RUN... --output --output-dir"),

@@ -64,6 +64,7 @@ def test_a_false_lesion_far_from_the_large_one_goes(model_dir, tmp_path):
     assert record["postprocessing"] == {"threshold": 0.5, "min_lesion_px": 0, "fill_holes": False}
     assert record["tta_flip"] is True and record["min_volume_share"] == 0.3
     assert record["validation_dice"] == 1.0 and record["validation_patients"] == 1
+    assert record["validation_dice_of_patients"] == {"TEST_0002": 1.0}
     assert Predictor(model_dir.path).mask(Volume.of_slices(image))[5].sum() == 0
     alone = Predictor(model_dir.path).mask(Volume.of_slice(image[5]))
     assert alone.sum() == 70  # alone it has nothing to be small beside

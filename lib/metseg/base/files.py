@@ -14,6 +14,11 @@ from filelock import FileLock, Timeout
 
 from metseg.base.errors import MetsegError
 
+
+class FolderInUse(MetsegError):
+    """Another process writes to a folder."""
+
+
 _OF_THE_SYSTEM = ("/proc", "/sys")
 _PARTIAL = re.compile(r"\.(\d+)\..+")
 _being_written = set[Path]()  # by this process
@@ -168,14 +173,15 @@ def sole_writer(folder: Path) -> Iterator[None]:
     What killed processes left half-written below it goes first.
 
     Raises:
-        MetsegError: Another process holds it, or the folder cannot be written to.
+        FolderInUse: Another process holds it.
+        MetsegError: The folder cannot be written to.
     """
     make_folder(folder)
     lock = FileLock(Path(folder) / ".lock", timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        raise MetsegError(
+        raise FolderInUse(
             f"run '{shown(folder)}' is being written by another process; wait for it or choose another run"
         ) from None
     except OSError as error:

@@ -49,8 +49,11 @@ def multiplies(number_format: str) -> bool:
 
 
 def cores() -> int:
-    """Returns the cores that this process may use, which in a container are fewer than the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Returns the cores that this process may use: in a container, or where several trainings share a machine
+    and OMP_NUM_THREADS tells each its share, they are fewer than the machine's."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return min(usable, int(told)) if told.isdecimal() and int(told) else usable
 
 
 def describe_hardware() -> dict:

@@ -29,6 +29,11 @@ def runs_dir() -> Path:
     return _outputs() / "runs"
 
 
+def sweeps_dir() -> Path:
+    """The folder of sweeps."""
+    return _outputs() / "sweeps"
+
+
 def hashes_dir() -> Path:
     """The folder of what scans' slices hash to, beside the usual caches of prepared slices."""
     return _outputs() / "cache" / ".hashes"

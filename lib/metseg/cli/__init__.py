@@ -10,6 +10,7 @@ from metseg.cli.app import app
 # Each adds its commands, in the order of --help.
 # isort: off
 import metseg.cli.workbook
+import metseg.cli.sweeps
 import metseg.cli.scans
 import metseg.cli.reports
 import metseg.cli.models
@@ -50,5 +51,7 @@ def main() -> None:
         if leaving.code == 130:  # how Typer passes on Ctrl-C
             trains = sys.argv[1:2] in (["run"], ["train"], ["crossval"])
             more = "; the same command with --run-name goes on with a training" if trains else ""
+            if sys.argv[1:2] == ["sweep"]:
+                more = "; the same command goes on with it"
             print(f"metseg: interrupted{more}", file=sys.stderr)
         raise

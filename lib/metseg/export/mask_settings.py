@@ -9,7 +9,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, write_json
 from metseg.data.cases import CaseFiles, load_case, load_mask
 from metseg.export.operating_points import predicted_scans, settle
-from metseg.export.validation_dice import training_cases, validation_cases, volume_dice
+from metseg.export.validation_dice import dice_of_patients, training_cases, validation_cases, volume_dice
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import label_lesions
 from metseg.masks.postprocess import Postprocessing, is_major, postprocess
@@ -59,6 +59,7 @@ def set_masks(
             "operating_points": found.points.model_dump(),
             "lesion_calibration": found.calibration.model_dump(),
             "validation_dice": found.dice,
+            "validation_dice_of_patients": found.of_patients,
             "validation_patients": found.points.patients,
         }
     description = {**read_json(run.description), "tta_flip": True, **known}
@@ -97,7 +98,12 @@ def _by_share(
     share = next(each for each in harmless if (volumes.found[each] >= volumes.found[0.0]).all())
     chosen = volumes.loc[share]
     dice = lesion_dice(chosen.ref, chosen.pred, chosen.tp)
-    return {"min_volume_share": share, "validation_dice": dice, "validation_patients": len(chosen)}
+    return {
+        "min_volume_share": share,
+        "validation_dice": dice,
+        "validation_dice_of_patients": dice_of_patients(chosen),
+        "validation_patients": len(chosen),
+    }
 
 
 def _complain_without_lesion(has_lesion: bool, run: RunFolder) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from metseg.data.cases import CaseFiles, load_case
 from metseg.data.volume import Case
+from metseg.export.validation_dice import dice_of_patients
 from metseg.inference.operating_points import (
     SERVED_AT,
     LesionCalibration,
@@ -73,6 +74,7 @@ class Settled(NamedTuple):
     points: OperatingPoints
     calibration: LesionCalibration
     dice: float  # `metrics.overlap.lesion_dice`
+    of_patients: dict[str, float]  # volume Dice of those with a lesion
 
 
 def predicted_scans(
@@ -105,15 +107,16 @@ def settle(scans: Sequence[ValidationScan], own: Postprocessing) -> Settled:
         scans: Of validation patients; one at least has a lesion.
         own: The network's settings; all but the thresholds stay.
     """
-    fits = {extent: _dice(scans, lambda scan, at=extent: _hits(scan, at)) for extent in EXTENTS}
+    fits = {at: _mean_dice(_counts(scans, lambda scan, at=at: _hits(scan, at))) for at in EXTENTS}
     extent = max(fits, key=lambda each: (round(fits[each], 6), -abs(each - own.threshold)))
     points = _points(scans, extent)
     chosen = points.within(SERVED_AT) or points.fewest()
     setting = own.model_copy(update={"threshold": extent}).detecting_from(chosen.lesion_threshold)
     if setting.threshold < extent:
         points = _points(scans, setting.threshold)
-    dice = _dice(scans, lambda scan: postprocess(scan.prob_map, setting))
-    return Settled(setting, points, _calibration(scans, setting.threshold), dice)
+    counts = _counts(scans, lambda scan: postprocess(scan.prob_map, setting))
+    calibration = _calibration(scans, setting.threshold)
+    return Settled(setting, points, calibration, _mean_dice(counts), dice_of_patients(counts))
 
 
 def _hits(scan: ValidationScan, threshold: float) -> np.ndarray:
@@ -124,14 +127,18 @@ def _hits(scan: ValidationScan, threshold: float) -> np.ndarray:
     return real[numbers]
 
 
-def _dice(scans: Sequence[ValidationScan], mask_of: Callable[[ValidationScan], np.ndarray]) -> float:
+def _counts(scans: Sequence[ValidationScan], mask_of: Callable[[ValidationScan], np.ndarray]) -> pd.DataFrame:
+    """Returns voxels of the reference, of the masks and of both, a row a patient."""
     rows = []
     for scan in scans:
         mask = mask_of(scan)
         counts = scan.mask_ref.sum(), mask.sum(), (scan.mask_ref & mask).sum()
         rows.append((scan.patient_id, *counts, voxel_mm3(scan.spacing_mm)))
-    table = patient_sums(pd.DataFrame(rows, columns=["patient_id", *_COUNTS, "voxel_mm3"]), _COUNTS)
-    return lesion_dice(*(table[name] for name in _COUNTS))
+    return patient_sums(pd.DataFrame(rows, columns=["patient_id", *_COUNTS, "voxel_mm3"]), _COUNTS)
+
+
+def _mean_dice(counts: pd.DataFrame) -> float:
+    return lesion_dice(*(counts[name] for name in _COUNTS))
 
 
 def _points(scans: Sequence[ValidationScan], extent: float) -> OperatingPoints:

@@ -112,6 +112,8 @@ def export(
                 change = dice_change(before, after)
                 names = ("validation_dice", "validation_dice_single_slices")
                 known = {name: dice.mean for name, dice in zip(names, after, strict=True)}
+                of_patients = {str(who): float(dice) for who, dice in after[0].of_patient.items()}
+                known["validation_dice_of_patients"] = of_patients
                 told = read_json(draft / "model.json")
                 told |= {name: dice for name, dice in known.items() if name in told}
                 write_json(draft / "model.json", told)

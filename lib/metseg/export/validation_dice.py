@@ -88,6 +88,13 @@ def volume_dice(
     return VolumeDice(pd.Series(dice, of.index[has]), pd.Series(worth, of.index[~has]))
 
 
+def dice_of_patients(counts: pd.DataFrame) -> dict[str, float]:
+    """Returns {patient_id: volume Dice} of those with a lesion, from a table of `ref`, `pred` and `tp`."""
+    has = counts[counts.ref > 0]
+    dice = dice_from_counts(has.ref, has.pred, has.tp, empty=0.0)
+    return dict(zip(map(str, has.index), dice.tolist(), strict=True))
+
+
 def dice_both_ways(
     predictor: Predictor, cases: Sequence[CaseFiles], on_case: Callable[[int, int], None] | None = None
 ) -> list[VolumeDice]:

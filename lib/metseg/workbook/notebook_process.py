@@ -14,10 +14,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import shown, write_text
@@ -25,7 +25,12 @@ from metseg.base.memory import ONE_ARENA
 
 _POLL_SECONDS = 0.5
 _STOP_SECONDS = 10
+_DEAD_KERNEL = "its kernel died, most often for want of memory: a smaller batch or image needs less"
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+
+
+class NotebookDied(MetsegError):
+    """Its process or its kernel was ended from outside; no cell raised, and another try may go well."""
 
 
 def run_notebook(
@@ -35,6 +40,8 @@ def run_notebook(
     *,
     progress_file: Path | None,
     report: Callable[..., None] = lambda kind, **details: None,
+    environment: Mapping[str, str] | None = None,
+    transport: Literal["tcp", "ipc"] = "tcp",
 ) -> None:
     """Executes one notebook in a child process; the kernel works in the notebook's folder.
 
@@ -45,30 +52,36 @@ def run_notebook(
         parameters: Values to inject, each declared by the notebook.
         progress_file: Where the notebook writes its training progress; an older file is ignored.
         report: Called as report("cell", cell=, cells=) and report("training", training=).
+        environment: Variables in addition to this process's, for the child and the kernel.
+        transport: How child and kernel talk. Of kernels that start at once two may be given one TCP port;
+            `ipc`, by files, is not for Windows.
 
     Raises:
-        MetsegError: A cell raised, or the kernel or the child died; the executed copy so far is kept.
+        NotebookDied: The kernel or the child died; the executed copy so far is kept.
+        MetsegError: A cell raised; likewise.
     """
     unfinished = executed_copy.with_suffix(".unfinished.ipynb")
     job = {"notebook": notebook, "executed_copy": executed_copy, "unfinished": unfinished}
-    job |= {"parameters": parameters, "progress_file": progress_file}
+    job |= {"parameters": parameters, "progress_file": progress_file, "transport": transport}
     with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory(prefix="metseg-ipython-") as ipython:
+        own = {"IPYTHONDIR": ipython}  # no start-up files of the user's own; sockets no other kernel has
         child = subprocess.Popen(
             [sys.executable, "-m", "metseg.workbook.notebook_process", json.dumps(job, default=str)],
             cwd=notebook.parent,
-            env={**_child_environment(), "IPYTHONDIR": ipython},  # no start-up files of the user's own
+            env=_child_environment(environment or {}) | own,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
             encoding="utf-8",
             start_new_session=True,  # Ctrl-C reaches the parent alone, which then stops the child
         )
-        failed = None
+        failed, died = None, True
         try:
             for line in child.stdout:
                 kind, details = json.loads(line)
                 if kind in ("done", "failed"):
                     failed = details.get("cause", "")
+                    died = failed == _DEAD_KERNEL
                     break
                 report(kind, **details)
         finally:
@@ -85,12 +98,13 @@ def run_notebook(
             failed = " ".join([f"its process ended with status {child.returncode}", *map(_one_line, last)])
     if failed:
         copy = f"; the copy executed so far is {shown(unfinished)}" if unfinished.exists() else ""
-        raise MetsegError(f"{notebook.name} stopped: {failed.rstrip('.')}{copy}")
+        kind = NotebookDied if died else MetsegError
+        raise kind(f"{notebook.name} stopped: {failed.rstrip('.')}{copy}")
 
 
-def _child_environment() -> dict[str, str]:
-    """This environment, with figures left to the kernel's inline backend."""
-    environment = {**ONE_ARENA, **os.environ, "PYTHONIOENCODING": "utf-8"}
+def _child_environment(more: Mapping[str, str]) -> dict[str, str]:
+    """This environment and more, with figures left to the kernel's inline backend."""
+    environment = {**ONE_ARENA, **os.environ, "PYTHONIOENCODING": "utf-8", **more}
     environment.pop("MPLBACKEND", None)
     if "PYTHONPATH" in environment:  # a relative entry would point elsewhere from the notebooks' folder
         entries = environment["PYTHONPATH"].split(os.pathsep)
@@ -119,6 +133,15 @@ def _execute(job: dict[str, Any], tell: Callable[..., None]) -> None:
         @default("kernel_spec_manager")
         def _without_installed_kernels(self) -> KernelSpecManager:
             return KernelSpecManager(kernel_dirs=[])  # leaves "python3", ipykernel's own for sys.executable
+
+        @default("transport")
+        def _as_asked(self) -> str:
+            return job["transport"]
+
+        @default("ip")
+        def _own_sockets(self) -> str:
+            # jupyter_client's own are files in the working directory, which all kernels of a folder share.
+            return str(Path(os.environ["IPYTHONDIR"], "socket")) if self.transport == "ipc" else "127.0.0.1"
 
     papermill_io.register(job["unfinished"], WholeFileHandler())
     code_cells: list[int] = []
@@ -193,7 +216,7 @@ def main(job: dict[str, Any]) -> None:
         name = getattr(error, "ename", type(error).__name__)
         cause = _one_line(str(getattr(error, "evalue", error)))
         if name == "DeadKernelError":
-            cause = "its kernel died, most often for want of memory: a smaller batch or image needs less"
+            cause = _DEAD_KERNEL
         elif name != "MetsegError":
             cause = f"{name}: {cause}"
         last = {"kind": "failed", "cause": cause}

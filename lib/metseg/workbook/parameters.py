@@ -105,9 +105,14 @@ def check_parameters(values: Mapping[str, Any], notebooks: Iterable[Path]) -> No
         MetsegError: A name is unknown, or a value has another type: an int passes for a float, a list for a
             tuple, anything for a default of None; text never passes for a number.
     """
+    check_against([defaults_of(notebook) for notebook in notebooks], values)
+
+
+def check_against(starts: Iterable[Mapping[str, Any]], values: Mapping[str, Any]) -> None:
+    """Checks values as `check_parameters` does, by what `defaults_of` returned for the notebooks."""
     known: dict[str, list[Any]] = {}
-    for notebook in notebooks:
-        for name, default in defaults_of(notebook).items():
+    for start in starts:
+        for name, default in start.items():
             known.setdefault(name, []).append(list(default) if isinstance(default, tuple) else default)
     for name, value in values.items():
         if name not in known:

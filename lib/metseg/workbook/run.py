@@ -83,7 +83,7 @@ def run_notebooks(
         own |= {name: value for name, value in values.items() if name in own}
         if {"model", "data_dir"} <= own.keys():
             config_among(own)  # raises what the training would, before the first notebook is run
-        place = {"run_name": run_folder.name, "output_dir": _output_dir(run_folder, notebook)}
+        place = {"run_name": run_folder.name, "output_dir": output_dir_for(run_folder, notebook)}
         given.append(own | {name: value for name, value in place.items() if name in own})
     copies = [run_folder / "notebooks" / notebook.name for notebook in notebooks]
     with sole_writer(run_folder):
@@ -102,8 +102,8 @@ def run_notebooks(
     return copies
 
 
-def _output_dir(run_folder: Path, notebook: Path) -> str:
-    """The run folder's parent as the notebook names it: relative inside the checkout, absolute elsewhere."""
+def output_dir_for(run_folder: Path, notebook: Path) -> str:
+    """Returns a run folder's parent as a notebook names it: relative in the checkout, absolute elsewhere."""
     parent = run_folder.parent
     inside = parent.is_relative_to(notebook.parent.parent)
     return Path(os.path.relpath(parent, notebook.parent)).as_posix() if inside else str(parent)

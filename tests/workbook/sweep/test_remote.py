@@ -1,0 +1,77 @@
+"""Workers without a common disk: what one leaves, another one finds."""
+
+from pathlib import Path
+
+import pytest
+
+from metseg.base.errors import MetsegError
+from metseg.workbook.sweep import remote
+from metseg.workbook.sweep.trial_process import Job, Outcome
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path: Path):
+    """A function that makes this process stand for another machine."""
+
+    def become(name: str) -> Path:
+        (tmp_path / name).mkdir(exist_ok=True)
+        monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / name))
+        return tmp_path / name
+
+    return become
+
+
+def run(job, *, report, why_stop) -> Outcome:
+    """Two epochs, each with a checkpoint that takes the former one's place."""
+    for _ in range(2):
+        epoch = len(list(job.folder.glob("unet/epoch-*"))) + 1
+        (job.folder / "unet" / "checkpoint").mkdir(parents=True, exist_ok=True)
+        for former in job.folder.glob("unet/checkpoint/*"):
+            former.unlink()
+        (job.folder / "unet" / f"epoch-{epoch}").write_text("x")
+        (job.folder / "unet" / "checkpoint" / f"{epoch}.npz").write_text("x")
+        (job.folder / "unet" / ".half-written").write_text("x")
+        report({"dice": [0.5] * epoch})
+    return Outcome("died" if epoch == 2 else "done", 1.0)
+
+
+def files_below(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_trial_goes_on_where_another_machine_stopped(machine, monkeypatch, tmp_path):
+    monkeypatch.setattr(remote, "run_job", run)
+    store, told = f"file://{tmp_path}/store", []
+    job = Job("t", Path("n.ipynb"), {"model": "unet"}, Path("unused"))
+    for name, state in (("first", "died"), ("second", "done")):
+        home = machine(name)
+        outcome = remote.run_remote_job(job, store, report=told.append, why_stop=lambda: None)
+        assert outcome.state == state and files_below(home) == set()  # nothing is left behind
+    assert [len(each["dice"]) for each in told] == [1, 2, 3, 4]
+    epochs = {f"unet/epoch-{k}" for k in (1, 2, 3, 4)}
+    assert files_below(tmp_path / "store" / "t") == {*epochs, "unet/checkpoint/4.npz"}
+    assert remote.fetch(f"{store}/t", tmp_path / "here", for_reading=True)
+    assert files_below(tmp_path / "here") == epochs
+    assert not remote.fetch(f"{store}/absent", tmp_path / "there")
+
+
+def test_a_store_that_fails_may_be_tried_again(machine, monkeypatch):
+    machine("first")
+    monkeypatch.setattr(remote, "run_job", run)
+    job = Job("t", Path("n.ipynb"), {"model": "unet"}, Path("unused"))
+    outcome = remote.run_remote_job(job, "nosuch://x", report=print, why_stop=lambda: None)
+    assert outcome.state == "died" and "nosuch://x/t: Protocol not known" in outcome.reason
+
+
+def test_data_are_fetched_once(machine, tmp_path):
+    home, scans = machine("first"), tmp_path / "lgg" / "P_1"
+    scans.mkdir(parents=True)
+    (scans / "a.tif").write_text("scan")
+    address = f"file://{tmp_path}/lgg"
+    assert remote.is_address(address) and not remote.is_address("../data/lgg") and not remote.is_address(3)
+    folder = remote.local_data(address)
+    assert (folder / "P_1" / "a.tif").read_text() == "scan" and folder.is_relative_to(home)
+    (scans / "a.tif").unlink()
+    assert (remote.local_data(address) / "P_1" / "a.tif").exists()
+    with pytest.raises(MetsegError, match="cannot fetch the data from file:///nowhere"):
+        remote.local_data("file:///nowhere")
