@@ -67,6 +67,8 @@ def sweep(
         )
     counts = table.state.value_counts()
     print(f"\n{', '.join(f'{count} {state}' for state, count in counts.items())}; {shown(folder / RESULTS)}")
+    if len(table) < plan.count:
+        print(f"Fewer than {plan.count}: the search found no other points, or a first seed failed")
     done = table[table.state == "done"]
     if len(done):
         best = done.loc[done.validation_dice.idxmax()]

@@ -110,7 +110,9 @@ def test_whose_cell_raised_is_not(sweep):
 def test_what_stops_a_sweep_fails_no_trial(sweep, tmp_path, outcome, message):
     with pytest.raises(MetsegError, match=f"{message}.*goes on where it stopped"):
         sweep(Client(lambda job, tries: outcome), grid={"rate": [0.1, 0.2, 0.3]})
-    assert [*read_sweep(tmp_path).state] == ["waiting"] * 3  # as it was last written
+    table = read_sweep(tmp_path)
+    assert [*table.state] == ["running", "running", "waiting"]
+    assert [*table.run_folder.str.endswith("unet")] == [True, True, False]
     assert [*sweep(Client(done), grid={"rate": [0.1, 0.2, 0.3]}).state] == ["done"] * 3
 
 

@@ -67,6 +67,7 @@ WRONG = {
     START + "search: {trials: 1, sampler: grid, parameters: {rate: [1]}}": "'random' or 'tpe'",
     START + "search: {trials: 1, prune: x, parameters: {rate: [1]}}": "did you mean pruner",
     SEARCH + "{lo: 1}}}": "valid: choices, high, log, low",
+    START + "search: {trials: 1, pruner: patients, parameters: {rate: [1]}}": "give two seeds or more",
 }
 
 

@@ -62,7 +62,7 @@ class Coordinator:
         self._client, self._jobs, self._results, self._on_change = client, jobs, results, on_change
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._topic = f"metseg-sweep-{uuid.uuid4().hex}"
-        self._counted = float("-inf")
+        self._counted, self._is_written = float("-inf"), False
 
     def run(self) -> None:
         """Runs all that is left to run.
@@ -72,8 +72,8 @@ class Coordinator:
         """
         self._client.subscribe_topic(self._topic, lambda event: self._events.put(("progress", event[1])))
         try:
-            self._write()
             while self._fill() or self.running or not self.machines:
+                self._write()
                 self._on_change(self)
                 with suppress(queue.Empty):
                     kind, what = self._events.get(timeout=_TURN_SECONDS)
@@ -82,6 +82,7 @@ class Coordinator:
                     self.ledger.lease.keep()
                 if self._client.status != "running":
                     raise self._lost()
+            self._write()
         except StorageInternalError as error:
             why = str(error.__cause__ or error).partition("\n")[0]
             raise MetsegError(
@@ -91,6 +92,8 @@ class Coordinator:
             for each in self.running.values():
                 with suppress(Exception):  # of a scheduler that is gone
                     each.future.cancel()
+            with suppress(MetsegError):  # of a full disk; what happened is told already
+                self._write()
             self._on_change(self)
             if self.ledger.lease:
                 with suppress(StorageInternalError):
@@ -106,8 +109,13 @@ class Coordinator:
         while len(self.running) < slots and (found := self.ledger.next_trial()):
             point, trial = found
             self.running[point.name] = Running(point, trial, self._submitted(point))
+            self.ledger.rows[point.name]["run_folder"] = self._run_folder(point)
             sent = True
+        self._is_written &= not sent
         return sent
+
+    def _run_folder(self, point: Point) -> str:
+        return f"trials/{point.name}/{point.varied['model']}"
 
     def _submitted(self, point: Point) -> Future:
         job = Job(point.name, point.notebook, point.values, self.folder / "trials" / point.name)
@@ -160,7 +168,7 @@ class Coordinator:
             return
         del self.running[name]
         self._enter(each, outcome)
-        self._write()
+        self._is_written = False
 
     def _enter(self, each: Running, outcome: Outcome) -> None:
         home = Path("trials", each.point.name)
@@ -172,7 +180,7 @@ class Coordinator:
             "seconds": round(each.seconds, 1),
             "attempts": each.attempts,
             "machine": outcome.machine,
-            "run_folder": (home / each.point.varied["model"]).as_posix(),
+            "run_folder": self._run_folder(each.point),
             "notebook": (home / outcome.notebook).as_posix() if outcome.notebook else "",
             "reason": outcome.reason,
         }
@@ -186,7 +194,10 @@ class Coordinator:
         self.ledger.finish(each.point, each.trial, state, result, outcome.validation_dice)
 
     def _write(self) -> None:
-        write_results(self.folder, self.ledger.plan, self.ledger.rows.values())
+        """Writes the table, if it has changed."""
+        if not self._is_written:
+            write_results(self.folder, self.ledger.plan, self.ledger.rows.values())
+            self._is_written = True
 
     def _lost(self) -> MetsegError:
         return MetsegError(

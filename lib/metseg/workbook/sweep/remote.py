@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +12,7 @@ import fsspec
 from filelock import FileLock
 
 from metseg.base.errors import MetsegError
+from metseg.workbook.sweep.resources import own_temporary
 from metseg.workbook.sweep.trial_process import Job, Outcome, run_job
 
 _WHOLE = ".whole"  # there once all of a data set was fetched
@@ -66,7 +66,6 @@ def local_data(address: str) -> Path:
         MetsegError: It cannot be fetched.
     """
     folder = _scratch(address)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder.with_suffix(".lock")):
             if not (folder / _WHOLE).exists():
@@ -124,4 +123,4 @@ def _states(folder: Path) -> dict[str, tuple[int, int]]:
 
 def _scratch(address: str) -> Path:
     """The same path on all machines, so that a training finds its data where it began."""
-    return Path(tempfile.gettempdir(), "metseg-sweeps", hashlib.sha256(address.encode()).hexdigest()[:12])
+    return own_temporary(f"sweep-{hashlib.sha256(address.encode()).hexdigest()[:12]}")

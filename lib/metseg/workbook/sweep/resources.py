@@ -1,6 +1,8 @@
 """What a trial gets of a machine that it shares with others: cores, one GPU, memory."""
 
+import getpass
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -33,12 +35,19 @@ def one_gpu() -> Iterator[Mapping[str, str]]:
     """Yields the environment that shows a trial one GPU, no other trial's as long as they are enough."""
     names = visible_gpus()
     for name in names:
-        lock = FileLock(Path(tempfile.gettempdir(), f"metseg-gpu-{name}.lock"), timeout=0)
+        lock = FileLock(own_temporary(f"gpu-{re.sub('[^0-9A-Za-z-]', '_', name)}.lock"), timeout=0)
         with suppress(Timeout):
             with lock:
                 yield {"CUDA_VISIBLE_DEVICES": name}
             return
     yield {"CUDA_VISIBLE_DEVICES": names[os.getpid() % len(names)]} if names else {}
+
+
+def own_temporary(name: str) -> Path:
+    """Returns a path among this machine's temporary files, the same for all processes of a user."""
+    folder = Path(tempfile.gettempdir(), f"metseg-{getpass.getuser()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / name
 
 
 def visible_gpus() -> list[str]:

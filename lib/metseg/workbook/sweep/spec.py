@@ -113,6 +113,8 @@ class SweepSpec(_Part):
     def _sensible(self) -> "SweepSpec":
         if self.grid and self.search:
             raise ValueError("give grid or search, not both")
+        if self.search and self.search.pruner == "patients" and len(self.seeds) < 2:
+            raise ValueError("search.pruner patients saves further seeds; give two seeds or more")
         varied = self.search.parameters if self.search else self.grid
         for name, values in self.grid.items():
             if not values:

@@ -32,9 +32,9 @@ def write_results(folder: Path, plan: Plan, rows: Iterable[Mapping[str, Any]]) -
     with replacing(folder / RESULTS) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(names)
+        lists = (list, tuple, dict)
         for row in rows:
-            values = [row.get(name) for name in names]
-            table.writerow([as_text(v) if isinstance(v, list | tuple | dict) else v for v in values])
+            table.writerow([as_text(v) if type(v) in lists else v for v in map(row.get, names)])
 
 
 def read_sweep(folder: Path) -> "pd.DataFrame":
