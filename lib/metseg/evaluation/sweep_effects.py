@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from metseg.base.labels import label_of
 from metseg.evaluation.sweep_results import parameters_of
 from metseg.metrics.statistics import holm, paired_test
 
@@ -69,6 +70,21 @@ def seed_spread(done: pd.DataFrame, names: list[str]) -> tuple[float, int]:
     return ((squares / freedom) ** 0.5, freedom) if freedom else (float("nan"), 0)
 
 
+def training_spread(done: pd.DataFrame, names: list[str]) -> tuple[float, int]:
+    """Returns how much the mean Dice of one setting spreads from training to training.
+
+    That is `seed_spread`; where each setting has one seed, what the additive model leaves over, which holds
+    also how parameters act together; (nan, 0) where that leaves nothing over.
+    """
+    spread, freedom = seed_spread(done, names)
+    if freedom == 0:
+        matrix, dice = _Design.of(done, names).matrix, done.validation_dice.to_numpy(float)
+        freedom = len(done) - int(np.linalg.matrix_rank(matrix))
+        left = dice - matrix @ (np.linalg.pinv(matrix) @ dice)
+        spread = (float(left @ left) / freedom) ** 0.5 if freedom else float("nan")
+    return spread, freedom
+
+
 def effects(done: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
     """Estimates what each level of each parameter changes in Dice, against that parameter's first level.
 
@@ -82,9 +98,9 @@ def effects(done: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A row a level: `network` (`all`, then each by itself where there are several), `parameter`, `level`,
         `first` (what it is held against), `trials` (with that level), `patients`, `difference`,
-        `difference_low`, `difference_high` (95 %), `seed_margin` (half of the 95 % interval by seeds alone;
-        NaN if each setting has one), `p_value` (Wilcoxon), `p_holm` (over all rows); `is_told`: whether
-        p_holm is below 0.05 and the difference above the seeds' margin. NaN where trials leave it open.
+        `difference_low`, `difference_high` (95 %), `training_margin` (half of the 95 % interval by chance
+        between trainings: `training_spread`), `p_value` (Wilcoxon), `p_holm` (over all rows); `is_told`:
+        whether p_holm is below 0.05 and the difference above that margin. NaN where trials leave it open.
     """
     names, networks = parameters_of(done), done.model.sort_index().unique()
     done = done[done.trial.isin(patients.index)]
@@ -94,12 +110,11 @@ def effects(done: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
     rows = [row for part in parts for row in _effects(*part, patients.dropna(axis=1))]
     table = pd.DataFrame(rows, columns=_COLUMNS)
     table["p_holm"] = holm(table.p_value)
-    beyond = ~(table.difference.abs() <= table.seed_margin)  # NaN: one seed, which says nothing
-    return table.assign(is_told=(table.p_holm < 0.05) & beyond)
+    return table.assign(is_told=(table.p_holm < 0.05) & (table.difference.abs() > table.training_margin))
 
 
 _COLUMNS = ["network", "parameter", "level", "first", "trials", "patients", "difference"]
-_COLUMNS += ["difference_low", "difference_high", "seed_margin", "p_value"]
+_COLUMNS += ["difference_low", "difference_high", "training_margin", "p_value"]
 
 
 def _effects(network: str, done: pd.DataFrame, names: list[str], patients: pd.DataFrame) -> list[dict]:
@@ -110,14 +125,14 @@ def _effects(network: str, done: pd.DataFrame, names: list[str], patients: pd.Da
     inverse = np.linalg.pinv(design.matrix)
     of_patients = inverse @ dice.to_numpy()  # (columns, patients)
     known = np.isclose(np.diag(inverse @ design.matrix), 1)  # else the trials leave it open
-    spread, freedom = seed_spread(done, names)
-    margins = spread * np.sqrt((inverse**2).sum(axis=1)) * (stats.t.ppf(0.975, freedom) if freedom else 1)
+    spread, freedom = training_spread(done, names)
+    margins = spread * stats.t.ppf(0.975, freedom) * np.sqrt((inverse**2).sum(axis=1))
     rows = []
     for k, (name, level) in enumerate(design.columns, start=1):
         change = pd.Series(of_patients[k] if known[k] else np.nan, dice.columns, dtype=float)
         test = paired_test(change, change * 0)
         own = {"difference" + end: test["mean_difference" + end] for end in ("", "_low", "_high")}
-        own |= {"seed_margin": margins[k], "p_value": test["p_value"]}
+        own |= {"training_margin": margins[k], "p_value": test["p_value"]}
         first, trials = design.levels[name].cat.categories[0], int((design.levels[name] == level).sum())
         at = {"parameter": name, "level": level, "first": first, "trials": trials, "patients": test["n"]}
         rows.append({"network": network, **at, **own})
@@ -193,19 +208,21 @@ def effects_told(table: pd.DataFrame) -> list[str]:
     for (network, name), rows in table.groupby(["network", "parameter"], sort=False):
         if network != table.network.iloc[0]:
             continue
-        told = [
-            f"{row.level} {row.difference:+.3f} ({row.difference_low:+.3f} to {row.difference_high:+.3f})"
-            for row in rows[rows.is_told].itertuples()
-        ]
-        unknown = [str(row.level) for row in rows[~rows.is_told].itertuples()]
+        called = label_of if name == "model" else str
+        told = []
+        for row in rows[rows.is_told].itertuples():
+            interval = f"{row.difference_low:+.3f} to {row.difference_high:+.3f}"
+            told.append(f"{called(row.level)} {row.difference:+.3f} ({interval})")
+        unknown = [called(row.level) for row in rows[~rows.is_told].itertuples()]
         parts = [*told, *([f"{', '.join(unknown)} cannot be told from it"] if unknown else [])]
-        lines.append(f"{name}, against {rows['first'].iloc[0]}: {'; '.join(parts)}.")
+        what = "network" if name == "model" else name
+        lines.append(f"{what}, against {called(rows['first'].iloc[0])}: {'; '.join(parts)}.")
     least = 2.0 ** (1 - patients) * len(table)
     if least >= 0.05:
         lines.append(
             f"{patients} validation patients are too few: whatever the difference, Wilcoxon's p-value for "
             f"{len(table)} comparisons cannot fall below {min(1.0, least):.2g}."
         )
-    if table.seed_margin.isna().all():
-        lines.append("Each setting has one seed: how much of this another seed would change is not known.")
+    if table.training_margin.isna().all():
+        lines.append("There are as few trainings as levels: nothing tells a difference from the luck of one.")
     return lines
