@@ -66,8 +66,11 @@ def test_importance():
     })  # fmt: skip
     ax = plot_importance(table)
     assert [bar.get_width() for bar in ax.patches] == [0.6, 0.1, 0.3]
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["loss", "network", "another seed"]
-    assert [text.get_text() for text in ax.texts] == ["60%", "10%", "30%"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == [
+        "loss · 60%",
+        "network · 10%",
+        "another seed · 30%",
+    ]
     assert [list(line.get_xdata()) for line in ax.lines] == [[0.2, 0.2], [0.25, 0.25]]
     first, *others = [tuple(bar.get_facecolor()) for bar in ax.patches]
     assert others[0] == others[1] != first
@@ -77,7 +80,7 @@ def test_importance():
 def test_importance_unknown():
     table = pd.DataFrame({"parameter": ["loss"], "share": [nan], "chance": [nan], "is_told": [False]})
     ax = plot_importance(table)
-    assert [text.get_text() for text in ax.texts] == ["cannot be told"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["loss · cannot be told"]
     ax.figure.canvas.draw()
     plot_importance(table[:0]).figure.canvas.draw()
 
@@ -122,6 +125,12 @@ def test_learning_curves(done):
     assert [line.get_linestyle() for line in ax.lines] == ["-", "-", "--"]  # one network: another style
     told = [text.get_text() for text in ax.get_legend().get_texts()]
     assert told == ["U-Net++ · clip_limit 2 · seed 0", "U-Net++ · clip_limit 0 · seed 0"]
+    ax.figure.canvas.draw()
+
+
+def test_no_learning_curves(done):
+    ax = plot_learning_curves(pd.DataFrame(columns=["trial", "epoch"]), done, ["model"])
+    assert not ax.lines and len(ax.texts) == 1
     ax.figure.canvas.draw()
 
 

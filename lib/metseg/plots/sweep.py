@@ -14,6 +14,7 @@ from metseg.base.labels import label_of
 from metseg.plots.style import INK, LESION, PALE, axes_or_new, colour_of
 
 _TOGETHER = "all"  # networks
+_CHANCE = "#888888"
 _STYLES = ("-", "--", ":", "-.")
 
 
@@ -67,16 +68,14 @@ def plot_importance(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Shows each parameter's share of the variance of Dice, and what chance reaches; takes `importance`."""
     ax = axes_or_new(ax, (5.5, 0.9 + 0.32 * len(table)))
     others = {"model": "network", "seed": "another seed", "rest": "not explained by one parameter"}
-    names = [others.get(name, name) for name in table.parameter]
+    shares = ["cannot be told" if np.isnan(share) else f"{share:.0%}" for share in table.share]
+    names = [f"{others.get(n, n)} · {share}" for n, share in zip(table.parameter, shares, strict=True)]
     told = table.is_told.astype(bool).to_numpy()
     ax.barh(names, table.share.fillna(0), height=0.6, color=np.where(told, INK, PALE))
-    shares = ["cannot be told" if np.isnan(share) else f"{share:.0%}" for share in table.share]
-    for y, (share, chance) in enumerate(zip(table.share.fillna(0), table.chance, strict=True)):
+    for y, chance in enumerate(table.chance):
         if not np.isnan(chance):
             name = None if ax.lines else "95 % of shuffled tables stay below"
             ax.plot([chance] * 2, [y - 0.4, y + 0.4], color=LESION, linewidth=1.6, label=name)
-        right = np.nanmax([share, chance])
-        ax.annotate(shares[y], (right, y), (5, 0), textcoords="offset points", va="center")
     ax.invert_yaxis()
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
@@ -113,22 +112,29 @@ def plot_effects(table: pd.DataFrame) -> np.ndarray:
             x = levels.index(row.level) + 0.22 * (shown.index(row.network) - (len(shown) - 1) / 2)
             colour = INK if row.network == _TOGETHER else colour_of(row.network)
             margin = [row.difference - row.training_margin, row.difference + row.training_margin]
-            ax.plot([x, x], margin, color="#999999", linewidth=1)
             ax.plot([x, x], [row.difference_low, row.difference_high], color=colour, linewidth=3)
+            ax.plot([x, x], margin, color=_CHANCE, linewidth=1, zorder=1)
+            ax.plot([x, x], margin, "_", color=_CHANCE, markersize=8, zorder=3)
             face = colour if row.is_told else "white"
-            ax.plot(x, row.difference, "o", color=colour, markerfacecolor=face, markersize=5.5)
+            ax.plot(x, row.difference, "o", color=colour, markerfacecolor=face, markersize=5.5, zorder=4)
         ax.plot(0, 0, "_", color=INK, markersize=14)
         texts = [label_of(each) if name == "model" else each for each in levels]
         ax.set_xticks(range(len(levels)), [text.replace(" ", "\n").replace("–", "–\n") for text in texts])
         ax.set(xlim=(-0.5, len(levels) - 0.5), title="network" if name == "model" else name)
+    if table.difference.notna().any():  # margins of few trainings may leave it
+        low, high = min(0, table.difference_low.min()), max(0, table.difference_high.max())
+        room, margin = 0.5 * (high - low), table.training_margin.fillna(0)
+        below = max(low - room, min(low, (table.difference - margin).min()))
+        above = min(high + room, max(high, (table.difference + margin).max()))
+        axes[0].set_ylim(below - 0.04 * (above - below) - 1e-3, above + 0.04 * (above - below) + 1e-3)
     axes[0].set_ylabel("change of validation Dice\nagainst the first level")
     drawn = [(each, INK if each == _TOGETHER else colour_of(each)) for each in networks]
     handles = [Line2D([], [], color=c, marker="o", linewidth=3, label=_name(each)) for each, c in drawn]
-    handles.append(Line2D([], [], color="#999999", linewidth=1, label="by another training"))
+    handles.append(Line2D([], [], color=_CHANCE, linewidth=1, marker="_", label="chance between trainings"))
     handles.append(
         Line2D([], [], color=INK, marker="o", markerfacecolor="white", linestyle="", label="cannot be told")
     )
-    axes[0].figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    axes[0].figure.legend(handles=handles, loc="outside lower center", ncols=max(2, int(sum(widths) / 1.5)))
     return axes
 
 
@@ -158,6 +164,8 @@ def plot_learning_curves(
     ax.set(xlabel="epoch", ylabel="validation Dice, mean of patients")
     if ax.lines:
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+    else:
+        ax.annotate("no learning curves were kept", (0.5, 0.5), xycoords="axes fraction", ha="center")
     return ax
 
 
