@@ -60,20 +60,24 @@ def follow_sweep(folder: Path, *, every: float = 5.0) -> ipywidgets.HTML | None:
     if not is_running(folder):
         return None
     widget = ipywidgets.HTML()
+    _refresh(widget, Path(folder))  # an executed copy keeps what it showed first
     widget.task = asyncio.get_running_loop().create_task(_follow(widget, Path(folder), every))
     return widget
 
 
 async def _follow(widget: ipywidgets.HTML, folder: Path, every: float) -> None:
-    while True:
-        goes_on = is_running(folder)
-        try:
-            widget.value = "".join(_lines(folder, goes_on))
-        except MetsegError as error:
-            widget.value = escape(str(error))
-        if not goes_on:
-            return
+    while _refresh(widget, folder):
         await asyncio.sleep(every)
+
+
+def _refresh(widget: ipywidgets.HTML, folder: Path) -> bool:
+    """Shows a sweep as it is now, and returns whether it goes on."""
+    goes_on = is_running(folder)
+    try:
+        widget.value = "".join(_lines(folder, goes_on))
+    except MetsegError as error:
+        widget.value = escape(str(error))
+    return goes_on
 
 
 def _lines(folder: Path, goes_on: bool) -> Iterator[str]:
