@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from onnx import TensorProto, helper, numpy_helper
 
 from metseg.base.files import read_json, write_json
+from metseg.data.provenance import INSERTED, LGG
 from metseg.data.split import Split, write_split
 from metseg.data.volume import CHANNELS
 from metseg.metrics.case_scores import evaluate_case
@@ -83,6 +85,19 @@ def write_bright_model(
     }
     write_json(folder / "model.json", {**description, **changes})
     return folder
+
+
+def write_both_kinds(folder: Path) -> dict[str, Path]:
+    """Writes released networks of glioma, which look at FLAIR, and of metastases, at post-contrast T1.
+
+    The best one of all is an Attention U-Net of glioma; of metastases it is the U-Net.
+    """
+    kinds = {"lgg": (LGG, (0, 1, 0), 0.9), "mets": (INSERTED, (0, 0, 1), 0.7)}
+    for kind, (data, channels, dice) in kinds.items():
+        known = {"channels": channels, "data": asdict(data), "seen": ("Brats18_1_1",)}
+        for name, own in (("attention_unet", dice), ("unet", 0.8)):
+            write_bright_model(folder / f"{kind}-{name}", name=name, validation_dice=own, **known)
+    return {path.name: path for path in sorted(folder.iterdir())}
 
 
 def square(*, shift: int = 0) -> np.ndarray:

@@ -56,7 +56,7 @@ def test_what_is_left_out():
 def test_what_is_released(monkeypatch, tmp_path, entry, precision):
     monkeypatch.setattr(planning, "released_dir", lambda: tmp_path)
     monkeypatch.setattr(planning, "native", lambda precision: precision)
-    write_json(tmp_path / "nested_unet" / "model.json", entry)
+    write_json(tmp_path / "lgg-nested_unet" / "model.json", entry)
     assert served_precision("nested_unet") == precision
     assert served_precision("attention_unet") == "float32"
 

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 import tifffile
 from cli_words import PATIENTS, grey, worked
-from tiny_runs import DATA, write_bright_model, write_evaluated
+from tiny_runs import DATA, write_both_kinds, write_bright_model, write_evaluated
 from tiny_scans import finished_training, write_scans
 
 from metseg import cli
@@ -109,6 +109,14 @@ def two_networks(tmp_path, monkeypatch) -> Path:
     write_bright_model(tmp_path / "outputs" / "released" / "unet", seen=("A", "B"))
     tifffile.imwrite(tmp_path / "a.tif", grey(32, 32, value=255), photometric="rgb")
     return tmp_path
+
+
+@pytest.fixture
+def both_kinds(tmp_path, monkeypatch) -> dict[str, Path]:
+    """Folders of a checkout's released networks, see `write_both_kinds`."""
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.setattr("metseg.base.paths.project_root", lambda: tmp_path)
+    return write_both_kinds(tmp_path / "outputs" / "released")
 
 
 @pytest.fixture

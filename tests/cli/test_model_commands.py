@@ -53,6 +53,12 @@ def test_evaluate_volumes_by_the_networks_target_or_another(metseg, refused, tmp
     assert "labels 1, 2, 3, 4" in refused(*command, "--target", "7")
 
 
+def test_evaluate_takes_what_fits_the_scans(metseg, both_kinds, tmp_path, scans):
+    for folder, taken in ((scans, "lgg-unet"), (write_volumes(tmp_path / "volumes"), "mets-unet")):
+        status, out, _ = metseg("evaluate", "--model", "unet", "--data-dir", folder, "--output", "scores")
+        assert status == 0 and f"network: {taken}, released" in out
+
+
 def test_evaluate_tells_every_region(metseg, tmp_path):
     """The network marks all tumour in its first and second channel, and nothing in the third."""
     volumes, third = write_volumes(tmp_path / "volumes"), 1 / 3
@@ -116,7 +122,7 @@ def test_ablation(metseg, refused, trained, tmp_path):
 
 @pytest.mark.slow
 def test_export_then_release(metseg, refused, trained, tmp_path):
-    assert "call: metseg export" in refused("release", "first")
+    assert "call: metseg export" in refused("release", "first", "--as", "own")
     (trained / "model.onnx").unlink()
     (trained / "model.json").unlink()
     status, out, err = metseg("export", "first", "--data-dir", "scans")
@@ -129,31 +135,31 @@ def test_export_then_release(metseg, refused, trained, tmp_path):
     assert " against float32, slice by slice " in out and "head" not in out
     assert description["validation_patients"] == 1 and 0 <= description["validation_dice"] <= 1
 
-    status, out, err = metseg("release", trained)
+    status, out, err = metseg("release", trained, "--as", "own")
     assert (status, err) == (0, "")
-    assert worked(out).startswith("released: outputs/released/nested_unet\nnested_unet, trained on")
-    released = tmp_path / "outputs" / "released" / "nested_unet"
+    assert worked(out).startswith("released: outputs/released/own-nested_unet\nown-nested_unet, trained on")
+    released = tmp_path / "outputs" / "released" / "own-nested_unet"
     served = {path.name: path.read_bytes() for path in trained.glob("model*.onnx")}
     assert served == {path.name: path.read_bytes() for path in released.glob("*.onnx")}
-    assert (released / "README.md").read_text().startswith("# U-Net++\n")
+    assert (released / "README.md").read_text().startswith("# own · U-Net++\n")
     # of two networks both are released or none
     shutil.copytree(trained, trained.with_name("unet"))
     (trained.with_name("unet") / "evaluation" / "evaluation.json").unlink()
     (released / "README.md").write_text("the former one")
-    assert "runs/first/unet was never scored" in refused("release", "first")
+    assert "runs/first/unet was never scored" in refused("release", "first", "--as", "own")
     assert (released / "README.md").read_text() == "the former one"
     # nobody is asked here, so that one that is released stays unless told
-    status, out, err = metseg("release", "first/nested_unet")
+    status, out, err = metseg("release", "first/nested_unet", "--as", "own")
     assert status == 2 and "--replace" in err and (released / "README.md").read_text() == "the former one"
     both = [line for line in worked(out).splitlines() if "trained on own scans; validation Dice 0." in line]
     assert len(both) == 2 and all(" held-out patients 0." in line for line in both)
-    status, out, _ = metseg("release", "first/nested_unet", "--replace")
+    status, out, _ = metseg("release", "first/nested_unet", "--as", "own", "--replace")
     assert status == 0 and (released / "README.md").read_text() != "the former one"
     # who has trained nothing is served the released one
     shutil.rmtree(tmp_path / "outputs" / "runs")
     tifffile.imwrite(tmp_path / "slice.tif", grey(32, 32), photometric="rgb")
     status, out, _ = metseg("predict", "--model", "nested_unet", "--input", "slice.tif")
-    assert status == 0 and "outputs/released/nested_unet" in out
+    assert status == 0 and "outputs/released/own-nested_unet" in out
 
 
 @pytest.mark.slow
@@ -167,7 +173,9 @@ def test_a_network_that_holds_nobody_out_is_released_with_its_recipes_scores(
     assert worked(out).startswith(
         "exported, and nobody is held out to score it: outputs/runs/first/nested_unet;"
     )
-    assert "holds nobody out; name the cross-validation of its recipe" in refused("release", "first")
+    assert "holds nobody out; name the cross-validation of its recipe" in refused(
+        "release", "first", "--as", "own"
+    )
     cv = tmp_path / "outputs" / "runs" / "cv"
     config = json.loads((trained / "config.json").read_text())
     served = {"sha256": "abc", "postprocessing": {"threshold": 0.5}, "tta_flip": False}
@@ -177,9 +185,9 @@ def test_a_network_that_holds_nobody_out_is_released_with_its_recipes_scores(
             write_json(fold / name, {**json.loads((fold / name).read_text()), **served})
         write_json(fold / "config.json", {**config, "fold": k, "folds": 2})
         write_split(replace(split, train="BA"[k], validation=(), test="AB"[k]), fold / "split.json")
-    status, out, err = metseg("release", "first", "--crossval", "cv")
-    assert (status, err) == (0, "") and worked(out).startswith("released: outputs/released/nested_unet\n")
-    released = tmp_path / "outputs" / "released" / "nested_unet"
+    status, out, err = metseg("release", "first", "--as", "own", "--crossval", "cv")
+    assert (status, err) == (0, "") and worked(out).startswith("released: outputs/released/own-nested_unet\n")
+    released = tmp_path / "outputs" / "released" / "own-nested_unet"
     assert json.loads((released / "model.json").read_text())["out_of_fold"]["dice_mean"] == 0.75
     assert (
         "2 patients, each by the one of 2 networks of the same recipe" in (released / "README.md").read_text()
@@ -199,7 +207,7 @@ def test_a_release_asks_at_a_terminal_before_it_replaces(metseg, released_twice,
     former, folder = released_twice
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("typer.confirm", lambda question: agreed)
-    status, out, err = metseg("release", folder)
+    status, out, err = metseg("release", folder, "--as", "own")
     assert (status == 0) is agreed and "trained on the former scans; validation Dice 0.700" in out
     assert (read_json(former)["validation_dice"] == 0.9) is agreed
 
@@ -209,8 +217,8 @@ def released_twice(tmp_path, monkeypatch) -> tuple[Path, Path]:
     """The `model.json` of a released U-Net with a validation Dice of 0.7, and the folder of one with 0.9."""
     (tmp_path / "notebooks").mkdir()
     monkeypatch.setattr("metseg.base.paths.project_root", lambda: tmp_path)
-    data = {**DATA, "name": "the former scans"}
-    former = write_bright_model(tmp_path / "outputs" / "released" / "unet", validation_dice=0.7, data=data)
+    known = {"data": {**DATA, "name": "the former scans"}, "kind": "own", "validation_dice": 0.7}
+    former = write_bright_model(tmp_path / "outputs" / "released" / "own-unet", **known)
     folder = write_scored(tmp_path / "outputs" / "runs" / "new")
     return former / "model.json", folder
 

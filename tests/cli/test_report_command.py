@@ -88,9 +88,13 @@ def test_register(metseg, folder):
     assert status == 0 and "were registered" in out
 
 
+def test_without_a_model_it_takes_what_knows_metastases(metseg, folder, both_kinds):
+    status, out, _ = metseg("report", *visits(folder, FIRST, masks=False))
+    assert status == 0 and out.startswith("network: mets-unet, released (outputs/released/mets-unet), taken")
+
+
 def test_refuses(refused, metseg, folder, model):
     one = visits(folder, FIRST)
-    assert "--model" in refused("report", *visits(folder, FIRST, masks=False))
     assert "--model" in refused("report", *one, "--model", model)
     assert "2 --input and 1 --mask" in refused("report", *one, "--input", folder / SECOND)
     assert "in time order" in refused("report", *visits(folder, SECOND, FIRST))

@@ -1,6 +1,7 @@
 """Commands on scans: predict, check-data, phantom; and which network a name stands for."""
 
 import json
+import shutil
 from dataclasses import asdict
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from cli_words import grey, half_bright, written
+from phantom_upload import nifti_files
 from tiny_runs import write_bright_model
 
 from metseg.data.provenance import PHANTOM
@@ -136,6 +138,42 @@ def test_a_bare_name_is_the_released_network(metseg, two_networks, name, told, w
     assert (written(two_networks / "predictions")["a_mask.tif"] == white).all()
 
 
+def of_volumes_and_slices(tmp_path) -> tuple:
+    """Names of a volume and of a slice, to be segmented."""
+    for name, content in nifti_files().items():
+        (tmp_path / name).write_bytes(content)
+    tifffile.imwrite(tmp_path / "a.tif", half_bright(), photometric="rgb")
+    return "P7-t1c.nii.gz", "a.tif"
+
+
+@pytest.mark.parametrize(
+    ("name", "volume", "slice_"),
+    [
+        (None, "mets-unet", "lgg-attention_unet"),
+        ("unet", "mets-unet", "lgg-unet"),
+        ("lgg-unet", "lgg-unet", "lgg-unet"),
+        ("mets-unet", "mets-unet", "mets-unet"),
+    ],
+)
+def test_the_kind_of_scan_decides_what_is_not_said(metseg, both_kinds, tmp_path, name, volume, slice_):
+    for scan, taken in zip(of_volumes_and_slices(tmp_path), (volume, slice_), strict=True):
+        status, out, _ = metseg("predict", *(["--model", name] if name else []), "--input", scan)
+        told = out.splitlines()[0]
+        assert status == 0 and told.startswith(f"network: {taken}, released (outputs/released/{taken}), ")
+        assert ("taken for" in told) == (name != taken)
+        knows = "Metastases drawn by metseg" if taken.startswith("mets-") else "not metastasis."
+        assert knows in told
+
+
+def test_a_volume_goes_to_glioma_where_nothing_knows_metastases(metseg, both_kinds, tmp_path):
+    for name in ("mets-unet", "mets-attention_unet"):
+        shutil.rmtree(both_kinds[name])
+    volume, _ = of_volumes_and_slices(tmp_path)
+    told = metseg("predict", "--input", volume)[1].splitlines()[0]
+    assert told.startswith("network: lgg-attention_unet, ") and "no mets network" in told
+    assert told.endswith("not metastasis.")
+
+
 def test_a_network_of_the_phantom_refuses_other_scans(metseg, refused, tmp_path, scans):
     phantom = asdict(PHANTOM)
     folder = write_bright_model(tmp_path / "run" / "unet", data=phantom)
@@ -169,6 +207,20 @@ def test_what_is_served_has_the_same_names(metseg, refused, two_networks, monkey
     metseg(command)
     assert served[-1] == {"unet": released}
     assert "there is no network 'resnet'" in refused(command, "--model", "resnet")
+
+
+@pytest.mark.parametrize("command", ["serve", "dashboard"])
+def test_what_is_served_says_what_it_is_the_default_for(metseg, both_kinds, monkeypatch, command):
+    served = []
+    keep = lambda models, **options: served.append([*models])  # noqa: E731
+    monkeypatch.setattr("metseg.serve.service.server.serve", keep)
+    monkeypatch.setattr("metseg.serve.dashboard.voila_server.serve_dashboard", keep)
+    told = metseg(command)[1].splitlines()
+    assert sorted(served[-1]) == sorted(both_kinds)
+    assert "the default for slices" in told[0] and told[0].startswith("network: lgg-attention_unet")
+    assert [line.split()[1] for line in told if "the default for volumes" in line] == ["mets-unet,"]
+    metseg(command, "--model", "unet", "--model", "mets-attention_unet")
+    assert served[-1] == ["lgg-unet", "mets-unet", "mets-attention_unet"]
 
 
 def test_check_data_shows_who_is_who_and_begins_a_table(metseg, scans):

@@ -24,7 +24,7 @@ def kfold_by_patient(patients, **options) -> list[Split]:
 
 
 def everyone(split: Split) -> list[str]:
-    return sorted([*split.train, *split.validation, *split.test])
+    return sorted(split.patients)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,38 @@ def test_fractions_that_leave_none_to_train_on_are_refused():
         MetsegError, match="^10 patients leave none for training with 8 for the test and 2 for"
     ):
         split_by_patient(TEN, test_fraction=0.8, validation_fraction=0.2)
+
+
+# a learning curve
+
+
+def test_fewer_learn_and_the_same_choose_and_test():
+    whole = split_by_patient(TEN, seed=2)
+    former: set[str] = set()
+    for count in (1, 3, 6):
+        split = split_by_patient(TEN, seed=2, train_patients=count)
+        assert (split.validation, split.test) == (whole.validation, whole.test)
+        assert len(split.train) == count and former < {*split.train}
+        assert {*split.train, *split.left_out} == {*whole.train} and everyone(split) == TEN
+        former = {*split.train}
+    for some, all_of_them in zip(
+        kfold_by_patient(TEN, folds=5, train_patients=4), kfold_by_patient(TEN, folds=5), strict=True
+    ):
+        assert some.test == all_of_them.test and len(some.train) == 4 and {*some.train} < {*all_of_them.train}
+    with pytest.raises(MetsegError, match="train_patients=8, but 6 are left"):
+        split_by_patient(TEN, train_patients=8)
+
+
+def test_of_few_who_learn_some_have_a_lesion():
+    for seed in range(10):
+        split = split_by_patient(TEN, with_lesion=TEN[:4], seed=seed, train_patients=2)
+        assert {*split.train} & {*TEN[:4]}
+
+
+def test_who_is_left_out_is_written_and_read(tmp_path):
+    split = split_by_patient(TEN, train_patients=3)
+    split_module.write_split(split, tmp_path / "split.json")
+    assert split_module.read_split(tmp_path / "split.json") == split
 
 
 # lesions in every set

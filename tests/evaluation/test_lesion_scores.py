@@ -56,8 +56,8 @@ def test_tables_and_curves(scored):
     found = read_lesion_scores(scored)
     assert found.scans.to_dict() == {"BraTS-MET-00001": 1, "BraTS-MET-00002": 1}
     sizes = found.by_size("voxel").set_index(["network", "diameter_mm"])
-    assert sizes.loc["nested_unet"].found.tolist() == [1, 1, 1, 0, 3]
-    assert sizes.loc["attention_unet"].found.tolist() == [0, 1, 0, 0, 1]  # at its own 0.9
+    assert sizes.loc["nested_unet"].found.tolist() == [1, 1, 1, 0, 2, 3]
+    assert sizes.loc["attention_unet"].found.tolist() == [0, 1, 0, 0, 1, 1]  # at its own 0.9
     assert found.false_positives("voxel").false_positives_per_scan.to_dict() == {
         "nested_unet": 0.5,
         "attention_unet": 0,
@@ -118,7 +118,7 @@ def test_a_network_that_marks_nothing(cases, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate_module, "Predictor", lambda folder: DrawnPredictor(0.5, gain=0))
     evaluate("unet", cases, tmp_path / "e" / "evaluation")
     found = read_lesion_scores({"unet": [tmp_path / "e"]})
-    assert found.by_size("mets2026").found.tolist() == [0] * 5
+    assert found.by_size("mets2026").found.tolist() == [0] * 6
     assert (found.curves("voxel")["unet"].sensitivity == 0).all() and found.pairs("voxel").empty
 
 

@@ -58,13 +58,13 @@ def test_networks_of_the_phantom_are_left_out_unless_there_are_no_others():
 
 def test_a_notebook_takes_the_runs_network_unless_it_knows_the_phantom_alone(tmp_path):
     run, released = tmp_path / "run", tmp_path / "released"
-    assert network_for(run, released, ["mine"]) == released / "nested_unet"
+    assert network_for(run, released, ["mine"]) == released
     write_bright_model(run / "unet", data=asdict(PHANTOM), validation_dice=0.9)
     write_bright_model(run / "nested_unet", data=asdict(PHANTOM), validation_dice=0.8)
     of_phantom = ["PHANTOM-MET-00001-000"]
     assert network_for(run, released, of_phantom) == run / "unet"
     assert network_for(run, released, of_phantom, "nested_unet") == run / "nested_unet"
-    assert network_for(run, released, ["mine"]) == released / "nested_unet"
+    assert network_for(run, released, ["mine"]) == released
     write_bright_model(run / "attention_unet", validation_dice=0.1)
     assert network_for(run, released, ["mine"]) == run / "attention_unet"
     with pytest.raises(MetsegError, match="resnet"):

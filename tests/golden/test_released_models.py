@@ -23,7 +23,8 @@ from metseg.preprocessing.pipeline import network_input
 WRITTEN_DOWN = Path(__file__).with_name("released_models.json")
 GOLDEN = json.loads(WRITTEN_DOWN.read_text())
 GREYS = (88, 130, 40, 74, 60), (92, 110, 30, 190, 170), (90, 150, 40, 92, 140)
-PLACES = [(60, 90), (90, 180), (128, 128), (170, 70), (200, 128)]  # rows and columns of the network's input
+# Rows and columns of the network's input, of 256.
+PLACES = [(60, 90), (90, 180), (128, 128), (170, 70), (200, 128)]
 
 
 def draw_head() -> tuple[np.ndarray, np.ndarray]:
@@ -64,15 +65,15 @@ def measured(name: str, volume: Volume) -> dict:
     predictor = Predictor(released_dir() / name)
     assert predictor.precision == "fp32"
     small = network_input(volume, predictor.preprocessing)[2]
-    prob_map, mask = predictor.prob_map(volume), predictor.mask(volume)
+    prob_map, mask, side = predictor.prob_map(volume), predictor.mask(volume), len(small)
     return {
         "network_sha256": predictor.sha256,
         "input_mean": small.mean(axis=(0, 1)).tolist(),
         "input_std": small.std(axis=(0, 1)).tolist(),
-        "input_places": [small[place].tolist() for place in PLACES],
+        "input_places": [small[row * side // 256, column * side // 256].tolist() for row, column in PLACES],
         "probability_mean": prob_map.mean(axis=(1, 2)).tolist(),
         "mask_px": mask.sum(axis=(1, 2)).tolist(),
-        "mask_centre": np.argwhere(mask).mean(axis=0).tolist(),
+        "mask_centre": np.argwhere(mask).mean(axis=0).tolist() if mask.any() else [],
     }
 
 
@@ -95,8 +96,9 @@ def test_from_files_to_the_mask(name, read, monkeypatch):
     np.testing.assert_allclose(found["mask_centre"], golden["mask_centre"], atol=0.02)
 
 
-@pytest.mark.parametrize("name", sorted(GOLDEN))
-def test_what_is_written_down_is_the_lesion(name, read):
+@pytest.mark.parametrize("name", sorted(name for name in GOLDEN if name.startswith("lgg-")))
+def test_what_is_written_down_is_the_lesion(name):
+    """It is drawn as the abnormality of a glioma in FLAIR; of others no more is asked than what they gave."""
     lesion = draw_head()[1]
     golden = GOLDEN[name]
     np.testing.assert_allclose(golden["mask_px"], lesion.sum(axis=(1, 2)), atol=20)

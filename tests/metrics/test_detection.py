@@ -57,9 +57,9 @@ def test_the_diameter_is_that_of_a_ball_of_its_volume():
 
 def test_sensitivity_by_diameter(lesions):
     table = sensitivity_by_diameter(lesions[lesions.threshold == 0.5])
-    assert table.diameter_mm.tolist() == ["< 3", "3–6", "6–10", "≥ 10", "all"]
-    assert table.lesions.tolist() == [1, 1, 1, 0, 3] and table.found.tolist() == [0, 1, 1, 0, 2]
-    assert table.sensitivity.tolist() == pytest.approx([0, 1, 1, NAN, 2 / 3], nan_ok=True)
+    assert table.diameter_mm.tolist() == ["< 3", "3–6", "6–10", "≥ 10", "≥ 3", "all"]
+    assert table.lesions.tolist() == [1, 1, 1, 0, 2, 3] and table.found.tolist() == [0, 1, 1, 0, 2, 2]
+    assert table.sensitivity.tolist() == pytest.approx([0, 1, 1, NAN, 1, 2 / 3], nan_ok=True)
     assert table.low.isna().all()  # one patient with lesions tells no spread
     with pytest.raises(ValueError, match="3 thresholds"):
         sensitivity_by_diameter(lesions)
@@ -69,7 +69,7 @@ def test_sizes_at_the_ends_of_a_class():
     sizes = pd.DataFrame({"diameter_mm": [2.99, 3.0, 5.99, 6.0, 9.99, 10.0, 40.0]})
     sizes = sizes.assign(patient_id=list("AAABBBB"), false_positive=False, found=[True] + [False] * 6)
     table = sensitivity_by_diameter(sizes.assign(threshold=0.5))
-    assert table.lesions.tolist() == [1, 2, 2, 2, 7]
+    assert table.lesions.tolist() == [1, 2, 2, 2, 6, 7]
     # of two patients, with one of three and none of four found
     assert (table.low.iloc[-1], table.high.iloc[-1]) == (0, pytest.approx(1 / 3))
 

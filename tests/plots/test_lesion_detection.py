@@ -8,6 +8,7 @@ from metseg.metrics.detection import froc, sensitivity_by_diameter
 from metseg.plots.lesion_detection import (
     LesionPicture,
     plot_froc,
+    plot_learning_curve,
     plot_lesion_pictures,
     plot_sensitivity_by_size,
 )
@@ -31,7 +32,7 @@ def test_sensitivity_by_size(lesions, never_saved):
     both = pd.concat([table.assign(network=name) for name in ("nested_unet", "unet")])
     ax = plot_sensitivity_by_size(both)
     labels = [label.get_text() for label in ax.get_xticklabels()]
-    assert labels[0] == "< 3 mm\nn = 2" and labels[-1] == "all\nn = 4" and len(labels) == 5
+    assert labels[0] == "< 3 mm\nn = 2" and labels[-2:] == ["≥ 3 mm\nn = 2", "all\nn = 4"]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["U-Net++", "U-Net"]
 
 
@@ -54,3 +55,14 @@ def test_pictures_of_lesions(never_saved):
     assert axes.shape == (3, 2)
     assert [ax.get_title() + ax.get_title("left") for ax in axes[0]] == ["4.2 mm"] * 2
     assert "none" in axes[2, 0].texts[0].get_text()
+
+
+def test_a_learning_curve_beside_a_published_one(never_saved):
+    table = {"patients": [3, 9], "dice_mean": [0.5, 0.7], "sensitivity": [0.4, 0.6]}
+    ends = {f"{name}_{end}": table[name] for name in ("dice_mean", "sensitivity") for end in ("low", "high")}
+    axes = plot_learning_curve(pd.DataFrame({**table, **ends}))
+    titles = [ax.get_title() or ax.get_title(loc="left") for ax in axes]
+    assert titles == ["volume Dice", "share of lesions found"]
+    published, own = axes[1].get_lines()
+    assert own.get_xydata().tolist() == [[3, 0.4], [9, 0.6]]
+    assert published.get_xydata().tolist() == [[10, 0.60], [400, 0.82]]

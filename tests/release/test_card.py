@@ -1,9 +1,12 @@
-"""The card of a network of volumes tells its operating points; that of one without has none."""
+"""The card tells what a network learned from, and of one of volumes its operating points."""
+
+from dataclasses import asdict
 
 import pytest
 from tiny_runs import MANIFEST, POINTED, write_scored
 
 from metseg.base.files import read_json
+from metseg.data.provenance import INSERTED, LGG
 from metseg.release.card import model_card
 
 MEANS = {f"dice_{name}{end}": 0.8 for name in ("mean", "median") for end in ("", "_low", "_high")}
@@ -37,3 +40,17 @@ def test_operating_points_are_listed_with_their_numbers(description):
 
 def test_without_them_a_card_has_none(description):
     assert "perating point" not in model_card(description, MANIFEST, SCORES)
+
+
+def test_a_network_of_synthetic_metastases_says_so_first(description):
+    inserted = description | {"data": asdict(INSERTED), "kind": "mets", "seen": ["Brats18_2013_11_1"]}
+    title, _, first, *_ = model_card(inserted, MANIFEST, SCORES).splitlines()
+    assert title == "# Metastases · U-Net"
+    assert first.startswith(
+        "Learned from real brains with real enhancing glioma and synthetic metastases; "
+        "no real metastasis was seen, no figure of one is known. Research use only"
+    )
+    others = model_card(inserted | {"seen": ["P1"]}, MANIFEST, SCORES).splitlines()[2]
+    assert others.startswith("Learned from real brains and synthetic metastases; no real metastasis was seen")
+    glioma = model_card(description | {"data": asdict(LGG)}, MANIFEST, SCORES).splitlines()
+    assert glioma[0] == "# Glioma (FLAIR) · U-Net" and glioma[2].startswith("Research use only")

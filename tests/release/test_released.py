@@ -3,15 +3,16 @@
 import hashlib
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from tiny_runs import change_description, write_bright_model, write_scored
+from tiny_runs import change_description, write_both_kinds, write_bright_model, write_scored
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, write_json
 from metseg.base.paths import released_dir
-from metseg.data.provenance import PHANTOM
+from metseg.data.provenance import GLIOMA, LGG, PHANTOM
 from metseg.data.split import Split, write_split
 from metseg.inference.predictor import Predictor
 from metseg.metrics.compare import summarise
@@ -19,8 +20,12 @@ from metseg.release.release import check_releasable, check_run
 from metseg.release.release import release as copy_released
 from metseg.release.released import (
     OFFERED,
+    default_for,
     described_models,
+    fitting,
+    kind_of,
     offered_models,
+    released_for,
     released_models,
     scores_told,
 )
@@ -28,7 +33,7 @@ from metseg.training.run_folder import RunFolder
 
 
 def release(model_dir: Path, folder: Path, **options) -> Path:
-    return copy_released(check_releasable(model_dir, **options), folder)
+    return copy_released(check_releasable(model_dir, **{"kind": "own"} | options), folder)
 
 
 @pytest.fixture
@@ -39,10 +44,10 @@ def model_dir(tmp_path) -> Path:
 
 def test_what_lies_there_then(model_dir, tmp_path):
     target = release(model_dir, tmp_path / "released")
-    assert target == tmp_path / "released" / "unet"
+    assert target == tmp_path / "released" / "own-unet"
     assert {path.name for path in target.iterdir()} == {"README.md", "model.json", "model.onnx"}
     assert Predictor(target).description["held_out"]["dice_mean"] == 0.75
-    assert released_models(tmp_path / "released")["unet"]["held_out"]["n_patients"] == 2
+    assert released_models(tmp_path / "released")["own-unet"]["held_out"]["n_patients"] == 2
 
 
 def test_the_scores_of_a_cross_validation_stand_for_its_own(model_dir, tmp_path):
@@ -73,7 +78,7 @@ def test_a_network_whose_masks_were_never_chosen_replaces_nothing(model_dir, tmp
     write_json(path, {k: v for k, v in read_json(path).items() if k != "validation_patients"})
     with pytest.raises(MetsegError, match="makes masks was never settled; call: metseg export"):
         release(model_dir, tmp_path / "released", out_of_fold={"folds": 2})
-    assert (tmp_path / "released" / "unet" / "model.json").read_bytes() == before
+    assert (tmp_path / "released" / "own-unet" / "model.json").read_bytes() == before
 
 
 def add_int8(model_dir: Path) -> Path:
@@ -124,7 +129,14 @@ def test_the_card(model_dir, tmp_path):
     )
     assert "the same, every slice uploaded by itself | 0.800" in card
     assert "test scans: 2 patients to learn from, 3 for validation" in card
-    for text in ("# U-Net", "not a medical device", "2 cores of abacus", "4 min", "filters 4, 8", "abc123"):
+    for text in (
+        "# own · U-Net",
+        "not a medical device",
+        "2 cores of abacus",
+        "4 min",
+        "filters 4, 8",
+        "abc123",
+    ):
         assert text in card
 
 
@@ -133,9 +145,9 @@ def test_the_card_tells_what_missing_sequences_cost(model_dir, tmp_path):
     measured = {"scans": 3, "complete": 0.82, "without": without}
     config = {**read_json(model_dir / "manifest.json")["config"], "modality_dropout": 0.15}
     write_json(model_dir / "manifest.json", {**read_json(model_dir / "manifest.json"), "config": config})
-    plain = check_releasable(model_dir).card
+    plain = check_releasable(model_dir, kind="own").card
     change_description(model_dir, never_missing="t1c", incomplete_dice=measured)
-    model = check_releasable(model_dir)
+    model = check_releasable(model_dir, kind="own")
     added = [line for line in model.card.splitlines() if line not in plain.splitlines()]
     rows = dict(line.strip("| ").split(" | ") for line in added)
     assert [line for line in model.card.splitlines() if line not in added] == plain.splitlines()
@@ -151,6 +163,64 @@ def test_best_first(tmp_path):
         folder = write_bright_model(tmp_path / name, validation_dice_single_slices=dice)
         assert read_json(folder / "model.json")["validation_dice"] == 0.5
     assert list(released_models(tmp_path)) == ["b", "a", "c"]
+
+
+MODELS = {
+    "mets-unet": {"kind": "mets"},
+    "phantom-unet": {"kind": "phantom"},
+    "lgg-unet": {"data": asdict(LGG)},
+    "lgg-nested_unet": {"kind": "lgg"},
+}
+
+
+def test_a_slice_goes_to_glioma_and_a_volume_to_metastases():
+    assert fitting(MODELS, "slice") == ["lgg-unet", "lgg-nested_unet", "mets-unet", "phantom-unet"]
+    assert fitting(MODELS, "volume") == ["mets-unet", "lgg-unet", "lgg-nested_unet", "phantom-unet"]
+    assert default_for(MODELS) == {
+        "mets-unet": ["volume"],
+        "phantom-unet": [],
+        "lgg-unet": ["slice"],
+        "lgg-nested_unet": [],
+    }
+
+
+def test_an_architecture_alone_is_the_fitting_one_of_its_networks():
+    assert fitting(MODELS, "volume", "unet") == ["mets-unet", "lgg-unet", "phantom-unet"]
+    assert fitting(MODELS, "slice", "unet")[0] == "lgg-unet"
+    assert fitting(MODELS, "volume", "nested_unet") == ["lgg-nested_unet"]
+    assert fitting(MODELS, "slice", "mets-unet") == ["mets-unet"]
+    assert fitting(MODELS, "slice", "attention_unet") == fitting(MODELS, "slice", "") == []
+
+
+def test_of_networks_of_own_scans_the_first_named_is_taken():
+    own = {"b/unet": {"data": {"name": "own scans"}}, "a/unet": {"data": {"name": "own scans"}}}
+    assert fitting(own, "slice") == fitting(own, "volume") == ["b/unet", "a/unet"]
+
+
+def test_what_is_taken_and_why(tmp_path, monkeypatch):
+    monkeypatch.setattr("metseg.release.released.released_dir", lambda: tmp_path)
+    folders = write_both_kinds(tmp_path)
+    slices_first = ["lgg-attention_unet", "lgg-unet", "mets-unet", "mets-attention_unet"]
+    assert list(released_models(tmp_path)) == slices_first
+    assert released_for("slice")[0] == folders["lgg-attention_unet"]
+    assert released_for("volume")[0] == folders["mets-unet"]
+    folder, why = released_for("volume", "attention_unet")
+    assert folder == folders["mets-attention_unet"] and "volumes" in why and "no" not in why
+    assert released_for("volume", "nested_unet") is None
+    shutil.rmtree(folders["mets-attention_unet"])
+    folder, why = released_for("volume", "attention_unet")
+    assert folder == folders["lgg-attention_unet"] and "no mets-attention_unet" in why
+    shutil.rmtree(folders["mets-unet"])
+    folder, why = released_for("volume")
+    assert folder == folders["lgg-attention_unet"] and "no mets network" in why
+
+
+def test_of_metastases_the_dice_of_whole_volumes_counts(tmp_path):
+    for name, whole, alone in (("unet", 0.8, 0.3), ("nested_unet", 0.7, 0.6)):
+        scores = {"validation_dice": whole, "validation_dice_single_slices": alone}
+        write_bright_model(tmp_path / f"mets-{name}", name=name, kind="mets", **scores)
+        write_bright_model(tmp_path / f"lgg-{name}", name=name, kind="lgg", **scores)
+    assert list(released_models(tmp_path)) == ["lgg-nested_unet", "lgg-unet", "mets-unet", "mets-nested_unet"]
 
 
 @pytest.mark.parametrize(
@@ -235,9 +305,9 @@ def test_a_network_that_finds_nothing_is_not_released(model_dir, tmp_path, manif
 
 
 def test_scores_are_told_in_a_line(model_dir):
-    line = scores_told(check_releasable(model_dir).description)
+    line = scores_told(check_releasable(model_dir, kind="own").description)
     assert line == (
-        "unet, trained on test scans; validation Dice 0.900, slice by slice 0.800; "
+        "own-unet, trained on test scans; validation Dice 0.900, slice by slice 0.800; "
         "mean volume Dice of 2 held-out patients 0.750"
     )
     (model_dir / "model.json").write_text("{")
@@ -266,3 +336,18 @@ def test_a_network_that_knows_only_the_phantom_is_released_if_told(model_dir):
         check_run([model_dir], None)
     (checked,) = check_run([model_dir], None, phantom_network=True)
     assert checked.description["name"] == "unet"
+
+
+def test_a_name_begins_with_what_the_network_knows(model_dir, tmp_path):
+    with pytest.raises(MetsegError, match="test scans does not tell what .*run/unet knows; name it: --as"):
+        check_releasable(model_dir)
+    change_description(model_dir, data=asdict(GLIOMA))  # no kind of its own
+    with pytest.raises(MetsegError, match="--as"):
+        check_releasable(model_dir)
+    for wrong in ("../x", "two words", "a-b", "Mets"):
+        with pytest.raises(MetsegError, match=f"'{wrong}' is no word"):
+            check_releasable(model_dir, kind=wrong)
+    change_description(model_dir, data=asdict(LGG))
+    assert release(model_dir, tmp_path / "released", kind="").name == "lgg-unet"
+    assert release(model_dir, tmp_path / "released", kind="mets").name == "mets-unet"
+    assert [kind_of(each) for each in released_models(tmp_path / "released").values()] == ["lgg", "mets"]

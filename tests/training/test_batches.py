@@ -279,3 +279,52 @@ def test_prepared_ahead_they_are_the_same(cache, neighbours):
             np.testing.assert_array_equal(np.asarray(a), b)
     # Tuned by itself, it would hold each epoch up when it is thrown away.
     assert prepared.options().autotune.enabled is False
+
+
+def places_and_lesions(side: int, patch: int, rows: int) -> SliceCache:
+    """Slices whose first two channels tell row and column; a pixel and a square of 20 are lesion."""
+    images = np.zeros((rows, side, side, 3), np.uint8)
+    images[..., 0], images[..., 1] = np.arange(side)[:, None] + 20, np.arange(side) + 20
+    masks = np.zeros((rows, side, side), bool)
+    masks[:, 5, 7] = masks[:, 40:60, 40:60] = True
+    table = pd.DataFrame({"case_id": "A", "patient_id": "A", "slice_index": range(rows), "lesion_px": 401})
+    return SliceCache(images, masks, table, "f")
+
+
+def test_patches_hold_small_lesions_as_often_as_large_ones():
+    side, patch, rows = 64, 16, 400
+    cache = places_and_lesions(side, patch, rows)
+    batches = epoch_of(cache, rows=np.arange(rows), patch=patch)
+    images, masks = everything(batches)
+    assert images.shape == (rows, patch, patch, 3) and masks.shape == (rows, patch, patch, 1)
+    y, x = (np.rint(images[:, 0, 0, k] * 255).astype(int) - 20 for k in (0, 1))
+    for image, mask, row, column in zip(images, masks, y, x, strict=True):
+        np.testing.assert_array_equal(
+            mask[..., 0], cache.masks[0, row : row + patch, column : column + patch]
+        )
+        assert np.rint(image[-1, -1, 0] * 255) == row + patch - 1 + 20
+    small = masks.sum((1, 2, 3)) == 1
+    assert 0.2 < small.mean() < 0.4  # a quarter by intention, and some by chance
+    np.testing.assert_array_equal(everything(epoch_of(cache, rows=np.arange(rows), patch=patch))[0], images)
+    spec, _ = batches.prepared_ahead().element_spec
+    assert spec.shape[1:3] == (patch, patch)
+
+
+def test_what_moves_into_a_patch_comes_from_around_it():
+    cache = places_and_lesions(64, 16, 40)
+    images, _ = everything(
+        epoch_of(cache, rows=np.arange(40), patch=16, augmentation=Augmentation(rotation_deg=45, gamma=0))
+    )
+    # Far from the slice's edge nothing is empty, which it were if the patch had been cut first.
+    middle = images[(images[:, 8, 8, :2] > 40 / 255).all(1) & (images[:, 8, 8, :2] < 60 / 255).all(1)]
+    assert len(middle) and (middle[..., :2] > 0).all()
+
+
+def test_a_slice_without_lesion_gives_a_patch_of_its_head():
+    side, rows = 64, 100
+    images = np.zeros((rows, side, side, 3), np.uint8)
+    images[:, 40:, 40:] = 200
+    table = pd.DataFrame({"case_id": "A", "patient_id": "A", "slice_index": range(rows), "lesion_px": 0})
+    cache = SliceCache(images, np.zeros((rows, side, side), bool), table, "f")
+    seen, _ = everything(epoch_of(cache, rows=np.arange(rows), patch=16))
+    assert (seen.max((1, 2, 3)) > 0).mean() > 0.9

@@ -31,7 +31,7 @@ PLAIN = {"filters": (4, 8), "channels": 3, "encoder": "plain", "targets": 1}
         ({"model": "resnet"}, "model='resnet': Input should be 'nested_unet', 'attention_unet' or 'unet'"),
         (
             {"loss": "mse"},
-            "loss='mse': Input should be 'bce', 'focal', 'dice', 'bce_dice' or 'focal_tversky'",
+            "loss='mse': Input should be 'bce', 'focal', 'dice', 'bce_dice', 'focal_tversky' or",
         ),
         ({"encoder": "resnet"}, "encoder='resnet': Input should be 'plain' or 'efficientnet_lite0'"),
         (
@@ -89,6 +89,10 @@ PLAIN = {"filters": (4, 8), "channels": 3, "encoder": "plain", "targets": 1}
         ({"rank": 3, "neighbours": 1}, "neighbours=1 is for slices; with rank=3 set it to 0"),
         ({"rank": 3, "progressive_resizing": 2}, "progressive_resizing=2 is for slices"),
         ({"rank": 3, "copy_paste": 0.5}, "copy_paste=0.5 is for slices"),
+        ({"rank": 3, "training_patch": 64}, "training_patch=64 is for slices"),
+        ({"training_patch": 60}, "training_patch=60 is no multiple of 8"),
+        ({"training_patch": 264}, "up to image_size="),
+        ({"training_patch": 64, "progressive_resizing": 2}, "set progressive_resizing to 0"),
         ({"epoch": 5}, "unknown parameter 'epoch'; valid are model, data_dir, target, allow_missing"),
     ],
 )

@@ -8,6 +8,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import write_json
 from metseg.training.find import (
     find_model,
+    is_released_name,
     model_folders,
     name_of,
     run_folder,
@@ -68,6 +69,21 @@ def test_a_bare_name_is_the_released_one(runs, released, monkeypatch):
     assert find_model("unet", runs, released) == released / "unet"
     assert find_model("./unet", runs, released).resolve() == runs / "two" / "unet"
     assert name_of(Path("unet"), runs / "elsewhere", released) == "./unet"
+
+
+def test_a_released_network_by_its_own_name(runs, released):
+    folder = exported(released, "lgg-unet", manifest=False)
+    assert find_model("lgg-unet", runs, released) == folder
+    assert name_of(folder, runs, released) == "lgg-unet"
+    exported(runs, "mets-unet/unet")  # of a run; no released one is called so
+    assert find_model("mets-unet", runs, released) == runs / "mets-unet" / "unet"
+    with pytest.raises(MetsegError, match="no network 'own-unet'; a released one is called KIND-NETWORK"):
+        find_model("own-unet", runs, released)
+
+
+def test_what_a_released_network_may_be_called():
+    assert all(map(is_released_name, ("unet", "lgg-unet", "mets-attention_unet")))
+    assert not any(map(is_released_name, ("first", "first/unet", "./lgg-unet", "unet-1", "lgg")))
 
 
 def test_by_folder_and_by_a_file_in_it(runs, released):

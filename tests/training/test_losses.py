@@ -7,7 +7,15 @@ import pytest
 from keras import ops
 from numpy import log
 
-from metseg.training.losses import LOSSES, bce, bce_dice, dice, focal, focal_tversky
+from metseg.training.losses import (
+    LOSSES,
+    bce,
+    bce_dice,
+    dice,
+    focal,
+    focal_tversky,
+    lesion_dice,
+)
 
 # The lesion is one pixel: tp = 0.75, fp = 0.5 + 0.25 + 0.25 = 1, fn = 0.25.
 MASK_REF = np.float32([[1, 0], [0, 0]]).reshape(1, 2, 2, 1)
@@ -18,6 +26,7 @@ FOCAL = -(0.25 * 0.25**2 * log(0.75) + 0.75 * (0.5**2 * log(0.5) + 2 * 0.25**2 *
 DICE = 1 - (2 * 0.75 + 1) / (2 * 0.75 + 1 + 0.25 + 1)  # one third
 FOCAL_TVERSKY = (1 - (0.75 + 1) / (0.75 + 0.7 * 0.25 + 0.3 * 1 + 1)) ** 0.75
 BY_HAND = {"bce": BCE, "focal": FOCAL, "dice": DICE, "bce_dice": BCE + DICE, "focal_tversky": FOCAL_TVERSKY}
+BY_HAND["bce_lesion_dice"] = BCE + DICE  # all lies in one window
 
 
 SURE = 50.0  # a logit whose probability is 1 in float32
@@ -71,6 +80,7 @@ def test_the_numbers_of_the_hand_are_these():
                 "dice": 0.333333,
                 "bce_dice": 0.722382,
                 "focal_tversky": 0.314068,
+                "bce_lesion_dice": 0.722382,
             },
             abs=1e-6,
         )
@@ -183,3 +193,49 @@ def test_a_sum_of_losses_is_the_sum():
     assert value(bce_dice, MASK_REF, PROB_MAP) == pytest.approx(
         value(bce, MASK_REF, PROB_MAP) + value(dice, MASK_REF, PROB_MAP)
     )
+
+
+def small_and_large() -> tuple[np.ndarray, np.ndarray]:
+    """A lesion of 4 pixels and one of 64, each within the windows that it touches."""
+    small, large = np.zeros((2, 1, 64, 64, 1), np.float32)
+    small[0, 10:12, 10:12], large[0, 40:48, 40:48] = 1, 1
+    return small, large
+
+
+def test_a_small_lesion_counts_as_much_as_a_large_one():
+    small, large = small_and_large()
+    # Missed: Dice (0 + 1) / (4 + 1) and (0 + 1) / (64 + 1); found: 1.
+    assert value(lesion_dice, small + large, large) == pytest.approx((1 - 1 / 5) / 2, rel=1e-4)
+    assert value(lesion_dice, small + large, small) == pytest.approx((1 - 1 / 65) / 2, rel=1e-4)
+    assert value(dice, small + large, large) == pytest.approx(4 / 133, rel=1e-4)  # as it is without it
+
+
+def test_a_lesion_beyond_a_square_counts_as_many_squares():
+    small, _ = small_and_large()
+    huge = np.zeros_like(small)
+    huge[0, 28:, 28:] = 1  # 36 by 36; squares of 5 by 5 in it are full, but for its edge
+    weight = sum(
+        1 / ((min(y, 2) + 3 if y < 33 else 38 - y) * (min(x, 2) + 3 if x < 33 else 38 - x))
+        for y in range(36)
+        for x in range(36)
+    )
+    found = value(lesion_dice, small + huge, huge, nearby=5)
+    assert found == pytest.approx(
+        (1 - 1 / 5) / (1 + weight), rel=0.05
+    )  # windows at the image's edge are fewer
+
+
+def test_an_invented_lesion_costs_what_a_missed_one_does():
+    small, large = small_and_large()
+    # Found: 1. Invented: (0 + 1) / (64 + 1), and (0 + 1) / (4 + 1).
+    assert value(lesion_dice, small, small + large) == pytest.approx((1 - 1 / 65) / 2, rel=1e-4)
+    assert value(lesion_dice, large, small + large) == pytest.approx((1 - 1 / 5) / 2, rel=1e-4)
+    assert value(lesion_dice, small * 0, large) == pytest.approx(1 - 1 / 65, rel=1e-4)
+    assert value(lesion_dice, small * 0, small * 0) == pytest.approx(0, abs=1e-6)
+
+
+def test_lesion_dice_of_volumes_takes_cubes():
+    small, large = (np.repeat(each[:, None], 64, axis=1) for each in small_and_large())
+    for each, extent in ((small, (26, 28)), (large, (24, 32))):
+        each[:, : extent[0]], each[:, extent[1] :] = 0, 0
+    assert value(lesion_dice, small + large, large) == pytest.approx((1 - 1 / 9) / 2, rel=1e-4)

@@ -152,3 +152,12 @@ def test_the_loss_is_what_fit_reports_of_the_same_slices(heads, changes):
     fitted = model.fit(batches.prepared_ahead(), shuffle=False, verbose=0).history["loss"][-1]
     assert validate(model, cache, np.arange(20), config.learning).loss == pytest.approx(fitted, rel=1e-5)
     assert len(drawn) == {(True, True): 7, (False, True): 14, (False, False): 20}[chosen]
+
+
+def test_of_very_many_slices_some_are_seen_evenly_spaced():
+    masks, said = [[[1, 0, 0, 0]]] * 2000, [pixels(1, 0, 0, 0), pixels(0, 0, 0, 0), pixels(1, 1, 0, 0)] * 667
+    cache = fake_cache(masks, said[:2000], ["a"] * 1000 + ["b"] * 1000)
+    config = tiny_config("x", loss="bce", batch_size=50)
+    found = validate(FakeModel(1), cache, np.arange(2000), config.learning)
+    # Rows 0, 3, … all say pixel 1.
+    assert found.dice == pytest.approx(1)

@@ -118,8 +118,8 @@ def plan(settings: Settings, *, peers: bool) -> Groups:
 
 
 def served_precision(network: str) -> str:
-    """Returns what a released network computes in on this CPU; float32 where none is released."""
-    path = released_dir() / network / "model.json"
+    """Returns what the released network of slices computes in on this CPU; float32 where none is released."""
+    path = released_dir() / f"lgg-{network}" / "model.json"
     return DTYPES[native(read_json(path).get("precision", "fp32"))] if path.exists() else "float32"
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from metseg.data.cases import CaseFiles
     from metseg.inference.predictor import Predictor
+    from metseg.release.released import Scan
 
 
 def _show_version(wanted: bool) -> None:
@@ -53,10 +54,18 @@ Target = Annotated[
         "several regions, the main one first: TC+ET+WT."
     ),
 ]
-Model = Annotated[str, typer.Option(help="NETWORK for the released one, RUN/NETWORK, or a network's folder.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="KIND-NETWORK for a released one, RUN/NETWORK, or a network's folder; if left out, the released "
+        "one that fits the scans, and NETWORK alone is the one of that architecture."
+    ),
+]
 Models = Annotated[
     list[str] | None,
-    typer.Option("--model", help="NETWORK, RUN/NETWORK or a folder; repeatable; all released if left out."),
+    typer.Option(
+        "--model", help="KIND-NETWORK, RUN/NETWORK or a folder; repeatable; all released if left out."
+    ),
 ]
 Sequences = Annotated[
     list[str] | None,
@@ -93,19 +102,22 @@ def runs_folder(output_dir: Path | None) -> Path:
 
 def new_run(run_name: str, output_dir: Path | None) -> Path:
     """Returns the folder of a run that a command begins or goes on with."""
-    from metseg.training.find import MODELS
+    from metseg.training.find import is_released_name
 
     folder = runs_folder(output_dir) / checked_run_name(run_name)
-    if run_name in MODELS and not folder.exists():
-        raise MetsegError(f"{run_name} is what the released network is called; give the run another name")
+    if is_released_name(run_name) and not folder.exists():
+        raise MetsegError(f"{run_name} is what a released network is called; give the run another name")
     return folder
 
 
-def named_model(model: str, output_dir: Path | None) -> Path:
-    """Returns the folder of the model that `--model` names."""
-    from metseg.training.find import find_model
+def named_model(model: str | None, output_dir: Path | None, scan: "Scan") -> tuple[Path, str]:
+    """Returns the folder of the network that `--model` names, or leaves to the kind of scan, and why that."""
+    from metseg.release.released import released_for
+    from metseg.training.find import MODELS, find_model
 
-    return find_model(model, runs_folder(output_dir), released_dir())
+    if (model is None or model in MODELS) and (found := released_for(scan, model)):
+        return found
+    return find_model(model, runs_folder(output_dir), released_dir()), ""
 
 
 def named_models(
@@ -113,14 +125,22 @@ def named_models(
 ) -> dict[str, Path]:
     """Returns {what commands call it: folder} of the networks that `--model` names, or of all released ones.
 
-    Of these one that knows only the phantom is left out, and told, unless `phantom_network` is set.
+    An architecture alone names all released ones of it. Where none is named, one that knows only the phantom
+    is left out, and told, unless `phantom_network` is set.
     """
     from metseg.evaluation.origin import but_of_the_phantom
-    from metseg.release.released import released_models
+    from metseg.release.released import fitting, released_models
+    from metseg.training.find import MODELS, find_model
 
-    if models:
-        folders = [named_model(model, output_dir) for model in models]
-        return {network_name(folder, output_dir): folder for folder in folders}
+    folders = {}
+    for model in models or ():
+        alike = fitting(released_models(released_dir()), "slice", model) if model in MODELS else []
+        if not alike:
+            folder = find_model(model, runs_folder(output_dir), released_dir())
+            folders[network_name(folder, output_dir)] = folder
+        folders |= {name: released_dir() / name for name in alike}
+    if folders:
+        return folders
     found = released_models(released_dir())
     kept = [*found] if phantom_network else but_of_the_phantom(found)
     if left_out := [name for name in found if name not in kept]:
@@ -151,12 +171,21 @@ def say_scans(cases: "list[CaseFiles]") -> None:
     print(how_read(cases), flush=True)
 
 
-def say_network(folder: Path, output_dir: Path | None, *, stderr: bool = False) -> None:
-    """Prints which network a command took and what it was trained on, before it works."""
+def say_network(folder: Path, output_dir: Path | None, why: str = "", *, stderr: bool = False) -> None:
+    """Prints which network a command took, why, and what it was trained on, before it works."""
     from metseg.evaluation.origin import network_line
 
-    line = network_line(folder, network_name(folder, output_dir))
+    line = network_line(folder, network_name(folder, output_dir), why)
     print(line, file=sys.stderr if stderr else sys.stdout, flush=True)
+
+
+def say_networks(models: dict[str, Path], output_dir: Path | None, *, stderr: bool = False) -> None:
+    """Prints which networks are offered, and for what each is the default."""
+    from metseg.release.released import default_for, described_models
+
+    for name, scans in default_for(described_models(models)).items():
+        why = f"the default for {' and '.join(f'{scan}s' for scan in scans)}" if scans else ""
+        say_network(models[name], output_dir, why, stderr=stderr)
 
 
 def choose_operating_point(predictor: "Predictor", false_positives_per_scan: float | None) -> None:

@@ -13,7 +13,7 @@ from metseg.cli.app import (
     named_models,
     progress_bars,
     runs_folder,
-    say_network,
+    say_networks,
 )
 
 benchmark = typer.Typer(help="Measure this machine.", no_args_is_help=True)
@@ -71,8 +71,7 @@ def service(
     from metseg.serve.service.load import measure_load
 
     models = named_models(model, output_dir)
-    for folder in models.values():
-        say_network(folder, output_dir, stderr=True)  # stdout is JSON
+    say_networks(models, output_dir, stderr=True)  # stdout is JSON
     with progress_bars() as bars:
         bar = bars.add_task("Segmenting", total=requests)
         figures = measure_load(

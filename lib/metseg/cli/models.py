@@ -31,8 +31,8 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="A run, RUN/NETWORK, or 
 
 @app.command()
 def evaluate(
-    model: Model,
     data_dir: Annotated[Path, typer.Option(help="Folder of scans with masks.")],
+    model: Model = None,
     output: Annotated[Path | None, typer.Option(help="Folder for the tables.")] = None,
     include_same_name: Annotated[
         bool, typer.Option(help="Score other scans of patients whose name the model has seen as well.")
@@ -43,6 +43,7 @@ def evaluate(
     output_dir: OutputDir = None,
 ) -> None:
     """Score a model on patients that it has not seen, per patient and per slice."""
+    from metseg.data.cases import list_cases
     from metseg.data.provenance import provenance_of
     from metseg.evaluation.evaluate import evaluate as evaluate_model
     from metseg.evaluation.evaluate import lesionwise_means, unseen_cases
@@ -51,7 +52,8 @@ def evaluate(
     from metseg.training.find import find_cases_for
     from metseg.training.seen import sort_cases
 
-    folder = named_model(model, output_dir)
+    scan = "volume" if list_cases(data_dir, target=target)[0].volumes else "slice"
+    folder, why = named_model(model, output_dir, scan)
     cases = find_cases_for([folder], data_dir, target=target, allow_missing=allow_missing)
     unseen = unseen_cases(cases, folder, include_same_name=include_same_name)
     names = [case.case_id for case in unseen]
@@ -59,7 +61,7 @@ def evaluate(
         description = read_json(folder / "model.json")
         refuse_scans_unlike_the_phantom(description, network_name(folder, output_dir), names)
     say_scans(cases)
-    say_network(folder, output_dir)
+    say_network(folder, output_dir, why)
     output = output or Path("evaluation") / folder.parent.name / folder.name
     with progress_bars() as bars:
         table = evaluate_model(folder, unseen, output, on_case=watched(bars, "Evaluating"))
@@ -150,13 +152,17 @@ def release(
         str | None,
         typer.Option(help="Cross-validation of the same recipe, whose scores count; for nobody held out."),
     ] = None,
+    kind: Annotated[
+        str,
+        typer.Option("--as", metavar="KIND", help="What they know, such as mets; data of a known set tells."),
+    ] = "",
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a released network of the same name unasked.")
     ] = False,
     phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
-    """Make a run's networks the ones that dashboard and service use: outputs/released."""
+    """Make a run's networks ones that dashboard and service use: outputs/released/KIND-NETWORK."""
     from metseg.release.release import check_run, released_told, replaced_told
     from metseg.release.release import release as release_model
     from metseg.training.find import run_folder, trained_folders
@@ -164,7 +170,7 @@ def release(
     runs_dir = runs_folder(output_dir)
     folders = trained_folders(run, runs_dir)
     found = run_folder(crossval, runs_dir) if crossval else None
-    checked = check_run(folders, found, phantom_network=phantom_network)
+    checked = check_run(folders, found, kind=kind, phantom_network=phantom_network)
     _say_all(folders, output_dir)
     if replaced := replaced_told(checked, released_dir()):
         print(*replaced.values(), sep="\n")

@@ -10,6 +10,7 @@ from metseg.base.files import make_folder, shown
 from metseg.cli.app import (
     AllowMissing,
     FalsePositives,
+    Model,
     OutputDir,
     PhantomNetwork,
     Sequences,
@@ -33,9 +34,7 @@ def report(
             help="A NIfTI file, its folder, or a folder of DICOM; repeatable, visits in time order."
         ),
     ],
-    model: Annotated[
-        str | None, typer.Option(help="NETWORK for the released one, RUN/NETWORK, or a network's folder.")
-    ] = None,
+    model: Model = None,
     mask: Annotated[
         list[Path] | None,
         typer.Option(help="In place of a network, a mask for each --input: NIfTI, SEG, RTSTRUCT."),
@@ -69,7 +68,7 @@ def report(
     )
     from metseg.reports.results import drawn, segment, write_results
 
-    if (model is None) == (not mask):
+    if model is not None and mask:
         raise MetsegError("who marks the lesions? give --model, or a --mask for each --input")
     if mask and len(mask) != len(input):
         raise MetsegError(
@@ -87,12 +86,12 @@ def report(
     else:
         from metseg.inference.predictor import Predictor
 
-        folder = named_model(model, output_dir)
+        folder, why = named_model(model, output_dir, "volume")
         predictor = Predictor(folder)
         if not phantom_network:
             names = [scan.case_id for scan in scans]
             refuse_scans_unlike_the_phantom(predictor.description, network_name(folder, output_dir), names)
-        say_network(folder, output_dir)
+        say_network(folder, output_dir, why)
         choose_operating_point(predictor, false_positives_per_scan)
         with progress_bars() as bars:
             tracked = bars.track(scans, description="Segmenting")

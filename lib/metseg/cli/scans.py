@@ -47,11 +47,11 @@ class Also(StrEnum):
 
 @app.command()
 def predict(
-    model: Model,
     input: Annotated[
         Path, typer.Option(help="An image, a NIfTI file, a folder of either, or a folder of DICOM.")
     ],
     output: Annotated[Path, typer.Option(help="Folder for the masks.")] = Path("predictions"),
+    model: Model = None,
     volume: Annotated[
         bool, typer.Option("--volume", help="Images <name>_1, <name>_2 … of one folder are one scan.")
     ] = False,
@@ -85,14 +85,14 @@ def predict(
     from metseg.inference.predictor import Predictor
 
     scans = segmentable(input, output, volumes=volume)
-    folder = named_model(model, output_dir)
+    folder, why = named_model(model, output_dir, "slice")
     predictor = Predictor(folder)
     name = network_name(folder, output_dir)
     if not phantom_network:
         images = [path.stem for scan in scans for path, _ in scan]
         refuse_scans_unlike_the_phantom(predictor.description, name, images)
     make_folder(output)  # before the work, not after
-    say_network(folder, output_dir)
+    say_network(folder, output_dir, why)
     print(how_read(scans), flush=True)
     with progress_bars() as bars:
         tracked = bars.track(scans, description="Segmenting")
@@ -106,7 +106,7 @@ def predict(
 
 def _predict_volumes(
     inputs: "Sequence[ScanInput]",
-    model: str,
+    model: str | None,
     output: Path,
     also: list[Also],
     insisting: dict[str, bool],
@@ -120,14 +120,14 @@ def _predict_volumes(
     from metseg.masks.regions import complain_of_other_regions
     from metseg.reports.results import segment, write_results
 
-    folder = named_model(model, output_dir)
+    folder, why = named_model(model, output_dir, "volume")
     predictor = Predictor(folder)
     if not phantom_network:
         names = [each.case_id for each in inputs]
         refuse_scans_unlike_the_phantom(predictor.description, network_name(folder, output_dir), names)
     if regions := Also.REGIONS in also:
         complain_of_other_regions(predictor.targets)
-    say_network(folder, output_dir)
+    say_network(folder, output_dir, why)
     choose_operating_point(predictor, false_positives_per_scan)
     make_folder(output)
     print(f"{len(inputs)} scan{'s' * (len(inputs) != 1)} of volumes", flush=True)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from metseg.cli.app import Models, OutputDir, PhantomNetwork, app, named_models, say_network
+from metseg.cli.app import Models, OutputDir, PhantomNetwork, app, named_models, say_networks
 
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine's.")]
 
@@ -36,8 +36,7 @@ def dashboard(
     from metseg.serve.dashboard.voila_server import serve_dashboard
 
     models = named_models(model, output_dir, phantom_network=phantom_network)
-    for folder in models.values():
-        say_network(folder, output_dir)
+    say_networks(models, output_dir)
     serve_dashboard(
         models,
         phantom_network=phantom_network,
@@ -65,6 +64,5 @@ def serve(
     from metseg.serve.service.server import serve as serve_models
 
     models = named_models(model, output_dir, phantom_network=phantom_network)
-    for folder in models.values():
-        say_network(folder, output_dir)
+    say_networks(models, output_dir)
     serve_models(models, host=host, port=port, workers=workers, phantom_network=phantom_network)

@@ -43,6 +43,8 @@ INSERTED = Provenance(
     "Metastases drawn by metseg into real brains: no figure made from it is one of metastases.",
 )
 OWN = Provenance("own scans", "as of the scans", "Own scans: what the masks mark is for their owner to say.")
+# What a network of a data set knows, by its name; of others nothing tells.
+KINDS = {PHANTOM.name: "phantom", LGG.name: "lgg", METASTASES.name: "mets", INSERTED.name: "mets"}
 _BY_NAME = {
     re.compile(r"INSERTED-MET-"): INSERTED,
     _LGG_CASE: LGG,
@@ -64,3 +66,17 @@ def provenance_of(case_ids: Iterable[str]) -> Provenance:
         if any(pattern.match(case_id) for case_id in case_ids):
             return known
     return PHANTOM if all(case_id.startswith(("PHANTOM_", "PHANTOM-")) for case_id in case_ids) else OWN
+
+
+def learned_from(data: str, seen: Iterable[str]) -> str:
+    """Returns what a network of synthetic metastases learned from, as a sentence; nothing of other networks.
+
+    Takes the name of its data and the patients that it has seen, whose names tell whose brains these are.
+    """
+    if data != INSERTED.name:
+        return ""
+    own = " with real enhancing glioma" if provenance_of(seen) == GLIOMA else ""
+    return (
+        f"Learned from real brains{own} and synthetic metastases; "
+        "no real metastasis was seen, no figure of one is known."
+    )

@@ -1,7 +1,7 @@
 """Patients into training, validation and test; never a patient in two of them."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,17 @@ class Split:
     test: tuple[str, ...]  # held out for the final figures
     seed: int  # of the shuffle
     fingerprint: str  # of the data
+    left_out: tuple[str, ...] = ()  # learned from by nobody and never scored, see `train_patients`
 
     def __post_init__(self):
-        roles = [*self.train, *self.validation, *self.test]
+        roles = self.patients
         if len(roles) > len(set(roles)):
             raise ValueError("a patient is in two sets")
+
+    @property
+    def patients(self) -> list[str]:
+        """All of them."""
+        return [*self.train, *self.validation, *self.test, *self.left_out]
 
 
 def split_by_patient(
@@ -34,6 +40,7 @@ def split_by_patient(
     test_fraction: float = 0.2,
     validation_fraction: float = 0.15,
     seed: int = 0,
+    train_patients: int = 0,
 ) -> Split:
     """Holds out patients for the test, and others for validation; their order and repetition do not matter.
 
@@ -42,6 +49,8 @@ def split_by_patient(
     Args:
         test_fraction: Share of all patients held out, at least one; 0 holds nobody out.
         validation_fraction: Share of all patients for validation, at least one.
+        train_patients: So many of the others to learn from, 0 for all. More of them hold the fewer, and
+            validation and test are the same: trainings differ in nothing else.
 
     Raises:
         MetsegError: Fewer than three patients would be left to share out, or too few have a lesion.
@@ -59,7 +68,8 @@ def split_by_patient(
     n_test = max(1, round(total * test_fraction)) if test_fraction else 0
     test = _share(lesion, free, n_test, test_fraction * len(lesion), kept=2) if n_test else []
     size = _validation_size(total, n_test, validation_fraction)
-    return _assigned(lesion, free, test, size, validation_fraction, seed, fingerprint)
+    split = _assigned(lesion, free, test, size, validation_fraction, seed, fingerprint)
+    return _learning_from(train_patients, lesion, free, split)
 
 
 def kfold_by_patient(
@@ -70,6 +80,7 @@ def kfold_by_patient(
     folds: int = 5,
     validation_fraction: float = 0.15,
     seed: int = 0,
+    train_patients: int = 0,
 ) -> list[Split]:
     """Splits patients `folds` times so that each is tested exactly once; arguments as `split_by_patient`."""
     lesion, free = _shuffled(patients, with_lesion, seed)
@@ -87,7 +98,8 @@ def kfold_by_patient(
         turned = [each[start:] + each[:start] for each, start in starts]
         test = ordered[k::folds]
         size = _validation_size(len(ordered), len(test), validation_fraction)
-        splits.append(_assigned(*turned, test, size, validation_fraction, seed, fingerprint))
+        split = _assigned(*turned, test, size, validation_fraction, seed, fingerprint)
+        splits.append(_learning_from(train_patients, *turned, split))
     return splits
 
 
@@ -135,6 +147,20 @@ def _assigned(
     return Split(*(tuple(sorted(role)) for role in (train, validation, test)), seed, fingerprint)
 
 
+def _learning_from(count: int, lesion: list[str], free: list[str], split: Split) -> Split:
+    """Returns a split with so many patients to learn from, the first of their order; 0 keeps all."""
+    if not count:
+        return split
+    if count > len(split.train):
+        raise MetsegError(
+            f"train_patients={count}, but {len(split.train)} are left to learn from; choose fewer, or 0"
+        )
+    left = [[each for each in stratum if each in split.train] for stratum in (lesion, free)]
+    train = _share(*left, count, count * len(left[0]) / len(split.train), kept=0)
+    others = {*split.train} - {*train}
+    return replace(split, train=tuple(sorted(train)), left_out=tuple(sorted(others)))
+
+
 def write_split(split: Split, path: Path) -> None:
     """Writes a split as JSON."""
     write_json(path, asdict(split))
@@ -148,5 +174,6 @@ def read_split(path: Path) -> Split:
     """
     record = read_json(path)
     with taking_apart(path, "train again under another run name"):
-        roles = {name: tuple(record.pop(name)) for name in ("train", "validation", "test")}
+        kinds = ("train", "validation", "test", "left_out")
+        roles = {name: tuple(record.pop(name)) for name in kinds if name in record}
         return Split(**roles, **record)

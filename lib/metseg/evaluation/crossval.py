@@ -57,7 +57,7 @@ def read_crossval(run_folder: Path) -> Comparison:
         recipes = [{**run.recorded_config(), "fold": 0, "data_dir": ""} for run in runs]
         if any(recipe != recipes[0] for recipe in recipes):
             raise MetsegError(f"{whose} were trained with different parameters; {remedy}")
-        patients = {tuple(sorted((*each.train, *each.validation, *each.test))) for each in splits[model]}
+        patients = {tuple(sorted(each.patients)) for each in splits[model]}
         held_out = tuple(sorted(patient for each in splits[model] for patient in each.test))
         if patients != {held_out} or len({each.fingerprint for each in splits[model]}) > 1:
             raise MetsegError(f"{whose} do not hold out each patient of one data set once; {remedy}")

@@ -7,14 +7,15 @@ from typing import Any
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, taking_apart
 from metseg.data.provenance import PHANTOM, provenance_of
-from metseg.training.find import MODELS
+from metseg.training.find import MODELS, is_released_name
 from metseg.training.run_folder import RunFolder
 
 
-def network_line(model_dir: Path, name: str) -> str:
+def network_line(model_dir: Path, name: str, why: str = "") -> str:
     """Returns which network this is and what it was trained on, as every command says it before it works.
 
-    `name` is what commands call it. Raises `MetsegError` if its folder does not tell.
+    `name` is what commands call it, `why` it was taken where that name was not given. Raises `MetsegError` if
+    its folder does not tell.
     """
     run = RunFolder(model_dir)
     path = run.description if run.is_exported else run.manifest
@@ -23,8 +24,9 @@ def network_line(model_dir: Path, name: str) -> str:
         data, caution = (str(record["data"][key]) for key in ("name", "caution"))
         seen = f", {len(record['seen'])} patients seen" if record.get("seen") else ""
         lesion = f", lesion in {record['data']['lesion']}" if record["data"].get("lesion") else ""
-    released = ", released" if name in MODELS else ""
+    released = ", released" if is_released_name(name) else ""
     where = "" if name == str(run) else f" ({run})"
+    where += f", {why}" if why else ""
     return f"network: {name}{released}{where}, trained on {data}{lesion}{seen}. {caution}"
 
 
@@ -34,15 +36,15 @@ def knows_only_the_phantom(description: Mapping[str, Any]) -> bool:
     return isinstance(data, Mapping) and data.get("name") == PHANTOM.name
 
 
-def network_for(run_folder: Path, released_dir: Path, case_ids: Iterable[str], name: str = "") -> Path:
+def network_for(run_folder: Path, default: Path, case_ids: Iterable[str], name: str = "") -> Path:
     """Returns the folder of the network that a notebook segments scans with.
 
     It is the run's with the best validation Dice. Where the run has none, or one that knows nothing but the
-    phantom and the scans are not of it, it is the released U-Net++.
+    phantom and the scans are not of it, it is the default.
 
     Args:
         run_folder: The run's.
-        released_dir: Where released networks are.
+        default: Folder of the released network to take then.
         case_ids: The scans' names.
         name: The network's name in the run, to choose it.
 
@@ -55,7 +57,7 @@ def network_for(run_folder: Path, released_dir: Path, case_ids: Iterable[str], n
         raise MetsegError(f"{run_folder} has no network {name!r}; train it, or name another")
     if provenance_of(case_ids) != PHANTOM and not name:
         known = {path: each for path, each in known.items() if not knows_only_the_phantom(each)}
-    return max(known, key=lambda path: known[path]["validation_dice"], default=released_dir / MODELS[0])
+    return max(known, key=lambda path: known[path]["validation_dice"], default=default)
 
 
 def but_of_the_phantom(models: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -49,6 +49,7 @@ class Description(BaseModel):
     model_config = ConfigDict(strict=True)
 
     name: str = Field(pattern=r"^\w[\w .+-]*$")  # a folder's as well, which leads nowhere else
+    kind: str = ""  # of a released one: what it knows, which its name begins with; an older one's data tells
     data: _Data
     input: _Input
     preprocessing: Preprocessing

@@ -62,6 +62,9 @@ def ball_diameter(volume: float | np.ndarray | pd.Series) -> float | np.ndarray 
     return np.cbrt(6 / np.pi * volume)
 
 
+SCORED = f"≥ {DIAMETERS_MM[0]:g}"  # of all but the smallest, in tables
+
+
 def size_classes(diameter_mm: pd.Series) -> pd.Series:
     """Returns the class of size of each diameter, ordered categories: "< 3", "3–6", "6–10", "≥ 10"."""
     names = [f"< {DIAMETERS_MM[0]:g}", *(f"{a:g}–{b:g}" for a, b in pairwise(DIAMETERS_MM))]
@@ -78,8 +81,9 @@ def sensitivity_by_diameter(lesions: pd.DataFrame) -> pd.DataFrame:
         lesions: Rows of `lesions_at`, of one threshold and all patients, with patient_id.
 
     Returns:
-        A row a class of size, the smallest first, and a last one of all: diameter_mm (text), lesions, found,
-        sensitivity (nan without a lesion), low and high (95 % bootstrap interval over patients).
+        A row a class of size, the smallest first, then one of all but the smallest, which most studies score,
+        and one of all: diameter_mm (text), lesions, found, sensitivity (nan without a lesion), low and high
+        (95 % bootstrap interval over patients).
 
     Raises:
         ValueError: The rows are of several thresholds.
@@ -88,8 +92,11 @@ def sensitivity_by_diameter(lesions: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"lesions are of {len(found_at)} thresholds; choose the rows of one")
     real = lesions[~lesions.false_positive]
     classes, rows = size_classes(real.diameter_mm), []
-    for name in (*classes.cat.categories, "all"):
-        by_patient = (real if name == "all" else real[classes == name]).groupby("patient_id").found
+    names = classes.cat.categories
+    groups = {name: classes == name for name in names}
+    groups |= {SCORED: classes > names[0], "all": classes >= names[0]}
+    for name, chosen in groups.items():
+        by_patient = real[chosen].groupby("patient_id").found
         found, of = by_patient.sum(), by_patient.size()
         low, high = ratio_interval(found, of)
         row = {"diameter_mm": name, "lesions": int(of.sum()), "found": int(found.sum())}

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from metseg.base.labels import label_of
 from metseg.plots.style import (
     INK,
+    LESION,
     PALE,
     PREDICTION,
     REFERENCE,
@@ -23,6 +24,10 @@ from metseg.plots.style import (
 )
 
 _MARKERS = "os^Dv"
+# UCSF-BMSR, real metastases: its authors' networks with 10 and with 400 patients to learn from. Median Dice,
+# and share of lesions found.
+UCSF_BMSR = pd.DataFrame({"patients": [10, 400], "dice_mean": [0.72, 0.85], "sensitivity": [0.60, 0.82]})
+_PATIENT_TICKS = (3, 10, 30, 100, 400)
 _TICKS = (0, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -33,7 +38,7 @@ def plot_sensitivity_by_size(by_size: pd.DataFrame, ax: Axes | None = None) -> A
     """
     ax = axes_or_new(ax, (5.6, 3.0))
     networks, classes = list(by_size.network.unique()), list(by_size.diameter_mm.unique())
-    ax.axvline(len(classes) - 1.5, color=PALE, linewidth=0.8)
+    ax.axvline(len(classes) - 2.5, color=PALE, linewidth=0.8)
     for k, (network, marker) in enumerate(zip(networks, cycle(_MARKERS), strict=False)):
         rows = by_size[by_size.network == network].set_index("diameter_mm").loc[classes]
         x = np.arange(len(classes)) + 0.16 * (k - (len(networks) - 1) / 2)
@@ -80,6 +85,36 @@ def plot_froc(
     ax.grid(axis="y", color=PALE, linewidth=0.4, alpha=0.6)
     ax.legend(loc="lower right")
     return ax
+
+
+def plot_learning_curve(
+    curve: pd.DataFrame, published: pd.DataFrame = UCSF_BMSR, axes: Sequence[Axes] | None = None
+) -> Sequence[Axes]:
+    """Shows Dice and the share of lesions found against the number of patients learned from.
+
+    Args:
+        curve: `evaluation.learning_curve`.
+        published: Others' with patients, dice_mean, sensitivity; its line is dashed.
+        axes: Two, where to draw.
+    """
+    axes = plt.subplots(1, 2, figsize=(6.4, 2.8), sharex=True)[1] if axes is None else axes
+    titles = {"dice_mean": "volume Dice", "sensitivity": "share of lesions found"}
+    for ax, (name, title) in zip(axes, titles.items(), strict=True):
+        ax.plot(published.patients, published[name], "s--", color=INK, markersize=4, linewidth=1, alpha=0.7)
+        x, low, high = curve.patients, curve[f"{name}_low"], curve[f"{name}_high"]
+        ax.vlines(x, low, high, color=LESION, linewidth=2, alpha=0.55)
+        ax.plot(x, curve[name], "o-", color=LESION, markersize=5.5)
+        ax.set_xscale("log")
+        ax.set_xticks(_PATIENT_TICKS, map(str, _PATIENT_TICKS))
+        ax.minorticks_off()
+        ax.set(ylim=(-0.03, 1.03), title=title, xlabel="patients learned from")
+        ax.grid(axis="y", color=PALE, linewidth=0.4, alpha=0.6)
+    last = published.iloc[-1]
+    place = {"ha": "right", "va": "top", "fontsize": 8, "color": INK}
+    axes[0].text(last.patients, last.dice_mean - 0.12, "UCSF-BMSR, real", **place)
+    few = curve.iloc[-1]
+    axes[0].text(few.patients, few.dice_mean_high + 0.03, "here", **place | {"va": "bottom", "color": LESION})
+    return axes
 
 
 class LesionPicture(NamedTuple):

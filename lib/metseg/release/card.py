@@ -3,10 +3,11 @@
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metseg.base.labels import label_of
-from metseg.data.provenance import RESEARCH_USE
+from metseg.data.provenance import RESEARCH_USE, learned_from
 from metseg.data.volume import NEVER_MISSING, SEQUENCES, stand_in
 from metseg.inference.operating_points import LesionCalibration
 from metseg.metrics.lesion_matching import MATCHINGS
+from metseg.release.released import released_name
 
 _TEMPLATES = Environment(
     loader=PackageLoader("metseg.release", ""),
@@ -29,7 +30,8 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
     older = {"min_volume_share": 0.0, "prune": None, "never_missing": NEVER_MISSING}
     older |= {"incomplete_dice": None, "operating_points": None}
     return _TEMPLATES.get_template("card.md").render(
-        label=label_of(description["name"], config.get("encoder", "plain")),
+        label=label_of(released_name(description), config.get("encoder", "plain")),
+        learned=learned_from(description["data"]["name"], description["seen"]),
         research_use=RESEARCH_USE,
         data={"lesion": "", **description["data"]},
         model={**older, **description},

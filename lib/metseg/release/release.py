@@ -1,5 +1,6 @@
 """A trained network becomes one of those that dashboard and service offer."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from metseg.inference.description import ONNX_FILES, install, read_description, 
 from metseg.metrics.compare import summarise
 from metseg.release.card import model_card
 from metseg.release.out_of_fold import out_of_fold_scores
-from metseg.release.released import released_models, scores_told
+from metseg.release.released import kind_of, released_models, released_name, scores_told
 from metseg.training.run_folder import RunFolder
 
 MAX_MB = 40  # of a file; a released model is part of the repository
@@ -26,44 +27,51 @@ class Releasable(NamedTuple):
 
 
 def check_run(
-    folders: Sequence[Path], crossval: Path | None, *, phantom_network: bool = False
+    folders: Sequence[Path], crossval: Path | None, *, kind: str = "", phantom_network: bool = False
 ) -> list[Releasable]:
     """Returns what `release` copies of a run's networks, all checked before one is released.
 
     Args:
         folders: Folders of finished trainings.
         crossval: Folder of the cross-validation whose scores count; None takes each network's own.
+        kind: As in `check_releasable`.
         phantom_network: Whether one that knows only the phantom may be offered to everybody.
 
     Raises:
         MetsegError: One knows only the phantom, or is not fit, see `check_releasable`, `out_of_fold_scores`.
     """
     scores = [out_of_fold_scores(crossval, folder) if crossval else None for folder in folders]
-    checked = [check_releasable(folder, out_of_fold=of) for folder, of in zip(folders, scores, strict=True)]
+    pairs = zip(folders, scores, strict=True)
+    checked = [check_releasable(folder, out_of_fold=of, kind=kind) for folder, of in pairs]
     for folder, each in zip(folders, checked, strict=True):
         if knows_only_the_phantom(each.description) and not phantom_network:
             raise MetsegError(
-                f"{shown(folder)} knows only the phantom, and would be what a bare "
-                f"{each.description['name']} stands for; give --phantom-network to release it all the same"
+                f"{shown(folder)} knows only the phantom, and would be offered to everybody; "
+                "give --phantom-network to release it all the same"
             )
     return checked
 
 
-def check_releasable(model_dir: Path, *, out_of_fold: dict | None = None) -> Releasable:
+def check_releasable(model_dir: Path, *, out_of_fold: dict | None = None, kind: str = "") -> Releasable:
     """Returns what `release` copies; nothing is written.
 
     Args:
         model_dir: Folder of a finished training.
         out_of_fold: Scores of its recipe in a cross-validation, see `out_of_fold.out_of_fold_scores`; without
             them the model's own scores on the patients it holds out count.
+        kind: What it knows, which its name begins with; what follows from its data if left out.
 
     Raises:
-        MetsegError: The model was not exported, not scored since, finds nothing in its validation patients,
-            holds nobody out and has no scores of a cross-validation, has another file than it describes, or
-            one too large to be part of a repository.
+        MetsegError: Its data does not tell the kind, or that is no word; or the model was not exported, not
+            scored since, finds nothing in its validation patients, holds nobody out and has no scores of a
+            cross-validation, has another file than it describes, or one too large to be part of a repository.
     """
     run = RunFolder(model_dir)
     (_, description), manifest = read_description(run.description), read_json(run.manifest)
+    description["kind"] = kind or kind_of(description)
+    if not re.fullmatch("[a-z0-9]+", description["kind"]):
+        why = f"{kind!r} is no word" if kind else f"{description['data']['name']} does not tell"
+        raise MetsegError(f"{why} what {run} knows; name it: --as KIND, such as mets for metastases")
     settled = {"validation_patients", "validation_dice_single_slices"}
     if "patch_size" in description:  # it knows no slice alone
         settled.remove("validation_dice_single_slices")
@@ -105,7 +113,7 @@ def _own_scores(run: RunFolder) -> dict:
 
 def release(model: Releasable, folder: Path) -> Path:
     """Copies a model to the released ones, in place of one of the same name; returns its folder there."""
-    target = Path(folder) / model.description["name"]
+    target = Path(folder) / released_name(model.description)
     with sole_writer(folder):
         install(model.networks, model.description, target)
         write_text(target / "README.md", model.card)
@@ -114,7 +122,7 @@ def release(model: Releasable, folder: Path) -> Path:
 
 def replaced_told(checked: Sequence[Releasable], released: Path) -> dict[str, str]:
     """Returns {released network that one of a run would replace: both in a line each}."""
-    names = {each.description["name"]: each for each in checked}
+    names = {released_name(each.description): each for each in checked}
     return {
         name: f"released so far: {scores_told(released / name / 'model.json')}\n"
         f"in its place:    {scores_told(each.description)}"

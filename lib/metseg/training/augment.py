@@ -44,7 +44,13 @@ class Augmentation(BaseModel):
 
 
 def augment_pair(
-    image: np.ndarray, mask: np.ndarray, config: Augmentation, rng: np.random.Generator
+    image: np.ndarray,
+    mask: np.ndarray,
+    config: Augmentation,
+    rng: np.random.Generator,
+    *,
+    corner: tuple[int, int] = (0, 0),
+    side: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Moves an image with its mask at random, then changes the image's intensities.
 
@@ -53,9 +59,12 @@ def augment_pair(
         mask: (S, S) bool, or (S, S, T) of several regions.
         config: The ranges.
         rng: Where the randomness comes from.
+        corner, side: First row and column of a patch, and its rows and columns, to which both are cut; what
+            moves into it comes from around it. The whole slice if left out.
     """
     image = _without_neighbours(image, config, rng)
-    x, y = _displacement(image.shape[0], config, rng)
+    x, y = _displacement(side or image.shape[0], config, rng)
+    x, y = x + np.float32(corner[1]), y + np.float32(corner[0])
     # Three channels at a time, for OpenCV moves four at most.
     planes = np.split(image, image.shape[2] // 3, axis=2)
     moved = [cv2.remap(part, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) for part in planes]

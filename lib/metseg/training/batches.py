@@ -1,5 +1,6 @@
 """Training slices, shuffled and augmented anew in every epoch, as batches."""
 
+import cv2
 import numpy as np
 
 from metseg.base.backend import keras
@@ -7,6 +8,9 @@ from metseg.training.augment import Augmentation, augment_pair
 from metseg.training.cache import SliceCache
 from metseg.training.config import Learning
 from metseg.training.copy_paste import paste_lesion
+
+_TRIES = 20  # at a pixel of the head
+_AIR = 0.05  # grey up to which a pixel is taken for air
 
 
 def drawn_rows(cache: SliceCache, rows: np.ndarray, config: Learning, *, epoch: int) -> np.ndarray:
@@ -56,6 +60,7 @@ class EpochBatches(keras.utils.PyDataset):
         rows: np.ndarray,
         *,
         size: int | None = None,
+        patch: int = 0,
         batch_size: int,
         augmentation: Augmentation | None,
         seed: int,
@@ -67,6 +72,7 @@ class EpochBatches(keras.utils.PyDataset):
         order = np.random.default_rng([seed, epoch]).permutation(rows)
         self._order = order[: len(order) - len(order) % devices]  # a device without a slice has no loss
         self._size = cache.masks.shape[1] if size is None else size
+        self._patch = patch or self._size
         self._batch_size, self._augmentation, self._seed = batch_size, augmentation, (seed, epoch)
         self._donors = self._order[cache.slices.lesion_px.to_numpy()[self._order] > 0]
 
@@ -74,18 +80,42 @@ class EpochBatches(keras.utils.PyDataset):
         return -(-len(self._order) // self._batch_size)
 
     def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns batch k: (B, S, S, C) float32 in [0, 1] and (B, S, S, T) float32 in {0, 1}; S is `size`.
+        """Returns batch k: (B, S, S, C) float32 in [0, 1] and (B, S, S, T) float32 in {0, 1}.
 
-        T is the number of regions.
+        S is `patch`, or else `size`; T is the number of regions.
         """
         rows = self._order[k * self._batch_size : (k + 1) * self._batch_size]
         images, masks = self._slices(rows)
-        if self._augmentation is not None:
-            for place, row in enumerate(rows):
-                rng = np.random.default_rng([*self._seed, row])
-                pair = self._pasted_into(images[place], masks[place], rng)
-                images[place], masks[place] = augment_pair(*pair, self._augmentation, rng)
+        if self._augmentation is not None or self._patch < self._size:
+            made = [self._made(*each) for each in zip(images, masks, rows, strict=True)]
+            images, masks = map(np.stack, zip(*made, strict=True))
         return images, by_region(masks).astype(np.float32)
+
+    def _made(self, image: np.ndarray, mask: np.ndarray, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns one pair as it is learned from, augmented and cut."""
+        rng = np.random.default_rng([*self._seed, row])
+        if self._augmentation is not None:
+            image, mask = self._pasted_into(image, mask, rng)
+        y, x = self._corner(image, mask, rng) if self._patch < self._size else (0, 0)
+        if self._augmentation is not None:
+            return augment_pair(image, mask, self._augmentation, rng, corner=(y, x), side=self._patch)
+        window = slice(y, y + self._patch), slice(x, x + self._patch)
+        return image[window], mask[window]
+
+    def _corner(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draws a patch's first row and column: every other one holds a lesion near its middle, if there is
+        any, and lesions small and large are drawn alike; the others are from anywhere in the head."""
+        count, numbers = cv2.connectedComponents(by_region(mask[None])[0, ..., 0].astype(np.uint8))
+        if count > 1 and rng.random() < 0.5:
+            pixels = np.argwhere(numbers == rng.integers(1, count))
+            off = self._patch // 4
+            middle = pixels[rng.integers(len(pixels))] + rng.integers(-off, off + 1, 2)
+        else:
+            for _ in range(_TRIES):
+                middle = rng.integers(self._size, size=2)
+                if image[tuple(middle)].max() > _AIR:
+                    break
+        return np.clip(middle - self._patch // 2, 0, self._size - self._patch)
 
     def _slices(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # Shrunk before they are augmented, which costs less the smaller they are.
@@ -112,7 +142,7 @@ class EpochBatches(keras.utils.PyDataset):
         options = tf.data.Options()
         options.autotune.enabled = False
         channels = self._cache.images.shape[-1] * (1 + 2 * self._cache.neighbours)
-        depths, side = (channels, *(self._cache.masks.shape[3:] or (1,))), (None, self._size, self._size)
+        depths, side = (channels, *(self._cache.masks.shape[3:] or (1,))), (None, self._patch, self._patch)
         shapes = tuple(tf.TensorSpec((*side, depth), tf.float32) for depth in depths)
         each = tf.data.Dataset.from_generator(
             lambda: map(self.__getitem__, range(len(self))), output_signature=shapes

@@ -19,8 +19,8 @@ from pydantic import (
 
 from metseg.base.errors import MetsegError
 from metseg.preprocessing.pipeline import Preprocessing
+from metseg.training import patch_rules
 from metseg.training.augment import Augmentation
-from metseg.training.patch_rules import complain_of_insertions, complain_of_patch, complain_of_slices
 
 ModelName = Literal["nested_unet", "attention_unet", "unet"]
 EncoderName = Literal["plain", "efficientnet_lite0"]
@@ -60,7 +60,7 @@ class Network(_Group):
         if self.deep_supervision and self.model != "nested_unet":
             raise ValueError(f"deep_supervision needs model='nested_unet', not {self.model!r}")
         if self.rank == 3:
-            complain_of_patch(self)
+            patch_rules.complain_of_patch(self)
         return self
 
     @property
@@ -75,6 +75,7 @@ class Learning(_Group):
     loss: LossName = "bce_dice"
     epochs: int = Field(12, ge=1)
     progressive_resizing: int = Field(0, ge=0)
+    training_patch: int = Field(0, ge=0)
     batch_size: int = Field(8, ge=1)
     learning_rate: float = Field(2e-3, gt=0, allow_inf_nan=False)
     epoch_patches: int = Field(256, ge=2)
@@ -109,6 +110,7 @@ class Division(_Group):
 
     test_fraction: float = Field(0.2, ge=0, lt=1)
     validation_fraction: float = Field(0.15, gt=0, lt=1)
+    train_patients: int = Field(0, ge=0)
     folds: int = Field(0, ge=0)
     fold: int = Field(0, ge=0)
     split_seed: int = Field(0, ge=0, lt=2**32)
@@ -148,9 +150,9 @@ class TrainConfig(_Group):
     @model_validator(mode="after")
     def _size_fits(self) -> "TrainConfig":
         if self.learning.inserted_scans:
-            complain_of_insertions(self)
+            patch_rules.complain_of_insertions(self)
         if self.network.rank == 3:
-            complain_of_slices(self)
+            patch_rules.complain_of_slices(self)
             return self
         size, multiple = self.preprocessing.image_size, 2**self.network.poolings
         if size % multiple:
@@ -160,6 +162,7 @@ class TrainConfig(_Group):
                 f"half of image_size={size} is not divisible by {multiple}, which these filters need; set "
                 "progressive_resizing to 0, or choose another size"
             )
+        patch_rules.complain_of_training_patch(self, multiple)
         return self
 
     @property

@@ -35,6 +35,7 @@ def prepare_data(config: TrainConfig, *, cache_dir: Path) -> Dataset:
         "fingerprint": cache.fingerprint,
         "validation_fraction": division.validation_fraction,
         "seed": division.split_seed,
+        "train_patients": division.train_patients,
         # On the scans' own grid: trainings on another image_size share their patients.
         "with_lesion": patients[cache.slices.scan_lesion_px > 0].unique(),
     }

@@ -1,7 +1,8 @@
 """How a network is found by name.
 
-Every command takes the same names: a network's alone is the released one, RUN/NETWORK that of a run, as deep
-as it lies (NAME/unet/unet-1/unet in a cross-validation), RUN its only one; and any folder, or a file in it.
+Every command takes the same names: KIND-NETWORK is a released one, NETWORK alone the released one that fits
+the scan (see `release.released.fitting`), RUN/NETWORK that of a run, as deep as it lies
+(NAME/unet/unet-1/unet in a cross-validation), RUN its only one; and any folder, or a file in it.
 """
 
 from collections.abc import Iterable
@@ -26,10 +27,10 @@ def find_model(model: str, runs_dir: Path, released_dir: Path) -> Path:
     Raises:
         MetsegError: It stands for none or for several; the text lists what there is.
     """
+    released = RunFolder(Path(released_dir) / model)
+    if is_released_name(model) and released.is_exported:
+        return released.path
     if model in MODELS:
-        released = RunFolder(Path(released_dir) / model)
-        if released.is_exported:
-            return released.path
         raise MetsegError(f"no released {model} in {shown(released_dir)}; {_offer(runs_dir)}, or release it")
     networks = _networks_named(model, runs_dir)
     exported = [each.path for each in networks if each.is_exported]
@@ -43,6 +44,11 @@ def find_model(model: str, runs_dir: Path, released_dir: Path) -> Path:
             remedy = f"was never exported; call: metseg export {name} --data-dir DIR"
         raise MetsegError(f"{name} {remedy}")
     raise _not_found(f"there is no network {model!r}", model, runs_dir)
+
+
+def is_released_name(name: str) -> bool:
+    """Returns whether a released network may be called so: KIND-NETWORK, or NETWORK for the one that fits."""
+    return "/" not in name and name.rpartition("-")[2] in MODELS
 
 
 def trained_folders(run: str, runs_dir: Path) -> list[Path]:
@@ -95,11 +101,12 @@ def find_cases_for(
 def name_of(folder: Path, runs_dir: Path, released_dir: Path | None = None) -> str:
     """Returns the name by which commands find a network's folder again."""
     path = Path(folder).resolve()
-    if released_dir is not None and path.parent == Path(released_dir).resolve() and path.name in MODELS:
+    is_among = released_dir is not None and path.parent == Path(released_dir).resolve()
+    if is_among and is_released_name(path.name):
         return path.name
     below = Path(runs_dir).resolve()
     name = path.relative_to(below).as_posix() if path.is_relative_to(below) else shown(folder)
-    return f"./{name}" if name in MODELS else name  # that alone would be the released one
+    return f"./{name}" if is_released_name(name) else name  # that alone would be the released one
 
 
 def model_folders(run_folder: Path) -> dict[str, Path]:
@@ -164,7 +171,7 @@ def _not_found(what: str, name: str, runs_dir: Path) -> MetsegError:
             listed = _listed(found, runs_dir)
             return MetsegError(f"{name} is a cross-validation or a sweep; name one of its networks: {listed}")
     return MetsegError(
-        f"{what}; a released one is called {', '.join(MODELS[:-1])} or "
+        f"{what}; a released one is called KIND-NETWORK, or the fitting one {', '.join(MODELS[:-1])} or "
         f"{MODELS[-1]}; {_offer(runs_dir)}, or a network's folder"
     )
 

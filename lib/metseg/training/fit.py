@@ -115,6 +115,7 @@ def _train_epochs(config: TrainConfig, data: Dataset, run: RunFolder) -> None:
             model.train_function = model.predict_function = None
         model.optimizer.learning_rate = rate = learning_rate_of(epoch, history, learning)
         kind = {"size": size, "batch_size": learning.batch_size, "seed": learning.seed}
+        kind["patch"] = learning.training_patch
         kind["augmentation"] = config.augmentation if config.augmentation.augment else None
         seen, own = inserted.epoch(epoch) if inserted else (data.cache, learners)
         if volumes:

@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from metseg.training.config import Network, TrainConfig
 
-_OF_SLICES = {"neighbours": "preprocessing", "progressive_resizing": "learning", "copy_paste": "augmentation"}
+_OF_SLICES = {
+    "neighbours": "preprocessing",
+    "progressive_resizing": "learning",
+    "training_patch": "learning",
+    "copy_paste": "augmentation",
+}
 
 
 def complain_of_patch(network: "Network") -> None:
@@ -25,6 +30,18 @@ def complain_of_patch(network: "Network") -> None:
             f"patch_size={network.patch_size} does not go with these filters: z is a multiple of {along}, "
             f"{2 * along} at least, y and x are one multiple of {across}, {2 * across} at least"
         )
+
+
+def complain_of_training_patch(config: "TrainConfig", multiple: int) -> None:
+    """Raises a `ValueError` unless slices can be cut to the patch, a multiple of what a network needs."""
+    patch, size = config.learning.training_patch, config.preprocessing.image_size
+    if patch % multiple or patch > size:
+        raise ValueError(
+            f"training_patch={patch} is no multiple of {multiple}, which these filters need, up to "
+            f"image_size={size}; choose another"
+        )
+    if patch and config.learning.progressive_resizing:
+        raise ValueError("training_patch is cut from whole slices; set progressive_resizing to 0")
 
 
 def complain_of_insertions(config: "TrainConfig") -> None:

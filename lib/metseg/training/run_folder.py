@@ -124,9 +124,10 @@ class RunFolder(os.PathLike):
             ) from error
 
     def seen_patients(self) -> set[str]:
-        """Returns whom the network has learned from or was chosen on."""
+        """Returns whom the network has learned from or was chosen on, or whom `train_patients` left out: a
+        learning curve scores nobody but the patients held out."""
         split = self.read_split()
-        return {*split.train, *split.validation}
+        return {*split.patients} - {*split.test}
 
     def seen_slices(self) -> dict[str, str]:
         """Returns {patient: hashes of the slices} of `seen_patients`; an older training knows none."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dashboard_models import CountingPredictor, png, slice_with_lesions
 from phantom_upload import dicom_zip, nifti_files, reference_file, visit
-from tiny_runs import POINTED, change_description
+from tiny_runs import POINTED, change_description, write_both_kinds
 
 from metseg.serve.dashboard.view import Dashboard
 
@@ -74,6 +74,45 @@ def test_nifti_files_are_shown_with_their_lesions(dashboard):
     assert 0 < sum(each["voxels"] for each in viewer.lesions) < before
     dashboard.set_state({"network": "attention_unet"})
     assert CountingPredictor.runs[1:] == ["attention_unet"] and viewer.threshold == 0.25
+
+
+@pytest.fixture
+def of_both_kinds(tmp_path, monkeypatch, sent):
+    """A dashboard with networks of glioma and of metastases."""
+    monkeypatch.setattr(CountingPredictor, "runs", [])
+    made = Dashboard(write_both_kinds(tmp_path), predictor=CountingPredictor)
+    yield made
+    made.close_volume()
+
+
+def test_the_network_follows_the_kind_of_scan_until_a_visitor_chooses(of_both_kinds):
+    dashboard, slice_ = of_both_kinds, {"a.png": png(slice_with_lesions())}
+    best, volumes, other = "lgg-attention_unet", "mets-attention_unet", "mets-unet"
+    labels = {each["name"]: each["label"] for each in dashboard.choices}
+    assert labels[best] == "Glioma (FLAIR) · Attention U-Net" and labels[other] == "Metastases · U-Net"
+    assert dashboard.network == best
+    volume, slice_ = (nifti_files(), volumes), (slice_, best)
+    for number, (files, taken) in enumerate((volume, volume, slice_, volume)):
+        upload(dashboard, files, number=number)
+        assert (dashboard.message, dashboard.network) == ("", taken)
+        assert dashboard.about[0]["label"] == labels[taken]
+    assert len(CountingPredictor.runs) == 4  # each once for what was opened, and none for what was closed
+    upload(dashboard, slice_[0], number=7)
+    dashboard.set_state({"network": other})
+    for number, files in ((8, nifti_files()), (9, slice_[0])):
+        upload(dashboard, files, number=number)
+        assert dashboard.network == other
+    assert dashboard.results[0].network == other
+
+
+def test_a_slice_is_made_with_the_settings_of_its_own_network(of_both_kinds, tmp_path):
+    change_description(tmp_path / "mets-attention_unet", **POINTED)
+    again = Dashboard({path.name: path for path in sorted(tmp_path.iterdir())}, predictor=CountingPredictor)
+    upload(again, nifti_files())
+    assert again.threshold == POINTED["postprocessing"]["threshold"]
+    upload(again, {"a.png": png(slice_with_lesions())}, number=2)
+    assert again.network.startswith("lgg-") and again.threshold == 0.5 and not again.changed
+    assert again.results[0].settings.threshold == 0.5 and again.volume == {}
 
 
 def test_a_network_with_operating_points_is_cut_by_them(dashboard, sent, tmp_path):

@@ -198,9 +198,9 @@ def test_many_at_once_get_what_each_would_get_alone(client):
 
 def test_the_models_are_told_without_their_patients(client, models):
     cards = client.get("/models").json()
-    assert [(card["name"], card["default"]) for card in cards] == [
-        ("nested_unet", True),
-        ("attention_unet", False),
+    assert [(card["name"], card["default_for"]) for card in cards] == [
+        ("nested_unet", ["slice", "volume"]),
+        ("attention_unet", []),
     ]
     description = json.loads((models["nested_unet"] / "model.json").read_text())
     assert cards[0]["sha256"] == description["sha256"]

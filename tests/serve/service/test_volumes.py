@@ -15,7 +15,7 @@ import pydicom
 import pytest
 from phantom_upload import dicom_zip, nifti_files, visit
 from running_service import BRIGHT_CORNER, as_png, running, write_models
-from tiny_runs import POINTED, write_bright_model
+from tiny_runs import POINTED, write_both_kinds, write_bright_model
 
 from metseg.data.scan_inputs import ScanInput, open_scan
 from metseg.inference.predictor import Predictor
@@ -75,6 +75,34 @@ def test_nifti_files_give_a_mask_on_their_grid(client, models):
     assert np.allclose(image.affine, visit().volume.affine, atol=1e-3)
     mask = np.asarray(image.dataobj)
     assert mask.any() and np.array_equal(mask, expected_mask(models))
+
+
+def test_the_kind_of_scan_decides_which_model_is_taken(tmp_path):
+    def taken(client, answer: httpx.Response) -> str:
+        if answer.status_code == 202:
+            assert fetch(client, answer).status_code == 200
+        return answer.json()["model"]
+
+    with running(create_app(write_both_kinds(tmp_path))) as client:
+        cards = client.get("/models").json()
+        assert {card["name"]: card["default_for"] for card in cards if card["default_for"]} == {
+            "lgg-attention_unet": ["slice"],
+            "mets-attention_unet": ["volume"],
+        }
+        assert {card["label"] for card in cards} >= {"Glioma (FLAIR) · Attention U-Net", "Metastases · U-Net"}
+        for asked, slice_, volume in (
+            ({}, "lgg-attention_unet", "mets-attention_unet"),
+            ({"model": "unet"}, "lgg-unet", "mets-unet"),
+            ({"model": "lgg-unet"}, "lgg-unet", "lgg-unet"),
+        ):
+            slices = {"file": as_png(BRIGHT_CORNER)}
+            assert taken(client, client.post("/predict", files=slices, data=asked)) == slice_
+            assert taken(client, client.post("/predict", files=NIFTI, data=asked)) == volume
+        form = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]["content"]
+        names = form["multipart/form-data"]["schema"]["properties"]["model"]["enum"]
+        assert names == [card["name"] for card in cards]
+        refused = client.post("/predict", files=NIFTI, data={"model": "nested_unet"})
+        assert refused.json()["code"] == "unknown_model"
 
 
 def test_what_prediction_says_of_a_mask_is_passed_on(models, monkeypatch):

@@ -162,6 +162,15 @@ def test_a_killed_scheduler_is_told_and_machines_without_a_common_disk_go_on(pla
 
 
 @pytest.mark.slow
+def test_a_trial_that_is_given_up_ends_at_once(plan_of, folder, monkeypatch):
+    monkeypatch.setattr("metseg.workbook.sweep.ledger.Ledger.is_hopeless", lambda *_: True)
+    search = {"trials": 1, "pruner": "epochs", "parameters": {"rate": {"low": 0.1, "high": 0.9}}}
+    table = run_sweep(plan_of(set={"seconds": 60.0, "epochs": 60}, search=search), folder, jobs=1)
+    assert [*table.state] == ["pruned"] and table.reason[0].startswith("given up after epoch")
+    assert table.epochs[0] < 30 and ".unfinished" in table.notebook[0] and marked(folder) == []
+
+
+@pytest.mark.slow
 def test_a_full_disk_stops_the_sweep_which_goes_on_once_there_is_space(plan_of, folder):
     plan = plan_of(set={"fault": "full"})
     with pytest.raises(MetsegError, match="no space left, as unet-seed0 found"):

@@ -6,6 +6,7 @@ import cv2
 
 from metseg.masks.encode import overlay
 from metseg.preprocessing.pipeline import Preprocessing
+from metseg.release.released import kind_of
 from metseg.serve.dashboard import pictures
 from metseg.serve.dashboard.pictures import for_page
 from metseg.serve.dashboard.state import OPACITY, DashboardState
@@ -108,7 +109,8 @@ def about(state: DashboardState) -> dict:
         model = state.models[network]
         alone, whole = model.get("validation_dice_single_slices"), model.get("validation_dice")
         score = "unknown" if whole is None else f"{whole:.2f}"
-        if alone is not None:  # slices come one by one, which some networks are not made for
+        # Slices come one by one, which some networks are not made for; volumes go to those of metastases.
+        if alone is not None and kind_of(model) != "mets":
             score = f"{alone:.2f} (single slices)"
         data = {name: model["data"][name] for name in ("licence", "caution")}
         told = {"label": state.label_of(network), "data": model["data"]["name"], **data}

@@ -26,6 +26,7 @@ from metseg.data.volume import CHANNELS
 from metseg.inference.predictor import Predictor
 from metseg.masks.lesions import least_pixels
 from metseg.masks.postprocess import Postprocessing
+from metseg.release.released import Scan, fitting
 from metseg.serve.dashboard.networks import Networks
 from metseg.serve.dashboard.pictures import ALL_CHANNELS, channel_picture, windowed
 from metseg.serve.examples import EXAMPLES, load_example
@@ -47,7 +48,7 @@ class DashboardState(HasTraits):
     a setting runs none. Methods raise `MetsegError` and then leave everything as it was.
 
     Attributes:
-        network: The network chosen; the best one at the start.
+        network: The network chosen; until a visitor chooses, the one that fits a slice, or a volume.
         threshold, fill_holes: The settings of `Postprocessing`.
         min_lesion, unit: Its smallest lesion: mm² where the slice tells the size of its pixels, else px.
         view: Which picture is large.
@@ -88,14 +89,20 @@ class DashboardState(HasTraits):
         """Knows the models and loads none of them yet; the arguments are those of `Networks`."""
         self.networks = Networks(released, predictor)
         self.models = self.networks.models
-        super().__init__(network=next(iter(self.models)))
+        self._by_rule = fitting(self.models, "slice")[0]
+        super().__init__(network=self._by_rule)
         self.reset_settings()
 
     @property
     def shown(self) -> list[str]:
         """The networks shown, the chosen one first."""
-        others = [name for name in self.models if name != self.network] if self.side_by_side else []
-        return [self.network, *others]
+        return self._shown_with(self.network)
+
+    def take_fitting(self, scan: Scan) -> None:
+        """Chooses the network that fits a slice, or a volume, unless a visitor has chosen another."""
+        if (network := self._fitting(scan)) != self.network:
+            self.network = self._by_rule = network
+            self.reset_settings()
 
     @property
     def defaults(self) -> Postprocessing:
@@ -161,8 +168,9 @@ class DashboardState(HasTraits):
 
     def _show(self, upload: Upload, name: str) -> None:
         with self._at_work():
-            self.networks.open(upload.volume, self.shown)
+            self.networks.open(upload.volume, self._shown_with(self._fitting("slice")))
         with self.hold_trait_notifications():
+            self.take_fitting("slice")
             own = self.min_lesion_px == self.defaults.min_lesion_px
             unit = "px" if upload.spacing_mm is None else "mm²"
             told = f"It is measured in {unit}: the smallest lesion is the network's own, no longer "
@@ -175,6 +183,13 @@ class DashboardState(HasTraits):
             self.reset_window()
             self.drop_reference()
             self._take_results()
+
+    def _fitting(self, scan: Scan) -> str:
+        return fitting(self.models, scan)[0] if self.network == self._by_rule else self.network
+
+    def _shown_with(self, network: str) -> list[str]:
+        others = [name for name, known in self.models.items() if not known.get("patch_size")]
+        return [network, *(name for name in others if self.side_by_side and name != network)]
 
     @validate("network")
     def _is_released(self, proposal) -> str:

@@ -27,7 +27,8 @@ _Made = TypeVar("_Made")
 
 
 class VolumePart(HasTraits):
-    """The volume of a dashboard, which has `networks`, `network`, `close_slice` and `send` as well.
+    """The volume of a dashboard, which has `networks`, `network`, `upload`, `take_fitting`, `close_slice` and
+    `send` as well.
 
     Attributes:
         volume: Of the upload {"name", "details", "notes", "parts": [{"key", "name", "sequence"}], "told":
@@ -71,6 +72,7 @@ class VolumePart(HasTraits):
             raise
         self.close_volume()
         self.close_slice()
+        self.take_fitting("volume")
         self._upload = upload
         name = name or (files[0][0] if len(files) == 1 else f"{len(files)} files")
         self.volume = {"name": name, "details": "", "notes": [], "parts": parts, "told": {}, "missing": False}
@@ -149,8 +151,8 @@ class VolumePart(HasTraits):
 
     def _segment_volume(self, change=None, scan=None) -> None:
         """Runs the chosen network on the scan and shows what it finds."""
-        if scan is None and self._found is None:
-            return
+        if scan is None and (self._found is None or self.upload):
+            return  # a slice takes its place
         from metseg.reports.results import segment
         from metseg.serve.volume_results import mask_with, settings_at, threshold_choice
 

@@ -175,7 +175,7 @@ def create_app(
     def ask(job: str) -> Response:
         return answer_job(job, jobs.ask(job))
 
-    @app.get("/models", summary="The models, the default first")
+    @app.get("/models", summary="The models, and for what each is the default")
     async def list_models() -> list[dict[str, Any]]:
         return model_cards(offered)
 

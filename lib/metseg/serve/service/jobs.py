@@ -35,6 +35,7 @@ class Job(BaseModel):
         description="When it is done, the same address answers with the file, once."
     )
     url: str = Field(description="Where to ask; nothing is kept there for longer than an hour.")
+    model: str = ""
     notes: list[str] = Field(
         [], description="What was taken for what, changed or guessed as files were read."
     )

@@ -16,6 +16,7 @@ from metseg.inference.trust import Untrusted
 from metseg.masks.encode import mask_png
 from metseg.masks.lesions import Lesion, measure_lesions
 from metseg.masks.postprocess import Postprocessing, postprocess
+from metseg.release.released import default_for
 from metseg.serve.service.settings import Settings
 from metseg.serve.upload import read_upload, untrusted
 
@@ -35,7 +36,7 @@ class UsedSettings(Postprocessing):
 class Segmentation(BaseModel):
     """The answer to one slice."""
 
-    model: str = Field(examples=["nested_unet"])
+    model: str = Field(examples=["lgg-nested_unet"])
     settings: UsedSettings
     image: dict[str, int] = Field(description="Its height and width, px.")
     spacing_mm: tuple[float, float, float] | None = Field(
@@ -59,14 +60,14 @@ class Segmentation(BaseModel):
 
 
 def model_cards(models: Mapping[str, Predictor]) -> list[dict[str, Any]]:
-    """Returns what `/models` says of each model, the default first; Dice is that of validation patients."""
-    cards = []
+    """Returns what `/models` says of each model; Dice is that of validation patients."""
+    cards, defaults = [], default_for({name: each.description for name, each in models.items()})
     for name, predictor in models.items():
         known = predictor.description
         card = {
             "name": name,
             "label": label_of(name, known.get("encoder", "plain")),
-            "default": not cards,
+            "default_for": defaults[name],
             "sha256": predictor.sha256,
             "parameters": known["parameters"],
             "input_size": known["preprocessing"]["image_size"],
@@ -105,7 +106,7 @@ def segment(
         Refused: It is too large or unlike all of the training, there is no such model, or the settings do not
             fit the slice.
     """
-    name = settings.chosen_of(models)
+    name = settings.chosen_of(models, "slice")
     times = [time.perf_counter()]
     upload = read_upload(content)
     times.append(time.perf_counter())

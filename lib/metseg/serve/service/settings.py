@@ -1,7 +1,6 @@
 """How a visitor wants a slice or a volume segmented; what is left out is the model's own choice."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -9,6 +8,7 @@ from metseg.data.volume import SEQUENCES
 from metseg.inference.predictor import Predictor
 from metseg.masks.lesions import least_pixels
 from metseg.masks.postprocess import Postprocessing
+from metseg.release.released import Scan, fitting
 from metseg.reports.results import OF_DICOM
 from metseg.serve.upload import MAX_PIXELS, Refused
 
@@ -22,7 +22,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str | None = Field(None, description="A name from `/models`; the default one if left out.")
+    model: str | None = Field(
+        None, description="A name from `/models`; if left out, the default one for a slice, or for a volume."
+    )
     threshold: float | None = Field(
         None, gt=0, lt=1, allow_inf_nan=False, description="Probability from which a pixel is lesion."
     )
@@ -81,19 +83,19 @@ class Settings(BaseModel):
             message = f"There is no setting {name!r:.60}; the settings are {', '.join(cls.model_fields)}"
         raise Refused("invalid_setting", message)
 
-    def idle_for(self, kind: Literal["slice", "volume"]) -> list[str]:
+    def idle_for(self, kind: Scan) -> list[str]:
         """Returns a sentence on each setting that was given and has no meaning for a slice, or a volume."""
         others = OF_VOLUMES if kind == "slice" else {"tta_flip"}
         idle = self.model_dump(include=others, exclude_none=True)
         return [f"{name} has no meaning for a {kind} and was not used." for name in idle]
 
-    def chosen_of(self, models: Mapping[str, Predictor]) -> str:
-        """Returns the name of the model asked for, or raises `Refused`."""
-        name = next(iter(models)) if self.model is None else self.model
-        if name not in models:
-            message = f"There is no model {name!r:.60}; the models are {', '.join(models)}"
-            raise Refused("unknown_model", message)
-        return name
+    def chosen_of(self, models: Mapping[str, Predictor], kind: Scan) -> str:
+        """Returns the name of the model asked for, or that fits a slice or a volume, or raises `Refused`."""
+        known = {name: predictor.description for name, predictor in models.items()}
+        if found := fitting(known, kind, self.model):
+            return found[0]
+        message = f"There is no model {self.model!r:.60}; the models are {', '.join(models)}"
+        raise Refused("unknown_model", message)
 
     def postprocessing(self, predictor: Predictor, spacing_mm: Sequence[float] | None) -> Postprocessing:
         """Returns the parameters for `postprocess`, a model's own where nothing else was asked for.

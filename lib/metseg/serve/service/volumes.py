@@ -50,7 +50,8 @@ def begin_job(
     Raises:
         ImageError, Refused: The volume cannot be read, or the settings do not fit it.
     """
-    predictor = models[settings.chosen_of(models)]
+    name = settings.chosen_of(models, "volume")
+    predictor = models[name]
     told = settings.model_dump(include=set(SEQUENCES), exclude_none=True)
     also = settings.also.split(",") if settings.also else []
     upload = VolumeUpload(sent.files, home=jobs.folder)
@@ -71,14 +72,15 @@ def begin_job(
     known = predictor.operating_points, predictor.postprocessing, used
     notes += [each for each in (told_of(*known),) if each]
     address = f"/jobs/{job}"
-    return Job(id=job, status="queued", url=address, notes=notes, caution=caution, expected=expected(*known))
+    about = {"model": name, "notes": notes, "caution": caution, "expected": expected(*known)}
+    return Job(id=job, status="queued", url=address, **about)
 
 
 def answer_job(job: str, found: str | Done) -> Response:
     """Returns how far a job is as JSON, or the file that came of it."""
     if isinstance(found, str):
         told = Job(id=job, status=found, url=f"/jobs/{job}").model_dump_json(
-            exclude={"notes", "caution", "expected"}
+            exclude={"model", "notes", "caution", "expected"}
         )
         return Response(told, 202, headers={"Retry-After": "1"}, media_type="application/json")
     plain = found.name.encode("ascii", "replace").decode().replace("?", "_")  # RFC 6266, appendix D

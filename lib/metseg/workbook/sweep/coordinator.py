@@ -139,10 +139,8 @@ class Coordinator:
             each.is_stopped = True
             best = max(dice.values())
             reason = f"given up after epoch {len(dice)}: validation Dice {best:.3f} at best, below the median"
-            with suppress(Exception):  # the worker is gone: so is the trial, and the next one is told again
-                self._client.run(
-                    stop_on_worker, each.future.key, reason, workers=[told["worker"]], wait=False
-                )
+            with suppress(OSError):  # the worker is gone: so is the trial, and the next one is told again
+                self._client.run(stop_on_worker, each.future.key, reason, workers=[told["worker"]])
 
     def _ended(self, told: tuple[str, Future]) -> None:
         name, future = told

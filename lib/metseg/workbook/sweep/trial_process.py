@@ -70,8 +70,8 @@ def run_job(
     watching = threading.Thread(target=_watch, args=(job, why_stop, ended, stopped), daemon=True)
 
     def told(state: str, reason: str = "") -> Outcome:
-        found = next((each for each in (copy, copy.with_suffix(".unfinished.ipynb")) if each.exists()), None)
-        where = found.relative_to(job.folder).as_posix() if found else ""
+        found = copy if state == "done" else copy.with_suffix(".unfinished.ipynb")
+        where = found.relative_to(job.folder).as_posix() if found.exists() else ""
         epochs = 0
         with suppress(MetsegError):
             epochs = len(run.validation_dice_of_epochs())

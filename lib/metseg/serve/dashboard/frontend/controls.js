@@ -65,7 +65,7 @@ function render({ model, el }) {
   el.append(
     h("section", { class: "ms-panel" },
       networkChoice(model),
-      several ? h("div", { class: "ms-of-slices" }, checkbox(model, "side_by_side", "Both side by side")) : null),
+      several ? h("div", { class: "ms-of-slices" }, checkbox(model, "side_by_side", "Side by side")) : null),
     h("section", { class: "ms-panel ms-of-slices" },
       h("div", { class: "ms-heading" }, h("h2", {}, "Settings"), reset),
       slider(model, "threshold", {
