@@ -44,7 +44,8 @@ def linked(trials: pd.DataFrame) -> Styler:
 
     there = trials.assign(notebook=[path if path and Path(path).exists() else "" for path in trials.notebook])
     styled = there.style.hide(axis="index").format(precision=3, na_rep="–", escape="html")
-    return styled.format(link, subset=["notebook"]).format("{:.0f}", subset=["seconds"], na_rep="–")
+    whole = [name for name in ("epochs", "seconds") if name in trials]
+    return styled.format(link, subset=["notebook"]).format("{:.0f}", subset=whole, na_rep="–")
 
 
 def follow_sweep(folder: Path, *, every: float = 5.0) -> ipywidgets.HTML | None:
