@@ -88,6 +88,21 @@ def test_each_network_by_itself():
     assert [*table[table.parameter == "loss"].difference] == pytest.approx([0.1] * 3)
 
 
+def test_networks_share_their_bins():
+    """And what one of them never had is left open, not held against something else."""
+    rate = np.repeat(np.arange(9.0), 2)
+    done = pd.DataFrame({"trial": [f"t{k}" for k in range(18)], "model": ["unet", "nested_unet"] * 9})
+    done = done.assign(rate=rate, seed=0, state="done", validation_dice=0.5 + 0.01 * rate, seconds=1.0)
+    patients = pd.DataFrame({"A": done.validation_dice, "B": done.validation_dice + 0.1}).set_axis(done.trial)
+    table = effects(done, patients).query("parameter == 'rate'")
+    assert {*zip(table["first"], table.level, strict=True)} == {("0–2", "3–5"), ("0–2", "6–8")}
+    assert [*table.difference] == pytest.approx([0.03, 0.06] * 3)
+    without = (done.model == "unet") | (done.rate > 2)
+    table = effects(done, patients[without.to_numpy()]).query("parameter == 'rate'")
+    unet, nested = (table[table.network == network].difference for network in ("unet", "nested_unet"))
+    assert [*unet] == pytest.approx([0.03, 0.06]) and nested.isna().all()
+
+
 def test_a_failed_trial_is_adjusted_for():
     done, patients = grid({**TWO, ("focal", 2): (0.6, 0.8)})  # additive: focal 0.1 in A, clip_limit 0.2 in B
     whole = effects(done, patients).difference

@@ -44,14 +44,12 @@ class _Design(NamedTuple):
 
     matrix: np.ndarray  # (trials, columns)
     columns: list[tuple[str, str]]  # (parameter, level) of all columns but the first
-    levels: dict[str, pd.Series]
 
     @classmethod
-    def of(cls, done: pd.DataFrame, names: list[str]) -> "_Design":
-        levels = {name: levels_of(done[name]) for name in names}
+    def of(cls, levels: dict[str, pd.Series]) -> "_Design":
         columns = [(name, level) for name, each in levels.items() for level in each.cat.categories[1:]]
         others = [(levels[name] == level).to_numpy(float) for name, level in columns]
-        return cls(np.stack([np.ones(len(done)), *others], axis=1), columns, levels)
+        return cls(np.stack([np.ones(len(next(iter(levels.values())))), *others], axis=1), columns)
 
     def without(self, name: str) -> np.ndarray:
         kept = [True, *(each != name for each, _ in self.columns)]
@@ -70,15 +68,15 @@ def seed_spread(done: pd.DataFrame, names: list[str]) -> tuple[float, int]:
     return ((squares / freedom) ** 0.5, freedom) if freedom else (float("nan"), 0)
 
 
-def training_spread(done: pd.DataFrame, names: list[str]) -> tuple[float, int]:
+def training_spread(done: pd.DataFrame, levels: dict[str, pd.Series]) -> tuple[float, int]:
     """Returns how much the mean Dice of one setting spreads from training to training.
 
     That is `seed_spread`; where each setting has one seed, what the additive model leaves over, which holds
     also how parameters act together; (nan, 0) where that leaves nothing over.
     """
-    spread, freedom = seed_spread(done, names)
+    spread, freedom = seed_spread(done, [*levels])
     if freedom == 0:
-        matrix, dice = _Design.of(done, names).matrix, done.validation_dice.to_numpy(float)
+        matrix, dice = _Design.of(levels).matrix, done.validation_dice.to_numpy(float)
         freedom = len(done) - int(np.linalg.matrix_rank(matrix))
         left = dice - matrix @ (np.linalg.pinv(matrix) @ dice)
         spread = (float(left @ left) / freedom) ** 0.5 if freedom else float("nan")
@@ -102,10 +100,10 @@ def effects(done: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
         between trainings: `training_spread`), `p_value` (Wilcoxon), `p_holm` (over all rows); `is_told`:
         whether p_holm is below 0.05 and the difference above that margin. NaN where trials leave it open.
     """
-    names, networks = parameters_of(done), done.model.sort_index().unique()
+    levels, networks = {n: levels_of(done[n]) for n in parameters_of(done)}, done.model.sort_index().unique()
     done = done[done.trial.isin(patients.index)]
-    parts = [(ALL, done, names)] if len(networks) > 1 else []
-    others = [name for name in names if name != "model"]
+    parts = [(ALL, done, levels)] if len(networks) > 1 else []
+    others = {name: each for name, each in levels.items() if name != "model"}
     parts += [(network, done[done.model == network], others) for network in networks]
     rows = [row for part in parts for row in _effects(*part, patients.dropna(axis=1))]
     table = pd.DataFrame(rows, columns=_COLUMNS)
@@ -117,23 +115,26 @@ _COLUMNS = ["network", "parameter", "level", "first", "trials", "patients", "dif
 _COLUMNS += ["difference_low", "difference_high", "training_margin", "p_value"]
 
 
-def _effects(network: str, done: pd.DataFrame, names: list[str], patients: pd.DataFrame) -> list[dict]:
-    names = [name for name in names if len(done[name].unique()) > 1]
-    if not names:
+def _effects(
+    network: str, done: pd.DataFrame, levels: dict[str, pd.Series], patients: pd.DataFrame
+) -> list[dict]:
+    levels = {name: each[done.index] for name, each in levels.items()}
+    levels = {name: each for name, each in levels.items() if len(each.unique()) > 1}
+    if not levels:
         return []
-    design, dice = _Design.of(done, names), patients.loc[done.trial]
+    design, dice = _Design.of(levels), patients.loc[done.trial]
     inverse = np.linalg.pinv(design.matrix)
     of_patients = inverse @ dice.to_numpy()  # (columns, patients)
     known = np.isclose(np.diag(inverse @ design.matrix), 1)  # else the trials leave it open
-    spread, freedom = training_spread(done, names)
+    spread, freedom = training_spread(done, levels)
     margins = spread * stats.t.ppf(0.975, freedom) * np.sqrt((inverse**2).sum(axis=1))
     rows = []
     for k, (name, level) in enumerate(design.columns, start=1):
         change = pd.Series(of_patients[k] if known[k] else np.nan, dice.columns, dtype=float)
         test = paired_test(change, change * 0)
         own = {"difference" + end: test["mean_difference" + end] for end in ("", "_low", "_high")}
-        own |= {"training_margin": margins[k], "p_value": test["p_value"]}
-        first, trials = design.levels[name].cat.categories[0], int((design.levels[name] == level).sum())
+        own |= {"training_margin": margins[k] if known[k] else np.nan, "p_value": test["p_value"]}
+        first, trials = levels[name].cat.categories[0], int((levels[name] == level).sum())
         at = {"parameter": name, "level": level, "first": first, "trials": trials, "patients": test["n"]}
         rows.append({"network": network, **at, **own})
     return rows
@@ -157,7 +158,9 @@ def importance(done: pd.DataFrame) -> pd.DataFrame:
         Lane (1983), J. Bus. Econ. Stat. 1:292-298, for the shuffles.
     """
     names, dice = parameters_of(done), done.validation_dice.to_numpy(float)
-    design, dice = _Design.of(done, names), dice - dice.mean()
+    if not names:
+        return pd.DataFrame(columns=["parameter", "share", "chance", "p_holm", "is_told"])
+    design, dice = _Design.of({name: levels_of(done[name]) for name in names}), dice - dice.mean()
     rank, total = np.linalg.matrix_rank(design.matrix), float(dice @ dice)
     if rank >= len(done) or np.isclose(total, 0):
         unknown = dict.fromkeys(("share", "chance", "p_holm"), np.nan)
