@@ -202,7 +202,7 @@ def _explained(left: np.ndarray, own: np.ndarray, others: np.ndarray) -> np.ndar
 def effects_told(table: pd.DataFrame) -> list[str]:
     """Returns a sentence a parameter, of all networks together, and what no sentence can tell."""
     if table.empty:
-        return ["One setting is done: there is nothing to hold it against."]
+        return ["No two settings are done whose patients' Dice was kept: there is nothing to compare."]
     patients, lines = int(table.patients.max()), []
     if patients == 0:
         return [
