@@ -29,7 +29,8 @@ def varied_parameters(plan: Plan) -> list[str]:
 def write_results(folder: Path, plan: Plan, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes the table whole or not at all; a list becomes JSON."""
     names = ["trial", "model", *varied_parameters(plan), "seed", *OUTCOME]
-    with replacing(folder / RESULTS) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
+    home = replacing(folder / RESULTS, durable=False)  # the ledger is what survives a power cut
+    with home as partial, open(partial, "w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(names)
         lists = (list, tuple, dict)
