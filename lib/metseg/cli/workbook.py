@@ -43,7 +43,7 @@ def run(
     settings: Settings = None,
     output_dir: OutputDir = None,
 ) -> None:
-    """Run the whole workbook: notebooks 01 to 12, unattended."""
+    """Run the whole workbook: notebooks 01 to 13, unattended."""
     from metseg.base.paths import project_root
     from metseg.evaluation.report import comparison_told
     from metseg.workbook.run import numbered_notebooks
