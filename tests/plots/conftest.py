@@ -4,6 +4,8 @@ import matplotlib.figure
 import matplotlib.pyplot as plt
 import pytest
 
+from metseg.plots.style import use_style
+
 
 @pytest.fixture(autouse=True)
 def figures(monkeypatch):
@@ -12,6 +14,11 @@ def figures(monkeypatch):
     yield
     plt.close("all")
     plt.rcParams.update(settings)
+
+
+@pytest.fixture
+def in_style():
+    use_style()
 
 
 @pytest.fixture

@@ -14,15 +14,10 @@ from metseg.plots.results import (
     plot_patient_dice,
     plot_summary,
 )
-from metseg.plots.style import colour_of, use_style
+from metseg.plots.style import colour_of
 
-pytestmark = pytest.mark.usefixtures("never_saved")
+pytestmark = pytest.mark.usefixtures("never_saved", "in_style")
 nan = np.nan
-
-
-@pytest.fixture(autouse=True)
-def _style():
-    use_style()
 
 
 @pytest.fixture

@@ -4,16 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metseg.plots.style import INK, colour_of, use_style
+from metseg.plots.style import INK, colour_of
 from metseg.plots.sweep import plot_cost, plot_effects, plot_importance, plot_learning_curves, plot_parallel
 
-pytestmark = pytest.mark.usefixtures("never_saved")
+pytestmark = pytest.mark.usefixtures("never_saved", "in_style")
 nan = np.nan
-
-
-@pytest.fixture(autouse=True)
-def _style():
-    use_style()
 
 
 @pytest.fixture

@@ -1,8 +1,12 @@
-"""The one exception that users are meant to read."""
+"""The exceptions that users are meant to read."""
 
 
 class MetsegError(Exception):
     """An error a user can mend: its text names the thing and the remedy."""
+
+
+class FolderInUse(MetsegError):
+    """Another process writes to a folder."""
 
 
 class MetsegWarning(UserWarning):

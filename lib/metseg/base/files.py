@@ -12,12 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from metseg.base.errors import MetsegError
-
-
-class FolderInUse(MetsegError):
-    """Another process writes to a folder."""
-
+from metseg.base.errors import FolderInUse, MetsegError
 
 _OF_THE_SYSTEM = ("/proc", "/sys")
 _PARTIAL = re.compile(r"\.(\d+)\..+")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from distributed import Client
 
-from metseg.base.errors import MetsegError
-from metseg.base.files import FolderInUse, shown, sole_writer
+from metseg.base.errors import FolderInUse, MetsegError
+from metseg.base.files import shown, sole_writer
 from metseg.workbook.sweep.cluster import connected
 from metseg.workbook.sweep.coordinator import Coordinator
 from metseg.workbook.sweep.ledger import Ledger

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metseg.base.errors import MetsegError
-from metseg.base.files import FolderInUse, make_folder, read_json, sole_writer
+from metseg.base.errors import FolderInUse, MetsegError
+from metseg.base.files import make_folder, read_json, sole_writer
 from metseg.training.run_folder import RunFolder
 from metseg.workbook.notebook_process import NotebookDied, run_notebook
 from metseg.workbook.run import output_dir_for
