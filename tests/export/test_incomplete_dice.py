@@ -9,7 +9,7 @@ from metseg.data.cases import find_cases
 from metseg.data.split import Split, write_split
 from metseg.data.volume import Volume
 from metseg.data.writers.nifti import write_image, write_mask
-from metseg.export import incomplete_dice
+from metseg.export import incomplete_dice, validation_dice
 from metseg.export.incomplete_dice import set_incomplete_dice
 from metseg.export.validation_dice import volume_dice
 from metseg.inference.description import read_description
@@ -58,7 +58,7 @@ def test_each_set_that_may_be_missing(tmp_path):
 
 
 def test_some_scans_that_have_all(tmp_path, monkeypatch):
-    monkeypatch.setattr(incomplete_dice, "MOST_SCANS", 2)
+    monkeypatch.setattr(validation_dice, "MOST_SCANS", 2)
     names = [f"BraTS-MET-{k:05d}" for k in range(1, 6)]
     for name in names:
         write_scan(tmp_path / "scans", f"{name}-000", {"t1": 1, "flair": 8, "t1c": 8}, 8)

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from metseg.export.validation_dice import VolumeDice, dice_change
+from metseg.export.validation_dice import VolumeDice, dice_change, few
 
 
 def known(dice: list[float], patients: str) -> VolumeDice:
@@ -38,3 +38,8 @@ def test_a_false_alarm_is_a_change_too():
     change = dice_change([before] * 2, [before._replace(false_alarm=pd.Series([0.25], ["b"])), before])
     assert change == pytest.approx((1.4 / 2.25 - 0.7, 0, 0.25))
     assert not change.negligible
+
+
+def test_a_few_scans_are_spread_evenly():
+    assert few([*range(9)], 6) == [0, 1, 3, 4, 6, 7]
+    assert few([1, 2], 6) == [1, 2] and few([], 6) == []

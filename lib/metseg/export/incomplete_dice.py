@@ -6,12 +6,10 @@ from itertools import combinations
 from metseg.base.files import read_json, write_json
 from metseg.data.cases import CaseFiles
 from metseg.data.volume import SEQUENCES
-from metseg.export.validation_dice import validation_cases, volume_dice
+from metseg.export.validation_dice import few, validation_cases, volume_dice
 from metseg.inference.incomplete import IncompleteDice
 from metseg.inference.predictor import Predictor
 from metseg.training.run_folder import RunFolder
-
-MOST_SCANS = 12  # evenly spaced: each is segmented once for each set of sequences
 
 
 def set_incomplete_dice(
@@ -20,8 +18,8 @@ def set_incomplete_dice(
     """Measures the volume Dice of validation scans without sequences, and writes it to `model.json`.
 
     Each set of sequences is left out that a scan may lack by the network's `never_missing`; the same stands
-    in as in reading (`stand_in`). It is of up to `MOST_SCANS` scans that have all; nothing is written where
-    none of these has a lesion.
+    in as in reading (`stand_in`). It is of a `few` scans that have all; nothing is written where none of them
+    has a lesion.
 
     Args:
         run: Folder of an exported network, with the split of its training.
@@ -32,10 +30,9 @@ def set_incomplete_dice(
         MetsegError: A validation patient is not among the cases.
     """
     files = [case for case in validation_cases(run, cases) if not case.missing]
-    if len(files) > MOST_SCANS:
-        files = [files[k * len(files) // MOST_SCANS] for k in range(MOST_SCANS)]
     if not files:
         return
+    files = few(files)  # each is segmented once for each set of sequences
     predictor = Predictor(run.path)
     complete = volume_dice(predictor, files, on_case=on_case)
     if complete.of_patient.empty:

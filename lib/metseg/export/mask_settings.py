@@ -9,7 +9,13 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, write_json
 from metseg.data.cases import CaseFiles, load_case, load_mask
 from metseg.export.operating_points import predicted_scans, settle
-from metseg.export.validation_dice import dice_of_patients, training_cases, validation_cases, volume_dice
+from metseg.export.validation_dice import (
+    dice_of_patients,
+    few,
+    training_cases,
+    validation_cases,
+    volume_dice,
+)
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import label_lesions
 from metseg.masks.postprocess import Postprocessing, is_major, postprocess
@@ -66,7 +72,8 @@ def set_masks(
     write_json(run.description, description)
     if predictor.patch_size is not None:
         return
-    alone = volume_dice(Predictor(run.path), files, single_slices=True).mean
+    some = files if scans is None else few(files)
+    alone = volume_dice(Predictor(run.path), some, single_slices=True).mean
     write_json(run.description, {**description, "validation_dice_single_slices": alone})
 
 

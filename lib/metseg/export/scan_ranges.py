@@ -7,6 +7,7 @@ import numpy as np
 from metseg.base.files import read_json, write_json
 from metseg.data.cases import CaseFiles, read_scan_of
 from metseg.data.volume import Volume
+from metseg.export.validation_dice import few
 from metseg.inference.trust import Trust, measure, rows_seen
 from metseg.preprocessing.pipeline import Preprocessing, preprocess, view_of
 from metseg.training.run_folder import RunFolder
@@ -35,8 +36,7 @@ def set_trust(run: RunFolder, cases: Iterable[CaseFiles]) -> None:
 
 def trust_of(cases: list[CaseFiles], config: Preprocessing) -> Trust:
     """Measures up to `MOST_SCANS` scans as volumes, and every third of their slices as if it came alone."""
-    if len(cases) > MOST_SCANS:
-        cases = [cases[k * len(cases) // MOST_SCANS] for k in range(MOST_SCANS)]
+    cases = few(cases, MOST_SCANS)
     volumes, slices, oriented = [], [], True
     for case in cases:
         volume = read_scan_of(case)

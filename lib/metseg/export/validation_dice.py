@@ -16,6 +16,7 @@ from metseg.training.run_folder import RunFolder
 
 DICE_TOLERANCE = 0.002  # of the mean volume Dice, by which a faster form may differ
 PATIENT_TOLERANCE = 0.01  # of each patient's: the mean hides the few with a faint lesion, who lose most
+MOST_SCANS = 6  # volumes, which take minutes, where a figure is only to be told
 
 
 def training_cases(run: RunFolder, cases: Iterable[CaseFiles]) -> list[CaseFiles]:
@@ -37,6 +38,12 @@ def validation_cases(run: RunFolder, cases: Iterable[CaseFiles]) -> list[CaseFil
             f"no scan of {', '.join(missing)}, on whom {run} was validated; give the scans it was trained on"
         )
     return files
+
+
+def few(files: Sequence[CaseFiles], most: int | None = None) -> list[CaseFiles]:
+    """Returns up to `most` scans, evenly spaced; `MOST_SCANS` if left out."""
+    count = min(len(files), MOST_SCANS if most is None else most)
+    return [files[k * len(files) // count] for k in range(count)]
 
 
 class VolumeDice(NamedTuple):
