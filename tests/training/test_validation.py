@@ -154,10 +154,13 @@ def test_the_loss_is_what_fit_reports_of_the_same_slices(heads, changes):
     assert len(drawn) == {(True, True): 7, (False, True): 14, (False, False): 20}[chosen]
 
 
-def test_of_very_many_slices_some_are_seen_evenly_spaced():
-    masks, said = [[[1, 0, 0, 0]]] * 2000, [pixels(1, 0, 0, 0), pixels(0, 0, 0, 0), pixels(1, 1, 0, 0)] * 667
-    cache = fake_cache(masks, said[:2000], ["a"] * 1000 + ["b"] * 1000)
+@pytest.mark.parametrize(("patients", "each"), [(2, 999), (20, 96)])
+def test_of_very_many_slices_some_are_seen_evenly_spaced(patients, each):
+    """Every ninth of a patient with 999, every fourth of 1,920 in all; only these say the lesion."""
+    step = {999: 9, 96: 4}[each]
+    says = [pixels(1, 0, 0, 0)] + [pixels(1, 1, 0, 0)] * (step - 1)
+    masks, said = [[[1, 0, 0, 0]]] * (patients * each), says * (patients * each // step)
+    cache = fake_cache(masks, said, [f"{k:02d}" for k in range(patients) for _ in range(each)])
     config = tiny_config("x", loss="bce", batch_size=50)
-    found = validate(FakeModel(1), cache, np.arange(2000), config.learning)
-    # Rows 0, 3, … all say pixel 1.
+    found = validate(FakeModel(1), cache, np.arange(patients * each), config.learning)
     assert found.dice == pytest.approx(1)
