@@ -43,3 +43,8 @@ def test_the_epoch_that_was_kept_is_the_last_of_equal_ones():
 def test_of_epochs_without_dice_one_that_predicts_anything_was_kept():
     table = history([0.5] * 4, dice=[0.0] * 4, nothing=[True, False, True, True])
     assert describe_history(table).startswith("Kept: epoch 2 of 4, validation Dice 0.000. The validation")
+
+
+def test_of_several_regions_their_mean_is_kept():
+    table = history([0.5] * 4, dice=[0.9, 0.6, 0.6, 0.6]).assign(val_dice_ET=[0.1, 0.5, 0.6, 0.5])
+    assert describe_history(table).startswith("Kept: epoch 3 of 4, validation Dice 0.600.")

@@ -69,6 +69,12 @@ def test_of_equal_epochs_the_last_is_kept(dice, nothing, best):
         assert best_epoch(history(*dice), CONFIG) == best  # a row older than that figure
 
 
+def test_of_several_regions_their_mean_counts():
+    rows = [{"val_dice": a, "val_dice_ET": b} for a, b in [(0.9, 0.1), (0.6, 0.6), (0.6, 0.5)]]
+    assert best_epoch(rows, CONFIG) == 1
+    assert epochs_without_gain(rows, CONFIG) == 1
+
+
 def test_a_tie_is_no_gain():
     assert epochs_without_gain(history(0.0, 0.0, 0.0), CONFIG) == 2
     assert out_of_patience(history(0.0, 0.0, 0.0), CONFIG)

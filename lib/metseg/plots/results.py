@@ -36,8 +36,9 @@ def plot_history(history: pd.DataFrame, *, model: str) -> np.ndarray:
     last = sizes[-1][1]
     if last.val_dice.notna().any():
         nothing = last.get("predicts_nothing", pd.Series(False, last.index)).astype(bool)
-        by = last.assign(predicts=~nothing).dropna(subset="val_dice")
-        best = by.sort_values(["val_dice", "predicts", "epoch"]).iloc[-1]  # as `schedule.best_epoch`
+        of_regions = last.filter(regex="^val_dice").mean(axis=1)
+        by = last.assign(mean=of_regions, predicts=~nothing).dropna(subset="val_dice")
+        best = by.sort_values(["mean", "predicts", "epoch"]).iloc[-1]  # as `schedule.best_epoch`
         dice.plot(best.epoch, best.val_dice, "o", color=colour)
         text, place = f"kept: {best.val_dice:.3f}", (best.epoch, best.val_dice)
         side = "left" if best.epoch < history.epoch.mean() else "right"  # stays within the axes

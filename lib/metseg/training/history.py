@@ -13,7 +13,8 @@ def describe_history(history: pd.DataFrame) -> str:
     """
     same = history[history.image_size == history.image_size.iloc[-1]]
     nothing = same.get("predicts_nothing", pd.Series(False, same.index)).astype(bool)
-    ranked = same.assign(predicts=~nothing).sort_values(["val_dice", "predicts", "epoch"])
+    of_regions = same.filter(regex="^val_dice").mean(axis=1)
+    ranked = same.assign(mean=of_regions, predicts=~nothing).sort_values(["mean", "predicts", "epoch"])
     best = ranked.iloc[-1]  # as `schedule.best_epoch`
     text = f"Kept: epoch {best.epoch:.0f} of {len(history)}, validation Dice {best.val_dice:.3f}."
     if not best.predicts:

@@ -16,13 +16,19 @@ def size_of(epoch: int, config: TrainConfig) -> int:
 def best_epoch(history: list[dict], config: Learning) -> int:
     """Returns the place in a history of the best validation Dice among the epochs of the last one's size.
 
-    Of equal ones one that predicts anything is better than one that predicts nothing, and then the last.
+    Of several regions it is the mean over them: that of one, in few patients, is mostly that of their largest
+    lesions. Of equal ones one that predicts anything is better than one that predicts nothing, and then the
+    last.
     """
     first = _first_comparable(history, config)
     return max(
         range(first, len(history)),
-        key=lambda k: (history[k]["val_dice"], not history[k].get("predicts_nothing", False), k),
+        key=lambda k: (_mean_dice(history[k]), not history[k].get("predicts_nothing", False), k),
     )
+
+
+def _mean_dice(row: dict) -> float:
+    return float(np.mean([value for name, value in row.items() if name.startswith("val_dice")]))
 
 
 def _first_comparable(history: list[dict], config: Learning) -> int:
@@ -32,7 +38,7 @@ def _first_comparable(history: list[dict], config: Learning) -> int:
 def epochs_without_gain(history: list[dict], config: Learning) -> int:
     """Returns how many epochs have passed since the best validation Dice was first reached."""
     first = _first_comparable(history, config)
-    dice = [row["val_dice"] for row in history[first:]]
+    dice = [*map(_mean_dice, history[first:])]
     return len(dice) - 1 - int(np.argmax(dice)) if dice else 0
 
 
