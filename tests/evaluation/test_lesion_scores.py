@@ -15,7 +15,13 @@ from metseg.data.content import fingerprint
 from metseg.data.split import Split, write_split
 from metseg.evaluation import evaluate as evaluate_module
 from metseg.evaluation.evaluate import evaluate, score_volumes
-from metseg.evaluation.lesion_scores import RULES, THRESHOLDS, compare_patients, read_lesion_scores
+from metseg.evaluation.lesion_scores import (
+    RULES,
+    THRESHOLDS,
+    compare_patients,
+    found_by_size,
+    read_lesion_scores,
+)
 from metseg.training.run_folder import RunFolder
 
 
@@ -68,6 +74,18 @@ def test_tables_and_curves(scored):
     assert (pair.network_a, pair.network_b) == ("nested_unet", "attention_unet")
     assert (pair.both, pair.only_a, pair.only_b, pair.neither) == (1, 2, 0, 0)
     assert pair.p_value == pair.p_holm == 1  # they differ in one patient alone
+
+
+def test_what_a_network_finds_by_size(scored):
+    found = found_by_size(scored["nested_unet"])
+    assert (found["scans"], found["patients"], found["false_positives_per_scan"]) == (2, 2, 0.5)
+    assert [(each["diameter_mm"], each["found"]) for each in found["sizes"][-2:]] == [("≥ 3", 2), ("all", 3)]
+
+
+def test_of_slices_no_lesion_is_told(scored):
+    run = RunFolder(scored["nested_unet"][0])
+    write_json(run.scored, {**read_json(run.scored), "lesion_rows": "slices without a voxel size"})
+    assert found_by_size([run.path]) is None
 
 
 def test_some_lesions_alone(scored):

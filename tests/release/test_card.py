@@ -54,3 +54,14 @@ def test_a_network_of_synthetic_metastases_says_so_first(description):
     assert others.startswith("Learned from real brains and synthetic metastases; no real metastasis was seen")
     glioma = model_card(description | {"data": asdict(LGG)}, MANIFEST, SCORES).splitlines()
     assert glioma[0] == "# Glioma (FLAIR) · U-Net" and glioma[2].startswith("Research use only")
+
+
+def test_lesions_of_the_held_out_are_told_by_size(description):
+    size = {"diameter_mm": "3–6", "lesions": 4, "found": 3, "sensitivity": 0.75, "low": 0.5, "high": 1.0}
+    none = {"diameter_mm": "≥ 10", "lesions": 0, "found": 0, **dict.fromkeys(["sensitivity", "low", "high"])}
+    rate = {"false_positives_per_scan": 1.25, "low": 0.5, "high": 2.0}
+    found = {"scans": 8, "patients": 2, "sizes": [size, none], **rate}
+    card = model_card(description, MANIFEST, SCORES | {"found": found})
+    assert "| 3–6 | 4 | 3 | 0.75 (0.50–1.00) |" in card and "| ≥ 10 |" not in card
+    assert "8 scans" in card and "1.2 (0.5–2.0) false positives a scan" in card
+    assert "diameter, mm" not in model_card(description, MANIFEST, SCORES)

@@ -178,6 +178,24 @@ def read_lesion_scores(networks: Mapping[str, Sequence[Path]]) -> LesionScores:
     return LesionScores(rows, cases[first].groupby("patient_id").size())
 
 
+def found_by_size(folders: Sequence[Path]) -> dict | None:
+    """Returns what a network, or its folds, find by a voxel as they serve; None of slices.
+
+    Returns:
+        scans, patients, sizes, the rows of `sensitivity_by_diameter`, and false_positives_per_scan with low
+        and high (95 % bootstrap over patients).
+    """
+    if any(not isinstance(read_json(RunFolder(each).scored).get("lesion_rows"), int) for each in folders):
+        return None
+    scores = read_lesion_scores({"": folders})
+    return {
+        "scans": int(scores.scans.sum()),
+        "patients": len(scores.scans),
+        "sizes": scores.by_size("voxel").to_dict("records"),
+        **scores.false_positives("voxel").iloc[0].to_dict(),
+    }
+
+
 def _read(run: RunFolder) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns the rows, and whose reference each scan has: patient_id, case_id, ref_sha256."""
     with taking_apart(run.scored, "evaluate again"):

@@ -24,7 +24,7 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
         description: The model's `model.json`.
         manifest: The training's `manifest.json`.
         scores: `compare.summarise` of its scores on held-out patients, or, with `folds`, those of its recipe
-            in a cross-validation.
+            in a cross-validation; with `found`, of volumes, `lesion_scores.found_by_size`.
     """
     config = manifest["config"]
     older = {"min_volume_share": 0.0, "prune": None, "never_missing": NEVER_MISSING}
@@ -39,7 +39,7 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
         post={"lesion_threshold": None, **description["postprocessing"]},
         manifest={"extended": (), **manifest},
         config=config,
-        scores={"folds": None, **scores},
+        scores={"folds": None, "found": None, **scores},
         sequences=SEQUENCES,
         without=_without_sequences((description.get("incomplete_dice") or {}).get("without", {})),
         found_by=MATCHINGS,

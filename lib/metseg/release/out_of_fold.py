@@ -5,6 +5,7 @@ from pathlib import Path
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown
 from metseg.evaluation.crossval import read_crossval
+from metseg.evaluation.lesion_scores import found_by_size
 from metseg.training.run_folder import RunFolder
 
 # Of who is held out and where the data lies.
@@ -19,8 +20,9 @@ def out_of_fold_scores(run_folder: Path, model_dir: Path) -> dict:
         model_dir: Folder of a finished training with the same data and parameters that holds nobody out.
 
     Returns:
-        `compare.summarise` of all patients, `folds`, `scored_in`, the precision that served then, and
-        `same_masks`, the number of folds whose masks were made of probabilities as the network's are.
+        `compare.summarise` of all patients, `folds`, `found`, which is `found_by_size`, `scored_in`, the
+        precision that served then, and `same_masks`, the number of folds whose masks were made of
+        probabilities as the network's are.
 
     Raises:
         MetsegError: The network holds patients out, is not among those cross-validated, or its data,
@@ -48,6 +50,7 @@ def out_of_fold_scores(run_folder: Path, model_dir: Path) -> dict:
         **crossval.summary.set_index("model").loc[model].to_dict(),
         "folds": len(folds),
         "scored_in": ", ".join(sorted(precisions)),
+        "found": found_by_size([fold.path for fold in folds]),
         "same_masks": sum(_masks(fold) == _masks(run) for fold in folds),
     }
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import file_sha256, read_json, shown, sole_writer, taking_apart, write_text
+from metseg.evaluation.lesion_scores import found_by_size
 from metseg.evaluation.origin import knows_only_the_phantom
 from metseg.inference.description import ONNX_FILES, install, read_description, served_sha256
 from metseg.metrics.compare import summarise
@@ -99,7 +100,7 @@ def check_releasable(model_dir: Path, *, out_of_fold: dict | None = None, kind: 
 
 
 def _own_scores(run: RunFolder) -> dict:
-    """Returns `compare.summarise` of the patients that a model holds out, if it is scored as it is now."""
+    """Returns `compare.summarise` of the patients that a model holds out, and `found`, by size."""
     if not run.read_split().test:
         raise MetsegError(
             f"{run} holds nobody out; name the cross-validation of its recipe: "
@@ -108,7 +109,7 @@ def _own_scores(run: RunFolder) -> dict:
     if not run.scored_as_served:
         raise MetsegError(f"{run} was never scored, or changed since; call: metseg export {run}")
     with taking_apart(run.per_patient, f"call: metseg export {run}"):
-        return summarise(*run.read_tables())
+        return {**summarise(*run.read_tables()), "found": found_by_size([run.path])}
 
 
 def release(model: Releasable, folder: Path) -> Path:
