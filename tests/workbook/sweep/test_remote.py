@@ -1,5 +1,6 @@
 """Workers without a common disk: what one leaves, another one finds."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,37 @@ def test_a_store_that_fails_may_be_tried_again(machine, monkeypatch):
     monkeypatch.setattr(remote, "run_job", run)
     job = Job("t", Path("n.ipynb"), {"model": "unet"}, Path("unused"))
     outcome = remote.run_remote_job(job, "nosuch://x", report=print, why_stop=lambda: None)
-    assert outcome.state == "died" and "nosuch://x/t: Protocol not known" in outcome.reason
+    assert outcome.state == "cut off" and "nosuch://x/t (Protocol not known" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("", "'', which is no address; write s3://"),
+        ("outputs/store", "'outputs/store', which is no address; write s3://"),
+        ("nosuch://x", "Protocol not known"),
+        ("file:///dev/null/x", "cannot write results to file:///dev/null/x .*check the address"),
+    ],
+)
+def test_an_address_that_is_of_no_use_is_found_before_the_first_trial(address, message):
+    with pytest.raises(MetsegError, match=message):
+        remote.complain_of_store(address)
+
+
+@pytest.mark.parametrize(("address", "package"), [("s3://b/x", "s3fs"), ("gs://b/x", "gcsfs")])
+def test_a_package_that_is_missing(monkeypatch, machine, address, package):
+    machine("first")
+    monkeypatch.setitem(sys.modules, package, None)  # importing it fails, installed or not
+    loaded = sys.modules["fsspec.registry"]._registry  # by its name it is a view of that
+    monkeypatch.delitem(loaded, address.partition(":")[0], raising=False)
+    for check in (remote.complain_of_store, remote.local_data):
+        with pytest.raises(MetsegError, match=f"{address} .*; pip install {package}$"):
+            check(address)
+
+
+def test_a_store_that_can_be_written(tmp_path):
+    remote.complain_of_store(f"file://{tmp_path}/store/deep")
+    assert [*(tmp_path / "store" / "deep").iterdir()] == []
 
 
 def test_data_are_fetched_once(machine, tmp_path):

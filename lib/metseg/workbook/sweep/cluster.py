@@ -29,7 +29,7 @@ def connected(scheduler: str | None = None, jobs: int | None = None) -> Iterator
         MetsegError: No scheduler answers at the address.
     """
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    if scheduler:
+    if scheduler is not None:
         try:
             client = Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
@@ -99,7 +99,7 @@ def run_on_worker(job: Job, topic: str, beside: dict[str, int], results: str | N
         mine = replace(job, **own)
         return run_remote_job(mine, results, **told) if results else run_job(mine, **told)
     except MetsegError as error:
-        return Outcome("died", 0.0, str(error))  # the data may come at the second try
+        return Outcome("cut off", 0.0, str(error))  # the data may come at the second try
     finally:
         _stop_reasons.pop(key, None)
 
