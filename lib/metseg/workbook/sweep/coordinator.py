@@ -58,7 +58,9 @@ class Coordinator:
     ):
         self.ledger, self.folder, self.running = ledger, Path(folder).resolve(), dict[str, Running]()
         self.machines: dict[str, int] = {}
-        self._client, self._jobs, self._results, self._on_change = client, jobs, results, on_change
+        self._client, self._jobs, self._on_change = client, jobs, on_change
+        # Below its name: trials of two sweeps may be called alike.
+        self._results = f"{results.rstrip('/')}/{ledger.plan.spec.name}" if results else None
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._topic = f"metseg-sweep-{uuid.uuid4().hex}"
         self._counted, self._is_written = float("-inf"), False
@@ -168,7 +170,7 @@ class Coordinator:
     def _enter(self, each: Running, outcome: Outcome) -> None:
         home, reason = Path("trials", each.point.name), outcome.reason
         if self._results:
-            address = f"{self._results.rstrip('/')}/{each.point.name}"
+            address = f"{self._results}/{each.point.name}"
             try:
                 fetch(address, self.folder / home, for_reading=True)
             except Exception as error:  # each store has errors of its own
