@@ -149,7 +149,11 @@ def read_spec(path: Path) -> SweepSpec:
     path = Path(path)
     try:
         found = read_value(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise MetsegError(
+            f"cannot read {shown(path)} ({error.strerror or error}); give another path"
+        ) from None
+    except (ValueError, yaml.YAMLError) as error:
         raise MetsegError(f"{shown(path)} is not readable YAML: {reason(error)}; mend it") from None
     if not isinstance(found, dict):
         raise MetsegError(f"{shown(path)} is no mapping; write name:, models: and grid: or search:")
