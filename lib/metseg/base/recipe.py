@@ -22,7 +22,20 @@ RECIPE = f"params/{START}.yml"  # where a notebook's cell names none
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as in Python; PyYAML alone takes it for text."""
+    """YAML in which 1e-3 is a number, as in Python, and no name stands twice.
+
+    PyYAML alone takes the first for text, and of the second all but the last for nothing.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    line = key.start_mark.line + 1
+                    raise yaml.YAMLError(f"line {line} names '{key.value}' twice in one mapping")
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(

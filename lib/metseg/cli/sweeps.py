@@ -49,7 +49,7 @@ def sweep(
 
     from metseg.workbook.sweep.cluster import has_dashboard
     from metseg.workbook.sweep.run import run_sweep
-    from metseg.workbook.sweep.study import study_url, without_password
+    from metseg.workbook.sweep.storage import study_url, without_password
     from metseg.workbook.sweep.table import RESULTS, command_of
     from metseg.workbook.sweep.view import SweepView
 

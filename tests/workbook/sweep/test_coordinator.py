@@ -8,6 +8,7 @@ from optuna.exceptions import StorageInternalError
 from metseg.base.errors import MetsegError
 from metseg.workbook.sweep.coordinator import Coordinator
 from metseg.workbook.sweep.ledger import Ledger
+from metseg.workbook.sweep.storage import ledger_errors_told
 from metseg.workbook.sweep.table import read_sweep
 from metseg.workbook.sweep.trial_process import Outcome
 
@@ -105,6 +106,7 @@ def test_whose_cell_raised_is_not(sweep):
     [
         (Outcome("full", 1.0, "disk"), "no space left, as unet-rate0.1-seed0"),
         ("cancelled", "scheduler is gone"),
+        (Outcome("cut off", 1.0, "cannot write s3://x", machine="m1"), "cannot write s3://x, as m1 found"),
     ],
 )
 def test_what_stops_a_sweep_fails_no_trial(sweep, tmp_path, outcome, message):
@@ -121,7 +123,8 @@ def test_a_ledger_that_cannot_be_written(sweep, monkeypatch):
         raise StorageInternalError("trouble") from OSError("database or disk is full")
 
     monkeypatch.setattr("metseg.workbook.sweep.ledger.Ledger.finish", fail)
-    with pytest.raises(MetsegError, match="cannot write the ledger .database or disk is full"):
+    message = "cannot write the ledger .database or disk is full"
+    with pytest.raises(MetsegError, match=message), ledger_errors_told():
         sweep(Client(done), grid={"rate": [0.1]})
 
 

@@ -148,17 +148,39 @@ def test_pruned_by_paired_patients_no_further_seeds(plan_of, tmp_path):
     assert rows[1]["reason"] == "worse than the best"
 
 
-def test_a_storage_that_cannot_be_opened(plan_of, tmp_path):
-    with pytest.raises(MetsegError, match="cannot open the ledger nosql://me:[*]{3}@there"):
-        Ledger(plan_of(grid=GRID), tmp_path, "nosql://me:secret@there")
+@pytest.fixture
+def shared(tmp_path, monkeypatch) -> str:
+    """The address of a storage that other machines reach."""
+    monkeypatch.setattr("metseg.workbook.sweep.lease._SETTLE_SECONDS", 0)
+    return f"sqlite:///{tmp_path}/shared.db"
 
 
-def test_a_study_that_another_machine_runs(plan_of, tmp_path):
-    url = f"sqlite:///{tmp_path}/shared.db"
-    ledger = Ledger(plan_of(grid=GRID), tmp_path, url)
-    held = {**ledger.study.user_attrs["coordinator"], "host": "elsewhere"}
-    ledger.study.set_user_attr("coordinator", held)
+def test_a_study_that_another_machine_runs(plan_of, tmp_path, shared):
+    ledger = Ledger(plan_of(grid=GRID), tmp_path, shared)
+    own = ledger.study.user_attrs["coordinator"]
+    ledger.study.set_user_attr("coordinator", {**own, "host": "elsewhere"})
     with pytest.raises(MetsegError, match="'s' is run by process .* on elsewhere"):
-        Ledger(plan_of(grid=GRID), tmp_path, url)
-    ledger.lease.release()
-    Ledger(plan_of(grid=GRID), tmp_path, url)
+        Ledger(plan_of(grid=GRID), tmp_path, shared)
+    ledger.study.set_user_attr("coordinator", own)
+    ledger.close()
+    Ledger(plan_of(grid=GRID), tmp_path, shared)
+
+
+def test_a_shared_study_that_is_written_anew_for_more_choices_is_still_held(plan_of, tmp_path, shared):
+    first = Ledger(plan_of(grid={"loss": ["bce"]}), tmp_path, shared)
+    first.enqueue()
+    run_all(first)
+    first.close()
+    grown = Ledger(plan_of(grid={"loss": ["bce", "focal"]}), tmp_path, shared)
+    grown.enqueue()
+    grown.lease._kept = float("-inf")
+    grown.lease.keep()
+    assert run_all(grown) == ["unet-focal-seed0"] and grown.study.user_attrs["coordinator"]
+    grown.close()
+    assert grown.study.user_attrs["coordinator"] is None
+
+
+def test_another_sweep_of_the_same_name(plan_of, tmp_path, shared):
+    Ledger(plan_of(grid=GRID), tmp_path, shared).close()
+    with pytest.raises(MetsegError, match="study 's' of sqlite:///.*/shared.db was begun otherwise"):
+        Ledger(plan_of(grid={"rate": [0.1]}), tmp_path / "elsewhere", shared)

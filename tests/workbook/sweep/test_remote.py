@@ -1,5 +1,6 @@
 """Workers without a common disk: what one leaves, another one finds."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,37 @@ def test_a_store_that_fails_may_be_tried_again(machine, monkeypatch):
     monkeypatch.setattr(remote, "run_job", run)
     job = Job("t", Path("n.ipynb"), {"model": "unet"}, Path("unused"))
     outcome = remote.run_remote_job(job, "nosuch://x", report=print, why_stop=lambda: None)
-    assert outcome.state == "died" and "nosuch://x/t: Protocol not known" in outcome.reason
+    assert outcome.state == "cut off" and "nosuch://x/t (Protocol not known" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("", "'', which is no address; write s3://"),
+        ("outputs/store", "'outputs/store', which is no address; write s3://"),
+        ("nosuch://x", "Protocol not known"),
+        ("file:///dev/null/x", "cannot write results to file:///dev/null/x .*check the address"),
+    ],
+)
+def test_an_address_that_is_of_no_use_is_found_before_the_first_trial(address, message):
+    with pytest.raises(MetsegError, match=message):
+        remote.complain_of_store(address)
+
+
+@pytest.mark.parametrize(("address", "package"), [("s3://b/x", "s3fs"), ("gs://b/x", "gcsfs")])
+def test_a_package_that_is_missing(monkeypatch, machine, address, package):
+    machine("first")
+    monkeypatch.setitem(sys.modules, package, None)  # importing it fails, installed or not
+    loaded = sys.modules["fsspec.registry"]._registry  # by its name it is a view of that
+    monkeypatch.delitem(loaded, address.partition(":")[0], raising=False)
+    for check in (remote.complain_of_store, remote.local_data):
+        with pytest.raises(MetsegError, match=f"{address} .*; pip install {package}$"):
+            check(address)
+
+
+def test_a_store_that_can_be_written(tmp_path):
+    remote.complain_of_store(f"file://{tmp_path}/store/deep")
+    assert [*(tmp_path / "store" / "deep").iterdir()] == []
 
 
 def test_data_are_fetched_once(machine, tmp_path):
@@ -75,3 +106,37 @@ def test_data_are_fetched_once(machine, tmp_path):
     assert (remote.local_data(address) / "P_1" / "a.tif").exists()
     with pytest.raises(MetsegError, match="cannot fetch the data from file:///nowhere"):
         remote.local_data("file:///nowhere")
+
+
+@pytest.fixture
+def bucket(monkeypatch) -> str:
+    """The address of a bucket of a server of this machine that speaks S3."""
+    server = pytest.importorskip("moto.server", reason="pip install 'moto[server]' s3fs").ThreadedMotoServer(
+        "127.0.0.1", port=0
+    )
+    s3fs = pytest.importorskip("s3fs", reason="pip install 'moto[server]' s3fs")
+    server.start()
+    host, port = server.get_host_and_port()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    s3fs.S3FileSystem.clear_instance_cache()
+    s3fs.S3FileSystem().mkdir("bucket")
+    yield "s3://bucket"
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+def test_results_on_s3(machine, monkeypatch, tmp_path, bucket):
+    monkeypatch.setattr(remote, "run_job", run)
+    remote.complain_of_store(f"{bucket}/x")
+    with pytest.raises(MetsegError, match="s3://buckett/x"):
+        remote.complain_of_store("s3://buckett/x")  # and no such bucket is made
+    job = Job("t", Path("n.ipynb"), {"model": "unet"}, Path("unused"))
+    for name, state in (("first", "died"), ("second", "done")):
+        machine(name)
+        outcome = remote.run_remote_job(job, f"{bucket}/x", report=print, why_stop=lambda: None)
+        assert outcome.state == state
+    assert remote.fetch(f"{bucket}/x/t", tmp_path / "here")
+    epochs = {f"unet/epoch-{k}" for k in (1, 2, 3, 4)}
+    assert files_below(tmp_path / "here") == {*epochs, "unet/checkpoint/4.npz"}

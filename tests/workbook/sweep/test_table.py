@@ -1,6 +1,8 @@
 """results.csv, and what a notebook reads of it."""
 
 import os
+import shlex
+from itertools import pairwise
 
 import pytest
 
@@ -49,8 +51,20 @@ def test_the_command_that_trains_it_again(plan, tmp_path):
     write_results(tmp_path, plan, [{"trial": p.name, **p.varied} for p in plan.grid()])
     command = command_of(plan, read_sweep(tmp_path).iloc[1])
     assert command.startswith("metseg train --model unet --profile quick --run-name s-best --set ")
-    settings = parse_assignments(part.split("'")[1] for part in command.split("--set ")[1:])
+    parts = shlex.split(command)
+    settings = parse_assignments(b for a, b in pairwise(parts) if a == "--set")
     assert settings == {"epochs": 3, "filters": [4, 8], "loss": "focal", "rate": 0.1, "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("scans", "told"), [("../data/a b", "data/a b"), ("s3://bucket/x", "COPY OF s3://bucket/x")]
+)
+def test_the_command_names_the_scans_by_their_option(plan, tmp_path, monkeypatch, scans, told):
+    monkeypatch.chdir(tmp_path)
+    plan.spec.set["data_dir"] = scans
+    row = {"model": "unet", "filters": "[8]", "loss": "bce", "rate": 0.1, "seed": 0}
+    parts = shlex.split(command_of(plan, row))
+    assert parts[parts.index("--data-dir") + 1] == told and not any("data_dir" in part for part in parts)
 
 
 def test_no_table(tmp_path):

@@ -3,12 +3,14 @@
 import importlib.util
 import logging
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 from distributed import Client, LocalCluster, Worker, get_worker
+from distributed.comm import parse_address, parse_host_port
 
 from metseg.base.errors import MetsegError
 from metseg.base.hardware import cores
@@ -29,12 +31,16 @@ def connected(scheduler: str | None = None, jobs: int | None = None) -> Iterator
         MetsegError: No scheduler answers at the address.
     """
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    if scheduler:
+    if scheduler is not None:
         try:
+            # First by itself: a client that finds nobody complains once more as Python drops it.
+            host, port = parse_host_port(parse_address(scheduler)[1], 8786)
+            socket.create_connection((host or "nowhere.invalid", port), _CONNECT_SECONDS).close()
             client = Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             reason = str(error).partition("\n")[0]
-            text = f"no Dask scheduler answers at {scheduler} ({reason}); start one with: dask scheduler"
+            where = scheduler or "an empty address"
+            text = f"no Dask scheduler answers at {where} ({reason}); start one with: dask scheduler"
             raise MetsegError(text) from None
         with client:
             yield client
@@ -99,7 +105,7 @@ def run_on_worker(job: Job, topic: str, beside: dict[str, int], results: str | N
         mine = replace(job, **own)
         return run_remote_job(mine, results, **told) if results else run_job(mine, **told)
     except MetsegError as error:
-        return Outcome("died", 0.0, str(error))  # the data may come at the second try
+        return Outcome("cut off", 0.0, str(error))  # the data may come at the second try
     finally:
         _stop_reasons.pop(key, None)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from distributed import Client, Future
-from optuna.exceptions import StorageInternalError
 from optuna.trial import Trial
 
 from metseg.base.errors import MetsegError
@@ -59,7 +58,9 @@ class Coordinator:
     ):
         self.ledger, self.folder, self.running = ledger, Path(folder).resolve(), dict[str, Running]()
         self.machines: dict[str, int] = {}
-        self._client, self._jobs, self._results, self._on_change = client, jobs, results, on_change
+        self._client, self._jobs, self._on_change = client, jobs, on_change
+        # Below its name: trials of two sweeps may be called alike.
+        self._results = f"{results.rstrip('/')}/{ledger.plan.spec.name}" if results else None
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._topic = f"metseg-sweep-{uuid.uuid4().hex}"
         self._counted, self._is_written = float("-inf"), False
@@ -68,7 +69,8 @@ class Coordinator:
         """Runs all that is left to run.
 
         Raises:
-            MetsegError: The scheduler is gone, or a disk is full; the same sweep goes on at the next start.
+            MetsegError: The scheduler is gone, a disk is full, an address cannot be reached, or another
+                coordinator has the study; the same sweep goes on at the next start.
         """
         self._client.subscribe_topic(self._topic, lambda event: self._events.put(("progress", event[1])))
         try:
@@ -83,11 +85,6 @@ class Coordinator:
                 if self._client.status != "running":
                     raise self._lost()
             self._write()
-        except StorageInternalError as error:
-            why = str(error.__cause__ or error).partition("\n")[0]
-            raise MetsegError(
-                f"cannot write the ledger ({why}); mend that, and start the sweep again"
-            ) from None
         finally:
             for each in self.running.values():
                 with suppress(Exception):  # of a scheduler that is gone
@@ -95,9 +92,6 @@ class Coordinator:
             with suppress(MetsegError):  # of a full disk; what happened is told already
                 self._write()
             self._on_change(self)
-            if self.ledger.lease:
-                with suppress(StorageInternalError):
-                    self.ledger.lease.release()
 
     def _fill(self) -> bool:
         """Sends trials to idle workers, and returns whether it sent any."""
@@ -160,19 +154,27 @@ class Coordinator:
                 f"no space left, as {name} found ({outcome.reason}); free some and start the sweep again: it "
                 "goes on where it stopped"
             )
-        if outcome.state == "died" and each.attempts < TRIES:
+        if outcome.state in ("died", "cut off") and each.attempts < TRIES:
             each.attempts, each.is_stopped = each.attempts + 1, False
             each.future = self._submitted(each.point)
             return
+        if outcome.state == "cut off":  # so would all others be
+            raise MetsegError(
+                f"{outcome.reason}, as {outcome.machine} found for {name}, twice; mend that and start the "
+                "sweep again: it goes on where it stopped"
+            )
         del self.running[name]
         self._enter(each, outcome)
         self._is_written = False
 
     def _enter(self, each: Running, outcome: Outcome) -> None:
-        home = Path("trials", each.point.name)
+        home, reason = Path("trials", each.point.name), outcome.reason
         if self._results:
-            with suppress(Exception):  # each store has errors of its own; all is still there
-                fetch(f"{self._results.rstrip('/')}/{each.point.name}", self.folder / home, for_reading=True)
+            address = f"{self._results}/{each.point.name}"
+            try:
+                fetch(address, self.folder / home, for_reading=True)
+            except Exception as error:  # each store has errors of its own
+                reason = " · ".join(filter(None, (reason, f"all of it is at {address} alone ({error})")))
         result = {
             "epochs": outcome.epochs,
             "seconds": round(each.seconds, 1),
@@ -180,7 +182,7 @@ class Coordinator:
             "machine": outcome.machine,
             "run_folder": self._run_folder(each.point),
             "notebook": (home / outcome.notebook).as_posix() if outcome.notebook else "",
-            "reason": outcome.reason,
+            "reason": reason,
         }
         search, first = self.ledger.plan.spec.search, self.ledger.plan.spec.seeds[0]
         paired = search and search.pruner == "patients" and each.point.varied["seed"] == first

@@ -7,19 +7,20 @@ A point that failed and is run again has a second one; its newest entry counts.
 import warnings
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
-from metseg.base.errors import MetsegError
 from metseg.base.files import shown
-from metseg.workbook.sweep.lease import Lease
+from metseg.workbook.sweep.lease import Lease, complain_if_held
 from metseg.workbook.sweep.plan import Plan, Point
 from metseg.workbook.sweep.search_space import as_label, distributions, from_labels, pruner_of, sampler_of
-from metseg.workbook.sweep.study import opened, study_url, with_choices, without_password
+from metseg.workbook.sweep.storage import open_storage, study_url, without_password
+from metseg.workbook.sweep.study import opened, with_choices
 from metseg.workbook.sweep.unchanged import complain_if_changed, record_of
 
 _ASKED = 20  # times in a row that a search may choose a point that it knows
@@ -45,19 +46,19 @@ class Ledger:
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self.plan = plan
         self._distributions = distributions(plan)
-        url = storage or study_url(folder)
-        try:
-            kept = optuna.storages.RDBStorage(url)
-            self.study = opened(kept, plan.spec.name)
-        except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
-            why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise MetsegError(f"cannot open the ledger {without_password(url)} ({why})") from None
-        self.lease = Lease(self.study) if storage else None
+        url = study_url(folder) if storage is None else storage
+        kept = open_storage(url)
+        check = {} if storage is None else {"check": complain_if_held}
+        self.study = opened(kept, plan.spec.name, **check)
         record = record_of(plan)
         if before := self.study.user_attrs.get("sweep"):
-            complain_if_changed(before, record, shown(folder))
+            where = f"the study '{plan.spec.name}' of {without_password(url)}" if storage else shown(folder)
+            complain_if_changed(before, record, where)
+        self.lease = None if storage is None else Lease(self.study)
         if before != record:
             self.study = with_choices(self.study, self._distributions)
+            if self.lease:
+                self.lease.study = self.study
             self.study.set_user_attr("sweep", record)
         trials = self.study.get_trials(deepcopy=False)
         self.study.sampler = sampler_of(plan.spec, after=len(trials))
@@ -96,6 +97,12 @@ class Ledger:
         dice = trial.value if trial.state == TrialState.COMPLETE else None
         known = {"state": _STATES[trial.state], "validation_dice": dice, **result}
         self.rows[point.name] = {"trial": point.name, **point.varied, **known}
+
+    def close(self) -> None:
+        """Lets another coordinator have the study at once."""
+        if self.lease:
+            with suppress(StorageInternalError):  # of a server that is gone: the lease runs out by itself
+                self.lease.release()
 
     # ---- what is to run ----
 

@@ -16,8 +16,11 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import read_json
 from metseg.training.run_folder import RunFolder
 from metseg.workbook.sweep.table import read_sweep
+from metseg.workbook.sweep.view import duration
 
 _ENDED = ("done", "failed", "pruned")
+_STATES = ("done", "running", "waiting", "failed", "pruned")
+_TABLE = "border-collapse: collapse; line-height: 1.7; margin-top: 0.6em; font-variant-numeric: tabular-nums"
 _MOST_SHOWN, _BEST = 12, 5
 
 
@@ -84,25 +87,68 @@ def _refresh(widget: ipywidgets.HTML, folder: Path) -> bool:
 def _lines(folder: Path, goes_on: bool) -> Iterator[str]:
     table = read_sweep(folder)
     counts, ended = table.state.value_counts(), int(table.state.isin(_ENDED).sum())
-    told = ", ".join(f"{count} {state}" for state, count in counts.items())
-    what = "runs" if goes_on else "has ended: run this notebook again for its figures"
-    bar = f"<progress value={ended / max(1, len(table)):.3f}></progress>"
-    yield f"<b>{escape(folder.name)}</b> {what} · {bar} {ended} of {len(table)} trials ({told})<br>"
+    told = " · ".join(f"{counts[state]} {state}" for state in _STATES if state in counts)
+    bar = _bar(ended, len(table), "12em")
+    yield f"<b>{escape(folder.name)}</b> {_what(goes_on, ended < len(table))}<br>"
+    yield f"{bar} {ended} of {len(table)} trials ended: {told}"
     running = table[table.state == "running"] if goes_on else table[:0]
     rows = [_progress(row) for row in running.head(_MOST_SHOWN).itertuples()]
+    if (more := len(running) - _MOST_SHOWN) > 0:
+        rows.append((f"and {more} more", "", "", ""))
     best = table[table.state == "done"].nlargest(_BEST, "validation_dice")
-    rows += [f"<td>{escape(row.trial)}<td>done<td>{row.validation_dice:.3f}" for row in best.itertuples()]
-    yield (
-        "<table><tr><th>trial<th>epoch<th>validation Dice"
-        + "".join(f"<tr>{row}" for row in rows)
-        + "</table>"
-    )
+    ended_rows = [
+        (row.trial, f"{row.epochs:.0f}", f"{row.validation_dice:.3f}", "") for row in best.itertuples()
+    ]
+    yield f'<table style="{_TABLE}">'
+    if rows:
+        yield _group("under way", "epoch", "validation Dice", "left", rows=rows)
+    if ended_rows:
+        yield _group("best so far" if goes_on else "best", "epochs", "validation Dice", "", rows=ended_rows)
+    yield "</table>"
 
 
-def _progress(row: Any) -> str:
+def _what(goes_on: bool, is_more: bool) -> str:
+    if goes_on:
+        return "runs"
+    if is_more:
+        return "has stopped: the same <code>metseg sweep</code> goes on with it"
+    return "has ended: run this notebook again for its figures"
+
+
+def _bar(done: float, of: float, width: str) -> str:
+    share = done / of if of else 0.0
+    return f'<progress value="{share:.3f}" style="width: {width}; vertical-align: middle"></progress>'
+
+
+def _group(*names: str, rows: list[tuple[str, str, str, str]]) -> str:
+    """Returns the lines of a table below a heading of their own; what is in `rows` but the name is HTML."""
+    heads = "".join(f'<th style="{_side(k)}">{name}</th>' for k, name in enumerate(names))
+    lines = [f'<tr style="border-bottom: 1px solid currentColor">{heads}</tr>']
+    for name, *others in rows:
+        cells = [escape(name), *others]
+        lines.append(
+            "<tr>" + "".join(f'<td style="{_side(k)}">{each}</td>' for k, each in enumerate(cells)) + "</tr>"
+        )
+    return "".join(lines)
+
+
+def _side(column: int) -> str:
+    """The name stands on the left, figures on the right."""
+    space = "padding: 0 1.5em 0 0" if column == 0 else "padding: 0 0 0 1.5em"
+    return f"text-align: {'right' if column else 'left'}; {space}; white-space: nowrap"
+
+
+def _progress(row: Any) -> tuple[str, str, str, str]:
     try:
         told = read_json(RunFolder(row.run_folder).progress)
-        epoch, dice = f"{told['epoch']}/{told['epochs']}", told["val_dice"]
+        bar = _bar(told["epoch"], told["epochs"], "5em")
+        dice = "" if told["val_dice"] is None else f"{told['val_dice']:.3f}"
+        left = told.get("seconds_left")
+        return (
+            row.trial,
+            f"{bar} {told['epoch']}/{told['epochs']}",
+            dice,
+            "" if left is None else duration(left),
+        )
     except (MetsegError, KeyError):  # not begun, or half-written
-        epoch, dice = "", None
-    return f"<td>{escape(row.trial)}<td>{epoch}<td>" + ("" if dice is None else f"{dice:.3f}")
+        return row.trial, "starts", "", ""

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import fsspec
 from filelock import FileLock
+from fsspec.registry import known_implementations
 
 from metseg.base.errors import MetsegError
 from metseg.workbook.sweep.resources import own_temporary
@@ -17,6 +19,8 @@ from metseg.workbook.sweep.trial_process import Job, Outcome, run_job
 
 _WHOLE = ".whole"  # there once all of a data set was fetched
 _FOR_WORKERS = "/checkpoint/"  # what only another worker needs, to go on
+_PROBE = ".metseg"
+_OF_BUCKETS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl"}
 
 
 def is_address(place: object) -> bool:
@@ -48,15 +52,39 @@ def run_remote_job(
                 _send(scratch, address, sent)
         report(progress)
 
+    started = time.monotonic()
     try:
         fetch(address, scratch)
-        sent |= _states(scratch)
-        outcome = run_job(replace(job, folder=scratch), report=tell, why_stop=why_stop)
+    except Exception as error:  # likewise
+        return Outcome("cut off", 0.0, f"cannot read {address} ({_why(error)})")
+    sent |= _states(scratch)
+    outcome = run_job(replace(job, folder=scratch), report=tell, why_stop=why_stop)
+    try:
         _send(scratch, address, sent)
     except Exception as error:  # likewise
-        return Outcome("died", 0.0, f"{address}: {' '.join(str(error).split()) or type(error).__name__}")
+        return Outcome("cut off", time.monotonic() - started, f"cannot write {address} ({_why(error)})")
     shutil.rmtree(scratch, ignore_errors=True)
     return outcome
+
+
+def complain_of_store(address: str) -> None:
+    """Complains of an address for results before any trial runs: writes a file there, and removes it.
+
+    Raises:
+        MetsegError: It is no address, fsspec cannot use it, or it cannot be written to.
+    """
+    if not is_address(address):
+        named = f"results are to go to '{address}', which is no address"
+        raise MetsegError(f"{named}; write s3://BUCKET/FOLDER, or file:///FOLDER, or leave it out")
+    try:
+        store, home = fsspec.core.url_to_fs(address)
+        _make_folder(store, home)
+        store.pipe_file(f"{home}/{_PROBE}", b"")
+        store.rm_file(f"{home}/{_PROBE}")
+    except Exception as error:  # likewise
+        raise MetsegError(
+            f"cannot write results to {address} ({_why(error)}); {_remedy(address, error)}"
+        ) from None
 
 
 def local_data(address: str) -> Path:
@@ -74,7 +102,8 @@ def local_data(address: str) -> Path:
                     raise FileNotFoundError("there is nothing")
                 (folder / _WHOLE).touch()
     except Exception as error:  # each store has errors of its own
-        raise MetsegError(f"cannot fetch the data from {address} ({error}); check the address") from None
+        text = f"cannot fetch the data from {address} ({_why(error)})"
+        raise MetsegError(f"{text}; {_remedy(address, error)}") from None
     return folder
 
 
@@ -101,7 +130,7 @@ def _send(folder: Path, address: str, sent: dict[str, tuple[int, int]]) -> None:
     found = _states(folder)
     for name in [each for each in found if sent.get(each) != found[each]]:
         with suppress(FileNotFoundError):  # replaced meanwhile
-            store.makedirs(f"{home}/{name}".rpartition("/")[0], exist_ok=True)
+            _make_folder(store, f"{home}/{name}".rpartition("/")[0])
             store.put_file(str(folder / name), f"{home}/{name}")
             sent[name] = found[name]
     for name in sent.keys() - found.keys():
@@ -119,6 +148,26 @@ def _states(folder: Path) -> dict[str, tuple[int, int]]:
                 state = path.stat()
                 found[path.relative_to(folder).as_posix()] = (state.st_mtime_ns, state.st_size)
     return found
+
+
+def _make_folder(store: fsspec.AbstractFileSystem, home: str) -> None:
+    """Makes a folder, but where there are none: s3fs would make a bucket of a name that was mistyped."""
+    names = {store.protocol} if isinstance(store.protocol, str) else {*store.protocol}
+    if not names & _OF_BUCKETS:
+        store.makedirs(home, exist_ok=True)
+
+
+def _why(error: Exception) -> str:
+    """Returns what a store said, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _remedy(address: str, error: Exception) -> str:
+    protocol = address.partition("://")[0]
+    if not isinstance(error, ImportError):
+        return "check the address, and this machine's access to it"
+    package = known_implementations.get(protocol, {}).get("class", protocol).partition(".")[0]
+    return "install that package" if package == "fsspec" else f"pip install {package}"
 
 
 def _scratch(address: str) -> Path:

@@ -1,6 +1,7 @@
 """A sweep from its plan to its table."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from metseg.workbook.sweep.cluster import connected
 from metseg.workbook.sweep.coordinator import Coordinator
 from metseg.workbook.sweep.ledger import Ledger
 from metseg.workbook.sweep.plan import Plan
+from metseg.workbook.sweep.remote import complain_of_store
+from metseg.workbook.sweep.storage import ledger_errors_told
 from metseg.workbook.sweep.table import read_sweep
 
 if TYPE_CHECKING:
@@ -55,12 +58,14 @@ def run_sweep(
     folder = Path(folder).resolve()
     try:
         with sole_writer(folder):
-            ledger = Ledger(plan, folder, storage)
-            ledger.enqueue(failed_too=failed_too)
-            with connected(scheduler, jobs) as client:
-                on_start(client)
-                options = {"jobs": jobs, "results": results, "on_change": on_change}
-                Coordinator(ledger, folder, client, **options).run()
+            if results is not None:
+                complain_of_store(results)
+            with ledger_errors_told(storage), closing(Ledger(plan, folder, storage)) as ledger:
+                ledger.enqueue(failed_too=failed_too)
+                with connected(scheduler, jobs) as client:
+                    on_start(client)
+                    options = {"jobs": jobs, "results": results, "on_change": on_change}
+                    Coordinator(ledger, folder, client, **options).run()
             return read_sweep(folder)
     except FolderInUse:
         raise MetsegError(

@@ -21,6 +21,15 @@ DECIDED = {
     "restart": "give the sweep another name",
     "recipe": "name it as profile",
 }
+# What pydantic calls a value of another kind, in a reader's words.
+_KINDS = {
+    "list_type": "a list, such as [0, 1]",
+    "dict_type": "a mapping, such as {epochs: 4}",
+    "model_type": "a mapping, such as {low: 0.1, high: 0.2}",
+    "string_type": "a text; put quotes around it",
+    "too_short": "one value or more",
+} | dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number")
+_KINDS |= dict.fromkeys(("float_type", "float_parsing"), "a number")
 
 
 class _Part(BaseModel):
@@ -140,7 +149,11 @@ def read_spec(path: Path) -> SweepSpec:
     path = Path(path)
     try:
         found = read_value(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise MetsegError(
+            f"cannot read {shown(path)} ({error.strerror or error}); give another path"
+        ) from None
+    except (ValueError, yaml.YAMLError) as error:
         raise MetsegError(f"{shown(path)} is not readable YAML: {reason(error)}; mend it") from None
     if not isinstance(found, dict):
         raise MetsegError(f"{shown(path)} is no mapping; write name:, models: and grid: or search:")
@@ -164,12 +177,20 @@ def _listed(name: str, values: Any) -> Any:
 def _sentence(error: ValidationError, part: type[BaseModel] | None = None) -> str:
     first = error.errors()[0]
     where, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    where = where.removesuffix(".[key]")
+    if told := _KINDS.get(first["type"]):
+        return f"{where} is {_brief(first['input'])}, but must be {told}"
     if first["type"] == "missing":
         return f"'{where}' is missing; give it a value"
     if first["type"] == "extra_forbidden":
         *home, name = first["loc"]
         return f"no entry '{where}'{choices(name, _entries(part or _part_at(home)))}"
     return f"{where}: {message}" if where else message
+
+
+def _brief(value: Any) -> str:
+    text = "empty" if value in (None, [], {}, "") else repr(value)
+    return text if len(text) < 60 else f"{text[:57]}..."
 
 
 def _part_at(home: list[str | int]) -> type[BaseModel]:

@@ -4,9 +4,7 @@ Optuna lets a parameter's choices never change within a study. So its finished t
 one, and back to a new one of the first one's name; killed anywhere, the next start goes on with that.
 """
 
-import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -15,18 +13,19 @@ from optuna.storages import BaseStorage
 _COPY = " (copy)"
 
 
-def study_url(folder: Path) -> str:
-    """Returns the address of a sweep's own ledger."""
-    return f"sqlite:///{Path(folder).absolute() / 'study.db'}"
+def opened(
+    storage: BaseStorage, name: str, check: Callable[[optuna.Study], None] = lambda study: None
+) -> optuna.Study:
+    """Returns a study of a storage, which is made if it is not there.
 
-
-def without_password(url: str) -> str:
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)
-
-
-def opened(storage: BaseStorage, name: str) -> optuna.Study:
-    """Returns a study of a storage, which is made if it is not there."""
+    Args:
+        storage: Where it is kept.
+        name: Of the study.
+        check: Called with it, and with its copy, before either is touched; may raise.
+    """
     names = optuna.get_all_study_names(storage)
+    for each in {name, name + _COPY}.intersection(names):
+        check(optuna.load_study(study_name=each, storage=storage))
     if name + _COPY in names:
         copy = optuna.load_study(study_name=name + _COPY, storage=storage)
         if copy.user_attrs.get("whole"):

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,12 +71,23 @@ def read_sweep(folder: Path) -> "pd.DataFrame":
 
 
 def command_of(plan: Plan, row: Mapping[str, Any]) -> str:
-    """Returns the command that trains a row's network again, by itself."""
+    """Returns the command that trains a row's network again, by itself.
+
+    A folder of scans starts at the working directory here, at the notebooks' folder in a sweep.
+    """
     names = [*varied_parameters(plan), "seed"]
     values = {**plan.spec.set, **{name: row[name] for name in names}}
-    settings = " ".join(f"--set '{name}={_typed(value)}'" for name, value in values.items())
-    name = f"{plan.spec.name}-best"
-    return f"metseg train --model {row['model']} --profile {plan.spec.profile} --run-name {name} {settings}"
+    parts = ["metseg", "train", "--model", row["model"], "--profile", plan.spec.profile]
+    parts += ["--run-name", f"{plan.spec.name}-best"]
+    if scans := str(values.pop("data_dir", "")):
+        home = next(iter(plan.notebooks.values())).parent
+        parts += [
+            "--data-dir",
+            f"COPY OF {scans}" if "://" in scans else shown(os.path.normpath(home / scans)),
+        ]
+    for name, value in values.items():
+        parts += ["--set", f"{name}={_typed(value)}"]
+    return shlex.join(parts)
 
 
 def _typed(value: Any) -> str:

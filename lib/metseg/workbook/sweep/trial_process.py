@@ -39,7 +39,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial came to: `done`, `failed`, `died` (may be tried again), `stopped`, `full` (no disk)."""
+    """What a trial came to.
+
+    `done`, `failed`, `died` (may be tried again), `stopped`, `full` (no disk), or `cut off` (from the address
+    of its data or results).
+    """
 
     state: str
     seconds: float

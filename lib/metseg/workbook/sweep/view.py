@@ -49,7 +49,7 @@ class SweepView:
             row = rows[name]
             dice = row.get("validation_dice")
             score = f"validation Dice {dice:.3f}" if dice is not None else row.get("reason", "")
-            took = f" · {_duration(row['seconds'])}" if "seconds" in row else ""
+            took = f" · {duration(row['seconds'])}" if "seconds" in row else ""
             line = f"[{len(self._shown)}/{sweep.ledger.plan.count}] {name}: {row['state']} · {score}{took}"
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
         if self._live:
@@ -65,7 +65,7 @@ class SweepView:
             parts.append(f"best validation Dice {best:.3f}")
         if now := ended - self._before:
             left = (time.monotonic() - self._started) / now * (total - ended)
-            parts.append(f"about {_duration(left)} left")
+            parts.append(f"about {duration(left)} left")
         if not sweep.machines:
             parts.append("waiting for workers")
         return Text(" · ".join(parts))
@@ -85,9 +85,10 @@ def _progress(each: Running) -> tuple[str, str, str]:
     if not told:
         return "", "", ""
     dice = f"{told['dice'][-1]:.3f}" if told["dice"] else ""
-    return f"{told['epoch']}/{told['epochs']}", dice, _duration(told["seconds_left"])
+    return f"{told['epoch']}/{told['epochs']}", dice, duration(told["seconds_left"])
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Returns a time as people read it: 1:05 min, 2:30 h."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d} h" if minutes >= 60 else f"{minutes}:{rest:02d} min"
