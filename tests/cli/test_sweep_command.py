@@ -44,7 +44,7 @@ def test_what_is_asked_for_and_what_is_told(metseg, spec, swept, checkout, tmp_p
     assert "optuna-dashboard 'postgresql://me:***@db/s'" in out and "secret" not in out
     assert "1 done, 1 failed" in out and "--resume" in out
     assert "unet-epochs1-image_size64-seed0, 0.700" in out
-    assert "metseg train --model unet --profile quick --run-name clahe-best --set 'epochs=1'" in out
+    assert "metseg train --model unet --profile quick --run-name clahe-best --set epochs=1" in out
     assert (folder / "sweep.yml").read_text() == SPEC
     status, out, _ = metseg("sweep", spec, "--resume", "--output-dir", "here")
     assert status == 0 and swept[-1][0] == tmp_path / "here" / "clahe" and swept[-1][1]["failed_too"]
@@ -66,4 +66,4 @@ def test_what_stops_before_the_first_trial(refused, spec, text, message):
 
 
 def test_no_such_file(refused, checkout):
-    assert "absent.yml is not readable YAML: No such file" in refused("sweep", "absent.yml")
+    assert "cannot read absent.yml (No such file" in refused("sweep", "absent.yml")
