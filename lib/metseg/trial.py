@@ -43,6 +43,7 @@ def run_trial(
     *,
     cache_dir: Path,
     restart: bool = False,
+    is_to_serve: bool = True,
     on_case: Callable[[int, int], None] | None = None,
 ) -> Score:
     """Trains a network, exports it in float32, and scores it on the patients held out.
@@ -51,6 +52,7 @@ def run_trial(
 
     Args:
         config, run, cache_dir, restart: As for `train`.
+        is_to_serve: As for `export`.
         on_case: Called with (finished, of) after each scan that is segmented.
 
     Raises:
@@ -60,7 +62,7 @@ def run_trial(
         train(config, run, cache_dir=cache_dir, restart=restart)
         cases = find_cases(Path(config.data_dir), **config.reading)
         if not run.is_exported:
-            export(run, cases, on_case=on_case)
+            export(run, cases, is_to_serve=is_to_serve, on_case=on_case)
         if run.read_split().test and not run.scored_as_served:
             evaluate(run.path, unseen_cases(cases, run.path), run.evaluation, on_case=on_case)
     return read_score(run)

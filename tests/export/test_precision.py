@@ -111,6 +111,8 @@ def test_what_missing_sequences_cost_is_measured_where_it_learned_to_do_without(
     manifest = json.loads((model_dir / "manifest.json").read_text())
     manifest["config"] |= {"modality_dropout": 0.2, "never_missing": "t1c"}
     (model_dir / "manifest.json").write_text(json.dumps(manifest))
+    export(model_dir, cases, is_to_serve=False)
+    assert "incomplete_dice" not in description_of(model_dir)
     export(model_dir, cases)
     found = description_of(model_dir)
     assert found["never_missing"] == "t1c" and found["incomplete_dice"]["scans"] == 1

@@ -18,7 +18,8 @@ def asked(monkeypatch) -> list:
     """What `run_trial` was asked for, as (fold, folds, folder); with one epoch the first fold fails."""
     calls = []
 
-    def run_trial(config, run, *, cache_dir, restart):
+    def run_trial(config, run, *, cache_dir, restart, is_to_serve):
+        assert not is_to_serve
         calls.append((config.division.fold, config.division.folds, run.path))
         if config.learning.epochs == 1 and config.division.fold == 0:
             raise MetsegError("the loss is no number")

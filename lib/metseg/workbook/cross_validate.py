@@ -44,7 +44,8 @@ def cross_validate(
         run = fold_folder(run_folder, model, fold)
         print(f"{model}, fold {fold + 1} of {folds}", flush=True)
         try:
-            print(run_trial(each, run, cache_dir=cache_dir, restart=restart), flush=True)
+            kind = {"restart": restart, "is_to_serve": False}  # a fold's network only scores its recipe
+            print(run_trial(each, run, cache_dir=cache_dir, **kind), flush=True)
         except MetsegError as error:
             print(f"failed: {error}", flush=True)
             failed[fold + 1] = str(error)
