@@ -74,3 +74,17 @@ def test_links_to_executed_copies(sweep, monkeypatch):
     shown = linked(read_sweep(folder)[["trial", "seconds", "reason", "notebook"]]).to_html()
     assert '<a href="trials/a.ipynb">a</a>' in shown and shown.count("<a ") == 1
     assert "&lt;b&gt;" in shown and "61" in shown
+
+
+def test_of_a_killed_sweep_no_trial_runs(sweep):
+    folder, write = sweep
+
+    async def watch() -> str:
+        with sole_writer(folder):
+            widget = follow_sweep(folder, every=0.01)
+            write(state="running", run_folder="trials/x/unet")
+        await asyncio.wait_for(widget.task, timeout=5)
+        return widget.value
+
+    shown = asyncio.run(watch())
+    assert "1 interrupted" in shown and "running" not in shown

@@ -87,7 +87,8 @@ def _refresh(widget: ipywidgets.HTML, folder: Path) -> bool:
 def _lines(folder: Path, goes_on: bool) -> Iterator[str]:
     table = read_sweep(folder)
     counts, ended = table.state.value_counts(), int(table.state.isin(_ENDED).sum())
-    told = " · ".join(f"{counts[state]} {state}" for state in _STATES if state in counts)
+    names = {} if goes_on else {"running": "interrupted"}
+    told = " · ".join(f"{counts[state]} {names.get(state, state)}" for state in _STATES if state in counts)
     bar = _bar(ended, len(table), "12em")
     yield f"<b>{escape(folder.name)}</b> {_what(goes_on, ended < len(table))}<br>"
     yield f"{bar} {ended} of {len(table)} trials ended: {told}"
