@@ -92,6 +92,7 @@ def test_doubling_by_hand():
 
 
 @pytest.mark.parametrize("width", [10, 100])
+# Each axis is rounded by itself: up to two steps of bfloat16, of 2**-8 below 1.
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 2**-7)])
 def test_upsampling_is_keras_own(rng, dtype, tolerance, width):
     image = rng.uniform(0, 1, (2, 6, width, 3)).astype(np.float32)
