@@ -12,16 +12,15 @@ MM = (1.0, 1.0, 1.0)
 
 
 def scan(patient_id: str, *blobs: tuple[int, float, bool]) -> ValidationScan:
-    """A row of cubes: (side, highest probability, whether it is a lesion); they are 0.3 around their middle.
+    """A row of cubes: (side, mean probability, whether it is a lesion); from front to back it falls by 0.02.
 
     Sides of 2, 4 and 7 voxels have the volume of balls of 2.5, 5.0 and 8.7 mm.
     """
     prob_map, mask = np.zeros((9, 9, 60), np.float32), np.zeros((9, 9, 60), bool)
     at = 1
-    for side, highest, is_lesion in blobs:
+    for side, mean, is_lesion in blobs:
         box = (slice(1, 1 + side), slice(1, 1 + side), slice(at, at + side))
-        prob_map[box] = min(0.3, highest)
-        prob_map[1 : 1 + side // 2, 1, at] = highest
+        prob_map[box] = np.linspace(mean + 0.01, mean - 0.01, side)[:, None, None]
         mask[box] = is_lesion
         at += side + 2
     volume = Volume(np.zeros((1, *mask.shape), np.uint8), ("t1c",), spacing_mm=MM)
@@ -37,14 +36,13 @@ SCANS = [
 def test_a_scan_is_kept_in_its_box():
     kept = SCANS[0]
     assert kept.box[0] == 7 and kept.spacing_mm == MM and len(kept.places) == 3 * 8 + 64 + 343 + 8 - 8
-    assert kept.prob_map.max() == pytest.approx(0.96) and kept.mask_ref.sum() == 8 + 64 + 343
+    assert kept.prob_map.max() == pytest.approx(0.97) and kept.mask_ref.sum() == 8 + 64 + 343
 
 
 def test_thresholds_and_points_by_hand():
     found = settle(SCANS, Postprocessing())
     # From 0.3 on lesions are whole, and from 0.2 on the same: 0.3 is nearer to the training's 0.5.
     assert found.postprocessing.threshold == 0.3
-    # From 0.35 to 0.5 on there are two false ones in two scans and 4 of 5 lesions; 0.55 to 0.6 are as good.
     points = {each.lesion_threshold: each for each in found.points.points}
     assert [*points] == sorted(LESION_THRESHOLDS)
     assert found.points.lesions == {"< 3": 2, "3–6": 2, "6–10": 1, "≥ 10": 0, "all": 5}
@@ -55,10 +53,10 @@ def test_thresholds_and_points_by_hand():
     assert high.found == {"< 3": 0, "3–6": 2, "6–10": 1, "≥ 10": 0, "all": 3}
     assert high.false_positives_per_scan == 0.5
     assert points[0.4].false_positives_per_scan == 1.0
-    # 4 of 5 at half a false positive a scan, from 0.55 to 0.6: of two the upper one
-    assert found.postprocessing.lesion_threshold == 0.6
-    assert points[0.6].found["all"] == 4 and points[0.6].false_positives_per_scan == 0.5
-    assert found.points.within(1.0) == points[0.6]
+    # 4 of 5 at one false positive a scan or at half of one, which is from 0.525 to 0.6: of four the third
+    assert found.postprocessing.lesion_threshold == 0.575
+    assert points[0.575].found["all"] == 4 and points[0.575].false_positives_per_scan == 0.5
+    assert found.points.within(1.0) == points[0.575]
 
 
 def test_what_a_point_tells_is_what_its_mask_shows():
@@ -90,7 +88,7 @@ def test_where_detection_is_below_extent_the_extent_follows():
 def test_candidates_of_all_scans():
     table = candidates(SCANS, 0.3)
     assert len(table) == 10 and table.real.sum() == 5
-    assert table.highest.max() == pytest.approx(0.96) and (table["mean"] <= table.highest).all()
+    assert sorted(table["mean"].round(2))[-3:] == [0.72, 0.87, 0.96]
 
 
 def test_few_candidates_are_not_calibrated():

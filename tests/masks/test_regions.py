@@ -56,7 +56,7 @@ def test_lesions_are_chosen_by_the_main_region_alone():
     row = {"TC": [0.9, 0.5, 0, 0, 0.5, 0.5, 0], "ET": [0.5, 0, 0, 0, 0.5, 0, 0]}
     row["WT"] = [0.5, 0.5, 0.5, 0, 0, 0.5, 0.5]
     maps = {name: np.array(p, np.float32)[None, None] for name, p in row.items()}
-    found = region_masks(maps, Postprocessing(threshold=0.4, lesion_threshold=0.8), 0.0)
+    found = region_masks(maps, Postprocessing(threshold=0.4, lesion_threshold=0.6), 0.0)
     expected = {"TC": [1, 1, 0, 0, 0, 0, 0], "ET": [1, 0, 0, 0, 0, 0, 0], "WT": [1, 1, 1, 0, 0, 1, 1]}
     assert {name: mask[0, 0].astype(int).tolist() for name, mask in found.items()} == expected
     assert [*found] == ["TC", "ET", "WT"]

@@ -25,7 +25,7 @@ from metseg.metrics.overlap import lesion_dice
 from metseg.metrics.patient_sums import patient_sums, voxel_mm3
 
 RULE = "voxel"
-LESION_THRESHOLDS = (*(k / 20 for k in range(1, 20)), 0.97, 0.98, 0.99, 0.995, 0.999)
+LESION_THRESHOLDS = tuple(k / 40 for k in range(2, 40))
 EXTENTS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 _FEWEST = 20  # candidates to calibrate by
 _COUNTS = ["ref", "pred", "tp"]
@@ -167,6 +167,7 @@ def _points(scans: Sequence[ValidationScan], extent: float) -> OperatingPoints:
     ]
     return OperatingPoints(
         rule=RULE,
+        score="mean",
         patients=len({scan.patient_id for scan in scans}),
         scans=len(scans),
         lesions=_with_all(of.iloc[0]),
@@ -179,16 +180,14 @@ def _with_all(counts: pd.Series) -> dict[str, int]:
 
 
 def candidates(scans: Sequence[ValidationScan], extent: float) -> pd.DataFrame:
-    """Returns what is marked from a threshold on, a row a lesion: highest and mean probability, real."""
+    """Returns what is marked from a threshold on, a row a lesion: its mean probability, and real."""
     tables = []
     for scan in scans:
         prob_map = scan.prob_map
         numbers = label_lesions(prob_map >= extent)
         inside = numbers > 0
-        p = prob_map[inside].astype(float)
-        voxels = pd.DataFrame({"highest": p, "mean": p, "real": scan.mask_ref[inside]})
-        kinds = {"highest": "max", "mean": "mean", "real": "any"}
-        tables.append(voxels.groupby(numbers[inside]).agg(kinds))
+        voxels = pd.DataFrame({"mean": prob_map[inside].astype(float), "real": scan.mask_ref[inside]})
+        tables.append(voxels.groupby(numbers[inside]).agg({"mean": "mean", "real": "any"}))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -197,7 +196,7 @@ def _calibration(scans: Sequence[ValidationScan], extent: float) -> LesionCalibr
     known = {"least": extent, "candidates": len(found), "lesions": int(found.real.sum())}
     if len(found) < _FEWEST or found.real.all() or not found.real.any():
         return LesionCalibration(**known)
-    slope, intercept = fit_logistic(found.highest.map(logit).to_numpy(), found.real.to_numpy(bool))
+    slope, intercept = fit_logistic(found["mean"].map(logit).to_numpy(), found.real.to_numpy(bool))
     if slope <= 0:  # a higher probability tells of no more lesions
         return LesionCalibration(**known)
     return LesionCalibration(slope=slope, intercept=intercept, **known)

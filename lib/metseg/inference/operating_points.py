@@ -1,11 +1,12 @@
 """What a network was found to find in its validation scans, threshold by threshold, as `model.json` keeps it.
 
-A voxel is part of a lesion from one threshold on, and a lesion is kept if its highest probability reaches
+A voxel is part of a lesion from one threshold on, and a lesion is kept if its mean probability reaches
 another. The second is the operating point: the higher it is, the fewer false positives, and the fewer small
 lesions.
 """
 
 import math
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,6 +32,7 @@ class OperatingPoints(BaseModel):
 
     Attributes:
         rule: How lesions are matched, one of `lesion_matching.MATCHINGS`.
+        score: What of a lesion's probabilities must reach the threshold; the highest had to, once.
         patients, scans: How many were asked.
         lesions: {class of diameter in mm: how many there are}, and `all`.
         points: The lowest threshold first.
@@ -39,6 +41,7 @@ class OperatingPoints(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     rule: str
+    score: Literal["mean"]
     patients: int
     scans: int
     lesions: dict[str, int]
@@ -79,9 +82,9 @@ class OperatingPoints(BaseModel):
 
 
 class LesionCalibration(BaseModel):
-    """How probable it is that what a network marks is a lesion, by its highest probability.
+    """How probable it is that what a network marks is a lesion, by its mean probability.
 
-    P = 1 / (1 + exp(−slope · logit(p) − intercept)), p the highest probability of its voxels.
+    P = 1 / (1 + exp(−slope · logit(p) − intercept)), p the mean probability of its voxels.
 
     Attributes:
         slope, intercept: None where it is not calibrated.
@@ -98,11 +101,11 @@ class LesionCalibration(BaseModel):
     candidates: int
     lesions: int
 
-    def probability(self, highest: float | None) -> float | None:
-        """Returns how probable a lesion is that has this as its highest probability; None where unknown."""
-        if self.slope is None or highest is None or highest < self.least:
+    def probability(self, mean: float | None) -> float | None:
+        """Returns how probable a lesion is that has this as its mean probability; None where unknown."""
+        if self.slope is None or mean is None or mean < self.least:
             return None
-        return 1 / (1 + math.exp(-self.slope * logit(highest) - self.intercept))
+        return 1 / (1 + math.exp(-self.slope * logit(mean) - self.intercept))
 
     @property
     def told(self) -> str:
@@ -111,9 +114,9 @@ class LesionCalibration(BaseModel):
         if self.slope is None:
             false = self.candidates - self.lesions
             few = f"{of}, {false} of them false, are too few to calibrate by"
-            return f"The highest probability of a lesion's voxels is not calibrated: {few}."
+            return f"The mean probability of a lesion's voxels is not calibrated: {few}."
         return (
-            "Probability a lesion: of validation candidates with a highest probability like this, that share "
+            "Probability a lesion: of validation candidates with a mean probability like this, that share "
             f"were lesions (logistic fit; n = {self.candidates}, {self.lesions} of them lesions)."
         )
 

@@ -12,17 +12,21 @@ def label_lesions(mask: np.ndarray) -> np.ndarray:
 
 
 def lesion_probabilities(prob_map: np.ndarray, *, threshold: float) -> np.ndarray:
-    """Returns a map in which each predicted lesion has its highest probability, and 0 stands outside.
+    """Returns a map in which each predicted lesion has its mean probability, and 0 stands outside.
+
+    The mean tells lesions from what is none better than the highest probability: networks are so sure that
+    the highest is near 1 in nearly all.
 
     Args:
         prob_map: float, (H, W) or (Z, H, W).
         threshold: A voxel is lesion from it on; the lesions are the components of that.
     """
     numbers = label_lesions(prob_map >= threshold)
-    highest = np.zeros(numbers.max() + 1, prob_map.dtype)
     inside = numbers > 0
-    np.maximum.at(highest, numbers[inside], prob_map[inside])
-    return highest[numbers]
+    of = numbers[inside]
+    sums = np.bincount(of, prob_map[inside], minlength=numbers.max() + 1)
+    means = sums / np.maximum(np.bincount(of, minlength=len(sums)), 1)
+    return means.astype(prob_map.dtype)[numbers]
 
 
 def number_lesions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

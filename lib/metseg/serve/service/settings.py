@@ -33,7 +33,7 @@ class Settings(BaseModel):
         gt=0,
         lt=1,
         allow_inf_nan=False,
-        description="Lesions of a lower highest probability are dropped. Where it is below the network's "
+        description="Lesions of a lower mean probability are dropped. Where it is below the network's "
         "`threshold`, that follows, unless it is given. What to expect of each value: `/models`.",
     )
     min_lesion_px: int | None = Field(
