@@ -1,10 +1,10 @@
 """The libraries that run a network: the same numbers, from several threads, and float32 where they must."""
 
-import threading
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import openvino
 import pytest
 from tiny_runs import write_bright_model
 
@@ -46,18 +46,45 @@ def test_threads_do_not_mix_their_slices(make, content):
     assert [round(float(each.mean())) for each in prob_maps] == [0, 1] * 20
 
 
-def test_no_tensor_is_made_before_the_constructor_has_made_one(content, monkeypatch):
+def in_a_process_of_its_own(path, code: str) -> str:
+    """Runs code that finds a network's file as `content`; returns what it prints."""
+    before = (
+        f"from metseg.inference.engines import OpenVinoEngine\ncontent = open({str(path)!r}, 'rb').read()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", before + code], capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr}"
+    return done.stdout.strip()
+
+
+def test_no_tensor_is_made_before_the_constructor_has_made_one(content, tmp_path):
     """Two threads that made the first at once waited for each other for ever."""
-    made = []
+    code = """
+import openvino
+made, plain = [], openvino.Tensor
+openvino.Tensor = lambda *given: made.append(given) or plain(*given)
+OpenVinoEngine(content, "bf16")
+print(len(made))
+"""
+    assert in_a_process_of_its_own(tmp_path / "model.onnx", code) == "1"
 
-    class Noted(openvino.Tensor):
-        def __init__(self, *arguments, **options):
-            made.append(threading.current_thread())
-            super().__init__(*arguments, **options)
 
-    monkeypatch.setattr(openvino, "Tensor", Noted)
-    OpenVinoEngine(content, "bf16")
-    assert made == [threading.current_thread()]
+def test_an_interrupt_after_networks_were_closed_in_the_order_they_were_opened(content, tmp_path):
+    """OpenVINO left signals a stack that was gone, and any signal ended the process."""
+    code = """
+import os, signal
+import numpy as np
+opened = [OpenVinoEngine(content, precision) for precision in ("fp32", "bf16")]
+for each in opened:
+    each.run(each.outputs, np.zeros(each.input_shape, np.float32))
+while opened:
+    del each, opened[0]
+    each = None
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    assert in_a_process_of_its_own(tmp_path / "model.onnx", code) == "interrupted"
 
 
 @pytest.mark.parametrize("make", [OnnxRuntimeEngine, lambda content: OpenVinoEngine(content, "bf16")])

@@ -207,9 +207,9 @@ def test_parameters_that_nobody_chose():
 
 
 def two_lesions() -> np.ndarray:
-    """In two slices: a lesion of 0.4, in one of 8 voxels 0.9; in the first alone: one of 0.4, in one of 4 0.5.
+    """Of 0.4, in two slices one with a voxel of 0.9, in the first alone one with a voxel of 0.5.
 
-    Their means are 0.4625 and 0.425.
+    Their means are (7 · 0.4 + 0.9) / 8 = 0.4625 and (3 · 0.4 + 0.5) / 4 = 0.425.
     """
     prob_map = np.full((2, 5, 9), np.float32(0.1))
     prob_map[:, 1:3, 1:3] = 0.4

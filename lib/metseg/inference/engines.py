@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from metseg.base.hardware import cores, multiplies
 
 Precision = Literal["fp32", "bf16", "int8"]
-_first_tensor = threading.Lock()
+_first_core = threading.Lock()
 
 
 class Engine:
@@ -91,19 +92,30 @@ class OnnxRuntimeEngine(Engine):
         return onnxruntime.InferenceSession(self._content, options, providers=["CPUExecutionProvider"])
 
 
+@cache
+def _openvino_core() -> Any:
+    """Returns the one core of a process, which stays.
+
+    Each has a stack of its own for signals (openvinotoolkit/openvino#11894). Where two ended in the order in
+    which they began, the stack of the first was left in place though freed, and Ctrl-C ended the process with
+    a segmentation fault.
+    """
+    import openvino
+
+    # Two threads that made a process's first tensor at once were seen to wait for each other for ever.
+    openvino.Tensor(np.zeros(1, np.float32))
+    return openvino.Core()
+
+
 class OpenVinoEngine(Engine):
     """OpenVINO, in bfloat16, in int8 with bfloat16 for what is left, or in float32."""
 
     library = "OpenVINO"
 
     def __init__(self, content: bytes, precision: Precision):
-        import openvino
-
         super().__init__()
-        # Two threads that made a process's first tensor at once were seen to wait for each other for ever.
-        with _first_tensor:
-            openvino.Tensor(np.zeros(1, np.float32))
-        self._core = openvino.Core()
+        with _first_core:
+            self._core = _openvino_core()
         self._network = self._core.read_model(content, b"")
         # With the batch left open its code was slower by 12 % in bfloat16 and by 39 % in int8.
         self.input_shape = tuple(side.get_length() for side in self._network.input().partial_shape[1:])
