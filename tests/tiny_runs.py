@@ -219,7 +219,7 @@ POINTED = {
     "postprocessing": {"threshold": 0.25, "lesion_threshold": 0.9, "min_lesion_px": 0, "fill_holes": False},
     "operating_points": {
         "rule": "voxel",
-        "score": "mean",
+        "score": "mean log odds",
         "patients": 2,
         "scans": 2,
         "lesions": SIZES,

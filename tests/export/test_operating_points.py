@@ -5,22 +5,22 @@ import pytest
 
 from metseg.data.volume import Case, Labels, Volume
 from metseg.export.operating_points import LESION_THRESHOLDS, ValidationScan, candidates, settle
-from metseg.masks.components import label_lesions
+from metseg.masks.components import expit, label_lesions, log_odds
 from metseg.masks.postprocess import Postprocessing, postprocess
 
 MM = (1.0, 1.0, 1.0)
 
 
 def scan(patient_id: str, *blobs: tuple[int, float, bool]) -> ValidationScan:
-    """A row of cubes: (side, mean probability, whether it is a lesion); from front to back it falls by 0.02.
+    """A row of cubes: (side, score, whether it is a lesion); from front to back log odds fall by 0.1.
 
     Sides of 2, 4 and 7 voxels have the volume of balls of 2.5, 5.0 and 8.7 mm.
     """
     prob_map, mask = np.zeros((9, 9, 60), np.float32), np.zeros((9, 9, 60), bool)
     at = 1
-    for side, mean, is_lesion in blobs:
+    for side, score, is_lesion in blobs:
         box = (slice(1, 1 + side), slice(1, 1 + side), slice(at, at + side))
-        prob_map[box] = np.linspace(mean + 0.01, mean - 0.01, side)[:, None, None]
+        prob_map[box] = expit(log_odds(score) + np.linspace(0.05, -0.05, side))[:, None, None]
         mask[box] = is_lesion
         at += side + 2
     volume = Volume(np.zeros((1, *mask.shape), np.uint8), ("t1c",), spacing_mm=MM)
@@ -36,7 +36,7 @@ SCANS = [
 def test_a_scan_is_kept_in_its_box():
     kept = SCANS[0]
     assert kept.box[0] == 7 and kept.spacing_mm == MM and len(kept.places) == 3 * 8 + 64 + 343 + 8 - 8
-    assert kept.prob_map.max() == pytest.approx(0.97) and kept.mask_ref.sum() == 8 + 64 + 343
+    assert kept.prob_map.max() == pytest.approx(0.9619, abs=1e-4) and kept.mask_ref.sum() == 8 + 64 + 343
 
 
 def test_thresholds_and_points_by_hand():
@@ -88,7 +88,7 @@ def test_where_detection_is_below_extent_the_extent_follows():
 def test_candidates_of_all_scans():
     table = candidates(SCANS, 0.3)
     assert len(table) == 10 and table.real.sum() == 5
-    assert sorted(table["mean"].round(2))[-3:] == [0.72, 0.87, 0.96]
+    assert sorted(expit(table.log_odds).round(2))[-3:] == [0.72, 0.87, 0.96]
 
 
 def test_few_candidates_are_not_calibrated():

@@ -31,7 +31,7 @@ def counts(found: tuple[int, ...]) -> dict[str, int]:
 
 POINTS = OperatingPoints(
     rule="voxel",
-    score="mean",
+    score="mean log odds",
     patients=2,
     scans=2,
     lesions=counts((2, 2, 1, 0)),

@@ -27,7 +27,7 @@ def test_one_voxel():
     assert lesion.box == ((1, 2), (2, 3), (3, 4))
     assert lesion.centroid == (1, 2, 3)
     assert lesion.centroid_mm == pytest.approx((10 - 6, 20 - 6, -30 + 5))
-    assert (lesion.mean_probability, lesion.max_probability) == (0.75, 0.75)
+    assert lesion.mean_probability == lesion.max_probability == 0.75 == pytest.approx(lesion.score)
     assert lesion.longest.mm == pytest.approx(3)  # the pixel's height
     assert lesion.perpendicular.mm == pytest.approx(2)
     assert sorted(lesion.longest.ends) == [(1.5, 3), (2.5, 3)]

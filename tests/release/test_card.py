@@ -29,8 +29,8 @@ def description(tmp_path) -> dict:
 
 def test_operating_points_are_listed_with_their_numbers(description):
     card = model_card(description | POINTED, MANIFEST, SCORES)
-    assert "6 lesions" in card and "n = 40, 20 of them lesions" in card and "mean reaches 0.9" in card
-    rows = [line for line in card.splitlines() if line.startswith(("| mean probability", "| 0."))]
+    assert "6 lesions" in card and "n = 40, 20 of them lesions" in card and "score reaches 0.9" in card
+    rows = [line for line in card.splitlines() if line.startswith(("| score", "| 0."))]
     assert rows[0].count("(n = ") == 5 and "< 3 mm (n = 2)" in rows[0]
     assert rows[1:] == [
         "| 0.5 | 3.50 | 100 % | 100 % | – | – | 100 % |",

@@ -196,7 +196,7 @@ def choose_operating_point(predictor: "Predictor", false_positives_per_scan: flo
     if false_positives_per_scan is not None:
         own = settings_within(points, own, false_positives_per_scan, predictor.name)
         predictor.postprocessing = own
-        print(f"lesions from a mean probability of {own.lesion_threshold:g} on", flush=True)
+        print(f"lesions from a score of {own.lesion_threshold:g} on", flush=True)
     if told := told_of(points, own, own):
         print(told, flush=True)
 

@@ -24,7 +24,7 @@ from metseg.metrics.detection import (
 from metseg.metrics.statistics import holm, paired_test, ratio_interval
 from metseg.training.run_folder import RunFolder
 
-# Of the rows, beside the one that serves; close where the mean probabilities of lesions are.
+# Of the rows, beside the one that serves; close where the scores of lesions are.
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 RULES = ("voxel", "mets2026")  # of `lesion_matching.MATCHINGS`; by both a lesion has one number
 _LESION = ["patient_id", "case_id", "lesion"]
@@ -45,8 +45,8 @@ def lesion_rows(
 ) -> pd.DataFrame:
     """Matches the lesions of a scan at `THRESHOLDS`, by each of `RULES`.
 
-    A threshold is one of lesions: one whose mean reaches it is kept whole, down to the voxels' own threshold;
-    below that one it is of voxels. At the one that serves, the mask counts as it is served.
+    A threshold is one of lesions: one whose score reaches it is kept whole, down to the voxels' own
+    threshold; below that one it is of voxels. At the one that serves, the mask counts as it is served.
 
     Args:
         mask_ref, mask_pred: bool, (Z, H, W).

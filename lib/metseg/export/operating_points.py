@@ -14,10 +14,9 @@ from metseg.inference.operating_points import (
     LesionCalibration,
     OperatingPoint,
     OperatingPoints,
-    logit,
 )
 from metseg.inference.predictor import Predictor
-from metseg.masks.components import label_lesions
+from metseg.masks.components import label_lesions, log_odds
 from metseg.masks.postprocess import Postprocessing, detection_map, postprocess
 from metseg.metrics.calibration import fit_logistic
 from metseg.metrics.detection import lesions_at, size_classes
@@ -167,7 +166,7 @@ def _points(scans: Sequence[ValidationScan], extent: float) -> OperatingPoints:
     ]
     return OperatingPoints(
         rule=RULE,
-        score="mean",
+        score="mean log odds",
         patients=len({scan.patient_id for scan in scans}),
         scans=len(scans),
         lesions=_with_all(of.iloc[0]),
@@ -180,14 +179,14 @@ def _with_all(counts: pd.Series) -> dict[str, int]:
 
 
 def candidates(scans: Sequence[ValidationScan], extent: float) -> pd.DataFrame:
-    """Returns what is marked from a threshold on, a row a lesion: its mean probability, and real."""
+    """Returns what is marked from a threshold on, a row a lesion: the mean of its log odds, and real."""
     tables = []
     for scan in scans:
         prob_map = scan.prob_map
         numbers = label_lesions(prob_map >= extent)
         inside = numbers > 0
-        voxels = pd.DataFrame({"mean": prob_map[inside].astype(float), "real": scan.mask_ref[inside]})
-        tables.append(voxels.groupby(numbers[inside]).agg({"mean": "mean", "real": "any"}))
+        voxels = pd.DataFrame({"log_odds": log_odds(prob_map[inside]), "real": scan.mask_ref[inside]})
+        tables.append(voxels.groupby(numbers[inside]).agg({"log_odds": "mean", "real": "any"}))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -196,7 +195,7 @@ def _calibration(scans: Sequence[ValidationScan], extent: float) -> LesionCalibr
     known = {"least": extent, "candidates": len(found), "lesions": int(found.real.sum())}
     if len(found) < _FEWEST or found.real.all() or not found.real.any():
         return LesionCalibration(**known)
-    slope, intercept = fit_logistic(found["mean"].map(logit).to_numpy(), found.real.to_numpy(bool))
+    slope, intercept = fit_logistic(found.log_odds.to_numpy(), found.real.to_numpy(bool))
     if slope <= 0:  # a higher probability tells of no more lesions
         return LesionCalibration(**known)
     return LesionCalibration(slope=slope, intercept=intercept, **known)

@@ -1,20 +1,19 @@
 """What a network was found to find in its validation scans, threshold by threshold, as `model.json` keeps it.
 
-A voxel is part of a lesion from one threshold on, and a lesion is kept if its mean probability reaches
+A voxel is part of a lesion from one threshold on, and a lesion is kept if its `lesion_score` reaches
 another. The second is the operating point: the higher it is, the fewer false positives, and the fewer small
 lesions.
 """
 
-import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from metseg.base.errors import MetsegError
+from metseg.masks.components import expit, log_odds
 from metseg.masks.postprocess import Postprocessing
 
 SERVED_AT = 1.0  # false positives a scan, at most
-_LIKELY = 1e-4  # nearer to 0 or 1 probabilities tell no more
 
 
 class OperatingPoint(BaseModel):
@@ -41,7 +40,7 @@ class OperatingPoints(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     rule: str
-    score: Literal["mean"]
+    score: Literal["mean log odds"]
     patients: int
     scans: int
     lesions: dict[str, int]
@@ -82,9 +81,9 @@ class OperatingPoints(BaseModel):
 
 
 class LesionCalibration(BaseModel):
-    """How probable it is that what a network marks is a lesion, by its mean probability.
+    """How probable it is that what a network marks is a lesion, by its `lesion_score`.
 
-    P = 1 / (1 + exp(−slope · logit(p) − intercept)), p the mean probability of its voxels.
+    P = 1 / (1 + exp(−slope · ln(s / (1 − s)) − intercept)), s the score.
 
     Attributes:
         slope, intercept: None where it is not calibrated.
@@ -101,11 +100,11 @@ class LesionCalibration(BaseModel):
     candidates: int
     lesions: int
 
-    def probability(self, mean: float | None) -> float | None:
-        """Returns how probable a lesion is that has this as its mean probability; None where unknown."""
-        if self.slope is None or mean is None or mean < self.least:
+    def probability(self, score: float | None) -> float | None:
+        """Returns how probable a lesion is of this score; None where unknown."""
+        if self.slope is None or score is None or score < self.least:
             return None
-        return 1 / (1 + math.exp(-self.slope * logit(mean) - self.intercept))
+        return float(expit(self.slope * log_odds(score) + self.intercept))
 
     @property
     def told(self) -> str:
@@ -114,21 +113,15 @@ class LesionCalibration(BaseModel):
         if self.slope is None:
             false = self.candidates - self.lesions
             few = f"{of}, {false} of them false, are too few to calibrate by"
-            return f"The mean probability of a lesion's voxels is not calibrated: {few}."
+            return f"The score of a lesion, the mean of its voxels' log odds, is not calibrated: {few}."
         return (
-            "Probability a lesion: of validation candidates with a mean probability like this, that share "
+            "Probability a lesion: of validation candidates with a score like this, that share "
             f"were lesions (logistic fit; n = {self.candidates}, {self.lesions} of them lesions)."
         )
 
 
 def _in_words(size: str) -> str:
     return f"{size[2:]} mm and more" if size.startswith("≥") else f"{size} mm"  # fonts of paper lack ≥
-
-
-def logit(p: float) -> float:
-    """Returns ln(p / (1 − p)), of a p that is no nearer to 0 or 1 than 0.0001."""
-    p = min(max(p, _LIKELY), 1 - _LIKELY)
-    return math.log(p / (1 - p))
 
 
 def expected(

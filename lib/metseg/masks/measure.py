@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metseg.masks.components import label_lesions
+from metseg.masks.components import label_lesions, lesion_score
 
 Point = tuple[float, float]
 
@@ -40,6 +40,7 @@ class MeasuredLesion:
         centroid: (z, y, x), in voxels from the centre of the first voxel.
         centroid_mm: The same in patient coordinates, mm to the right, anterior and superior (RAS+); or None.
         mean_probability, max_probability: Over its voxels; None without a map.
+        score: Its `lesion_score`; None likewise.
     """
 
     number: int
@@ -53,6 +54,7 @@ class MeasuredLesion:
     centroid_mm: tuple[float, float, float] | None
     mean_probability: float | None
     max_probability: float | None
+    score: float | None
 
     @property
     def slice_count(self) -> int:
@@ -113,6 +115,7 @@ def measure_mask(
                 centroid_mm=None if affine is None else tuple(to_mm(centroid, affine).tolist()),
                 mean_probability=None if probabilities is None else float(probabilities.mean()),
                 max_probability=None if probabilities is None else float(probabilities.max()),
+                score=None if probabilities is None else lesion_score(probabilities),
             )
         )
     return lesions, labels

@@ -13,7 +13,7 @@ class Postprocessing(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     threshold: float = Field(0.5, gt=0, lt=1)  # probability from which a pixel is lesion
-    lesion_threshold: float | None = Field(None, gt=0, lt=1)  # that the mean of each lesion reaches, if any
+    lesion_threshold: float | None = Field(None, gt=0, lt=1)  # that each lesion's score reaches, if any
     min_lesion_px: int = Field(0, ge=0)  # lesions of fewer pixels, on the scan's own grid, are dropped
     fill_holes: bool = False  # background that a lesion encloses becomes lesion
 
@@ -34,7 +34,7 @@ class Postprocessing(BaseModel):
 def postprocess(prob_map: np.ndarray, config: Postprocessing) -> np.ndarray:
     """Returns which pixels of an (H, W) or (Z, H, W) probability map are lesion, bool of the same shape.
 
-    A lesion of the map, in 3D where that is, is kept if its mean probability reaches `lesion_threshold`.
+    A lesion of the map, in 3D where that is, is kept if its `lesion_score` reaches `lesion_threshold`.
     All else treats every slice by itself, so that without it a slice alone gets the mask it has within its
     volume. Holes are filled before lesions are measured against `min_lesion_px`.
     """
@@ -51,7 +51,7 @@ def postprocess(prob_map: np.ndarray, config: Postprocessing) -> np.ndarray:
 
 
 def detection_map(prob_map: np.ndarray, threshold: float) -> np.ndarray:
-    """Returns the probabilities with each lesion's mean in all of its voxels.
+    """Returns the probabilities with each lesion's score in all of its voxels.
 
     Cut at any `lesion_threshold` it gives the mask by `detecting_from` that: lesions are whole above
     `threshold`, and below it their voxels come one by one.
@@ -60,8 +60,8 @@ def detection_map(prob_map: np.ndarray, threshold: float) -> np.ndarray:
         prob_map: float, (H, W) or (Z, H, W).
         threshold: A voxel is part of a lesion from it on.
     """
-    means = lesion_probabilities(prob_map, threshold=threshold)
-    return np.where(prob_map >= threshold, means, prob_map)
+    scores = lesion_probabilities(prob_map, threshold=threshold)
+    return np.where(prob_map >= threshold, scores, prob_map)
 
 
 def is_major(voxels: np.ndarray, min_share: float) -> np.ndarray:

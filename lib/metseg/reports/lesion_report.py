@@ -53,7 +53,7 @@ class LesionReport:
         origin: Who marked the lesions.
         notes: What was guessed or assumed in reading the files, as sentences.
         follow_up: The comparison with former visits, or None.
-        calibration: How probable a lesion is by its mean probability; None where the network has none.
+        calibration: How probable a lesion is by its score; None where the network has none.
         channel: The sequence of the pictures; the post-contrast one if left out.
         created: When the report was made.
     """
@@ -135,7 +135,7 @@ class LesionReport:
             }
             row |= {"mean_probability": each.mean_probability, "max_probability": each.max_probability}
             if self.calibration and self.calibration.slope is not None:
-                row["lesion_probability"] = self.calibration.probability(each.mean_probability)
+                row["lesion_probability"] = self.calibration.probability(each.score)
             row["rano_bm"] = "target" if is_target else "not measurable" if misses else "measurable"
             row["rano_bm_reason"] = "; ".join(misses)
             found.append(

@@ -16,12 +16,12 @@ def rating_of(calibration: LesionCalibration | None) -> dict:
     if calibration is None:
         return {}
     share = calibration.slope is not None
-    return {"title": "A lesion" if share else "Mean p", "told": calibration.told, "share": share}
+    return {"title": "A lesion" if share else "Score", "told": calibration.told, "share": share}
 
 
 def row_of(lesion: MeasuredLesion, calibration: LesionCalibration | None) -> dict:
     """Returns one of `VolumeViewer.lesions`."""
-    rated = lesion.mean_probability
+    rated = lesion.score
     if calibration is not None and calibration.slope is not None:
         rated = calibration.probability(rated)
     return {

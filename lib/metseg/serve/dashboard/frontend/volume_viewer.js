@@ -130,7 +130,7 @@ function render({ model, el }) {
     threshold = stop(k);
     draw();
   }, (k) => save(model, { threshold: stop(k) }));
-  detectAt.element.title = "A lesion is kept if its mean probability reaches this.";
+  detectAt.element.title = "A lesion is kept if its score reaches this: the probability of its voxels, the mean taken of log odds.";
   const expected = h("p", { class: "ms-hint ms-expected", role: "status" });
   const tick = h("input", { type: "checkbox" });
   tick.addEventListener("change", () => save(model, { show_reference: tick.checked }));
@@ -220,7 +220,7 @@ function render({ model, el }) {
     const lesion = isPreview() ? 0 : value(volumes.labels, cursor);
     where.replaceChildren(h("b", {}, mm ? mm.join(" · ") : ""),
       [`voxel ${[...cursor].reverse().join(", ")}`, `grey ${value(voxels, cursor)}`,
-        volumes.prob_map ? `${stops().length ? "mean p" : "p"} ${(value(volumes.prob_map, cursor) / 255).toFixed(2)}` : "",
+        volumes.prob_map ? `${stops().length ? "score" : "p"} ${(value(volumes.prob_map, cursor) / 255).toFixed(2)}` : "",
         lesion ? `lesion ${lesion === 255 ? "255 or smaller" : lesion}` : ""].filter(Boolean).join(" · "));
     table.hint.hidden = volumes.labels && !isPreview() && model.get("lesions").length > 0;
     table.box.classList.toggle("ms-stale", isPreview());
