@@ -34,7 +34,8 @@ class Settings(BaseModel):
         lt=1,
         allow_inf_nan=False,
         description="Lesions of a lower score, the mean of their voxels' log odds told as a probability, are "
-        "dropped. Where it is below the network's `threshold`, that follows, unless it is given. What to expect of each value: `/models`.",
+        "dropped. Where it is below the network's `threshold`, that follows, unless it is given. What to "
+        "expect of each value: `/models`.",
     )
     min_lesion_px: int | None = Field(
         None,
