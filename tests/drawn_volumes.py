@@ -36,6 +36,9 @@ class Marker:
     def description(self) -> dict:
         return {"data": DATA}
 
+    def doing_without(self, missing: tuple[str, ...]) -> "Marker":
+        return self
+
     def prob_map(self, volume: Volume) -> np.ndarray:
         assert volume.grid == self.marked.shape
         return np.where(self.marked, np.float32(0.75), np.float32(0))

@@ -240,3 +240,13 @@ POINTED = {
         "lesions": 20,
     },
 }
+
+
+def pointed_without(missing: str, lesion_threshold: float, false_positives: float) -> dict:
+    """The same, with one operating point of its own for scans that lack sequences, such as "t1+flair"."""
+    settings = {**POINTED["postprocessing"], "lesion_threshold": lesion_threshold}
+    point = {"lesion_threshold": lesion_threshold, "false_positives_per_scan": false_positives}
+    points = {**POINTED["operating_points"], "points": [{**point, "found": SIZES}]}
+    measured = {"scans": 2, "complete": 0.8, "without": {missing: 0.7}}
+    without = {missing: {"postprocessing": settings, "operating_points": points}}
+    return {**POINTED, "never_missing": "t1c", "incomplete_dice": measured, "without_sequences": without}

@@ -42,11 +42,11 @@ def test_a_scan_is_kept_in_its_box():
 def test_thresholds_and_points_by_hand():
     found = settle(SCANS, Postprocessing())
     # From 0.3 on lesions are whole, and from 0.2 on the same: 0.3 is nearer to the training's 0.5.
-    assert found.postprocessing.threshold == 0.3
-    points = {each.lesion_threshold: each for each in found.points.points}
+    assert found.settings.postprocessing.threshold == 0.3
+    points = {each.lesion_threshold: each for each in found.settings.operating_points.points}
     assert [*points] == sorted(LESION_THRESHOLDS)
-    assert found.points.lesions == {"< 3": 2, "3–6": 2, "6–10": 1, "≥ 10": 0, "all": 5}
-    assert found.points.scans == found.points.patients == 2
+    assert found.settings.operating_points.lesions == {"< 3": 2, "3–6": 2, "6–10": 1, "≥ 10": 0, "all": 5}
+    assert found.settings.operating_points.scans == found.settings.operating_points.patients == 2
     low, high = points[0.3], points[0.7]
     assert low.found == {"< 3": 2, "3–6": 2, "6–10": 1, "≥ 10": 0, "all": 5}
     assert low.false_positives_per_scan == 2.5
@@ -54,15 +54,15 @@ def test_thresholds_and_points_by_hand():
     assert high.false_positives_per_scan == 0.5
     assert points[0.4].false_positives_per_scan == 1.0
     # 4 of 5 at one false positive a scan or at half of one, which is from 0.525 to 0.6: of four the third
-    assert found.postprocessing.lesion_threshold == 0.575
+    assert found.settings.postprocessing.lesion_threshold == 0.575
     assert points[0.575].found["all"] == 4 and points[0.575].false_positives_per_scan == 0.5
-    assert found.points.within(1.0) == points[0.575]
+    assert found.settings.operating_points.within(1.0) == points[0.575]
 
 
 def test_what_a_point_tells_is_what_its_mask_shows():
     found = settle(SCANS, Postprocessing())
-    for point in found.points.points:
-        setting = found.postprocessing.detecting_from(point.lesion_threshold)
+    for point in found.settings.operating_points.points:
+        setting = found.settings.postprocessing.detecting_from(point.lesion_threshold)
         hits = 0
         for each in SCANS:
             mask = postprocess(each.prob_map, setting)
@@ -80,9 +80,9 @@ def test_where_detection_is_below_extent_the_extent_follows():
     volume = Volume(np.zeros((1, *mask.shape), np.uint8), ("t1c",), spacing_mm=MM)
     case = Case(volume, Labels.of_mask(mask), "A-0", "A")
     found = settle([ValidationScan.of(case, prob_map)], Postprocessing())
-    assert found.postprocessing.lesion_threshold <= 0.4
-    assert found.postprocessing.threshold == found.postprocessing.lesion_threshold
-    assert found.points.at(found.postprocessing.lesion_threshold).found["all"] == 2
+    setting = found.settings.postprocessing
+    assert setting.lesion_threshold <= 0.4 and setting.threshold == setting.lesion_threshold
+    assert found.settings.operating_points.at(setting.lesion_threshold).found["all"] == 2
 
 
 def test_candidates_of_all_scans():
@@ -92,7 +92,7 @@ def test_candidates_of_all_scans():
 
 
 def test_few_candidates_are_not_calibrated():
-    found = settle(SCANS, Postprocessing()).calibration
+    found = settle(SCANS, Postprocessing()).settings.lesion_calibration
     assert (found.candidates, found.lesions, found.slope) == (10, 5, None)
     assert (
         found.probability(0.9) is None and "10 candidates" in found.told and "5 of them false" in found.told
@@ -101,7 +101,7 @@ def test_few_candidates_are_not_calibrated():
 
 def test_a_calibration_rises_with_the_probability():
     blobs = [((2, 0.95, True), (2, 0.7, k % 2 == 0), (2, 0.4, k == 0), (2, 0.4, False)) for k in range(8)]
-    found = settle([scan("A", *row) for row in blobs], Postprocessing()).calibration
+    found = settle([scan("A", *row) for row in blobs], Postprocessing()).settings.lesion_calibration
     assert (found.candidates, found.lesions, found.least) == (32, 8 + 4 + 1, 0.3)
     low, middle, high = map(found.probability, (0.4, 0.7, 0.95))
     assert low == pytest.approx(1 / 16, abs=0.1) and middle == pytest.approx(0.5, abs=0.15) and high > 0.85
@@ -110,5 +110,7 @@ def test_a_calibration_rises_with_the_probability():
 
 def test_a_network_that_marks_nothing():
     found = settle([scan("A", (4, 0.01, True))], Postprocessing())
-    assert found.dice == 0 and found.postprocessing.threshold == 0.5
-    assert found.points.fewest().found["all"] == 0 and found.calibration.candidates == 0
+    settings = found.settings
+    assert found.dice == 0 and settings.postprocessing.threshold == 0.5
+    assert settings.operating_points.fewest().found["all"] == 0
+    assert settings.lesion_calibration.candidates == 0

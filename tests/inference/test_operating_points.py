@@ -7,9 +7,9 @@ import pytest
 from metseg.base.errors import MetsegError
 from metseg.inference.operating_points import (
     LesionCalibration,
+    MaskSettings,
     OperatingPoints,
     expected,
-    settings_within,
     told_of,
 )
 from metseg.masks.postprocess import Postprocessing
@@ -41,6 +41,7 @@ POINTS = OperatingPoints(
     ],
 )
 OWN = Postprocessing(threshold=0.4).detecting_from(0.7)
+SETTINGS = MaskSettings(postprocessing=OWN, operating_points=POINTS)
 
 
 @pytest.mark.parametrize(
@@ -54,15 +55,16 @@ def test_most_lesions_at_no_more_false_positives(wanted, taken):
 def test_where_there_are_always_more():
     assert POINTS.within(0.1) is None and POINTS.fewest().lesion_threshold == 0.9
     with pytest.raises(MetsegError, match="unet .*0.1 false positives.*0.25"):
-        settings_within(POINTS, OWN, 0.1, "unet")
+        SETTINGS.within(0.1, "unet")
     with pytest.raises(MetsegError, match="unet has no operating points"):
-        settings_within(None, Postprocessing(), 1, "unet")
+        MaskSettings(postprocessing=Postprocessing()).within(1, "unet")
 
 
 def test_settings_of_a_point():
-    assert settings_within(POINTS, OWN, 1, "unet") == OWN
-    assert settings_within(POINTS, OWN, 0.25, "unet") == Postprocessing(threshold=0.4, lesion_threshold=0.9)
-    assert settings_within(POINTS, OWN, 9, "unet") == Postprocessing(threshold=0.3, lesion_threshold=0.3)
+    assert SETTINGS.within(1, "unet") == SETTINGS
+    for wanted, threshold, lesion_threshold in ((0.25, 0.4, 0.9), (9, 0.3, 0.3)):
+        taken = Postprocessing(threshold=threshold, lesion_threshold=lesion_threshold)
+        assert SETTINGS.within(wanted, "unet") == SETTINGS.model_copy(update={"postprocessing": taken})
 
 
 def test_a_point_in_a_sentence():

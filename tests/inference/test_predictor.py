@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from tiny_runs import add_int8, change_description, write_bright_model
+from tiny_runs import POINTED, add_int8, change_description, pointed_without, write_bright_model
 from tiny_scans import finished_training
 
 from metseg.base.errors import MetsegError
@@ -197,13 +197,38 @@ class CountingEngine:
         return [image[..., :1]]
 
 
+# what it takes masks by
+
+
+def test_scans_without_a_sequence_have_settings_of_their_own(tmp_path):
+    complete = Predictor(write_bright_model(tmp_path, **pointed_without("t1+flair", 0.3, 2.0)))
+    alone = complete.doing_without(("flair", "t1"))
+    assert complete.postprocessing == Postprocessing(**POINTED["postprocessing"])
+    assert alone.postprocessing == complete.postprocessing.model_copy(update={"lesion_threshold": 0.3})
+    assert [each.lesion_threshold for each in alone.operating_points.points] == [0.3]
+    assert alone.lesion_calibration is None is not complete.lesion_calibration
+    unmeasured = alone.doing_without(("flair",))
+    assert unmeasured.postprocessing == complete.postprocessing and unmeasured.operating_points is None
+    assert alone.doing_without(()).operating_points == complete.operating_points
+
+
+def test_so_many_false_positives_of_scans_of_any_kind(tmp_path):
+    complete = Predictor(write_bright_model(tmp_path, **pointed_without("flair", 0.3, 2.0)))
+    assert complete.within(4).postprocessing.lesion_threshold == 0.5
+    assert complete.within(4).doing_without(("flair",)).postprocessing.lesion_threshold == 0.3
+    strict = complete.within(1)
+    assert (strict.postprocessing.lesion_threshold, complete.postprocessing.lesion_threshold) == (0.9, 0.9)
+    with pytest.raises(MetsegError, match="unet without flair has no operating point .* were 2"):
+        strict.doing_without(("flair",))
+
+
 def test_threads(exported, predictor, monkeypatch):
     image = scan(9, 40, 33)
     one = Predictor(exported, threads=1)
     np.testing.assert_array_equal(one.prob_map(of(image)), predictor.prob_map(of(image)))
     for threads in (1, 3):
         several, engine = Predictor(exported, threads=threads), CountingEngine()
-        monkeypatch.setattr(several, "_engine", engine)
+        monkeypatch.setattr(several.network, "engine", engine)
         several.prob_map(of(image))
         assert 1 <= engine.most <= threads
 
@@ -211,7 +236,7 @@ def test_threads(exported, predictor, monkeypatch):
 def test_a_slice_alone_takes_all_cores(exported, monkeypatch):
     def asked_for(image, *, threads=3):
         several, engine = Predictor(exported, threads=threads), CountingEngine()
-        monkeypatch.setattr(several, "_engine", engine)
+        monkeypatch.setattr(several.network, "engine", engine)
         several.prob_map(of(image))
         return engine.all_cores
 
@@ -223,7 +248,7 @@ def test_a_slice_alone_takes_all_cores(exported, monkeypatch):
 
 def test_a_slice_in_company_takes_one_core(exported, monkeypatch):
     several, engine = Predictor(exported, threads=3), CountingEngine(seconds=0.3)
-    monkeypatch.setattr(several, "_engine", engine)
+    monkeypatch.setattr(several.network, "engine", engine)
     first = threading.Thread(target=several.prob_map, args=(of(scan(1, 40, 33)),))
     first.start()
     assert engine.begun.wait(10)

@@ -143,7 +143,7 @@ def test_a_prediction_comes_with_notes_or_not_at_all(tmp_path, monkeypatch):
     assert "corners" in note and telling.trusted_map(alone, "P1")[1] == []
     refusing = wary(tmp_path, corners=(-0.9, -0.8))
     assert "may mean nothing" in refusing.trusted_map(scan, "P1", trust_anyway=True)[1][0]
-    monkeypatch.setattr(refusing, "_engine", None)  # it is not to run
+    monkeypatch.setattr(refusing.network, "engine", None)  # it is not to run
     with pytest.raises(Untrusted, match="P1"):
         refusing.trusted_map(scan, "P1")
 

@@ -12,7 +12,7 @@ from complaints import complaint
 from drawn_volumes import FIRST, Marker, phantom_volumes
 from nibabel.orientations import axcodes2ornt
 from scipy.ndimage import label
-from tiny_runs import write_bright_model
+from tiny_runs import pointed_without, write_bright_model
 
 from metseg.base.errors import MetsegError
 from metseg.data.phantom.volumes import FILE_NAMES, true_lesions
@@ -64,6 +64,16 @@ def test_a_scan_without_a_sequence(tmp_path, folder):
     for old in ({}, {"never_missing": "flair"}):
         with pytest.raises(MetsegError, match="has no flair"):
             segment(scan, Predictor(write_bright_model(tmp_path / "old", **old)), trust_anyway=True)
+
+
+def test_a_scan_without_a_sequence_is_cut_by_thresholds_of_such_scans(tmp_path, folder):
+    (given,) = scan_inputs(folder / FIRST)
+    files = {name: path for name, path in given.sequences.items() if name != "flair"}
+    scan = open_scan(replace(given, sequences=files), allow_missing=True)
+    predictor = Predictor(write_bright_model(tmp_path, **pointed_without("flair", 0.3, 2.0)))
+    found, complete = segment(scan, predictor), segment(open_scan(given), predictor)
+    assert "2 false positives" in found.origin.operating_point and found.calibration is None
+    assert "0.5 false positives" in complete.origin.operating_point and complete.calibration is not None
 
 
 def all_there(places, true_mm) -> bool:

@@ -4,6 +4,10 @@
 class MetsegError(Exception):
     """An error a user can mend: its text names the thing and the remedy."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the text alone. IPython asks an exception for it by this name."""
+        return [str(self)]
+
 
 class FolderInUse(MetsegError):
     """Another process writes to a folder."""

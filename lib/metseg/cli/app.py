@@ -188,17 +188,17 @@ def say_networks(models: dict[str, Path], output_dir: Path | None, *, stderr: bo
         say_network(models[name], output_dir, why, stderr=stderr)
 
 
-def choose_operating_point(predictor: "Predictor", false_positives_per_scan: float | None) -> None:
-    """Takes a network to the operating point that was asked for, if any, and prints what to expect there."""
-    from metseg.inference.operating_points import settings_within, told_of
+def at_operating_point(predictor: "Predictor", false_positives_per_scan: float | None) -> "Predictor":
+    """Returns a network at the operating point that was asked for, if any; prints what to expect there."""
+    from metseg.inference.operating_points import told_of
 
-    points, own = predictor.operating_points, predictor.postprocessing
     if false_positives_per_scan is not None:
-        own = settings_within(points, own, false_positives_per_scan, predictor.name)
-        predictor.postprocessing = own
-        print(f"lesions from a score of {own.lesion_threshold:g} on", flush=True)
-    if told := told_of(points, own, own):
+        predictor = predictor.within(false_positives_per_scan)
+        print(f"lesions from a score of {predictor.postprocessing.lesion_threshold:g} on", flush=True)
+    own = predictor.postprocessing
+    if told := told_of(predictor.operating_points, own, own):
         print(told, flush=True)
+    return predictor
 
 
 def existing_folder(data_dir: Path | None) -> dict:

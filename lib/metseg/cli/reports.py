@@ -17,7 +17,7 @@ from metseg.cli.app import (
     Target,
     TrustAnyway,
     app,
-    choose_operating_point,
+    at_operating_point,
     named_model,
     network_name,
     progress_bars,
@@ -92,7 +92,7 @@ def report(
             names = [scan.case_id for scan in scans]
             refuse_scans_unlike_the_phantom(predictor.description, network_name(folder, output_dir), names)
         say_network(folder, output_dir, why)
-        choose_operating_point(predictor, false_positives_per_scan)
+        predictor = at_operating_point(predictor, false_positives_per_scan)
         with progress_bars() as bars:
             tracked = bars.track(scans, description="Segmenting")
             found = [segment(scan, predictor, trust_anyway=trust_anyway) for scan in tracked]

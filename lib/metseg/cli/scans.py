@@ -19,7 +19,7 @@ from metseg.cli.app import (
     Target,
     TrustAnyway,
     app,
-    choose_operating_point,
+    at_operating_point,
     header_bar,
     named_model,
     network_name,
@@ -128,7 +128,7 @@ def _predict_volumes(
     if regions := Also.REGIONS in also:
         complain_of_other_regions(predictor.targets)
     say_network(folder, output_dir, why)
-    choose_operating_point(predictor, false_positives_per_scan)
+    predictor = at_operating_point(predictor, false_positives_per_scan)
     make_folder(output)
     print(f"{len(inputs)} scan{'s' * (len(inputs) != 1)} of volumes", flush=True)
     told, failed = [], []
@@ -140,7 +140,10 @@ def _predict_volumes(
                 found = segment(scan, predictor, **options)
                 paths, notes = write_results(found, output, also)
                 told.append(found.told(paths))
-                told += [f"note: {note}" for note in (*found.scan.scan.notes, *found.notes, *notes)]
+                notes = [*found.scan.scan.notes, *found.notes, *notes]
+                if missing := scan.scan.missing:  # the sentence above is of complete scans
+                    notes += [f"Without {' and '.join(missing)}: {found.origin.operating_point}"]
+                told += [f"note: {note}" for note in notes]
             except MetsegError as error:
                 failed.append(str(error))
     print(*told, sep="\n")

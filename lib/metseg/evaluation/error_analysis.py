@@ -56,7 +56,7 @@ def analyse_errors(folders: Sequence[Path], cases: Iterable[CaseFiles]) -> Error
     predictors = [Predictor(folder) for folder in folders]
     scans, lesions, pixels, wrong = [], [], [], np.zeros(2, int)
     for fold, files in unseen:
-        case, predictor = load_case(files), predictors[fold]
+        case, predictor = load_case(files), predictors[fold].doing_without(files.missing)
         prob_map = predictor.prob_map(case.volume)
         mask = predictor.mask_of(prob_map)
         scans.append(
@@ -150,7 +150,7 @@ def case_picture(model_dir: Path, files: CaseFiles, title: str) -> CasePicture:
     The maps are its probability, its entropy, and attention gates, coarsest first, or the heads of deep
     supervision, L1 first.
     """
-    predictor, case = Predictor(model_dir), load_case(files)
+    predictor, case = Predictor(model_dir).doing_without(files.missing), load_case(files)
     run, z = RunFolder(model_dir), fullest_slice(case.mask)
     prob_map = predictor.prob_map(case.volume)
     doubt = entropy(prob_map[z], threshold=predictor.postprocessing.threshold)

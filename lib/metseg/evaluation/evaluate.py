@@ -94,7 +94,7 @@ def evaluate(
         case = load_case(files)
         started = time.perf_counter()
         maps = predictor.prob_maps(case.volume)
-        masks = predictor.masks_of(maps)
+        masks = predictor.doing_without(files.missing).masks_of(maps)
         seconds += time.perf_counter() - started
         slices += len(case.image)
         main, *others = case.labels.regions

@@ -75,7 +75,7 @@ def lesion_pictures(
     found: dict[str, list[LesionPicture]] = {name: [] for name in KINDS}
     for case_id in chosen:
         case = load_case(files[case_id])
-        masks = predictor.masks(case.volume)
+        masks = predictor.doing_without(files[case_id].missing).masks(case.volume)
         mask_pred = masks.get(next(iter(case.labels.regions)), next(iter(masks.values())))
         numbers, predicted = label_lesions(case.mask), label_lesions(mask_pred)
         for row in rows[(rows.case_id == case_id) & ~rows.false_positive].itertuples():

@@ -53,20 +53,18 @@ def set_masks(
     files = validation_cases(run, cases)
     setting = Postprocessing(**read_json(run.description)["postprocessing"])
     predictor = Predictor(run.path)
-    scans = predicted_scans(predictor, files, on_case)
+    scans = predicted_scans(predictor, files, on_case=on_case)
     if scans is None:
         known = _by_share(run, predictor, files, cases, setting, on_case)
     else:
         _complain_without_lesion(any(each.is_lesion.any() for each in scans), run)
         found = settle(scans, setting)
         known = {
-            "postprocessing": found.postprocessing.model_dump(),
+            **found.settings.model_dump(),
             "min_volume_share": 0.0,
-            "operating_points": found.points.model_dump(),
-            "lesion_calibration": found.calibration.model_dump(),
             "validation_dice": found.dice,
             "validation_dice_of_patients": found.of_patients,
-            "validation_patients": found.points.patients,
+            "validation_patients": found.settings.operating_points.patients,
         }
     description = {**read_json(run.description), "tta_flip": True, **known}
     write_json(run.description, description)

@@ -1,6 +1,6 @@
 """The thresholds of a network of volumes, and what is found by them, from its validation scans."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from metseg.export.validation_dice import dice_of_patients
 from metseg.inference.operating_points import (
     SERVED_AT,
     LesionCalibration,
+    MaskSettings,
     OperatingPoint,
     OperatingPoints,
 )
@@ -69,9 +70,7 @@ class ValidationScan(NamedTuple):
 class Settled(NamedTuple):
     """What is settled on validation scans."""
 
-    postprocessing: Postprocessing
-    points: OperatingPoints
-    calibration: LesionCalibration
+    settings: MaskSettings
     dice: float  # `metrics.overlap.lesion_dice`
     of_patients: dict[str, float]  # volume Dice of those with a lesion
 
@@ -79,16 +78,21 @@ class Settled(NamedTuple):
 def predicted_scans(
     predictor: Predictor,
     files: Sequence[CaseFiles],
+    *,
+    missing: Collection[str] = (),
     on_case: Callable[[int, int], None] | None = None,
 ) -> list[ValidationScan] | None:
-    """Segments scans, each once; returns None where one is no volume, or has voxels of unknown size."""
+    """Segments scans, each once and without the sequences in `missing`, see `Volume.without`.
+
+    Returns None where one is no volume, or has voxels of unknown size.
+    """
     scans = []
     if not all(each.volumes for each in files):
         return None
     for k, case in enumerate(map(load_case, files)):
         if case.volume.spacing_mm is None:
             return None
-        scans.append(ValidationScan.of(case, predictor.prob_map(case.volume, tta_flip=True)))
+        scans.append(ValidationScan.of(case, predictor.prob_map(case.volume.without(missing), tta_flip=True)))
         if on_case:
             on_case(k + 1, len(files))
     return scans
@@ -115,7 +119,9 @@ def settle(scans: Sequence[ValidationScan], own: Postprocessing) -> Settled:
         points = _points(scans, setting.threshold)
     counts = _counts(scans, lambda scan: postprocess(scan.prob_map, setting))
     calibration = _calibration(scans, setting.threshold)
-    return Settled(setting, points, calibration, _mean_dice(counts), dice_of_patients(counts))
+    known = {"operating_points": points, "lesion_calibration": calibration}
+    settings = MaskSettings(postprocessing=setting, **known)
+    return Settled(settings, _mean_dice(counts), dice_of_patients(counts))
 
 
 def _hits(scan: ValidationScan, threshold: float) -> np.ndarray:

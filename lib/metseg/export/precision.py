@@ -9,7 +9,7 @@ from typing import NamedTuple, get_args
 from metseg.base.errors import MetsegError
 from metseg.base.files import file_sha256, read_json, sole_writer, write_json
 from metseg.data.cases import CaseFiles
-from metseg.export.incomplete_dice import set_incomplete_dice
+from metseg.export.incomplete import set_incomplete
 from metseg.export.mask_settings import set_masks
 from metseg.export.onnx import check_agreement, export_onnx, spread_slices
 from metseg.export.quantise import quantise
@@ -62,7 +62,7 @@ def export(
     They are `model.onnx` in float32, `model.int8.onnx` beside it if it serves in int8, and `model.json`.
     The float32 graph must give the trained network's probabilities, and by it is settled how masks are made.
     What the scans were like is kept for the trust gate, and what missing sequences cost a network that has
-    learned to do without them.
+    learned to do without them, with the thresholds that suit such scans.
     Another precision must hardly change the validation patients' volume Dice (`DiceChange`). What a pruned
     head changes is measured and told, never refused.
 
@@ -71,8 +71,8 @@ def export(
         cases: Cases, those of all the training's patients among them.
         precision: What it shall serve in; None takes the fastest that passes.
         prune: Head to keep, as for `export_onnx`.
-        is_to_serve: Else what missing sequences cost, which only a network's users are told, is not measured;
-            of volumes it takes half the time.
+        is_to_serve: Else scans without a sequence, which only a network's users have, are not looked at; of
+            volumes they take half the time.
         on_case: Called with (finished, of) after each validation case, anew for the masks and each Dice.
 
     Raises:
@@ -104,7 +104,7 @@ def export(
         set_masks(whole, cases, on_case=on_case)
         set_trust(whole, cases)
         if is_to_serve and run.trained_config().augmentation.modality_dropout > 0:
-            set_incomplete_dice(whole, cases, on_case=on_case)
+            set_incomplete(whole, cases, on_case=on_case)
         before = None
         for each in able if precision is None else [precision]:
             draft, change = whole.path, DiceChange()

@@ -76,7 +76,7 @@ def volume_dice(
         missing: Sequences to do without, see `Volume.without`.
         on_case: Called with (finished, of) after each case.
     """
-    rows = []
+    rows, predictor = [], predictor.doing_without(missing)
     for k, case in enumerate(map(load_case, cases)):
         volumes = [case.volume.without(missing)]
         if single_slices:

@@ -22,7 +22,7 @@ from metseg.base.files import file_sha256, read_json, replacing, shown, sync_fol
 from metseg.data.volume import NEVER_MISSING
 from metseg.inference.engines import Engine, Precision, native, open_engine
 from metseg.inference.incomplete import IncompleteDice
-from metseg.inference.operating_points import LesionCalibration, OperatingPoints
+from metseg.inference.operating_points import LesionCalibration, MaskSettings, OperatingPoints
 from metseg.inference.probe import is_as_before
 from metseg.inference.trust import Trust
 from metseg.masks.postprocess import Postprocessing
@@ -70,6 +70,7 @@ class Description(BaseModel):
     trust: Trust | None = None  # of what it learned from; an older one does not tell
     operating_points: OperatingPoints | None = None  # of validation volumes whose voxels' size is known
     lesion_calibration: LesionCalibration | None = None  # likewise
+    without_sequences: dict[str, MaskSettings] = {}  # likewise, by `IncompleteDice.key` of what is missing
     patch_size: tuple[int, int, int] | None = None  # (z, y, x) of a network of volumes; None of one of slices
 
 

@@ -146,26 +146,40 @@ def told_of(points: OperatingPoints | None, own: Postprocessing, used: Postproce
     return points.told(point) if point else ""
 
 
-def settings_within(
-    points: OperatingPoints | None, own: Postprocessing, false_positives_per_scan: float, name: str
-) -> Postprocessing:
-    """Returns a network's settings at the operating point with at most so many false positives a scan.
+class MaskSettings(BaseModel):
+    """How masks are made of the probabilities of scans with the same sequences, and what is known of them.
 
-    Args:
-        points: The network's; None where it has none.
-        own: The network's own settings.
-        false_positives_per_scan: The most that are wanted.
-        name: The network's, for an error.
-
-    Raises:
-        MetsegError: The network has no operating points, or none with so few.
+    Attributes:
+        postprocessing: The settings.
+        operating_points, lesion_calibration: What was found of such validation volumes; None where nothing
+            tells.
     """
-    if points is None:
-        text = f"{name} has no operating points from validation"
-        raise MetsegError(f"{text}; export a network of volumes anew, or leave out the false positives")
-    point = points.within(false_positives_per_scan)
-    if point is None:
-        least = points.fewest().false_positives_per_scan
-        text = f"{name} has no operating point with {false_positives_per_scan:g} false positives a scan"
-        raise MetsegError(f"{text} or fewer; the fewest in validation were {least:.2g}")
-    return own.detecting_from(point.lesion_threshold)
+
+    model_config = ConfigDict(frozen=True)
+
+    postprocessing: Postprocessing
+    operating_points: OperatingPoints | None = None
+    lesion_calibration: LesionCalibration | None = None
+
+    def within(self, false_positives_per_scan: float, name: str) -> "MaskSettings":
+        """Returns the same at the operating point with at most so many false positives a scan.
+
+        Args:
+            false_positives_per_scan: The most that are wanted.
+            name: The network's, for an error.
+
+        Raises:
+            MetsegError: There are no operating points, or none with so few.
+        """
+        points = self.operating_points
+        if points is None:
+            text = f"{name} has no operating points from validation"
+            raise MetsegError(f"{text}; export a network of volumes anew, or leave out the false positives")
+        point = points.within(false_positives_per_scan)
+        if point is None:
+            least = points.fewest().false_positives_per_scan
+            text = f"{name} has no operating point with {false_positives_per_scan:g} false positives a scan"
+            raise MetsegError(f"{text} or fewer; the fewest in validation were {least:.2g}")
+        return self.model_copy(
+            update={"postprocessing": self.postprocessing.detecting_from(point.lesion_threshold)}
+        )

@@ -1,25 +1,20 @@
 """A scan in, a probability map and a mask out: no TensorFlow, no Keras."""
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
+import copy
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from metseg.base.errors import MetsegError
 from metseg.base.hardware import cores
-from metseg.data.readers.images import check_sequences
 from metseg.data.volume import Volume
 from metseg.inference.description import open_exported
-from metseg.inference.sliding_window import map_ahead, plane_maps, sliding_window
+from metseg.inference.incomplete import IncompleteDice
+from metseg.inference.network import Network
+from metseg.inference.operating_points import MaskSettings
 from metseg.inference.trust import UNKNOWN, measure
 from metseg.masks.postprocess import volume_mask
 from metseg.masks.regions import region_masks
-from metseg.preprocessing.neighbours import neighbour_rows, stacked
-from metseg.preprocessing.pipeline import View, network_input, preprocess_volume, restore, view_of
 
 
 class Predictor:
@@ -31,8 +26,10 @@ class Predictor:
             lesions smaller than this share of the largest.
         targets: The regions that it tells apart; `prob_map`, `mask` and all scores are of the first.
         operating_points, lesion_calibration: What it found of validation volumes; None where nothing tells.
+            These and `postprocessing` are of scans with all sequences, but see `doing_without`.
         trust: What the scans were like that it learned from; None where it does not tell.
         patch_size: (z, y, x) of the patches by which a network of volumes sees them; None of one of slices.
+        network: What runs.
         precision: What the network computes in: the model's choice where it is native, else `fp32`.
         library: What computes it.
         onnx: The file that runs: `model.int8.onnx` in int8, else `model.onnx`.
@@ -51,15 +48,49 @@ class Predictor:
         found = open_exported(model_dir)
         known, self.description = found.known, found.description
         self.onnx, self.sha256, self.name = found.onnx, found.sha256, known.name
-        self.preprocessing, self.postprocessing = known.preprocessing, known.postprocessing
+        self.preprocessing = known.preprocessing
         self.tta_flip, self.min_volume_share = known.tta_flip, known.min_volume_share
-        self.operating_points, self.lesion_calibration = known.operating_points, known.lesion_calibration
+        complete = MaskSettings(**{name: getattr(known, name) for name in MaskSettings.model_fields})
+        self._settings, self._at_most = {"": complete, **known.without_sequences}, None
+        self._take(())
         self.targets = tuple(known.targets or [known.target or "lesion"])
         self.trust, self.patch_size = known.trust, known.patch_size
-        self._threads, self._engine = threads or cores(), found.engine
-        self._at_work, self._lock = 0, threading.Lock()
-        self.library, self.precision = self._engine.library, self._engine.precision
-        self._output, *self._gates = self._engine.outputs
+        about = {"name": self.name, "patch_size": self.patch_size, "threads": threads or cores()}
+        self.network = Network(found.engine, self.preprocessing, **about)
+        self.library, self.precision = found.engine.library, found.engine.precision
+
+    def doing_without(self, missing: Collection[str]) -> "Predictor":
+        """Returns this network with its settings for scans that lack these sequences.
+
+        What stands in for them makes its probabilities others. Where validation did not tell which settings
+        suit them, they are those of complete scans, with no operating points.
+
+        Raises:
+            MetsegError: As by `within`, if so many false positives were asked for.
+        """
+        other = copy.copy(self)
+        other._take(missing)
+        return other
+
+    def within(self, false_positives_per_scan: float) -> "Predictor":
+        """Returns this network at the operating point with at most so many false positives a scan.
+
+        Raises:
+            MetsegError: It has no operating points, or none with so few.
+        """
+        other = copy.copy(self)
+        other._at_most = false_positives_per_scan
+        other._take(())
+        return other
+
+    def _take(self, missing: Collection[str]) -> None:
+        unknown = MaskSettings(postprocessing=self._settings[""].postprocessing)
+        chosen = self._settings.get(IncompleteDice.key(missing), unknown)
+        if self._at_most is not None:
+            name = f"{self.name} without {' and '.join(missing)}" if missing else self.name
+            chosen = chosen.within(self._at_most, name)
+        self.postprocessing = chosen.postprocessing
+        self.operating_points, self.lesion_calibration = chosen.operating_points, chosen.lesion_calibration
 
     def prob_map(
         self,
@@ -84,7 +115,7 @@ class Predictor:
             MetsegError: The volume is of another type or has other channels, or is a slice alone and the
                 network one of volumes.
         """
-        return self._prob_maps(volume, tta_flip, look, 1)[0]
+        return self._maps(volume, 1, tta_flip, look)[0]
 
     def prob_maps(
         self,
@@ -94,46 +125,14 @@ class Predictor:
         look: Callable[[np.ndarray], None] | None = None,
     ) -> dict[str, np.ndarray]:
         """Returns {region: its `prob_map`}, the main one first, for the time of one."""
-        maps = self._prob_maps(volume, tta_flip, look, len(self.targets))
+        maps = self._maps(volume, len(self.targets), tta_flip, look)
         return dict(zip(self.targets, maps, strict=True))
 
-    def _prob_maps(
-        self,
-        volume: Volume,
-        tta_flip: bool | None,
-        look: Callable[[np.ndarray], None] | None,
-        count: int,
+    def _maps(
+        self, volume: Volume, count: int, tta_flip: bool | None, look: Callable[[np.ndarray], None] | None
     ) -> np.ndarray:
-        """Returns the first maps of the network, (count, Z, Y, X)."""
-        check_sequences(volume, "the image")
         flipped = self.tta_flip if tta_flip is None else tta_flip
-        depth, *shape = volume.grid
-        view = view_of(volume, self.preprocessing)
-        if self.patch_size is not None:
-            return self._by_patches(volume, view, flipped, look, count)
-        rows = neighbour_rows([depth], self.preprocessing.neighbours)
-
-        def segment(slices: np.ndarray, z: int, *, all_cores: bool = False) -> np.ndarray:
-            (small,) = stacked(slices, rows[z : z + 1])
-            (found,) = self._engine.run([self._output], small, all_cores=all_cores)
-            if flipped:
-                (mirrored,) = self._engine.run([self._output], small[:, ::-1], all_cores=all_cores)
-                found = (found + mirrored[:, ::-1]) / 2
-            maps = [restore(found[..., k], tuple(shape), view) for k in range(count)]
-            return np.clip(maps, 0, 1)
-
-        with self._working() as alone:
-            if min(self._threads, depth) == 1:
-                all_cores = alone and self._threads > 1
-                slices = preprocess_volume(volume, self.preprocessing, view)
-                if look:
-                    look(slices)
-                return np.stack([segment(slices, z, all_cores=all_cores) for z in range(depth)], axis=1)
-            with ThreadPoolExecutor(self._threads) as pool:
-                slices = preprocess_volume(volume, self.preprocessing, view, over=pool.map)
-                if look:
-                    look(slices)
-                return np.stack(list(pool.map(partial(segment, slices), range(depth))), axis=1)
+        return self.network.prob_maps(volume, count, tta_flip=flipped, look=look)
 
     def trusted_maps(
         self, volume: Volume, name: str, *, tta_flip: bool | None = None, trust_anyway: bool = False
@@ -164,74 +163,12 @@ class Predictor:
         maps, notes = self.trusted_maps(volume, name, **how)
         return maps[self.targets[0]], notes
 
-    def _by_patches(
-        self,
-        volume: Volume,
-        view: View,
-        flipped: bool,
-        look: Callable[[np.ndarray], None] | None,
-        count: int,
-    ) -> np.ndarray:
-        """Returns what `_prob_maps` does, of a network of volumes."""
-        self._complain_of_slice(volume)
-
-        def segment(patch: np.ndarray) -> np.ndarray:
-            (found,) = self._engine.run([self._output], patch)
-            if flipped:
-                (mirrored,) = self._engine.run([self._output], patch[:, :, ::-1])
-                found = (found + mirrored[:, :, ::-1]) / 2
-            return found[..., :count]
-
-        def on_scan(maps: np.ndarray) -> np.ndarray:
-            return np.clip([restore(maps[..., k], volume.grid[1:], view) for k in range(count)], 0, 1)
-
-        with self._working(), ThreadPoolExecutor(self._threads) as pool:
-            slices = preprocess_volume(volume, self.preprocessing, view, over=pool.map)
-            if look:
-                look(slices)
-            ahead = partial(map_ahead, pool, most=2 * self._threads)
-            maps = sliding_window(slices, self.patch_size, segment, over=ahead)
-            return np.stack(list(pool.map(on_scan, maps)), axis=1)
-
-    def _complain_of_slice(self, volume: Volume) -> None:
-        if volume.grid[0] == 1:
-            raise MetsegError(
-                f"{self.name} looks at {self.patch_size[0]} slices at once and knows no slice alone; give "
-                "the whole scan, or take a network of slices"
-            )
-
     def gate_maps(self, volume: Volume, z: int = 0) -> list[np.ndarray]:
         """Returns where the attention gates let features of slice `z` pass, coarsest gate first.
 
         For each gate (Y, X) float32 in [0, 1], on the grid of the slice; nothing for other networks.
         """
-        if not self._gates:
-            return []
-        view = view_of(check_sequences(volume, "the image"), self.preprocessing)
-        small = network_input(volume, self.preprocessing)
-        if self.patch_size is not None:
-            self._complain_of_slice(volume)
-            with self._working():
-                gates = plane_maps(small, self.patch_size, z, partial(self._engine.run, self._gates))
-            return [np.clip(restore(gate, volume.grid[1:], view), 0, 1) for gate in gates]
-        small = small[z]
-        # On the network's own grid first: a coarse gate has no pixel just where a slice's margin ends.
-        with self._working() as alone:
-            found = self._engine.run(self._gates, small, all_cores=alone and self._threads > 1)
-        gates = [restore(gate[..., 0], small.shape[:2]) for gate in found]
-        return [np.clip(restore(gate, volume.grid[1:], view), 0, 1) for gate in gates]
-
-    @contextmanager
-    def _working(self) -> Iterator[bool]:
-        """Yields whether no other call is at work as this one begins."""
-        with self._lock:
-            alone = self._at_work == 0
-            self._at_work += 1
-        try:
-            yield alone
-        finally:
-            with self._lock:
-                self._at_work -= 1
+        return self.network.gate_maps(volume, z)
 
     def mask(self, volume: Volume) -> np.ndarray:
         """Returns which voxels are lesion by the model's own postprocessing, (Z, Y, X) bool."""

@@ -55,8 +55,10 @@ def segment(
     """Segments one scan, if it can be trusted (`Predictor.trusted_map`), and measures its lesions.
 
     These are of the main region; `regions` keeps the masks of all. A scan without the sequence that the
-    network never learned without is refused by a `MetsegError`, whatever `trust_anyway` is.
+    network never learned without is refused by a `MetsegError`, whatever `trust_anyway` is; one without
+    others has masks by the settings for such scans.
     """
+    predictor = predictor.doing_without(scan.scan.missing)
     on_missing = notes_on_missing(predictor.description, scan.scan.missing, scan.case_id)
     find = predictor.trusted_maps if regions else predictor.trusted_map
     maps, notes = find(scan.scan.volume, scan.case_id, trust_anyway=trust_anyway)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dashboard_models import CountingPredictor, png, slice_with_lesions
 from phantom_upload import dicom_zip, nifti_files, reference_file, visit
-from tiny_runs import POINTED, change_description, write_both_kinds
+from tiny_runs import POINTED, change_description, pointed_without, write_both_kinds
 
 from metseg.serve.dashboard.view import Dashboard
 
@@ -130,6 +130,19 @@ def test_a_network_with_operating_points_is_cut_by_them(dashboard, sent, tmp_pat
     with archive_of(dashboard, sent) as archive:
         notes = archive.read("notes.txt").decode()
     assert "3.5 false positives" in notes and "lesion_threshold was 0.5" in notes
+
+
+def test_a_scan_without_a_sequence_begins_at_an_operating_point_of_its_own(dashboard, sent, tmp_path):
+    change_description(tmp_path / "released" / "attention_unet", **pointed_without("flair", 0.3, 2.0))
+    dashboard.set_state({"network": "attention_unet"})
+    upload(dashboard, {name: content for name, content in nifti_files().items() if "t2f" not in name})
+    dashboard._handle_custom_msg({"kind": "sequences", "told": {}, "missing": True}, [])
+    assert dashboard.viewer.threshold == 0.3 and len(dashboard.viewer.points) == 1
+    with archive_of(dashboard, sent) as archive:
+        notes = archive.read("notes.txt").decode()
+    assert "2 false positives" in notes and "As asked for" not in notes
+    upload(dashboard, nifti_files(), number=2)
+    assert dashboard.viewer.threshold == 0.9 and len(dashboard.viewer.points) == 2
 
 
 def test_a_reference_is_compared_at_the_threshold_chosen(dashboard):

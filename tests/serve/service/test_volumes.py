@@ -15,7 +15,7 @@ import pydicom
 import pytest
 from phantom_upload import dicom_zip, nifti_files, visit
 from running_service import BRIGHT_CORNER, as_png, running, write_models
-from tiny_runs import POINTED, write_both_kinds, write_bright_model
+from tiny_runs import POINTED, pointed_without, write_both_kinds, write_bright_model
 
 from metseg.data.scan_inputs import ScanInput, open_scan
 from metseg.inference.predictor import Predictor
@@ -159,6 +159,21 @@ def test_a_network_takes_what_it_learned_to_do_without(tmp_path, models):
         for told in (post("t1n", "t2f"), post("t1c", model="nested_unet")):
             assert (told.status_code, told.json()["code"]) == (422, "unusable_volume")
             assert "choose another network" in told.json()["message"]
+
+
+def test_what_to_expect_of_a_scan_without_sequences(tmp_path):
+    folder = write_bright_model(tmp_path, name="nested_unet", **pointed_without("t1+flair", 0.3, 2.0))
+    with running(create_app({"nested_unet": folder})) as client:
+        (card,) = client.get("/models").json()
+        assert card["without_sequences"]["t1+flair"]["postprocessing"]["lesion_threshold"] == 0.3
+        alone = [each for each in NIFTI if "t1c" in each[1][0]]
+        begun = client.post("/predict", files=alone, data={"allow_missing": "true", "also": "report"})
+        assert begun.json()["expected"]["false_positives_per_scan"] == 2.0
+        answer = fetch(client, begun)
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+            report = json.loads(archive.read("P7_report/report.json"))
+        assert "2 false positives" in report["origin"]["operating_point"]
+        assert not any("As asked for" in each for each in json.loads(unquote(answer.headers["metseg-notes"])))
 
 
 def test_what_to_expect_at_an_operating_point(tmp_path):

@@ -20,6 +20,8 @@ from metseg.serve.scan_folder import ServerFile
 from metseg.serve.unpacking import SentFile
 
 if TYPE_CHECKING:
+    from metseg.data.scan_inputs import OpenScan
+    from metseg.inference.predictor import Predictor
     from metseg.reports.results import Segmented
 
 _SIGN_SECONDS = 2.0  # a page takes a kernel that is silent for long for lost
@@ -146,8 +148,14 @@ class VolumePart(HasTraits):
         """Returns a scan with the mask that the chosen threshold makes."""
         from metseg.serve.volume_results import settings_at, with_settings
 
-        predictor = self.networks.predictor(self.network)
+        if self.viewer.threshold == self._first:
+            return found  # another visit, which may lack other sequences, has its own
+        predictor = self._predictor_of(found.scan)
         return with_settings(found, predictor, settings_at(predictor, self.viewer.threshold))
+
+    def _predictor_of(self, scan: "OpenScan") -> "Predictor":
+        """Returns the chosen network as it is for a scan with these sequences."""
+        return self.networks.predictor(self.network).doing_without(scan.scan.missing)
 
     def _segment_volume(self, change=None, scan=None) -> None:
         """Runs the chosen network on the scan and shows what it finds."""
@@ -157,7 +165,7 @@ class VolumePart(HasTraits):
         from metseg.serve.volume_results import mask_with, settings_at, threshold_choice
 
         scan = scan or self._found.scan
-        predictor = self.networks.predictor(self.network)
+        predictor = self._predictor_of(scan)
         try:
             found = self._at("The network runs …", lambda: segment(scan, predictor, trust_anyway=True))
         except MetsegError:
@@ -179,6 +187,7 @@ class VolumePart(HasTraits):
         if is_new:
             self.viewer.show(scan.scan.volume)
         choice = threshold_choice(found, predictor)
+        self._first = choice.first
         known = {"points": choice.points, "calibration": choice.calibration}
         self.viewer.mark_at(choice.first, mask_at, choice.prob_map, **known)
         self._tell_cautions()

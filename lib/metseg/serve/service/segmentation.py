@@ -75,6 +75,7 @@ def model_cards(models: Mapping[str, Predictor]) -> list[dict[str, Any]]:
             "postprocessing": predictor.postprocessing,
             "operating_points": predictor.operating_points,
             "lesion_calibration": predictor.lesion_calibration,
+            "without_sequences": known.get("without_sequences", {}),
             "tta_flip": predictor.tta_flip,
             "validation_dice": known.get("validation_dice"),
             "validation_dice_single_slices": known.get("validation_dice_single_slices"),

@@ -58,6 +58,7 @@ def begin_job(
     try:
         scan = upload.open(told, allow_missing=bool(settings.allow_missing))
         _refuse_missing(scan, predictor)
+        predictor = predictor.doing_without(scan.scan.missing)
         used = settings.postprocessing(predictor, scan.scan.volume.spacing_mm)
         if scan.series is None and (of_dicom := [each for each in also if each in OF_DICOM]):
             raise Refused("invalid_setting", f"also is {of_dicom[0]}, but the scan is no DICOM; leave it out")

@@ -1,31 +1,41 @@
 """What missing sequences cost, on scans whose Dice is known by hand."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pytest
-from tiny_runs import SIZE, change_description, write_bright_model
+from tiny_runs import POINTED, SIZE, change_description, write_bright_model
 
 from metseg.base.files import read_json
 from metseg.data.cases import find_cases
 from metseg.data.split import Split, write_split
 from metseg.data.volume import Volume
 from metseg.data.writers.nifti import write_image, write_mask
-from metseg.export import incomplete_dice, validation_dice
-from metseg.export.incomplete_dice import set_incomplete_dice
+from metseg.export import incomplete, validation_dice
+from metseg.export.incomplete import set_incomplete
 from metseg.export.validation_dice import volume_dice
 from metseg.inference.description import read_description
+from metseg.inference.predictor import Predictor
 from metseg.training.run_folder import RunFolder
 
 ENDINGS = {"t1": "t1n", "flair": "t2f", "t1c": "t1c"}
 
 
-def write_scan(folder, case_id: str, bright: dict[str, int], lesion: int) -> None:
-    """One slice whose first rows are bright, as many as said in each sequence; `lesion` rows are a lesion."""
+def write_scan(
+    folder, case_id: str, bright: dict[str, int], lesion: int, second: Collection[str] = ()
+) -> None:
+    """Two slices whose first rows are bright, as many as said in each sequence; `lesion` rows are a lesion.
+
+    The last four rows are another, if it is bright in some sequences, which are `second`.
+    """
     (folder / case_id).mkdir(parents=True)
     rows = np.arange(SIZE)[:, None] * np.ones((1, 2, 1, SIZE), np.int16)
+    last = rows >= SIZE - 4
     for sequence, count in bright.items():
-        volume = Volume((rows < count) * np.int16(1000), (sequence,), affine=np.diag([1.0, 1, 3, 1]))
+        shown = (rows < count) | (last & (sequence in second))
+        volume = Volume(shown * np.int16(1000), (sequence,), affine=np.diag([1.0, 1, 3, 1]))
         write_image(volume, folder / case_id / f"{case_id}-{ENDINGS[sequence]}.nii.gz")
-    labels = (rows[0] < lesion).astype(np.uint8) * 3
+    labels = ((rows < lesion) | (last & bool(second)))[0].astype(np.uint8) * 3
     write_mask(labels, volume, folder / case_id / f"{case_id}-seg.nii.gz")
 
 
@@ -47,14 +57,33 @@ def test_each_set_that_may_be_missing(tmp_path):
     write_scan(tmp_path / "scans", "BraTS-MET-00001-000", {"t1": 1, "flair": 8, "t1c": 4}, 8)
     run = write_model(tmp_path / "unet", "BraTS-MET-00001")
     steps = []
-    set_incomplete_dice(run, find_cases(tmp_path / "scans"), on_case=lambda k, of: steps.append((k, of)))
+    set_incomplete(run, find_cases(tmp_path / "scans"), on_case=lambda k, of: steps.append((k, of)))
     found = measured(run)
     assert found["scans"] == 1 and found["complete"] == pytest.approx(2 / 3)  # 4 of 8 rows
     assert found["without"] == pytest.approx({"t1": 2 / 3, "t1c": 1.0, "t1+t1c": 1.0})
     assert steps == [(1, 1)] * 4
     change_description(run.path, never_missing="t1c")
-    set_incomplete_dice(run, find_cases(tmp_path / "scans"))
+    set_incomplete(run, find_cases(tmp_path / "scans"))
     assert measured(run)["without"] == pytest.approx({"t1": 2 / 3, "flair": 2 / 3, "t1+flair": 2 / 3})
+
+
+def test_thresholds_for_each_set_where_there_are_operating_points(tmp_path):
+    """Of two lesions flair shows both and t1c one: where t1c is missing, both are found."""
+    write_scan(
+        tmp_path / "scans", "BraTS-MET-00001-000", {"t1": 1, "flair": 8, "t1c": 8}, 8, second=["flair"]
+    )
+    run = write_model(tmp_path / "unet", "BraTS-MET-00001", **POINTED)
+    steps = []
+    set_incomplete(run, find_cases(tmp_path / "scans"), on_case=lambda k, of: steps.append((k, of)))
+    known, _ = read_description(run.description)
+    assert [*known.without_sequences] == ["t1", "t1c", "t1+t1c"] == [*measured(run)["without"]]
+    for missing, found in (("t1", 1), ("t1c", 2), ("t1+t1c", 2)):
+        points = known.without_sequences[missing].operating_points
+        assert (points.lesions["all"], points.points[-1].found["all"]) == (2, found)
+        cases = find_cases(tmp_path / "scans")
+        dice = volume_dice(Predictor(run.path), cases, missing=missing.split("+")).mean
+        assert known.incomplete_dice.without[missing] == pytest.approx(dice)
+    assert steps == [(1, 1)] * 4
 
 
 def test_some_scans_that_have_all(tmp_path, monkeypatch):
@@ -72,8 +101,8 @@ def test_some_scans_that_have_all(tmp_path, monkeypatch):
         seen.append([case.patient_id for case in files])
         return volume_dice(predictor, files, **how)
 
-    monkeypatch.setattr(incomplete_dice, "volume_dice", spy)
-    set_incomplete_dice(run, cases)
+    monkeypatch.setattr(incomplete, "volume_dice", spy)
+    set_incomplete(run, cases)
     assert seen == [[names[1], names[3]]] * 4 and measured(run)["scans"] == 2
 
 
@@ -81,5 +110,5 @@ def test_without_a_lesion_nothing_is_measured(tmp_path):
     write_scan(tmp_path / "scans", "BraTS-MET-00001-000", {"t1": 1, "flair": 8, "t1c": 8}, 0)
     run = write_model(tmp_path / "unet", "BraTS-MET-00001")
     before = read_json(run.description)
-    set_incomplete_dice(run, find_cases(tmp_path / "scans"))
+    set_incomplete(run, find_cases(tmp_path / "scans"))
     assert read_json(run.description) == before

@@ -1,4 +1,4 @@
-"""What it costs a network that a scan lacks a sequence: measured on validation patients, kept with it."""
+"""Scans that lack a sequence: how their masks are made, and what it costs, by validation patients."""
 
 from collections.abc import Callable, Iterable
 from itertools import combinations
@@ -6,23 +6,27 @@ from itertools import combinations
 from metseg.base.files import read_json, write_json
 from metseg.data.cases import CaseFiles
 from metseg.data.volume import SEQUENCES
+from metseg.export.operating_points import predicted_scans, settle
 from metseg.export.validation_dice import few, validation_cases, volume_dice
 from metseg.inference.incomplete import IncompleteDice
 from metseg.inference.predictor import Predictor
 from metseg.training.run_folder import RunFolder
 
+_MOST_SETTLED = 12  # scans by which thresholds are chosen, once for each set of sequences
 
-def set_incomplete_dice(
+
+def set_incomplete(
     run: RunFolder, cases: Iterable[CaseFiles], *, on_case: Callable[[int, int], None] | None = None
 ) -> None:
     """Measures the volume Dice of validation scans without sequences, and writes it to `model.json`.
 
     Each set of sequences is left out that a scan may lack by the network's `never_missing`; the same stands
-    in as in reading (`stand_in`). It is of a `few` scans that have all; nothing is written where none of them
-    has a lesion.
+    in as in reading (`stand_in`). A network with operating points has its thresholds chosen anew for each
+    set, as by `settle`, for what stands in makes its probabilities others. It is of a few scans that have
+    all; nothing is written where none of them has a lesion.
 
     Args:
-        run: Folder of an exported network, with the split of its training.
+        run: Folder of an exported network, its masks settled, with the split of its training.
         cases: Cases, those of all its validation patients among them.
         on_case: Called with (finished, of) after each scan, anew for each set.
 
@@ -32,15 +36,22 @@ def set_incomplete_dice(
     files = [case for case in validation_cases(run, cases) if not case.missing]
     if not files:
         return
-    files = few(files)  # each is segmented once for each set of sequences
     predictor = Predictor(run.path)
+    settles = predictor.operating_points is not None
+    files = few(files, _MOST_SETTLED) if settles else few(files)
     complete = volume_dice(predictor, files, on_case=on_case)
     if complete.of_patient.empty:
         return
     others = [each for each in SEQUENCES if each != run.never_missing]
-    without = {}
+    dice, settings = {}, {}
     for missing in (each for count in range(1, len(others) + 1) for each in combinations(others, count)):
-        dice = volume_dice(predictor, files, missing=missing, on_case=on_case).mean
-        without[IncompleteDice.key(missing)] = dice
-    found = IncompleteDice(scans=len(files), complete=complete.mean, without=without)
-    write_json(run.description, {**read_json(run.description), "incomplete_dice": found.model_dump()})
+        key = IncompleteDice.key(missing)
+        if settles:
+            scans = predicted_scans(predictor, files, missing=missing, on_case=on_case)
+            found = settle(scans, predictor.postprocessing)
+            dice[key], settings[key] = found.dice, found.settings.model_dump()
+        else:
+            dice[key] = volume_dice(predictor, files, missing=missing, on_case=on_case).mean
+    found = IncompleteDice(scans=len(files), complete=complete.mean, without=dice)
+    known = {"incomplete_dice": found.model_dump()} | ({"without_sequences": settings} if settles else {})
+    write_json(run.description, {**read_json(run.description), **known})
