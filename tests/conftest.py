@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
-import metseg  # noqa: F401 - before OpenVINO and ONNX Runtime: it switches their telemetry off
+import metseg  # noqa: F401 - before OpenVINO, ONNX Runtime and TensorFlow, which read their environment once
 
 for name in list(os.environ):
     if name.lower().endswith("_proxy") or name.startswith("KERAS_"):

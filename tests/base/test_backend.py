@@ -38,8 +38,3 @@ def test_settings_that_keras_refuses_are_named(tmp_path):
     assert done.returncode == 1
     assert "MetsegError: Keras refuses its settings in" in done.stderr.splitlines()[-1]
     assert str(tmp_path / "keras.json") in done.stderr.splitlines()[-1]
-
-
-def test_a_user_may_turn_onednn_off(tmp_path):
-    code = "import os, metseg.base.backend; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
-    assert run(code, tmp_path, TF_ENABLE_ONEDNN_OPTS="0").stdout == "0\n"

@@ -5,7 +5,6 @@ What a user has set for other programs, in keras.json or in the environment, cha
 
 import json
 import os
-import platform
 import sys
 import warnings
 from collections.abc import Iterator
@@ -16,10 +15,6 @@ from metseg.base.errors import MetsegError
 from metseg.base.memory import keep_freed_memory
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # and on a machine without an NVIDIA card, errors
-if platform.machine() in ("x86_64", "AMD64"):
-    # TensorFlow leaves oneDNN's kernels to CPUs with AVX512_VNNI. On two AVX2 cores a step of training took
-    # 0.64 s with them and 1.34 s without.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 @contextmanager
