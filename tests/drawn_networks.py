@@ -41,8 +41,13 @@ class DrawnPredictor:
     description, sha256 = {"parameters": 7}, "1234abcd"
     library, precision, targets = "abacus", "fp32", ("TC",)
 
-    def __init__(self, threshold: float = 0.5, gain: float = 1.0):
-        self.postprocessing, self.gain = Postprocessing(threshold=threshold), gain
+    def __init__(self, threshold: float = 0.5, gain: float = 1.0, *, incomplete: float | None = None):
+        """`incomplete` is the threshold for scans that lack a sequence, if another."""
+        self.postprocessing = Postprocessing(threshold=threshold)
+        self.gain, self.incomplete = gain, incomplete
+
+    def doing_without(self, missing: tuple[str, ...]) -> "DrawnPredictor":
+        return DrawnPredictor(self.incomplete, self.gain) if missing and self.incomplete else self
 
     def prob_maps(self, volume: Volume) -> dict[str, np.ndarray]:
         prob_map = self.gain * volume.array[0] / np.float32(255)

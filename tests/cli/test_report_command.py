@@ -1,12 +1,13 @@
 """metseg report, and the phantom as volumes."""
 
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
 import pytest
 from drawn_volumes import FIRST, OTHER, SECOND, phantom_volumes
-from tiny_runs import POINTED, write_bright_model
+from tiny_runs import POINTED, pointed_without, write_bright_model
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,26 @@ def test_false_positives_choose_the_operating_point(metseg, refused, folder, mod
     assert "fewest in validation were 0.5" in refused("predict", *scan, *network, few, "0.1")
     assert "no operating points" in refused("predict", *scan, "--model", model, few, "1")
     assert few in refused("report", *visits(folder, FIRST), few, "1")
+
+
+def test_what_is_expected_of_a_scan_without_a_sequence(metseg, folder, tmp_path):
+    known = {"channels": (0, 0, 1), **pointed_without("flair", 0.3, 2.0)}
+    network = ["--model", write_bright_model(tmp_path / "pointed" / "unet", **known), "--output", "out"]
+    shutil.copytree(folder / FIRST, tmp_path / "some" / "P1", ignore=shutil.ignore_patterns("*t2f*", "*seg*"))
+    shutil.copytree(folder / OTHER, tmp_path / "some" / "P2", ignore=shutil.ignore_patterns("*seg*"))
+    for command in ("predict", "report"):
+        scan = ["--input", tmp_path / "some" / "P1", "--allow-missing", *network]
+        status, out, _ = metseg(command, *scan)
+        (told,) = [line for line in out.splitlines() if "Expected" in line]
+        assert status == 0 and told.startswith("Without flair: Lesions from a score of 0.3 on.")
+        status, _, err = metseg(command, *scan, "--false-positives-per-scan", "1")
+        assert status == 2 and FIRST in err and "without flair has no operating point" in err
+    status, out, _ = metseg("predict", "--input", tmp_path / "some", "--allow-missing", *network)
+    told = [line.split(": ")[0] for line in out.splitlines() if "Expected" in line]
+    assert status == 0 and sorted(told) == ["With all sequences", "Without flair"]
+    write_bright_model(tmp_path / "pointed" / "unet", **known | {"without_sequences": {}})
+    status, out, _ = metseg("predict", *scan)
+    assert status == 0 and "Expected" not in out and "was not measured" in out
 
 
 def test_the_target_of_a_mask(metseg, folder):

@@ -33,6 +33,10 @@ class StubPredictor:
     def __init__(self, model_dir):
         pass
 
+    def doing_without(self, missing: tuple[str, ...]) -> "StubPredictor":
+        assert missing == ()
+        return self
+
     def prob_maps(self, volume: Volume) -> dict[str, np.ndarray]:
         return {"lesion": volume.array[1] / 255}
 

@@ -10,7 +10,7 @@ from tiny_runs import write_bright_model
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, write_json
-from metseg.data.cases import CaseFiles
+from metseg.data.cases import CaseFiles, find_cases
 from metseg.data.content import fingerprint
 from metseg.data.split import Split, write_split
 from metseg.evaluation import evaluate as evaluate_module
@@ -74,6 +74,20 @@ def test_tables_and_curves(scored):
     assert (pair.network_a, pair.network_b) == ("nested_unet", "attention_unet")
     assert (pair.both, pair.only_a, pair.only_b, pair.neither) == (1, 2, 0, 0)
     assert pair.p_value == pair.p_holm == 1  # they differ in one patient alone
+
+
+def test_a_scan_without_a_sequence_counts_as_it_is_served(cases, tmp_path, monkeypatch):
+    """By 0.9 the first patient's lesions of 0.6 and 0.8 are missed; by the 0.7 of such scans one is found."""
+    monkeypatch.setattr(evaluate_module, "Predictor", lambda folder: DrawnPredictor(0.9, incomplete=0.7))
+    (tmp_path / "scans" / cases[0].case_id / f"{cases[0].case_id}-t1n.nii.gz").unlink()
+    with pytest.warns(match="stands in"):
+        some = find_cases(tmp_path / "scans", allow_missing=True)
+    evaluate("unet", some, tmp_path / "unet" / "evaluation")
+    found = read_lesion_scores({"unet": [tmp_path / "unet"]})
+    assert found.served("unet", "voxel").found.tolist() == [False, True, True]
+    curve = found.rows["unet"].query("rule == 'voxel' and lesion == 2 and patient_id == 'BraTS-MET-00001'")
+    shown = curve[curve.threshold.isin([0.6, 0.7, 0.75, 0.85])].sort_values("threshold").found
+    assert shown.tolist() == [True, True, True, False]
 
 
 def test_what_a_network_finds_by_size(scored):

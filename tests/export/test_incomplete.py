@@ -13,8 +13,9 @@ from metseg.data.volume import Volume
 from metseg.data.writers.nifti import write_image, write_mask
 from metseg.export import incomplete, validation_dice
 from metseg.export.incomplete import set_incomplete
+from metseg.export.mask_settings import set_masks
 from metseg.export.validation_dice import volume_dice
-from metseg.inference.description import read_description
+from metseg.inference.description import Description, read_description
 from metseg.inference.predictor import Predictor
 from metseg.training.run_folder import RunFolder
 
@@ -84,6 +85,29 @@ def test_thresholds_for_each_set_where_there_are_operating_points(tmp_path):
         dice = volume_dice(Predictor(run.path), cases, missing=missing.split("+")).mean
         assert known.incomplete_dice.without[missing] == pytest.approx(dice)
     assert steps == [(1, 1)] * 4
+
+
+def test_complete_scans_settle_what_is_for_complete_scans(tmp_path):
+    """Of the two scans one has no t1c, and shows both its lesions by flair."""
+    rows, names = {"t1": 1, "flair": 8, "t1c": 8}, [f"BraTS-MET-0000{k}" for k in (1, 2)]
+    for name in names:
+        write_scan(tmp_path / "scans", f"{name}-000", rows, 8, second=["flair"])
+    (tmp_path / "scans" / f"{names[1]}-000" / f"{names[1]}-000-t1c.nii.gz").unlink()
+    run = write_model(tmp_path / "unet", *names)
+
+    def settled() -> Description:
+        with pytest.warns(match="flair stands in"):
+            set_masks(run, find_cases(tmp_path / "scans", allow_missing=True))
+        return read_description(run.description)[0]
+
+    known = settled()
+    assert (known.operating_points.scans, known.operating_points.points[-1].found["all"]) == (1, 1)
+    assert known.without_sequences == {}
+    change_description(run.path, operating_points=None)
+    (tmp_path / "scans" / f"{names[0]}-000" / f"{names[0]}-000-t1c.nii.gz").unlink()
+    known = settled()  # nothing tells of complete ones
+    points = known.without_sequences["t1c"].operating_points
+    assert known.operating_points is None and (points.scans, points.points[-1].found["all"]) == (2, 4)
 
 
 def test_some_scans_that_have_all(tmp_path, monkeypatch):

@@ -218,8 +218,19 @@ def test_so_many_false_positives_of_scans_of_any_kind(tmp_path):
     assert complete.within(4).doing_without(("flair",)).postprocessing.lesion_threshold == 0.3
     strict = complete.within(1)
     assert (strict.postprocessing.lesion_threshold, complete.postprocessing.lesion_threshold) == (0.9, 0.9)
-    with pytest.raises(MetsegError, match="unet without flair has no operating point .* were 2"):
-        strict.doing_without(("flair",))
+    for wanted in (
+        lambda: strict.doing_without(("flair",)),
+        lambda: complete.doing_without(("flair",)).within(1),
+    ):
+        with pytest.raises(MetsegError, match="unet without flair has no operating point .* were 2"):
+            wanted()
+
+
+@pytest.mark.parametrize("key", ["", "t2", "flair+t1", "T1"])
+def test_settings_for_what_cannot_be_missing_are_refused(tmp_path, key):
+    write_bright_model(tmp_path, **pointed_without(key, 0.3, 2.0))
+    with pytest.raises(MetsegError, match="model.json"):
+        Predictor(tmp_path)
 
 
 def test_threads(exported, predictor, monkeypatch):

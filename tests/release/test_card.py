@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 import pytest
-from tiny_runs import MANIFEST, POINTED, write_scored
+from tiny_runs import MANIFEST, POINTED, pointed_without, write_scored
 
 from metseg.base.files import read_json
 from metseg.data.provenance import INSERTED, LGG
@@ -36,6 +36,14 @@ def test_operating_points_are_listed_with_their_numbers(description):
         "| 0.5 | 3.50 | 100 % | 100 % | – | – | 100 % |",
         "| 0.9, serves | 0.50 | 50 % | 50 % | – | – | 50 % |",
     ]
+
+
+def test_scans_without_a_sequence_have_thresholds_of_their_own(description):
+    manifest = {**MANIFEST, "config": {**MANIFEST["config"], "modality_dropout": 0.1}}
+    card = model_card(description | pointed_without("t1+flair", 0.3, 2.0), manifest, SCORES)
+    (line,) = [each for each in card.splitlines() if each.startswith("- without")]
+    assert line.startswith("- without pre-contrast and FLAIR: voxels from a probability of 0.25 on.")
+    assert "score of 0.3 on" in line and "2 false positives" in line
 
 
 def test_without_them_a_card_has_none(description):

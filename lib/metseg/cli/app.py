@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from metseg.data.cases import CaseFiles
-    from metseg.inference.predictor import Predictor
     from metseg.release.released import Scan
 
 
@@ -186,19 +185,6 @@ def say_networks(models: dict[str, Path], output_dir: Path | None, *, stderr: bo
     for name, scans in default_for(described_models(models)).items():
         why = f"the default for {' and '.join(f'{scan}s' for scan in scans)}" if scans else ""
         say_network(models[name], output_dir, why, stderr=stderr)
-
-
-def at_operating_point(predictor: "Predictor", false_positives_per_scan: float | None) -> "Predictor":
-    """Returns a network at the operating point that was asked for, if any; prints what to expect there."""
-    from metseg.inference.operating_points import told_of
-
-    if false_positives_per_scan is not None:
-        predictor = predictor.within(false_positives_per_scan)
-        print(f"lesions from a score of {predictor.postprocessing.lesion_threshold:g} on", flush=True)
-    own = predictor.postprocessing
-    if told := told_of(predictor.operating_points, own, own):
-        print(told, flush=True)
-    return predictor
 
 
 def existing_folder(data_dir: Path | None) -> dict:

@@ -17,7 +17,6 @@ from metseg.cli.app import (
     Target,
     TrustAnyway,
     app,
-    at_operating_point,
     named_model,
     network_name,
     progress_bars,
@@ -63,10 +62,11 @@ def report(
         compare_visits,
         open_visits,
         reading_notes,
+        unlike,
         visit_inputs,
         write_visits,
     )
-    from metseg.reports.results import drawn, segment, write_results
+    from metseg.reports.results import drawn, expectations, segment, write_results
 
     if model is not None and mask:
         raise MetsegError("who marks the lesions? give --model, or a --mask for each --input")
@@ -92,7 +92,8 @@ def report(
             names = [scan.case_id for scan in scans]
             refuse_scans_unlike_the_phantom(predictor.description, network_name(folder, output_dir), names)
         say_network(folder, output_dir, why)
-        predictor = at_operating_point(predictor, false_positives_per_scan)
+        if false_positives_per_scan is not None:
+            predictor = predictor.within(false_positives_per_scan)
         with progress_bars() as bars:
             tracked = bars.track(scans, description="Segmenting")
             found = [segment(scan, predictor, trust_anyway=trust_anyway) for scan in tracked]
@@ -100,12 +101,14 @@ def report(
     make_folder(output)
     if not mask:
         paths = [write_results(each, output)[0] for each in found]
-    notes += reading_notes(found)
+    notes += [*reading_notes(found), *unlike(found)]
     written = write_visits(found, output, compared=compared, notes=notes)
     for each, its in zip(found, paths, strict=True):
         print(each.told(its))
     if compared:
         print(f"RANO-BM, imaging part: {compared.response.category}. {' '.join(compared.response.reasons)}")
     print(f"report: {shown(written['html'])}")
+    for told in expectations((each.scan.scan.missing, each.origin.operating_point) for each in found):
+        print(told)
     for note in (*notes, *(compared.notes if compared else ())):
         print(f"note: {note}")

@@ -19,7 +19,6 @@ from metseg.cli.app import (
     Target,
     TrustAnyway,
     app,
-    at_operating_point,
     header_bar,
     named_model,
     network_name,
@@ -118,7 +117,7 @@ def _predict_volumes(
     from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
     from metseg.inference.predictor import Predictor
     from metseg.masks.regions import complain_of_other_regions
-    from metseg.reports.results import segment, write_results
+    from metseg.reports.results import expectations, segment, write_results
 
     folder, why = named_model(model, output_dir, "volume")
     predictor = Predictor(folder)
@@ -128,10 +127,11 @@ def _predict_volumes(
     if regions := Also.REGIONS in also:
         complain_of_other_regions(predictor.targets)
     say_network(folder, output_dir, why)
-    predictor = at_operating_point(predictor, false_positives_per_scan)
+    if false_positives_per_scan is not None:
+        predictor = predictor.within(false_positives_per_scan)
     make_folder(output)
     print(f"{len(inputs)} scan{'s' * (len(inputs) != 1)} of volumes", flush=True)
-    told, failed = [], []
+    done, told, failed = [], [], []
     with progress_bars() as bars:
         for given in bars.track(inputs, description="Segmenting"):
             try:
@@ -140,13 +140,12 @@ def _predict_volumes(
                 found = segment(scan, predictor, **options)
                 paths, notes = write_results(found, output, also)
                 told.append(found.told(paths))
-                notes = [*found.scan.scan.notes, *found.notes, *notes]
-                if missing := scan.scan.missing:  # the sentence above is of complete scans
-                    notes += [f"Without {' and '.join(missing)}: {found.origin.operating_point}"]
-                told += [f"note: {note}" for note in notes]
+                told += [f"note: {note}" for note in (*found.scan.scan.notes, *found.notes, *notes)]
+                done.append((scan.scan.missing, found.origin.operating_point))
             except MetsegError as error:
                 failed.append(str(error))
-    print(*told, sep="\n")
+    for line in (*told, *expectations(done)):
+        print(line)
     if failed:
         raise MetsegError("\n".join(failed))
 

@@ -12,7 +12,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import write_text
 from metseg.data.cases import CaseFiles, load_case
 from metseg.data.provenance import institution_of
-from metseg.data.volume import CHANNELS, Case
+from metseg.data.volume import CHANNELS, SEQUENCES, Case
 from metseg.evaluation.evaluate import unseen_cases
 from metseg.inference.predictor import Predictor
 from metseg.inference.sliding_window import plane_maps
@@ -59,6 +59,7 @@ def analyse_errors(folders: Sequence[Path], cases: Iterable[CaseFiles]) -> Error
         case, predictor = load_case(files), predictors[fold].doing_without(files.missing)
         prob_map = predictor.prob_map(case.volume)
         mask = predictor.mask_of(prob_map)
+        known = [SEQUENCES[each] for each in files.missing]
         scans.append(
             {
                 "patient_id": case.patient_id,
@@ -69,7 +70,7 @@ def analyse_errors(folders: Sequence[Path], cases: Iterable[CaseFiles]) -> Error
                 "pred_voxels": int(mask.sum()),
                 "tp_voxels": int((mask & case.mask).sum()),
                 "institution": institution_of(case.case_id),
-                "missing": ", ".join(missing_channels(case)) or "none",
+                "missing": ", ".join(known or missing_channels(case)) or "none",
             }
         )
         matched, mm3 = match_lesions(case.mask, mask), np.prod(case.volume.spacing_mm or np.nan)

@@ -14,7 +14,7 @@ from metseg.base.hardware import cpu_name
 from metseg.data.cases import CaseFiles, lesion_told, load_case
 from metseg.data.content import fingerprint
 from metseg.data.provenance import provenance_of
-from metseg.evaluation.lesion_scores import lesion_rows
+from metseg.evaluation.lesion_scores import lesion_rows, served_threshold
 from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import fullest_slice
@@ -90,11 +90,13 @@ def evaluate(
     predictor = Predictor(model_dir)
     make_folder(output)  # before an hour of work, not after
     rows, tables, lesions, examples, seconds, slices = [], [], [], {}, 0.0, 0
+    served = served_threshold(predictor.postprocessing.model_dump())
     for k, files in enumerate(cases):
         case = load_case(files)
         started = time.perf_counter()
         maps = predictor.prob_maps(case.volume)
-        masks = predictor.doing_without(files.missing).masks_of(maps)
+        of_such = predictor.doing_without(files.missing)
+        masks = of_such.masks_of(maps)
         seconds += time.perf_counter() - started
         slices += len(case.image)
         main, *others = case.labels.regions
@@ -110,7 +112,11 @@ def evaluate(
         rows.append({**who, **row, "ref_sha256": mask_hash})
         tables.append(table.assign(**who, slice_index=np.asarray(case.slice_index)))
         if case.volume.spacing_mm is not None and len(case.mask) > 1:
-            known = {"settings": predictor.postprocessing, "spacing_mm": case.volume.spacing_mm}
+            known = {
+                "settings": of_such.postprocessing,
+                "spacing_mm": case.volume.spacing_mm,
+                "served": served,
+            }
             lesions.append(lesion_rows(case.mask, maps[found_as], mask_pred, **known).assign(**who))
         z = fullest_slice(case.mask)
         parts = zip(_PARTS, (case.image[z], case.mask[z], mask_pred[z]), strict=True)

@@ -41,6 +41,7 @@ def lesion_rows(
     mask_pred: np.ndarray,
     *,
     settings: Postprocessing,
+    served: float,
     spacing_mm: tuple[float, float, float],
 ) -> pd.DataFrame:
     """Matches the lesions of a scan at `THRESHOLDS`, by each of `RULES`.
@@ -52,13 +53,14 @@ def lesion_rows(
         mask_ref, mask_pred: bool, (Z, H, W).
         prob_map: float in [0, 1], of the same shape.
         settings: How `mask_pred` was made of it.
+        served: What the threshold of its rows is to be called: the network's `served_threshold`, whatever the
+            one is of scans that lack the same sequences.
         spacing_mm: Voxel size (z, y, x).
 
     Returns:
         The rows of `lesions_at` with rule and lesion, its number by `label_lesions` of the reference; 0 for
         a false positive.
     """
-    served = served_threshold(settings.model_dump())
     whole = detection_map(prob_map, settings.threshold)
     others = [each for each in THRESHOLDS if each != served]
     tables = [

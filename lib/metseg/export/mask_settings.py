@@ -16,6 +16,7 @@ from metseg.export.validation_dice import (
     validation_cases,
     volume_dice,
 )
+from metseg.inference.incomplete import missing_key
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import label_lesions
 from metseg.masks.postprocess import Postprocessing, is_major, postprocess
@@ -39,7 +40,8 @@ def set_masks(
     small metastases, which hardly weigh in a volume.
 
     A network whose validation scans are volumes with voxels of known size is settled otherwise: by `settle`,
-    lesion by lesion, whatever their share.
+    lesion by lesion, whatever their share. It is of those with all sequences; where none of these has a
+    lesion, of the others, and then it holds for scans that lack the same.
 
     Args:
         run: Folder of an exported network, with the split of its training.
@@ -53,14 +55,20 @@ def set_masks(
     files = validation_cases(run, cases)
     setting = Postprocessing(**read_json(run.description)["postprocessing"])
     predictor = Predictor(run.path)
-    scans = predicted_scans(predictor, files, on_case=on_case)
+    complete = [case for case in files if not case.missing]
+    asked = complete if any(load_mask(each).any() for each in complete) else files
+    scans = predicted_scans(predictor, asked, on_case=on_case)
     if scans is None:
         known = _by_share(run, predictor, files, cases, setting, on_case)
     else:
         _complain_without_lesion(any(each.is_lesion.any() for each in scans), run)
-        found = settle(scans, setting)
+        found, kinds = settle(scans, setting), {case.missing for case in asked}
+        settled = found.settings.model_dump()
+        of_complete = settled if () in kinds else {"postprocessing": settled["postprocessing"]}
+        of_others = {missing_key(each): settled for each in kinds if each}
         known = {
-            **found.settings.model_dump(),
+            **of_complete,
+            **({"without_sequences": of_others} if of_others else {}),
             "min_volume_share": 0.0,
             "validation_dice": found.dice,
             "validation_dice_of_patients": found.of_patients,

@@ -76,12 +76,14 @@ def volume_dice(
         missing: Sequences to do without, see `Volume.without`.
         on_case: Called with (finished, of) after each case.
     """
-    rows, predictor = [], predictor.doing_without(missing)
-    for k, case in enumerate(map(load_case, cases)):
-        volumes = [case.volume.without(missing)]
+    rows = []
+    for k, files in enumerate(cases):
+        case = load_case(files)
+        of_such, volume = predictor.doing_without({*missing, *files.missing}), case.volume.without(missing)
+        volumes = [volume]
         if single_slices:
-            volumes = [Volume.of_slice(image, case.volume.channels) for image in case.image]
-        mask = np.concatenate([predictor.mask(each) for each in volumes])
+            volumes = [Volume.of_slice(image, volume.channels) for image in volume.channels_last]
+        mask = np.concatenate([of_such.mask(each) for each in volumes])
         counts = case.mask.sum(), mask.sum(), (case.mask & mask).sum()
         rows.append((case.patient_id, *counts, voxel_mm3(case.volume.spacing_mm)))
         if on_case:

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import cv2
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from metseg.base.errors import MetsegError, MetsegWarning
 from metseg.base.files import file_sha256, read_json, replacing, shown, sync_folder, taking_apart, write_json
 from metseg.data.volume import NEVER_MISSING
 from metseg.inference.engines import Engine, Precision, native, open_engine
-from metseg.inference.incomplete import IncompleteDice
+from metseg.inference.incomplete import IncompleteDice, missing_key
 from metseg.inference.operating_points import LesionCalibration, MaskSettings, OperatingPoints
 from metseg.inference.probe import is_as_before
 from metseg.inference.trust import Trust
@@ -70,8 +70,15 @@ class Description(BaseModel):
     trust: Trust | None = None  # of what it learned from; an older one does not tell
     operating_points: OperatingPoints | None = None  # of validation volumes whose voxels' size is known
     lesion_calibration: LesionCalibration | None = None  # likewise
-    without_sequences: dict[str, MaskSettings] = {}  # likewise, by `IncompleteDice.key` of what is missing
+    without_sequences: dict[str, MaskSettings] = {}  # likewise, by `missing_key`
     patch_size: tuple[int, int, int] | None = None  # (z, y, x) of a network of volumes; None of one of slices
+
+    @field_validator("without_sequences")
+    @classmethod
+    def _knows_what_is_missing(cls, settings: dict[str, MaskSettings]) -> dict[str, MaskSettings]:
+        if wrong := [key for key in settings if not key or key != missing_key(key.split("+"))]:
+            raise ValueError(f"without_sequences has {wrong[0]!r}")
+        return settings
 
 
 class ExportedModel(NamedTuple):

@@ -14,17 +14,23 @@ class IncompleteDice(BaseModel):
     Attributes:
         scans: How many scans were measured.
         complete: Their mean volume Dice with all sequences.
-        without: The same by what is missing: {"t1": …, "t1+flair": …}.
+        without: The same by `missing_key`.
     """
 
     scans: int = Field(ge=1)
     complete: float
     without: dict[str, float]
 
-    @staticmethod
-    def key(missing: Collection[str]) -> str:
-        """Returns the key of `without`."""
-        return "+".join(each for each in SEQUENCES if each in missing)
+
+def missing_key(missing: Collection[str]) -> str:
+    """Returns what a set of missing sequences is called in `model.json`, such as "t1+flair".
+
+    Raises:
+        ValueError: One of them is no sequence.
+    """
+    if unknown := {*missing} - SEQUENCES.keys():
+        raise ValueError(f"unknown sequences {sorted(unknown)}; valid are {', '.join(SEQUENCES)}")
+    return "+".join(each for each in SEQUENCES if each in missing)
 
 
 def notes_on_missing(description: Mapping, missing: Collection[str], name: str) -> list[str]:
@@ -46,7 +52,7 @@ def notes_on_missing(description: Mapping, missing: Collection[str], name: str) 
     if not missing or "incomplete_dice" not in description:
         return []
     known = IncompleteDice(**description["incomplete_dice"])
-    if (dice := known.without.get(known.key(missing))) is None:
+    if (dice := known.without.get(missing_key(missing))) is None:
         return []
     scans = f"{known.scans} validation scan{'s' * (known.scans != 1)}"
     before, after = round(known.complete, 2), round(dice, 2)

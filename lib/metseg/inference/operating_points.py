@@ -143,7 +143,9 @@ def expected(
 def told_of(points: OperatingPoints | None, own: Postprocessing, used: Postprocessing) -> str:
     """Returns what is `expected`, in a sentence; nothing where validation does not tell."""
     point = expected(points, own, used)
-    return points.told(point) if point else ""
+    if point is None:
+        return ""
+    return f"Lesions from a score of {used.lesion_threshold:g} on. {points.told(point)}"
 
 
 class MaskSettings(BaseModel):

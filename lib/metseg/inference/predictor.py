@@ -9,7 +9,7 @@ import numpy as np
 from metseg.base.hardware import cores
 from metseg.data.volume import Volume
 from metseg.inference.description import open_exported
-from metseg.inference.incomplete import IncompleteDice
+from metseg.inference.incomplete import missing_key
 from metseg.inference.network import Network
 from metseg.inference.operating_points import MaskSettings
 from metseg.inference.trust import UNKNOWN, measure
@@ -26,7 +26,7 @@ class Predictor:
             lesions smaller than this share of the largest.
         targets: The regions that it tells apart; `prob_map`, `mask` and all scores are of the first.
         operating_points, lesion_calibration: What it found of validation volumes; None where nothing tells.
-            These and `postprocessing` are of scans with all sequences, but see `doing_without`.
+            These and `postprocessing` are of scans without the sequences in `missing`, see `doing_without`.
         trust: What the scans were like that it learned from; None where it does not tell.
         patch_size: (z, y, x) of the patches by which a network of volumes sees them; None of one of slices.
         network: What runs.
@@ -76,20 +76,20 @@ class Predictor:
         """Returns this network at the operating point with at most so many false positives a scan.
 
         Raises:
-            MetsegError: It has no operating points, or none with so few.
+            MetsegError: There are no operating points of such scans, or none with so few.
         """
         other = copy.copy(self)
         other._at_most = false_positives_per_scan
-        other._take(())
+        other._take(self.missing)
         return other
 
     def _take(self, missing: Collection[str]) -> None:
         unknown = MaskSettings(postprocessing=self._settings[""].postprocessing)
-        chosen = self._settings.get(IncompleteDice.key(missing), unknown)
+        chosen = self._settings.get(missing_key(missing), unknown)
         if self._at_most is not None:
             name = f"{self.name} without {' and '.join(missing)}" if missing else self.name
             chosen = chosen.within(self._at_most, name)
-        self.postprocessing = chosen.postprocessing
+        self.missing, self.postprocessing = tuple(missing), chosen.postprocessing
         self.operating_points, self.lesion_calibration = chosen.operating_points, chosen.lesion_calibration
 
     def prob_map(

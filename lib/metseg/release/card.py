@@ -1,5 +1,7 @@
 """What a released model is, what it was made from and how far to trust it, as its README."""
 
+from collections.abc import Sequence
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metseg.base.labels import label_of
@@ -28,7 +30,7 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
     """
     config = manifest["config"]
     older = {"min_volume_share": 0.0, "prune": None, "never_missing": NEVER_MISSING}
-    older |= {"incomplete_dice": None, "operating_points": None, "without_sequences": {}}
+    older |= {"incomplete_dice": None, "operating_points": None}
     return _TEMPLATES.get_template("card.md").render(
         label=label_of(released_name(description), config.get("encoder", "plain")),
         learned=learned_from(description["data"]["name"], description["seen"]),
@@ -41,21 +43,32 @@ def model_card(description: dict, manifest: dict, scores: dict) -> str:
         config=config,
         scores={"folds": None, "found": None, **scores},
         sequences=SEQUENCES,
-        without=_without_sequences(description),
+        without=_without_sequences((description.get("incomplete_dice") or {}).get("without", {})),
+        thresholds=_thresholds(description.get("without_sequences", {})),
         found_by=MATCHINGS,
         calibration=LesionCalibration(**told).told if (told := description.get("lesion_calibration")) else "",
     )
 
 
-def _without_sequences(description: dict) -> list[tuple[str, str, float, str]]:
-    """Returns what is missing, what stands in for it, the Dice then, and what is found, where known."""
-    settings, rows = description.get("without_sequences", {}), []
-    for key, dice in (description.get("incomplete_dice") or {}).get("without", {}).items():
-        missing, found = key.split("+"), ""
-        if key in settings:
-            known = MaskSettings(**settings[key])
-            own, points = known.postprocessing, known.operating_points
-            found = f"{own.threshold:g} and a score of {own.lesion_threshold:g}. {told_of(points, own, own)}"
-        source = SEQUENCES[stand_in(SEQUENCES.keys() - {*missing})]
-        rows.append((" and ".join(map(SEQUENCES.get, missing)), source, dice, found))
+def _without_sequences(dice: dict[str, float]) -> list[tuple[str, str, float]]:
+    """Returns what is missing, what stands in for it, and the Dice then."""
+    sets = [each.split("+") for each in dice]
+    return [
+        (_in_words(each), SEQUENCES[stand_in(SEQUENCES.keys() - {*each})], value)
+        for each, value in zip(sets, dice.values(), strict=True)
+    ]
+
+
+def _thresholds(without: dict[str, dict]) -> list[tuple[str, str]]:
+    """Returns what is missing, and by which thresholds what is found then."""
+    rows = []
+    for key, settings in without.items():
+        known = MaskSettings(**settings)
+        own = known.postprocessing
+        told = told_of(known.operating_points, own, own)
+        rows.append((_in_words(key.split("+")), f"{own.threshold:g} on. {told}".strip()))
     return rows
+
+
+def _in_words(sequences: Sequence[str]) -> str:
+    return " and ".join(map(SEQUENCES.get, sequences))

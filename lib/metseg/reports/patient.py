@@ -98,6 +98,18 @@ def compare_visits(found: Sequence[Segmented], *, register: bool = False) -> Fol
     return follow_up(visits, register=register) if len(visits) > 1 else None
 
 
+def unlike(found: Sequence[Segmented]) -> list[str]:
+    """Returns why a change between segmented visits may be none: other sequences are missing."""
+    segmented = [each for each in found if each.prob_map is not None]
+    if len({each.scan.scan.missing for each in segmented}) < 2:
+        return []
+    lacks = ", ".join(
+        f"{each.visit.name} lacks {' and '.join(each.scan.scan.missing) or 'no sequence'}"
+        for each in segmented
+    )
+    return [f"{lacks}: probabilities differ by that alone, which can look like growth or shrinkage."]
+
+
 def reading_notes(found: Sequence[Segmented]) -> list[str]:
     """Returns what was changed or guessed as the scans and masks were read, each visit by its name."""
     told = [(each, note) for each in found for note in (*each.scan.scan.notes, *each.notes)]

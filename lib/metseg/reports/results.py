@@ -1,6 +1,6 @@
 """What is kept of a segmented scan: masks for other programs, and the report."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from metseg.reports.lesion_report import LesionReport, Origin, write_report
 from metseg.reports.matching import Visit
 
 OF_DICOM = ("seg", "sr", "rtstruct")
+OTHER_THRESHOLDS = "its mask is made by the thresholds of scans with all sequences."
 
 
 class Segmented(NamedTuple):
@@ -58,8 +59,11 @@ def segment(
     network never learned without is refused by a `MetsegError`, whatever `trust_anyway` is; one without
     others has masks by the settings for such scans.
     """
-    predictor = predictor.doing_without(scan.scan.missing)
     on_missing = notes_on_missing(predictor.description, scan.scan.missing, scan.case_id)
+    predictor = network_for(scan, predictor)
+    if scan.scan.missing and predictor.postprocessing.lesion_threshold and not predictor.operating_points:
+        without = " and ".join(scan.scan.missing)
+        on_missing.append(f"What to expect without {without} was not measured: {OTHER_THRESHOLDS}")
     find = predictor.trusted_maps if regions else predictor.trusted_map
     maps, notes = find(scan.scan.volume, scan.case_id, trust_anyway=trust_anyway)
     prob_map = next(iter(maps.values())) if regions else maps
@@ -78,6 +82,30 @@ def segment(
     kept = predictor.masks_of(maps) if regions else {}
     told = *on_missing, *notes
     return Segmented(scan, visit, mask, prob_map, origin, told, kept, predictor.lesion_calibration)
+
+
+def network_for(scan: OpenScan, predictor: Predictor) -> Predictor:
+    """Returns a network with its settings for scans that lack what this one lacks.
+
+    Raises:
+        MetsegError: It has no operating point of such scans with as few false positives as were asked for.
+    """
+    try:
+        return predictor.doing_without(scan.scan.missing)
+    except MetsegError as error:
+        raise MetsegError(f"{scan.case_id}: {error}") from error
+
+
+def expectations(found: Iterable[tuple[tuple[str, ...], str]]) -> list[str]:
+    """Returns what is to be expected of masks, a sentence for each set of missing sequences.
+
+    `found` is for each scan what it lacks, and its `Origin.operating_point`.
+    """
+    told = [each for each in dict.fromkeys(found) if each[1]]
+    if len(told) == 1 and not told[0][0]:
+        return [told[0][1]]
+    kinds = (f"Without {' and '.join(missing)}" if missing else "With all sequences" for missing, _ in told)
+    return [f"{kind}: {text}" for kind, (_, text) in zip(kinds, told, strict=True)]
 
 
 def drawn(scan: OpenScan, files: VolumeFiles) -> Segmented:

@@ -14,7 +14,7 @@ from metseg.inference.predictor import Predictor
 from metseg.reports.follow_up import FollowUp
 from metseg.reports.lesion_report import Origin
 from metseg.reports.matching import Visit
-from metseg.reports.patient import compare_visits, is_later, reading_notes
+from metseg.reports.patient import compare_visits, is_later, reading_notes, unlike
 from metseg.reports.results import Segmented, segment
 from metseg.serve.reference_volume import read_reference_volume
 from metseg.serve.sequence_names import NAMELESS, case_of
@@ -159,7 +159,7 @@ def compare(pair: tuple[KeptVisit, KeptVisit], *, register: bool = False) -> Com
     )
     changes = compare_visits(found, register=register)
     by = [each.found.origin.network for each in pair]
-    cautions = []
+    cautions = unlike(found)
     if any(each.found.prob_map is None for each in pair):
         cautions.append(
             f"The lesions of {names[0]} are marked by {by[0]}, those of {names[1]} by {by[1]}: where the two "

@@ -16,7 +16,7 @@ from metseg.masks.encode import archive
 from metseg.masks.postprocess import Postprocessing, detection_map, volume_mask
 from metseg.reports.matching import Visit
 from metseg.reports.patient import write_visits
-from metseg.reports.results import Segmented, segment, write_results
+from metseg.reports.results import Segmented, network_for, segment, write_results
 from metseg.serve.visits import Compared
 
 
@@ -43,11 +43,14 @@ class ThresholdChoice(NamedTuple):
 
 
 def threshold_choice(found: Segmented, predictor: Predictor) -> ThresholdChoice:
-    """Returns what there is to choose: of a network with operating points the `lesion_threshold`."""
+    """Returns what there is to choose: where lesions must reach a score the `lesion_threshold`."""
     own, points = predictor.postprocessing, predictor.operating_points
-    if not has_points(predictor):
+    if own.lesion_threshold is None:
         return ThresholdChoice(own.threshold, found.prob_map, (), predictor.lesion_calibration)
-    told = [{"threshold": each.lesion_threshold, "told": points.told(each)} for each in points.points]
+    told = [
+        {"threshold": each.lesion_threshold, "told": points.told(each)}
+        for each in (points.points if points else ())
+    ]
     shown = detection_map(found.prob_map, own.threshold)
     return ThresholdChoice(own.lesion_threshold, shown, told, predictor.lesion_calibration)
 
@@ -55,14 +58,9 @@ def threshold_choice(found: Segmented, predictor: Predictor) -> ThresholdChoice:
 def settings_at(predictor: Predictor, threshold: float) -> Postprocessing:
     """Returns a network's settings at a threshold that was chosen so."""
     own = predictor.postprocessing
-    if has_points(predictor):
-        return own.detecting_from(threshold)
-    return own.model_copy(update={"threshold": threshold})
-
-
-def has_points(predictor: Predictor) -> bool:
-    """Whether its lesions are chosen by operating points."""
-    return predictor.operating_points is not None and predictor.postprocessing.lesion_threshold is not None
+    if own.lesion_threshold is None:
+        return own.model_copy(update={"threshold": threshold})
+    return own.detecting_from(threshold)
 
 
 def mask_with(prob_map: np.ndarray, predictor: Predictor, settings: Postprocessing) -> np.ndarray:
@@ -79,6 +77,7 @@ def segment_with(
 
 def with_settings(found: Segmented, predictor: Predictor, settings: Postprocessing) -> Segmented:
     """Returns a scan with the mask that these settings make of its probabilities, and with a note of them."""
+    predictor = network_for(found.scan, predictor)
     own = predictor.postprocessing
     if settings == own:
         return found

@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 from dashboard_models import CountingPredictor
 from phantom_upload import dicom_zip, nifti_of, reference_file, visit
+from tiny_runs import change_description, pointed_without
 
 from metseg.serve.dashboard.view import Dashboard
 
@@ -67,6 +68,24 @@ def test_a_visit_is_kept_and_compared_with_the_one_opened_next(dashboard, sent):
         assert "follow_up/P7_2023-01-10_report/report.html" in archive.namelist()
     tell(dashboard, "drop visit")
     assert dashboard.visits == {} and dashboard.volume["details"]
+
+
+def test_visits_that_lack_other_sequences_have_thresholds_of_their_own(dashboard, tmp_path):
+    known = pointed_without("t1", 0.3, 2.0) | {"never_missing": "flair"}
+    change_description(tmp_path / "released" / "nested_unet", **known)
+    some = {name: file for name, file in scan("P7", "2023-01-10").items() if not name.endswith("_t1.nii.gz")}
+    open_(dashboard, some)
+    tell(dashboard, "sequences", told={}, missing=True)
+    assert dashboard.viewer.threshold == 0.3
+    tell(dashboard, "keep visit")
+    open_(dashboard, scan("P7", "2024-02-20", gone=True))
+    told = dashboard.visits["changes"]
+    assert dashboard.viewer.threshold == 0.9
+    assert any("2023-01-10 lacks t1, 2024-02-20 lacks no sequence" in each for each in told["cautions"])
+    before = sorted(row["former_mm3"] for row in told["rows"] if row["former"])
+    dashboard.viewer.set_state({"threshold": 0.5})
+    again = dashboard.visits["changes"]["rows"]
+    assert before and before == sorted(row["former_mm3"] for row in again if row["former"])
 
 
 def test_visits_of_two_people_are_compared_only_if_the_visitor_says_so(dashboard):

@@ -145,6 +145,19 @@ def test_a_scan_without_a_sequence_begins_at_an_operating_point_of_its_own(dashb
     assert dashboard.viewer.threshold == 0.9 and len(dashboard.viewer.points) == 2
 
 
+def test_where_nothing_was_measured_the_threshold_is_still_that_of_lesions(dashboard, tmp_path):
+    change_description(tmp_path / "released" / "attention_unet", **POINTED, never_missing="t1c")
+    dashboard.set_state({"network": "attention_unet"})
+    upload(dashboard, {name: content for name, content in nifti_files().items() if "t2f" not in name})
+    dashboard._handle_custom_msg({"kind": "sequences", "told": {}, "missing": True}, [])
+    viewer = dashboard.viewer
+    assert viewer.threshold == 0.9 and viewer.points == []
+    assert any("without flair was not measured" in each for each in dashboard.volume["cautions"])
+    before = sum(each["voxels"] for each in viewer.lesions)
+    viewer.set_state({"threshold": 0.3})
+    assert viewer.lesions and sum(each["voxels"] for each in viewer.lesions) >= before > 0
+
+
 def test_a_reference_is_compared_at_the_threshold_chosen(dashboard):
     upload(dashboard, nifti_files())
     upload(dashboard, {"ref.nii.gz": reference_file()}, role="reference", number=2)

@@ -148,13 +148,13 @@ class VolumePart(HasTraits):
         """Returns a scan with the mask that the chosen threshold makes."""
         from metseg.serve.volume_results import settings_at, with_settings
 
-        if self.viewer.threshold == self._first:
-            return found  # another visit, which may lack other sequences, has its own
-        predictor = self._predictor_of(found.scan)
+        if found.scan.scan.missing != self._found.scan.scan.missing:
+            return found  # another visit; its probabilities are others, and so is its threshold
+        predictor = self._predictor_for(found.scan)
         return with_settings(found, predictor, settings_at(predictor, self.viewer.threshold))
 
-    def _predictor_of(self, scan: "OpenScan") -> "Predictor":
-        """Returns the chosen network as it is for a scan with these sequences."""
+    def _predictor_for(self, scan: "OpenScan") -> "Predictor":
+        """Returns the chosen network with its settings for a scan with these sequences."""
         return self.networks.predictor(self.network).doing_without(scan.scan.missing)
 
     def _segment_volume(self, change=None, scan=None) -> None:
@@ -165,7 +165,7 @@ class VolumePart(HasTraits):
         from metseg.serve.volume_results import mask_with, settings_at, threshold_choice
 
         scan = scan or self._found.scan
-        predictor = self._predictor_of(scan)
+        predictor = self._predictor_for(scan)
         try:
             found = self._at("The network runs …", lambda: segment(scan, predictor, trust_anyway=True))
         except MetsegError:
@@ -187,7 +187,6 @@ class VolumePart(HasTraits):
         if is_new:
             self.viewer.show(scan.scan.volume)
         choice = threshold_choice(found, predictor)
-        self._first = choice.first
         known = {"points": choice.points, "calibration": choice.calibration}
         self.viewer.mark_at(choice.first, mask_at, choice.prob_map, **known)
         self._tell_cautions()

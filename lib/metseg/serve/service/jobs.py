@@ -43,7 +43,8 @@ class Job(BaseModel):
     expected: OperatingPoint | None = Field(
         None,
         description="What networks with `operating_points` were found to find at this `lesion_threshold`: "
-        "false positives a scan, and lesions found, by diameter in mm; null where nothing tells.",
+        "false positives a scan, and lesions found, by diameter in mm, of validation scans that lacked the "
+        "same sequences; null where nothing tells.",
     )
 
 

@@ -18,7 +18,7 @@ from metseg.inference.operating_points import expected, told_of
 from metseg.inference.predictor import Predictor
 from metseg.inference.trust import Untrusted
 from metseg.masks.postprocess import Postprocessing
-from metseg.reports.results import OF_DICOM
+from metseg.reports.results import OF_DICOM, network_for
 from metseg.serve.service.form import SentFiles
 from metseg.serve.service.jobs import Done, Job, Jobs
 from metseg.serve.service.settings import Settings
@@ -58,7 +58,7 @@ def begin_job(
     try:
         scan = upload.open(told, allow_missing=bool(settings.allow_missing))
         _refuse_missing(scan, predictor)
-        predictor = predictor.doing_without(scan.scan.missing)
+        predictor = network_for(scan, predictor)
         used = settings.postprocessing(predictor, scan.scan.volume.spacing_mm)
         if scan.series is None and (of_dicom := [each for each in also if each in OF_DICOM]):
             raise Refused("invalid_setting", f"also is {of_dicom[0]}, but the scan is no DICOM; leave it out")
