@@ -11,6 +11,7 @@ from metseg.base.backend import keras
 from metseg.base.errors import MetsegError
 from metseg.inference.sliding_window import Patch, cut
 from metseg.masks.components import label_lesions
+from metseg.training.ahead import prepared_ahead
 from metseg.training.augment import Augmentation, augment_patch
 from metseg.training.cache import SliceCache
 from metseg.training.config import TrainConfig
@@ -126,18 +127,9 @@ class PatchBatches(keras.utils.PyDataset):
         return cut(images, (0, 0, 0), self._patch), cut(masks, (0, 0, 0), self._patch)
 
     def prepared_ahead(self):
-        """Returns what `fit` takes: the next batches are made by a thread while a step runs."""
-        import tensorflow as tf
-
-        options = tf.data.Options()
-        options.autotune.enabled = False  # it ends each epoch with a wait
-        shapes = [(None, *self._patch, count) for count in (3, *(self._cache.masks.shape[3:] or (1,)))]
-        each = tf.data.Dataset.from_generator(
-            lambda: map(self.__getitem__, range(len(self))),
-            output_signature=tuple(tf.TensorSpec(shape, tf.float32) for shape in shapes),
-        )
-        known = each.apply(tf.data.experimental.assert_cardinality(len(self)))
-        return known.prefetch(2).with_options(options)
+        """Returns what `fit` takes, see `prepared_ahead`."""
+        depths = 3, *(self._cache.masks.shape[3:] or (1,))
+        return prepared_ahead(self, [(None, *self._patch, depth) for depth in depths])
 
 
 def patch_batches(
