@@ -3,7 +3,7 @@
 import pytest
 
 from metseg.base.errors import MetsegError
-from metseg.inference.incomplete import IncompleteDice, notes_on_missing
+from metseg.inference.incomplete import missing_key, notes_on_missing
 
 OLD = {"name": "unet"}
 MEASURED = {"scans": 3, "complete": 0.81, "without": {"t1": 0.81, "flair": 0.78, "t1+flair": 0.7}}
@@ -35,4 +35,6 @@ def test_nothing_is_said_that_was_not_measured():
 
 
 def test_the_key_has_one_order():
-    assert IncompleteDice.key(("flair", "t1")) == IncompleteDice.key(("t1", "flair")) == "t1+flair"
+    assert missing_key(("flair", "t1")) == missing_key(("t1", "flair")) == "t1+flair"
+    with pytest.raises(ValueError, match="T1"):
+        missing_key(["T1"])

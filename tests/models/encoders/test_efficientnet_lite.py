@@ -51,7 +51,7 @@ def test_neighbours_begin_without_a_say(ramp):
         lite.load_imagenet(model)
     among_others = np.concatenate([ramp, 1 - ramp, ramp[:, ::-1]], axis=-1)
     for a, b in zip(beside.predict_on_batch(among_others), single.predict_on_batch(ramp), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.ptp(b))  # sums of 81 terms and of 27
 
 
 def test_only_the_encoder_is_given_weights():
