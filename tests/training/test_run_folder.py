@@ -68,6 +68,7 @@ SERVED = {"postprocessing": {"threshold": 0.5}, "tta_flip": True, "sha256": "0"}
         ({"min_volume_share": 0.3}, False),
         ({"precision": "bf16"}, False),
         ({"sha256": "1"}, False),
+        ({"without_sequences": {"t1": {"postprocessing": {"threshold": 0.5}}}}, False),
     ],
 )
 def test_scores_are_of_what_serves(run, served, same):

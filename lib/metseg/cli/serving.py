@@ -33,6 +33,9 @@ def dashboard(
     output_dir: OutputDir = None,
 ) -> None:
     """Show the dashboard in a browser: a slice or a volume in, its segmentation out."""
+    from metseg.base.address_grammar import skip_address_grammar
+
+    skip_address_grammar()
     from metseg.serve.dashboard.voila_server import serve_dashboard
 
     models = named_models(model, output_dir, phantom_network=phantom_network)

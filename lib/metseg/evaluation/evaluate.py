@@ -16,6 +16,7 @@ from metseg.data.content import fingerprint
 from metseg.data.provenance import provenance_of
 from metseg.evaluation.lesion_scores import lesion_rows, served_threshold
 from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
+from metseg.inference.description import postprocessing_without
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import fullest_slice
 from metseg.metrics.case_scores import LESIONWISE, evaluate_case, region_scores
@@ -140,6 +141,7 @@ def evaluate(
         **{name: getattr(predictor, name) for name in served},
         "parameters": predictor.description["parameters"],
         "postprocessing": predictor.postprocessing.model_dump(),
+        "without_sequences": postprocessing_without(predictor.description),
         "cases": len(cases),
         "slices": slices,
         "seconds_per_slice": seconds / slices,

@@ -107,6 +107,11 @@ def served_sha256(description: dict) -> str:
     return (description["quantised"] if description.get("precision") == "int8" else description)["sha256"]
 
 
+def postprocessing_without(description: dict) -> dict[str, dict]:
+    """Returns how a `model.json` makes masks of scans that lack sequences, by `missing_key`."""
+    return {key: each["postprocessing"] for key, each in description.get("without_sequences", {}).items()}
+
+
 def open_exported(model_dir: Path) -> ExportedModel:
     """Loads the file that runs here, after its hash was found to be the one in `model.json`.
 

@@ -8,7 +8,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import file_sha256, read_json, read_sealed, shown, taking_apart
 from metseg.data.split import Split, read_split
 from metseg.data.volume import NEVER_MISSING
-from metseg.inference.description import served_sha256
+from metseg.inference.description import postprocessing_without, served_sha256
 from metseg.training.config import TrainConfig, train_config, with_defaults
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class RunFolder(os.PathLike):
         description, scored = read_json(self.description), read_json(self.scored)
         known = {"postprocessing": None, "tta_flip": None, "min_volume_share": 0, "precision": "fp32"}
         same = all(scored.get(name, old) == description.get(name, old) for name, old in known.items())
+        same &= scored.get("without_sequences", {}) == postprocessing_without(description)
         return same and scored.get("sha256") == served_sha256(description)
 
     @property

@@ -1,9 +1,7 @@
 """One notebook, run by papermill in a process of its own.
 
-papermill switches the working directory of its whole process, so each notebook gets a child process:
-`python -m metseg.workbook.notebook_process JOB`. The child tells its progress as JSON lines on
-stdout. Its stdin is a pipe that stays open as long as the parent lives and wants the child: once that
-closes, be it by Ctrl-C or by kill -9 of the parent, the child ends its kernel and itself.
+papermill switches the working directory of its whole process, so each notebook gets a child process,
+`notebook_child`.
 """
 
 import json
@@ -12,10 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,9 +18,8 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import shown, write_text
 from metseg.base.memory import ONE_ARENA
 
-_POLL_SECONDS = 0.5
 _STOP_SECONDS = 10
-_DEAD_KERNEL = "its kernel died, most often for want of memory: a smaller batch or image needs less"
+DEAD_KERNEL = "its kernel died, most often for want of memory: a smaller batch or image needs less"
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
@@ -66,7 +60,7 @@ def run_notebook(
     with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory(prefix="metseg-ipython-") as ipython:
         own = {"IPYTHONDIR": ipython}  # no start-up files of the user's own; sockets no other kernel has
         child = subprocess.Popen(
-            [sys.executable, "-m", "metseg.workbook.notebook_process", json.dumps(job, default=str)],
+            [sys.executable, "-m", "metseg.workbook.notebook_child", json.dumps(job, default=str)],
             cwd=notebook.parent,
             env=_child_environment(environment or {}) | own,
             stdin=subprocess.PIPE,
@@ -81,7 +75,7 @@ def run_notebook(
                 kind, details = json.loads(line)
                 if kind in ("done", "failed"):
                     failed = details.get("cause", "")
-                    died = failed == _DEAD_KERNEL
+                    died = failed == DEAD_KERNEL
                     break
                 report(kind, **details)
         finally:
@@ -95,11 +89,21 @@ def run_notebook(
         if failed is None:
             log.seek(0)
             last = [line for line in log.read().decode("utf-8", "replace").split("\n") if line.strip()][-1:]
-            failed = " ".join([f"its process ended with status {child.returncode}", *map(_one_line, last)])
+            failed = " ".join([f"its process ended with status {child.returncode}", *map(one_line, last)])
     if failed:
         copy = f"; the copy executed so far is {shown(unfinished)}" if unfinished.exists() else ""
         kind = NotebookDied if died else MetsegError
         raise kind(f"{notebook.name} stopped: {failed.rstrip('.')}{copy}")
+    _finish(unfinished, executed_copy)
+
+
+def _finish(unfinished: Path, executed_copy: Path) -> None:
+    """Writes the HTML of a notebook that was executed, and gives the copy its name."""
+    from nbconvert import HTMLExporter  # not in the child: of many notebooks only the first waits for it
+
+    html = executed_copy.with_suffix(".html")
+    write_text(html, HTMLExporter().from_filename(unfinished, {"metadata": {"name": html.stem}})[0])
+    os.replace(unfinished, executed_copy)
 
 
 def _child_environment(more: Mapping[str, str]) -> dict[str, str]:
@@ -112,118 +116,5 @@ def _child_environment(more: Mapping[str, str]) -> dict[str, str]:
     return environment
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     return " ".join(_ANSI.sub("", text).split())
-
-
-def _execute(job: dict[str, Any], tell: Callable[..., None]) -> None:
-    """Runs the job's notebook and writes the executed copy and its HTML."""
-    import papermill
-    from jupyter_client import AsyncKernelManager
-    from jupyter_client.kernelspec import KernelSpecManager
-    from nbconvert import HTMLExporter
-    from papermill.iorw import LocalHandler, papermill_io
-    from traitlets import default
-
-    class WholeFileHandler(LocalHandler):
-        def write(self, buf: str, path: str) -> None:
-            write_text(Path(path), buf)
-
-    class ThisInterpreter(AsyncKernelManager):
-        @default("kernel_spec_manager")
-        def _without_installed_kernels(self) -> KernelSpecManager:
-            return KernelSpecManager(kernel_dirs=[])  # leaves "python3", ipykernel's own for sys.executable
-
-        @default("transport")
-        def _as_asked(self) -> str:
-            return job["transport"]
-
-        @default("ip")
-        def _own_sockets(self) -> str:
-            # jupyter_client's own are files in the working directory, which all kernels of a folder share.
-            return str(Path(os.environ["IPYTHONDIR"], "socket")) if self.transport == "ipc" else "127.0.0.1"
-
-    papermill_io.register(job["unfinished"], WholeFileHandler())
-    code_cells: list[int] = []
-
-    def count_cells(notebook: Any) -> None:
-        cells = enumerate(notebook.cells)
-        code_cells.extend(index for index, cell in cells if cell.cell_type == "code" and cell.source.strip())
-
-    def tell_cell(cell: Any, cell_index: int) -> None:
-        tell("cell", cell=code_cells.index(cell_index) + 1, cells=len(code_cells))
-
-    paths = (job[name].replace("{", "{{").replace("}", "}}") for name in ("notebook", "unfinished"))
-    executed = papermill.execute_notebook(
-        *paths,  # which papermill formats
-        job["parameters"],
-        kernel_name="python3",
-        language="python",
-        progress_bar=False,
-        start_timeout=120,
-        on_notebook_start=count_cells,
-        on_cell_execute=tell_cell,
-        kernel_manager_class=ThisInterpreter,
-        store_widget_state=False,  # all voxels of a viewer, which a page without kernel cannot show offline
-    )
-    html = Path(job["executed_copy"]).with_suffix(".html")
-    write_text(html, HTMLExporter().from_notebook_node(executed, {"metadata": {"name": html.stem}})[0])
-    os.replace(job["unfinished"], job["executed_copy"])
-
-
-def _watch(path: str | None, tell: Callable[..., None], executed: threading.Event) -> None:
-    """Tells what a notebook writes of its training until it has been executed, the last state included."""
-    seen, since, last = None, time.time(), False
-    while not last:
-        last = executed.wait(_POLL_SECONDS)
-        with suppress(OSError, ValueError):
-            if path and os.stat(path).st_mtime >= since:
-                found = json.loads(Path(path).read_text(encoding="utf-8"))
-                if found != seen:
-                    tell("training", training=found)
-                seen = found
-
-
-def _leave_with_parent() -> None:
-    """Waits until stdin closes, then ends the kernel, whatever it started, and this process."""
-    import psutil
-
-    os.read(0, 1)
-    for _ in range(2):  # twice, for a kernel that was just being started
-        for process in psutil.Process().children(recursive=True):
-            with suppress(psutil.Error):
-                process.kill()
-        time.sleep(0.1)
-    os._exit(1)
-
-
-def main(job: dict[str, Any]) -> None:
-    """The child: executes the job and tells each `cell` and `training`, at last `done` or `failed`."""
-    messages = os.dup(1)
-    os.dup2(2, 1)  # the kernel inherits stdout; nothing it prints may pass for a message
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-
-    def tell(kind: str, **details: Any) -> None:
-        os.write(messages, (json.dumps([kind, details]) + "\n").encode())  # at once: two threads tell
-
-    executed, last = threading.Event(), {"kind": "done"}
-    watching = threading.Thread(target=_watch, args=(job["progress_file"], tell, executed))
-    watching.start()
-    try:
-        _execute(job, tell)
-    except Exception as error:
-        # of papermill.PapermillExecutionError, the exception of the cell
-        name = getattr(error, "ename", type(error).__name__)
-        cause = _one_line(str(getattr(error, "evalue", error)))
-        if name == "DeadKernelError":
-            cause = _DEAD_KERNEL
-        elif name != "MetsegError":
-            cause = f"{name}: {cause}"
-        last = {"kind": "failed", "cause": cause}
-    executed.set()
-    watching.join()
-    tell(**last)
-
-
-if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))

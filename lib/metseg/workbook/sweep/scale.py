@@ -6,7 +6,9 @@ python -m metseg.workbook.sweep.scale --trials 1000 --workers 2 --workers 4
 import json
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 from typing import Annotated
 
 import psutil
@@ -51,13 +53,37 @@ def _plan(folder: Path, trials: int, seconds: float) -> Plan:
     return Plan(spec, folder / "notebooks")
 
 
+def _kernel_seconds(at_once: int, rounds: int = 5) -> float:
+    """What a kernel takes to start and to end, where so many do so at once; the median."""
+    from jupyter_client import KernelManager
+
+    def start(number: int) -> float:
+        started = time.monotonic()
+        kernel = KernelManager(transport="ipc", ip=str(Path(folder, str(number))))
+        kernel.start_kernel()
+        client = kernel.client()
+        client.start_channels()
+        client.wait_for_ready()
+        client.stop_channels()
+        kernel.shutdown_kernel(now=True)
+        return time.monotonic() - started
+
+    with (
+        tempfile.TemporaryDirectory(prefix="metseg-kernel-") as folder,
+        ThreadPoolExecutor(at_once) as threads,
+    ):
+        return median(threads.map(start, range(rounds * at_once)))
+
+
 def measure(trials: int, workers: int, seconds: float) -> dict[str, float]:
     """Runs a sweep and returns what it took.
 
     Returns:
         `minutes` in all; `trial_s`, the median of a trial, kernel and all; `between_s`, what passes on a
-        worker from a trial's end to the next one's start, on average; `cpu_ms` of the coordinator's process a
-        trial; its memory in MiB after the first tenth (`first_mib`) and at the end (`last_mib`).
+        worker from a trial's end to the next one's start, on average; `kernel_s`, what as many kernels take
+        to start and end at once, the median; `overhead_s`, the first two less the third and the sleep;
+        `cpu_ms` of the coordinator's process a trial; its memory in MiB after the first tenth (`first_mib`)
+        and at the end (`last_mib`).
     """
     own, memory = psutil.Process(), []
 
@@ -76,12 +102,16 @@ def measure(trials: int, workers: int, seconds: float) -> dict[str, float]:
         )
         wall, cpu = time.monotonic() - begun[0], sum(own.cpu_times()[:2]) - started[1]
     assert (table.state == "done").all(), table.reason.tolist()
+    trial, between = table.seconds.median(), (wall * workers - table.seconds.sum()) / trials
+    kernel = _kernel_seconds(workers)
     return {
         "trials": trials,
         "workers": workers,
         "minutes": (time.monotonic() - started[0]) / 60,
-        "trial_s": table.seconds.median(),
-        "between_s": (wall * workers - table.seconds.sum()) / trials,
+        "trial_s": trial,
+        "between_s": between,
+        "kernel_s": kernel,
+        "overhead_s": trial + between - kernel - seconds,
         "cpu_ms": 1000 * cpu / trials,
         "first_mib": memory[len(memory) // 10],
         "last_mib": memory[-1],
