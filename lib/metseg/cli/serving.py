@@ -7,6 +7,13 @@ import typer
 
 from metseg.cli.app import Models, OutputDir, PhantomNetwork, app, named_models, say_networks
 
+Token = Annotated[
+    str | None,
+    typer.Option(help="What a visitor must bring, 16 characters or more; made up beyond localhost."),
+]
+AllowedHosts = Annotated[
+    list[str] | None, typer.Option("--allowed-host", help="A name that it goes by; may be repeated.")
+]
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine's.")]
 
 
@@ -15,10 +22,7 @@ def dashboard(
     model: Models = None,
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8866,
-    token: Annotated[
-        str | None,
-        typer.Option(help="What a visitor's link must contain; made up if left out beyond localhost."),
-    ] = None,
+    token: Token = None,
     visitors: Annotated[int, typer.Option(min=1, help="At a time; each holds a kernel.")] = 8,
     preheat: Annotated[int, typer.Option(min=0, help="Kernels that wait for visitors.")] = 1,
     idle_minutes: Annotated[
@@ -29,6 +33,7 @@ def dashboard(
         Path | None,
         typer.Option(help="Folder whose NIfTI and DICOM scans every visitor may open; none if left out."),
     ] = None,
+    allowed_host: AllowedHosts = None,
     phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
@@ -51,6 +56,7 @@ def dashboard(
         idle_minutes=idle_minutes,
         base_url=base_url,
         scans=scans,
+        allowed_hosts=allowed_host or (),
     )
 
 
@@ -60,6 +66,18 @@ def serve(
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    token: Token = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of tokens, a line 'name: token' each; a line that is deleted is out at once."
+        ),
+    ] = None,
+    allowed_host: AllowedHosts = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Another site whose pages may ask, as https://viewer.example; may be repeated."),
+    ] = None,
     phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
@@ -68,4 +86,14 @@ def serve(
 
     models = named_models(model, output_dir, phantom_network=phantom_network)
     say_networks(models, output_dir)
-    serve_models(models, host=host, port=port, workers=workers, phantom_network=phantom_network)
+    serve_models(
+        models,
+        host=host,
+        port=port,
+        workers=workers,
+        phantom_network=phantom_network,
+        token=token,
+        keys=keys,
+        allowed_hosts=allowed_host or (),
+        allowed_origins=allow_origin or (),
+    )

@@ -33,7 +33,7 @@ from metseg.serve.dashboard.handlers import ChannelsHandler, PageConnection, Pag
 from metseg.serve.dashboard.voila_server import serve_dashboard
 from metseg.serve.faults import where
 
-TOKEN = "open & sesame"
+TOKEN = "open & sesame, please"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,10 @@ def server(tmp_path_factory):
     log = tmp_path_factory.mktemp("dashboard") / "log"
     with running_dashboard(log, token=TOKEN, max_kernels=2, preheat=1) as running:
         yield running
-    assert log.read_text() == ""  # whatever the tests below did, nothing of it was worth a line
+    # Whatever else the tests below did, nothing of it was worth a line.
+    assert {*log.read_text().splitlines()} <= {
+        f"a wrong token from {each}" for each in ("127.0.0.1", "10.9.9.9")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +77,20 @@ def test_without_the_token_there_is_a_sentence_and_no_kernel(server):
         assert "kernelId" not in answer.text and "<form" not in answer.text
 
 
+def test_guesses_are_not_answered_for_long(server):
+    stranger = {"X-Forwarded-For": "10.9.9.9"}  # as a proxy on this machine says it
+    with server.client() as client:
+        for _ in range(10):
+            assert client.get("/", params={"token": "guessed"}, headers=stranger).status_code == 403
+        assert client.get("/", params={"token": TOKEN}, headers=stranger).status_code == 403
+        told = client.get(f"/api/kernels/{NOBODY}", params={"token": TOKEN})
+        assert told.status_code == 404  # others are let in
+        cookie = told.headers["Set-Cookie"].lower()
+    assert "samesite=lax" in cookie and "httponly" in cookie
+    assert told.headers["X-Content-Type-Options"] == "nosniff"
+
+
+NOBODY = "0" * 8 + "-0000-0000-0000-" + "0" * 12
 ELSEWHERE = [
     "/dashboard.ipynb",
     "/01_explore_data.ipynb",
@@ -92,7 +109,7 @@ ELSEWHERE = [
     "/voila/tree",
     "/voila/api/contents",
     "/voila/api/themes/x",
-    "/voila/query/" + "0" * 8 + "-0000-0000-0000-" + "0" * 12,
+    f"/voila/query/{NOBODY}",
     "/tree",
     "/lab",
     "/files/dashboard.ipynb",
@@ -100,7 +117,7 @@ ELSEWHERE = [
     "/api/contents",
     "/api/contents/dashboard.ipynb",
     "/api/kernels",
-    "/api/kernels/" + "0" * 8 + "-0000-0000-0000-" + "0" * 12,
+    f"/api/kernels/{NOBODY}",
     "/api/kernelspecs",
     "/api/sessions",
     "/api/terminals",
@@ -151,7 +168,11 @@ def unguarded(tmp_path_factory):
 
 def test_a_page_of_another_site_gets_nothing(unguarded):
     refused = unguarded[0].get("/", headers={"Host": "evil.example"})
-    assert refused.status_code == 403 and "kernelId" not in refused.text
+    assert refused.status_code == 421 and "kernelId" not in refused.text
+    framed = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+    for headers in (framed, framed | {"Sec-Fetch-Mode": "no-cors"}, {"Origin": "http://evil.example"}):
+        refused = unguarded[0].get("/", headers=headers)
+        assert refused.status_code == 403 and "kernelId" not in refused.text
 
 
 def test_a_kernel_offers_the_named_models_and_if_it_dies_leaves_no_connection_file(unguarded):
@@ -330,7 +351,7 @@ def test_beyond_this_machine_there_is_a_token_and_an_idle_kernel_is_ended_though
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"host": "", "token": "x"}, "the host is empty"),
+        ({"host": "", "token": TOKEN}, "the host is empty"),
         ({"host": "0.0.0.0", "token": ""}, "the token must not be empty"),
         ({"host": "::", "token": ""}, "the token must not be empty"),
         ({"host": "", "token": ""}, "the token must not be empty"),

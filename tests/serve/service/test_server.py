@@ -81,7 +81,7 @@ def start(tmp_path, models):
 def half_sent(port: int) -> tuple[socket.socket, bytes]:
     """Begins an upload; returns its connection and what is still to be sent."""
     form = b'--B\r\nContent-Disposition: form-data; name="file"; filename=""\r\n\r\n' + PNG + b"\r\n--B--\r\n"
-    header = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=B\r\n"
+    header = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=B\r\n"
     connection = socket.create_connection(("127.0.0.1", port), timeout=30)
     connection.sendall(header + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(form))
     assert connection.recv(1024).startswith(b"HTTP/1.1 100")  # it is being read

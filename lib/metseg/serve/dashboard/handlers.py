@@ -35,15 +35,27 @@ def log_failure(kind: str) -> str:
     return ""
 
 
-class _Discreet:
-    """Logs where a fault was; tornado would add its text and the request, token included."""
+class _Guarded:
+    """Refuses what a page of another site made a browser send, and what comes by a foreign name.
+
+    It logs where a fault was; tornado would add its text and the request, token included.
+    """
+
+    async def prepare(self, **options) -> None:
+        door, headers = self.settings["door"], self.request.headers
+        if not door.knows(headers.get("host", "")):
+            raise HTTPError(421)
+        if door.is_foreign(headers):
+            raise HTTPError(403)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        await super().prepare(**options)
 
     def log_exception(self, kind, error, trace) -> None:
         if not isinstance(error, HTTPError):
             self.log.error("a request failed: %s", where(error))
 
 
-class PageHandler(_Discreet, TornadoVoilaHandler):
+class PageHandler(_Guarded, TornadoVoilaHandler):
     """The dashboard's page. Its head is sent before a kernel is there, so that something is seen at once."""
 
     async def prepare(self) -> None:
@@ -102,7 +114,7 @@ class PageConnection(ZMQChannelsWebsocketConnection):
         self._send_status_message("dead")
 
 
-class ChannelsHandler(_Discreet, KernelWebsocketHandler):
+class ChannelsHandler(_Guarded, KernelWebsocketHandler):
     """The page's websocket. jupyter_server pings it every 30 s, and gives up after 90 s of silence."""
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
@@ -121,7 +133,7 @@ class ChannelsHandler(_Discreet, KernelWebsocketHandler):
         self.finish()  # jupyter_server's page for it has parts that are not served here
 
 
-class KernelHandler(_Discreet, APIHandler):
+class KernelHandler(_Guarded, APIHandler):
     """Tells a page that lost its connection whether its kernel is still there."""
 
     @authenticated
@@ -131,7 +143,7 @@ class KernelHandler(_Discreet, APIHandler):
         self.finish({"id": kernel_id})
 
 
-class EndHandler(_Discreet, APIHandler):
+class EndHandler(_Guarded, APIHandler):
     """A page that is closed gives its kernel up."""
 
     def check_xsrf_cookie(self) -> None:

@@ -1,13 +1,11 @@
 """Voilà as the dashboard needs it: one page, nothing else to fetch, a bounded number of kernels, a token."""
 
-import ipaddress
 import json
 import logging
 import os
-import secrets
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,15 +15,17 @@ from tornado.ioloop import IOLoop
 from traitlets.config import Config
 from voila.app import Voila
 
-from metseg.base.errors import MetsegError
 from metseg.base.paths import project_root, released_dir
 from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
 from metseg.inference.predictor import Predictor
 from metseg.release.released import OFFERED, described_models, released_models
 from metseg.serve.dashboard import handlers
 from metseg.serve.dashboard.seats import OwnKernelSpec, Seats
+from metseg.serve.dashboard.visitors import Visitors
+from metseg.serve.door import Door
 from metseg.serve.listening import listen
 from metseg.serve.scan_folder import SCANS, ScanFolder
+from metseg.serve.tokens import token_for
 
 # The page may load nothing and talk to nobody but its server; widgets' scripts come as blobs.
 _POLICY = (
@@ -79,6 +79,7 @@ def serve_dashboard(
     idle_minutes: float = 30,
     base_url: str = "/",
     scans: Path | None = None,
+    allowed_hosts: Iterable[str] = (),
 ) -> None:
     """Serves the dashboard until it is interrupted, and prints where it is.
 
@@ -94,10 +95,12 @@ def serve_dashboard(
         idle_minutes: A kernel whose visitor does nothing for so long is ended.
         base_url: Path before all addresses, for a reverse proxy that forwards it.
         scans: A folder whose scans every visitor may open; none if left out.
+        allowed_hosts: Names that it goes by, beside this machine's own.
 
     Raises:
         MetsegError: There is no model, one cannot be loaded or knows only the phantom, the address cannot be
-            listened on, the token is empty though others can reach the host, or `scans` cannot be read.
+            listened on, the token is short, or empty though others can reach the host, or `scans` cannot be
+            read.
     """
     for name in ("tornado.application", "tornado.general"):
         logging.getLogger(name).setLevel(logging.ERROR)  # strangers at the door are no news
@@ -110,7 +113,7 @@ def serve_dashboard(
     os.environ[SCANS] = str(ScanFolder(scans).path) if scans else ""  # kernels inherit it
     seconds = max(1, int(60 * idle_minutes))
     base_url = url_path_join("/", base_url, "/")
-    token = _token(host, token)
+    token = token_for(host, token)
     notebook = project_root() / "notebooks" / "dashboard.ipynb"
     listener = listen(host, port)
     listener.setblocking(False)
@@ -122,6 +125,7 @@ def serve_dashboard(
         "allow_unauthenticated_access": False,
         "websocket_max_message_size": _WEBSOCKET_BYTES,
         "log_function": lambda handler: None,
+        "door": Door.of([host, *allowed_hosts]),
     }
     config = {
         "Voila": {
@@ -133,6 +137,7 @@ def serve_dashboard(
             "config_file_paths": [],  # what a user's own Voilà is set to is no matter of this one
             "log_level": logging.ERROR,
             "kernel_websocket_connection_class": handlers.PageConnection,
+            "identity_provider_class": Visitors,
             "tornado_settings": settings,
         },
         "VoilaConfiguration": {
@@ -152,6 +157,7 @@ def serve_dashboard(
             "cull_interval": min(30, max(1, seconds // 4)),
             "cull_connected": True,
         },
+        "Visitors": {"cookie_options": {"samesite": "Lax"}},
         "KernelRestarter": {"restart_limit": 0},
     }
     offered = {name: str(Path(folder).resolve()) for name, folder in models.items()}
@@ -163,18 +169,3 @@ def serve_dashboard(
     server.address = f"http://{shown}:{port}{base_url}{query}"
     server.initialize([])
     server.start()
-
-
-def _token(host: str, token: str | None) -> str:
-    """Returns what a visitor's link has to contain; it is empty only where nobody else can reach the host."""
-    try:
-        here = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        here = False
-    if here:
-        return token or ""
-    if token == "":
-        raise MetsegError(
-            f"others can reach host {host}, so the token must not be empty; leave it out to have one made"
-        )
-    return token or secrets.token_urlsafe(24)

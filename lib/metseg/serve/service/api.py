@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
@@ -22,7 +23,8 @@ from metseg.data.provenance import RESEARCH_USE
 from metseg.data.readers.image_errors import ImageError
 from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
-from metseg.serve.service.form import is_large, read_form
+from metseg.serve.service.form import is_large, parameters, read_form
+from metseg.serve.service.gate import Access, Gate
 from metseg.serve.service.jobs import Job, Jobs
 from metseg.serve.service.metrics import Counting, Metrics
 from metseg.serve.service.refusals import DOCUMENTED, answer
@@ -65,6 +67,7 @@ def create_app(
     upload_seconds: float = 30.0,
     volumes: int = 4,
     jobs_folder: Path | None = None,
+    access: Access | None = None,
 ) -> FastAPI:
     """Builds the service, when all its models have run once.
 
@@ -77,6 +80,7 @@ def create_app(
         volumes: Volumes read, waiting, segmented or waiting to be fetched.
         jobs_folder: Where volumes wait, which all processes of a service share; one for this app alone, and
             removed with it, if left out.
+        access: Who may ask; everybody but the pages of other sites if left out.
     """
     offered = {
         name: each if isinstance(each, Predictor) else Predictor(each) for name, each in models.items()
@@ -108,6 +112,12 @@ def create_app(
         redoc_url=None,
     )
     app.add_middleware(Counting, metrics=metrics)
+    access = access or Access()
+    app.add_middleware(Gate, access=access, metrics=metrics)
+    if access.door and access.door.origins:
+        told = ["Location", "Metseg-Notes", "Retry-After", "X-Request-ID"]
+        pages = {"allow_origins": [*access.door.origins], "allow_headers": ["Authorization"]}
+        app.add_middleware(CORSMiddleware, allow_methods=["GET", "POST"], expose_headers=told, **pages)
     _answer_all_errors(app, metrics)
 
     @app.post("/predict/", include_in_schema=False)
@@ -134,7 +144,7 @@ def create_app(
         try:
             async with seats:
                 sent = await read_form(request, seconds=upload_seconds)
-                settings = Settings.read({**request.query_params, **sent.fields})
+                settings = Settings.read(parameters(request, sent))
                 if is_volume(sent.files):
                     job = job or jobs.reserve()
                     async with reading:

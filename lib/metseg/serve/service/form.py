@@ -107,6 +107,16 @@ async def read_form(request: Request, *, seconds: float) -> SentFiles:
     return sent
 
 
+def parameters(request: Request, sent: SentFiles) -> dict[str, str]:
+    """Returns what address and form say beside the files; raises `Refused` where a name is said twice."""
+    found = dict(sent.fields)
+    for name, value in request.query_params.multi_items():
+        if name in found:
+            raise Refused("invalid_setting", f"The parameter {name!r:.60} is given twice; give it once")
+        found[name] = value
+    return found
+
+
 async def _pieces(request: Request) -> AsyncIterator[bytes]:
     if length_of(request) > MAX_VOLUME_BYTES + _AROUND_BYTES:
         raise too_large_volume()

@@ -8,11 +8,14 @@ from starlette.responses import JSONResponse
 _STATUS = {
     "malformed_form": 400,
     "truncated": 400,
+    "no_token": 401,
+    "foreign_page": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "too_slow": 408,
     "too_large": 413,
     "not_an_image": 415,
+    "unknown_host": 421,
     "unusable_pixels": 422,
     "unusable_volume": 422,
     "unlike_training": 422,
@@ -20,12 +23,13 @@ _STATUS = {
     "several_files": 422,
     "invalid_setting": 422,
     "unknown_model": 422,
+    "guessing": 429,
     "internal_error": 500,
     "busy": 503,
     "jobs_full": 503,
 }
 
-_RETRY = {"busy": "1", "jobs_full": "60"}  # seconds
+_RETRY = {"busy": "1", "jobs_full": "60", "guessing": "60"}  # seconds
 
 
 class Refusal(BaseModel):

@@ -5,7 +5,7 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from multiprocessing import parent_process
@@ -17,8 +17,11 @@ from uvicorn.supervisors import Multiprocess
 
 from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
 from metseg.inference.predictor import Predictor
+from metseg.serve.door import Door
 from metseg.serve.listening import listen
 from metseg.serve.service.api import create_app
+from metseg.serve.service.gate import Access
+from metseg.serve.tokens import Keys, token_for
 
 _LISTENS = "metseg listens on http://%s:%d"
 _MAX_CONNECTIONS = 512  # a process may have 1024 open files
@@ -33,6 +36,10 @@ def serve(
     workers: int = 1,
     log_level: str = "INFO",
     phantom_network: bool = False,
+    token: str | None = None,
+    keys: Path | None = None,
+    allowed_hosts: Iterable[str] = (),
+    allowed_origins: Iterable[str] = (),
 ) -> None:
     """Answers requests until the process is told to end (SIGTERM, Ctrl-C); what is in flight is finished.
 
@@ -43,11 +50,20 @@ def serve(
         workers: Processes.
         log_level: The least that is worth a line on stderr.
         phantom_network: Whether one that knows only the phantom may be among the models.
+        token: What a request must bring; if left out, one is made up and printed, unless only this machine
+            can reach `host`, or there are `keys`.
+        keys: File of tokens, a line `name: token` each, read again when it changes.
+        allowed_hosts: Names that it goes by, beside this machine's own.
+        allowed_origins: Other sites whose pages may ask it, such as `https://viewer.example`.
 
     Raises:
-        MetsegError: A model cannot be loaded or knows only the phantom, or the address cannot be listened on.
+        MetsegError: A model cannot be loaded or knows only the phantom, the address cannot be listened on, or
+            what is said of access is not usable.
     """
     _end_with_parent()
+    asked = token_for(host, token, others=bool(keys))
+    tokens = Keys({"token": asked} if asked else {}, keys) if asked or keys else None
+    access = Access(tokens, Door.of([host, *allowed_hosts], allowed_origins))
     # Now, so that a damaged one is a sentence that somebody reads.
     offered = {name: Predictor(folder) for name, folder in models.items()}
     if not phantom_network:
@@ -77,8 +93,10 @@ def serve(
         "timeout_worker_healthcheck": 30,
     }
     shown = f"[{host}]" if ":" in host else host
+    if asked and not token:
+        print(f"Requests need the header 'Authorization: Bearer {asked}'", flush=True)
     if workers == 1:
-        config = uvicorn.Config(partial(create_app, offered), **settings)
+        config = uvicorn.Config(partial(create_app, offered, access=access), **settings)
         _log.info(_LISTENS, shown, listener.getsockname()[1])
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
@@ -89,15 +107,15 @@ def serve(
             folder.mkdir()
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(figures)
         # Each process loads its own models.
-        config = uvicorn.Config(partial(_app_of_worker, dict(models), jobs), **settings)
+        config = uvicorn.Config(partial(_app_of_worker, dict(models), jobs, access), **settings)
         _log.info(_LISTENS, shown, listener.getsockname()[1])
         Multiprocess(config, sockets=[listener]).run()
 
 
-def _app_of_worker(models: Mapping[str, Path], jobs: Path) -> FastAPI:
+def _app_of_worker(models: Mapping[str, Path], jobs: Path, access: Access) -> FastAPI:
     """Makes the app of one process of several, which loads models of its own."""
     _end_with_parent()
-    return create_app(models, jobs_folder=jobs)
+    return create_app(models, jobs_folder=jobs, access=access)
 
 
 def _end_with_parent() -> None:
