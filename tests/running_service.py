@@ -16,6 +16,7 @@ from PIL import Image
 from tiny_runs import SIZE, write_bright_model
 
 from metseg.serve.listening import listen
+from metseg.serve.service.protocol import BoundedProtocol
 
 # Of the models' size, so that nothing is resampled: 4 × 5 px of lesion, and 3 × 3 px that FLAIR alone shows.
 BRIGHT_CORNER = np.full((SIZE, SIZE, 3), 20, np.uint8)
@@ -50,7 +51,8 @@ def as_tiff(pixels: np.ndarray, **options) -> bytes:
 def running(app: FastAPI, *, ready: bool = True) -> Iterator[httpx.Client]:
     """Runs an app; yields a client of it, when its models are loaded if `ready`."""
     listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, http="h11", ws="none", access_log=False, log_config=None))
+    config = uvicorn.Config(app, http=BoundedProtocol, ws="none", access_log=False, log_config=None)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from metseg.base.errors import MetsegError
-from metseg.serve.listening import listen
+from metseg.serve.listening import is_local, listen
 
 
 def test_an_answer_does_not_wait_for_confirmations():
@@ -37,3 +37,21 @@ def test_a_port_that_is_taken_is_told():
 def test_an_address_that_is_none_of_this_machine_s_is_told(host, port):
     with pytest.raises(MetsegError, match=host or "empty"):
         listen(host, port)
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("10.0.0.1", False),
+        ("metseg.example", False),
+        ("", False),
+    ],
+)
+def test_who_reaches_a_host(host, local):
+    assert is_local(host) is local

@@ -7,27 +7,9 @@ import pytest
 
 from metseg.base.errors import MetsegError
 from metseg.serve import tokens
-from metseg.serve.tokens import Guesses, Keys, is_local, read_keys, token_for
+from metseg.serve.tokens import Guesses, Keys, read_keys, token_for
 
 LONG, OTHER = "sixteen letters!", "and another sixteen"
-
-
-@pytest.mark.parametrize(
-    ("host", "local"),
-    [
-        ("localhost", True),
-        ("127.0.0.1", True),
-        ("127.1.2.3", True),
-        ("::1", True),
-        ("0.0.0.0", False),
-        ("::", False),
-        ("10.0.0.1", False),
-        ("metseg.example", False),
-        ("", False),
-    ],
-)
-def test_who_reaches_a_host(host, local):
-    assert is_local(host) is local
 
 
 def test_which_token_is_asked_for():

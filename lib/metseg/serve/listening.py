@@ -1,7 +1,9 @@
 """The address that the service or the dashboard listens on."""
 
+import ipaddress
 import os
 import socket
+from contextlib import suppress
 
 from metseg.base.errors import MetsegError
 
@@ -24,3 +26,12 @@ def listen(host: str, port: int) -> socket.socket:
     # connection that is kept waits 40 ms for the client to confirm its header.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def is_local(host: str) -> bool:
+    """Returns whether only this machine reaches what listens on a host."""
+    if host == "localhost":
+        return True
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False

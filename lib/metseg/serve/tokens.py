@@ -1,7 +1,6 @@
 """Tokens that open the service or the dashboard, and who holds them."""
 
 import hmac
-import ipaddress
 import logging
 import re
 import secrets
@@ -15,21 +14,13 @@ import yaml
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import shown
+from metseg.serve.listening import is_local
 
 SHORTEST_TOKEN = 16
 _NAME = re.compile(r"[\w.@-]{1,40}")
 _TOKEN = re.compile(rf"(?! )[ -~]{{{SHORTEST_TOKEN},200}}(?<! )")
 _GUESSES, _GUESSING_SECONDS, _MOST_ADDRESSES = 10, 60.0, 10_000
 _log = logging.getLogger("metseg.serve")
-
-
-def is_local(host: str) -> bool:
-    """Returns whether only this machine reaches what listens on a host."""
-    if host == "localhost":
-        return True
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
 
 
 def token_for(host: str, token: str | None, *, others: bool = False) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 from running_service import BRIGHT_CORNER, as_tiff, running, write_models
 from schemathesis import GenerationMode
@@ -62,16 +62,24 @@ def test_a_request_that_breaks_the_schema_is_refused_as_documented(schema):
     codes = set()
 
     @SETTINGS
-    @given(
-        case=schema["/predict"]["POST"]
-        .as_strategy(generation_mode=GenerationMode.NEGATIVE)
-        .filter(lambda case: not _is_lost(case.body))
-    )
+    @given(case=_breaking(schema["/predict"]["POST"]))
     def try_one(case):
         codes.add(case.call_and_validate().json().get("code"))
 
     try_one()
     assert {"invalid_setting", "no_file"} <= codes
+
+
+@st.composite
+def _breaking(draw, operation):
+    """Draws a request that breaks the schema."""
+    try:
+        case = draw(operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
+    except ValueError as error:  # of some draws schemathesis cannot check the type that it has for a file
+        assert "'Binary'" in str(error)
+        reject()
+    assume(not _is_lost(case.body))
+    return case
 
 
 def _is_lost(body) -> bool:

@@ -6,7 +6,8 @@ from jupyter_server.auth import User
 from jupyter_server.auth.identity import PasswordIdentityProvider
 from tornado.web import RequestHandler
 
-from metseg.serve.tokens import Guesses, is_local
+from metseg.serve.listening import is_local
+from metseg.serve.tokens import Guesses
 
 
 class Visitors(PasswordIdentityProvider):

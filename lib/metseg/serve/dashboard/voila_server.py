@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from jupyter_server.utils import url_path_join
-from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from traitlets.config import Config
 from voila.app import Voila
@@ -20,6 +19,7 @@ from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
 from metseg.inference.predictor import Predictor
 from metseg.release.released import OFFERED, described_models, released_models
 from metseg.serve.dashboard import handlers
+from metseg.serve.dashboard.bounded_server import BoundedServer
 from metseg.serve.dashboard.seats import OwnKernelSpec, Seats
 from metseg.serve.dashboard.visitors import Visitors
 from metseg.serve.door import Door
@@ -55,7 +55,7 @@ class DashboardServer(Voila):
         ]
 
     def listen(self) -> None:
-        HTTPServer(self.app, xheaders=True).add_socket(self.socket)
+        BoundedServer(self.app, xheaders=True).add_socket(self.socket)
         print(f"The dashboard is at {self.address} (Ctrl-C ends it)", flush=True)
         self.ioloop = IOLoop.current()
         # A KeyboardInterrupt in the midst of ending a kernel would come again from `stop`, which awaits that.

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ _MOST_FIELDS, _MOST_FIELD_BYTES = 16, 1024
 _AROUND_BYTES = 2**16  # the other fields and what separates them
 _MAX_BODY_BYTES = MAX_UPLOAD_BYTES + _AROUND_BYTES
 _LARGER_SECONDS = 10  # times as long may a volume take
+_SILENT_SECONDS, _LEAST_RATE = 10.0, 8192  # bytes a second
+_TOO_SLOW = f"The upload comes at less than {_LEAST_RATE // 1024} kB/s; try again over a faster connection"
 
 
 class _InMemory(MultiPartParser):
@@ -121,9 +124,20 @@ async def _pieces(request: Request) -> AsyncIterator[bytes]:
     if length_of(request) > MAX_VOLUME_BYTES + _AROUND_BYTES:
         raise too_large_volume()
     most = max(_MAX_BODY_BYTES, length_of(request))  # a longer one has to say so first
-    received = 0
-    async for piece in request.stream():
+    received, started, stream = 0, time.monotonic(), request.stream()
+    while piece := await _next(stream):
         received += len(piece)
+        seconds = time.monotonic() - started
+        if seconds > _SILENT_SECONDS and received < _LEAST_RATE * seconds:
+            raise Refused("too_slow", _TOO_SLOW)
         if received > most:
             raise too_large()
         yield piece
+
+
+async def _next(stream: AsyncIterator[bytes]) -> bytes:
+    try:
+        async with asyncio.timeout(_SILENT_SECONDS):
+            return await anext(stream, b"")
+    except TimeoutError as error:
+        raise Refused("too_slow", _TOO_SLOW) from error

@@ -21,10 +21,10 @@ from metseg.serve.door import Door
 from metseg.serve.listening import listen
 from metseg.serve.service.api import create_app
 from metseg.serve.service.gate import Access
+from metseg.serve.service.protocol import BoundedProtocol
 from metseg.serve.tokens import Keys, token_for
 
 _LISTENS = "metseg listens on http://%s:%d"
-_MAX_CONNECTIONS = 512  # a process may have 1024 open files
 _log = logging.getLogger("metseg.serve")
 
 
@@ -81,13 +81,12 @@ def serve(
     settings = {
         "factory": True,
         "workers": workers,
-        "http": "h11",
+        "http": BoundedProtocol,
         "ws": "none",
         "interface": "asgi3",
         "access_log": False,  # an address may hold a name
         "server_header": False,
         "log_config": logs,
-        "limit_concurrency": _MAX_CONNECTIONS,
         "timeout_keep_alive": 30,
         "timeout_graceful_shutdown": 60,
         "timeout_worker_healthcheck": 30,

@@ -1,0 +1,59 @@
+"""uvicorn's HTTP protocol with a bound on what a connection may hold without asking for anything."""
+
+import asyncio
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from metseg.serve.connections import HEADER_SECONDS, Connections, room_for_connections
+
+_FREE_PIECES, _LEAST_PIECE_BYTES = 1000, 64
+_room: Connections | None = None
+
+
+class BoundedProtocol(H11Protocol):
+    """Closes a connection too many, one whose request does not begin, and one that comes byte by byte.
+
+    Each piece that arrives takes time from all: a thousand a request are free, then they must hold something.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        global _room  # noqa: PLW0603 - of this process, made where it serves
+        _room = _room or Connections(room_for_connections())
+        super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
+        self._pieces = self._bytes = 0  # of this request
+        self._too_late: asyncio.TimerHandle | None = None
+        self._is_in = _room.enter(self._address)
+        if self._is_in:
+            self._await_request()
+        else:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop_waiting()
+        if self._is_in:
+            _room.leave(self._address)
+
+    def data_received(self, data: bytes) -> None:
+        self._pieces += 1
+        self._bytes += len(data)
+        if self._pieces > _FREE_PIECES and self._bytes < _LEAST_PIECE_BYTES * self._pieces:
+            self.transport.abort()
+            return
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before:
+            self._pieces = self._bytes = 0
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_waiting()  # from now on it is the reader of the form who waits
+        elif self._too_late is None:
+            self._await_request()
+
+    def _await_request(self) -> None:
+        self._too_late = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._too_late is not None:
+            self._too_late.cancel()
+            self._too_late = None
