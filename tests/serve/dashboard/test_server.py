@@ -93,12 +93,6 @@ def test_guesses_are_not_answered_for_long(server):
 NOBODY = "0" * 8 + "-0000-0000-0000-" + "0" * 12
 
 
-def test_a_large_body_is_not_read(server):
-    with server.client() as client:
-        refused = client.post(f"/api/kernels/{NOBODY}/end", content=b"x" * 2**20)
-    assert refused.status_code in (400, 413)
-
-
 ELSEWHERE = [
     "/dashboard.ipynb",
     "/01_explore_data.ipynb",
