@@ -3,8 +3,7 @@
 import logging
 import secrets
 import time
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -15,7 +14,7 @@ from metseg.serve.service.metrics import Metrics
 from metseg.serve.service.refusals import answer
 from metseg.serve.tokens import Guesses, Keys
 
-OPEN = ("/health", "/health/ready", "/docs", "/openapi.json")  # they hold nothing of anybody
+_OPEN = ("/health", "/health/ready", "/docs", "/openapi.json")  # they hold nothing of anybody
 _EVERY = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -36,7 +35,6 @@ class Access:
 
     keys: Keys | None = None
     door: Door | None = None
-    open: Collection[str] = field(default=OPEN)
 
 
 class Gate:
@@ -94,7 +92,7 @@ class Gate:
             return None, self._refuse(
                 "foreign_page", "A page of another site may not ask this; whoever runs it adds --allow-origin"
             )
-        if access.keys is None or scope["path"].rstrip("/") in access.open:
+        if access.keys is None or scope["path"].rstrip("/") in _OPEN:
             return None, None
         if self._guesses.is_waiting(address):
             return None, self._refuse("guessing", "Too many wrong tokens; try again in a minute")
