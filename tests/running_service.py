@@ -48,10 +48,11 @@ def as_tiff(pixels: np.ndarray, **options) -> bytes:
 
 
 @contextmanager
-def running(app: FastAPI, *, ready: bool = True) -> Iterator[httpx.Client]:
+def running(app: FastAPI, *, ready: bool = True, root_path: str = "") -> Iterator[httpx.Client]:
     """Runs an app; yields a client of it, when its models are loaded if `ready`."""
     listener = listen("127.0.0.1", 0)
-    config = uvicorn.Config(app, http=BoundedProtocol, ws="none", access_log=False, log_config=None)
+    quiet = {"access_log": False, "log_config": None}
+    config = uvicorn.Config(app, http=BoundedProtocol, ws="none", root_path=root_path, **quiet)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

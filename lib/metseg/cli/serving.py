@@ -78,6 +78,9 @@ def serve(
         list[str] | None,
         typer.Option(help="Another site whose pages may ask, as https://viewer.example; may be repeated."),
     ] = None,
+    root_path: Annotated[
+        str, typer.Option(help="What a reverse proxy strips of every path, such as /api.")
+    ] = "",
     phantom_network: PhantomNetwork = False,
     output_dir: OutputDir = None,
 ) -> None:
@@ -96,4 +99,5 @@ def serve(
         keys=keys,
         allowed_hosts=allowed_host or (),
         allowed_origins=allow_origin or (),
+        root_path=root_path,
     )

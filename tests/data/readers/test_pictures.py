@@ -162,6 +162,32 @@ def test_a_jpeg_that_repeats_its_scans_is_refused():
         decode(data[:last] + data[last:-2] * 60 + data[-2:], "a")
 
 
+_COMMENT, _TEXT = b"\xff\xfe\0\2", chunk(b"tEXt", b"a\0")
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        lambda jpeg: jpeg[:2] + 70_000 * _COMMENT + jpeg[2:],
+        lambda jpeg: jpeg[:-2] + 70_000 * _COMMENT + jpeg[-2:],
+        lambda jpeg: jpeg[:2] + 70_000 * b"\xff" + jpeg[2:],
+        lambda _: png(4, 4, pixels=bytes(52), extra=70_000 * _TEXT),
+    ],
+    ids=["segments", "behind the pixels", "filled", "chunks"],
+)
+def test_a_file_of_very_many_pieces_is_refused_before_it_is_decoded(pieces):
+    with pytest.raises(UnusablePixels, match="^a is in more than 65536 pieces"):
+        decode(pieces(saved(Image.fromarray(RGB), "JPEG")), "a")
+
+
+def test_a_file_of_some_pieces_is_read():
+    jpeg = saved(Image.fromarray(RGB), "JPEG")
+    sound = decode(jpeg, "a").array
+    for some in (jpeg[:2] + 9 * _COMMENT + jpeg[2:], jpeg[:20] + 9 * b"\xff" + jpeg[20:]):
+        assert (decode(some, "a").array == sound).all()
+    assert decode(png(4, 4, pixels=bytes(52), extra=9 * _TEXT), "a").array.shape == (3, 1, 4, 4)
+
+
 @pytest.mark.parametrize(("text", "between"), [(b"zTXt", b"\0"), (b"iTXt", b"\1\0\0\0"), (b"iCCP", b"\0")])
 def test_text_that_inflates_costs_no_memory(text, between):
     bomb = chunk(text, b"a\0" + between + zlib.compress(bytes(3 * 10**7)))

@@ -1,8 +1,10 @@
 """The service answers over HTTP: what it segments, what it refuses, and that it keeps nothing."""
 
 import base64
+import errno
 import json
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -214,7 +216,10 @@ def test_the_models_are_told_without_their_patients(client, models):
 def test_health_and_docs(client):
     assert client.get("/health").json() == {"status": "alive"}
     assert client.get("/health/ready").json() == {"status": "ready"}
-    assert client.get("/docs").status_code == 200
+    page = client.get("/docs").text
+    parts = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(parts) == 3  # script, style, icon: all of them from here
+    assert all(client.get(part).status_code == 200 for part in parts)
 
 
 # ---- what it refuses ----
@@ -325,6 +330,15 @@ def test_a_fault_of_the_service_is_told_and_its_text_kept_back(models, monkeypat
     assert "JANE" not in caplog.text + answer.text
 
 
+def test_a_full_disk_is_told(models, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr("metseg.serve.service.api.segment", fail)
+    with running(create_app(models)) as client:
+        assert refused(segment(client)) == (507, "no_room")
+
+
 # ---- when it is full ----
 
 
@@ -365,6 +379,15 @@ def test_who_finds_no_room_is_told_when_to_come_again(models, gate):
         until(client, "metseg_waiting 0.0")
         assert segment(client).status_code == 200
         until(client, 'metseg_refused_total{code="busy"} 1.0')
+
+
+def test_who_waits_for_too_long_is_told_so(models, gate):
+    with running(create_app(models, at_once=1, waiting_seconds=0.2)) as client, ThreadPoolExecutor() as pool:
+        first = pool.submit(segment, client)
+        wait_for(lambda: gate.begun)
+        assert refused(segment(client)) == (503, "busy")
+        gate.set()
+        assert first.result().status_code == segment(client).status_code == 200
 
 
 def test_who_went_away_while_waiting_is_not_segmented(models, gate):

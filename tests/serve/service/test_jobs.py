@@ -1,8 +1,10 @@
 """Jobs: bounded, fetched once, and gone after an hour or with the service."""
 
+import errno
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +43,23 @@ def test_a_job_is_fetched_once(jobs):
     go.set()
     assert finished(jobs, job) == Done("a.nii.gz", b"x\n", ("Left out.",)) and is_gone(jobs, job)
     assert finished(jobs, next_one) == Done("b.nii.gz", b"") and not any(jobs.folder.iterdir())
+
+
+def test_a_full_disk_is_told_on_a_full_disk(jobs, monkeypatch):
+    job, write = jobs.reserve(), Path.write_bytes
+
+    def full(path: Path, content: bytes) -> None:
+        write(path, content[:1])
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    jobs.start(job, lambda: Done("a.nii.gz", b"x"))
+    with pytest.raises(Refused) as caught:
+        finished(jobs, job)
+    assert caught.value.code == "no_room"
+    with pytest.raises(OSError, match="full"):
+        jobs.reserve()
+    assert not any(jobs.folder.iterdir()) and is_gone(jobs, job)
 
 
 def test_no_more_than_the_most_are_there(jobs):

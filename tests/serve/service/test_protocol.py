@@ -24,6 +24,8 @@ def models(tmp_path_factory):
 def address(models, monkeypatch):
     monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.3)
     monkeypatch.setattr(protocol, "_room", Connections(4))
+    monkeypatch.setattr(protocol, "_spare", Connections(2))
+    monkeypatch.setattr(protocol, "HEALTH_SECONDS", 0.3)
     with running(create_app(models)) as client:
         client.close()
         yield client.base_url.host, client.base_url.port
@@ -64,14 +66,19 @@ def test_a_second_request_that_does_not_come_to_its_end(address):
         assert is_closed(kept)
 
 
-def test_one_connection_too_many(address):
+def test_one_connection_too_many(address, monkeypatch):
+    monkeypatch.setattr(protocol, "HEADER_SECONDS", 10)
     held = [socket.create_connection(address, timeout=10) for _ in range(4)]
-    with connected(address) as fifth:
-        assert is_closed(fifth)
+    busy = httpx.get(f"http://{address[0]}:{address[1]}/models", trust_env=False)
+    assert (busy.status_code, busy.json()["code"]) == (503, "busy")
+    assert alive(address)  # which is told all the same
+    with connected(address) as silent, connected(address), connected(address) as one_more:
+        assert is_closed(one_more) and is_closed(silent)
     for each in held:
         each.close()
     time.sleep(0.1)
-    assert alive(address)
+    answer = httpx.get(f"http://{address[0]}:{address[1]}/models", trust_env=False)
+    assert answer.status_code == 200
 
 
 def test_who_sends_byte_by_byte_is_cut_off(address, monkeypatch):

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 import time
 import zipfile
 from pathlib import Path
@@ -21,6 +22,8 @@ from metseg.data.scan_inputs import ScanInput, open_scan
 from metseg.inference.predictor import Predictor
 from metseg.reports.results import segment
 from metseg.serve.service.api import create_app
+from metseg.serve.service.gate import Access
+from metseg.serve.tokens import Keys
 
 NIFTI = [("file", (name, content)) for name, content in nifti_files().items()]
 LIE = nibabel.Nifti1Header()
@@ -75,6 +78,27 @@ def test_nifti_files_give_a_mask_on_their_grid(client, models):
     assert np.allclose(image.affine, visit().volume.affine, atol=1e-3)
     mask = np.asarray(image.dataobj)
     assert mask.any() and np.array_equal(mask, expected_mask(models))
+
+
+def test_behind_a_proxy_that_strips_a_prefix(models):
+    def stripped(address: str) -> str:
+        assert address.startswith("/api/")
+        return address.removeprefix("/api")
+
+    access = Access(Keys({"ward": "a token of sixteen"}))
+    with running(create_app(models, access=access), root_path="/api") as client:
+        page = client.get("/docs").text
+        for part in re.findall(r'(?:src|href)="([^"]+)"', page):
+            assert client.get(stripped(part)).status_code == 200
+        assert client.get("/openapi.json").json()["servers"] == [{"url": "/api"}]
+        client.headers["Authorization"] = "Bearer a token of sixteen"
+        begun = client.post("/predict/", files=NIFTI)
+        address, deadline = stripped(begun.headers["location"]), time.monotonic() + 30
+        assert begun.json()["url"] == begun.headers["location"]
+        assert client.head(address).status_code == 405  # else the mask would be sent to nobody
+        while (answer := client.get(address)).status_code == 202:
+            assert stripped(answer.json()["url"]) == address and time.monotonic() < deadline
+        assert answer.status_code == 200
 
 
 def test_the_kind_of_scan_decides_which_model_is_taken(tmp_path):

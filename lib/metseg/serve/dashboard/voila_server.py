@@ -23,6 +23,7 @@ from metseg.serve.dashboard.bounded_server import BoundedServer
 from metseg.serve.dashboard.seats import OwnKernelSpec, Seats
 from metseg.serve.dashboard.visitors import Visitors
 from metseg.serve.door import Door
+from metseg.serve.faults import check_room
 from metseg.serve.listening import listen
 from metseg.serve.scan_folder import SCANS, ScanFolder
 from metseg.serve.tokens import token_for
@@ -99,11 +100,12 @@ def serve_dashboard(
 
     Raises:
         MetsegError: There is no model, one cannot be loaded or knows only the phantom, the address cannot be
-            listened on, the token is short, or empty though others can reach the host, or `scans` cannot be
-            read.
+            listened on, the token is short, or empty though others can reach the host, `scans` cannot be
+            read, or the disk for temporary files is full.
     """
     for name in ("tornado.application", "tornado.general"):
         logging.getLogger(name).setLevel(logging.ERROR)  # strangers at the door are no news
+    check_room()
     if models is None:
         models = {name: released_dir() / name for name in released_models(released_dir())}
     for name, description in described_models(models).items():

@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fastapi import FastAPI, Request
-from prometheus_client import CONTENT_TYPE_LATEST
+from fastapi import FastAPI, Request, Security
+from fastapi.security import HTTPBearer
+from fastapi_offline import FastAPIOffline
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -19,44 +21,24 @@ from starlette.responses import Response
 
 import metseg
 from metseg.base.hardware import cores
-from metseg.data.provenance import RESEARCH_USE
 from metseg.data.readers.image_errors import ImageError
 from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
+from metseg.serve.faults import NO_ROOM, is_full
 from metseg.serve.service.form import is_large, parameters, read_form
 from metseg.serve.service.gate import Access, Gate
 from metseg.serve.service.jobs import Job, Jobs
 from metseg.serve.service.metrics import Counting, Metrics
+from metseg.serve.service.openapi import DESCRIPTION, form_of
 from metseg.serve.service.refusals import DOCUMENTED, answer
 from metseg.serve.service.segmentation import JSON, PNG, Segmentation, model_cards, segment
 from metseg.serve.service.settings import Settings
 from metseg.serve.service.volumes import KINDS, answer_job, begin_job
-from metseg.serve.upload import MAX_PIXELS, MAX_UPLOAD_BYTES, Refused
-from metseg.serve.volume_upload import MAX_VOLUME_BYTES, is_volume
+from metseg.serve.upload import Refused
+from metseg.serve.volume_upload import is_volume
 
+_BUSY = "The service has all the work it can hold; try again in a second"
 _log = logging.getLogger("metseg.serve")
-_DESCRIPTION = f"""Segments brain lesions in MRI, slices and volumes. {RESEARCH_USE}
-
-`curl -F file=@slice.tif <address>/predict`
-
-`curl -F t1=@t1.nii.gz -F t1c=@t1c.nii.gz -F flair=@flair.nii.gz <address>/predict`
-
-Nothing but an upload's kind and size is logged. A slice has at most {MAX_UPLOAD_BYTES // 2**20} MB and
-{MAX_PIXELS // 10**6} megapixels, and nothing of it is stored. A volume has at most
-{MAX_VOLUME_BYTES // 2**20} MB; it is answered with 202 and the address to ask for its mask, which is kept
-until it was fetched, for an hour at most.
-
-Every answer with a status of 400 or more is `{{"code": …, "message": …}}`, but for what
-is no HTTP request, and for one connection too many.
-"""
-_FILE = {
-    "type": "string",
-    "format": "binary",
-    "description": "One slice as TIFF, PNG or JPEG. Its channels are pre-contrast, FLAIR and post-contrast; "
-    "a grey one is taken as FLAIR, whether it is stored with one channel or with three that are equal. "
-    "Or a volume: NIfTI files, each as a field `file` or as the field `t1`, `t1c` or `flair`; or a ZIP of "
-    "NIfTI or DICOM.",
-}
 
 
 def create_app(
@@ -65,6 +47,7 @@ def create_app(
     at_once: int | None = None,
     uploads: int = 16,
     upload_seconds: float = 30.0,
+    waiting_seconds: float = 30.0,
     volumes: int = 4,
     jobs_folder: Path | None = None,
     access: Access | None = None,
@@ -77,6 +60,7 @@ def create_app(
         uploads: Uploads read, waiting or segmented at once; each holds `MAX_UPLOAD_BYTES` at most, 16 of them
             256 MB.
         upload_seconds: The longest that sending a slice may take.
+        waiting_seconds: The longest that an upload waits for its turn.
         volumes: Volumes read, waiting, segmented or waiting to be fetched.
         jobs_folder: Where volumes wait, which all processes of a service share; one for this app alone, and
             removed with it, if left out.
@@ -103,16 +87,19 @@ def create_app(
         forgetting.cancel()
         jobs.close()
 
-    app = FastAPI(
+    access = access or Access()
+    app = FastAPIOffline(
         lifespan=lifespan,
+        static_url="/docs/static",
+        # So that /docs has a field for the token; `Gate` asks for it.
+        dependencies=[Security(HTTPBearer(auto_error=False))] if access.keys else None,
         title="metseg",
         version=metseg.__version__,
-        description=_DESCRIPTION,
+        description=DESCRIPTION,
         redirect_slashes=False,
         redoc_url=None,
     )
     app.add_middleware(Counting, metrics=metrics)
-    access = access or Access()
     app.add_middleware(Gate, access=access, metrics=metrics)
     if access.door and access.door.origins:
         told = ["Location", "Metseg-Notes", "Retry-After", "X-Request-ID"]
@@ -132,14 +119,14 @@ def create_app(
             202: {"model": Job, "description": "A volume was read and waits; ask at `Location`."},
             **DOCUMENTED,
         },
-        openapi_extra=_form(list(models)),
+        openapi_extra=form_of(list(models)),
         summary="Segment a slice or a volume",
     )
     async def predict(request: Request) -> Response:
         started, accepted = time.perf_counter(), request.headers.get("accept", "")
         media_type = PNG if PNG in accepted and JSON not in accepted else JSON
         if seats.locked():
-            raise Refused("busy", "The service has all the work it can hold; try again in a second")
+            raise Refused("busy", _BUSY)
         job = jobs.reserve() if is_large(request) else None  # before it is read: it takes memory
         try:
             async with seats:
@@ -147,23 +134,19 @@ def create_app(
                 settings = Settings.read(parameters(request, sent))
                 if is_volume(sent.files):
                     job = job or jobs.reserve()
-                    async with reading:
+                    async with _turn(reading, waiting_seconds):
                         begun = await run_in_threadpool(begin_job, job, sent, settings, offered, jobs)
-                    job = None
+                    job, begun.url = None, _under_prefix(request, begun.url)
                     headers = {"Location": begun.url}
                     return Response(begun.model_dump_json(), 202, headers=headers, media_type=JSON)
                 if len(sent.files) > 1:
                     told = f"The form has {len(sent.files)} files; send one slice a request, or a volume"
                     raise Refused("several_files", told)
-                with metrics.waiting.track_inprogress():
-                    await threads.acquire()
-                try:
+                async with _turn(threads, waiting_seconds, metrics.waiting):
                     if await request.is_disconnected():
                         raise ClientDisconnect
                     how = {"media_type": media_type, "started": started}
                     body = await run_in_threadpool(segment, sent.files[0][1], settings, offered, **how)
-                finally:
-                    threads.release()
         finally:
             if job:
                 jobs.drop(job)
@@ -182,8 +165,8 @@ def create_app(
         },
         summary="Ask for what was made of a volume",
     )
-    def ask(job: str) -> Response:
-        return answer_job(job, jobs.ask(job))
+    def ask(request: Request, job: str) -> Response:
+        return answer_job(_under_prefix(request, f"/jobs/{job}"), job, jobs.ask(job))
 
     @app.get("/models", summary="The models, and for what each is the default")
     async def list_models() -> list[dict[str, Any]]:
@@ -204,21 +187,23 @@ def create_app(
     return app
 
 
-def _form(models: Sequence[str]) -> dict:
-    """Returns what the OpenAPI document says of the form, which FastAPI does not read."""
-    settings = Settings.model_json_schema()["properties"]
-    for each in settings.values():
-        each.update(each.pop("anyOf")[0])  # a form leaves a field out; it cannot hold a null
-        del each["default"]
-    settings["model"]["enum"] = list(models)
-    schema = {
-        "type": "object",
-        "required": ["file"],
-        "additionalProperties": False,
-        "not": {"required": ["min_lesion_px", "min_lesion_mm2"]},
-        "properties": {"file": _FILE, **settings},
-    }
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+@asynccontextmanager
+async def _turn(of: asyncio.Semaphore, seconds: float, waiting: Gauge | None = None) -> AsyncIterator[None]:
+    """Waits for a turn, counted in `waiting` meanwhile; raises `Refused` where it takes longer than that."""
+    try:
+        with waiting.track_inprogress() if waiting else nullcontext():
+            await asyncio.wait_for(of.acquire(), seconds)
+    except TimeoutError as error:
+        raise Refused("busy", _BUSY) from error
+    try:
+        yield
+    finally:
+        of.release()
+
+
+def _under_prefix(request: Request, path: str) -> str:
+    """Returns a path as it is to be asked for, before a proxy strips its prefix."""
+    return request.scope.get("root_path", "") + path
 
 
 def _answer_all_errors(app: FastAPI, metrics: Metrics) -> None:
@@ -235,6 +220,13 @@ def _answer_all_errors(app: FastAPI, metrics: Metrics) -> None:
         # uvicorn drops what is still to come of a refused request; of this one nobody knows how much that is.
         endless = error.code in ("too_large", "too_slow") and "content-length" not in request.headers
         return refuse(error.code, str(error), {"Connection": "close"} if endless else None)
+
+    @app.exception_handler(OSError)
+    async def on_os_error(request: Request, error: OSError) -> Response:
+        if not is_full(error):
+            raise error
+        _log.error("%s", NO_ROOM)
+        return refuse("no_room", NO_ROOM)
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:

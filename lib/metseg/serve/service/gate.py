@@ -1,6 +1,7 @@
 """ASGI middleware before all else: who may ask, what every answer carries, and a line of who asked what."""
 
 import logging
+import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from metseg.serve.service.metrics import Metrics
 from metseg.serve.service.refusals import answer
 from metseg.serve.tokens import Guesses, Keys
 
-_OPEN = ("/health", "/health/ready", "/docs", "/openapi.json")  # they hold nothing of anybody
+_OPEN = re.compile(r"/(health(/ready)?|docs(/static/.*)?|openapi\.json)/?")  # they hold nothing of anybody
 _EVERY = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -70,7 +71,7 @@ class Gate:
             await send(message)
 
         holder, refused = self._ask(scope)
-        if scope["method"] == "HEAD" and not scope["path"].startswith("/jobs/"):  # whose answer is sent once
+        if scope["method"] == "HEAD" and not _path(scope).startswith("/jobs/"):  # whose answer is sent once
             scope = {**scope, "method": "GET"}  # the server leaves the body out
         try:
             await (refused or self._app)(scope, count, reply)
@@ -92,7 +93,7 @@ class Gate:
             return None, self._refuse(
                 "foreign_page", "A page of another site may not ask this; whoever runs it adds --allow-origin"
             )
-        if access.keys is None or scope["path"].rstrip("/") in _OPEN:
+        if access.keys is None or _OPEN.fullmatch(_path(scope)):
             return None, None
         if self._guesses.is_waiting(address):
             return None, self._refuse("guessing", "Too many wrong tokens; try again in a minute")
@@ -111,3 +112,7 @@ class Gate:
         self._metrics.refused.labels(code).inc()
         self._metrics.requests.labels("other", refusal.status_code).inc()
         return refusal
+
+
+def _path(scope: Scope) -> str:
+    return scope["path"].removeprefix(scope.get("root_path", ""))

@@ -19,10 +19,11 @@ from pydantic import BaseModel, Field
 
 from metseg.base.errors import MetsegError
 from metseg.inference.operating_points import OperatingPoint
-from metseg.serve.faults import where
+from metseg.serve.faults import NO_ROOM, is_full, where
 from metseg.serve.upload import Refused
 
 KEPT_SECONDS = 3600
+_FAULT_BYTES = 4096  # of a job's file from the start, so that a full disk can be told on a full disk
 _ID = re.compile(r"[\w-]{32}")
 _log = logging.getLogger("metseg.serve")
 
@@ -77,7 +78,12 @@ class Jobs:
                 "jobs_full", f"The service has {self._most} volumes, the most; try again in a minute"
             )
         job = secrets.token_urlsafe(24)
-        (self.folder / f"{job}.queued").touch()
+        path = self.folder / f"{job}.queued"
+        try:
+            path.write_bytes(bytes(_FAULT_BYTES))
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
         return job
 
     def start(self, job: str, work: Callable[[], Done]) -> None:
@@ -146,10 +152,21 @@ class Jobs:
                 _log.error("%s", where(error))
                 head = {"code": "internal_error", "message": "The service failed; tell who runs it"}
                 content = b""
-            partial = running.with_suffix(".partial")
-            partial.write_bytes(json.dumps(head).encode() + b"\n" + content)
-            partial.rename(running.with_suffix(".done"))
+            self._keep(running, json.dumps(head).encode() + b"\n" + content)
         except OSError as error:  # the folder is gone: the service ends
             _log.info("a volume was given up: %s", type(error).__name__)
         finally:
             running.unlink(missing_ok=True)
+
+    def _keep(self, running: Path, found: bytes) -> None:
+        partial = running.with_suffix(".partial")
+        try:
+            partial.write_bytes(found)
+            partial.rename(running.with_suffix(".done"))
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            if not is_full(error):
+                raise
+            with running.open("r+b") as reserved:
+                reserved.write(json.dumps({"code": "no_room", "message": NO_ROOM}).encode() + b"\n")
+            running.rename(running.with_suffix(".done"))

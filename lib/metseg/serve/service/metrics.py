@@ -1,23 +1,45 @@
 """What the service counts, for Prometheus.
 
 Several processes share one set of figures, in the folder that PROMETHEUS_MULTIPROC_DIR names when
-prometheus_client is first imported.
+prometheus_client is first imported. They lie there in files that are memory: a write to such a file ends the
+process (SIGBUS) where the disk has no room for it, so the room is taken before.
 """
 
 import logging
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import prometheus_client as prometheus
 import psutil
-from prometheus_client import multiprocess
+from prometheus_client import multiprocess, values
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metseg.serve.faults import where
 from metseg.serve.service.refusals import answer
 
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_KINDS = ("counter", "histogram", "gauge_livesum")  # as `Metrics` has them
+_FIGURES_BYTES = 2**20  # of each; they take some 50 kB, and prometheus_client asks for more only beyond
 _log = logging.getLogger("metseg.serve")
+
+
+def reserve_figures() -> None:
+    """Takes the room for this process's figures, before the first is counted.
+
+    Where there is none, this process counts for itself alone, and says so: a full disk shall not end it.
+    """
+    files = [Path(os.environ[_FOLDER], f"{kind}_{os.getpid()}.db") for kind in _KINDS]
+    try:
+        for file in files:
+            file.write_bytes(bytes(_FIGURES_BYTES))
+    except OSError as error:
+        for file in files:
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
+        values.ValueClass = values.MutexValue
+        _log.error("this process's figures are missing in /metrics: %s", error.strerror)
 
 
 class Metrics:
@@ -34,6 +56,13 @@ class Metrics:
         self.waiting = prometheus.Gauge(
             "metseg_waiting", "Slices that wait for a thread.", registry=registry, multiprocess_mode="livesum"
         )
+        processes = prometheus.Gauge(
+            "metseg_processes",
+            "Processes that these figures are of.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        processes.set(1)
         self.refused = prometheus.Counter(
             "metseg_refused", "Requests refused, by the code of the answer.", ["code"], registry=registry
         )
@@ -41,7 +70,7 @@ class Metrics:
     def text(self) -> bytes:
         """Returns the figures of all processes in Prometheus's format."""
         registry = self._registry
-        if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        if folder := os.environ.get(_FOLDER):
             for path in Path(folder).glob("gauge_live*.db"):  # one that was killed waits for nothing
                 pid = int(path.stem.rpartition("_")[2])
                 if not psutil.pid_exists(pid):

@@ -27,9 +27,10 @@ _STATUS = {
     "internal_error": 500,
     "busy": 503,
     "jobs_full": 503,
+    "no_room": 507,
 }
 
-_RETRY = {"busy": "1", "jobs_full": "60", "guessing": "60"}  # seconds
+_RETRY = {"busy": "1", "jobs_full": "60", "guessing": "60", "no_room": "60"}  # seconds
 
 
 class Refusal(BaseModel):

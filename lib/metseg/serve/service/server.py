@@ -13,15 +13,19 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.supervisors import Multiprocess
+from uvicorn.config import STARTUP_FAILURE
 
+from metseg.base.errors import MetsegError
 from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
 from metseg.inference.predictor import Predictor
 from metseg.serve.door import Door
+from metseg.serve.faults import check_room
 from metseg.serve.listening import listen
 from metseg.serve.service.api import create_app
 from metseg.serve.service.gate import Access
+from metseg.serve.service.metrics import reserve_figures
 from metseg.serve.service.protocol import BoundedProtocol
+from metseg.serve.service.workers import Workers
 from metseg.serve.tokens import Keys, token_for
 
 _LISTENS = "metseg listens on http://%s:%d"
@@ -40,6 +44,7 @@ def serve(
     keys: Path | None = None,
     allowed_hosts: Iterable[str] = (),
     allowed_origins: Iterable[str] = (),
+    root_path: str = "",
 ) -> None:
     """Answers requests until the process is told to end (SIGTERM, Ctrl-C); what is in flight is finished.
 
@@ -55,12 +60,15 @@ def serve(
         keys: File of tokens, a line `name: token` each, read again when it changes.
         allowed_hosts: Names that it goes by, beside this machine's own.
         allowed_origins: Other sites whose pages may ask it, such as `https://viewer.example`.
+        root_path: What a proxy strips of every path, such as `/api`.
 
     Raises:
-        MetsegError: A model cannot be loaded or knows only the phantom, the address cannot be listened on, or
-            what is said of access is not usable.
+        MetsegError: A model cannot be loaded or knows only the phantom, the address cannot be listened on,
+            what is said of access is not usable, the disk for temporary files is full, or the processes die
+            one after the other.
     """
     _end_with_parent()
+    check_room()
     asked = token_for(host, token, others=bool(keys))
     tokens = Keys({"token": asked} if asked else {}, keys) if asked or keys else None
     access = Access(tokens, Door.of([host, *allowed_hosts], allowed_origins))
@@ -86,6 +94,7 @@ def serve(
         "interface": "asgi3",
         "access_log": False,  # an address may hold a name
         "server_header": False,
+        "root_path": f"/{root_path.strip('/')}".rstrip("/"),
         "log_config": logs,
         "timeout_keep_alive": 30,
         "timeout_graceful_shutdown": 60,
@@ -108,13 +117,18 @@ def serve(
         # Each process loads its own models.
         config = uvicorn.Config(partial(_app_of_worker, dict(models), jobs, access), **settings)
         _log.info(_LISTENS, shown, listener.getsockname()[1])
-        Multiprocess(config, sockets=[listener]).run()
+        Workers(config, sockets=[listener]).run()
 
 
 def _app_of_worker(models: Mapping[str, Path], jobs: Path, access: Access) -> FastAPI:
     """Makes the app of one process of several, which loads models of its own."""
     _end_with_parent()
-    return create_app(models, jobs_folder=jobs, access=access)
+    reserve_figures()
+    try:
+        return create_app(models, jobs_folder=jobs, access=access)
+    except MetsegError as error:
+        _log.error("%s", error)
+        raise SystemExit(STARTUP_FAILURE) from None
 
 
 def _end_with_parent() -> None:

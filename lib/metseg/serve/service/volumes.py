@@ -77,10 +77,10 @@ def begin_job(
     return Job(id=job, status="queued", url=address, **about)
 
 
-def answer_job(job: str, found: str | Done) -> Response:
-    """Returns how far a job is as JSON, or the file that came of it."""
+def answer_job(url: str, job: str, found: str | Done) -> Response:
+    """Returns how far a job is as JSON, and where to ask again; or the file that came of it."""
     if isinstance(found, str):
-        told = Job(id=job, status=found, url=f"/jobs/{job}").model_dump_json(
+        told = Job(id=job, status=found, url=url).model_dump_json(
             exclude={"model", "notes", "caution", "expected"}
         )
         return Response(told, 202, headers={"Retry-After": "1"}, media_type="application/json")
