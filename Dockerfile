@@ -11,8 +11,8 @@ ENV PATH=/app/.venv/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 COPY pyproject.toml README.md LICENSE ./
 COPY deploy/serving.txt deploy/
 # A part of the pinned packages: no TensorFlow, no JupyterLab. Nothing is compiled.
-RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > pins.txt \
- && pip install --only-binary :all: --constraint pins.txt --requirement deploy/serving.txt
+RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > /tmp/pins.txt \
+ && pip install --only-binary :all: --constraint /tmp/pins.txt --requirement deploy/serving.txt
 COPY lib lib
 COPY notebooks/dashboard.ipynb notebooks/
 COPY outputs/released outputs/released

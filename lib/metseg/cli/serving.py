@@ -9,7 +9,10 @@ from metseg.cli.app import Models, OutputDir, PhantomNetwork, app, named_models,
 
 Token = Annotated[
     str | None,
-    typer.Option(help="What a visitor must bring, 16 characters or more; made up beyond localhost."),
+    typer.Option(
+        envvar="METSEG_TOKEN",  # where no list of processes shows it
+        help="What a visitor must bring, 16 characters or more; made up beyond localhost.",
+    ),
 ]
 AllowedHosts = Annotated[
     list[str] | None, typer.Option("--allowed-host", help="A name that it goes by; may be repeated.")
