@@ -48,8 +48,8 @@ class Dashboard(ServerScans, VisitsPart, DashboardState, AnyWidget):
     Pictures are PNG files; those that depend on a network are lists, one a network shown.
 
     Attributes:
-        arrived: The last piece of a file that came: {"upload", "file": which of them, "end": its offset}. Of a
-            page whose connection was lost it is still true when that is back; a message would be lost.
+        arrived: The last piece of a file that came: {"upload", "file": its place, "end": offset}. It is still
+            true when a lost connection is back; a message would be lost.
         message: What is wrong, in one sentence, or nothing.
         about: {"label", "data", "licence", "score", "caution"} of each network shown.
         limit_bytes, volume_bytes: The most that a slice may have, and the files of a volume together.
