@@ -119,7 +119,7 @@ class Jobs:
                 return Done(found["name"], content, tuple(found["notes"]))
         raise Refused(
             "not_found",
-            "There is no such job; it was fetched, took more than 15 minutes, is older than an hour, or never was",
+            "There is no such job; it was fetched, took over 15 minutes, is older than an hour, or never was",
         )
 
     def forget_old(self) -> None:
