@@ -9,7 +9,7 @@ import yaml
 import metseg
 
 ROOT = Path(__file__).resolve().parents[1]
-TEXTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "data" / "README.md"]
+TEXTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", ROOT / "data" / "README.md"]
 TEXTS += sorted((ROOT / "outputs" / "reference").rglob("*.md"))
 
 

@@ -82,3 +82,31 @@ def service(
             on_answer=lambda: bars.advance(bar),
         )
     print(json.dumps(figures, indent=1))
+
+
+@benchmark.command()
+def soak(
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long.")] = 60,
+    clients: Annotated[int, typer.Option(min=1, help="That send at once.")] = 8,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of the service.")] = 1,
+    model: Models = None,
+    output_dir: OutputDir = None,
+) -> None:
+    """Keep the service busy with clients of all kinds, rude ones too; tell what of them is left in it."""
+    import json
+
+    from metseg.serve.service.soak import measure_soak
+
+    models = named_models(model, output_dir)
+    say_networks(models, output_dir, stderr=True)  # stdout is JSON
+    seconds = 60 * minutes
+    with progress_bars() as bars:
+        bar = bars.add_task("Soaking", total=seconds)
+        figures = measure_soak(
+            models,
+            seconds=seconds,
+            clients=clients,
+            workers=workers,
+            on_second=lambda gone: bars.update(bar, completed=gone),
+        )
+    print(json.dumps(figures, indent=1))

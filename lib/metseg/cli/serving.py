@@ -31,6 +31,7 @@ def dashboard(
     idle_minutes: Annotated[
         float, typer.Option(min=1, max=10**6, help="After which a visitor's kernel ends.")
     ] = 30,
+    visitor_gb: Annotated[float, typer.Option(min=1, help="Memory that a visitor's kernel may take.")] = 4,
     base_url: Annotated[str, typer.Option(help="Path before all addresses, behind a reverse proxy.")] = "/",
     scans: Annotated[
         Path | None,
@@ -57,6 +58,7 @@ def dashboard(
         max_kernels=visitors,
         preheat=preheat,
         idle_minutes=idle_minutes,
+        visitor_gb=visitor_gb,
         base_url=base_url,
         scans=scans,
         allowed_hosts=allowed_host or (),

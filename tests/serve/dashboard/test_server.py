@@ -5,7 +5,6 @@ import json
 import logging
 import re
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -19,8 +18,6 @@ import psutil
 import pytest
 from dashboard_models import write_released
 from dashboard_process import kernel_id, process_of, running_dashboard
-from jupyter_client.session import Session
-from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 from tiny_runs import write_bright_model
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
@@ -29,9 +26,8 @@ from metseg.base.errors import MetsegError
 from metseg.data.provenance import PHANTOM
 from metseg.release.released import OFFERED
 from metseg.serve.dashboard import voila_server
-from metseg.serve.dashboard.handlers import ChannelsHandler, PageConnection, PageHandler
+from metseg.serve.dashboard.handlers import PageHandler
 from metseg.serve.dashboard.voila_server import serve_dashboard
-from metseg.serve.faults import where
 
 TOKEN = "open & sesame, please"
 
@@ -67,6 +63,12 @@ def test_the_page_comes_with_a_kernel_and_without_its_source(visitor):
     assert re.findall(r"(?:src|href)=[^ >]*", page.text) == ['href="data:,"']  # nothing of other servers
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     assert page.headers["Cache-Control"].startswith("no-")
+
+
+@pytest.mark.skipif(not hasattr(psutil, "RLIMIT_DATA"), reason="this system bounds no process's memory")
+def test_a_kernel_has_so_much_memory_and_no_more(visitor):
+    kernel = psutil.Process(process_of(kernel_id(visitor[1].text)))
+    assert kernel.rlimit(psutil.RLIMIT_DATA) == (4 * 10**9, 4 * 10**9)
 
 
 def test_without_the_token_there_is_a_sentence_and_no_kernel(server):
@@ -254,14 +256,6 @@ def test_a_websocket_needs_the_token(visitor, server):
         asyncio.run(talk(server.origin, stranger, kernel_id(page.text), []))
 
 
-def test_the_server_pings_once_in_a_while_and_not_in_two_ways(monkeypatch):
-    """A second pinger took milliseconds for seconds, and closed every page after half a minute."""
-    theirs = SimpleNamespace(params=SimpleNamespace(ping_interval=30_000))
-    monkeypatch.setattr(KernelWebsocketHandler, "get_websocket_protocol", lambda self: theirs)
-    protocol = ChannelsHandler.get_websocket_protocol(object.__new__(ChannelsHandler))
-    assert protocol.params.ping_interval == 0
-
-
 # ---- the log ----
 
 
@@ -270,36 +264,6 @@ def raised(text: str) -> ValueError:
         raise ValueError(text)
     except ValueError as error:
         return error
-
-
-def relayed(text: str, caplog) -> str:
-    """What the server's log says when a kernel writes a text."""
-    session = Session(key=b"test")
-    _, parts = session.feed_identities(
-        session.serialize(session.msg("stream", {"name": "stderr", "text": text}))
-    )
-    connection = SimpleNamespace(session=session, log=logging.getLogger("test"))
-    PageConnection.handle_outgoing_message(connection, "iopub", [b"<IDS|MSG>", *parts])
-    return caplog.text
-
-
-def test_what_a_kernel_reports_reaches_the_log(caplog):
-    logged = relayed(f"the dashboard failed: {where(raised('Jane Doe.png'))}\n", caplog)
-    assert "the dashboard failed: ValueError at" in logged and "in raised" in logged
-    assert "Jane" not in logged
-
-
-def test_what_else_a_kernel_writes_reaches_the_log_without_its_text(caplog):
-    error = raised("Jane Doe.png\nholds 417")
-    text = "opening Jane Doe.png\n" + "".join(traceback.format_exception(error))
-    logged = relayed(text, caplog)
-    assert "in raised" in logged and "ValueError" in logged
-    assert "Jane" not in logged and "417" not in logged
-
-
-def test_a_kernel_that_only_chatters_leaves_a_line_that_quotes_nothing(caplog):
-    logged = relayed("Jane Doe.png", caplog)
-    assert "A page's kernel says: something" in logged and "Jane" not in logged
 
 
 def test_a_request_that_fails_is_logged_without_its_text(caplog):

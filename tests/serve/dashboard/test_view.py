@@ -175,8 +175,11 @@ def test_a_slice_unlike_the_training_is_shown_with_a_note_of_the_network(tmp_pat
 def test_every_piece_is_confirmed(dashboard, sent):
     upload(dashboard, SLICE, pieces=3, number=7)
     upload(dashboard, b"no image", number=8)
-    answers = [message["content"] for _, message, _ in sent if message["method"] == "custom"]
-    assert answers == [{"kind": "arrived", "upload": number} for number in (7, 7, 7, 8)]
+    states = [message["state"] for _, message, _ in sent if message["method"] == "update"]
+    arrived = [state["arrived"] for state in states if "arrived" in state]
+    assert [(each["upload"], each["file"]) for each in arrived] == [(7, 0)] * 3 + [(8, 0)]
+    assert arrived[2]["end"] == len(SLICE) and arrived[0]["end"] < arrived[1]["end"] < len(SLICE)
+    assert dashboard.arrived == {"upload": 8, "file": 0, "end": len(b"no image")}
 
 
 def test_a_newer_file_takes_the_place_of_an_unfinished_one(dashboard):

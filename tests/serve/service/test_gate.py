@@ -1,6 +1,7 @@
 """Who may ask the service, and what each answer and each line of the log carry."""
 
 import re
+import socket
 import time
 
 import httpx
@@ -112,6 +113,18 @@ def test_a_line_tells_who_asked_what_and_nothing_of_it(guarded, told):
     assert int(re.search(r"(\d+) bytes", lines[0])[1]) > len(PNG)
     assert " ward GET /jobs/{job} 404, 0 bytes" in lines[1] and " - GET - 401, 0 bytes" in lines[2]
     assert not re.search("JANE|0.123|secretsecret", told.text) and TOKEN not in told.text
+
+
+def test_a_request_of_two_lengths_is_the_last_of_its_connection(client):
+    where = client.base_url.host, client.base_url.port
+    two = b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    hidden = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with socket.create_connection(where, timeout=10) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\n" + two + hidden)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 400") and b"two_lengths" in answer and b"alive" not in answer
 
 
 def test_what_only_looks_has_no_body(client):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from metseg.base.errors import MetsegError
-from metseg.serve.service.jobs import KEPT_SECONDS, Done, Jobs
+from metseg.serve.service.jobs import JOB_SECONDS, KEPT_SECONDS, Done, Jobs
 from metseg.serve.upload import Refused
 
 
@@ -90,6 +90,23 @@ def test_what_nobody_fetches_is_forgotten(jobs):
         time.sleep(0.005)
     os.utime(path, (time.time() - KEPT_SECONDS - 1,) * 2)
     assert is_gone(jobs, job) and not path.exists()
+
+
+@pytest.mark.parametrize("status", ["queued", "running"])
+def test_what_takes_too_long_makes_room_and_leaves_nothing(jobs, status):
+    go, first, second = threading.Event(), jobs.reserve(), jobs.reserve()
+    jobs.start(first, lambda: Done("a", b"x" * go.wait(10)))
+    jobs.start(second, lambda: Done("b", b""))
+    while jobs.ask(first) != "running":
+        time.sleep(0.005)
+    late, other = (first, second) if status == "running" else (second, first)
+    os.utime(jobs.folder / f"{late}.{status}", (time.time() - JOB_SECONDS - 1,) * 2)
+    assert is_gone(jobs, late)
+    jobs.drop(jobs.reserve())
+    go.set()
+    assert finished(jobs, other).name == ("b" if status == "running" else "a")
+    jobs.start(jobs.reserve(), lambda: Done("c", b""))  # the thread is free again
+    assert is_gone(jobs, late)
 
 
 @pytest.mark.parametrize("job", ["", "../x", "x" * 32, "*" * 32])

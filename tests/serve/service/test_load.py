@@ -41,7 +41,7 @@ def test_a_refusal_is_an_error(tmp_path, monkeypatch):
         with running(create_app(models)) as client:
             yield str(client.base_url), os.getpid()
 
-    monkeypatch.setattr(load, "_running", running_here)
+    monkeypatch.setattr(load, "running_service", running_here)
     result = measure_load(write_models(tmp_path), clients=1, requests=4, alone=0, slices=[b"no image"])
     assert result["errors"] == 4
     assert result["first_error"].startswith('415: {"code":"not_an_image"')

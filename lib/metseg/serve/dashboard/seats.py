@@ -3,14 +3,19 @@
 import os
 import sys
 import time
+from contextlib import suppress
+from functools import partial
 from subprocess import DEVNULL
 from tempfile import TemporaryDirectory
 
+import psutil
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 from jupyter_server._tz import utcnow
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.web import HTTPError
 from traitlets import Dict, Float, Integer, Set
+
+from metseg.serve.dashboard.channels import MOST_UNREAD_BYTES
 
 _SPEC = {
     # This very interpreter, whatever kernels the machine has; no history of a visitor's work is kept.
@@ -45,6 +50,7 @@ class Seats(AsyncMappingKernelManager):
     seats = Integer(8, min=1, config=True, help="Kernels there may be, those that wait included.")
     waiting = Integer(0, min=0, config=True, help="Kernels that wait for a visitor while there is room.")
     away_seconds = Float(60, config=True, help="How long a kernel outlives its page.")
+    most_bytes = Integer(4 * 10**9, config=True, help="Memory that a kernel may take.")
     _away_since = Dict()
     _folders = Dict()
     _ending = Set()
@@ -67,7 +73,29 @@ class Seats(AsyncMappingKernelManager):
         # What a kernel has to tell comes as messages; on its way out it only complains of being stopped.
         kernel_id = await super().start_kernel(stderr=DEVNULL, **kwargs)
         self._folders[kernel_id] = folder
+        with suppress(AttributeError, psutil.NoSuchProcess):  # other systems than Linux have no such bound
+            process = psutil.Process(self.get_kernel(kernel_id).provisioner.pid)
+            process.rlimit(psutil.RLIMIT_DATA, (self.most_bytes, self.most_bytes))
         return kernel_id
+
+    def start_buffering(self, kernel_id: str, session_key: str, channels: dict) -> None:
+        """Keeps what a page misses while its connection is lost, if that is not too much.
+
+        Else all of it is dropped: a page that comes back asks for its widgets' state anyway.
+        """
+        super().start_buffering(kernel_id, session_key, channels)
+        kept, size = self._kernel_buffers[kernel_id]["buffer"], 0
+
+        def keep(channel: str, parts: list[bytes]) -> None:
+            nonlocal size
+            size += sum(map(len, parts))
+            if size > MOST_UNREAD_BYTES:
+                kept.clear()
+            else:
+                kept.append((channel, parts))
+
+        for channel, stream in channels.items():
+            stream.on_recv(partial(keep, channel))
 
     async def shutdown_kernel(self, kernel_id: str, *args, **kwargs) -> None:
         if kernel_id not in self or kernel_id in self._ending:

@@ -48,6 +48,8 @@ class Dashboard(ServerScans, VisitsPart, DashboardState, AnyWidget):
     Pictures are PNG files; those that depend on a network are lists, one a network shown.
 
     Attributes:
+        arrived: The last piece of a file that came: {"upload", "file": its place, "end": offset}. It is still
+            true when a lost connection is back; a message would be lost.
         message: What is wrong, in one sentence, or nothing.
         about: {"label", "data", "licence", "score", "caution"} of each network shown.
         limit_bytes, volume_bytes: The most that a slice may have, and the files of a volume together.
@@ -70,6 +72,7 @@ class Dashboard(ServerScans, VisitsPart, DashboardState, AnyWidget):
     about = shared(List())
     limit_bytes = shared(Int(MAX_UPLOAD_BYTES))
     volume_bytes = shared(Int(MAX_VOLUME_BYTES))
+    arrived = shared(Dict())
     examples = shared(List())
     slice_file = shared(Dict())
     reference_file = shared(Dict())
@@ -201,7 +204,8 @@ class Dashboard(ServerScans, VisitsPart, DashboardState, AnyWidget):
                 piece, data, slice_bytes=self.limit_bytes, all_bytes=self.volume_bytes
             )
         finally:
-            self.send({"kind": "arrived", "upload": piece["upload"]})
+            end = piece["start"] + len(data)
+            self.arrived = {"upload": piece["upload"], "file": piece.get("file", 0), "end": end}
         if files:
             self._open(files, piece["role"])
 

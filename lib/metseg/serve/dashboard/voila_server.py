@@ -18,7 +18,7 @@ from metseg.base.paths import project_root, released_dir
 from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
 from metseg.inference.predictor import Predictor
 from metseg.release.released import OFFERED, described_models, released_models
-from metseg.serve.dashboard import handlers
+from metseg.serve.dashboard import channels, handlers
 from metseg.serve.dashboard.bounded_server import BoundedServer
 from metseg.serve.dashboard.seats import OwnKernelSpec, Seats
 from metseg.serve.dashboard.visitors import Visitors
@@ -50,7 +50,7 @@ class DashboardServer(Voila):
         kernel = url_path_join(self.base_url, r"/api/kernels/(?P<kernel_id>\w+-\w+-\w+-\w+-\w+)")
         return [
             (kernel, handlers.KernelHandler),
-            (f"{kernel}/channels", handlers.ChannelsHandler),
+            (f"{kernel}/channels", channels.ChannelsHandler),
             (f"{kernel}/end", handlers.EndHandler),
             (url_path_join(self.base_url, r"/(.*)"), handlers.PageHandler, page),
         ]
@@ -78,6 +78,7 @@ def serve_dashboard(
     max_kernels: int = 8,
     preheat: int = 1,
     idle_minutes: float = 30,
+    visitor_gb: float = 4,
     base_url: str = "/",
     scans: Path | None = None,
     allowed_hosts: Iterable[str] = (),
@@ -94,6 +95,7 @@ def serve_dashboard(
         max_kernels: Visitors at a time, and kernels that wait for one; each holds some 200 MB.
         preheat: Kernels that wait for a visitor, so that the page is there at once; at most `max_kernels`.
         idle_minutes: A kernel whose visitor does nothing for so long is ended.
+        visitor_gb: Memory that a kernel may take, GB; on Linux alone.
         base_url: Path before all addresses, for a reverse proxy that forwards it.
         scans: A folder whose scans every visitor may open; none if left out.
         allowed_hosts: Names that it goes by, beside this machine's own.
@@ -138,7 +140,7 @@ def serve_dashboard(
             "base_url": base_url,
             "config_file_paths": [],  # what a user's own Voilà is set to is no matter of this one
             "log_level": logging.ERROR,
-            "kernel_websocket_connection_class": handlers.PageConnection,
+            "kernel_websocket_connection_class": channels.PageConnection,
             "identity_provider_class": Visitors,
             "tornado_settings": settings,
         },
@@ -158,6 +160,7 @@ def serve_dashboard(
             "cull_idle_timeout": seconds,
             "cull_interval": min(30, max(1, seconds // 4)),
             "cull_connected": True,
+            "most_bytes": int(visitor_gb * 1e9),
         },
         "Visitors": {"cookie_options": {"samesite": "Lax"}},
         "KernelRestarter": {"restart_limit": 0},

@@ -85,6 +85,8 @@ class Gate:
         """Returns who asks, and a refusal where that may not be."""
         headers, access = Headers(scope=scope), self._access
         address = (scope.get("client") or ("unknown",))[0]
+        if "transfer-encoding" in headers and "content-length" in headers:  # RFC 9112, 6.3: smuggling
+            return None, self._refuse("two_lengths", "The request says its length in two ways; say it in one")
         if access.door and not access.door.knows(headers.get("host", "")):
             return None, self._refuse(
                 "unknown_host", "The service does not go by this name; whoever runs it adds --allowed-host"

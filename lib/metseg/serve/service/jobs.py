@@ -23,6 +23,7 @@ from metseg.serve.faults import NO_ROOM, is_full, where
 from metseg.serve.upload import Refused
 
 KEPT_SECONDS = 3600
+JOB_SECONDS = 900  # may a volume wait, and again be segmented
 _FAULT_BYTES = 4096  # of a job's file from the start, so that a full disk can be told on a full disk
 _ID = re.compile(r"[\w-]{32}")
 _log = logging.getLogger("metseg.serve")
@@ -117,14 +118,16 @@ class Jobs:
                     raise Refused(**found)
                 return Done(found["name"], content, tuple(found["notes"]))
         raise Refused(
-            "not_found", "There is no such job; it was fetched, is older than an hour, or never was"
+            "not_found",
+            "There is no such job; it was fetched, took over 15 minutes, is older than an hour, or never was",
         )
 
     def forget_old(self) -> None:
-        """Removes what nobody has fetched for an hour."""
+        """Removes what nobody has fetched for an hour, and what takes too long."""
         for path in self._files():
             with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > KEPT_SECONDS:
+                most = JOB_SECONDS if path.suffix in (".queued", ".running") else KEPT_SECONDS
+                if time.time() - path.stat().st_mtime > most:
                     path.unlink()
 
     def close(self) -> None:
@@ -159,6 +162,8 @@ class Jobs:
             running.unlink(missing_ok=True)
 
     def _keep(self, running: Path, found: bytes) -> None:
+        if not running.exists():  # it took too long, and was told so
+            return
         partial = running.with_suffix(".partial")
         try:
             partial.write_bytes(found)

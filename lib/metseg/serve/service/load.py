@@ -53,7 +53,7 @@ def measure_load(
         MetsegError: A model cannot be loaded, or the service does not start.
     """
     slices = slices or phantom_slices()
-    with _running(models, workers=workers) as (address, pid):
+    with running_service(models, workers=workers) as (address, pid):
         by_itself, errors = _send(address, slices, clients=1, requests=alone)
         memory = _rss_mb(pid)
         start = time.perf_counter()
@@ -88,7 +88,7 @@ def phantom_slices(*, size: int = 256, count: int = 16) -> list[bytes]:
 
 
 @contextmanager
-def _running(models: Mapping[str, Path], *, workers: int) -> Iterator[tuple[str, int]]:
+def running_service(models: Mapping[str, Path], *, workers: int) -> Iterator[tuple[str, int]]:
     """Runs the service in a process of its own; yields its address and the process's id, when it is ready."""
     for folder in models.values():
         Predictor(folder)  # a damaged one is told here
@@ -147,6 +147,10 @@ def _percentiles_ms(seconds: Sequence[float], prefix: str, shares: Sequence[int]
 
 
 def _rss_mb(pid: int) -> float:
+    return sum(each.memory_info().rss for each in family_of(pid)) / 1e6
+
+
+def family_of(pid: int) -> list[psutil.Process]:
+    """Returns a process and all that it started."""
     parent = psutil.Process(pid)
-    family = [parent, *parent.children(recursive=True)]
-    return sum(each.memory_info().rss for each in family) / 1e6
+    return [parent, *parent.children(recursive=True)]

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse
 _STATUS = {
     "malformed_form": 400,
     "truncated": 400,
+    "two_lengths": 400,
     "no_token": 401,
     "foreign_page": 403,
     "not_found": 404,

@@ -39,8 +39,9 @@ function uploader(model, { progress, fail }) {
     wait();
   };
   let uploads = 0;
-  model.on("msg:custom", (message) => {
-    if (message.kind !== "arrived" || message.upload !== current?.id) return;
+  model.on("change:arrived", () => {
+    const { upload, file, end } = model.get("arrived");
+    if (upload !== current?.id || file !== current.index || end !== current.sent) return;
     clearTimeout(current.timer);
     if (current.sent === current.files[current.index].size) [current.index, current.sent] = [current.index + 1, 0];
     if (current.index < current.files.length) {
