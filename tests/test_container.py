@@ -103,7 +103,8 @@ def test_serving_needs_no_more(tmp_path):
 
 
 def test_python_of_the_container_is_allowed():
-    versions = set(re.findall(r"^FROM python:([\d.]+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    text = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    versions = set(re.findall(r"^FROM python:([\d.]+)", text, re.MULTILINE))
     assert len(versions) == 1
     assert versions.pop() in SpecifierSet(PROJECT["requires-python"])
 
