@@ -109,6 +109,11 @@ def test_python_of_the_container_is_allowed():
     assert versions.pop() in SpecifierSet(PROJECT["requires-python"])
 
 
+@pytest.mark.parametrize("name", ["Dockerfile", ".dockerignore"])
+def test_binder_builds_from_the_environment(name):
+    assert not (ROOT / name).exists()  # repo2docker would heed it
+
+
 @pytest.mark.parametrize("name", ["service", "dashboard"])
 def test_commands_of_the_compose_file_are_understood(name):
     command, *options = SERVICES[name]["command"]
