@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from drawn_sweep import draw_sweep
 
-from metseg.evaluation.drawn_sweep import draw_sweep
 from metseg.evaluation.sweep_effects import effects, effects_told, importance, levels_of, seed_spread
 from metseg.evaluation.sweep_results import done_trials, learning_curves, parameters_of, patient_dice
 from metseg.workbook.sweep.table import read_sweep

@@ -8,7 +8,8 @@ from metseg.base.errors import MetsegError
 
 # What the parameters cells say, which start at the notebooks' folder.
 _DEFAULT_FOLDERS = {f"../{name}" for name in ("data/phantom", "outputs/runs", "outputs/cache")}
-_DEFAULT_FOLDERS |= {"../data/phantom_volumes", "../outputs/reference/lgg-ablation"}
+_DEFAULT_FOLDERS |= {"../data/phantom_volumes"}
+_DEFAULT_FOLDERS |= {f"../outputs/reference/{name}" for name in ("lgg-ablation", "lgg-sweep")}
 
 
 def project_root() -> Path:

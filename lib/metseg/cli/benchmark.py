@@ -62,6 +62,10 @@ def service(
     clients: Annotated[int, typer.Option(min=1, help="That send at once.")] = 16,
     requests: Annotated[int, typer.Option(min=1, help="All together.")] = 2000,
     workers: Annotated[int, typer.Option(min=1, help="Processes of the service.")] = 1,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Instead of requests: clients of all kinds, rude ones too, for so long."),
+    ] = None,
     model: Models = None,
     output_dir: OutputDir = None,
 ) -> None:
@@ -69,44 +73,16 @@ def service(
     import json
 
     from metseg.serve.service.load import measure_load
-
-    models = named_models(model, output_dir)
-    say_networks(models, output_dir, stderr=True)  # stdout is JSON
-    with progress_bars() as bars:
-        bar = bars.add_task("Segmenting", total=requests)
-        figures = measure_load(
-            models,
-            clients=clients,
-            requests=requests,
-            workers=workers,
-            on_answer=lambda: bars.advance(bar),
-        )
-    print(json.dumps(figures, indent=1))
-
-
-@benchmark.command()
-def soak(
-    minutes: Annotated[float, typer.Option(min=0.1, help="How long.")] = 60,
-    clients: Annotated[int, typer.Option(min=1, help="That send at once.")] = 8,
-    workers: Annotated[int, typer.Option(min=1, help="Processes of the service.")] = 1,
-    model: Models = None,
-    output_dir: OutputDir = None,
-) -> None:
-    """Keep the service busy with clients of all kinds, rude ones too; tell what of them is left in it."""
-    import json
-
     from metseg.serve.service.soak import measure_soak
 
     models = named_models(model, output_dir)
     say_networks(models, output_dir, stderr=True)  # stdout is JSON
-    seconds = 60 * minutes
+    both = {"clients": clients, "workers": workers}
     with progress_bars() as bars:
-        bar = bars.add_task("Soaking", total=seconds)
-        figures = measure_soak(
-            models,
-            seconds=seconds,
-            clients=clients,
-            workers=workers,
-            on_second=lambda gone: bars.update(bar, completed=gone),
-        )
+        bar = bars.add_task("Segmenting", total=60 * minutes if minutes else requests)
+        if minutes:
+            told = lambda gone: bars.update(bar, completed=gone)  # noqa: E731
+            figures = measure_soak(models, seconds=60 * minutes, on_second=told, **both)
+        else:
+            figures = measure_load(models, requests=requests, on_answer=lambda: bars.advance(bar), **both)
     print(json.dumps(figures, indent=1))

@@ -9,7 +9,6 @@ import pandas as pd
 from metseg.base.files import make_folder, write_text
 from metseg.evaluation.sweep_results import CURVES, PATIENTS
 
-TRUTH = "invented: focal gives 0.03 and bce_dice 0.05 more than bce, clip_limit nothing, U-Net++ 0.012"
 _SPEC = """name: drawn
 models: [nested_unet, attention_unet]
 set: {epochs: 8}
