@@ -33,6 +33,13 @@ def test_names(host, known):
     assert DOOR.knows(host) is known
 
 
+def test_any_name_needs_a_token():
+    with pytest.raises(MetsegError, match="--token"):
+        Door.of(["*"])
+    hub = Door.of(["*"], guarded=True)
+    assert hub.knows("hub.example") and hub.knows("localhost") and not DOOR.knows("*.example")
+
+
 FETCH = {"sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}
 OPENED = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
 

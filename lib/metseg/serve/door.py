@@ -19,7 +19,7 @@ class Door:
     """By which names this is called, and which other sites' pages may ask it.
 
     Attributes:
-        names: Hosts that it answers to, beside plain addresses and `localhost`.
+        names: Hosts that it answers to, beside plain addresses and `localhost`; "*": any.
         origins: Of pages of other sites, such as `https://viewer.example`.
     """
 
@@ -27,14 +27,22 @@ class Door:
     origins: frozenset[str] = field(default_factory=frozenset)
 
     @classmethod
-    def of(cls, names: Iterable[str] = (), origins: Iterable[str] = ()) -> "Door":
-        """Adds this machine's own names; raises a `MetsegError` where an origin is none."""
+    def of(cls, names: Iterable[str] = (), origins: Iterable[str] = (), *, guarded: bool = False) -> "Door":
+        """Adds this machine's own names.
+
+        Raises:
+            MetsegError: An origin is none, or any name is allowed where no token guards it.
+        """
+        if "*" in (names := {*names}) and not guarded:
+            raise MetsegError(
+                "--allowed-host '*' lets any page in that has no token; name hosts, or give --token"
+            )
         for origin in origins:
             parts = urlsplit(origin)
             if parts.scheme not in ("http", "https") or not parts.netloc or parts.path:
                 raise MetsegError(f"{origin!r:.80} is no origin; write it like https://viewer.example")
         own = {socket.gethostname(), socket.getfqdn()}
-        return cls(frozenset(map(str.lower, own | {*names})), frozenset(origins))
+        return cls(frozenset(map(str.lower, own | names)), frozenset(origins))
 
     def knows(self, host: str) -> bool:
         """Returns whether a Host header names this. A plain address is nobody's to rebind."""
@@ -42,7 +50,7 @@ class Door:
         with suppress(ValueError):
             name = (urlsplit(f"//{host}").hostname or "") if host.isascii() and "@" not in host else ""
             return bool(ipaddress.ip_address(name))
-        return name == "localhost" or name.rstrip(".") in self.names
+        return name == "localhost" or not self.names.isdisjoint({"*", name.rstrip(".")})
 
     def is_foreign(self, headers: Mapping[str, str]) -> bool:
         """Returns whether the page of another site sent a request, by what the browser says of it.

@@ -57,7 +57,7 @@ class DashboardServer(Voila):
 
     def listen(self) -> None:
         BoundedServer(self.app, xheaders=True).add_socket(self.socket)
-        print(f"The dashboard is at {self.address} (Ctrl-C ends it)", flush=True)
+        print(f"The dashboard is at {self.address} ({self.told}Ctrl-C ends it)", flush=True)
         self.ioloop = IOLoop.current()
         # A KeyboardInterrupt in the midst of ending a kernel would come again from `stop`, which awaits that.
         default = signal.signal(signal.SIGINT, self._handle_signal_stop)
@@ -98,7 +98,7 @@ def serve_dashboard(
         visitor_gb: Memory that a kernel may take, GB; on Linux alone.
         base_url: Path before all addresses, for a reverse proxy that forwards it.
         scans: A folder whose scans every visitor may open; none if left out.
-        allowed_hosts: Names that it goes by, beside this machine's own.
+        allowed_hosts: Names that it goes by, beside this machine's own; "*", where there is a token: any.
 
     Raises:
         MetsegError: There is no model, one cannot be loaded or knows only the phantom, the address cannot be
@@ -117,7 +117,7 @@ def serve_dashboard(
     os.environ[SCANS] = str(ScanFolder(scans).path) if scans else ""  # kernels inherit it
     seconds = max(1, int(60 * idle_minutes))
     base_url = url_path_join("/", base_url, "/")
-    token = token_for(host, token)
+    given, token = token, token_for(host, token)
     notebook = project_root() / "notebooks" / "dashboard.ipynb"
     listener = listen(host, port)
     listener.setblocking(False)
@@ -129,7 +129,7 @@ def serve_dashboard(
         "allow_unauthenticated_access": False,
         "websocket_max_message_size": _WEBSOCKET_BYTES,
         "log_function": lambda handler: None,
-        "door": Door.of([host, *allowed_hosts]),
+        "door": Door.of([host, *allowed_hosts], guarded=bool(token)),
     }
     config = {
         "Voila": {
@@ -170,7 +170,9 @@ def serve_dashboard(
     server = DashboardServer(config=Config(config))
     server.socket = listener
     shown = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    query = f"?token={quote(token, safe='')}" if token else ""
+    # One that was given is known, and a log is no place for it.
+    query = f"?token={quote(token, safe='')}" if token and not given else ""
+    server.told = "with ?token= and yours; " if given else ""
     server.address = f"http://{shown}:{port}{base_url}{query}"
     server.initialize([])
     server.start()

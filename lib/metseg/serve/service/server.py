@@ -58,7 +58,7 @@ def serve(
         token: What a request must bring; if left out, one is made up and printed, unless only this machine
             can reach `host`, or there are `keys`.
         keys: File of tokens, a line `name: token` each, read again when it changes.
-        allowed_hosts: Names that it goes by, beside this machine's own.
+        allowed_hosts: Names that it goes by, beside this machine's own; "*", where tokens are asked for: any.
         allowed_origins: Other sites whose pages may ask it, such as `https://viewer.example`.
         root_path: What a proxy strips of every path, such as `/api`.
 
@@ -71,7 +71,7 @@ def serve(
     check_room()
     asked = token_for(host, token, others=bool(keys))
     tokens = Keys({"token": asked} if asked else {}, keys) if asked or keys else None
-    access = Access(tokens, Door.of([host, *allowed_hosts], allowed_origins))
+    access = Access(tokens, Door.of([host, *allowed_hosts], allowed_origins, guarded=bool(tokens)))
     # Now, so that a damaged one is a sentence that somebody reads.
     offered = {name: Predictor(folder) for name, folder in models.items()}
     if not phantom_network:
@@ -114,7 +114,7 @@ def serve(
         for folder in (jobs, figures):
             folder.mkdir()
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(figures)
-        # Each process loads its own models.
+        offered.clear()  # each process loads its own
         config = uvicorn.Config(partial(_app_of_worker, dict(models), jobs, access), **settings)
         _log.info(_LISTENS, shown, listener.getsockname()[1])
         Workers(config, sockets=[listener]).run()

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import nibabel
 import numpy as np
 
 from metseg.serve.service.load import family_of, phantom_slices, running_service
@@ -114,6 +113,8 @@ def measure_soak(
 
 def noise_volume() -> dict[str, bytes]:
     """Returns {sequence: NIfTI file} of a small volume that holds noise."""
+    import nibabel  # of no use to who starts the service
+
     rng = np.random.default_rng(0)
     return {
         name: nibabel.Nifti1Image(
