@@ -35,6 +35,11 @@ def test_every_request_is_answered_and_a_proxy_of_the_user_s_is_left_aside(tmp_p
     assert all(result[f"rss_mb_{when}"] > 10 for when in ("start", "end"))
 
 
+def test_several_processes(tmp_path):
+    result = measure_load(write_models(tmp_path), clients=4, requests=12, alone=2, workers=2, slices=SLICES)
+    assert (result["workers"], result["errors"], result["first_error"]) == (2, 0, None)
+
+
 def test_a_refusal_is_an_error(tmp_path, monkeypatch):
     @contextmanager
     def running_here(models, **kwargs):

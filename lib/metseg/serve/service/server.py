@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Mapping
@@ -68,6 +69,8 @@ def serve(
             one after the other.
     """
     _end_with_parent()
+    if parent_process():
+        sys.stdin = None  # is multiprocessing's own, which uvicorn would hand on in vain
     check_room()
     asked = token_for(host, token, others=bool(keys))
     tokens = Keys({"token": asked} if asked else {}, keys) if asked or keys else None

@@ -26,6 +26,7 @@ class Workers(Multiprocess):
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
         self._deaths: deque[float] = deque(maxlen=MOST_DEATHS)
+        self._asked: dict[Process, float] = {}  # when, of those that did not answer yet
         self._failed = ""
 
     def run(self) -> None:
@@ -39,15 +40,19 @@ class Workers(Multiprocess):
             raise MetsegError(self._failed)
 
     def keep_subprocess_alive(self) -> None:
-        before = list(self.processes)
-        super().keep_subprocess_alive()
-        for old, new in zip(before, self.processes, strict=True):
-            if old is new and old.exitcode != STARTUP_FAILURE:
+        for place, process in enumerate(self.processes):
+            if self.should_exit.is_set():
+                return
+            if process.process.is_alive() and self._answers(process):
                 continue
-            why = _reason(old)
-            if old is new:
+            process.kill()  # one that hangs
+            process.join()
+            self._asked.pop(process, None)
+            if process.exitcode == STARTUP_FAILURE:
+                self.should_exit.set()
                 self._failed = "a process of the service cannot begin; what it said stands above"
-                continue
+                return
+            why = _reason(process)
             _log.warning("a process of the service ended (%s) and is replaced", why)
             self._deaths.append(time.monotonic())
             if len(self._deaths) == MOST_DEATHS and self._deaths[-1] - self._deaths[0] < _WITHIN_SECONDS:
@@ -56,6 +61,23 @@ class Workers(Multiprocess):
                     f"{MOST_DEATHS} processes of the service ended within a minute, the last by {why}; "
                     "see that memory and the disk for temporary files suffice, or give fewer --workers"
                 )
+                return
+            self.processes[place] = Process(self.config, self.sockets)
+            self.processes[place].start()
+
+    def _answers(self, process: Process) -> bool:
+        """Tells whether a process answers in time; uvicorn waits for one that died meanwhile, too."""
+        now, line = time.monotonic(), process.parent_conn
+        try:
+            if line.poll(0):
+                line.recv()
+                self._asked.pop(process, None)
+            if process not in self._asked:
+                line.send(b"ping")
+                self._asked[process] = now
+        except (OSError, EOFError):
+            return False
+        return now - self._asked[process] < self.config.timeout_worker_healthcheck
 
 
 def _reason(process: Process) -> str:
