@@ -10,6 +10,7 @@ from metseg.preprocessing.pipeline import (
     Preprocessing,
     View,
     clahe,
+    clip_count,
     network_affine,
     network_input,
     preprocess,
@@ -149,6 +150,20 @@ def test_clahe_widens_contrast_of_each_channel_on_its_own():
     alone = clahe(image[..., :1], clip_limit=40, tile_grid=1)
     assert (equalised[..., 0] == alone[..., 0]).all()
     assert equalised.shape == image.shape and equalised.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("size", "limit", "count"), [(96, 1, 1), (96, 2, 1), (96, 4, 2), (128, 2, 2), (100, 4, 2), (96, 0, 0)]
+)
+def test_the_count_that_clahe_clips_at(size, limit, count):
+    # 96 px in 8 tiles: 144 px each, 144/256 of the limit; 100 px are padded to tiles of 13
+    assert clip_count(Preprocessing(image_size=size, clip_limit=limit)) == count
+
+
+def test_limits_of_one_count_are_one_and_the_same():
+    image = np.random.default_rng(7).integers(0, 60, (96, 96, 3), dtype=np.uint8)
+    one, two, four = (clahe(image, clip_limit=limit, tile_grid=8) for limit in (1, 2, 4))
+    assert (one == two).all() and (one != four).any()
 
 
 def test_more_tiles_than_pixels_are_no_error():

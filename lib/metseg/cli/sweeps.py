@@ -44,7 +44,7 @@ def sweep(
 
     plan = Plan(read_spec(spec), project_root() / "notebooks")
     folder = (output_dir.resolve() if output_dir else sweeps_dir()) / plan.spec.name
-    for line in edits_told(plan.notebooks.values()):
+    for line in (*edits_told(plan.notebooks.values()), *plan.notes):
         print(line, flush=True)
 
     from metseg.workbook.sweep.cluster import has_dashboard

@@ -1,5 +1,6 @@
 """A volume to network input, in training and serving alike: first what its slices share, then each slice."""
 
+import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -70,6 +71,18 @@ def clahe(image: np.ndarray, *, clip_limit: float, tile_grid: int) -> np.ndarray
         return image
     equaliser = cv2.createCLAHE(clip_limit, (tile_grid, tile_grid))
     return np.stack([equaliser.apply(np.ascontiguousarray(c)) for c in np.moveaxis(image, -1, 0)], axis=-1)
+
+
+def clip_count(config: Preprocessing) -> int:
+    """Returns how many of a tile's pixels CLAHE lets have one grey value, 0 without CLAHE.
+
+    OpenCV rounds `clip_limit` · pixels of a tile / 256 down, to 1 at least: in small tiles different limits
+    are one and the same.
+    """
+    if config.clip_limit == 0:
+        return 0
+    tile = -((-config.image_size // config.tile_grid) ** 2)
+    return max(1, int(config.clip_limit * tile / 256))
 
 
 def limits_for(image: np.ndarray, config: Preprocessing, view: View) -> np.ndarray | None:

@@ -165,13 +165,20 @@ class RunFolder(os.PathLike):
 
     def validation_dice_of_epochs(self) -> list[float]:
         """Returns the validation Dice of each epoch so far."""
+        return self._of_epochs("val_dice")
+
+    def seconds_of_epochs(self) -> list[float]:
+        """Returns how long each epoch so far took."""
+        return self._of_epochs("seconds")
+
+    def _of_epochs(self, column: str) -> list[float]:
         import pandas as pd  # here and below: `metseg predict` only finds a model, and starts sooner without
 
         if not self.history.exists():
             return []
         try:
-            return pd.read_csv(self.history).val_dice.astype(float).tolist()
-        except (OSError, ValueError, AttributeError) as error:
+            return pd.read_csv(self.history)[column].astype(float).tolist()
+        except (OSError, ValueError, KeyError) as error:
             raise MetsegError(f"{shown(self.history)} cannot be read; begin the training again") from error
 
     def read_tables(self) -> "tuple[pd.DataFrame, pd.DataFrame]":

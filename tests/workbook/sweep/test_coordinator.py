@@ -85,6 +85,13 @@ def test_a_grid_from_start_to_finish(sweep, tmp_path):
     assert table.run_folder[0] == str(tmp_path / "trials" / table.trial[0] / "unet")
 
 
+def test_epochs_of_an_earlier_start_count_in_the_time(sweep, tmp_path):
+    history = tmp_path / "trials" / "unet-rate0.1-seed0" / "unet" / "history.csv"
+    history.parent.mkdir(parents=True)
+    history.write_text("epoch,val_dice,seconds\n1,0.5,40\n2,0.6,30.5\n")
+    assert [*sweep(Client(done), grid={"rate": [0.1, 0.2]}).seconds] == [72.5, 2.0]
+
+
 def test_who_was_killed_is_tried_once_more(sweep):
     def end(job, tries):
         return Outcome("died", 3.0, "killed") if job.values["rate"] < 0.2 or tries == 1 else done(job)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from metseg.base.errors import MetsegError
+from metseg.base.paths import project_root
 from metseg.workbook.sweep.plan import Plan
 from metseg.workbook.sweep.spec import read_spec
 
@@ -58,3 +59,13 @@ def test_what_stops_before_the_first_trial(plan_of, entries, message):
 def test_the_examples_are_right(name, count):
     folder = Path(__file__).resolve().parents[3] / "notebooks"
     assert Plan(read_spec(folder / "sweeps" / f"{name}.yml"), folder).count == count
+
+
+def test_limits_of_clahe_that_are_one_and_the_same_are_said(tmp_path):
+    notebooks, spec = project_root() / "notebooks", tmp_path / "sweep.yml"
+    for size, told in ((96, True), (128, False)):
+        spec.write_text(
+            f"{{name: x, models: [unet], set: {{image_size: {size}}}, grid: {{clip_limit: [0, 1, 2, 4]}}}}"
+        )
+        notes = Plan(read_spec(spec), notebooks).notes
+        assert len(notes) == told and all(each.startswith("clip_limit 1 and 2 are one") for each in notes)

@@ -13,6 +13,7 @@ from distributed import Client, Future
 from optuna.trial import Trial
 
 from metseg.base.errors import MetsegError
+from metseg.training.run_folder import RunFolder
 from metseg.workbook.sweep.cluster import run_on_worker, stop_on_worker, workers_by_machine
 from metseg.workbook.sweep.ledger import Ledger
 from metseg.workbook.sweep.plan import Point
@@ -32,7 +33,7 @@ class Running:
     trial: Trial
     future: Future
     attempts: int = 1
-    seconds: float = 0.0  # of earlier attempts
+    seconds: float = 0.0  # of earlier attempts, and of epochs that an earlier coordinator saw
     progress: Mapping[str, Any] = field(default_factory=dict)  # progress.json, `dice` and `worker`
     is_stopped: bool = False
 
@@ -102,8 +103,11 @@ class Coordinator:
         slots, sent = min(self._jobs or 10**9, sum(self.machines.values())), False
         while len(self.running) < slots and (found := self.ledger.next_trial()):
             point, trial = found
-            self.running[point.name] = Running(point, trial, self._submitted(point))
-            self.ledger.rows[point.name]["run_folder"] = self._run_folder(point)
+            run, known = self._run_folder(point), 0.0
+            with suppress(MetsegError):  # of a history that is damaged, whoever trains will tell
+                known = sum(RunFolder(self.folder / run).seconds_of_epochs())
+            self.running[point.name] = Running(point, trial, self._submitted(point), seconds=known)
+            self.ledger.rows[point.name]["run_folder"] = run
             sent = True
         self._is_written &= not sent
         return sent

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from metseg.base.errors import MetsegError
-from metseg.training.config import config_among
+from metseg.preprocessing.pipeline import clip_count
+from metseg.training.config import TrainConfig, config_among
 from metseg.workbook.parameters import check_against, defaults_of
 from metseg.workbook.run import command_values, training_notebook
 from metseg.workbook.sweep.spec import MOST_POINTS, SweepSpec
@@ -63,6 +64,7 @@ class Plan:
     Attributes:
         spec: What sweep.yml says.
         base: {model: all parameters of its notebook that the sweep leaves alone}.
+        notes: A sentence on each pair of values that make no difference.
 
     Raises:
         MetsegError: A network has no notebook, a parameter is unknown for one of them, or a value is not
@@ -82,8 +84,18 @@ class Plan:
             self.base[model] = {name: value for name, value in values.items() if name not in but}
             if "restart" in values:  # whatever is saved in the notebook
                 self.base[model]["restart"] = False
+        limits: dict[tuple, set[float]] = {}
         for point in self._to_be_checked():
-            self._check(point)
+            config = self._check(point)
+            if config and (count := clip_count(config.preprocessing)):
+                size = config.preprocessing.image_size, config.preprocessing.tile_grid
+                limits.setdefault((*size, count), set()).add(config.preprocessing.clip_limit)
+        self.notes = [
+            f"clip_limit {' and '.join(f'{each:g}' for each in sorted(same))} are one and the same at "
+            f"image_size {size} and tile_grid {tiles}, where OpenCV rounds both to {count} pixels of a tile"
+            for (size, tiles, count), same in sorted(limits.items())
+            if len(same) > 1
+        ]
 
     @property
     def count(self) -> int:
@@ -122,11 +134,11 @@ class Plan:
                 for value in values:
                     yield self.point({**middle, name: value}, seed)
 
-    def _check(self, point: Point) -> None:
+    def _check(self, point: Point) -> TrainConfig | None:
         try:
             check_against([self._starts[point.varied["model"]]], point.varied)
             if "data_dir" in point.values:
-                config_among(point.values)
+                return config_among(point.values)
         except MetsegError as error:
             raise MetsegError(f"{point.varied['model']}: {error}") from None
 

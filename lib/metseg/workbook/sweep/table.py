@@ -45,7 +45,8 @@ def read_sweep(folder: Path) -> "pd.DataFrame":
 
     Columns: `trial` (its name), `model`, each parameter that the sweep varies, `seed`, then `state` (waiting,
     running, done, failed or pruned), `validation_dice` (of validation patients, so it flatters; NaN unless
-    done), `epochs` (finished), `seconds` (of all tries), `attempts`, `machine`, `run_folder` (absolute, that
+    done), `epochs` (finished), `seconds` (of all tries; of one before the sweep
+    was killed, those of its finished epochs), `attempts`, `machine`, `run_folder` (absolute, that
     of the network: config.json, history.csv, model.json, evaluation/), `notebook` (absolute, the executed
     copy, whole or as far as it came), `reason` (why it failed or was given up). What is not known is NaN, or
     an empty text. A parameter that is a list is JSON text.
