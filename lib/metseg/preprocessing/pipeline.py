@@ -81,7 +81,7 @@ def clip_count(config: Preprocessing) -> int:
     """
     if config.clip_limit == 0:
         return 0
-    tile = -((-config.image_size // config.tile_grid) ** 2)
+    tile = math.ceil(config.image_size / config.tile_grid) ** 2
     return max(1, int(config.clip_limit * tile / 256))
 
 
