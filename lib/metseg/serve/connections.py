@@ -8,10 +8,8 @@ from metseg.serve.listening import is_local
 OF_ONE_ADDRESS, _MOST = 64, 1000
 HEADER_SECONDS = 10.0  # the longest that the head of a request may take
 IDLE_SECONDS = 60.0  # between two requests
-FOR_HEALTH, HEALTH_SECONDS = (
-    16,
-    1.0,
-)  # connections beyond all others, and the longest that their head may take
+FOR_HEALTH = 16  # connections beyond all others
+HEALTH_SECONDS = 1.0  # the longest that the head of one of those may take
 
 
 class Connections:

@@ -75,7 +75,14 @@ def test_what_fails_says_why(jobs):
     def fail() -> None:
         raise MetsegError(f"{jobs.folder}/x cannot be written")
 
-    for work, code in ((fail, "unusable_volume"), (lambda: 1 / 0, "internal_error")):
+    def find_no_room() -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    for work, code in (
+        (fail, "unusable_volume"),
+        (lambda: 1 / 0, "internal_error"),
+        (find_no_room, "no_room"),
+    ):
         job = jobs.reserve()
         jobs.start(job, work)
         with pytest.raises(Refused) as caught:

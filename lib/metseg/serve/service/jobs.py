@@ -25,6 +25,7 @@ from metseg.serve.upload import Refused
 KEPT_SECONDS = 3600
 JOB_SECONDS = 900  # may a volume wait, and again be segmented
 _FAULT_BYTES = 4096  # of a job's file from the start, so that a full disk can be told on a full disk
+_NO_ROOM = {"code": "no_room", "message": NO_ROOM}
 _ID = re.compile(r"[\w-]{32}")
 _log = logging.getLogger("metseg.serve")
 
@@ -154,6 +155,8 @@ class Jobs:
             except Exception as error:
                 _log.error("%s", where(error))
                 head = {"code": "internal_error", "message": "The service failed; tell who runs it"}
+                if isinstance(error, OSError) and is_full(error):
+                    head = _NO_ROOM
                 content = b""
             self._keep(running, json.dumps(head).encode() + b"\n" + content)
         except OSError as error:  # the folder is gone: the service ends
@@ -173,5 +176,5 @@ class Jobs:
             if not is_full(error):
                 raise
             with running.open("r+b") as reserved:
-                reserved.write(json.dumps({"code": "no_room", "message": NO_ROOM}).encode() + b"\n")
+                reserved.write(json.dumps(_NO_ROOM).encode() + b"\n")
             running.rename(running.with_suffix(".done"))
