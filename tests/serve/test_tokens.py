@@ -49,6 +49,9 @@ def written(folder: Path, text: str) -> Path:
         f"a b: {LONG}\n",
         "ward: short\n",
         f"ward: {LONG}\ncourse: {LONG}\n",
+        "a: " + 5000 * "[",
+        f"a: !!timestamp {LONG}\n",
+        f"a: !!bool {LONG}\n",
     ],
 )
 def test_files_that_hold_no_tokens(tmp_path, text):
@@ -56,6 +59,13 @@ def test_files_that_hold_no_tokens(tmp_path, text):
         read_keys(written(tmp_path, text))
     with pytest.raises(MetsegError, match=r"other\.yml"):
         read_keys(tmp_path / "other.yml")
+
+
+@pytest.mark.parametrize("token", [LONG, "4f9c" * 12])
+def test_a_line_the_wrong_way_round_is_not_quoted(tmp_path, token):
+    with pytest.raises(MetsegError, match="entry 2") as caught:
+        read_keys(written(tmp_path, f"ward: {OTHER}\n{token}: course\n"))
+    assert token not in str(caught.value)
 
 
 def test_whose_token_it_is_follows_the_file(tmp_path, told):

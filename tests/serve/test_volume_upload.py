@@ -205,3 +205,9 @@ def test_dicom_of_the_server_is_one_scan(home, disk):
     with VolumeUpload([], there=there, home=home) as upload:
         scan = upload.open()
     assert scan.series is not None and not any(str(home) in note for note in scan.scan.notes)
+
+
+def test_a_scan_of_very_many_slices_is_refused(home):
+    thin = nifti_of(np.zeros((1025, 4, 4), np.float32), AFFINE)
+    with pytest.raises(Refused, match="has 1025 slices; the most is 1024"):
+        opened({"a_t1c.nii.gz": thin}, home, allow_missing=True)

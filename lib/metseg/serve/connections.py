@@ -8,6 +8,7 @@ from metseg.serve.listening import is_local
 OF_ONE_ADDRESS, _MOST = 64, 1000
 HEADER_SECONDS = 10.0  # the longest that the head of a request may take
 IDLE_SECONDS = 60.0  # between two requests
+UNREAD_SECONDS = 60.0  # that an answer may wait for its reader
 FOR_HEALTH = 16  # connections beyond all others
 HEALTH_SECONDS = 1.0  # the longest that the head of one of those may take
 

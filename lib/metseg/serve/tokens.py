@@ -61,37 +61,45 @@ def read_keys(path: Path) -> dict[str, str]:
         found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise MetsegError(f"cannot read {shown(path)} ({error.strerror}); name another file") from None
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise MetsegError(
             f"{shown(path)} is no list of tokens; write a line 'name: token' for each"
         ) from None
     if not isinstance(found, dict) or not found:
         raise MetsegError(f"{shown(path)} holds no tokens; write a line 'name: token' for each")
     keys = {str(name): str(token) for name, token in found.items()}
-    for name, token in keys.items():
+    for number, (name, token) in enumerate(keys.items(), start=1):
+        # Not by its name: of a line that is the wrong way round that is the token.
+        which = f"{shown(path)}: entry {number}"
         if not _NAME.fullmatch(name):
-            raise MetsegError(f"{shown(path)}: {name!r:.60} is no name; use letters, digits and . _ - @")
-        checked_token(token, f"{shown(path)}: the token of {name}")
+            raise MetsegError(f"{which} has no name that can be used; use letters, digits and . _ - @")
+        checked_token(token, f"{which}: its token")
     if len({*keys.values()}) < len(keys):
         raise MetsegError(f"{shown(path)} gives two names one token; nobody could tell who used it")
     return keys
 
 
 class Keys:
-    """The tokens that open, each with its holder's name; those of a file follow it as it changes."""
+    """The tokens that open, each with its holder's name; those of a file follow it as it changes.
+
+    Attributes:
+        is_readable: Whether the file could be read when it last changed; else a token may be right after all.
+    """
 
     def __init__(self, tokens: Mapping[str, str], file: Path | None = None):
         """Takes {name: token} and a file of more; raises a `MetsegError` where that cannot be read."""
         self._given, self._file, self._read = _hashed(tokens), file and Path(file), None
         self._of_file = _hashed(read_keys(self._file)) if self._file else {}
-        self._read = self._state()
+        self._read, self.is_readable = self._state(), True
 
     def holder(self, token: str) -> str | None:
         """Returns whose token it is, or None; how long it takes tells nothing of how much is right."""
         if self._file and (state := self._state()) != self._read:
-            self._read, self._of_file = state, {}  # of a file that is not readable nobody is let in
+            # Of a file that is not readable nobody is let in.
+            self._read, self._of_file, self.is_readable = state, {}, False
             try:
                 self._of_file = _hashed(read_keys(self._file))
+                self.is_readable = True
             except MetsegError as error:
                 _log.error("%s", error)
         found, hashed = None, sha256(token.encode()).digest()

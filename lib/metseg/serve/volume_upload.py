@@ -4,6 +4,7 @@ NIfTI stays in memory. DICOM, which is read and referred to as files, lies in a 
 made here, until the upload is closed. Files of the server's own disk are not copied: links stand for them.
 """
 
+import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +23,10 @@ from metseg.serve.sequence_names import NAMELESS, case_of, sequence_of
 from metseg.serve.unpacking import SentFile, is_zip, unpacked
 from metseg.serve.upload import Refused
 
+UPLOAD = "metseg-upload-"  # how folders begin, then the number of their process
 MAX_VOLUME_BYTES = 256 * 2**20  # of all files as they are sent
 MAX_VOXELS = 2**26  # of one sequence: 512 × 512 × 256
+MAX_SLICES = 1024  # each takes a network's time, however small it is
 _HEADERS = {size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")}
 
 
@@ -57,7 +60,7 @@ class VolumeUpload:
             ImageError: A ZIP file is damaged, or there is no volume.
             Refused: There are too many or too large files, or NIfTI beside DICOM.
         """
-        self._folder = tempfile.TemporaryDirectory(prefix="metseg-upload-", dir=home)
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{UPLOAD}{os.getpid()}-", dir=home)
         self._path = Path(self._folder.name)
         self.nifti: dict[str, bytes | Path] = {}
         self._others: list[str] = []
@@ -148,12 +151,12 @@ class VolumeUpload:
         limits = {"allow_missing": allow_missing, "max_voxels": MAX_VOXELS}
         with self._without_path():
             if not self.nifti:
-                return open_scan(ScanInput(NAMELESS, told, dicom=self._path), **limits)
+                return _checked(open_scan(ScanInput(NAMELESS, told, dicom=self._path), **limits))
             taken, told_notes = self._taken(told)
             name = next(name for name, content in self.nifti.items() if content is next(iter(taken.values())))
             opened = open_scan(ScanInput(case_of(name), taken), **limits)
         notes = [*told_notes, *map(self._without_folder, opened.scan.notes)]
-        return replace(opened, scan=opened.scan._replace(notes=notes))
+        return _checked(replace(opened, scan=opened.scan._replace(notes=notes)))
 
     def close(self) -> None:
         """Removes what lies on the disk."""
@@ -228,3 +231,9 @@ def _is_nifti(content: bytes) -> bool:
 
 def _is_dicom(content: bytes) -> bool:
     return content[128:132] == b"DICM"
+
+
+def _checked(opened):
+    if (slices := opened.scan.volume.grid[0]) > MAX_SLICES:
+        raise Refused("unusable_volume", f"The scan has {slices} slices; the most is {MAX_SLICES}")
+    return opened

@@ -1,13 +1,18 @@
 """A file's header is read whatever state it is in; what is damaged is said."""
 
+import tracemalloc
+import warnings
+
 import numpy as np
 import pytest
 from dicom_files import a_scan, a_series, edit
 from pydicom import Dataset, dcmread
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from metseg.base.errors import MetsegError
+from metseg.data.readers import dicom_series
 from metseg.data.readers.dicom import list_series, read_dicom_case
-from metseg.data.readers.dicom_headers import read_frames
+from metseg.data.readers.dicom_headers import read_bounded, read_frames, read_owner
 
 
 @pytest.mark.parametrize("enhanced", [False, True])
@@ -85,3 +90,44 @@ def test_many_frames_without_a_position_each_are_refused(tmp_path):
     edit(path, NumberOfFrames=2, PixelData=bytes(2 * 6 * 7 * 2))
     (series,) = list_series(tmp_path)
     assert "ImagePositionPatient" in series.refusal
+
+
+def test_a_deflated_file_is_not_inflated(tmp_path):
+    path = a_series(tmp_path)[0]
+    dataset = dcmread(path)
+    dataset.PixelData = bytes(10**8)
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on the length
+        dataset.save_as(path)
+    assert path.stat().st_size < 10**6
+    tracemalloc.start()
+    frames, otherwise = read_frames(path)
+    assert frames == [] and otherwise.startswith("deflated DICOM file") and read_owner(path) == ("", "", "")
+    with pytest.raises(ValueError, match="deflated"):
+        read_bounded(path)
+    assert tracemalloc.get_traced_memory()[1] < 10**6
+    tracemalloc.stop()
+
+
+def test_a_value_of_very_many_numbers_is_not_taken_apart(tmp_path):
+    path = a_series(tmp_path)[0]
+    dataset = dcmread(path)
+    del dataset.PixelSpacing
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on the length
+        dataset.ImageComments = "1" + "\\1" * 500_000
+        dataset.save_as(path, implicit_vr=True, little_endian=True)
+    # Under the tag of the spacing, whose values pydicom would not write.
+    comments, spacing = b"\x20\0\0\x40", b"\x28\0\x30\0"
+    path.write_bytes(path.read_bytes().replace(comments, spacing, 1))
+    (frame,), _ = read_frames(path)
+    assert "PixelSpacing" not in frame.header
+
+
+def test_very_many_images_are_no_scan(tmp_path, monkeypatch):
+    a_series(tmp_path)
+    monkeypatch.setattr(dicom_series, "MOST_FRAMES", 4)
+    with pytest.raises(MetsegError, match="more than 4 DICOM images"):
+        list_series(tmp_path)

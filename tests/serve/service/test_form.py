@@ -74,6 +74,7 @@ def test_other_fields_are_text_wherever_they_stand_and_other_headers_are_dropped
         (KIND, form(FILE, end=b""), "malformed_form"),
         (KIND, form(FILE, end=b"--B"), "malformed_form"),
         ("multipart/form-data; boundary=C", form(FILE), "malformed_form"),
+        (f"{KIND}; charset=utf-7", form(FILE), "malformed_form"),
         (f"multipart/form-data; boundary={'B' * 999}", form(FILE), "malformed_form"),
         (KIND, b"--B\r\n" + b"X: y\r\n" * 999 + form(FILE)[5:], "malformed_form"),
         (KIND, b"--B\r\nX: " + b"y" * 99999 + b"\r\n" + form(FILE)[5:], "malformed_form"),

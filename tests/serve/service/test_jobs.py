@@ -11,6 +11,7 @@ import pytest
 from metseg.base.errors import MetsegError
 from metseg.serve.service.jobs import JOB_SECONDS, KEPT_SECONDS, Done, Jobs
 from metseg.serve.upload import Refused
+from metseg.serve.volume_upload import UPLOAD
 
 
 @pytest.fixture
@@ -131,3 +132,17 @@ def test_a_service_that_ends_leaves_nothing(jobs):
     go.set()
     jobs._thread.shutdown(wait=True)
     assert not jobs.folder.exists()
+
+
+def test_what_a_dead_process_had_is_told_and_makes_room(jobs, monkeypatch):
+    job, other = jobs.reserve(), jobs.reserve()
+    mine, left = (jobs.folder / f"{UPLOAD}{pid}-x" for pid in (os.getpid(), 99999999))
+    for folder in (mine, left):
+        folder.mkdir()
+    path = jobs.folder / f"{job}.queued"
+    path.write_bytes(b"99999999" + path.read_bytes()[8:])  # no process has such a number
+    with pytest.raises(Refused) as caught:
+        jobs.ask(job)
+    assert caught.value.code == "internal_error" and jobs.ask(other) == "queued"
+    jobs.reserve()
+    assert mine.exists() and not left.exists()

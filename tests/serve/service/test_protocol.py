@@ -99,3 +99,21 @@ def test_an_upload_that_stalls_gives_its_seat_up(address, monkeypatch):
         stalled.sendall(HEAD + b"Content-Length: 100000000\r\n\r\n--B")
         assert stalled.recv(65536).startswith(b"HTTP/1.1 408")
     assert alive(address)
+
+
+def test_an_answer_that_nobody_reads_holds_no_connection(address, monkeypatch):
+    monkeypatch.setattr(protocol, "UNREAD_SECONDS", 0.3)
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(address)
+        ask = b"GET /docs/static/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        deaf.settimeout(10)
+        deaf.sendall(8 * ask)  # more than the system takes off the service's hands
+        time.sleep(1)
+        received = 0
+        with pytest.raises(ConnectionError):
+            while piece := deaf.recv(65536):
+                received += len(piece)
+            raise ConnectionError  # closed, not reset
+    assert received < 7 * 1_500_000
+    assert alive(address)

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.filereader import read_partial
+from pydicom.filereader import _read_file_meta_info, read_partial, read_preamble
 from pydicom.multival import MultiValue
 from pydicom.tag import Tag
-from pydicom.uid import UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from metseg.base.errors import MetsegError
 
@@ -71,7 +71,8 @@ _NO_SCANS = {
     "1.2.840.10008.5.1.4.1.1.66.7": "segmentation (SEG)",
     "1.2.840.10008.5.1.4.1.1.481.2": "dose (RTDOSE)",
 }
-_MOST_FRAMES = 100_000
+MOST_FRAMES = 100_000
+_LONGEST_BYTES = 65_536  # of a value that is kept
 _UNKNOWN = "DICOM object without an image"
 _SAME_AS = {"EchoTime": "EffectiveEchoTime", "InversionTime": "InversionTimes", "ImageType": "FrameType"}
 
@@ -103,6 +104,8 @@ def read_frames(path: Path) -> tuple[list[Frame], str]:
     """
     if not _begins_as_dicom(path):
         return [], "no DICOM file"
+    if is_deflated(path):
+        return [], "deflated DICOM file (gdcmconv --raw FILE COPY unpacks it)"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on values that are not kept
@@ -128,6 +131,8 @@ def read_owner(path: Path) -> tuple[str, str, str] | None:
     """
     if not _begins_as_dicom(path):
         return None
+    if is_deflated(path):
+        return "", "", ""
     with suppress(Exception), warnings.catch_warnings(), open(path, "rb") as file:
         warnings.simplefilter("ignore")
         *_, last = tags = [Tag(name) for name in _OWNER]
@@ -135,6 +140,22 @@ def read_owner(path: Path) -> tuple[str, str, str] | None:
         told = _kept(found)
         return tuple(told.get(name, "") for name in _OWNER)
     return "", "", ""
+
+
+def is_deflated(path: Path) -> bool:
+    """Returns whether all behind the file's own header is deflated: pydicom inflates it without a bound."""
+    with suppress(Exception), warnings.catch_warnings(), open(path, "rb") as file:
+        warnings.simplefilter("ignore")
+        read_preamble(file, force=True)
+        return _read_file_meta_info(file).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+    return False
+
+
+def read_bounded(path: Path, **options) -> Dataset:
+    """Returns pydicom's data set of a file; raises a `ValueError` where that might inflate without end."""
+    if is_deflated(path):
+        raise ValueError("it is deflated; gdcmconv --raw FILE COPY unpacks it")
+    return dcmread(path, force=True, **options)  # old files have no preamble
 
 
 def _begins_as_dicom(path: Path) -> bool:
@@ -152,7 +173,7 @@ def _frames(dataset: Dataset, kept: dict[str, Any], path: Path) -> list[Frame]:
     if agent := dataset.get("ContrastBolusAgentSequence"):  # enhanced: coded, not a text
         kept.setdefault("ContrastBolusAgent", str(agent[0].get("CodeMeaning", "")))
     count, groups = int(kept.get("NumberOfFrames") or 1), dataset.get("PerFrameFunctionalGroupsSequence")
-    if not 1 <= count <= _MOST_FRAMES:
+    if not 1 <= count <= MOST_FRAMES:
         raise ValueError(f"{count} frames")
     if not groups:
         if count > 1:  # several frames, and one position for all
@@ -186,6 +207,9 @@ def _kept(dataset: Dataset) -> dict[str, Any]:
     found = {}
     for tag in _KEPT.keys() & dataset.keys():
         keyword = _KEPT[tag]
+        raw = dataset.get_item(tag).value
+        if isinstance(raw, bytes) and len(raw) > _LONGEST_BYTES:  # it would be taken apart into its numbers
+            continue
         try:
             value = dataset[tag].value
             values = value if isinstance(value, MultiValue) else [value]

@@ -68,7 +68,7 @@ def read_labels(
         MetsegError: It is neither, is damaged, has another frame of reference or grid than the scan, or marks
             what the scan does not show.
     """
-    from pydicom import dcmread
+    from metseg.data.readers.dicom_headers import read_bounded
 
     name = name or str(path)
     if image.affine is None:
@@ -77,7 +77,7 @@ def read_labels(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            file = dcmread(path, force=True)  # old files have no preamble
+            file = read_bounded(path)
             kind = str(file.get("SOPClassUID", ""))
             if kind not in MASKS:
                 raise UnusablePixels(f"{name} is no SEG and no RTSTRUCT; give the file of the mask")
@@ -127,11 +127,11 @@ class MaskHeader(NamedTuple):
 
 def read_header(path: Path) -> MaskHeader | None:
     """Reads the header of a SEG or an RTSTRUCT; None of a damaged file, or of another."""
-    from pydicom import dcmread
+    from metseg.data.readers.dicom_headers import read_bounded
 
     with suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        file = dcmread(path, force=True, stop_before_pixels=True, specific_tags=_OF_HEADER)
+        file = read_bounded(path, stop_before_pixels=True, specific_tags=_OF_HEADER)
         if (kind := str(file.get("SOPClassUID", ""))) in MASKS:
             parts, frames = (_rois if kind == RTSTRUCT else _segments)(file, [])
             called = (str(file.get(name) or "") for name in _DESCRIPTIONS)

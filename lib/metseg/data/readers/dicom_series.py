@@ -11,7 +11,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import files_below
 from metseg.data.readers.dicom_completeness import lacking_at_ends
 from metseg.data.readers.dicom_geometry import arrange
-from metseg.data.readers.dicom_headers import Frame, read_frames
+from metseg.data.readers.dicom_headers import MOST_FRAMES, Frame, read_frames
 from metseg.data.readers.dicom_pixels import is_negative, scale
 from metseg.data.readers.dicom_sequences import guess_sequence
 from metseg.data.readers.dicom_stacks import listed, split, without_copies
@@ -97,8 +97,12 @@ def list_series(source: Path | str | Iterable[Path]) -> list[Series]:
     """
     paths = _paths(source)
     groups, skipped = defaultdict[tuple, list[Frame]](list), defaultdict[str, list[str]](list)
+    count = 0
     for path in paths:
         frames, otherwise = read_frames(path)
+        count += len(frames)
+        if count > MOST_FRAMES:
+            raise MetsegError(f"there are more than {MOST_FRAMES} DICOM images; give one scan's folder")
         if otherwise:
             skipped[otherwise].append(path.name)
         for frame in frames:

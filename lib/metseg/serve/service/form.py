@@ -76,6 +76,8 @@ async def read_form(request: Request, *, seconds: float) -> SentFiles:
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
         raise Refused("no_file", f"There is no file in the request; {_EXAMPLE}")
+    if options.get(b"charset", b"utf-8").lower() not in (b"utf-8", b"us-ascii"):  # Python knows odd ones
+        raise Refused("malformed_form", f"The form is in another character set than UTF-8; {_EXAMPLE}")
     most = {"max_files": _MOST_FIELDS, "max_fields": _MOST_FIELDS, "max_part_size": _MOST_FIELD_BYTES}
     parser = _InMemory(request.headers, _pieces(request), **most)
     seconds *= _LARGER_SECONDS if is_large(request) else 1

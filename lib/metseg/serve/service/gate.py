@@ -102,7 +102,7 @@ class Gate:
         kind, _, token = headers.get("authorization", "").partition(" ")
         holder = access.keys.holder(token.strip()) if kind.lower() == "bearer" else None
         if holder is None:
-            if token:
+            if token and access.keys.is_readable:
                 self._guesses.wrong(address)
             told = "Send the service's token as the header 'Authorization: Bearer TOKEN'"
             return None, self._refuse("no_token", told, {"WWW-Authenticate": "Bearer"})

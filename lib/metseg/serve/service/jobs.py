@@ -5,8 +5,10 @@ A job is one file in a folder that all processes of the service share; its suffi
 
 import json
 import logging
+import os
 import re
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,16 +17,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import psutil
 from pydantic import BaseModel, Field
 
 from metseg.base.errors import MetsegError
 from metseg.inference.operating_points import OperatingPoint
 from metseg.serve.faults import NO_ROOM, is_full, where
 from metseg.serve.upload import Refused
+from metseg.serve.volume_upload import UPLOAD
 
 KEPT_SECONDS = 3600
 JOB_SECONDS = 900  # may a volume wait, and again be segmented
 _FAULT_BYTES = 4096  # of a job's file from the start, so that a full disk can be told on a full disk
+_STATES = ("queued", "running", "done")
 _NO_ROOM = {"code": "no_room", "message": NO_ROOM}
 _ID = re.compile(r"[\w-]{32}")
 _log = logging.getLogger("metseg.serve")
@@ -82,7 +87,7 @@ class Jobs:
         job = secrets.token_urlsafe(24)
         path = self.folder / f"{job}.queued"
         try:
-            path.write_bytes(bytes(_FAULT_BYTES))
+            path.write_bytes(b"%d".ljust(_FAULT_BYTES) % os.getpid())
         except OSError:
             path.unlink(missing_ok=True)
             raise
@@ -102,9 +107,14 @@ class Jobs:
         Raises:
             Refused: There is none of that id (any more), or it failed: why.
         """
+        known = [self.folder / f"{job}.{status}" for status in _STATES] if _ID.fullmatch(job) else []
+        for path in known[:2]:
+            with suppress(FileNotFoundError):
+                if _is_orphan(path):
+                    path.unlink()
+                    raise Refused("internal_error", "The process that had this volume ended; send it again")
         self.forget_old()
-        for status in ("queued", "running", "done") if _ID.fullmatch(job) else ():
-            path = self.folder / f"{job}.{status}"
+        for status, path in zip(_STATES, known, strict=False):
             if status != "done":
                 if path.exists():
                     return status
@@ -124,12 +134,14 @@ class Jobs:
         )
 
     def forget_old(self) -> None:
-        """Removes what nobody has fetched for an hour, and what takes too long."""
+        """Removes what nobody has fetched for an hour, what takes too long, and what a dead process left."""
         for path in self._files():
             with suppress(FileNotFoundError):
-                most = JOB_SECONDS if path.suffix in (".queued", ".running") else KEPT_SECONDS
-                if time.time() - path.stat().st_mtime > most:
+                if _is_old(path) or _is_orphan(path):
                     path.unlink()
+        for folder in self.folder.glob(f"{UPLOAD}*"):
+            if not psutil.pid_exists(int(folder.name.removeprefix(UPLOAD).partition("-")[0])):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Ends: what waits is given up, and the folder goes, unless it was given."""
@@ -151,6 +163,8 @@ class Jobs:
             except MetsegError as error:
                 text = str(error).replace(f"{self.folder}/", "")
                 head = {"code": getattr(error, "code", "unusable_volume"), "message": text}
+                if isinstance(error.__cause__, OSError) and is_full(error.__cause__):
+                    head = _NO_ROOM
                 content = b""
             except Exception as error:
                 _log.error("%s", where(error))
@@ -178,3 +192,17 @@ class Jobs:
             with running.open("r+b") as reserved:
                 reserved.write(json.dumps(_NO_ROOM).encode() + b"\n")
             running.rename(running.with_suffix(".done"))
+
+
+def _is_old(path: Path) -> bool:
+    most = JOB_SECONDS if path.suffix in (".queued", ".running") else KEPT_SECONDS
+    return time.time() - path.stat().st_mtime > most
+
+
+def _is_orphan(path: Path) -> bool:
+    """Returns whether a job waits for a process that is no more; its file begins with that one's number."""
+    if path.suffix not in (".queued", ".running"):
+        return False
+    with path.open("rb") as file:
+        number = file.read(20).split()
+    return bool(number) and not psutil.pid_exists(int(number[0]))

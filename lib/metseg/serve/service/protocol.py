@@ -10,6 +10,7 @@ from metseg.serve.connections import (
     FOR_HEALTH,
     HEADER_SECONDS,
     HEALTH_SECONDS,
+    UNREAD_SECONDS,
     Connections,
     room_for_connections,
 )
@@ -36,6 +37,7 @@ class BoundedProtocol(H11Protocol):
         self._address = self.client[0] if self.client else ""
         self._pieces = self._bytes = 0  # of this request
         self._too_late: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
         self._in, self._patience = _room, HEADER_SECONDS
         if not _room.enter(self._address):
             self._in, self._patience = _spare, HEALTH_SECONDS
@@ -49,8 +51,23 @@ class BoundedProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._stop_waiting()
+        self._stop_waiting_for_reader()
         if self._in:
             self._in.leave(self._address)
+
+    def pause_writing(self) -> None:
+        """An answer that nobody reads holds a connection; a minute for each 64 kB of it must do."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_waiting_for_reader()
+
+    def _stop_waiting_for_reader(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def data_received(self, data: bytes) -> None:
         self._pieces += 1
