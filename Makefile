@@ -9,7 +9,7 @@ run: .venv/ready
 
 # nbval runs a copy, so that it trains anew and leaves your own runs alone; 09 shows reference tables.
 test: .venv/ready
-	$(BIN)/pytest -rs
+	$(BIN)/pytest -rs -n 2 --dist loadfile
 	copy=$$(mktemp -d) && mkdir $$copy/outputs && cp -r outputs/reference $$copy/outputs && cp -r notebooks $$copy && \
 	$(BIN)/pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=900 -p no:cacheprovider $$copy/notebooks; \
 	status=$$?; rm -rf $$copy; exit $$status
