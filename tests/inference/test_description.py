@@ -12,7 +12,7 @@ import onnx
 import pytest
 from tiny_runs import add_int8, change_description, write_bright_model
 
-from metseg.base.errors import MetsegError, MetsegWarning
+from metseg.base.errors import MetsegError, MetsegWarning, OutOfMemory
 from metseg.base.files import read_json
 from metseg.inference.description import install, open_exported
 from metseg.inference.probe import probe
@@ -49,6 +49,39 @@ def test_a_changed_byte_is_found(model_dir):
     (model_dir / "model.onnx").write_bytes(content)
     with pytest.raises(MetsegError, match=r"model\.onnx is not the file that model\.json describes; export"):
         open_exported(model_dir)
+
+
+def interrupted_import(*_, **__):
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt as error:
+        raise ImportError("initialization failed") from error
+
+
+def test_an_interrupt_while_a_library_is_loaded_is_no_fault_of_the_model(model_dir, monkeypatch):
+    """An extension made with pybind11 turns it into an ImportError."""
+    monkeypatch.setattr("metseg.inference.description.open_engine", interrupted_import)
+    with pytest.raises(KeyboardInterrupt):
+        open_exported(model_dir)
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (MemoryError(), OutOfMemory),
+        (RuntimeError("Loading input model\nstd::bad_alloc\n"), OutOfMemory),  # as OpenVINO says it
+        (RuntimeError("Protobuf parsing\nfailed."), MetsegError),
+    ],
+)
+def test_why_a_network_cannot_be_opened(model_dir, monkeypatch, raised, told):
+    def fail(*_, **__):
+        raise raised
+
+    monkeypatch.setattr("metseg.inference.description.open_engine", fail)
+    with pytest.raises(MetsegError, match=r"model\.onnx") as caught:
+        open_exported(model_dir)
+    assert type(caught.value) is told and caught.value.__cause__ is raised
+    assert "\n" not in str(caught.value) and ("Protobuf" in str(caught.value)) == (told is MetsegError)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.json"])

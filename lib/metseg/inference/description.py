@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import cv2
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from metseg.base.errors import MetsegError, MetsegWarning
+from metseg.base.errors import MetsegError, MetsegWarning, OutOfMemory, interrupted
 from metseg.base.files import file_sha256, read_json, replacing, shown, sync_folder, taking_apart, write_json
 from metseg.data.volume import NEVER_MISSING
 from metseg.inference.engines import Engine, Precision, native, open_engine
@@ -118,6 +118,7 @@ def open_exported(model_dir: Path) -> ExportedModel:
     Raises:
         MetsegError: A file is missing or damaged, is not the one that was exported, or keeps weights in other
             files.
+        OutOfMemory: There is too little memory for it.
     """
     path = Path(model_dir) / "model.json"
     for _ in range(_ATTEMPTS):
@@ -135,7 +136,13 @@ def open_exported(model_dir: Path) -> ExportedModel:
     try:
         engine = open_engine(content, precision, of_volumes=known.patch_size is not None)
     except Exception as error:  # each library has kinds of its own
-        raise MetsegError(f"{onnx} is no model; export it again") from error
+        if interrupted(error):
+            raise KeyboardInterrupt from error
+        if isinstance(error, MemoryError) or "bad_alloc" in str(error):
+            text = f"there is too little memory to load {onnx}; end other programs or allow it more"
+            raise OutOfMemory(text) from error
+        reason = " ".join(repr(error).split())  # OpenVINO's takes several lines
+        raise MetsegError(f"{onnx} is no model ({reason:.200}); export it again") from error
     taken = " × ".join(map(str, engine.input_shape))
     sides = known.patch_size or (known.preprocessing.image_size,) * 2
     if engine.input_shape != (*sides, known.preprocessing.channels):

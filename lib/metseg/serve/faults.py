@@ -11,8 +11,9 @@ _LEAST_BYTES = 2**20
 
 
 def where(error: BaseException) -> str:
-    """Returns an exception's type and the frames it came through."""
-    return f"{type(error).__name__} at\n{''.join(traceback.format_tb(error.__traceback__))}".rstrip()
+    """Returns an exception's type, its cause's if it tells one, and the frames it came through."""
+    kinds = [type(each).__name__ for each in (error, error.__cause__) if each is not None]
+    return f"{' from '.join(kinds)} at\n{''.join(traceback.format_tb(error.__traceback__))}".rstrip()
 
 
 def is_full(error: OSError) -> bool:

@@ -181,6 +181,13 @@ def test_what_a_kernel_reports_reaches_the_log(caplog):
     assert "Jane" not in logged
 
 
+def test_the_kind_of_a_fault_s_cause_reaches_the_log(caplog):
+    error = raised("Jane Doe.png")
+    error.__cause__ = MemoryError("of Jane Doe")
+    logged = relayed(f"the dashboard failed: {where(error)}\n", caplog)
+    assert "ValueError from MemoryError at" in logged and "Jane" not in logged
+
+
 def test_what_else_a_kernel_writes_reaches_the_log_without_its_text(caplog):
     error = raised("Jane Doe.png\nholds 417")
     text = "opening Jane Doe.png\n" + "".join(traceback.format_exception(error))

@@ -225,6 +225,18 @@ def test_what_nobody_foresaw_is_a_sentence_and_the_log_quotes_nothing(opened, mo
     assert "TraitError at" in caplog.text and "Jane Roe" not in caplog.text
 
 
+def test_who_leaves_while_a_library_is_loaded_leaves_no_line_in_the_log(opened, monkeypatch, caplog):
+    def fail(self, image, **_):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ImportError("initialization failed") from error
+
+    monkeypatch.setattr(CountingPredictor, "prob_maps", fail)
+    upload(opened, SLICE, "next.png", number=2)
+    assert caplog.text == "" and opened.message == ""
+
+
 def test_a_network_that_is_damaged_is_a_sentence(opened, tmp_path):
     (tmp_path / "released" / "attention_unet" / "model.onnx").write_bytes(b"damaged")
     opened.set_state({"network": "attention_unet"})

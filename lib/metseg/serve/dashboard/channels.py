@@ -25,7 +25,7 @@ _FOR_WIDGETS = {"status", "comm_open", "comm_msg", "comm_close", "shutdown_reply
 # Of what a kernel writes: the kind of a fault and where it was. Other text may quote an upload.
 _TOLD = re.compile(
     r'  File ".*", line \d+, in .+$'
-    r"|the dashboard failed: \w+ at$"
+    r"|the dashboard failed: \w+(?: from \w+)? at$"
     r"|\w[\w.]*(?:Error|Exception|Warning|Interrupt)(?=:|$)"
 )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from anywidget import AnyWidget
 from traitlets import Bool, Bytes, Dict, Float, Int, List, Tuple, Unicode
 
-from metseg.base.errors import MetsegError
+from metseg.base.errors import MetsegError, interrupted
 from metseg.data.volume import CHANNELS
 from metseg.inference.predictor import Predictor
 from metseg.release.released import offered_models
@@ -153,6 +153,8 @@ class Dashboard(ServerScans, VisitsPart, DashboardState, AnyWidget):
         except MetsegError as error:
             self.message = str(error)
         except Exception as error:
+            if interrupted(error):
+                return  # as a library was being loaded
             _log.error("the dashboard failed: %s", where(error))
             self.message = (
                 "Something went wrong inside the dashboard. Try again; if it stays, reload the page."
