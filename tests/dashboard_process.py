@@ -61,7 +61,7 @@ def running_dashboard(log: Path, *, cwd: Path | None = None, **options) -> Itera
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(20)
+            process.wait(60)
         finally:
             process.kill()
             process.stdout.close()
