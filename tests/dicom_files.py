@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import gdcm
 import numpy as np
 from pydicom import dcmread
 from scipy.spatial.transform import Rotation
@@ -33,3 +34,17 @@ def edit(path: Path, **values) -> None:
 
 def a_series(folder: Path, volume: Volume | None = None, **options) -> list[Path]:
     return write_dicom_series(volume or a_scan(), folder, **options)
+
+
+def compress(path: Path, name: str) -> None:
+    """Compresses a file in its place by GDCM, whose names of transfer syntaxes these are."""
+    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, name)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    writer.SetFileName(str(path))
+    assert writer.Write()

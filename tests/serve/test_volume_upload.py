@@ -211,3 +211,11 @@ def test_a_scan_of_very_many_slices_is_refused(home):
     thin = nifti_of(np.zeros((1025, 4, 4), np.float32), AFFINE)
     with pytest.raises(Refused, match="has 1025 slices; the most is 1024"):
         opened({"a_t1c.nii.gz": thin}, home, allow_missing=True)
+
+
+def test_dicom_headers_of_very_many_parts_are_refused(home, monkeypatch):
+    monkeypatch.setattr(volume_upload, "MAX_PARTS", 1000)
+    with VolumeUpload([("case.zip", dicom_zip())], home=home) as upload:
+        for ask in (lambda: upload.parts, upload.open):
+            with pytest.raises(Refused, match="1000 parts"):
+                ask()

@@ -138,8 +138,12 @@ def open_scan(
     allow_missing: bool = False,
     partial: bool = False,
     max_voxels: int = nifti.MAX_VOXELS,
+    max_parts: int | None = None,
 ) -> OpenScan:
-    """Reads one scan; for `allow_missing`, `partial` and `max_voxels` of a sequence see `read_nifti_scan`."""
+    """Reads one scan; for `allow_missing`, `partial` and `max_voxels` of a sequence see `read_nifti_scan`.
+
+    `max_parts` is that of DICOM headers, see `list_series`.
+    """
     missing = {"allow_missing": allow_missing or given.allow_missing, "partial": partial}
     if given.dicom is None:
         scan = read_nifti_scan(given.sequences, given.case_id, max_voxels=max_voxels, **missing)
@@ -150,7 +154,7 @@ def open_scan(
         return OpenScan(scan, given.case_id, who.patient_id, who.visit, file=file)
     from metseg.data.readers.dicom import read_dicom_case
 
-    found = read_dicom_case(given.dicom, given.sequences, max_voxels=max_voxels)
+    found = read_dicom_case(given.dicom, given.sequences, max_voxels=max_voxels, max_parts=max_parts)
     if who := given.identity:
         name = case_id = given.case_id
     else:

@@ -26,6 +26,7 @@ from metseg.serve.upload import Refused
 UPLOAD = "metseg-upload-"  # how folders begin, then the number of their process
 MAX_VOLUME_BYTES = 256 * 2**20  # of all files as they are sent
 MAX_VOXELS = 2**26  # of one sequence: 512 × 512 × 256
+MAX_PARTS = 2**23  # of all DICOM headers; 4,000 files of some 300 elements take a quarter
 MAX_SLICES = 1024  # each takes a network's time, however small it is
 _HEADERS = {size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")}
 
@@ -108,7 +109,7 @@ class VolumeUpload:
         from metseg.data.readers.dicom_series import list_series
 
         with self._without_path():
-            found = list_series(self._path)
+            found = list_series(self._path, max_parts=MAX_PARTS)
         names = [f"{each.description or 'no description'} ({len(each.frames)} slices)" for each in found]
         known = ["" if each.sequence == UNKNOWN else each.sequence for each in found]
         return [Part(each.key, *rest) for each, *rest in zip(found, names, known, strict=True)]
@@ -151,7 +152,8 @@ class VolumeUpload:
         limits = {"allow_missing": allow_missing, "max_voxels": MAX_VOXELS}
         with self._without_path():
             if not self.nifti:
-                return _checked(open_scan(ScanInput(NAMELESS, told, dicom=self._path), **limits))
+                given = ScanInput(NAMELESS, told, dicom=self._path)
+                return _checked(open_scan(given, max_parts=MAX_PARTS, **limits))
             taken, told_notes = self._taken(told)
             name = next(name for name, content in self.nifti.items() if content is next(iter(taken.values())))
             opened = open_scan(ScanInput(case_of(name), taken), **limits)

@@ -116,3 +116,9 @@ def test_the_same_series_of_two_patients_stays_apart(tmp_path):
     found = list_series(tmp_path)
     assert [series.patient_id for series in found] == ["A", "B"]
     assert not np.array_equal(*(read_series(series)[0].array for series in found))
+
+
+def test_a_slice_of_very_many_pixels_is_refused_by_its_header(tmp_path):
+    edit(a_series(tmp_path, a_scan(shape=(1, 6, 7)))[0], Rows=4097, Columns=4096)
+    (series,) = list_series(tmp_path)
+    assert "pixels" in series.refusal

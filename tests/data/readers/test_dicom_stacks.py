@@ -8,7 +8,10 @@ from dicom_files import a_scan, a_series, edit
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
+from metseg.base.errors import MetsegError
 from metseg.data.readers.dicom import list_series, read_series
+from metseg.data.readers.dicom_headers import read_frames
+from metseg.data.readers.dicom_stacks import pixels_to_compare, without_copies
 
 
 def test_copies_of_slices_are_left_out_and_counted(tmp_path):
@@ -31,6 +34,16 @@ def test_different_images_at_one_position_are_refused(tmp_path):
     (series,) = list_series(tmp_path)
     text = complaint(read_series, series)
     assert "2 different images" in text and "echo time (3, 80)" in text and "other.dcm" in text
+
+
+def test_what_is_not_to_be_decoded_is_not_compared(tmp_path):
+    paths = a_series(tmp_path)
+    frames = [frame for path in paths for frame in read_frames(path)[0]]
+    assert pixels_to_compare(frames) == 0 and without_copies(frames, compare=False) == (frames, [])
+    twice = [*frames, *read_frames(shutil.copy(paths[1], tmp_path / "copy.dcm"))[0]]
+    assert pixels_to_compare(twice) == 2 * 6 * 7 and len(without_copies(twice)[0]) == 5
+    with pytest.raises(MetsegError, match="shared positions"):
+        without_copies(twice, compare=False)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,8 @@ def read_series(series: Series, *, max_voxels: int = _MAX_VOXELS) -> tuple[Volum
         raise MetsegError(
             f"{series} has {series.grid} voxels; the most is {max_voxels}, so crop or resample it"
         )
-    slices, notes = list(read_pixels(series.frames)), [*series.notes, *series.beside]
+    images, notes = dict(read_pixels(series.frames)), [*series.notes, *series.beside]
+    slices = [images.pop(k) for k in range(len(images))]
     fillers, filled = [padding(frame) for frame in series.frames], None
     if any(filler is not None for filler in fillers):
         filled = np.stack([image == filler for image, filler in zip(slices, fillers, strict=True)])
@@ -94,6 +95,7 @@ def read_dicom_case(
     sequences: Mapping[str, str | Path] | None = None,
     *,
     max_voxels: int = _MAX_VOXELS,
+    max_parts: int | None = None,
 ) -> DicomCase:
     """Reads t1, t1c, t2 and flair of one person's visit from a folder.
 
@@ -102,12 +104,13 @@ def read_dicom_case(
         sequences: What is known: {"t1c": a SeriesInstanceUID, a description, or a folder or file of it}; it
             goes before all guesses.
         max_voxels: Of one series; see `read_series`.
+        max_parts: Of all headers; see `list_series`.
 
     Raises:
         MetsegError: The folder holds several people or visits, none of the sequences, or a series that is
             wanted makes no volume.
     """
-    found = list_series(source)
+    found = list_series(source, max_parts=max_parts)
     notes = list(found[0].beside)
     told = {sequence: _told(found, sequence, value) for sequence, value in (sequences or {}).items()}
     _complain_of_choice(told)

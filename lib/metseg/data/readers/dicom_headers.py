@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -15,6 +15,7 @@ from pydicom.tag import Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from metseg.base.errors import MetsegError
+from metseg.data.readers.dicom_counted import CountedFile
 
 # All that is kept of a header. The patient's name is not among it.
 _KEPT = re.findall(
@@ -72,7 +73,7 @@ _NO_SCANS = {
     "1.2.840.10008.5.1.4.1.1.481.2": "dose (RTDOSE)",
 }
 MOST_FRAMES = 100_000
-_LONGEST_BYTES = 65_536  # of a value that is kept
+_LONGEST_BYTES, _MOST_VALUES = 1024, 32  # of an element that is kept
 _UNKNOWN = "DICOM object without an image"
 _SAME_AS = {"EchoTime": "EffectiveEchoTime", "InversionTime": "InversionTimes", "ImageType": "FrameType"}
 
@@ -93,30 +94,36 @@ class Frame(NamedTuple):
     header: Mapping[str, Any]
 
 
-def read_frames(path: Path) -> tuple[list[Frame], str]:
+def read_frames(path: Path) -> tuple[list[Frame], str, int]:
     """Reads the header of one file.
 
     Returns:
-        Its frames, and what the file is where it holds no scan: `no DICOM file`, `Basic Text SR Storage`, …
+        Its frames; what the file is where it holds no scan: `no DICOM file`, `Basic Text SR Storage`, …; and
+        of how many parts what was read is, see `CountedFile`.
 
     Raises:
         MetsegError: The file cannot be opened.
     """
     if not _begins_as_dicom(path):
-        return [], "no DICOM file"
-    if is_deflated(path):
+        return [], "no DICOM file", 0
+    with CountedFile(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on values that are not kept
+        try:
+            return *_read_frames(file, Path(path)), file.parts
+        except Exception:  # noqa: BLE001 - whatever pydicom stumbles over
+            what = "DICOM file with too long a header" if file.has_too_many else "damaged DICOM file"
+            return [], what, file.parts
+
+
+def _read_frames(file: BinaryIO, path: Path) -> tuple[list[Frame], str]:
+    if read_syntax(file) == DeflatedExplicitVRLittleEndian:
         return [], "deflated DICOM file (gdcmconv --raw FILE COPY unpacks it)"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on values that are not kept
-            dataset = dcmread(path, stop_before_pixels=True, force=True, specific_tags=_TAGS)
-            kept = _kept(dataset)
-            sop_class = UID(kept.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID", ""))
-            if not (kept.get("Rows") and kept.get("Columns")) or sop_class in _NO_SCANS:
-                return [], _NO_SCANS.get(sop_class) or (sop_class.name if sop_class.is_valid else _UNKNOWN)
-            return _frames(dataset, kept, Path(path)), ""
-    except Exception:  # noqa: BLE001 - whatever pydicom stumbles over
-        return [], "damaged DICOM file"
+    dataset = dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+    kept = _kept(dataset)
+    sop_class = UID(kept.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID", ""))
+    if not (kept.get("Rows") and kept.get("Columns")) or sop_class in _NO_SCANS:
+        return [], _NO_SCANS.get(sop_class) or (sop_class.name if sop_class.is_valid else _UNKNOWN)
+    return _frames(dataset, kept, path), ""
 
 
 def read_owner(path: Path) -> tuple[str, str, str] | None:
@@ -131,10 +138,10 @@ def read_owner(path: Path) -> tuple[str, str, str] | None:
     """
     if not _begins_as_dicom(path):
         return None
-    if is_deflated(path):
-        return "", "", ""
-    with suppress(Exception), warnings.catch_warnings(), open(path, "rb") as file:
+    with suppress(Exception), warnings.catch_warnings(), CountedFile(path) as file:
         warnings.simplefilter("ignore")
+        if read_syntax(file) == DeflatedExplicitVRLittleEndian:
+            return "", "", ""
         *_, last = tags = [Tag(name) for name in _OWNER]
         found = read_partial(file, lambda tag, *_: tag > last, force=True, specific_tags=tags)
         told = _kept(found)
@@ -142,20 +149,21 @@ def read_owner(path: Path) -> tuple[str, str, str] | None:
     return "", "", ""
 
 
-def is_deflated(path: Path) -> bool:
-    """Returns whether all behind the file's own header is deflated: pydicom inflates it without a bound."""
-    with suppress(Exception), warnings.catch_warnings(), open(path, "rb") as file:
-        warnings.simplefilter("ignore")
+def read_syntax(file: BinaryIO) -> UID | None:
+    """Returns the transfer syntax that a file's own header tells, and goes back to its beginning."""
+    try:
         read_preamble(file, force=True)
-        return _read_file_meta_info(file).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
-    return False
+        return _read_file_meta_info(file).get("TransferSyntaxUID")
+    finally:
+        file.seek(0)
 
 
 def read_bounded(path: Path, **options) -> Dataset:
     """Returns pydicom's data set of a file; raises a `ValueError` where that might inflate without end."""
-    if is_deflated(path):
-        raise ValueError("it is deflated; gdcmconv --raw FILE COPY unpacks it")
-    return dcmread(path, force=True, **options)  # old files have no preamble
+    with open(path, "rb") as file:
+        if read_syntax(file) == DeflatedExplicitVRLittleEndian:  # pydicom inflates it without a bound
+            raise ValueError("it is deflated; gdcmconv --raw FILE COPY unpacks it")
+        return dcmread(file, force=True, **options)  # old files have no preamble
 
 
 def _begins_as_dicom(path: Path) -> bool:
@@ -208,7 +216,8 @@ def _kept(dataset: Dataset) -> dict[str, Any]:
     for tag in _KEPT.keys() & dataset.keys():
         keyword = _KEPT[tag]
         raw = dataset.get_item(tag).value
-        if isinstance(raw, bytes) and len(raw) > _LONGEST_BYTES:  # it would be taken apart into its numbers
+        # It would be taken apart into its numbers.
+        if isinstance(raw, bytes) and (len(raw) > _LONGEST_BYTES or raw.count(b"\\") >= _MOST_VALUES):
             continue
         try:
             value = dataset[tag].value

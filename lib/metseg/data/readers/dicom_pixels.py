@@ -2,51 +2,91 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
+from pydicom.filereader import read_partial
 from pydicom.pixels import get_decoder, iter_pixels
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from metseg.base.errors import MetsegError
-from metseg.data.readers.dicom_headers import Frame
+from metseg.data.readers.dicom_headers import Frame, read_syntax
+from metseg.data.readers.dicom_streams import keep_frames
+
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 
 
-def read_pixels(frames: Sequence[Frame]) -> Iterator[np.ndarray]:
-    """Yields each frame's (Y, X) pixels as stored; of MONOCHROME1, where 0 is white, the negative.
+def read_pixels(frames: Sequence[Frame]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields which of the frames it is, from 0, and its (Y, X) pixels as stored; of MONOCHROME1, where 0 is
+    white, the negative. They come file by file, so that each is read once.
 
     Raises:
         MetsegError: A file is truncated or damaged, or in a transfer syntax that cannot be decoded.
     """
-    for path, group in groupby(frames, key=lambda frame: frame.path):
+    order = sorted(range(len(frames)), key=lambda k: (frames[k].path, frames[k].index))
+    for path, group in groupby(order, key=lambda k: frames[k].path):
         wanted = list(group)
-        syntax, can_be_read = "unknown", True
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # on padding
-                dataset = dcmread(path, force=True)
-                if "TransferSyntaxUID" not in dataset.file_meta:  # an old file without this header
-                    implicit, little = dataset.original_encoding
-                    explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-                    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-                syntax = dataset.file_meta.TransferSyntaxUID.name
-                can_be_read = get_decoder(dataset.file_meta.TransferSyntaxUID).is_available
-                _complain_of_excess(dataset)
-                pixels = list(iter_pixels(dataset, indices=[frame.index for frame in wanted]))
-        except Exception as error:  # noqa: BLE001 - whatever a decoder stumbles over
-            if isinstance(error, NotImplementedError) or not can_be_read:
-                remedy = "decompress it (gdcmconv --raw FILE COPY)"
-                raise MetsegError(
-                    f"{path} has a transfer syntax that cannot be read, {syntax}; {remedy}"
-                ) from error
-            reason = " ".join(str(error).split())
+        pixels = _decoded(path, [frames[k].index for k in wanted])
+        for k in wanted:
+            with _complaints_of(path):
+                image = next(pixels)
+            yield k, _negative(image, frames[k]) if is_negative(frames[k]) else image
+
+
+def _decoded(path: Path, indices: list[int]) -> Iterator[np.ndarray]:
+    with open(path, "rb") as file:
+        dataset = read_partial(file, _behind_pixels(), force=True)
+    if "TransferSyntaxUID" not in dataset.file_meta:  # an old file without this header
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        keep_frames(dataset, indices)
+        yield from iter_pixels(dataset)
+    else:
+        _complain_of_excess(dataset)
+        yield from iter_pixels(dataset, indices=indices)
+
+
+def _behind_pixels():
+    """Returns what ends reading behind the pixels: nobody counts what follows there."""
+    seen = False
+
+    def stop(tag: int, *_) -> bool:
+        nonlocal seen
+        before, seen = seen, seen or tag in _PIXELS
+        return before
+
+    return stop
+
+
+@contextmanager
+def _complaints_of(path: Path) -> Iterator[None]:
+    """Makes one sentence of whatever pydicom and its decoders stumble over."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on padding
+            yield
+    except Exception as error:
+        syntax, can_be_read = None, True
+        with suppress(Exception), open(path, "rb") as file:
+            if syntax := read_syntax(file):
+                can_be_read = False
+                can_be_read = get_decoder(syntax).is_available
+        named = getattr(syntax, "name", "unknown")
+        if isinstance(error, NotImplementedError) or not can_be_read:
+            remedy = "decompress it (gdcmconv --raw FILE COPY)"
             raise MetsegError(
-                f"{path} is truncated or damaged ({syntax}: {reason:.100}); copy it again"
+                f"{path} has a transfer syntax that cannot be read, {named}; {remedy}"
             ) from error
-        for frame, image in zip(wanted, pixels, strict=True):
-            yield _negative(image, frame) if is_negative(frame) else image
+        reason = " ".join(str(error).split())
+        raise MetsegError(
+            f"{path} is truncated or damaged ({named}: {reason:.100}); copy it again"
+        ) from error
 
 
 def _complain_of_excess(dataset: Dataset) -> None:
@@ -54,7 +94,7 @@ def _complain_of_excess(dataset: Dataset) -> None:
 
     Decoders take the first pixels and would shear it. A row of zeros at most is padding.
     """
-    if dataset.file_meta.TransferSyntaxUID.is_encapsulated or "PixelData" not in dataset:
+    if "PixelData" not in dataset:
         return
     expected = get_expected_length(dataset)
     excess = len(dataset.PixelData) - expected

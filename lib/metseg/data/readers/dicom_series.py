@@ -14,9 +14,15 @@ from metseg.data.readers.dicom_geometry import arrange
 from metseg.data.readers.dicom_headers import MOST_FRAMES, Frame, read_frames
 from metseg.data.readers.dicom_pixels import is_negative, scale
 from metseg.data.readers.dicom_sequences import guess_sequence
-from metseg.data.readers.dicom_stacks import listed, split, without_copies
+from metseg.data.readers.dicom_stacks import listed, pixels_to_compare, split, without_copies
 
 _MOST_SCALE = 1e30  # float32 ends at 3e38
+_MOST_PIXELS = 2**24  # of a slice: 4096 × 4096
+_MOST_COMPARED = 2**28  # pixels of images that share places, in all series
+
+
+class TooMuch(MetsegError):
+    """There is DICOM, but more than can be read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,25 +90,32 @@ class Series:
         return f"series {self.description or 'without description'} ({count}, {first}{more}, {self.key})"
 
 
-def list_series(source: Path | str | Iterable[Path]) -> list[Series]:
+def list_series(source: Path | str | Iterable[Path], *, max_parts: int | None = None) -> list[Series]:
     """Lists the series in a folder, at whatever depth, or of files; headers alone are read.
 
     A series of several echoes, time points or b-values that are complete stacks is listed as its parts.
+
+    Args:
+        source: The folder, or the files.
+        max_parts: The most parts of all headers, see `CountedFile`; each file has a bound of its own.
 
     Returns:
         The series, by patient, visit and number.
 
     Raises:
-        MetsegError: There is no DICOM image, or a file cannot be opened.
+        MetsegError: There is no DICOM image, or a file cannot be opened. `TooMuch`, which is one: there are
+            more than `MOST_FRAMES` images or `max_parts`.
     """
     paths = _paths(source)
     groups, skipped = defaultdict[tuple, list[Frame]](list), defaultdict[str, list[str]](list)
-    count = 0
+    count = taken = 0
     for path in paths:
-        frames, otherwise = read_frames(path)
-        count += len(frames)
+        frames, otherwise, parts = read_frames(path)
+        count, taken = count + len(frames), taken + parts
         if count > MOST_FRAMES:
-            raise MetsegError(f"there are more than {MOST_FRAMES} DICOM images; give one scan's folder")
+            raise TooMuch(f"there are more than {MOST_FRAMES} DICOM images; give one scan's folder")
+        if max_parts and taken > max_parts:
+            raise TooMuch(f"the DICOM headers have more than {max_parts} parts; give one scan's files alone")
         if otherwise:
             skipped[otherwise].append(path.name)
         for frame in frames:
@@ -114,11 +127,11 @@ def list_series(source: Path | str | Iterable[Path]) -> list[Series]:
         raise MetsegError(
             f"{named} holds no DICOM image ({' '.join(beside) or 'it is empty'}); give a scan's folder"
         )
-    found = [
-        _series(frames, part, beside, group)
-        for group in groups.values()
-        for part, frames in split(group).items()
-    ]
+    found, left = [], _MOST_COMPARED
+    for group in groups.values():
+        for part, frames in split(group).items():
+            left -= pixels_to_compare(frames)
+            found.append(_series(frames, part, beside, group, compare=left >= 0))
     return sorted(
         found,
         key=lambda each: (
@@ -136,7 +149,9 @@ def _paths(source: Path | str | Iterable[Path]) -> list[Path]:
     return files_below(Path(source)) if Path(source).is_dir() else [Path(source)]
 
 
-def _series(frames: list[Frame], part: str, beside: tuple[str, ...], group: list[Frame]) -> Series:
+def _series(
+    frames: list[Frame], part: str, beside: tuple[str, ...], group: list[Frame], *, compare: bool
+) -> Series:
     """Makes a series, or a part of it, of frames; `group` are those of all its parts."""
     header, affine, refusal = frames[0].header, None, None
     notes: list[str] = []
@@ -144,7 +159,7 @@ def _series(frames: list[Frame], part: str, beside: tuple[str, ...], group: list
     text = header.get("SeriesDescription") or header.get("ProtocolName") or ""
     try:
         _complain_of_kind(frames)
-        frames, dropped = without_copies(frames)
+        frames, dropped = without_copies(frames, compare=compare)
         frames, affine, more = arrange(frames)
         notes += dropped + more + lacking_at_ends(frames, group)
     except MetsegError as error:
@@ -185,6 +200,8 @@ def _complain_of_kind(frames: Sequence[Frame]) -> None:
     for frame in frames:
         header = frame.header
         kind = header.get("PhotometricInterpretation", "MONOCHROME2")
+        if header["Rows"] * header["Columns"] > _MOST_PIXELS:
+            raise MetsegError(f"has more than {_MOST_PIXELS} pixels a slice; export the scanner's own images")
         if header.get("SamplesPerPixel", 1) != 1 or not kind.startswith("MONOCHROME"):
             raise MetsegError(f"is in colour ({kind}), a screenshot or a map; give the scanner's grey images")
         if "MOSAIC" in header.get("ImageType", ()):

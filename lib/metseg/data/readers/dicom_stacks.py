@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from hashlib import sha256
 
 import numpy as np
 
@@ -47,39 +48,51 @@ def split(frames: list[Frame], name: str = "") -> dict[str, list[Frame]]:
     return {name: frames}
 
 
-def without_copies(frames: list[Frame]) -> tuple[list[Frame], list[str]]:
+def pixels_to_compare(frames: Sequence[Frame]) -> int:
+    """Returns how many pixels `without_copies` may have to decode."""
+    shared = [frame for group in _by_place(frames).values() if len(group) > 1 for frame in group]
+    return int(sum(frame.header["Rows"] * frame.header["Columns"] for frame in shared))
+
+
+def without_copies(frames: list[Frame], *, compare: bool = True) -> tuple[list[Frame], list[str]]:
     """Drops images that lie at one place and are equal; raises a `MetsegError` where they differ.
 
-    Only where places are shared are pixels read here.
+    Only where places are shared are pixels read here, and if `compare` is off such frames are refused.
     """
-    places = defaultdict[tuple, list[Frame]](list)
-    for k, frame in enumerate(frames):
-        places[same_place(frame) or (k,)].append(frame)
-    for group in places.values():
-        if len(group) == 1:
-            continue
-        try:
-            pixels = read_pixels(group)
-            first = next(pixels)
-            alike = len({scale(frame) for frame in group}) == 1
-            # Decoding ends at the first that differs.
-            alike = alike and all(np.array_equal(first, other) for other in pixels)
-        except MetsegError as error:
-            raise MetsegError(f"holds several images at one position, and {error}") from error
-        if not alike:
-            by = []
-            for keyword, called in _TELLING_APART.items():
-                values = sorted({_shown(frame.header.get(keyword)) for frame in group})
-                by += [f"{called} ({listed(values)})"] * (len(values) > 1)
-            names = listed([frame.path.name for frame in group])
-            raise MetsegError(
-                f"holds {len(group)} different images at one position ({names}); they differ in "
-                f"{', '.join(by) or 'nothing that their headers tell'}; give the files of one alone"
-            )
+    places, first, other = _by_place(frames), dict[tuple, tuple](), None
+    shared = [(place, frame) for place, group in places.items() if len(group) > 1 for frame in group]
+    if shared and not compare:
+        raise MetsegError("holds too many images at shared positions; give the files of one a position alone")
+    try:
+        for k, image in read_pixels([frame for _, frame in shared]):
+            place, frame = shared[k]
+            own = scale(frame), image.shape, sha256(image.astype(np.float64)).digest()
+            if first.setdefault(place, own) != own:  # decoding ends at the first that differs
+                other = places[place]
+                break
+    except MetsegError as error:
+        raise MetsegError(f"holds several images at one position, and {error}") from error
+    if other:
+        by = []
+        for keyword, called in _TELLING_APART.items():
+            values = sorted({_shown(frame.header.get(keyword)) for frame in other})
+            by += [f"{called} ({listed(values)})"] * (len(values) > 1)
+        names = listed([frame.path.name for frame in other])
+        raise MetsegError(
+            f"holds {len(other)} different images at one position ({names}); they differ in "
+            f"{', '.join(by) or 'nothing that their headers tell'}; give the files of one alone"
+        )
     if dropped := len(frames) - len(places):
         copies = "1 copy of a slice was" if dropped == 1 else f"{dropped} copies of slices were"
         return [group[0] for group in places.values()], [f"{copies} left out (same position and pixels)."]
     return frames, []
+
+
+def _by_place(frames: Sequence[Frame]) -> dict[tuple, list[Frame]]:
+    places = defaultdict[tuple, list[Frame]](list)
+    for k, frame in enumerate(frames):
+        places[same_place(frame) or (k,)].append(frame)
+    return places
 
 
 def _shown(value: object) -> str:

@@ -10,7 +10,7 @@ from metseg.data.grid import axial_grid
 from metseg.data.kept import kept
 from metseg.data.readers.dicom_headers import read_owner
 from metseg.data.readers.dicom_masks import MASKS, MaskHeader, read_header
-from metseg.data.readers.dicom_series import Series, list_series
+from metseg.data.readers.dicom_series import Series, TooMuch, list_series
 from metseg.data.readers.dicom_stacks import listed
 from metseg.data.volume import Volume
 from metseg.data.volume_files import SeriesFiles
@@ -102,10 +102,11 @@ def _found(files: list[Path], folder: Path, on_file: Callable[[int, int], None] 
         masks = {path: header for path in kinds if kinds[path] in MASKS and (header := read_header(path))}
         try:
             series = list_series(sorted(kinds.keys() - masks.keys()))
-        except MetsegError:  # none of them holds an image
+        except MetsegError as error:
             alone += masks.items()
             rest = [path.name for path in kinds if path not in masks]
-            notes += [f"skipped, for they hold no image that can be read: {listed(rest)}"] * bool(rest)
+            why = str(error) if isinstance(error, TooMuch) else "they hold no image that can be read"
+            notes += [f"skipped, for {why}: {listed(rest)}"] * bool(rest)
             continue
         finally:
             steps(len(kinds))

@@ -3,7 +3,6 @@
 Nothing is decompressed beyond what the header says, and what the header says is bounded first.
 """
 
-import gzip
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import numpy as np
 from metseg.base.errors import MetsegError
 from metseg.data.grid import SAME_VOXEL, grid_corners, order_between, reorder
 from metseg.data.readers.image_errors import DamagedImage, UnusablePixels
+from metseg.data.readers.inflated import Inflated
 from metseg.data.readers.nifti_header import HEADER_BYTES, data_offset, grid_of, parse_header, place_of
 from metseg.data.volume import Labels, Volume
 
@@ -53,7 +53,8 @@ def read(
     """
     name = name or _name_of(source)
     with _opened(source, name) as stream:
-        header = parse_header(stream.read(HEADER_BYTES), name)
+        head = stream.read(HEADER_BYTES)
+        header = parse_header(head, name)
         grid, offset = grid_of(header), data_offset(header, name)
         size = " × ".join(map(str, grid[::-1]))
         voxels = int(np.prod(grid, dtype=object))
@@ -61,13 +62,15 @@ def read(
             raise UnusablePixels(f"{name} says it is {size} voxels; the most is {max_voxels}, so crop it")
         dtype = header.get_data_dtype()
         content = np.empty(voxels * dtype.itemsize, np.uint8)  # no memory is taken before it is filled
-        stream.seek(offset)
-        at = 0
+        stream.read(max(0, offset - HEADER_BYTES))
+        begun = head[offset:]
+        at = min(len(begun), len(content))
+        content[:at] = memoryview(begun)[:at]
         while at < len(content) and (chunk := stream.read(min(_CHUNK, len(content) - at))):
             content[at : at + len(chunk)] = np.frombuffer(chunk, np.uint8)
             at += len(chunk)
         # One byte more also makes gzip check its sum.
-        more = stream.read(1)
+        more = stream.read(1) or len(begun) > at
     if at < len(content) or more:
         holds = "more" if more else f"only {at:,}"
         raise DamagedImage(
@@ -143,14 +146,14 @@ def _name_of(source: Path | bytes) -> str:
 
 
 @contextmanager
-def _opened(source: Path | bytes, name: str) -> Iterator[BinaryIO]:
+def _opened(source: Path | bytes, name: str) -> Iterator[BinaryIO | Inflated]:
     """Opens a file or its content, decompressed on reading, and says in a sentence what goes wrong."""
     try:
         with BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as raw:
             zipped = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            yield gzip.GzipFile(fileobj=raw) if zipped else raw
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            yield Inflated(raw, name) if zipped else raw
+    except (EOFError, zlib.error) as error:
         raise DamagedImage(f"{name} is truncated or damaged; copy it again from its source") from error
     except OSError as error:
         reason = error.strerror or error
