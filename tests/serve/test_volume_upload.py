@@ -219,3 +219,11 @@ def test_dicom_headers_of_very_many_parts_are_refused(home, monkeypatch):
         for ask in (lambda: upload.parts, upload.open):
             with pytest.raises(Refused, match="1000 parts"):
                 ask()
+
+
+def test_gzip_in_a_zip_is_no_larger_than_what_may_be_sent(home, monkeypatch):
+    packed = {f"a_{name}.nii.gz": gzip.compress(bytes(1000), 0) for name in ("t1", "flair")}
+    monkeypatch.setattr(volume_upload, "MAX_VOLUME_BYTES", 2000)
+    with pytest.raises(Refused, match="larger") as caught:
+        VolumeUpload([("a.zip", archive(packed))], home=home)
+    assert caught.value.code == "too_large"

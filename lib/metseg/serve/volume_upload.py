@@ -26,8 +26,9 @@ from metseg.serve.upload import Refused
 UPLOAD = "metseg-upload-"  # how folders begin, then the number of their process
 MAX_VOLUME_BYTES = 256 * 2**20  # of all files as they are sent
 MAX_VOXELS = 2**26  # of one sequence: 512 × 512 × 256
-MAX_PARTS = 2**23  # of all DICOM headers; 4,000 files of some 300 elements take a quarter
+MAX_PARTS = 2**22  # of all DICOM headers: a thousand for each of 4,000 files, which is 300 elements or so
 MAX_SLICES = 1024  # each takes a network's time, however small it is
+_GZIP = b"\x1f\x8b"
 _HEADERS = {size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")}
 
 
@@ -65,6 +66,7 @@ class VolumeUpload:
         self._path = Path(self._folder.name)
         self.nifti: dict[str, bytes | Path] = {}
         self._others: list[str] = []
+        self._gzip_bytes = 0
         try:
             dicom = False
             for number, (name, content) in enumerate((*unpacked(files), *there)):
@@ -97,6 +99,12 @@ class VolumeUpload:
             raise
 
     def _add_nifti(self, name: str, content: bytes | Path) -> None:
+        if isinstance(content, bytes) and content[:2] == _GZIP:
+            self._gzip_bytes += len(
+                content
+            )  # of which a ZIP that was sent can hold hardly more than its size
+            if self._gzip_bytes > MAX_VOLUME_BYTES:
+                raise too_large_volume(name)
         if self.nifti.setdefault(name, content) is not content:
             raise Refused("unusable_volume", f"{name:.200} is sent twice; send each file once")
 
@@ -228,7 +236,7 @@ def _head(path: Path) -> bytes:
 
 
 def _is_nifti(content: bytes) -> bool:
-    return content[:4] in _HEADERS or content[:2] == b"\x1f\x8b"
+    return content[:4] in _HEADERS or content[:2] == _GZIP
 
 
 def _is_dicom(content: bytes) -> bool:

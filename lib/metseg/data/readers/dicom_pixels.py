@@ -1,7 +1,7 @@
 """Pixels of DICOM frames, decoded by pydicom's plugins, or one sentence on why they cannot be had."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
@@ -17,12 +17,14 @@ from metseg.base.errors import MetsegError
 from metseg.data.readers.dicom_headers import Frame, read_syntax
 from metseg.data.readers.dicom_streams import keep_frames
 
-_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # as numbers of either length, or integers
 
 
 def read_pixels(frames: Sequence[Frame]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields which of the frames it is, from 0, and its (Y, X) pixels as stored; of MONOCHROME1, where 0 is
-    white, the negative. They come file by file, so that each is read once.
+    """Yields each frame's number among those given, and its (Y, X) pixels as stored; of MONOCHROME1, where 0
+    is white, the negative.
+
+    They come file by file, so that each is read once.
 
     Raises:
         MetsegError: A file is truncated or damaged, or in a transfer syntax that cannot be decoded.
@@ -52,8 +54,8 @@ def _decoded(path: Path, indices: list[int]) -> Iterator[np.ndarray]:
         yield from iter_pixels(dataset, indices=indices)
 
 
-def _behind_pixels():
-    """Returns what ends reading behind the pixels: nobody counts what follows there."""
+def _behind_pixels() -> Callable[..., bool]:
+    """Returns what makes pydicom stop behind the pixels: nobody has counted what follows there."""
     seen = False
 
     def stop(tag: int, *_) -> bool:
