@@ -28,6 +28,7 @@ from metseg.serve.faults import NO_ROOM, is_full
 from metseg.serve.service.form import is_large, parameters, read_form
 from metseg.serve.service.gate import Access, Gate
 from metseg.serve.service.jobs import Job, Jobs
+from metseg.serve.service.memory import give_back_memory
 from metseg.serve.service.metrics import Counting, Metrics
 from metseg.serve.service.openapi import DESCRIPTION, form_of
 from metseg.serve.service.refusals import DOCUMENTED, answer
@@ -37,6 +38,7 @@ from metseg.serve.service.volumes import KINDS, answer_job, begin_job
 from metseg.serve.upload import Refused
 from metseg.serve.volume_upload import is_volume
 
+_TIDY_SECONDS = 60
 _BUSY = "The service has all the work it can hold; try again in a second"
 _log = logging.getLogger("metseg.serve")
 
@@ -79,8 +81,9 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async def forget() -> None:
             while True:
-                await asyncio.sleep(60)
+                await asyncio.sleep(_TIDY_SECONDS)
                 jobs.forget_old()
+                await run_in_threadpool(give_back_memory)
 
         forgetting = asyncio.create_task(forget())
         yield
