@@ -1,13 +1,14 @@
-"""Memory that was freed comes back without a page fault."""
+"""Memory that was freed comes back without a page fault, or leaves the process."""
 
 import os
 import platform
 import subprocess
 import sys
 
+import psutil
 import pytest
 
-from metseg.base.memory import ONE_ARENA
+from metseg.base.memory import ONE_ARENA, give_back_memory
 
 CODE = """
 import resource, threading
@@ -51,3 +52,22 @@ def test_freed_memory_is_used_again():
 @pytest.mark.parametrize("name", ["MALLOC_MMAP_MAX_", "GLIBC_TUNABLES"])
 def test_settings_of_the_users_own_stay(name):
     assert printed(KEEP, **{name: ""})[0] == "False"
+
+
+def test_what_lies_between_blocks_in_use_is_given_back():
+    process = psutil.Process()
+    blocks = [bytes([1]) * 100_000 for _ in range(400)]
+    in_use = blocks[::10]
+    del blocks  # 36 MB, of which glibc itself gives back no more than lies above the last block in use
+    before = process.memory_info().rss
+    give_back_memory()
+    assert before - process.memory_info().rss > 20_000_000
+    assert {len(each) for each in in_use} == {100_000}
+
+
+def test_another_c_library_is_let_alone(monkeypatch):
+    def missing(name):
+        raise OSError(name)
+
+    monkeypatch.setattr("ctypes.CDLL", missing)
+    give_back_memory()

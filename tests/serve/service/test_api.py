@@ -22,6 +22,7 @@ from tiny_runs import DATA, SIZE, write_bright_model
 
 from metseg.data.readers.image_errors import MAX_SIDE
 from metseg.masks.encode import mask_png
+from metseg.serve.service import api
 from metseg.serve.service.api import create_app
 from metseg.serve.service.segmentation import segment as segment_slice
 from metseg.serve.upload import MAX_UPLOAD_BYTES
@@ -450,3 +451,11 @@ def test_requests_are_counted_by_address_and_status(models):
     assert 'metseg_request_seconds_count{path="/predict"} 3.0' in lines
     assert 'metseg_refused_total{code="invalid_setting"} 1.0' in lines
     assert "metseg_waiting 0.0" in lines
+
+
+def test_freed_memory_is_given_back_again_and_again(models, monkeypatch):
+    given = threading.Semaphore(0)
+    monkeypatch.setattr(api, "_TIDY_SECONDS", 0.01)
+    monkeypatch.setattr(api, "give_back_memory", given.release)
+    with running(create_app(models)):
+        assert given.acquire(timeout=30) and given.acquire(timeout=30)

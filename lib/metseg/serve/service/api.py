@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 import metseg
 from metseg.base.hardware import cores
+from metseg.base.memory import give_back_memory
 from metseg.data.readers.image_errors import ImageError
 from metseg.data.volume import Volume
 from metseg.inference.predictor import Predictor
@@ -28,7 +29,6 @@ from metseg.serve.faults import NO_ROOM, is_full
 from metseg.serve.service.form import is_large, parameters, read_form
 from metseg.serve.service.gate import Access, Gate
 from metseg.serve.service.jobs import Job, Jobs
-from metseg.serve.service.memory import give_back_memory
 from metseg.serve.service.metrics import Counting, Metrics
 from metseg.serve.service.openapi import DESCRIPTION, form_of
 from metseg.serve.service.refusals import DOCUMENTED, answer
