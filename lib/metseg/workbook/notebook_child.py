@@ -19,6 +19,7 @@ from metseg.base.files import write_text
 from metseg.workbook.notebook_process import DEAD_KERNEL, one_line
 
 _POLL_SECONDS = 0.5
+_LONGEST_SOCKET = 103  # bytes of a Unix socket's path, on macOS; 107 on Linux
 
 
 def _execute(job: dict[str, Any], tell: Callable[..., None]) -> None:
@@ -29,6 +30,10 @@ def _execute(job: dict[str, Any], tell: Callable[..., None]) -> None:
     from jupyter_client.kernelspec import KernelSpecManager
     from papermill.iorw import LocalHandler, papermill_io
     from traitlets import default
+
+    # jupyter_client's own are files in the working directory, which all kernels of a folder share.
+    socket = str(Path(os.environ["IPYTHONDIR"], "socket"))
+    by_file = job["transport"] == "ipc" and len(os.fsencode(f"{socket}-1")) <= _LONGEST_SOCKET
 
     class WholeFileHandler(LocalHandler):
         def write(self, buf: str, path: str) -> None:
@@ -43,12 +48,11 @@ def _execute(job: dict[str, Any], tell: Callable[..., None]) -> None:
 
         @default("transport")
         def _as_asked(self) -> str:
-            return job["transport"]
+            return "ipc" if by_file else "tcp"
 
         @default("ip")
         def _own_sockets(self) -> str:
-            # jupyter_client's own are files in the working directory, which all kernels of a folder share.
-            return str(Path(os.environ["IPYTHONDIR"], "socket")) if self.transport == "ipc" else "127.0.0.1"
+            return socket if by_file else "127.0.0.1"
 
     papermill_io.register(job["unfinished"], WholeFileHandler())
     code_cells: list[int] = []

@@ -79,11 +79,11 @@ def test_a_trial_that_is_killed_or_raises_stops_no_other(plan_of, folder):
 
 @pytest.mark.slow
 def test_a_sweep_that_is_killed_goes_on_and_another_is_told_meanwhile(plan_of, tmp_path, folder):
-    plan = plan_of(grid={"seconds": [0.0, 9.0]}, set={"epochs": 6})
+    plan = plan_of(grid={"seconds": [0.0, 15.0]}, set={"epochs": 6})
     command = [sys.executable, "-c", PROGRAM, tmp_path / "sweep.yml", tmp_path / "notebooks", folder]
     first = subprocess.Popen([str(each) for each in command], stderr=subprocess.DEVNULL)
     try:
-        slow, results = "unet-seconds9-seed0", folder / "results.csv"
+        slow, results = "unet-seconds15-seed0", folder / "results.csv"
         assert wait_until(lambda: results.exists() and ",done," in results.read_text())
         assert wait_until(lambda: len(epochs(folder, slow)) > 1)
         with pytest.raises(MetsegError, match="is run by another process"):
@@ -139,7 +139,7 @@ def test_a_killed_scheduler_is_told_and_machines_without_a_common_disk_go_on(pla
         return scheduler, json.loads(known.read_text())["address"]
 
     store = f"file://{tmp_path}/store"
-    plan = plan_of(set={"seconds": 4.0, "epochs": 6}, grid={"rate": [0.1, 0.3]})
+    plan = plan_of(set={"seconds": 12.0, "epochs": 6}, grid={"rate": [0.1, 0.3]})
     try:
         scheduler, address = cluster("first.json")
 

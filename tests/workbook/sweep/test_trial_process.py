@@ -45,6 +45,14 @@ def test_a_trial_from_start_to_finish(job_of):
 
 
 @pytest.mark.slow
+def test_a_folder_of_temporary_files_too_deep_for_sockets(job_of, tmp_path, monkeypatch):
+    deep = tmp_path / ("deep" * 25)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    assert run_job(job_of(rate=0.3)).state == "done" and [*deep.iterdir()] == []
+
+
+@pytest.mark.slow
 def test_a_killed_trial_leaves_nothing_and_says_so(job_of):
     job = job_of(fault="die")
     outcome = run_job(job)

@@ -148,13 +148,11 @@ class Dashboard(ServerScans, VisitsPart, DashboardState, AnyWidget):
         """Says in the page what goes wrong; ipywidgets would print a traceback that no page shows."""
         try:
             yield
-        except KeyboardInterrupt:
-            pass  # a kernel whose visitor has left is interrupted before it is ended
         except MetsegError as error:
             self.message = str(error)
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             if interrupted(error):
-                return  # as a library was being loaded
+                return  # a kernel whose visitor has left is interrupted before it is ended
             _log.error("the dashboard failed: %s", where(error))
             self.message = (
                 "Something went wrong inside the dashboard. Try again; if it stays, reload the page."
