@@ -146,3 +146,13 @@ def test_what_a_dead_process_had_is_told_and_makes_room(jobs, monkeypatch):
     assert caught.value.code == "internal_error" and jobs.ask(other) == "queued"
     jobs.reserve()
     assert mine.exists() and not left.exists()
+
+
+def test_an_answer_that_is_being_written_is_no_process_that_died(jobs):
+    """On a full disk it is written over what a job that runs has reserved, and renamed then."""
+    job = jobs.reserve()
+    (reserved,) = jobs.folder.iterdir()
+    (jobs.folder / f"{job}.running").write_bytes(b'{"code": "no_room"}\n')
+    if reserved.suffix != ".running":
+        reserved.unlink()
+    assert jobs.ask(job) == "running"

@@ -204,5 +204,5 @@ def _is_orphan(path: Path) -> bool:
     if path.suffix not in (".queued", ".running"):
         return False
     with path.open("rb") as file:
-        number = file.read(20).split()
-    return bool(number) and not psutil.pid_exists(int(number[0]))
+        number = file.read(20).partition(b"\n")[0].strip()  # or the answer, a moment before it is called done
+    return number.isdigit() and not psutil.pid_exists(int(number))
