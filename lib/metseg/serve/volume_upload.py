@@ -100,9 +100,8 @@ class VolumeUpload:
 
     def _add_nifti(self, name: str, content: bytes | Path) -> None:
         if isinstance(content, bytes) and content[:2] == _GZIP:
-            self._gzip_bytes += len(
-                content
-            )  # of which a ZIP that was sent can hold hardly more than its size
+            # Of gzip a ZIP that was sent can hold hardly more than its size.
+            self._gzip_bytes += len(content)
             if self._gzip_bytes > MAX_VOLUME_BYTES:
                 raise too_large_volume(name)
         if self.nifti.setdefault(name, content) is not content:

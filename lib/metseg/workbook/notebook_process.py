@@ -48,7 +48,7 @@ def run_notebook(
         report: Called as report("cell", cell=, cells=) and report("training", training=).
         environment: Variables in addition to this process's, for the child and the kernel.
         transport: How child and kernel talk. Of kernels that start at once two may be given one TCP port;
-            `ipc`, by files, is not for Windows.
+            `ipc`, by files, is not for Windows, and where their path would be too long `tcp` it is.
 
     Raises:
         NotebookDied: The kernel or the child died; the executed copy so far is kept.

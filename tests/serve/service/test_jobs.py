@@ -151,8 +151,6 @@ def test_what_a_dead_process_had_is_told_and_makes_room(jobs, monkeypatch):
 def test_an_answer_that_is_being_written_is_no_process_that_died(jobs):
     """On a full disk it is written over what a job that runs has reserved, and renamed then."""
     job = jobs.reserve()
-    (reserved,) = jobs.folder.iterdir()
-    (jobs.folder / f"{job}.running").write_bytes(b'{"code": "no_room"}\n')
-    if reserved.suffix != ".running":
-        reserved.unlink()
+    (queued,) = jobs.folder.iterdir()
+    queued.rename(queued.with_suffix(".running")).write_bytes(b'{"code": "no_room"}\n')
     assert jobs.ask(job) == "running"
