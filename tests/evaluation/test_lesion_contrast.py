@@ -1,12 +1,20 @@
-"""Contrast and noise relative to no CLAHE, and the Dice of every threshold."""
+"""How much brighter lesions are, contrast and noise relative to no CLAHE, and the Dice of every threshold."""
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from metseg.base.errors import MetsegError
+from metseg.data.cases import find_cases
 from metseg.data.volume import Case, Labels, Volume
-from metseg.evaluation.lesion_contrast import contrast_and_noise, threshold_curves
+from metseg.data.writers.nifti import write_image, write_mask
+from metseg.evaluation.lesion_contrast import (
+    contrast_and_noise,
+    contrast_classes,
+    lesion_contrasts,
+    threshold_curves,
+)
 from metseg.preprocessing.pipeline import Preprocessing
 
 STORED = Preprocessing(image_size=64, clip_limit=0, tile_grid=4, intensity="stored")
@@ -76,6 +84,72 @@ def test_cases_without_a_lesion_at_this_size_are_left_out(noisy):
     )
     with pytest.raises(MetsegError, match="no case shows a lesion"):
         contrast_and_noise([gone, healthy], STORED, [2.0])
+
+
+# lesions and what surrounds them
+
+
+def write_scan(folder, name, pixels, mask, *, spacing=(1, 1, 1), kinds=("t1n", "t1c", "t2f")):
+    (folder / name).mkdir(parents=True)
+    volume = Volume(pixels[None], ("t1c",), affine=np.diag([-spacing[2], -spacing[1], spacing[0], 1.0]))
+    for kind in kinds:
+        write_image(volume, folder / name / f"{name}-{kind}.nii.gz")
+    write_mask(3 * mask.astype(np.uint8), volume, folder / name / f"{name}-seg.nii.gz")
+
+
+@pytest.fixture
+def tissue():
+    """Even tissue of 100 between a slice of 0 and one of 255, by which the reader scales."""
+    pixels, mask = np.full((16, 24, 40), 100, np.uint8), np.zeros((16, 24, 40), bool)
+    pixels[0], pixels[-1] = 0, 255
+    return pixels, mask
+
+
+def test_contrast_by_hand(tmp_path, tissue):
+    """Twice as bright; half as bright; a ring whose core is dark; the one beside it is no surrounding."""
+    pixels, mask = tissue
+    lesions = [
+        (np.s_[2:5, 2:5, 2:5], 200),
+        (np.s_[2:5, 2:5, 20:23], 50),
+        (np.s_[2:7, 12:17, 2:7], 160),
+        (np.s_[2:7, 12:17, 9:12], 120),
+    ]
+    for place, value in lesions:
+        pixels[place], mask[place] = value, True
+    pixels[3:6, 13:16, 3:6] = 30  # 27 of the ring's 125 voxels
+    write_scan(tmp_path, "BraTS-MET-00001-000", pixels, mask)
+    table = lesion_contrasts(find_cases(tmp_path))
+    assert table.case_id.unique().tolist() == ["BraTS-MET-00001-000"]
+    assert table.lesion.tolist() == [1, 2, 3, 4]
+    assert table.contrast.tolist() == pytest.approx([1.0, -0.5, 0.6, 0.2], abs=1e-6)
+
+
+def test_surroundings_are_measured_in_mm(tmp_path, tissue):
+    """Slices of 3 mm: the next one, of 150 everywhere, surrounds the lesion; at 6 mm it would be too far."""
+    pixels, mask = tissue
+    mask[4, 10, 10] = True
+    pixels[4, 10, 10] = 200
+    pixels[4, 8:13, 8:13][~mask[4, 8:13, 8:13]] = 0  # nothing of its own slice within 2 voxels
+    pixels[[3, 5]] = 150
+    for name, thick, wide in (("BraTS-MET-00001-000", 3, 3), ("BraTS-MET-00002-000", 6, 3)):
+        write_scan(tmp_path, name, pixels, mask, spacing=(thick, wide, wide))
+    near, far = lesion_contrasts(find_cases(tmp_path)).contrast
+    assert near == pytest.approx(200 / 150 - 1, abs=1e-6) and np.isnan(far)
+
+
+def test_what_stands_in_for_t1c_has_no_contrast(tmp_path, tissue):
+    pixels, mask = tissue
+    mask[4, 10, 10] = True
+    write_scan(tmp_path, "BraTS-MET-00001-000", pixels, mask, kinds=("t1n", "t2f"))
+    table = lesion_contrasts(find_cases(tmp_path, allow_missing=True))
+    assert table.lesion.tolist() == [1] and table.contrast.isna().all()
+
+
+def test_classes_of_contrast():
+    classes = contrast_classes(pd.Series([-0.5, 0.2499, 0.25, 0.4999, 0.5, 3.0, np.nan]))
+    assert classes.tolist()[:6] == ["< 25 %"] * 2 + ["25–50 %"] * 2 + ["≥ 50 %"] * 2
+    assert classes.isna().tolist() == [False] * 6 + [True]
+    assert list(classes.cat.categories) == ["< 25 %", "25–50 %", "≥ 50 %"]
 
 
 # thresholds
