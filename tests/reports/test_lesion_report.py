@@ -1,8 +1,10 @@
 """A report's files say the same, and what the scan leaves unknown."""
 
 import csv
+import gc
 import json
 import re
+import tempfile
 from dataclasses import replace
 
 import numpy as np
@@ -101,6 +103,20 @@ def test_names_cannot_add_to_the_page(report: LesionReport, tmp_path):
 @pytest.mark.parametrize("patient_id", ["Иванова", "≥ 5", "x" * 300, ""])
 def test_any_name_can_be_laid_out(report: LesionReport, tmp_path, patient_id: str):
     assert write_report(replace(report, patient_id=patient_id), tmp_path)["pdf"].stat().st_size > 5000
+
+
+def test_nothing_stays_in_the_temporary_folder(report: LesionReport, tmp_path, monkeypatch):
+    """Not even till the garbage is collected: a page is of a patient, and may be large."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    origin = replace(report.origin, caution="word " * 30_000)
+    gc.disable()
+    try:
+        paths = write_report(replace(report, origin=origin), tmp_path)
+        assert paths["html"].stat().st_size > 150_000 and [*temporary.iterdir()] == []
+    finally:
+        gc.enable()
 
 
 def test_what_the_scan_leaves_unknown(report: LesionReport, tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -83,6 +84,18 @@ def test_whose_token_it_is_follows_the_file(tmp_path, told):
     assert keys.holder(LONG) == "ward"
     path.unlink()
     assert keys.holder(LONG) is None
+
+
+def test_who_may_read_the_file_counts(tmp_path, monkeypatch, told):
+    """As where its owner changes: what it holds and its time stay."""
+    path = written(tmp_path, f"ward: {LONG}\n")
+    keys, stat = Keys({}, path), path.stat()
+    monkeypatch.setattr(tokens, "read_keys", Mock(side_effect=MetsegError("cannot read it")))
+    path.chmod(0o000)
+    assert path.stat().st_mtime_ns == stat.st_mtime_ns and keys.holder(LONG) is None
+    monkeypatch.undo()
+    path.chmod(0o600)
+    assert keys.holder(LONG) == "ward"
 
 
 def test_guesses_end_for_a_minute(monkeypatch, told):

@@ -51,7 +51,8 @@ def render_pdf(report: LesionReport, pictures: LesionPictures, shown: Mapping[in
     rl_config.useA85 = 0  # pictures as they are: as text they take longer than all the rest
     logging.getLogger("xhtml2pdf").setLevel(logging.ERROR)  # a letter that DejaVu lacks is shown as a box
     buffer = io.BytesIO()
-    done = pisa.CreatePDF(page.replace(_MINUS, _DASH), buffer, encoding="utf-8", resource_policy=policy)
+    known = {"encoding": "utf-8", "resource_policy": policy}
+    done = pisa.CreatePDF(page.replace(_MINUS, _DASH), buffer, capacity=-1, **known)  # no page on a disk
     if done.err:
         raise MetsegError(f"the report of {report.case_id} cannot be laid out as PDF; print its HTML instead")
     return buffer.getvalue()

@@ -111,7 +111,8 @@ class Keys:
     def _state(self) -> tuple[int, ...] | None:
         with suppress(OSError, AttributeError):
             stat = self._file.stat()
-            return stat.st_mtime_ns, stat.st_size, stat.st_ino
+            mode, ino, _, _, *owners, size = stat[:7]
+            return mode, ino, *owners, size, stat.st_mtime_ns, stat.st_ctime_ns
         return None
 
 
