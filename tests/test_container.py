@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import typer
@@ -118,6 +119,27 @@ def test_binder_builds_from_the_environment(name):
 def test_commands_of_the_compose_file_are_understood(name):
     command, *options = SERVICES[name]["command"]
     typer.main.get_command(app).commands[command].make_context(command, options)  # exits else
+
+
+@pytest.mark.parametrize("option", ["--allowed-host=localhost", "--allowed-host=dashboard.example"])
+@pytest.mark.parametrize(("command", "port"), [("serve", 8000), ("dashboard", 8866)])
+def test_whom_the_health_check_asks(tmp_path, monkeypatch, command, port, option):
+    text = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", "")
+    program, flag, code = json.loads(re.search(r"^HEALTHCHECK .* CMD (\[.*\])$", text, re.MULTILINE)[1])
+    assert (program, flag) == ("python3", "-c")
+    (tmp_path / "cmdline").write_bytes(f"/sbin/init\0metseg\0{command}\0{option}\0".encode())
+    connection = Mock()
+    connection.return_value.getresponse.return_value.status = 404
+    monkeypatch.setattr("http.client.HTTPConnection", connection)
+    with pytest.raises(SystemExit) as ended:
+        exec(code.replace("/proc/1/cmdline", str(tmp_path / "cmdline")), {"exit": sys.exit})
+    assert connection.call_args.args == ("127.0.0.1", port) and not ended.value.code
+
+
+def test_one_container_alone_builds_the_image():
+    own = {name: each for name, each in SERVICES.items() if each["image"] == "metseg"}
+    assert [name for name, each in own.items() if "build" in each] == ["network"]
+    assert {each["pull_policy"] for each in own.values()} == {"build", "never"}
 
 
 def test_only_the_proxy_can_be_reached():

@@ -101,7 +101,7 @@ def as_scan(
             remedy = "add it"
             if source:
                 whom = " for networks that learned so" if "flair" in missing else ""
-                remedy += f"; in metseg predict {source} can stand in{whom} (--allow-missing)"
+                remedy += f", or let {source} stand in{whom} (--allow-missing)"
             raise MetsegError(f"{name} has no {', '.join(missing)}; {remedy}")
         notes.append(f"There is no {' and no '.join(missing)}: {source} stands in, so trust the mask less.")
     grid_of = _grid_of(whose)

@@ -55,8 +55,7 @@ def _contrasts(image: np.ndarray, mask: np.ndarray, spacing_mm: tuple[float, flo
     margin = [int(np.ceil(_AROUND_MM[1] / step)) for step in spacing_mm]
     for number, box in enumerate(ndimage.find_objects(numbers), 1):
         around = tuple(
-            slice(max(side.start - more, 0), side.stop + more)
-            for side, more in zip(box, margin, strict=True)
+            slice(max(side.start - more, 0), side.stop + more) for side, more in zip(box, margin, strict=True)
         )
         lesion, values = numbers[around] == number, image[around]
         away = ndimage.distance_transform_edt(~lesion, sampling=spacing_mm)

@@ -48,7 +48,7 @@ def test_a_network_that_needs_what_is_missing_shows_nothing(dashboard, tmp_path)
     again = {"kind": "sequences", "told": {}, "missing": True}
     dashboard.set_state({"network": "attention_unet"})
     upload(dashboard, files)
-    assert "t1c can stand in" in dashboard.message
+    assert "let t1c stand in" in dashboard.message
     dashboard._handle_custom_msg(again, [])
     assert dashboard.message == "" and dashboard.viewer.lesions and dashboard.volume["details"]
     dashboard.set_state({"network": "nested_unet"})
