@@ -25,8 +25,7 @@ from metseg.metrics.overlap import lesion_dice
 from metseg.metrics.patient_sums import patient_sums, voxel_mm3
 
 RULE = "voxel"
-# Close to 1 ever denser, as log odds are: networks are sure of their false positives, too.
-LESION_THRESHOLDS = (*(k / 40 for k in range(2, 40)), 0.98, 0.985, 0.99, 0.993, 0.995, 0.997, 0.998, 0.999)
+LESION_THRESHOLDS = tuple(k / 40 for k in range(2, 40))  # from 0.98 on large lesions are lost too
 EXTENTS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 _FEWEST = 20  # candidates to calibrate by
 _COUNTS = ["ref", "pred", "tp"]
