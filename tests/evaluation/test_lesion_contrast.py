@@ -145,6 +145,16 @@ def test_what_stands_in_for_t1c_has_no_contrast(tmp_path, tissue):
     assert table.lesion.tolist() == [1] and table.contrast.isna().all()
 
 
+def test_a_scan_without_a_lesion(tmp_path, tissue):
+    pixels, mask = tissue
+    write_scan(tmp_path, "BraTS-MET-00001-000", pixels, mask)
+    mask[4, 10, 10] = True
+    write_scan(tmp_path, "BraTS-MET-00002-000", pixels, mask)
+    table = lesion_contrasts(find_cases(tmp_path))
+    assert table.case_id.tolist() == ["BraTS-MET-00002-000"] and table.contrast.tolist() == [0]
+    assert contrast_classes(table.contrast[:0]).empty
+
+
 def test_classes_of_contrast():
     classes = contrast_classes(pd.Series([-0.5, 0.2499, 0.25, 0.4999, 0.5, 3.0, np.nan]))
     assert classes.tolist()[:6] == ["< 25 %"] * 2 + ["25–50 %"] * 2 + ["≥ 50 %"] * 2

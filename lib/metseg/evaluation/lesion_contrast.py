@@ -33,9 +33,10 @@ def lesion_contrasts(cases: Iterable[CaseFiles]) -> pd.DataFrame:
     for files in cases:
         case = load_case(files)
         image = case.volume.array[case.volume.channels.index("t1c")]
-        of = [np.nan] * label_lesions(case.mask).max()
+        numbers = label_lesions(case.mask)
+        of = np.full(numbers.max(), np.nan)
         if case.volume.spacing_mm and "t1c" not in files.missing:
-            of = _contrasts(image, case.mask, case.volume.spacing_mm)
+            of[:] = _contrasts(image, numbers, case.volume.spacing_mm)
         rows.append(pd.DataFrame({"case_id": case.case_id, "lesion": np.arange(len(of)) + 1, "contrast": of}))
     return pd.concat(rows, ignore_index=True)
 
@@ -47,11 +48,11 @@ def contrast_classes(contrast: pd.Series) -> pd.Series:
     return pd.cut(contrast, [-np.inf, *_CONTRASTS, np.inf], right=False, labels=names)
 
 
-def _contrasts(image: np.ndarray, mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[float]:
-    """Returns the contrast of each lesion of a mask, in the order of their numbers."""
+def _contrasts(image: np.ndarray, numbers: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[float]:
+    """Returns the contrast of each lesion, in the order of their numbers by `label_lesions`."""
     from scipy import ndimage  # here, for slices do without it
 
-    numbers, found = label_lesions(mask), []
+    found = []
     margin = [int(np.ceil(_AROUND_MM[1] / step)) for step in spacing_mm]
     for number, box in enumerate(ndimage.find_objects(numbers), 1):
         around = tuple(
@@ -59,7 +60,7 @@ def _contrasts(image: np.ndarray, mask: np.ndarray, spacing_mm: tuple[float, flo
         )
         lesion, values = numbers[around] == number, image[around]
         away = ndimage.distance_transform_edt(~lesion, sampling=spacing_mm)
-        near = (away >= _AROUND_MM[0]) & (away <= _AROUND_MM[1]) & (values > 0) & ~mask[around]
+        near = (away >= _AROUND_MM[0]) & (away <= _AROUND_MM[1]) & (values > 0) & (numbers[around] == 0)
         inside = np.percentile(values[lesion], 90)
         found.append(float(inside / values[near].mean() - 1) if near.any() else np.nan)
     return found
