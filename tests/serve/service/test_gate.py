@@ -60,6 +60,19 @@ def test_guesses_are_not_answered_for_long(guarded):
     assert guarded.get("/health").status_code == 200
 
 
+def test_a_right_token_is_not_called_wrong_while_the_list_cannot_be_read(models, tmp_path):
+    path = tmp_path / "keys.yml"
+    path.write_text(f"ward: {TOKEN}\n")
+    with running(create_app(models, access=Access(Keys({}, path)))) as client:
+        assert client.get("/models", headers=BEARER).status_code == 200
+        path.unlink()
+        codes = [client.get("/models", headers=BEARER).json()["code"] for _ in range(11)]
+        assert codes == ["unreadable_keys"] * 11
+        assert client.get("/models").json()["code"] == "no_token"
+        path.write_text(f"ward: {TOKEN}\n")
+        assert client.get("/models", headers=BEARER).status_code == 200
+
+
 def test_a_page_of_another_site_is_refused_without_being_read(client):
     foreign = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "empty"}
     refused = segment(client, headers=foreign)

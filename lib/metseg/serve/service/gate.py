@@ -101,8 +101,11 @@ class Gate:
             return None, self._refuse("guessing", "Too many wrong tokens; try again in a minute")
         kind, _, token = headers.get("authorization", "").partition(" ")
         holder = access.keys.holder(token.strip()) if kind.lower() == "bearer" else None
+        if holder is None and token and not access.keys.is_readable:
+            told = "The service cannot read its list of tokens; tell whoever runs it, whose log says why"
+            return None, self._refuse("unreadable_keys", told)
         if holder is None:
-            if token and access.keys.is_readable:
+            if token:
                 self._guesses.wrong(address)
             told = "Send the service's token as the header 'Authorization: Bearer TOKEN'"
             return None, self._refuse("no_token", told, {"WWW-Authenticate": "Bearer"})

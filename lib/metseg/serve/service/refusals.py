@@ -28,6 +28,7 @@ _STATUS = {
     "internal_error": 500,
     "busy": 503,
     "jobs_full": 503,
+    "unreadable_keys": 503,
     "no_room": 507,
 }
 
