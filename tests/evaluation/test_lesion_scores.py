@@ -96,6 +96,27 @@ def test_what_a_network_finds_by_size(scored):
     assert [(each["diameter_mm"], each["found"]) for each in found["sizes"][-2:]] == [("≥ 3", 2), ("all", 3)]
 
 
+def test_own_tumours_do_not_count_beside_what_was_drawn(cases, tmp_path, monkeypatch):
+    """In patient 1 the 5³ was drawn, the 2³ is its own; into patient 2 nothing was drawn."""
+    place = {"centroid_mm": None, "centroid_voxel": (4, 4, 22)}
+    drawn = {
+        "number": 1,
+        "kind": "solid",
+        "diameter_mm": 6.2,
+        "volume_mm3": 125,
+        "voxels": 125,
+        "core_mm3": 0,
+    }
+    lesions = {cases[0].case_id: [drawn | place | {"oedema_mm3": 0}], cases[1].case_id: []}
+    record = {"cases": {name: {"lesions": each} for name, each in lesions.items()}}
+    write_json(tmp_path / "scans" / "insertions.json", record)
+    monkeypatch.setattr(evaluate_module, "Predictor", lambda folder: DrawnPredictor(0.5))
+    evaluate("unet", cases, tmp_path / "unet" / "evaluation")
+    found = found_by_size([tmp_path / "unet"])
+    assert [each["lesions"] for each in found["sizes"]] == [0, 0, 1, 0, 1, 1] and found["set_aside"] == 2
+    assert found["false_positives_per_scan"] == 0.5  # what was invented in patient 2 still is
+
+
 def test_of_slices_no_lesion_is_told(scored):
     run = RunFolder(scored["nested_unet"][0])
     write_json(run.scored, {**read_json(run.scored), "lesion_rows": "slices without a voxel size"})

@@ -85,6 +85,23 @@ def test_where_detection_is_below_extent_the_extent_follows():
     assert found.settings.operating_points.at(setting.lesion_threshold).found["all"] == 2
 
 
+def test_an_own_tumour_is_neither_found_nor_missed_nor_invented():
+    """The largest of A and the faint one of B were there before; what marks them is no false positive."""
+    own = [np.zeros_like(each.is_lesion) for each in SCANS]
+    numbers = [label_lesions(each.mask_ref).flat[each.places] for each in SCANS]
+    own[0], own[1] = numbers[0] == 3, numbers[1] == 1
+    some = [each._replace(is_own=of) for each, of in zip(SCANS, own, strict=True)]
+    every, found = settle(SCANS, Postprocessing()), settle(some, Postprocessing())
+    points = found.settings.operating_points
+    assert points.lesions == {"< 3": 1, "3–6": 2, "6–10": 0, "≥ 10": 0, "all": 3} and points.set_aside == 2
+    assert points.at(0.3).found == points.lesions and points.at(0.7).found["all"] == 2
+    for at in (0.3, 0.4, 0.7):
+        of_all = every.settings.operating_points.at(at)
+        assert points.at(at).false_positives_per_scan == of_all.false_positives_per_scan
+    assert (len(candidates(some, 0.3)), candidates(some, 0.3).real.sum()) == (8, 3)
+    assert settle([each._replace(is_own=each.is_lesion) for each in SCANS], Postprocessing()) == every
+
+
 def test_candidates_of_all_scans():
     table = candidates(SCANS, 0.3)
     assert len(table) == 10 and table.real.sum() == 5

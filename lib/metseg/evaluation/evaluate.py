@@ -13,6 +13,7 @@ from metseg.base.files import make_folder, read_json, replacing, shown, write_js
 from metseg.base.hardware import cpu_name
 from metseg.data.cases import CaseFiles, lesion_told, load_case
 from metseg.data.content import fingerprint
+from metseg.data.phantom.insert_set import own_tumour
 from metseg.data.provenance import provenance_of
 from metseg.evaluation.lesion_scores import lesion_rows, served_threshold
 from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
@@ -117,6 +118,7 @@ def evaluate(
                 "settings": of_such.postprocessing,
                 "spacing_mm": case.volume.spacing_mm,
                 "served": served,
+                "own": own_tumour(files, case),
             }
             lesions.append(lesion_rows(case.mask, maps[found_as], mask_pred, **known).assign(**who))
         z = fullest_slice(case.mask)

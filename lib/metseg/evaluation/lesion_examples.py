@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 
 from metseg.data.cases import CaseFiles, load_case, load_mask
-from metseg.data.grid import mm_to_voxel
 from metseg.data.phantom.insert import InsertedLesion
-from metseg.data.phantom.insert_set import component_at
+from metseg.data.phantom.insert_set import numbers_of
 from metseg.data.scan import place_of_scan
 from metseg.data.volume import Case
 from metseg.inference.predictor import Predictor
@@ -42,9 +41,7 @@ def reference_lesions(
             continue
         voxels = np.bincount(numbers.ravel())[1:]
         origin = np.full(len(voxels) + 1, "reference" if inserted is None else "own tumour", object)
-        known = [each for each in (inserted or {}).get(files.case_id, ()) if each.centroid_mm]
-        for lesion in known:
-            origin[component_at(numbers, mm_to_voxel(np.array(lesion.centroid_mm), place))] = "synthetic"
+        origin[numbers_of((inserted or {}).get(files.case_id, ()), numbers, place)] = "synthetic"
         columns = {
             "patient_id": files.patient_id,
             "case_id": files.case_id,

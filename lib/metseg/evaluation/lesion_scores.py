@@ -13,6 +13,7 @@ import pandas as pd
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, taking_apart, write_text
+from metseg.masks.components import label_lesions
 from metseg.masks.postprocess import Postprocessing, detection_map
 from metseg.metrics.compare import combine_cases, compare_models
 from metseg.metrics.detection import (
@@ -43,6 +44,7 @@ def lesion_rows(
     settings: Postprocessing,
     served: float,
     spacing_mm: tuple[float, float, float],
+    own: np.ndarray,
 ) -> pd.DataFrame:
     """Matches the lesions of a scan at `THRESHOLDS`, by each of `RULES`.
 
@@ -53,13 +55,13 @@ def lesion_rows(
         mask_ref, mask_pred: bool, (Z, H, W).
         prob_map: float in [0, 1], of the same shape.
         settings: How `mask_pred` was made of it.
-        served: What the threshold of its rows is to be called: the network's `served_threshold`, whatever the
-            one is of scans that lack the same sequences.
+        served: What the threshold of its rows is called: `served_threshold`, whatever that of such scans is.
         spacing_mm: Voxel size (z, y, x).
+        own: bool, (Z, H, W): what of `mask_ref` no metastasis is, see `insert_set.own_tumour`.
 
     Returns:
-        The rows of `lesions_at` with rule and lesion, its number by `label_lesions` of the reference; 0 for
-        a false positive.
+        The rows of `lesions_at` with rule, lesion (its number by `label_lesions` of the reference; 0 for a
+        false positive) and own_tumour (bool).
     """
     whole = detection_map(prob_map, settings.threshold)
     others = [each for each in THRESHOLDS if each != served]
@@ -70,7 +72,8 @@ def lesion_rows(
     ]
     table = pd.concat(tables, ignore_index=True)
     numbers = table.groupby(["rule", "threshold"]).cumcount() + 1
-    return table.assign(lesion=numbers.mask(table.false_positive, 0))
+    lesion, of_own = numbers.mask(table.false_positive, 0), np.unique(label_lesions(mask_ref)[own])
+    return table.assign(lesion=lesion, own_tumour=lesion.isin(of_own))
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,7 @@ class LesionScores:
     """What networks find in the same scans.
 
     Attributes:
-        rows: {network: the rows of all scans, with patient_id, case_id and served (bool): whether they are of
-            the mask as it is served}.
+        rows: {network: those of all scans, with patient_id, case_id and served (bool): as it serves}.
         scans: How many each patient has, indexed by patient_id.
     """
 
@@ -184,17 +186,19 @@ def found_by_size(folders: Sequence[Path]) -> dict | None:
     """Returns what a network, or its folds, find by a voxel as they serve; None of slices.
 
     Returns:
-        scans, patients, sizes, the rows of `sensitivity_by_diameter`, and false_positives_per_scan with low
-        and high (95 % bootstrap over patients).
+        scans, patients, sizes, the rows of `sensitivity_by_diameter`, false_positives_per_scan with low and
+        high (95 % bootstrap over patients), and set_aside, how many lesions of own tumours do not count.
     """
     if any(not isinstance(read_json(RunFolder(each).scored).get("lesion_rows"), int) for each in folders):
         return None
-    scores = read_lesion_scores({"": folders})
+    every = read_lesion_scores({"": folders})
+    scores = LesionScores({"": every.rows[""].query("not own_tumour")}, every.scans)
     return {
         "scans": int(scores.scans.sum()),
         "patients": len(scores.scans),
         "sizes": scores.by_size("voxel").to_dict("records"),
         **scores.false_positives("voxel").iloc[0].to_dict(),
+        "set_aside": int(every.served("", "voxel").own_tumour.sum()),
     }
 
 
@@ -206,12 +210,13 @@ def _read(run: RunFolder) -> tuple[pd.DataFrame, pd.DataFrame]:
     if isinstance(expected, str):
         raise MetsegError(f"lesions of {run} are {expected}; give volumes (NIfTI)")
     cases = run.read_tables()[0][["patient_id", "case_id", "ref_sha256"]]
-    kinds = {"patient_id": str, "case_id": str, "found": bool, "false_positive": bool}
+    kinds = dict.fromkeys(_LESION[:2], str) | dict.fromkeys(("found", "false_positive", "own_tumour"), bool)
     try:
         rows = pd.read_csv(run.lesions, dtype=kinds, keep_default_na=False, na_values=[""])
         if len(rows) != expected:
             raise ValueError
-        return rows.assign(served=np.isclose(rows.threshold, served)), cases
+        own = rows.get("own_tumour", False)  # older tables do not tell
+        return rows.assign(served=np.isclose(rows.threshold, served), own_tumour=own), cases
     except (OSError, AttributeError, ValueError) as error:
         raise MetsegError(f"{run.lesions} is missing or damaged; evaluate again") from error
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from metseg.data.cases import CaseFiles, load_case
+from metseg.data.phantom.insert_set import own_tumour
 from metseg.data.volume import Case
 from metseg.export.validation_dice import dice_of_patients
 from metseg.inference.operating_points import (
@@ -40,15 +41,17 @@ class ValidationScan(NamedTuple):
     places: np.ndarray  # (n,) int, in the flattened box
     probabilities: np.ndarray  # (n,) float32
     is_lesion: np.ndarray  # (n,) bool
+    is_own: np.ndarray  # (n,) bool: of these what counts neither as found nor as missed, see `own_tumour`
 
     @classmethod
-    def of(cls, case: Case, prob_map: np.ndarray) -> "ValidationScan":
-        """Takes a case with what a network says of it, (Z, Y, X) float32."""
+    def of(cls, case: Case, prob_map: np.ndarray, own: np.ndarray | None = None) -> "ValidationScan":
+        """Takes a case with what a network says of it, (Z, Y, X) float32, and its own tumour, if any."""
+        own = np.zeros(case.mask.shape, bool) if own is None else own
         shown = (prob_map >= min(LESION_THRESHOLDS)) | case.mask
         sides = [np.flatnonzero(shown.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
         box = tuple(slice(side[0], side[-1] + 1) if len(side) else slice(0, 1) for side in sides)
         shown = shown[box]
-        found = prob_map[box][shown], case.mask[box][shown]
+        found = (array[box][shown] for array in (prob_map, case.mask, own))
         return cls(case.patient_id, case.volume.spacing_mm, shown.shape, np.flatnonzero(shown), *found)
 
     @property
@@ -60,6 +63,11 @@ class ValidationScan(NamedTuple):
     def mask_ref(self) -> np.ndarray:
         """(z, y, x) bool."""
         return self._filled(self.is_lesion)
+
+    @property
+    def own(self) -> np.ndarray:
+        """(z, y, x) bool."""
+        return self._filled(self.is_own)
 
     def _filled(self, values: np.ndarray) -> np.ndarray:
         found = np.zeros(self.box, values.dtype)
@@ -89,10 +97,12 @@ def predicted_scans(
     scans = []
     if not all(each.volumes for each in files):
         return None
-    for k, case in enumerate(map(load_case, files)):
+    for k, each in enumerate(files):
+        case = load_case(each)
         if case.volume.spacing_mm is None:
             return None
-        scans.append(ValidationScan.of(case, predictor.prob_map(case.volume.without(missing), tta_flip=True)))
+        prob_map = predictor.prob_map(case.volume.without(missing), tta_flip=True)
+        scans.append(ValidationScan.of(case, prob_map, own_tumour(each, case)))
         if on_case:
             on_case(k + 1, len(files))
     return scans
@@ -104,12 +114,15 @@ def settle(scans: Sequence[ValidationScan], own: Postprocessing) -> Settled:
     A lesion extends from the threshold on whose masks have the best mean volume Dice of patients, false
     positives aside. It is kept from the `lesion_threshold` on that finds most lesions
     at no more than one false positive a scan, or, where there are always more, at the fewest; where that
-    is below the first, the first follows.
+    is below the first, the first follows. The own tumour of brains that metastases were drawn into is part
+    of the Dice, and of nothing else.
 
     Args:
         scans: Of validation patients; one at least has a lesion.
         own: The network's settings; all but the thresholds stay.
     """
+    if not any((scan.is_lesion & ~scan.is_own).any() for scan in scans):  # nothing was drawn into these
+        scans = [scan._replace(is_own=np.zeros_like(scan.is_own)) for scan in scans]
     fits = {at: _mean_dice(_counts(scans, lambda scan, at=at: _hits(scan, at))) for at in EXTENTS}
     extent = max(fits, key=lambda each: (round(fits[each], 6), -abs(each - own.threshold)))
     points = _points(scans, extent)
@@ -149,14 +162,15 @@ def _mean_dice(counts: pd.DataFrame) -> float:
 def _points(scans: Sequence[ValidationScan], extent: float) -> OperatingPoints:
     """Returns what each of `LESION_THRESHOLDS` finds, where lesions extend from a threshold on."""
     known = {"thresholds": LESION_THRESHOLDS, "rule": RULE}
-    lesions = pd.concat(
-        [
-            lesions_at(
-                scan.mask_ref, detection_map(scan.prob_map, extent), spacing_mm=scan.spacing_mm, **known
-            ).assign(patient_id=scan.patient_id)
-            for scan in scans
-        ]
-    )
+    tables, set_aside = [], 0
+    for scan in scans:
+        shown = detection_map(scan.prob_map, extent)
+        table = lesions_at(scan.mask_ref, shown, spacing_mm=scan.spacing_mm, **known)
+        own = np.unique(label_lesions(scan.mask_ref)[scan.own])
+        number = table.groupby("threshold").cumcount() + 1  # those of the reference come first
+        tables.append(table[table.false_positive | ~number.isin(own)])
+        set_aside += len(own)
+    lesions = pd.concat(tables)
     real = lesions[~lesions.false_positive]
     false = lesions.groupby("threshold").false_positive.sum()
     real = real.assign(size=size_classes(real.diameter_mm))
@@ -176,6 +190,7 @@ def _points(scans: Sequence[ValidationScan], extent: float) -> OperatingPoints:
         patients=len({scan.patient_id for scan in scans}),
         scans=len(scans),
         lesions=_with_all(of.iloc[0]),
+        set_aside=set_aside,
         points=points,
     )
 
@@ -185,14 +200,20 @@ def _with_all(counts: pd.Series) -> dict[str, int]:
 
 
 def candidates(scans: Sequence[ValidationScan], extent: float) -> pd.DataFrame:
-    """Returns what is marked from a threshold on, a row a lesion: the mean of its log odds, and real."""
+    """Returns what is marked from a threshold on, a row a lesion: the mean of its log odds, and real.
+
+    What is of the own tumour alone is left out.
+    """
     tables = []
     for scan in scans:
         prob_map = scan.prob_map
         numbers = label_lesions(prob_map >= extent)
         inside = numbers > 0
-        voxels = pd.DataFrame({"log_odds": log_odds(prob_map[inside]), "real": scan.mask_ref[inside]})
-        tables.append(voxels.groupby(numbers[inside]).agg({"log_odds": "mean", "real": "any"}))
+        own = scan.own[inside]
+        columns = {"log_odds": log_odds(prob_map[inside]), "real": scan.mask_ref[inside] & ~own, "own": own}
+        found = pd.DataFrame(columns).groupby(numbers[inside])
+        found = found.agg({"log_odds": "mean", "real": "any", "own": "any"})
+        tables.append(found[found.real | ~found.own].drop(columns="own"))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -34,6 +34,8 @@ class OperatingPoints(BaseModel):
         score: What of a lesion's probabilities must reach the threshold; the highest had to, once.
         patients, scans: How many were asked.
         lesions: {class of diameter in mm: how many there are}, and `all`.
+        set_aside: How many more the references have that count neither as found nor as missed: of the own
+            tumours of brains that metastases were drawn into.
         points: The lowest threshold first.
     """
 
@@ -44,6 +46,7 @@ class OperatingPoints(BaseModel):
     patients: int
     scans: int
     lesions: dict[str, int]
+    set_aside: int = 0
     points: list[OperatingPoint] = Field(min_length=1)
 
     def at(self, lesion_threshold: float) -> OperatingPoint:

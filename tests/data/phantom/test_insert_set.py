@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from metseg.base.errors import MetsegError
-from metseg.data.cases import list_cases
-from metseg.data.phantom.insert_set import inserted_lesions, read_insertion, write_insertions
+from metseg.data.cases import find_cases, list_cases, load_case
+from metseg.data.phantom.insert_set import inserted_lesions, own_tumour, read_insertion, write_insertions
 from metseg.data.phantom.volumes import write_volumes
 from metseg.data.provenance import INSERTED, provenance_of
 from metseg.data.readers.nifti import read, read_labels
@@ -60,6 +60,16 @@ def test_the_own_tumour_stays_in_the_reference(folders):
     inserted = read_insertion(folders[1], "INSERTED-MET-00001-000").inserted > 0
     assert not (inserted & (own > 0)).any()  # metastases lie away from it
     assert made_regions > {0, 3}
+
+
+def test_the_own_tumour_is_told_from_what_was_drawn(folders):
+    for files in find_cases(folders[1], target="TC+ET+WT", allow_missing=True):
+        case, made = load_case(files), read_insertion(folders[1], files.case_id)
+        own = own_tumour(files, case)
+        assert own.any() and np.array_equal(own, made.labels.region("TC") & (made.inserted == 0))
+    files = find_cases(folders[0], target="TC+ET+WT", allow_missing=True)[0]
+    case = load_case(files)
+    assert case.mask.any() and not own_tumour(files, case).any()  # nothing was drawn into these
 
 
 def load_reference(folder, case_id):

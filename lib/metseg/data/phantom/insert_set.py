@@ -10,13 +10,14 @@ import pandas as pd
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below, read_json, taking_apart, whole_folder
-from metseg.data.grid import resample_like, same_grid
+from metseg.data.cases import CaseFiles
+from metseg.data.grid import mm_to_voxel, resample_like, same_grid
 from metseg.data.patients import TABLE, write_table
 from metseg.data.phantom.insert import InsertedLesion, Insertion, insert_metastases
 from metseg.data.phantom.insert_sites import find_sites
 from metseg.data.phantom.volumes import FILE_NAMES
 from metseg.data.readers.nifti import read, read_labels
-from metseg.data.volume import Labels, Volume
+from metseg.data.volume import Case, Labels, Volume
 from metseg.data.volume_files import VolumeFiles, volume_cases
 from metseg.data.writers.nifti import write_image, write_mask
 from metseg.masks.components import label_lesions
@@ -114,6 +115,30 @@ def read_insertion(folder: Path, case_id: str) -> Insertion:
         if at := component_at(components, lesion.centroid_voxel):
             inserted[components == at] = lesion.number
     return Insertion(volume, labels, inserted, written[case_id], notes)
+
+
+def own_tumour(files: CaseFiles, case: Case) -> np.ndarray:
+    """Returns what of a case's main region was there before metastases were drawn in, (Z, Y, X) bool.
+
+    It is no metastasis, and its reference is strewn with specks. False everywhere in a case that is none of a
+    set of `write_insertions`.
+    """
+    folder = files.volumes.home.parent if files.volumes else None
+    known = inserted_lesions(folder) if folder and (folder / RECORD).is_file() else {}
+    if files.case_id not in known:
+        return np.zeros(case.mask.shape, bool)
+    numbers = label_lesions(case.mask)
+    drawn = numbers_of(known[files.case_id], numbers, case.volume)
+    return (numbers > 0) & ~np.isin(numbers, drawn)
+
+
+def numbers_of(lesions: Sequence[InsertedLesion], numbers: np.ndarray, place: Volume) -> list[int]:
+    """Returns the numbers that `label_lesions` gave to inserted lesions; 0 for one that it has not."""
+    voxels = (
+        mm_to_voxel(np.array(each.centroid_mm), place) if each.centroid_mm else each.centroid_voxel
+        for each in lesions
+    )
+    return [component_at(numbers, voxel) for voxel in voxels]
 
 
 def component_at(components: np.ndarray, voxel: Sequence[float]) -> int:
