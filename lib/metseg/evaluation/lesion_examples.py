@@ -8,8 +8,8 @@ import pandas as pd
 
 from metseg.data.cases import CaseFiles, load_case, load_mask
 from metseg.data.phantom.insert import InsertedLesion
-from metseg.data.phantom.insert_set import numbers_of
-from metseg.data.scan import place_of_scan
+from metseg.data.phantom.insert_set import numbers_drawn
+from metseg.data.scan import place_of_scan, read_reference
 from metseg.data.volume import Case
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import fullest_slice, label_lesions
@@ -41,7 +41,9 @@ def reference_lesions(
             continue
         voxels = np.bincount(numbers.ravel())[1:]
         origin = np.full(len(voxels) + 1, "reference" if inserted is None else "own tumour", object)
-        origin[numbers_of((inserted or {}).get(files.case_id, ()), numbers, place)] = "synthetic"
+        if known := (inserted or {}).get(files.case_id):
+            labels = read_reference(files.volumes)[0]
+            origin[numbers_drawn(known, numbers, labels, place)] = "synthetic"
         columns = {
             "patient_id": files.patient_id,
             "case_id": files.case_id,

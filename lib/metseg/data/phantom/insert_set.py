@@ -25,6 +25,7 @@ from metseg.masks.components import label_lesions
 RECORD = "insertions.json"
 INSERTION_VERSION = 2  # raise it whenever the same seed gives other voxels
 _REGIONS = ("TC", "ET", "WT")
+_CORE = (1, 3)  # the numbers of a written reference that are TC, whatever region is asked for
 _NOTE = "Metastases drawn by metseg into real brains; no figure made from them is one of metastases."
 
 
@@ -128,17 +129,24 @@ def own_tumour(files: CaseFiles, case: Case) -> np.ndarray:
     if files.case_id not in known:
         return np.zeros(case.mask.shape, bool)
     numbers = label_lesions(case.mask)
-    drawn = numbers_of(known[files.case_id], numbers, case.volume)
+    drawn = numbers_drawn(known[files.case_id], numbers, case.labels, case.volume)
     return (numbers > 0) & ~np.isin(numbers, drawn)
 
 
-def numbers_of(lesions: Sequence[InsertedLesion], numbers: np.ndarray, place: Volume) -> list[int]:
-    """Returns the numbers that `label_lesions` gave to inserted lesions; 0 for one that it has not."""
+def numbers_drawn(
+    lesions: Sequence[InsertedLesion], numbers: np.ndarray, labels: Labels, place: Volume
+) -> np.ndarray:
+    """Returns which of the numbers that `label_lesions` gave to a region are inserted lesions.
+
+    A lesion is sought in its core and rim together: its middle is no voxel of ET alone where it is necrotic.
+    """
+    core = label_lesions(np.isin(labels.array, _CORE))
     voxels = (
         mm_to_voxel(np.array(each.centroid_mm), place) if each.centroid_mm else each.centroid_voxel
         for each in lesions
     )
-    return [component_at(numbers, voxel) for voxel in voxels]
+    at = [component_at(core, voxel) for voxel in voxels]
+    return np.unique(numbers[(core > 0) & (numbers > 0) & np.isin(core, at)])
 
 
 def component_at(components: np.ndarray, voxel: Sequence[float]) -> int:
