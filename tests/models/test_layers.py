@@ -85,20 +85,3 @@ def test_what_is_repeated_by_hand():
 def test_pictures_taught_no_encoder_of_volumes(name):
     with pytest.raises(ValueError, match="efficientnet_lite0"):
         build_model(name, filters=(4, 8), encoder="efficientnet_lite0", rank=3)
-
-
-def test_bfloat16_learns_as_float32_down_to_the_narrowest_level(rng):
-    """Two voxels wide at the deepest level: around there bfloat16 with a stride was at fault elsewhere."""
-    image = rng.random((2, 8, 8, 8, 3), np.float32)
-    mask, policy, found = (image[..., :1] > 0.7).astype(np.float32), keras.config.dtype_policy(), []
-    weights = logits_model(built("attention_unet", rank=3)).get_weights()
-    for each in ("float32", "mixed_bfloat16"):
-        keras.config.set_dtype_policy(each)
-        try:
-            model = logits_model(built("attention_unet", rank=3))
-        finally:
-            keras.config.set_dtype_policy(policy)
-        model.set_weights(weights)
-        model.compile(keras.optimizers.SGD(0.05), bce_dice, run_eagerly=True)
-        found.append([model.train_on_batch(image, mask) for _ in range(3)])
-    np.testing.assert_allclose(*found, rtol=0.02)

@@ -1,7 +1,8 @@
 """The network as it is trained: the same graph and weights, in kernels that a CPU runs near its limit.
 
 Of a float32 step with Keras's layers half was batch normalisation, in ten kernels; of a bfloat16 step of
-U-Net++ without them a fifth was bilinear upsampling, which Keras computes in float32.
+U-Net++ without them a fifth was bilinear upsampling, which Keras computes in float32. `Conv3D` is
+here to be right: TensorFlow's gradient is not.
 """
 
 import numpy as np
@@ -62,6 +63,22 @@ class MatmulUpsampling(keras.layers.UpSampling2D):
         return keras.ops.convert_to_tensor(doubling_matrix(n), dtype=self.compute_dtype)
 
 
+@keras.saving.register_keras_serializable("metseg")
+class Conv3D(keras.layers.Conv3D):
+    """Keras's layer, in float32 where bfloat16 learns nonsense: on maps two voxels wide.
+
+    There the gradient of a kernel of side 3 has numbers that are nobody's, up to infinity, if z is of two
+    voxels: oneDNN's kernel `jit_bf16:avx512_core`, as TensorFlow 2.21 has it. From three voxels, and of
+    slices, it is right. Z, H and W of the inputs (B, Z, H, W, C) must be known when the call is traced.
+    """
+
+    def convolution_op(self, inputs, kernel):
+        if min(side or 3 for side in inputs.shape[1:-1]) > 2:
+            return super().convolution_op(inputs, kernel)
+        whole = (keras.ops.cast(each, "float32") for each in (inputs, kernel))
+        return keras.ops.cast(super().convolution_op(*whole), self.compute_dtype)
+
+
 def doubling_matrix(n: int) -> np.ndarray:
     """Returns the (2n, n) float32 weights of linear interpolation with pixel centres at halves."""
     near, pixel = np.arange(2 * n) // 2, np.eye(n, dtype=np.float32)
@@ -85,6 +102,8 @@ def training_copy(model: keras.Model) -> keras.Model:
         if type(layer) is keras.layers.DepthwiseConv2D and layer.compute_dtype == "bfloat16":
             # On two AVX512 cores the gradients of EfficientNet-Lite0's took four times as long in bfloat16.
             return keras.layers.DepthwiseConv2D.from_config({**config, "dtype": "float32"})
+        if type(layer) is keras.layers.Conv3D:
+            return Conv3D.from_config(config)
         if type(layer) is keras.layers.UpSampling2D:  # all double, bilinear
             return MatmulUpsampling.from_config(config)
         return type(layer).from_config(config)
