@@ -345,22 +345,26 @@ def test_sizes_are_in_mm_where_the_file_tells_them_and_else_in_px(page):
 # ---- looking closer ----
 
 
+def placed(page: Page) -> list[float]:
+    """Where the large picture is in its frame: px of the frame, of the picture, of its corner."""
+    script = """() => {
+      const frame = document.querySelector(".ms-frame"), image = frame?.querySelector("img");
+      if (!image) return null;
+      const [a, b] = [image, frame].map((each) => each.getBoundingClientRect());
+      return b.width && [b.width, a.width, a.left - b.left, a.top - b.top];
+    }"""
+    return page.wait_for_function(script).json_value()  # drawn anew, the frame is nowhere for a moment
+
+
 def scale(page: Page) -> float:
     """How many times as wide as its frame the large picture is."""
-    script = """(frame) => {
-      const [image, whole] = [frame.querySelector("img"), frame].map((each) => each.getBoundingClientRect());
-      return image.width / whole.width;
-    }"""
-    return page.locator(".ms-frame").first.evaluate(script)
+    whole, width, *_ = placed(page)
+    return width / whole
 
 
 def corner(page: Page) -> tuple[float, float]:
     """Where the picture's upper left corner is, px from its frame's."""
-    script = """(frame) => {
-      const [a, b] = [frame.querySelector("img"), frame].map((each) => each.getBoundingClientRect());
-      return [a.left - b.left, a.top - b.top];
-    }"""
-    return tuple(page.locator(".ms-frame").first.evaluate(script))
+    return tuple(placed(page)[2:])
 
 
 def test_window_and_level_by_keyboard_change_the_picture_alone(page):
