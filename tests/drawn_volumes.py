@@ -8,7 +8,7 @@ from tiny_runs import DATA
 
 from metseg.data.phantom.volumes import write_as_dicom, write_volumes
 from metseg.data.volume import Volume
-from metseg.masks.postprocess import Postprocessing
+from metseg.masks.postprocess import Postprocessing, postprocess
 
 FIRST, SECOND, OTHER = "PHANTOM-MET-00001-000", "PHANTOM-MET-00001-001", "PHANTOM-MET-00002-000"
 
@@ -31,6 +31,7 @@ class Marker:
     postprocessing: Postprocessing = Postprocessing()
     operating_points: None = None
     lesion_calibration: None = None
+    min_volume_share: float = 0.0
 
     @property
     def description(self) -> dict:
@@ -47,4 +48,4 @@ class Marker:
         return self.prob_map(volume), []
 
     def mask_of(self, prob_map: np.ndarray) -> np.ndarray:
-        return prob_map >= 0.5
+        return postprocess(prob_map, self.postprocessing)

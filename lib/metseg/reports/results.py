@@ -22,6 +22,7 @@ from metseg.inference.operating_points import LesionCalibration, told_of
 from metseg.inference.predictor import Predictor
 from metseg.masks.regions import PARTS, label_map
 from metseg.reports.follow_up import FollowUp
+from metseg.reports.left_out import left_out
 from metseg.reports.lesion_report import LesionReport, Origin, write_report
 from metseg.reports.matching import Visit
 
@@ -80,7 +81,7 @@ def segment(
         told_of(predictor.operating_points, own, own),
     )
     kept = predictor.masks_of(maps) if regions else {}
-    told = *on_missing, *notes
+    told = *on_missing, *notes, *left_out(prob_map, mask, own, scan.scan.volume.spacing_mm)
     return Segmented(scan, visit, mask, prob_map, origin, told, kept, predictor.lesion_calibration)
 
 
