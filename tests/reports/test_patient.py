@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from complaints import complaint
 from drawn_volumes import FIRST, OTHER, SECOND, phantom_volumes
@@ -11,7 +12,14 @@ from drawn_volumes import FIRST, OTHER, SECOND, phantom_volumes
 from metseg.base.errors import MetsegError
 from metseg.data.scan_inputs import scan_inputs
 from metseg.data.volume_files import reference_alone
-from metseg.reports.patient import compare_visits, open_visits, reading_notes, visit_inputs, write_visits
+from metseg.reports.patient import (
+    compare_visits,
+    open_visits,
+    reading_notes,
+    unlike,
+    visit_inputs,
+    write_visits,
+)
 from metseg.reports.results import drawn
 
 
@@ -45,6 +53,15 @@ def test_one_visit_has_nothing_to_be_compared_with(tmp_path, folder):
     found = marked(folder, FIRST)
     assert compare_visits(found) is None
     assert json.loads(write_visits(found, tmp_path)["json"].read_text())["follow_up"] is None
+
+
+def test_a_large_region_that_one_mask_lacks_puts_the_change_in_doubt(folder):
+    first, second = (each._replace(prob_map=np.zeros(1)) for each in marked(folder, FIRST, SECOND))
+    assert unlike([first, second]) == []
+    lacking = second._replace(dropped=("A region of 9 ml is not in the mask.",))
+    (told,) = unlike([first, lacking])
+    assert second.visit.name in told
+    assert unlike([lacking]) == [] and lacking.dropped[0] in reading_notes([lacking])
 
 
 def test_two_patients_are_refused_unless_told(folder):

@@ -140,7 +140,7 @@ def _predict_volumes(
                 found = segment(scan, predictor, **options)
                 paths, notes = write_results(found, output, also)
                 told.append(found.told(paths))
-                told += [f"note: {note}" for note in (*found.scan.scan.notes, *found.notes, *notes)]
+                told += [f"note: {note}" for note in (*found.scan.scan.notes, *found.cautions, *notes)]
                 done.append((scan.scan.missing, found.origin.operating_point))
             except MetsegError as error:
                 failed.append(str(error))

@@ -65,15 +65,15 @@ class MatmulUpsampling(keras.layers.UpSampling2D):
 
 @keras.saving.register_keras_serializable("metseg")
 class Conv3D(keras.layers.Conv3D):
-    """Keras's layer, in float32 where bfloat16 learns nonsense: on maps two voxels wide.
+    """Keras's layer, in float32 where bfloat16 can learn nonsense: on maps two voxels wide or less.
 
-    There the gradient of a kernel of side 3 has numbers that are nobody's, up to infinity, if z is of two
-    voxels: oneDNN's kernel `jit_bf16:avx512_core`, as TensorFlow 2.21 has it. From three voxels, and of
-    slices, it is right. Z, H and W of the inputs (B, Z, H, W, C) must be known when the call is traced.
+    With two along z the gradient of a kernel of side 3 holds memory that nobody has written, up to infinity:
+    oneDNN's kernel `jit_bf16:avx512_core`, as TensorFlow 2.21 has it. From three on, and of slices, it is
+    right. Where Z, H or W of the inputs (B, Z, H, W, C) are unknown as the call is traced, it is float32 too.
     """
 
     def convolution_op(self, inputs, kernel):
-        if min(side or 3 for side in inputs.shape[1:-1]) > 2:
+        if all(side is not None and side > 2 for side in inputs.shape[1:-1]):
             return super().convolution_op(inputs, kernel)
         whole = (keras.ops.cast(each, "float32") for each in (inputs, kernel))
         return keras.ops.cast(super().convolution_op(*whole), self.compute_dtype)

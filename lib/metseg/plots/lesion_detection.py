@@ -112,8 +112,8 @@ def plot_learning_curve(
     last = published.iloc[-1]
     place = {"ha": "right", "va": "top", "fontsize": 8, "color": INK}
     axes[0].text(last.patients, last.dice_mean - 0.12, "UCSF-BMSR, real", **place)
-    few = curve.iloc[-1]
-    axes[0].text(few.patients, few.dice_mean_high + 0.03, "here", **place | {"va": "bottom", "color": LESION})
+    below = curve.dice_mean_low.min() - 0.03
+    axes[0].text(curve.patients.iloc[-1], below, "here", **place | {"color": LESION})
     return axes
 
 

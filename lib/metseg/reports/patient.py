@@ -99,20 +99,28 @@ def compare_visits(found: Sequence[Segmented], *, register: bool = False) -> Fol
 
 
 def unlike(found: Sequence[Segmented]) -> list[str]:
-    """Returns why a change between segmented visits may be none: other sequences are missing."""
+    """Returns why a change between segmented visits may be none.
+
+    Other sequences are missing, or a region is so large that it should not be missing from a mask.
+    """
     segmented = [each for each in found if each.prob_map is not None]
+    told = [
+        f"{each.visit.name}: a large region is not in the mask; what is told as gone or as new may be this."
+        for each in segmented
+        if each.dropped and len(found) > 1
+    ]
     if len({each.scan.scan.missing for each in segmented}) < 2:
-        return []
+        return told
     lacks = ", ".join(
         f"{each.visit.name} lacks {' and '.join(each.scan.scan.missing) or 'no sequence'}"
         for each in segmented
     )
-    return [f"{lacks}: probabilities differ by that alone, which can look like growth or shrinkage."]
+    return [*told, f"{lacks}: probabilities differ by that alone, which can look like growth or shrinkage."]
 
 
 def reading_notes(found: Sequence[Segmented]) -> list[str]:
     """Returns what was changed or guessed as the scans and masks were read, each visit by its name."""
-    told = [(each, note) for each in found for note in (*each.scan.scan.notes, *each.notes)]
+    told = [(each, note) for each in found for note in (*each.scan.scan.notes, *each.cautions)]
     each_its_own = [
         note if note == RESCALED or len(found) == 1 else f"{each.scan.case_id}: {note}" for each, note in told
     ]

@@ -22,7 +22,7 @@ from metseg.inference.operating_points import LesionCalibration, told_of
 from metseg.inference.predictor import Predictor
 from metseg.masks.regions import PARTS, label_map
 from metseg.reports.follow_up import FollowUp
-from metseg.reports.left_out import left_out
+from metseg.reports.large_dropped import large_dropped
 from metseg.reports.lesion_report import LesionReport, Origin, write_report
 from metseg.reports.matching import Visit
 
@@ -41,6 +41,12 @@ class Segmented(NamedTuple):
     notes: tuple[str, ...] = ()  # on the mask, or how the scan is unlike those of the training
     regions: Mapping[str, np.ndarray] = MappingProxyType({})  # {region: its mask}, where they were asked for
     calibration: LesionCalibration | None = None  # of a lesion's probability, where the network has one
+    dropped: tuple[str, ...] = ()  # what is large and not in the mask
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """All that is to be known of the mask, as sentences."""
+        return *self.dropped, *self.notes
 
     def told(self, paths: Mapping[str, Path]) -> str:
         """Returns a line: "P1: 3 lesions, 1.24 ml: predictions/P1_mask.nii.gz"."""
@@ -81,8 +87,8 @@ def segment(
         told_of(predictor.operating_points, own, own),
     )
     kept = predictor.masks_of(maps) if regions else {}
-    told = *on_missing, *notes, *left_out(prob_map, mask, own, scan.scan.volume.spacing_mm)
-    return Segmented(scan, visit, mask, prob_map, origin, told, kept, predictor.lesion_calibration)
+    told, dropped = (*on_missing, *notes), large_dropped(prob_map, own, scan.scan.volume.spacing_mm)
+    return Segmented(scan, visit, mask, prob_map, origin, told, kept, predictor.lesion_calibration, dropped)
 
 
 def network_for(scan: OpenScan, predictor: Predictor) -> Predictor:
@@ -136,7 +142,7 @@ def report_of(
 ) -> LesionReport:
     """Makes the report of one scan, with the notes of reading it unless others are given."""
     scan = found.scan
-    notes = [*scan.scan.notes, *found.notes] if notes is None else notes
+    notes = [*scan.scan.notes, *found.cautions] if notes is None else notes
     about = {"notes": notes, "follow_up": follow_up, "calibration": found.calibration}
     return LesionReport(found.visit, scan.case_id, scan.patient_id, found.origin, **about)
 

@@ -14,7 +14,7 @@ from metseg.inference.operating_points import LesionCalibration, told_of
 from metseg.inference.predictor import Predictor
 from metseg.masks.encode import archive
 from metseg.masks.postprocess import Postprocessing, detection_map, volume_mask
-from metseg.reports.left_out import left_out
+from metseg.reports.large_dropped import large_dropped
 from metseg.reports.matching import Visit
 from metseg.reports.patient import write_visits
 from metseg.reports.results import Segmented, network_for, segment, write_results
@@ -23,7 +23,7 @@ from metseg.serve.visits import Compared
 
 def notes_of(found: Segmented) -> list[str]:
     """Returns all that is to be known of a scan and its mask, as sentences."""
-    return [*found.scan.scan.notes, *found.notes]
+    return [*found.scan.scan.notes, *found.cautions]
 
 
 class ThresholdChoice(NamedTuple):
@@ -92,10 +92,8 @@ def with_settings(found: Segmented, predictor: Predictor, settings: Postprocessi
     scan = found.scan.scan
     noted = scan._replace(notes=[*scan.notes, f"As asked for, {' and '.join(changed)}."])
     origin = replace(found.origin, operating_point=told_of(predictor.operating_points, own, settings))
-    spacing = scan.volume.spacing_mm
-    before, now = (left_out(found.prob_map, *each, spacing) for each in ((found.mask, own), (mask, settings)))
-    notes = (*(each for each in found.notes if each not in before), *now)
-    of_mask = {"mask": mask, "visit": visit, "origin": origin, "notes": notes}
+    dropped = large_dropped(found.prob_map, settings, scan.volume.spacing_mm)
+    of_mask = {"mask": mask, "visit": visit, "origin": origin, "dropped": dropped}
     return found._replace(scan=replace(found.scan, scan=noted), **of_mask)
 
 

@@ -11,6 +11,7 @@ from dashboard_models import CountingPredictor, png, slice_with_lesions
 from phantom_upload import dicom_zip, nifti_files, reference_file, visit
 from tiny_runs import POINTED, change_description, pointed_without, write_both_kinds
 
+from metseg.reports import large_dropped
 from metseg.serve.dashboard.view import Dashboard
 
 
@@ -143,6 +144,17 @@ def test_a_scan_without_a_sequence_begins_at_an_operating_point_of_its_own(dashb
     assert "2 false positives" in notes and "As asked for" not in notes
     upload(dashboard, nifti_files(), number=2)
     assert dashboard.viewer.threshold == 0.9 and len(dashboard.viewer.points) == 2
+
+
+def test_what_the_chosen_threshold_drops_is_told_if_large(dashboard, tmp_path, monkeypatch):
+    monkeypatch.setattr(large_dropped, "LARGE_MM3", 0.0)  # all is
+    change_description(tmp_path / "released" / "attention_unet", **POINTED)
+    dashboard.set_state({"network": "attention_unet"})
+    upload(dashboard, nifti_files())
+    for threshold, has_lesion in ((0.999, False), (0.5, True), (0.999, False)):
+        dashboard.viewer.set_state({"threshold": threshold})
+        assert bool(dashboard.viewer.lesions) == has_lesion
+        assert any(" ml is not in the mask" in each for each in dashboard.volume["cautions"]) != has_lesion
 
 
 def test_where_nothing_was_measured_the_threshold_is_still_that_of_lesions(dashboard, tmp_path):

@@ -151,7 +151,7 @@ class VisitsPart(VolumePart):
             "cautions": [
                 *compared.cautions,
                 *compared.changes.notes,
-                *(f"{kept.name}: {note}" for note in kept.found.notes),
+                *(f"{kept.name}: {note}" for note in kept.found.cautions),
             ],
             "notes": kept.found.scan.scan.notes,
         }

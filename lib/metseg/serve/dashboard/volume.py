@@ -177,6 +177,7 @@ class VolumePart(HasTraits):
 
             self.viewer = VolumeViewer()
             self.viewer.observe(self._compare, "measured_at")
+            self.viewer.observe(self._tell_cautions, "measured_at")
         is_new = self._found is None
         self._found = found
 
@@ -192,8 +193,17 @@ class VolumePart(HasTraits):
         self._tell_cautions()
         self._compare()
 
-    def _tell_cautions(self) -> None:
-        self.volume = {**self.volume, "cautions": list(self._found.notes)}
+    def _tell_cautions(self, change=None) -> None:
+        """Says what is to be known of the mask, by the threshold that it is made at."""
+        from metseg.reports.large_dropped import large_dropped
+        from metseg.serve.volume_results import settings_at
+
+        found = self._found
+        if found is None or not self.viewer.measured_at:
+            return
+        settings = settings_at(self._predictor_for(found.scan), self.viewer.measured_at)
+        dropped = large_dropped(found.prob_map, settings, found.scan.scan.volume.spacing_mm)
+        self.volume = {**self.volume, "cautions": [*dropped, *found.notes]}
 
     def _compare(self, change=None) -> None:
         if self._reference is None or self._found is None:

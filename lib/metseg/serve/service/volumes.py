@@ -122,4 +122,4 @@ def _segment(
             raise untrusted(error) from error
         # Those on the mask first: how the files were read, the sender was told as the job began.
         told = [each for each in (found.origin.operating_point,) if each]
-        return Done(*write_archive(found, also, home), (*found.notes, *found.scan.scan.notes, *told))
+        return Done(*write_archive(found, also, home), (*found.cautions, *found.scan.scan.notes, *told))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from metseg.masks.postprocess import Postprocessing, postprocess
-from metseg.reports.left_out import left_out
+from metseg.masks.postprocess import Postprocessing
+from metseg.reports.large_dropped import large_dropped
 
 SPACING = (2.0, 1.0, 1.0)
 
@@ -17,15 +17,16 @@ def prob_map() -> np.ndarray:
     return found
 
 
-def told(prob_map, lesion_threshold, spacing_mm=SPACING) -> list[str]:
-    settings = Postprocessing(threshold=0.3, lesion_threshold=lesion_threshold)
-    return left_out(prob_map, postprocess(prob_map, settings), settings, spacing_mm)
+def told(prob_map, lesion_threshold, spacing_mm=SPACING, **options) -> tuple[str, ...]:
+    settings = Postprocessing(threshold=0.3, lesion_threshold=lesion_threshold, **options)
+    return large_dropped(prob_map, settings, spacing_mm)
 
 
 def test_what_is_large_is_told_where_its_score_keeps_it_out(prob_map):
     (sentence,) = told(prob_map, 0.9)
-    assert "8.0 ml" in sentence and "0.8" in sentence and "0.9" in sentence
+    assert "8.0 ml" in sentence and "0.9" in sentence
     assert not told(prob_map, 0.75)  # it is in the mask; the small one is left out
+    assert not told(prob_map, 0.75, min_lesion_px=1000)  # not its score keeps it out
     assert not told(prob_map, None)
 
 
