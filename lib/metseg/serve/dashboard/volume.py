@@ -102,7 +102,6 @@ class VolumePart(HasTraits):
         )
         known = {"details": f"{sides} voxels, {size}", "notes": scan.scan.notes, "case": scan.case_id}
         self.volume = {**self.volume, **known, "dicom": scan.series is not None}
-        self._tell_cautions()
         if self._upload.reference and self._upload.reference[0] not in told.values():
             name, content = self._upload.reference
             self.open_volume_reference(content, name)
