@@ -27,8 +27,8 @@ def large_dropped(
     large = [number for number in np.argsort(-sizes) if number and sizes[number] >= LARGE_MM3]
     scores = {number: lesion_score(prob_map[numbers == number]) for number in large}
     return tuple(
-        f"A region of {sizes[number] / 1000:.1f} ml is not in the mask, for its score is below {least:g}. No "
-        "false positive of 42 test scans was as large: look at it with a lesion threshold of "
+        f"A region of {sizes[number] / 1000:.1f} ml is not in the mask, for its score is below {least:g}. In "
+        "metseg's 42 test scans no false positive was as large: look at it with a lesion threshold of "
         f"{np.floor(100 * score) / 100:.2f} (dashboard: Detection), or with more false positives a scan."
         for number, score in scores.items()
         if score < least
