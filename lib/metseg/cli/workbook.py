@@ -22,7 +22,7 @@ from metseg.cli.app import (
     say_scans,
 )
 
-Profile = Annotated[str, typer.Option(help="quick, cpu or gpu: a recipe of notebooks/params.")]
+Profile = Annotated[str, typer.Option(help="quick, cpu, mets, volumes or gpu: a recipe of notebooks/params.")]
 RunName = Annotated[
     str | None, typer.Option(help="Name of the run; a name used before goes on with that run.")
 ]
