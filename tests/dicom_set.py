@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 from dicom_files import a_scan, a_series, edit
 
+from metseg.data.own_results import DRAWN_BY
 from metseg.data.writers.dicom_seg import Maker, write_seg
 from metseg.data.writers.dicom_sources import read_sources
 from metseg.data.writers.rtstruct import write_rtstruct
 
-MAKER = Maker("a reader", "0123456789abcdef" * 4, "1")
+MAKER = Maker(DRAWN_BY, "0", "1")
 GRID = (3, 10, 12)
 WRITERS = {"seg": write_seg, "rtstruct": write_rtstruct}
 

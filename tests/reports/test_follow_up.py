@@ -81,6 +81,67 @@ def test_grids_that_differ_are_matched_by_their_affines():
     assert not any("voxels" in note for note in follow_up([first, first]).notes)
 
 
+def slab(name: str, *boxes, first=0, rows=GRID[1]) -> Visit:
+    """A visit of which only `rows` rows from `first` on were imaged; boxes are by the whole head's rows."""
+    affine = np.eye(4)
+    affine[1, 3] = first
+    inside = [(row - first, *rest) for row, *rest in boxes if first <= row < first + rows]
+    return visit(name, *inside, affine=affine, grid=(GRID[0], rows, GRID[2]))
+
+
+UPPER, LOWER = (2, 2, 10, 10), (28, 30, 10, 8)
+
+
+def test_what_a_scan_does_not_show_is_neither_gone_nor_new():
+    whole, part = slab("whole", UPPER, LOWER), slab("part", UPPER, rows=20)
+    lost = follow_up([whole, part])
+    assert kinds(lost) == {"same": ((1,), (1,)), "not imaged now": ((2,), ())}
+    assert lost.changes[1].now_mm is None and lost.changes[1].growth_mm is None
+    assert lost.response.category == "NE" and "lesion 2 of whole" in lost.response.reasons[0]
+    found = follow_up([part, whole])
+    assert kinds(found) == {"same": ((1,), (1,)), "not imaged before": ((), (2,))}
+    assert found.response.category == "SD" and "lesion 2 of whole" in found.response.reasons[-1]
+    assert found.changes[1].former_mm is None
+
+
+def test_no_complete_response_where_a_lesion_may_be_old():
+    found = follow_up([slab("part", UPPER, rows=20), slab("whole", LOWER)])
+    assert set(kinds(found)) == {"gone", "not imaged before"} and found.response.category == "NE"
+
+
+def test_a_new_lesion_is_progression_whatever_is_not_shown():
+    found = follow_up([slab("whole", LOWER), slab("part", UPPER, rows=20)])
+    assert set(kinds(found)) == {"new", "not imaged now"} and found.response.category == "PD"
+
+
+def test_a_scan_in_between_that_shows_less():
+    whole, part = slab("a", UPPER, LOWER), slab("b", UPPER, rows=20)
+    still = follow_up([whole, part, slab("c", UPPER, LOWER)])
+    assert {change.kind for change in still.changes} == {"same", "not imaged before"}
+    assert still.response.category == "SD" and len(still.response.sums_mm) == 2  # b is no nadir
+    gone = follow_up([whole, part, slab("c", UPPER)])
+    assert gone.response.category == "PR" and not any(
+        "cannot be told" in each for each in gone.response.reasons
+    )
+    late = follow_up([part, whole, slab("c", UPPER, LOWER)])
+    assert late.response.category == "SD"  # the lesion that b showed first may be as old as the other
+
+
+def test_scans_without_a_common_place():
+    far = np.eye(4)
+    far[2, 3] = 300
+    image = np.zeros((1, *GRID), np.uint8)
+    image[0, 1:5, 5:35, 5:55] = 200
+    visits = []
+    for name, affine in (("a", np.eye(4)), ("b", far)):
+        mask = np.zeros(GRID, bool)
+        mask[1:5, 10:20, 10:20] = True
+        visits.append(Visit.of_mask(name, Volume(image, ("t1c",), affine), mask))
+    found = follow_up(visits)
+    assert set(kinds(found)) == {"not imaged now", "not imaged before"} and found.response.category == "NE"
+    assert any("0 %" in note for note in found.notes)
+
+
 def test_neighbours_without_overlap():
     near = follow_up([visit("a", (2, 2, 3, 3)), visit("b", (2, 5, 3, 3))])
     assert kinds(near) == {"same": ((1,), (1,))}

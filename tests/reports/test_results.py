@@ -117,6 +117,35 @@ def test_dicom_results_are_at_the_true_place(tmp_path, folder, true_mm):
     assert all_there(nib.affines.apply_affine(stored.affine, places), true_mm)
 
 
+def test_what_somebody_drew_is_not_overwritten(tmp_path, folder):
+    found = found_in(folder / FIRST, folder)
+    paths, _ = write_results(found, tmp_path, ["probabilities"])
+    write_results(found, tmp_path, ["probabilities"])  # its own
+    image = nib.load(paths["mask"])
+    voxels = np.asarray(image.dataobj).copy()
+    voxels[0, 0, 0] = 1
+    nib.save(nib.Nifti1Image(voxels, image.affine, image.header), paths["mask"])
+    before = paths["mask"].read_bytes()
+    assert paths["mask"].name in complaint(write_results, found, tmp_path)
+    (tmp_path / "new").mkdir()
+    shutil.copy(paths["mask"], tmp_path / "new" / paths["probabilities"].name)
+    line = complaint(write_results, found, tmp_path / "new", ["probabilities"])
+    assert paths["probabilities"].name in line and len([*(tmp_path / "new").iterdir()]) == 1
+    assert paths["mask"].read_bytes() == before
+
+
+def test_dicom_of_one_slice(tmp_path, folder):
+    home = tmp_path / "one"
+    for name in sorted({path.name for path in (folder / "dicom" / FIRST).iterdir() if path.is_dir()}):
+        paths = sorted((folder / "dicom" / FIRST / name).iterdir())
+        (home / name).mkdir(parents=True)
+        shutil.copy(paths[len(paths) // 2], home / name)
+    scan = opened(home)
+    found = segment(scan, Marker(np.ones(scan.scan.volume.grid, bool)))
+    written, _ = write_results(found, tmp_path / "out", ["sr"])
+    assert len(read_seg(written["seg"])) == 1
+
+
 def test_an_sr_alone_brings_the_seg_that_it_refers_to(tmp_path, folder):
     paths, _ = write_results(found_in(folder / "dicom" / FIRST, folder), tmp_path, ["sr"])
     assert set(paths) == {"mask", "seg", "sr"}

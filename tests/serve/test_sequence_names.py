@@ -26,6 +26,14 @@ from metseg.serve.sequence_names import case_of, sequence_of
         ("x_seg.nii.gz", "reference"),
         ("xt1c.nii.gz", ""),
         ("brain.nii.gz", ""),
+        ("dicom_t2_flair_20240101120000_2.nii.gz", ""),  # the number of a series tells no sequence
+        ("P1_t1_mprage_3.nii.gz", ""),
+        ("P1_mask.nii.gz", "reference"),
+        ("sub-01_label-lesion_mask.nii.gz", "reference"),
+        ("sub-01_desc-brain_mask.nii.gz", ""),
+        ("sub-01_mask.nii.gz", ""),
+        ("P1_brain_mask.nii.gz", ""),
+        ("brainmask.nii.gz", ""),
     ],
 )
 def test_a_name_s_ending_tells_the_sequence(name, sequence):

@@ -66,6 +66,7 @@ def report(
         visit_inputs,
         write_visits,
     )
+    from metseg.reports.result_paths import result_paths
     from metseg.reports.results import drawn, expectations, segment, write_results
 
     if model is not None and mask:
@@ -94,6 +95,8 @@ def report(
         say_network(folder, output_dir, why)
         if false_positives_per_scan is not None:
             predictor = predictor.within(false_positives_per_scan)
+        for scan in scans:
+            result_paths(scan.case_id, output)  # complains before the work
         with progress_bars() as bars:
             tracked = bars.track(scans, description="Segmenting")
             found = [segment(scan, predictor, trust_anyway=trust_anyway) for scan in tracked]

@@ -117,6 +117,7 @@ def _predict_volumes(
     from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
     from metseg.inference.predictor import Predictor
     from metseg.masks.regions import complain_of_other_regions
+    from metseg.reports.result_paths import result_paths
     from metseg.reports.results import expectations, segment, write_results
 
     folder, why = named_model(model, output_dir, "volume")
@@ -136,6 +137,7 @@ def _predict_volumes(
         for given in bars.track(inputs, description="Segmenting"):
             try:
                 scan = open_scan(given, allow_missing=insisting["allow_missing"])
+                result_paths(scan.case_id, output, also)  # complains before the work
                 options = {"trust_anyway": insisting["trust_anyway"], "regions": regions}
                 found = segment(scan, predictor, **options)
                 paths, notes = write_results(found, output, also)

@@ -15,6 +15,7 @@ from metseg.base.files import files_below
 from metseg.data.layouts.dicom import dicom_cases
 from metseg.data.layouts.slices import MAX_SLICE, Place, SliceFiles, people_folders, place_of, slices_among
 from metseg.data.missing_sequences import keep_usable
+from metseg.data.own_results import complain_if_result
 from metseg.data.patients import by_pattern, declared_among
 from metseg.data.readers.images import read_image, read_labels, read_scan
 from metseg.data.scan import Scan, grid_of_scan, read_files, read_reference
@@ -64,11 +65,13 @@ class CaseFiles:
         return math.prod(self.grid or (len(self.slices), 256, 256))
 
     def complain_if_incomplete(self) -> None:
-        """Raises a `MetsegError` that names a missing file."""
+        """Raises a `MetsegError` that names a missing file, or a reference that is none."""
         if self.volumes:
             self.volumes.complain_if_incomplete()
         for each in self.slices:
             each.complain_if_incomplete()
+        for first in self.slices[:1]:  # its others were written with it
+            complain_if_result(first.mask)
 
 
 def list_cases(
@@ -129,8 +132,7 @@ def list_cases(
         raise MetsegError(f"{folder} holds no scan{there}; {expected}")
     for case_id in declared:
         if case_id not in found:
-            text = f"{table} names case {case_id}, which is no scan (such as {min(found)}); correct it"
-            raise MetsegError(text)
+            raise MetsegError(f"{table} names case {case_id}, which is no scan ({min(found)} is); correct it")
         scan = place_of(first[case_id][0], folder).case_id
         if scan != case_id and scan in found:
             text = f"{table} names {case_id}, but the other slices of {scan} are left to their names"
@@ -165,8 +167,7 @@ def _of_volumes(
         people = {case_id: by_pattern(case_id, pattern) for case_id in people}
     found = []
     for each in volumes:
-        home = each.home.relative_to(folder).parts
-        who = people[each.case_id]
+        home, who = each.home.relative_to(folder).parts, people[each.case_id]
         known = {"visit": who.visit, "told_by": who.by, "folders": people_folders(home), "volumes": each}
         found.append(CaseFiles(each.case_id, who.patient_id, **known))
     return found
@@ -199,8 +200,7 @@ def how_read(cases: Iterable[CaseFiles]) -> str:
     scans = count_scans(len(case.slice_numbers) for case in cases)
     text = f"{files} files: {scans}; {patients} patient{'s' * (patients != 1)}, told by {told}"
     guesses = sorted({case.volumes.guess for case in cases if case.volumes} - {""})
-    lesion = lesion_told(cases)
-    return "; ".join([text, *([f"lesion in {lesion}"] if lesion else []), *guesses])
+    return "; ".join([text, *(f"lesion in {each}" for each in [lesion_told(cases)] if each), *guesses])
 
 
 def lesion_told(cases: Iterable[CaseFiles]) -> str:

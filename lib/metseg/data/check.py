@@ -18,6 +18,7 @@ from metseg.data.check_pixels import SlicePixels, pixel_findings
 from metseg.data.check_volumes import check_volumes
 from metseg.data.content import files_of
 from metseg.data.missing_sequences import keep_usable
+from metseg.data.own_results import complain_if_result
 from metseg.data.provenance import Provenance, provenance_of
 from metseg.data.readers.images import IMAGE_SUFFIXES, complain_of_classes, read_image, read_labels
 from metseg.data.scan import is_dicom
@@ -197,6 +198,9 @@ def _check_slices(case: CaseFiles, found: _Found) -> dict:
                 lesions.append(np.count_nonzero(labels))
                 found.labels |= {float(labels.max()): files.mask} if lesions[-1] else {}
         slices.append(SlicePixels(files.image, image, files.mask, labels))
+    if first := case.slices[0].mask:
+        with found.complaints(first):
+            complain_if_result(first)
     numbers = [files.slice_index for files in case.slices]
     gaps = [f"{a + 1} to {b - 1}" if b > a + 2 else f"{a + 1}" for a, b in pairwise(numbers) if b > a + 1]
     missing = sorted(set.intersection(*repeats)) if repeats else []

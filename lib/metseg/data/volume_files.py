@@ -9,7 +9,9 @@ from pathlib import Path
 from metseg.base.errors import MetsegError
 from metseg.data.layouts import volumes
 from metseg.data.layouts.own import OWN, read_layout
+from metseg.data.layouts.targets import known_labels, regions_of
 from metseg.data.layouts.volumes import REFERENCE, Layout
+from metseg.data.own_results import is_result
 from metseg.data.patients import Identity, identify
 from metseg.data.readers.picture_folder import folders_of_pictures, slices_of
 
@@ -176,6 +178,7 @@ def volume_cases(
     layouts: dict[str, Layout] = {}
     people: dict[str, Identity] = {}
     found: dict[str, dict[str, Path]] = defaultdict(dict)
+    results: dict[str, list[str]] = defaultdict(list)
     left = []
     for path in [*files, *(each for each in pictures if each != Path(folder))]:
         if path.name == OWN:
@@ -184,7 +187,11 @@ def volume_cases(
         if place is None:
             left += [path] * is_nifti(path)
             continue
-        case_id, kind, layout, people[case_id] = place
+        case_id, kind, layout, who = place
+        if kind == REFERENCE and is_result(path):
+            results[case_id].append(f"{path.name} is left out: metseg wrote it, so it is no reference.")
+            continue
+        people[case_id] = who
         if layouts.setdefault(case_id, layout) is not layout:
             raise MetsegError(
                 f"{path} is named as in {layout.name}, other files of {case_id} as in "
@@ -203,8 +210,15 @@ def volume_cases(
                 f"{reference} is a reference without its scan; add it, as NIfTI (DICOM takes a SEG), or "
                 f"remove {reference.name}"
             )
-        meant = people[case_id], layout.name, kinds, reference, _known(layout), _regions(target, layout)
-        cases.append(VolumeFiles(case_id, *meant, layout.guess))
+        meant = (
+            people[case_id],
+            layout.name,
+            kinds,
+            reference,
+            known_labels(layout),
+            regions_of(target, layout),
+        )
+        cases.append(VolumeFiles(case_id, *meant, layout.guess, notes=tuple(results[case_id])))
     return cases, left
 
 
@@ -222,29 +236,6 @@ def reference_alone(path: Path, target: str = "") -> VolumeFiles:
     if place is None or place.kind != REFERENCE:
         layout = Layout("a mask by itself", re.compile(""), {}, {"lesion": volumes.POSITIVE})
         place = volumes.Place(path.name, REFERENCE, layout, identify(path.name))
-    known = _known(place.layout)
-    meant = place.who, place.layout.name, {}, path, known, _regions(target, place.layout)
+    known = known_labels(place.layout)
+    meant = place.who, place.layout.name, {}, path, known, regions_of(target, place.layout)
     return VolumeFiles(place.case_id, *meant)
-
-
-def _known(layout: Layout) -> frozenset[int]:
-    """Returns the labels that a layout knows; none where each number is a lesion."""
-    return frozenset().union(*layout.regions.values())
-
-
-def _regions(target: str, layout: Layout) -> dict[str, frozenset[int]]:
-    """Returns {region: its labels} of a target."""
-    name = target.replace(" ", "") or next(iter(layout.regions))
-    if re.fullmatch(r"\d+(,\d+)*", name):
-        numbers, known = frozenset(map(int, name.split(","))), _known(layout)
-        if 0 in numbers or (known and not numbers <= known):
-            labels = f"labels {', '.join(map(str, sorted(known)))}" if known else "labels from 1 on"
-            raise MetsegError(f"target={target} is not among the {labels} of {layout.name}; choose of them")
-        return {"labels": numbers}
-    names = name.split("+")
-    if not layout.regions.keys() >= set(names):
-        choice, hint = ", ".join(layout.regions), "numbers go as 1,3, several regions as TC+ET"
-        raise MetsegError(f"target={target} is none of {layout.name}'s regions ({choice}); {hint}")
-    if len(set(names)) < len(names):
-        raise MetsegError(f"target={target} names a region twice; name each once, the main one first")
-    return {each: layout.regions[each] for each in names}

@@ -1,14 +1,14 @@
 """Visits of one patient compared: what became of each lesion, how it grew, and the response."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from metseg.masks.measure import MeasuredLesion
-from metseg.reports.matching import Visit, match_lesions
-from metseg.reports.rano_bm import Response, assess_response, choose_targets
+from metseg.reports.matching import Matched, Visit, match_lesions
+from metseg.reports.rano_bm import LEAST_SLICES, Response, assess_response, choose_targets
 
 _SAME_SIZE = 0.1  # voxels that differ by less measure alike
 
@@ -18,9 +18,11 @@ class Change:
     """What became of a lesion, or of lesions that merged or split.
 
     Attributes:
-        kind: same, new, gone, merged, split, "merged and split", or returned (gone in between).
+        kind: same, new, gone, merged, split, "merged and split", or returned (gone in between); "not imaged
+            now" and "not imaged before" of what the other scan does not show.
         former, now: Numbers of the lesions at the former visit and now.
-        former_mm, now_mm: Longest diameters, added up, 0 of none; None where the voxels' size is unknown.
+        former_mm, now_mm: Longest diameters, added up, 0 of none; None where the voxels' size is unknown, or
+            the lesion was not imaged.
         former_mm3, now_mm3: Volumes likewise.
     """
 
@@ -85,20 +87,28 @@ def follow_up(visits: Sequence[Visit], *, register: bool = False, margin_mm: flo
         raise ValueError(f"{len(visits)} visit; give two or more")
     notes: list[str] = []
     last = len(visits) - 1
-    links = [np.zeros((0, 0), bool)]  # links[k]: (lesions at k - 1, lesions at k)
     descended = [np.eye(len(visits[0].lesions), dtype=bool)]  # (lesions at baseline, lesions at k)
+    unseen = [np.zeros(len(visits[0].lesions), bool)]  # lesions at baseline whose place k does not show
+    unclear = np.zeros(len(visits[0].lesions), bool)  # lesions at k that may have been there at baseline
     returned = np.zeros(len(visits[last].lesions), bool)
     for k, (former, now) in enumerate(pairwise(visits), 1):
-        links.append(match_lesions(former, now, register, margin_mm, notes))
-        lineage = descended[-1].astype(int) @ links[k] > 0
-        unknown = ~links[k].any(axis=0)
-        for earlier in range(k - 1 if unknown.any() else 0):
+        matched = match_lesions(former, now, register, margin_mm, notes)
+        lineage = descended[-1].astype(int) @ matched.same > 0
+        unknown, never_shown = ~matched.same.any(axis=0), matched.unseen_before.copy()
+        hidden = np.zeros(len(lineage), bool)  # by the last visit that had the lesion
+        for earlier in range(k - 1 if unknown.any() or unseen[-1].any() else 0):
             assumed: list[str] = []
-            again = match_lesions(visits[earlier], now, register, margin_mm, assumed) & unknown
+            known = match_lesions(visits[earlier], now, register, margin_mm, assumed)
+            again, never_shown = known.same & unknown, never_shown & known.unseen_before
             notes += assumed if again.any() else []
             lineage |= descended[earlier].astype(int) @ again > 0
+            hidden = np.where(descended[earlier].any(axis=1), descended[earlier] @ known.unseen_now, hidden)
             if k == last:
                 returned |= again.any(axis=0)
+        there = descended[-1].any(axis=1)
+        hidden = np.where(there, descended[-1] @ matched.unseen_now, hidden)
+        unseen.append(hidden & (there | ~lineage.any(axis=1)))
+        unclear = ((unknown & never_shown) | (unclear @ matched.same)) & ~lineage.any(axis=0)
         descended.append(lineage)
     sizes = {visit.name: visit.volume.spacing_mm for visit in visits if visit.volume.spacing_mm}
     if sizes and not np.allclose(list(sizes.values()), next(iter(sizes.values())), rtol=_SAME_SIZE):
@@ -109,8 +119,8 @@ def follow_up(visits: Sequence[Visit], *, register: bool = False, margin_mm: flo
             f"The visits' voxels differ in size ({listed}): what changes by less may not have changed."
         )
     targets = choose_targets(visits[0].lesions, visits[0].slice_mm)
-    response = _response(visits, descended, targets)
-    changes = _changes(visits[-2], visits[-1], links[-1], returned)
+    response = _response(visits, descended, targets, unseen, unclear)
+    changes = _changes(visits[-2], visits[-1], matched, returned, unclear)
     from_targets = descended[-1][np.array(targets, int) - 1].any(axis=0)
     for found in np.flatnonzero(from_targets & (descended[-1].sum(axis=0) > 1)):
         merged = ", ".join(map(str, np.flatnonzero(descended[-1][:, found]) + 1))
@@ -128,12 +138,14 @@ def follow_up(visits: Sequence[Visit], *, register: bool = False, margin_mm: flo
     )
 
 
-def _changes(former: Visit, now: Visit, same: np.ndarray, returned: np.ndarray) -> tuple[Change, ...]:
+def _changes(
+    former: Visit, now: Visit, matched: Matched, returned: np.ndarray, unclear: np.ndarray
+) -> tuple[Change, ...]:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     count = len(former.lesions)
-    rows, columns = np.nonzero(same)
+    rows, columns = np.nonzero(matched.same)
     nodes = count + len(now.lesions)
     graph = coo_array((np.ones(len(rows)), (rows, columns + count)), shape=(nodes, nodes))
     groups = connected_components(graph, directed=False)[1] if nodes else np.zeros(0, int)
@@ -146,8 +158,14 @@ def _changes(former: Visit, now: Visit, same: np.ndarray, returned: np.ndarray) 
         many = "merged and split" if len(after) > 1 else "merged"
         kind = kinds.get((len(before), len(after)), "split" if len(before) == 1 else many)
         if kind == "new" and returned[after[0].number - 1]:
-            kind = "returned"
+            kind = "not imaged before" if matched.unseen_before[after[0].number - 1] else "returned"
+        elif kind == "new" and unclear[after[0].number - 1]:
+            kind = "not imaged before"
+        elif kind == "gone" and matched.unseen_now[before[0].number - 1]:
+            kind = "not imaged now"
         sizes = [_total(each, size) for size in (_longest, _volume) for each in (before, after)]
+        if kind.startswith("not imaged"):
+            sizes = [size if of else None for size, of in zip(sizes, (before, after) * 2, strict=True)]
         found.append(Change(kind, *(tuple(each.number for each in s) for s in (before, after)), *sizes))
     return tuple(sorted(found, key=lambda change: (not change.now, change.now, change.former)))
 
@@ -165,20 +183,55 @@ def _total(lesions: Sequence[MeasuredLesion], size) -> float | None:
     return None if None in sizes else float(sum(sizes))
 
 
-def _response(visits: Sequence[Visit], descended: Sequence[np.ndarray], targets: Sequence[int]) -> Response:
-    """Returns RANO-BM's category; a merged lesion counts once, the parts of a split one add up (RECIST)."""
+def _response(
+    visits: Sequence[Visit],
+    descended: Sequence[np.ndarray],
+    targets: Sequence[int],
+    unseen: Sequence[np.ndarray],
+    unclear: np.ndarray,
+) -> Response:
+    """Returns RANO-BM's category; a merged lesion counts once, the parts of a split one add up (RECIST).
+
+    NE if the last visit does not show the place of a lesion of the baseline, unless another one is new. A
+    visit in between that does not is no nadir.
+    """
     if any(visit.slice_mm is None for visit in visits):
         return Response("NE", ("The voxels' size is unknown, so that no diameter can be compared.",))
     first = visits[0].lesions
     others = [each.number for each in first if each.number not in targets]
     rows = []
-    for visit, lineage in zip(visits, descended, strict=True):
+    last = len(visits) - 1
+    for k, (visit, lineage) in enumerate(zip(visits, descended, strict=True)):
+        if 0 < k < last and unseen[k].any():
+            continue
         free = np.array([each.longest.mm for each in visit.lesions])
         row = []
         for number in (*targets, *others):
             row.append(float(free[lineage[number - 1]].sum()))
             free[lineage[number - 1]] = 0
         rows.append(row)
-    new = [each.slice_count for each in visits[-1].lesions if not descended[-1][:, each.number - 1].any()]
+    is_new = ~descended[-1].any(axis=0) & ~unclear
+    new = [each.slice_count for each in visits[-1].lesions if is_new[each.number - 1]]
     split = len(targets)
-    return assess_response([row[:split] for row in rows], [row[split:] for row in rows], new)
+    found = assess_response([row[:split] for row in rows], [row[split:] for row in rows], new)
+    reasons = []
+    if unseen[-1].any():
+        reasons.append(
+            f"{visits[-1].name} does not show the whole place of {_numbered(unseen[-1])} of "
+            f"{visits[0].name}, so what became of it cannot be told."
+        )
+    if unclear.any():
+        reasons.append(
+            f"No earlier visit shows the place of {_numbered(unclear)} of {visits[-1].name}, so it is not "
+            "called new."
+        )
+    if any(slices >= LEAST_SLICES for slices in new) or not reasons:
+        return replace(found, reasons=(*found.reasons, *reasons))
+    if unseen[-1].any() or found.category == "CR":
+        return Response("NE", tuple(reasons))
+    return replace(found, reasons=(*found.reasons, *reasons))
+
+
+def _numbered(of_these: np.ndarray) -> str:
+    numbers = (np.flatnonzero(of_these) + 1).tolist()
+    return f"lesion{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"

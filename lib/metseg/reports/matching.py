@@ -1,6 +1,7 @@
 """Which lesions of two visits are the same."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from metseg.data.volume import Volume
 from metseg.masks.measure import MeasuredLesion, measure_mask, to_mm
 
 _LEAST_SHARE = 0.1  # of the smaller lesion; neighbours that a small shift lets touch are not one
+_LEAST_SHOWN = 0.9  # of a lesion; of less it cannot be told what became of it
 _LEAST_HEAD_OVERLAP = 0.9  # Dice; the same head in the same place has more, even by another scanner
 
 
@@ -53,9 +55,21 @@ class Visit:
         return np.diag([*self.volume.spacing_mm[::-1], 1.0])
 
 
-def match_lesions(
-    former: Visit, now: Visit, register: bool, margin_mm: float, notes: list[str]
-) -> np.ndarray:
+class Matched(NamedTuple):
+    """Lesions of two visits that are the same, and those whose place one of the visits does not show.
+
+    Attributes:
+        same: (former lesions, lesions now) bool.
+        unseen_now: (former lesions,) bool: more than a tenth of it lies outside of the later scan.
+        unseen_before: (lesions now,) bool: the same of the former scan.
+    """
+
+    same: np.ndarray
+    unseen_now: np.ndarray
+    unseen_before: np.ndarray
+
+
+def match_lesions(former: Visit, now: Visit, register: bool, margin_mm: float, notes: list[str]) -> Matched:
     """Tells the lesions of two visits that are the same, or parts of the same.
 
     They overlap, by a tenth of the smaller one at least, or lie beside each other and nothing else matches.
@@ -65,9 +79,6 @@ def match_lesions(
         register: Align them by their pictures (rigid), not by their files' coordinates alone.
         margin_mm: How far apart, edge to edge, lesions that overlap none may lie.
         notes: What was assumed is added here, as sentences.
-
-    Returns:
-        (former lesions, lesions now) bool.
 
     Raises:
         MetsegError: The visits have neither coordinates nor one grid, or cannot be registered.
@@ -102,16 +113,16 @@ def match_lesions(
             f"So aligned, the heads of {former.name} and {now.name} overlap by {100 * overlap:.0f} % only "
             "(Dice): lesions may be matched wrongly, and called new or gone."
         )
-    there = _shares(former.numbers, now.numbers, in_now)
-    back = _shares(now.numbers, former.numbers, np.linalg.inv(in_now)).T
-    same = np.maximum(there, back) >= _LEAST_SHARE
+    there, shown_now = _shares(former.numbers, now.numbers, in_now)
+    back, shown_before = _shares(now.numbers, former.numbers, np.linalg.inv(in_now))
+    same = np.maximum(there, back.T) >= _LEAST_SHARE
     if now.affine is not None:
         _link_nearest(same, former, now, now.affine @ in_now, margin_mm, notes)
-    return same
+    return Matched(same, shown_now < _LEAST_SHOWN, shown_before < _LEAST_SHOWN)
 
 
 def _head_overlap(former: Volume, now: Volume, in_now: np.ndarray) -> float:
-    """Returns the Dice overlap of what is brighter than the mean, in both grids; 1 without a head."""
+    """Returns the Dice overlap of what is brighter than the mean, where both grids are; 1 without a head."""
     common = [name for name in now.channels if name in former.channels]
     if not common:
         return 1.0
@@ -122,7 +133,9 @@ def _head_overlap(former: Volume, now: Volume, in_now: np.ndarray) -> float:
     there, within = _fall_into(voxels, in_now, now.grid)
     before, after = heads[0][tuple(voxels[within].T)], heads[1][tuple(there.T)]
     total = int(before.sum()) + int(after.sum())
-    return 2 * int((before & after).sum()) / total if total else 1.0
+    if total:
+        return 2 * int((before & after).sum()) / total
+    return 0.0 if any(head.any() for head in heads) else 1.0  # the grids share no place with a head
 
 
 def _fall_into(voxels: np.ndarray, in_others: np.ndarray, grid: tuple) -> tuple[np.ndarray, np.ndarray]:
@@ -132,8 +145,8 @@ def _fall_into(voxels: np.ndarray, in_others: np.ndarray, grid: tuple) -> tuple[
     return there[within], within
 
 
-def _shares(numbers: np.ndarray, others: np.ndarray, in_others: np.ndarray) -> np.ndarray:
-    """Returns (lesions, other lesions): which share of a lesion's voxels falls into each other one."""
+def _shares(numbers: np.ndarray, others: np.ndarray, in_others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which share of a lesion's voxels falls into each other one, and which into the others' grid."""
     voxels = np.argwhere(numbers)
     there, within = _fall_into(voxels, in_others, others.shape)
     hit = np.zeros(len(voxels), int)
@@ -141,7 +154,9 @@ def _shares(numbers: np.ndarray, others: np.ndarray, in_others: np.ndarray) -> n
     of = numbers[tuple(voxels.T)]
     counts = np.zeros((int(numbers.max()) + 1, int(others.max()) + 1))
     np.add.at(counts, (of, hit), 1)
-    return counts[1:, 1:] / counts[1:].sum(axis=1, keepdims=True)
+    voxels_of = counts[1:].sum(axis=1)
+    shown = np.bincount(of[within], minlength=len(counts))[1:]
+    return counts[1:, 1:] / voxels_of[:, None], shown / voxels_of
 
 
 def _link_nearest(

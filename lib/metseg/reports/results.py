@@ -25,8 +25,8 @@ from metseg.reports.follow_up import FollowUp
 from metseg.reports.large_dropped import large_dropped
 from metseg.reports.lesion_report import LesionReport, Origin, write_report
 from metseg.reports.matching import Visit
+from metseg.reports.result_paths import OF_DICOM, result_paths
 
-OF_DICOM = ("seg", "sr", "rtstruct")
 OTHER_THRESHOLDS = "its mask is made by the thresholds of scans with all sequences."
 
 
@@ -164,20 +164,21 @@ def write_results(
         {what: its path}, and a sentence on each thing that was asked for and is not there.
 
     Raises:
-        MetsegError: DICOM is asked for of a scan that is none, or a file cannot be written as it should be.
+        MetsegError: DICOM is asked for of a scan that is none, a file cannot be written as it should be, or
+            what lies in its place is no result.
     """
     scan, case_id = found.scan, found.scan.case_id
     if scan.series is None and (asked := [each for each in OF_DICOM if each in also]):
         raise MetsegError(f"{case_id} is no DICOM, so it has no {', '.join(asked)}; leave it out")
     make_folder(folder)
-    stored, paths, notes = scan.scan.stored, {}, []
+    stored, places, notes = scan.scan.stored, result_paths(case_id, folder, also), []
     on_grid = {"volume": stored, "source": scan.file}
-    paths["mask"] = folder / f"{case_id}_mask.nii.gz"
-    nifti.write_mask(from_axial(found.mask, stored), path=paths["mask"], **on_grid)
+    paths = {"mask": places["mask"]}
+    nifti.write_mask(from_axial(found.mask, stored), path=paths["mask"], is_result=True, **on_grid)
     if "regions" in also:
-        paths["regions"] = folder / f"{case_id}_regions.nii.gz"
+        paths["regions"] = places["regions"]
         labels = from_axial(label_map(found.regions), stored)
-        nifti.write_mask(labels, path=paths["regions"], **on_grid)
+        nifti.write_mask(labels, path=paths["regions"], is_result=True, **on_grid)
         meaning = {str(number): part for number, part in PARTS.items()}
         record = {"labels": meaning, "main_region": [*found.regions][0], **asdict(found.origin)}
         write_json(folder / f"{case_id}_regions.json", record)
@@ -186,11 +187,11 @@ def write_results(
     if "bids" in also:
         paths["bids"] = _write_bids(found, folder)
     if "probabilities" in also:
-        paths["probabilities"] = folder / f"{case_id}_probabilities.nii.gz"
+        paths["probabilities"] = places["probabilities"]
         nifti.write_probabilities(from_axial(found.prob_map, stored), path=paths["probabilities"], **on_grid)
     if wanted := [each for each in OF_DICOM if each in also]:
         if found.visit.lesions:
-            paths |= _write_dicom(found, folder, wanted)
+            paths |= _write_dicom(found, places, wanted)
         else:
             notes.append(
                 f"{case_id} has no lesion, so there is no {', '.join(wanted)}: DICOM has no empty one"
@@ -210,14 +211,14 @@ def _write_bids(found: Segmented, folder: Path) -> Path:
     path = folder / bids.derivative_path(entities or {"sub": scan.patient_id, "ses": scan.visit or ""})
     make_folder(path.parent)
     mask = from_axial(found.mask, scan.scan.stored)
-    nifti.write_mask(mask, scan.scan.stored, path, source=scan.file)
+    nifti.write_mask(mask, scan.scan.stored, path, source=scan.file, is_result=True)
     origin = found.origin
     bids.write_sidecar(path, sources=sources, description=f"Lesions by {origin.network} ({origin.version})")
     bids.write_dataset_description(folder)
     return path
 
 
-def _write_dicom(found: Segmented, folder: Path, wanted: Collection[str]) -> dict[str, Path]:
+def _write_dicom(found: Segmented, places: Mapping[str, Path], wanted: Collection[str]) -> dict[str, Path]:
     from metseg.data.writers.dicom_seg import Maker, write_seg
     from metseg.data.writers.dicom_sources import read_sources
     from metseg.data.writers.dicom_sr import Measured, write_sr
@@ -226,14 +227,14 @@ def _write_dicom(found: Segmented, folder: Path, wanted: Collection[str]) -> dic
     series, stored = found.scan.series, found.scan.scan.stored
     sources = read_sources(dict.fromkeys(series.files), stored.spacing_mm[0])
     labels, origin = from_axial(found.visit.numbers, stored), found.origin
-    paths = {name: folder / f"{found.scan.case_id}_{name}.dcm" for name in wanted}
+    paths = {name: places[name] for name in wanted}
     given = labels, stored.affine, sources
     made_by = Maker(origin.network, origin.version, metseg.__version__)
     if "rtstruct" in wanted:
         write_rtstruct(*given, paths["rtstruct"], made_by)
     if "seg" in wanted or "sr" in wanted:
-        paths["seg"] = folder / f"{found.scan.case_id}_seg.dcm"  # an SR refers to it
-        order = [frame.index for frame in series.frames] if len(sources) == 1 else None
+        paths["seg"] = places["seg"]
+        order = [frame.index for frame in series.frames] if "NumberOfFrames" in sources[0] else None
         seg = write_seg(*given, paths["seg"], made_by, frame_order=order)
     if "sr" in wanted:
         measured = [

@@ -9,8 +9,15 @@ from pathlib import PurePosixPath
 from metseg.data.layouts.volumes import LAYOUTS, place_of
 
 NAMELESS = "scan"  # what a scan is called that nothing names
-_KINDS = {kind: sequence for layout in LAYOUTS for kind, sequence in layout.kinds.items()}
+_KINDS = {
+    kind: sequence
+    for layout in LAYOUTS
+    for kind, sequence in layout.kinds.items()
+    if not kind.isdigit()  # folders of pictures; a NIfTI file's last number is that of its series
+}
 _ENDING = re.compile(rf"(?:^|[^a-z0-9])({'|'.join(sorted(_KINDS, key=len, reverse=True))})$")
+# Masks that BIDS would call after a lesion if they were of one, and those of something else by their word.
+_OF_OTHERS = re.compile(r"^sub-.*mask$|(brain|head|skull|tissue|csf|[gw]m)[^a-z0-9]*mask$")
 _SUFFIX = re.compile(r"\.nii(\.gz)?$|\.gz$", re.IGNORECASE)
 
 
@@ -19,7 +26,7 @@ def sequence_of(name: str) -> str:
     if place := place_of(name):
         return place.kind
     stem = _SUFFIX.sub("", PurePosixPath(name).name).lower()
-    if not (found := _ENDING.search(stem)):
+    if _OF_OTHERS.search(stem) or not (found := _ENDING.search(stem)):
         return ""
     enhanced = f"ce-{found[1]}" if re.search(r"(^|[^a-z0-9])ce-", stem) else ""
     return _KINDS.get(enhanced) or _KINDS[found[1]]

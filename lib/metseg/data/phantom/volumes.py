@@ -10,6 +10,7 @@ import numpy as np
 import metseg
 from metseg.base.errors import MetsegError
 from metseg.base.files import files_below, read_json, taking_apart, whole_folder, write_text
+from metseg.data.own_results import DRAWN_BY
 from metseg.data.phantom.visits import PhantomVisit, TrueLesion, draw_visits
 from metseg.data.readers.images import IMAGE_SUFFIXES
 from metseg.data.readers.nifti import read, read_labels
@@ -132,7 +133,7 @@ def _write_reference(array: np.ndarray, scan: Volume, paths: list[Path], folder:
     sources = read_sources(paths, scan.spacing_mm[0])
     contours = int(sources[0].PatientID[-5:]) % 5 == 2
     write, name = (write_rtstruct, "rtstruct.dcm") if contours else (write_seg, "seg.dcm")
-    maker, names = Maker("phantom", "0", metseg.__version__), [_PARTS[number] for number in found]
+    maker, names = Maker(DRAWN_BY, "0", metseg.__version__), [_PARTS[number] for number in found]
     write(labels, scan.affine, sources, folder / name, maker, names=names)
 
 

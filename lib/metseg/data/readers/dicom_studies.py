@@ -8,6 +8,7 @@ from pathlib import Path
 from metseg.base.errors import MetsegError
 from metseg.data.grid import axial_grid
 from metseg.data.kept import kept
+from metseg.data.own_results import is_result
 from metseg.data.readers.dicom_headers import read_owner
 from metseg.data.readers.dicom_masks import MASKS, MaskHeader, read_header
 from metseg.data.readers.dicom_series import Series, TooMuch, list_series
@@ -100,18 +101,23 @@ def _found(files: list[Path], folder: Path, on_file: Callable[[int, int], None] 
         steps(1)
     for (patient_id, uid), kinds in sorted(owners.items()):
         masks = {path: header for path in kinds if kinds[path] in MASKS and (header := read_header(path))}
+        images = sorted(kinds.keys() - masks.keys())
+        results = [path for path in masks if is_result(path)]
+        for path in results:
+            del masks[path]
         try:
-            series = list_series(sorted(kinds.keys() - masks.keys()))
+            series = list_series(images)
         except MetsegError as error:
             alone += masks.items()
-            rest = [path.name for path in kinds if path not in masks]
+            rest = [path.name for path in images]
             why = str(error) if isinstance(error, TooMuch) else "they hold no image that can be read"
             notes += [f"skipped, for {why}: {listed(rest)}"] * bool(rest)
             continue
         finally:
             steps(len(kinds))
         dates = {each.visit for each in series} - {None}
-        known = _of_study(series), masks, series[0].beside
+        beside = [f"{path.name} is left out: metseg wrote it, so it is no reference." for path in results]
+        known = _of_study(series), masks, (*series[0].beside, *beside)
         studies.append(Study(patient_id, uid, min(dates, default=None), *known))
     notes += [f"skipped, for they are damaged or tell no StudyInstanceUID: {listed(skipped)}"] * bool(skipped)
     for path, header in alone:

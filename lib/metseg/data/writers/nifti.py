@@ -9,6 +9,7 @@ import numpy as np
 from metseg.base.errors import MetsegError
 from metseg.base.files import replacing
 from metseg.data.grid import largest_shear_cosine, same_grid
+from metseg.data.own_results import complain_if_not_result, nifti_mark
 from metseg.data.readers.nifti import read, read_header
 from metseg.data.readers.nifti_header import grid_of, place_of
 from metseg.data.volume import Volume
@@ -22,7 +23,14 @@ _SAME = 0.01  # voxels; a header's numbers are float32
 _UNSET = {"descrip", "aux_file", "db_name", "intent_name"}  # may name the patient; NIfTI-2 has fewer
 
 
-def write_mask(mask: np.ndarray, volume: Volume, path: Path, *, source: Path | bytes | None = None) -> None:
+def write_mask(
+    mask: np.ndarray,
+    volume: Volume,
+    path: Path,
+    *,
+    source: Path | bytes | None = None,
+    is_result: bool = False,
+) -> None:
     """Writes a mask, uint8.
 
     Args:
@@ -32,25 +40,26 @@ def write_mask(mask: np.ndarray, volume: Volume, path: Path, *, source: Path | b
         source: The NIfTI file (or its content) that the volume was read from, whose header is taken: sform
             and qform with their codes, units. Its texts are not, they may name the patient. None to make a
             header of the volume's affine.
+        is_result: It is a network's, and is marked as such (`own_results`).
 
     Raises:
-        MetsegError: It cannot be written, the source is on another grid, or what is read back is not what
-            was written.
+        MetsegError: It cannot be written, the source is on another grid, what is read back is not what was
+            written, or a result would overwrite what is none.
         ValueError: The mask has another shape than the volume, or holds other numbers.
     """
     if mask.dtype.kind not in "bui" or mask.min() < 0 or mask.max() > 255:
         values = f"{mask.dtype} from {mask.min()} to {mask.max()}"
         raise ValueError(f"mask is {values}; give bool, or labels from 0 to 255")
-    _write(mask.astype(np.uint8), volume, path, source)
+    _write(mask.astype(np.uint8), volume, path, source, is_result=is_result)
 
 
 def write_probabilities(
     prob_map: np.ndarray, volume: Volume, path: Path, *, source: Path | bytes | None = None
 ) -> None:
-    """Writes a (Z, Y, X) map of probabilities, float32; otherwise as `write_mask`."""
+    """Writes a (Z, Y, X) map of probabilities, float32; otherwise as `write_mask` writes a result."""
     if not (prob_map.min() >= 0 and prob_map.max() <= 1):  # NaN is neither
         raise ValueError(f"prob_map goes from {prob_map.min()} to {prob_map.max()}; give 0 to 1")
-    _write(prob_map.astype(np.float32), volume, path, source)
+    _write(prob_map.astype(np.float32), volume, path, source, is_result=True)
 
 
 def write_image(volume: Volume, path: Path, *, durable: bool = True) -> None:
@@ -61,18 +70,28 @@ def write_image(volume: Volume, path: Path, *, durable: bool = True) -> None:
 
 
 def _write(
-    array: np.ndarray, volume: Volume, path: Path, source: Path | bytes | None, *, durable: bool = True
+    array: np.ndarray,
+    volume: Volume,
+    path: Path,
+    source: Path | bytes | None,
+    *,
+    is_result: bool = False,
+    durable: bool = True,
 ) -> None:
     if array.shape != volume.grid:
         raise ValueError(f"array is {array.shape} but its volume is {volume.grid}")
     if not str(path).endswith((".nii", ".nii.gz")):
         raise MetsegError(f"{path} would be a NIfTI file; let its name end in .nii or .nii.gz")
+    if is_result:
+        complain_if_not_result(path)
     header = _header_of(volume) if source is None else _header_from(source, volume)
     header.set_data_dtype(array.dtype)
     header.set_data_shape(array.shape[::-1])
     header.set_slope_inter(1, 0)
     for name in _UNSET.intersection(header.keys()):
         header[name] = b""
+    if is_result:
+        header["descrip"] = nifti_mark(array)
     header["intent_code"] = header["cal_min"] = header["cal_max"] = 0
     header["magic"], header["vox_offset"] = header.single_magic, header.single_vox_offset
     # Four zeros say that no extension follows. The array's last axis, x, is the file's fastest.

@@ -133,7 +133,7 @@ class VolumePart(HasTraits):
 
     def volume_archive(self) -> tuple[str, bytes]:
         """Returns what is found at the chosen threshold as a ZIP file: mask, report, of DICOM more."""
-        from metseg.reports.results import OF_DICOM
+        from metseg.reports.result_paths import OF_DICOM
         from metseg.serve.volume_results import write_archive
 
         also = ["report", *(OF_DICOM if self._found.scan.series else ())]

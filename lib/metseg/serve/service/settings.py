@@ -9,7 +9,7 @@ from metseg.inference.predictor import Predictor
 from metseg.masks.lesions import least_pixels
 from metseg.masks.postprocess import Postprocessing
 from metseg.release.released import Scan, fitting
-from metseg.reports.results import OF_DICOM
+from metseg.reports.result_paths import OF_DICOM
 from metseg.serve.upload import MAX_PIXELS, Refused
 
 _TOLD = "Of a volume: the name of the NIfTI file that is {}, or its DICOM series' UID."

@@ -18,7 +18,8 @@ from metseg.inference.operating_points import expected, told_of
 from metseg.inference.predictor import Predictor
 from metseg.inference.trust import Untrusted
 from metseg.masks.postprocess import Postprocessing
-from metseg.reports.results import OF_DICOM, network_for
+from metseg.reports.result_paths import OF_DICOM
+from metseg.reports.results import network_for
 from metseg.serve.service.form import SentFiles
 from metseg.serve.service.jobs import Done, Job, Jobs
 from metseg.serve.service.settings import Settings
