@@ -14,7 +14,9 @@ from volume_set import write_volumes
 from metseg import cli
 from metseg.base.files import read_json
 from metseg.data.cases import find_cases, load_case
+from metseg.export.validation_dice import volume_dice
 from metseg.inference.predictor import Predictor
+from metseg.masks.regions import region_for
 from metseg.metrics.compare import region_dice
 from metseg.metrics.lesion_matching import match_lesions
 from metseg.models.inspect import inference_model
@@ -111,6 +113,19 @@ def test_volumes_are_served_at_an_operating_point(run):
     assert hit == chosen.found["all"] and false / len(validation) == chosen.false_positives_per_scan
     assert read_json(run.description)["lesion_calibration"]["least"] == own.threshold
     assert run.scored_as_served
+
+
+def test_another_region_is_scored_as_that(run):
+    """A network of TC first, asked for WT, is held against WT."""
+    predictor = Predictor(run.path)
+    cases = find_cases(scans_of(run), target="WT")[:2]
+    case = load_case(cases[0])
+    prob_map, mask = predictor.found_as(case.volume, "WT")
+    maps = predictor.prob_maps(case.volume)
+    np.testing.assert_array_equal(prob_map, maps["WT"])
+    np.testing.assert_array_equal(mask, predictor.masks_of(maps)["WT"])
+    assert region_for("lesion", predictor.targets) == "TC"
+    assert volume_dice(predictor, cases).mean > 0.6
 
 
 def test_predict_writes_one_map_of_the_parts(run, tmp_path, predicted):

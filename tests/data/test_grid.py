@@ -121,14 +121,24 @@ def test_resampled_values_are_those_of_the_place(name):
     assert np.abs(found.array - reference.array).max() < 1e-3
 
 
-def test_resampling_keeps_the_outermost_slices_and_says_0_outside():
-    volume = Volume(np.ones((1, 3, 3, 3), np.uint8), ("t1",), affine=np.diag([1.0, 1, 1, 1]))
+def test_outside_is_as_dark_as_the_darkest():
+    """Where values were z-scored, 0 would be as bright as the mean."""
+    pixels = np.array([[[[-2.0, 1, 3, np.nan]]]])
+    volume = Volume(pixels, ("t1",), affine=np.eye(4))
+    reference = Volume.of_grid((1, 1, 6), affine=np.eye(4))
+    assert grid.resample_like(volume, reference).array[0, 0, 0, [0, 1, 5]].tolist() == [-2, 1, -2]
+
+
+def test_resampling_keeps_the_outermost_slices_and_says_the_lowest_outside():
+    pixels = np.ones((1, 3, 3, 3), np.uint8)
+    pixels[0, :, 0, 0] = 0
+    volume = Volume(pixels, ("t1",), affine=np.diag([1.0, 1, 1, 1]))
     affine = np.diag([1.0, 1, 0.5, 1])
     affine[2, 3] = -1e-13
     reference = Volume(np.zeros((1, 9, 3, 3)), ("t1",), affine=affine)
     assert grid.resample_like(volume, reference).array[0, :, 1, 1] == pytest.approx([1] * 5 + [0.5] + [0] * 3)
     labels = grid.resample_like(volume, reference, labels=True)
-    assert labels.array.dtype == np.uint8 and labels.array[0, :5].all() and not labels.array[0, 6:].any()
+    assert labels.array.dtype == np.uint8 and labels.array[0, :5, 1:].all() and not labels.array[0, 6:].any()
 
 
 def test_resampling_agrees_with_simpleitk():

@@ -211,6 +211,8 @@ def test_scores_of_a_training_are_taken_and_others_made(cases, tmp_path, monkeyp
     write_split(Split((), (), ("BraTS-MET-00001", "BraTS-MET-00002"), 0, fingerprint(cases)), run.split)
     evaluate(run, cases, run.evaluation)
     assert score_volumes(run, cases, tmp_path / "a") == run and not (tmp_path / "a").exists()
+    of_other_labels = find_cases(cases[0].volumes.home.parent, target="ET")
+    assert score_volumes(run, of_other_labels, tmp_path / "et").path == tmp_path / "et"
     write_json(run.description, read_json(run.description) | {"tta_flip": True})
     made = score_volumes(run, cases, tmp_path / "b")
     assert made.path == tmp_path / "b" and made.lesions.is_file()

@@ -86,6 +86,7 @@ def test_kept_without_its_trials(sweep, tmp_path):
     patients, curves = patient_dice(done, tmp_path), learning_curves(done, tmp_path)
     files = write_sweep_results(tmp_path, tmp_path / "kept", patients, curves, effects=done)
     assert [path.name for path in files] == ["results.csv", "patients.csv", "curves.csv", "effects.csv"]
+    assert len(learning_curves(done.head(1), tmp_path / "kept")) == 2  # kept beside its trial, told once
     gone = done.assign(run_folder=str(tmp_path / "elsewhere"))
     pd.testing.assert_frame_equal(patient_dice(gone, tmp_path / "kept"), patients)
     again = learning_curves(gone.head(1), tmp_path / "kept")

@@ -126,3 +126,14 @@ def test_diameters_of_any_shape(seed: int):
 
 def test_places_in_millimetres():
     np.testing.assert_allclose(to_mm(np.array([[0, 0, 0], [1, 2, 3]]), RAS), [[10, 20, -30], [4, 14, -25]])
+
+
+def test_a_score_is_that_of_the_voxels_by_which_it_was_calibrated():
+    """Log odds of 0.9 and 0.5 are ln 9 and 0: their mean makes 0.75; 0.1 takes as much as 0.9 gives."""
+    prob_map = np.array([[[0.9, 0.5, 0.1]]], np.float32)
+    mask = prob_map > 0
+    known = {
+        scored_from: measure_mask(mask, prob_map, scored_from=scored_from)[0][0]
+        for scored_from in (0, 0.5, 1)
+    }
+    assert {key: each.score for key, each in known.items()} == pytest.approx({0: 0.5, 0.5: 0.75, 1: 0.5})

@@ -246,6 +246,20 @@ def test_one_map_cut_at_a_threshold_gives_the_mask_there(lesion_threshold):
     np.testing.assert_array_equal(postprocess(two_lesions(), there), cut)
 
 
+@pytest.mark.parametrize(
+    ("threshold", "voxels"), [(0.05, 90), (0.2, 12), (0.3, 12), (0.45, 2), (0.6, 1), (0.95, 0)]
+)
+def test_a_lower_threshold_loses_no_lesion(threshold, voxels):
+    """A lesion has the score of its voxels from the network's own threshold on, however far it extends."""
+    own = Postprocessing(threshold=0.3, lesion_threshold=0.42)
+    used = own.extending_from(threshold)
+    assert postprocess(two_lesions(), used).sum() == voxels
+    assert used.extending_from(threshold) == used and own.extending_from(0.3) == own
+    assert used.model_dump() == own.model_dump() | {"threshold": threshold}
+    strict = own.detecting_from(0.47).extending_from(threshold)
+    assert postprocess(two_lesions(), strict).sum() == {12: 8, 2: 1}.get(voxels, voxels)
+
+
 def test_settings_of_older_models_are_written_as_they_were():
     old = {"threshold": 0.5, "min_lesion_px": 0, "fill_holes": False}
     assert Postprocessing(**old).model_dump() == old

@@ -56,22 +56,34 @@ def test_the_diameter_is_that_of_a_ball_of_its_volume():
 
 
 def test_sensitivity_by_diameter(lesions):
-    table = sensitivity_by_diameter(lesions[lesions.threshold == 0.5])
+    table = sensitivity_by_diameter(lesions[lesions.threshold == 0.5], SCANS)
     assert table.diameter_mm.tolist() == ["< 3", "3–6", "6–10", "≥ 10", "≥ 3", "all"]
     assert table.lesions.tolist() == [1, 1, 1, 0, 2, 3] and table.found.tolist() == [0, 1, 1, 0, 2, 2]
     assert table.sensitivity.tolist() == pytest.approx([0, 1, 1, NAN, 1, 2 / 3], nan_ok=True)
     assert table.low.isna().all()  # one patient with lesions tells no spread
     with pytest.raises(ValueError, match="3 thresholds"):
-        sensitivity_by_diameter(lesions)
+        sensitivity_by_diameter(lesions, SCANS)
 
 
 def test_sizes_at_the_ends_of_a_class():
     sizes = pd.DataFrame({"diameter_mm": [2.99, 3.0, 5.99, 6.0, 9.99, 10.0, 40.0]})
     sizes = sizes.assign(patient_id=list("AAABBBB"), false_positive=False, found=[True] + [False] * 6)
-    table = sensitivity_by_diameter(sizes.assign(threshold=0.5))
+    table = sensitivity_by_diameter(sizes.assign(threshold=0.5), pd.Series({"A": 1, "B": 1}))
     assert table.lesions.tolist() == [1, 2, 2, 2, 6, 7]
     # of two patients, with one of three and none of four found
     assert (table.low.iloc[-1], table.high.iloc[-1]) == (0, pytest.approx(1 / 3))
+
+
+def test_who_has_no_lesion_is_drawn_in_the_bootstrap_too():
+    """As in the curve: the share is of as many lesions as the drawn patients have."""
+    rows = [(who, found, 8.0, False, 0.5) for who, found in zip("AABBC", (1, 1, 1, 0, 0), strict=True)]
+    table = pd.DataFrame(rows, columns=["patient_id", "found", "diameter_mm", "false_positive", "threshold"])
+    table["found"] = table.found.astype(bool)
+    scans = pd.Series(1, index=list("ABCDEFGH"))
+    by_size = sensitivity_by_diameter(table, scans).set_index("diameter_mm")
+    curve = froc(table, scans).iloc[0]
+    assert by_size.sensitivity["all"] == curve.sensitivity == 0.6
+    assert (by_size.low["all"], by_size.high["all"]) == (curve.sensitivity_low, curve.sensitivity_high)
 
 
 def test_froc_by_hand(lesions):
@@ -120,7 +132,9 @@ def scored(mask_ref: np.ndarray, prob_map: np.ndarray, rule: str) -> tuple[list[
     """Sensitivities of all sizes, and false positives, of one scan at a threshold of 0.5."""
     table = lesions_at(mask_ref, prob_map, [0.5], spacing_mm=MM, rule=rule).assign(patient_id="A")
     point = froc(table, pd.Series({"A": 1})).iloc[0]
-    return sensitivity_by_diameter(table).sensitivity.dropna().tolist(), point.false_positives_per_scan
+    return sensitivity_by_diameter(
+        table, pd.Series({"A": 1})
+    ).sensitivity.dropna().tolist(), point.false_positives_per_scan
 
 
 @settings(max_examples=15, deadline=None, derandomize=True)

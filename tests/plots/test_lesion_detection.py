@@ -28,7 +28,7 @@ def lesions() -> pd.DataFrame:
 
 
 def test_sensitivity_by_size(lesions, never_saved):
-    table = sensitivity_by_diameter(lesions[lesions.threshold == 0.5])
+    table = sensitivity_by_diameter(lesions[lesions.threshold == 0.5], pd.Series({"A": 1, "B": 1}))
     both = pd.concat([table.assign(network=name) for name in ("nested_unet", "unet")])
     ax = plot_sensitivity_by_size(both)
     labels = [label.get_text() for label in ax.get_xticklabels()]

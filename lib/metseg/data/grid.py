@@ -117,7 +117,7 @@ def same_grid(one: Volume, other: Volume, tolerance: float = SAME_VOXEL) -> bool
 
 
 def resample_like(volume: Volume, reference: Volume, *, labels: bool = False) -> Volume:
-    """Brings a volume to another one's grid; what lies outside it is 0.
+    """Brings a volume to another one's grid; what lies outside has the lowest value, as air has; labels 0.
 
     Args:
         volume: What to bring. If the grids differ in axis order only, it is reordered and keeps its values.
@@ -142,10 +142,16 @@ def resample_like(volume: Volume, reference: Volume, *, labels: bool = False) ->
             output_shape=reference.grid,
             order=0 if labels else 1,
             mode="grid-constant",  # "constant" drops the outermost slices by a rounding of 1e-15
+            cval=0 if labels else _lowest(channel),  # 0 is as bright as the mean where values were z-scored
         )
         for channel in volume.array
     ]
     return Volume(np.stack(placed), volume.channels, affine=reference.affine)
+
+
+def _lowest(channel: np.ndarray) -> float:
+    finite = channel[np.isfinite(channel)]
+    return float(finite.min()) if finite.size else 0.0
 
 
 def share_within(reference: Volume, volume: Volume) -> float:

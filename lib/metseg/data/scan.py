@@ -119,8 +119,8 @@ def as_scan(
                 )
             if share < _WHOLE:
                 notes.append(
-                    f"{100 * (1 - share):.0f} % of the grid of {grid_of} lie outside {sequence}, which is 0 "
-                    "there: lesions there may be missed."
+                    f"{100 * (1 - share):.0f} % of the grid of {grid_of} lie outside {sequence}, which has "
+                    "its lowest value there: lesions there may be missed."
                 )
             alone = placed
         eight, strange = to_8_bits(alone.array[0])

@@ -57,8 +57,8 @@ def analyse_errors(folders: Sequence[Path], cases: Iterable[CaseFiles]) -> Error
     scans, lesions, pixels, wrong = [], [], [], np.zeros(2, int)
     for fold, files in unseen:
         case, predictor = load_case(files), predictors[fold].doing_without(files.missing)
-        prob_map = predictor.prob_map(case.volume)
-        mask = predictor.mask_of(prob_map)
+        main = next(iter(case.labels.regions))
+        prob_map, mask = predictor.doing_without(files.missing).found_as(case.volume, main)
         known = [SEQUENCES[each] for each in files.missing]
         scans.append(
             {

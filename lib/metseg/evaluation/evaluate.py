@@ -20,6 +20,7 @@ from metseg.evaluation.origin import refuse_scans_unlike_the_phantom
 from metseg.inference.description import postprocessing_without
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import fullest_slice
+from metseg.masks.regions import region_for
 from metseg.metrics.case_scores import LESIONWISE, evaluate_case, region_scores
 from metseg.metrics.compare import combine_cases
 from metseg.training.run_folder import RunFolder
@@ -102,7 +103,7 @@ def evaluate(
         seconds += time.perf_counter() - started
         slices += len(case.image)
         main, *others = case.labels.regions
-        found_as = main if main in masks else next(iter(masks))
+        found_as = region_for(main, masks)
         mask_pred = masks[found_as]
         row, table = evaluate_case(case.mask, mask_pred, spacing_mm=case.volume.spacing_mm)
         for name in (each for each in others if each in masks):
@@ -168,6 +169,7 @@ def score_volumes(run: RunFolder, cases: Sequence[CaseFiles], elsewhere: Path) -
         elsewhere: Folder for scores that are made.
     """
     scored = run.lesions.is_file() and run.scored_as_served and run.split.is_file()
+    scored = scored and read_json(run.scored).get("lesion") == lesion_told(cases)
     if scored and run.read_split().fingerprint == fingerprint(list(cases)):
         return run
     refuse_scans_unlike_the_phantom(read_json(run.description), str(run), [case.case_id for case in cases])

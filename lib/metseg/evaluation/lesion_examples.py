@@ -13,6 +13,7 @@ from metseg.data.scan import place_of_scan, read_reference
 from metseg.data.volume import Case
 from metseg.inference.predictor import Predictor
 from metseg.masks.components import fullest_slice, label_lesions
+from metseg.masks.regions import region_for
 from metseg.metrics.detection import ball_diameter
 from metseg.plots.lesion_detection import LesionPicture
 
@@ -75,7 +76,7 @@ def lesion_pictures(
     for case_id in chosen:
         case = load_case(files[case_id])
         masks = predictor.doing_without(files[case_id].missing).masks(case.volume)
-        mask_pred = masks.get(next(iter(case.labels.regions)), next(iter(masks.values())))
+        mask_pred = masks[region_for(next(iter(case.labels.regions)), masks)]
         numbers, predicted = label_lesions(case.mask), label_lesions(mask_pred)
         for row in rows[(rows.case_id == case_id) & ~rows.false_positive].itertuples():
             name = "found" if row.found else "missed"

@@ -111,7 +111,7 @@ class LesionScores:
 
     def by_size(self, rule: str) -> pd.DataFrame:
         """Returns `sensitivity_by_diameter` of each network as it serves, with a column network in front."""
-        tables = {name: sensitivity_by_diameter(self.served(name, rule)) for name in self.rows}
+        tables = {name: sensitivity_by_diameter(self.served(name, rule), self.scans) for name in self.rows}
         return pd.concat(tables, names=["network"]).reset_index("network").reset_index(drop=True)
 
     def false_positives(self, rule: str) -> pd.DataFrame:

@@ -74,14 +74,14 @@ def patient_dice(done: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 def learning_curves(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Returns `trial` and the columns of `history.csv`, an epoch a row, of those that kept it."""
-    kept, found = Path(folder) / CURVES, []
-    if kept.exists():
-        curves = _read(kept, dtype={"trial": str})
-        found.append(curves[curves.trial.isin(rows.trial)])
+    path, found = Path(folder) / CURVES, []
+    kept = _read(path, dtype={"trial": str}) if path.exists() else None
     for row in rows.itertuples():
         history = RunFolder(row.run_folder).history
         if row.run_folder and history.exists():
             found.append(_read(history).assign(trial=row.trial))
+        elif kept is not None:
+            found.append(kept[kept.trial == row.trial])
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["trial", "epoch"])
 
 

@@ -83,7 +83,8 @@ def volume_dice(
         volumes = [volume]
         if single_slices:
             volumes = [Volume.of_slice(image, volume.channels) for image in volume.channels_last]
-        mask = np.concatenate([of_such.mask(each) for each in volumes])
+        main = next(iter(case.labels.regions))
+        mask = np.concatenate([of_such.found_as(each, main)[1] for each in volumes])
         counts = case.mask.sum(), mask.sum(), (case.mask & mask).sum()
         rows.append((case.patient_id, *counts, voxel_mm3(case.volume.spacing_mm)))
         if on_case:

@@ -123,6 +123,11 @@ class LesionCalibration(BaseModel):
         )
 
 
+def least_of(calibration: LesionCalibration | None) -> float:
+    """Returns the probability from which a lesion's voxels make the score that was calibrated; 0: all do."""
+    return calibration.least if calibration else 0.0
+
+
 def _in_words(size: str) -> str:
     return f"{size[2:]} mm and more" if size.startswith("≥") else f"{size} mm"  # fonts of paper lack ≥
 

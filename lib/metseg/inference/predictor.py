@@ -14,7 +14,7 @@ from metseg.inference.network import Network
 from metseg.inference.operating_points import MaskSettings
 from metseg.inference.trust import UNKNOWN, measure
 from metseg.masks.postprocess import volume_mask
-from metseg.masks.regions import region_masks
+from metseg.masks.regions import region_for, region_masks
 
 
 class Predictor:
@@ -177,6 +177,15 @@ class Predictor:
     def masks(self, volume: Volume) -> dict[str, np.ndarray]:
         """Returns {region: its mask}, the main one first; see `masks_of`."""
         return self.masks_of(self.prob_maps(volume))
+
+    def found_as(self, volume: Volume, wanted: str) -> tuple[np.ndarray, np.ndarray]:
+        """Returns `prob_map` and mask of the region that is held against a reference, see `region_for`."""
+        name = region_for(wanted, self.targets)
+        if name == self.targets[0]:
+            prob_map = self.prob_map(volume)
+            return prob_map, self.mask_of(prob_map)
+        maps = self.prob_maps(volume)
+        return maps[name], self.masks_of(maps)[name]
 
     def mask_of(self, prob_map: np.ndarray) -> np.ndarray:
         """Returns the mask that belongs to a `prob_map`; a slice alone has nothing to be small beside."""

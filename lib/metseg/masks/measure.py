@@ -40,7 +40,7 @@ class MeasuredLesion:
         centroid: (z, y, x), in voxels from the centre of the first voxel.
         centroid_mm: The same in patient coordinates, mm to the right, anterior and superior (RAS+); or None.
         mean_probability, max_probability: Over its voxels; None without a map.
-        score: Its `lesion_score`; None likewise.
+        score: Its `lesion_score`, by its voxels from `scored_from` on if there are any; None likewise.
     """
 
     number: int
@@ -68,6 +68,7 @@ def measure_mask(
     *,
     affine: np.ndarray | None = None,
     spacing_mm: Sequence[float] | None = None,
+    scored_from: float = 0,
 ) -> tuple[list[MeasuredLesion], np.ndarray]:
     """Measures the lesions of a volume on an axial grid.
 
@@ -80,6 +81,7 @@ def measure_mask(
         prob_map: (Z, Y, X) float in [0, 1], or None.
         affine: (4, 4), voxel (x, y, z, 1) → mm in RAS+; None where unknown.
         spacing_mm: Voxel size (z, y, x), where there is no affine; None where unknown.
+        scored_from: The probability from which the network's calibration takes a lesion's voxels.
 
     Returns:
         The lesions, largest first, and (Z, Y, X) int32: 0 outside, else the number of the lesion.
@@ -115,10 +117,15 @@ def measure_mask(
                 centroid_mm=None if affine is None else tuple(to_mm(centroid, affine).tolist()),
                 mean_probability=None if probabilities is None else float(probabilities.mean()),
                 max_probability=None if probabilities is None else float(probabilities.max()),
-                score=None if probabilities is None else lesion_score(probabilities),
+                score=None if probabilities is None else _score(probabilities, scored_from),
             )
         )
     return lesions, labels
+
+
+def _score(probabilities: np.ndarray, scored_from: float) -> float:
+    sure = probabilities >= scored_from
+    return lesion_score(probabilities[sure] if sure.any() else probabilities)
 
 
 def to_mm(voxels: np.ndarray, affine: np.ndarray) -> np.ndarray:

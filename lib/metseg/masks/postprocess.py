@@ -16,11 +16,20 @@ class Postprocessing(BaseModel):
     lesion_threshold: float | None = Field(None, gt=0, lt=1)  # that each lesion's score reaches, if any
     min_lesion_px: int = Field(0, ge=0)  # lesions of fewer pixels, on the scan's own grid, are dropped
     fill_holes: bool = False  # background that a lesion encloses becomes lesion
+    # A lesion's voxels from it on make its score; `threshold`, unless that was moved from the network's own.
+    scored_from: float | None = Field(None, gt=0, lt=1, exclude=True)
 
     def detecting_from(self, lesion_threshold: float) -> "Postprocessing":
         """Returns the same with another `lesion_threshold`, and no `threshold` above it."""
         lower = min(self.threshold, lesion_threshold)
         return self.model_copy(update={"lesion_threshold": lesion_threshold, "threshold": lower})
+
+    def extending_from(self, threshold: float) -> "Postprocessing":
+        """Returns the same with another `threshold`: lesions extend further or less and keep their scores."""
+        if threshold == self.threshold:
+            return self
+        scored_from = self.scored_from or self.threshold
+        return self.model_copy(update={"threshold": threshold, "scored_from": scored_from})
 
     @model_serializer(mode="wrap")
     def _without_none(self, inner):
@@ -34,13 +43,16 @@ class Postprocessing(BaseModel):
 def postprocess(prob_map: np.ndarray, config: Postprocessing) -> np.ndarray:
     """Returns which pixels of an (H, W) or (Z, H, W) probability map are lesion, bool of the same shape.
 
-    A lesion of the map, in 3D where that is, is kept if its `lesion_score` reaches `lesion_threshold`.
+    A lesion of the map, in 3D where that is, is kept if its `lesion_score` reaches `lesion_threshold`; of
+    several that lie in it by `scored_from`, that of one.
     All else treats every slice by itself, so that without it a slice alone gets the mask it has within its
     volume. Holes are filled before lesions are measured against `min_lesion_px`.
     """
     mask = prob_map >= config.threshold
     if config.lesion_threshold is not None:
-        mask &= detection_map(prob_map, config.threshold) >= config.lesion_threshold
+        scored_from = config.scored_from or config.threshold
+        sure = lesion_probabilities(prob_map, threshold=scored_from) >= config.lesion_threshold
+        mask = mask & sure if scored_from == config.threshold else _holding(mask, sure)
     for plane in mask if mask.ndim == 3 else [mask]:
         if config.fill_holes:
             _fill_holes(plane)
@@ -48,6 +60,15 @@ def postprocess(prob_map: np.ndarray, config: Postprocessing) -> np.ndarray:
             labels, areas = number_lesions(plane)
             plane &= (areas >= config.min_lesion_px)[labels]
     return mask
+
+
+def _holding(mask: np.ndarray, sure: np.ndarray) -> np.ndarray:
+    """Returns the lesions of a mask that hold a voxel of another."""
+    numbers = label_lesions(mask)
+    kept = np.zeros(numbers.max() + 1, bool)
+    kept[numbers[sure]] = True
+    kept[0] = False
+    return kept[numbers]
 
 
 def detection_map(prob_map: np.ndarray, threshold: float) -> np.ndarray:

@@ -17,6 +17,12 @@ PARTS = {
 }
 
 
+def region_for(wanted: str, known: Iterable[str]) -> str:
+    """Returns which of a network's regions is held against a reference of this one: it, or the first."""
+    known = list(known)
+    return wanted if wanted in known else known[0]
+
+
 def nested(masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns masks of regions that contain each other: ET lies in TC, TC in WT.
 

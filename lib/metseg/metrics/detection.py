@@ -74,11 +74,12 @@ def size_classes(diameter_mm: pd.Series) -> pd.Series:
     return pd.Series(classes, diameter_mm.index, name="diameter_mm")
 
 
-def sensitivity_by_diameter(lesions: pd.DataFrame) -> pd.DataFrame:
+def sensitivity_by_diameter(lesions: pd.DataFrame, scans: pd.Series) -> pd.DataFrame:
     """Returns how many of the lesions of each size were found, at one threshold.
 
     Args:
         lesions: Rows of `lesions_at`, of one threshold and all patients, with patient_id.
+        scans: As for `froc`; who has no lesion of a class is drawn in its bootstrap too.
 
     Returns:
         A row a class of size, the smallest first, then one of all but the smallest, which most studies score,
@@ -97,7 +98,9 @@ def sensitivity_by_diameter(lesions: pd.DataFrame) -> pd.DataFrame:
     groups |= {SCORED: classes > names[0], "all": classes >= names[0]}
     for name, chosen in groups.items():
         by_patient = real[chosen].groupby("patient_id").found
-        found, of = by_patient.sum(), by_patient.size()
+        found, of = (
+            each.reindex(scans.index, fill_value=0) for each in (by_patient.sum(), by_patient.size())
+        )
         low, high = ratio_interval(found, of)
         row = {"diameter_mm": name, "lesions": int(of.sum()), "found": int(found.sum())}
         rows.append({**row, "sensitivity": found.sum() / (of.sum() or np.nan), "low": low, "high": high})

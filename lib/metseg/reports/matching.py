@@ -33,12 +33,22 @@ class Visit:
 
     @classmethod
     def of_mask(
-        cls, name: str, volume: Volume, mask: np.ndarray, prob_map: np.ndarray | None = None
+        cls,
+        name: str,
+        volume: Volume,
+        mask: np.ndarray,
+        prob_map: np.ndarray | None = None,
+        *,
+        scored_from: float = 0,
     ) -> "Visit":
-        """Measures a (Z, Y, X) bool mask on a volume's grid; raises a `ValueError` if it has another."""
+        """Measures a (Z, Y, X) bool mask on a volume's grid, see `measure_mask`.
+
+        Raises:
+            ValueError: It has another grid.
+        """
         if mask.shape != volume.grid:
             raise ValueError(f"mask is {mask.shape} but the volume is {volume.grid}; give both on one grid")
-        known = {"affine": volume.affine, "spacing_mm": volume.spacing_mm}
+        known = {"affine": volume.affine, "spacing_mm": volume.spacing_mm, "scored_from": scored_from}
         lesions, numbers = measure_mask(mask, prob_map, **known)
         return cls(name, volume, tuple(lesions), numbers)
 

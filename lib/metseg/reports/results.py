@@ -18,7 +18,7 @@ from metseg.data.scan_inputs import OpenScan
 from metseg.data.volume_files import VolumeFiles
 from metseg.data.writers import bids, nifti
 from metseg.inference.incomplete import notes_on_missing
-from metseg.inference.operating_points import LesionCalibration, told_of
+from metseg.inference.operating_points import LesionCalibration, least_of, told_of
 from metseg.inference.predictor import Predictor
 from metseg.masks.regions import PARTS, label_map
 from metseg.reports.follow_up import FollowUp
@@ -75,7 +75,9 @@ def segment(
     maps, notes = find(scan.scan.volume, scan.case_id, trust_anyway=trust_anyway)
     prob_map = next(iter(maps.values())) if regions else maps
     mask = predictor.mask_of(prob_map)
-    visit = Visit.of_mask(scan.visit or scan.case_id, scan.scan.volume, mask, prob_map)
+    scored_from = least_of(predictor.lesion_calibration)
+    name = scan.visit or scan.case_id
+    visit = Visit.of_mask(name, scan.scan.volume, mask, prob_map, scored_from=scored_from)
     about = predictor.description
     own, data = predictor.postprocessing, about["data"]
     origin = Origin(

@@ -1,5 +1,6 @@
 """What is made of an uploaded scan: its lesions, and files of them as one ZIP or the mask alone."""
 
+import os
 import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ import numpy as np
 
 from metseg.data.provenance import RESEARCH_USE
 from metseg.data.scan_inputs import OpenScan
-from metseg.inference.operating_points import LesionCalibration, told_of
+from metseg.inference.operating_points import LesionCalibration, least_of, told_of
 from metseg.inference.predictor import Predictor
 from metseg.masks.encode import archive
 from metseg.masks.postprocess import Postprocessing, detection_map, volume_mask
@@ -19,6 +20,7 @@ from metseg.reports.matching import Visit
 from metseg.reports.patient import write_visits
 from metseg.reports.results import Segmented, network_for, segment, write_results
 from metseg.serve.visits import Compared
+from metseg.serve.volume_upload import UPLOAD
 
 
 def notes_of(found: Segmented) -> list[str]:
@@ -83,7 +85,8 @@ def with_settings(found: Segmented, predictor: Predictor, settings: Postprocessi
     if settings == own:
         return found
     mask = mask_with(found.prob_map, predictor, settings)
-    visit = Visit.of_mask(found.visit.name, found.visit.volume, mask, found.prob_map)
+    known = {"prob_map": found.prob_map, "scored_from": least_of(found.calibration)}
+    visit = Visit.of_mask(found.visit.name, found.visit.volume, mask, **known)
     changed = [
         f"{name} was {value}, not the network's own {getattr(own, name)}"
         for name, value in settings.model_dump().items()
@@ -111,7 +114,7 @@ def write_archive(
     Raises:
         MetsegError: As by `write_results`.
     """
-    with tempfile.TemporaryDirectory(prefix="metseg-results-", dir=home) as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{UPLOAD}{os.getpid()}-results-", dir=home) as folder:
         paths, notes = write_results(found, Path(folder), also)
         if not also and not compared:
             return paths["mask"].name, paths["mask"].read_bytes()

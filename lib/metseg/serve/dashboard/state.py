@@ -111,8 +111,9 @@ class DashboardState(HasTraits):
 
     @property
     def settings(self) -> Postprocessing:
-        names = ("threshold", "min_lesion_px", "fill_holes")
-        return self.defaults.model_copy(update={name: getattr(self, name) for name in names})
+        names = ("min_lesion_px", "fill_holes")
+        extended = self.defaults.extending_from(self.threshold)
+        return extended.model_copy(update={name: getattr(self, name) for name in names})
 
     @property
     def min_lesion_px(self) -> int:

@@ -13,7 +13,7 @@ from traitlets import Bool, Bytes, Dict, Enum, Float, Int, List, Tuple, Unicode
 
 from metseg.data.grid import axial_order, obliqueness
 from metseg.data.volume import SEQUENCES, Volume
-from metseg.inference.operating_points import LesionCalibration
+from metseg.inference.operating_points import LesionCalibration, least_of
 from metseg.masks.measure import measure_mask
 from metseg.reports.lesion_report import UNKNOWN_SIDES
 from metseg.serve.dashboard.lesion_rows import centre_of, rating_of, row_of
@@ -195,6 +195,7 @@ class VolumeViewer(AnyWidget):
 
     def _list(self, mask: np.ndarray, threshold: float) -> None:
         place = {"affine": self._volume.affine, "spacing_mm": self._volume.spacing_mm}
+        place["scored_from"] = least_of(self._calibration)
         found, labels = measure_mask(self._fitting(mask), self._probabilities, **place)
         if not self.labels and found:  # the first mask of this scan
             self.cursor = centre_of(found[0])

@@ -120,4 +120,5 @@ class Settings(BaseModel):
         own = predictor.postprocessing
         if self.lesion_threshold is not None:
             own = own.detecting_from(self.lesion_threshold)
+        own = own.extending_from(asked.pop("threshold", own.threshold))
         return own.model_copy(update=asked)
