@@ -1,6 +1,7 @@
 """One network of several regions, from drawn volumes over training and export to masks and scores."""
 
 import json
+import shutil
 import sys
 
 import nibabel as nib
@@ -12,9 +13,12 @@ from tiny_scans import tiny_config
 from volume_set import write_volumes
 
 from metseg import cli
+from metseg.base.errors import MetsegError
 from metseg.base.files import read_json
 from metseg.data.cases import find_cases, load_case
+from metseg.export.precision import export
 from metseg.export.validation_dice import volume_dice
+from metseg.inference.operating_points import MaskSettings
 from metseg.inference.predictor import Predictor
 from metseg.masks.regions import region_for
 from metseg.metrics.compare import region_dice
@@ -126,6 +130,33 @@ def test_another_region_is_scored_as_that(run):
     np.testing.assert_array_equal(mask, predictor.masks_of(maps)["WT"])
     assert region_for("lesion", predictor.targets) == "TC"
     assert volume_dice(predictor, cases).mean > 0.6
+
+
+def test_another_precision_may_lose_no_lesion(run, tmp_path, monkeypatch):
+    """Whatever the Dice says, in which small ones hardly weigh; what it finds is its own."""
+    folder = RunFolder(shutil.copytree(run.path, tmp_path / "unet"))
+    cases, points = find_cases(scans_of(run), target="+".join(REGIONS)), Predictor(run.path).operating_points
+    monkeypatch.setattr("metseg.inference.engines.multiplies", lambda number_format: True)
+    for name in ("DICE_TOLERANCE", "PATIENT_TOLERANCE"):
+        monkeypatch.setattr(f"metseg.export.validation_dice.{name}", 1.0)
+
+    def found(fewer: int):
+        rows = [
+            each.model_copy(update={"found": each.found | {"all": each.found["all"] - fewer}})
+            for each in points.points
+        ]
+        told = points.model_copy(update={"points": rows, "set_aside": 7})
+        return lambda scans, setting: MaskSettings(postprocessing=setting, operating_points=told)
+
+    monkeypatch.setattr("metseg.export.precision.measured", found(1))
+    before = read_json(folder.description)
+    with pytest.raises(MetsegError, match="finds by -1"):
+        export(folder, cases, precision="bf16", is_to_serve=False)
+    assert read_json(folder.description) == before
+    monkeypatch.setattr("metseg.export.precision.measured", found(0))
+    assert export(folder, cases, precision="bf16", is_to_serve=False).precision == "bf16"
+    after = read_json(folder.description)
+    assert after["operating_points"]["set_aside"] == 7 and after["postprocessing"] == before["postprocessing"]
 
 
 def test_predict_writes_one_map_of_the_parts(run, tmp_path, predicted):

@@ -229,3 +229,15 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
     with whole_folder(home, is_there=home.exists) as partial:
         (partial / "two.txt").write_text("2")
     assert [path.name for path in home.rglob("*")] == ["one.txt"] and len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_a_killed_process_left_of_a_folder_goes(tmp_path, monkeypatch):
+    home, others = tmp_path / "set", tmp_path / f".{os.getpid()}.another.0.partial"
+    others.mkdir()
+    for pid in (2**22 + 1, os.getpid()):  # dead; in a container the next start has the same
+        (tmp_path / f".{pid}.set.1234abcd.partial" / "deep").mkdir(parents=True)
+    with whole_folder(home) as partial:
+        with whole_folder(tmp_path / "set 2"):
+            pass
+        assert {*tmp_path.iterdir()} == {partial, others, tmp_path / "set 2"}
+    assert home.is_dir()

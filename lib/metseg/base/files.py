@@ -1,9 +1,9 @@
 """Files appear whole or not at all: written under a temporary name, brought to the disk, then renamed."""
 
+import glob
 import hashlib
 import json
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,10 +13,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from metseg.base.errors import FolderInUse, MetsegError
+from metseg.base.leftovers import being_written, is_left, remove_leftovers
 
 _OF_THE_SYSTEM = ("/proc", "/sys")
-_PARTIAL = re.compile(r"\.(\d+)\..+")
-_being_written = set[Path]()  # by this process
 
 
 @contextmanager
@@ -32,7 +31,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """
     path = Path(path)
     partial = path.with_name(f".{os.getpid()}.{path.name}")
-    _being_written.add(partial.absolute())
+    being_written.add(partial.absolute())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -47,7 +46,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # gone already, or below a path that is no folder
             partial.unlink()
-        _being_written.discard(partial.absolute())
+        being_written.discard(partial.absolute())
 
 
 def sync_file(path: Path) -> None:
@@ -64,22 +63,6 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Removes what `replacing` left below a folder as its process was killed, and nothing of a living one."""
-    import psutil  # here: a prediction removes nothing
-
-    for home, _, names in os.walk(folder):
-        for name in names:
-            if not (found := _PARTIAL.fullmatch(name)):
-                continue
-            pid, path = int(found[1]), Path(home, name)
-            # In a container every start has the same number.
-            living = path.absolute() in _being_written if pid == os.getpid() else psutil.pid_exists(pid)
-            if not living:
-                with suppress(OSError):
-                    path.unlink()
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -144,9 +127,12 @@ def whole_folder(folder: Path, *, is_there: Callable[[], bool] = lambda: False) 
     """Yields a folder to fill that becomes `folder`, where nothing is yet, when all went well.
 
     If another process has made the same meanwhile (`is_there`), that one stays. A `MetsegError` tells that it
-    cannot be written.
+    cannot be written. What killed processes left of it goes first.
     """
-    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
+    for left in filter(is_left, folder.parent.glob(f".*.{glob.escape(folder.name)}.*.partial")):
+        shutil.rmtree(left, ignore_errors=True)
+    partial = folder.with_name(f".{os.getpid()}.{folder.name}.{uuid.uuid4().hex[:8]}.partial")
+    being_written.add(partial.absolute())
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -159,6 +145,7 @@ def whole_folder(folder: Path, *, is_there: Callable[[], bool] = lambda: False) 
         raise MetsegError(f"{text}; free disk space or choose another folder") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        being_written.discard(partial.absolute())
 
 
 @contextmanager

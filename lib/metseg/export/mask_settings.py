@@ -55,8 +55,7 @@ def set_masks(
     files = validation_cases(run, cases)
     setting = Postprocessing(**read_json(run.description)["postprocessing"])
     predictor = Predictor(run.path)
-    complete = [case for case in files if not case.missing]
-    asked = complete if any(load_mask(each).any() for each in complete) else files
+    asked = asked_of(files)
     scans = predicted_scans(predictor, asked, on_case=on_case)
     if scans is None:
         known = _by_share(run, predictor, files, cases, setting, on_case)
@@ -81,6 +80,12 @@ def set_masks(
     some = files if scans is None else few(files)
     alone = volume_dice(Predictor(run.path), some, single_slices=True).mean
     write_json(run.description, {**description, "validation_dice_single_slices": alone})
+
+
+def asked_of(files: list[CaseFiles]) -> list[CaseFiles]:
+    """Returns the scans that have all sequences; all scans, if none of these has a lesion."""
+    complete = [case for case in files if not case.missing]
+    return complete if any(load_mask(each).any() for each in complete) else files
 
 
 def _by_share(

@@ -134,11 +134,14 @@ def _patch_difference(network: keras.Model, predictor: Predictor, case: CaseFile
     small, view = network_input(volume, predictor.preprocessing), view_of(volume, predictor.preprocessing)
 
     def segment(window: np.ndarray) -> np.ndarray:
-        return np.asarray(network.predict_on_batch(window[None]))[0, ..., :1]
+        return np.asarray(network.predict_on_batch(window[None]))[0]
 
-    maps = sliding_window(small, predictor.patch_size, segment)[..., 0]
-    expected = np.stack([restore(each, volume.grid[1:], view) for each in maps])
-    return float(np.abs(predictor.prob_map(volume, tta_flip=False) - expected).max())
+    maps = np.moveaxis(sliding_window(small, predictor.patch_size, segment), -1, 0)
+    found = predictor.prob_maps(volume, tta_flip=False).values()
+    return max(
+        float(np.abs(own - np.stack([restore(each, volume.grid[1:], view) for each in region])).max())
+        for region, own in zip(maps, found, strict=True)
+    )
 
 
 def spread_slices(cases: Iterable[CaseFiles], most: int) -> Iterator[tuple[Volume, list[int]]]:

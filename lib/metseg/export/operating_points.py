@@ -121,20 +121,40 @@ def settle(scans: Sequence[ValidationScan], own: Postprocessing) -> Settled:
         scans: Of validation patients; one at least has a lesion.
         own: The network's settings; all but the thresholds stay.
     """
-    if not any((scan.is_lesion & ~scan.is_own).any() for scan in scans):  # nothing was drawn into these
-        scans = [scan._replace(is_own=np.zeros_like(scan.is_own)) for scan in scans]
+    scans = _with_lesions(scans)
     fits = {at: _mean_dice(_counts(scans, lambda scan, at=at: _hits(scan, at))) for at in EXTENTS}
     extent = max(fits, key=lambda each: (round(fits[each], 6), -abs(each - own.threshold)))
     points = _points(scans, extent)
     chosen = points.within(SERVED_AT) or points.fewest()
     setting = own.model_copy(update={"threshold": extent}).detecting_from(chosen.lesion_threshold)
-    if setting.threshold < extent:
-        points = _points(scans, setting.threshold)
     counts = _counts(scans, lambda scan: postprocess(scan.prob_map, setting))
-    calibration = _calibration(scans, setting.threshold)
-    known = {"operating_points": points, "lesion_calibration": calibration}
-    settings = MaskSettings(postprocessing=setting, **known)
+    settings = measured(scans, setting, points if setting.threshold == extent else None)
     return Settled(settings, _mean_dice(counts), dice_of_patients(counts))
+
+
+def measured(
+    scans: Sequence[ValidationScan], setting: Postprocessing, points: OperatingPoints | None = None
+) -> MaskSettings:
+    """Tells what is found in validation scans by settings that were chosen before.
+
+    Args:
+        scans: As for `settle`.
+        setting: The settings.
+        points: What is found, where that is known.
+    """
+    scans = _with_lesions(scans)
+    return MaskSettings(
+        postprocessing=setting,
+        operating_points=points or _points(scans, setting.threshold),
+        lesion_calibration=_calibration(scans, setting.threshold),
+    )
+
+
+def _with_lesions(scans: Sequence[ValidationScan]) -> Sequence[ValidationScan]:
+    """Returns the scans, their own tumours counting if there is nothing else to count."""
+    if any((scan.is_lesion & ~scan.is_own).any() for scan in scans):
+        return scans
+    return [scan._replace(is_own=np.zeros_like(scan.is_own)) for scan in scans]
 
 
 def _hits(scan: ValidationScan, threshold: float) -> np.ndarray:

@@ -10,8 +10,9 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import file_sha256, read_json, sole_writer, write_json
 from metseg.data.cases import CaseFiles
 from metseg.export.incomplete import set_incomplete
-from metseg.export.mask_settings import set_masks
+from metseg.export.mask_settings import asked_of, set_masks
 from metseg.export.onnx import check_agreement, export_onnx, spread_slices
+from metseg.export.operating_points import measured, predicted_scans
 from metseg.export.quantise import quantise
 from metseg.export.scan_ranges import set_trust
 from metseg.export.validation_dice import (
@@ -32,6 +33,18 @@ from metseg.training.run_folder import RunFolder
 
 _COMPARED = 20  # slices on which the float32 graph is held against the trained network
 _CALIBRATING = 40  # slices by which int8 is scaled
+
+
+class LesionChange(NamedTuple):
+    """What changes in the lesions of validation scans as they serve, from float32 to another precision."""
+
+    found: int = 0
+    false_positives_per_scan: float = 0.0
+
+    @property
+    def negligible(self) -> bool:
+        """Whether no lesion is lost and nothing more is invented: metastases hardly weigh in a Dice."""
+        return self.found >= 0 and self.false_positives_per_scan <= 0
 
 
 class Exported(NamedTuple):
@@ -63,8 +76,9 @@ def export(
     The float32 graph must give the trained network's probabilities, and by it is settled how masks are made.
     What the scans were like is kept for the trust gate, and what missing sequences cost a network that has
     learned to do without them, with the thresholds that suit such scans.
-    Another precision must hardly change the validation patients' volume Dice (`DiceChange`). What a pruned
-    head changes is measured and told, never refused.
+    Another precision must hardly change the validation patients' volume Dice (`DiceChange`), and of a network
+    with operating points neither lose a lesion nor add a false positive (`LesionChange`); what it finds at
+    each threshold is then its own. What a pruned head changes is measured and told, never refused.
 
     Args:
         run: Folder of a finished training.
@@ -101,11 +115,12 @@ def export(
             export_onnx(run, drafts / "averaged")
             all_heads, head = (volume_dice(Predictor(drafts / each), files) for each in ("averaged", "fp32"))
             change_of_head = head.mean - all_heads.mean
+        may_lack = is_to_serve and run.trained_config().augmentation.modality_dropout > 0
         set_masks(whole, cases, on_case=on_case)
         set_trust(whole, cases)
-        if is_to_serve and run.trained_config().augmentation.modality_dropout > 0:
+        if may_lack:
             set_incomplete(whole, cases, on_case=on_case)
-        before = None
+        before, lesions = None, LesionChange()
         for each in able if precision is None else [precision]:
             draft, change = whole.path, DiceChange()
             if each != "fp32":
@@ -120,16 +135,41 @@ def export(
                 told = read_json(draft / "model.json")
                 told |= {name: dice for name, dice in known.items() if name in told}
                 write_json(draft / "model.json", told)
-            if each == "fp32" or change.negligible:
+                lesions = _lesion_change(whole.path, draft, files, on_case)
+                if (
+                    change.negligible
+                    and lesions.negligible
+                    and may_lack
+                    and Predictor(draft).operating_points
+                ):
+                    shutil.copyfile(run.split, RunFolder(draft).split)
+                    set_incomplete(RunFolder(draft), cases, on_case=on_case)
+            if each == "fp32" or (change.negligible and lesions.negligible):
                 networks = {name: path for name in ONNX_FILES.values() if (path := draft / name).is_file()}
                 install(networks, read_json(draft / "model.json"), run.path)
                 return Exported(each, difference, change, change_of_head)
     raise MetsegError(
         f"{precision} changes the mean Dice of {run}'s validation patients by {change.mean:+.5f}, slice by "
         f"slice by {change.mean_single_slices:+.5f}, where {DICE_TOLERANCE} is allowed, and one patient's by "
-        f"{change.largest:+.5f}, where {PATIENT_TOLERANCE} is; the former files stay: export it in "
-        f"{' or '.join(other for other in able if other != precision)}"
+        f"{change.largest:+.5f}, where {PATIENT_TOLERANCE} is; lesions that it finds by {lesions.found:+d}, "
+        f"false positives a scan by {lesions.false_positives_per_scan:+.2f}; the former files stay: export "
+        f"it in {' or '.join(other for other in able if other != precision)}"
     )
+
+
+def _lesion_change(
+    whole: Path, draft: Path, files: list[CaseFiles], on_case: Callable[[int, int], None] | None
+) -> LesionChange:
+    """Returns what another precision changes, and writes what it finds to its `model.json`."""
+    before, other = Predictor(whole), Predictor(draft)
+    if before.operating_points is None:
+        return LesionChange()
+    own = before.postprocessing
+    found = measured(predicted_scans(other, asked_of(files), on_case=on_case), own)
+    points = [each.at(own.lesion_threshold) for each in (before.operating_points, found.operating_points)]
+    write_json(draft / "model.json", {**read_json(draft / "model.json"), **found.model_dump()})
+    false = points[1].false_positives_per_scan - points[0].false_positives_per_scan
+    return LesionChange(points[1].found["all"] - points[0].found["all"], false)
 
 
 def reduce_precision(source: Path, target: Path, precision: Precision, *, cases: Iterable[CaseFiles]) -> Path:
