@@ -1,19 +1,22 @@
 """Trainings that never ran, held against each other on their validation patients."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_runs import SIZE, write_bright_model
+from tiny_runs import SIZE, change_description, write_bright_model
 from tiny_scans import write_case
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import write_json
 from metseg.data.cases import find_cases
+from metseg.data.content import fingerprint
 from metseg.data.split import Split, write_split
 from metseg.evaluation.ablation import ablation_table, comparable_trainings, read_ablation, write_ablation
+from metseg.training.run_folder import RunFolder
 
 
 def write_training(run: Path, *, validation=("TEST_0001", "TEST_0002"), threshold=0.5, **config) -> Path:
@@ -56,6 +59,25 @@ def test_against_the_baseline(tmp_path, cases):
     files = write_ablation(table, tmp_path / "out")
     assert [path.name for path in files] == ["ablation.csv", "ablation.png"]
     pd.testing.assert_frame_equal(read_ablation(tmp_path / "out"), table, check_dtype=False)
+
+
+def test_what_the_export_has_measured_is_taken_from_there(tmp_path, cases):
+    folder = write_training(tmp_path / "plain")
+    known = {"validation_dice_of_patients": {"TEST_0001": 0.5, "TEST_0002": 0.7}, "validation_dice": 0.6}
+    known["validation_dice_single_slices"] = 0.4
+    points = {name: {"< 3": 1, "3–6": size, "all": size + 1} for name, size in (("found", 2), ("lesions", 4))}
+    point = {"lesion_threshold": 0.5, "false_positives_per_scan": 0.25, "found": points["found"]}
+    told = {"rule": "voxel", "score": "mean log odds", "patients": 2, "scans": 2, "points": [point]}
+    known["operating_points"] = told | {"lesions": points["lesions"]}
+    settings = {"threshold": 0.5, "lesion_threshold": 0.5, "min_lesion_px": 0, "fill_holes": False}
+    change_description(folder, **known, postprocessing=settings)
+    (scored,) = ablation_table([folder], cases).itertuples()
+    assert (scored.dice, scored.found, scored.lesions) == (1, 2, 4)  # the split is of other scans
+    split = RunFolder(folder).read_split()
+    write_split(replace(split, fingerprint=fingerprint(cases)), folder / "split.json")
+    (taken,) = ablation_table([folder], cases).itertuples()
+    assert (taken.dice, taken.dice_median, taken.dice_single_slices, taken.patients) == (0.6, 0.6, 0.4, 2)
+    assert taken.false_positives_per_scan == 0.25
 
 
 def test_a_damaged_table_is_one_sentence(tmp_path):

@@ -12,7 +12,8 @@ import pandas as pd
 
 from metseg.base.errors import MetsegError
 from metseg.base.files import read_json, shown, write_text
-from metseg.data.cases import CaseFiles
+from metseg.data.cases import CaseFiles, lesion_told
+from metseg.data.content import fingerprint
 from metseg.export.validation_dice import dice_both_ways, validation_cases
 from metseg.inference.predictor import Predictor
 from metseg.metrics.statistics import holm, paired_test
@@ -39,8 +40,10 @@ def ablation_table(
     Returns:
         A row a training: run, model; changed (parameters other than the baseline's); epochs, train_minutes;
         patients (with a lesion); dice (`VolumeDice.mean`, masks made as they are served; the same patients
-        chose the epoch, so that it flatters all alike) and dice_median; difference, its interval and
-        p_value (`paired_test` against the baseline), p_holm (over the rows); dice_single_slices.
+        chose the epoch, so that it flatters) and dice_median; difference, its interval and p_value
+        (`paired_test` against the baseline), p_holm (over the rows); dice_single_slices. Of networks with
+        operating points also found, lesions (those of 3 mm and more) and false_positives_per_scan, at the
+        point that serves. What the export has measured on these very scans is taken from there.
 
     Raises:
         MetsegError: Two trainings have another split.
@@ -51,8 +54,7 @@ def ablation_table(
         if run.read_split() != runs[0].read_split():
             raise MetsegError(f"{run} has another split than {runs[0]}; compare trainings of one")
         predictor = Predictor(run.path)
-        whole, alone = dice_both_ways(predictor, files)
-        dice = whole.of_patient
+        dice, mean, alone = _measured(run, predictor, cases) or _scored(predictor, files)
         if k == 0:
             baseline, config = dice, manifest["config"]
         test = paired_test(dice, baseline) if k else {}
@@ -64,17 +66,50 @@ def ablation_table(
                 "epochs": manifest["epochs_trained"],
                 "train_minutes": manifest["train_seconds"] / 60,
                 "patients": len(dice),
-                "dice": whole.mean,
+                "dice": mean,
                 "dice_median": dice.median(),
                 **{f"difference{end}": test.get(f"mean_difference{end}") for end in ("", "_low", "_high")},
                 "p_value": test.get("p_value"),
-                "dice_single_slices": alone.mean,
+                "dice_single_slices": alone,
+                **_detection(predictor),
             }
         )
         on_model(k + 1, len(folders))
     table = pd.DataFrame(rows)
-    table.insert(len(table.columns) - 1, "p_holm", [np.nan, *holm(table.p_value.astype(float)[1:])])
+    place = table.columns.get_loc("p_value") + 1
+    table.insert(place, "p_holm", [np.nan, *holm(table.p_value.astype(float)[1:])])
     return table
+
+
+def _measured(
+    run: RunFolder, predictor: Predictor, cases: Sequence[CaseFiles]
+) -> tuple[pd.Series, float, float] | None:
+    """Returns what the export measured: Dice of the patients, mean, slice by slice; None of other scans."""
+    known = predictor.description
+    names = ("validation_dice_of_patients", "validation_dice", "validation_dice_single_slices")
+    if not {*names} <= known.keys() or known["data"].get("lesion", "") != lesion_told(cases):
+        return None
+    if run.read_split().fingerprint != fingerprint(cases):
+        return None
+    of_patients, mean, alone = (known[name] for name in names)
+    return pd.Series(of_patients, dtype=float).rename_axis("patient_id"), mean, alone
+
+
+def _scored(predictor: Predictor, files: Sequence[CaseFiles]) -> tuple[pd.Series, float, float]:
+    whole, alone = dice_both_ways(predictor, files)
+    return whole.of_patient, whole.mean, alone.mean
+
+
+def _detection(predictor: Predictor) -> dict[str, float]:
+    if (points := predictor.operating_points) is None:
+        return dict.fromkeys(("found", "lesions", "false_positives_per_scan"), np.nan)
+    served = points.at(predictor.postprocessing.lesion_threshold)
+    small = next(iter(points.lesions))
+    return {
+        "found": served.found["all"] - served.found[small],
+        "lesions": points.lesions["all"] - points.lesions[small],
+        "false_positives_per_scan": served.false_positives_per_scan,
+    }
 
 
 def _changes(before: dict[str, Any], manifest: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from metseg.masks.measure import MeasuredLesion
-from metseg.reports.matching import Matched, Visit, match_lesions
+from metseg.reports.matching import Matched, Visit, match_visits
 from metseg.reports.rano_bm import LEAST_SLICES, Response, assess_response, choose_targets
 
 _SAME_SIZE = 0.1  # voxels that differ by less measure alike
@@ -92,13 +92,13 @@ def follow_up(visits: Sequence[Visit], *, register: bool = False, margin_mm: flo
     unclear = np.zeros(len(visits[0].lesions), bool)  # lesions at k that may have been there at baseline
     returned = np.zeros(len(visits[last].lesions), bool)
     for k, (former, now) in enumerate(pairwise(visits), 1):
-        matched = match_lesions(former, now, register, margin_mm, notes)
+        matched = match_visits(former, now, register, margin_mm, notes)
         lineage = descended[-1].astype(int) @ matched.same > 0
         unknown, never_shown = ~matched.same.any(axis=0), matched.unseen_before.copy()
         hidden = np.zeros(len(lineage), bool)  # by the last visit that had the lesion
         for earlier in range(k - 1 if unknown.any() or unseen[-1].any() else 0):
             assumed: list[str] = []
-            known = match_lesions(visits[earlier], now, register, margin_mm, assumed)
+            known = match_visits(visits[earlier], now, register, margin_mm, assumed)
             again, never_shown = known.same & unknown, never_shown & known.unseen_before
             notes += assumed if again.any() else []
             lineage |= descended[earlier].astype(int) @ again > 0

@@ -79,7 +79,7 @@ class Matched(NamedTuple):
     unseen_before: np.ndarray
 
 
-def match_lesions(former: Visit, now: Visit, register: bool, margin_mm: float, notes: list[str]) -> Matched:
+def match_visits(former: Visit, now: Visit, register: bool, margin_mm: float, notes: list[str]) -> Matched:
     """Tells the lesions of two visits that are the same, or parts of the same.
 
     They overlap, by a tenth of the smaller one at least, or lie beside each other and nothing else matches.
