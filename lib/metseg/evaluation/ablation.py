@@ -23,6 +23,8 @@ from metseg.training.config import PARAMETERS, with_defaults
 from metseg.training.find import MODELS, trainings_below
 from metseg.training.run_folder import RunFolder
 
+OF_LESIONS = ("found", "lesions", "false_positives_per_scan")  # columns of networks with operating points
+
 
 def ablation_table(
     folders: Sequence[Path],
@@ -102,14 +104,11 @@ def _scored(predictor: Predictor, files: Sequence[CaseFiles]) -> tuple[pd.Series
 
 def _detection(predictor: Predictor) -> dict[str, float]:
     if (points := predictor.operating_points) is None:
-        return dict.fromkeys(("found", "lesions", "false_positives_per_scan"), np.nan)
+        return dict.fromkeys(OF_LESIONS, np.nan)
     served = points.at(predictor.postprocessing.lesion_threshold)
     small = next(iter(points.lesions))
-    return {
-        "found": served.found["all"] - served.found[small],
-        "lesions": points.lesions["all"] - points.lesions[small],
-        "false_positives_per_scan": served.false_positives_per_scan,
-    }
+    counts = (each["all"] - each[small] for each in (served.found, points.lesions))
+    return dict(zip(OF_LESIONS, (*counts, served.false_positives_per_scan), strict=True))
 
 
 def _changes(before: dict[str, Any], manifest: dict[str, Any]) -> str:
