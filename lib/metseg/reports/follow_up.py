@@ -218,12 +218,11 @@ def _response(
     if unseen[-1].any():
         reasons.append(
             f"{visits[-1].name} does not show the whole place of {_numbered(unseen[-1])} of "
-            f"{visits[0].name}, so what became of it cannot be told."
+            f"{visits[0].name}. What happened there cannot be told."
         )
     if unclear.any():
         reasons.append(
-            f"No earlier visit shows the place of {_numbered(unclear)} of {visits[-1].name}, so it is not "
-            "called new."
+            f"No earlier visit shows the place of {_numbered(unclear)} of {visits[-1].name}: not called new."
         )
     if any(slices >= LEAST_SLICES for slices in new) or not reasons:
         return replace(found, reasons=(*found.reasons, *reasons))
