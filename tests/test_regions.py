@@ -141,8 +141,11 @@ def test_another_precision_may_lose_no_lesion(run, tmp_path, monkeypatch):
         monkeypatch.setattr(f"metseg.export.validation_dice.{name}", 1.0)
 
     def found(fewer: int):
+        """One class loses what another gains."""
+        first, second = list(points.lesions)[:2]
+        change = {first: -fewer, second: fewer}
         rows = [
-            each.model_copy(update={"found": each.found | {"all": each.found["all"] - fewer}})
+            each.model_copy(update={"found": {k: n + change.get(k, 0) for k, n in each.found.items()}})
             for each in points.points
         ]
         told = points.model_copy(update={"points": rows, "set_aside": 7})

@@ -236,8 +236,12 @@ def test_what_a_killed_process_left_of_a_folder_goes(tmp_path, monkeypatch):
     others.mkdir()
     for pid in (2**22 + 1, os.getpid()):  # dead; in a container the next start has the same
         (tmp_path / f".{pid}.set.1234abcd.partial" / "deep").mkdir(parents=True)
+        os.utime(tmp_path / f".{pid}.set.1234abcd.partial", (0, 0))
+    others = {others, tmp_path / f".{2**22 + 1}.set.5678abcd.partial"}  # of now: of another machine's, maybe
+    for each in others:
+        each.mkdir(exist_ok=True)
     with whole_folder(home) as partial:
         with whole_folder(tmp_path / "set 2"):
             pass
-        assert {*tmp_path.iterdir()} == {partial, others, tmp_path / "set 2"}
+        assert {*tmp_path.iterdir()} == {partial, *others, tmp_path / "set 2"}
     assert home.is_dir()

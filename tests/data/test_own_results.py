@@ -38,6 +38,12 @@ def test_of_nifti_it_is_known_until_a_voxel_is_changed(tmp_path, scan):
     write_probabilities(MASK * 0.5, scan, tmp_path / "p.nii")
     assert is_result(path) and is_result(tmp_path / "p.nii")
     image = nib.load(path)
+    again = nib.Nifti1Image(image.get_fdata(), image.affine, image.header)
+    nib.save(again, tmp_path / "again.nii")  # by a program that stores them with a slope
+    again.set_data_dtype(np.int16)
+    nib.save(again, tmp_path / "short.nii.gz")
+    assert is_result(tmp_path / "again.nii") and is_result(tmp_path / "short.nii.gz")
+    assert is_result(path.read_bytes())
     voxels = np.asarray(image.dataobj)
     voxels[0, 0, 0] = 1
     nib.save(nib.Nifti1Image(voxels, image.affine, image.header), path)  # the header as it was

@@ -85,8 +85,9 @@ def slab(name: str, *boxes, first=0, rows=GRID[1]) -> Visit:
     """A visit of which only `rows` rows from `first` on were imaged; boxes are by the whole head's rows."""
     affine = np.eye(4)
     affine[1, 3] = first
-    inside = [(row - first, *rest) for row, *rest in boxes if first <= row < first + rows]
-    return visit(name, *inside, affine=affine, grid=(GRID[0], rows, GRID[2]))
+    whole = visit(name, *boxes).numbers > 0
+    volume = Volume(np.zeros((1, GRID[0], rows, GRID[2]), np.uint8), ("t1c",), affine)
+    return Visit.of_mask(name, volume, whole[:, first : first + rows])
 
 
 UPPER, LOWER = (2, 2, 10, 10), (28, 30, 10, 8)
@@ -106,7 +107,53 @@ def test_what_a_scan_does_not_show_is_neither_gone_nor_new():
 
 def test_no_complete_response_where_a_lesion_may_be_old():
     found = follow_up([slab("part", UPPER, rows=20), slab("whole", LOWER)])
-    assert set(kinds(found)) == {"gone", "not imaged before"} and found.response.category == "NE"
+    assert set(kinds(found)) == {"gone", "not imaged before"} and found.response.category == "PR"
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_a_lesion_at_the_edge_of_a_scan_has_no_growth(cut):
+    """20 rows of it, of which one of the scans shows 10."""
+    box = (10, 2, 20, 10)
+    found = follow_up([slab(name, box, rows=20 if k == cut else 40) for k, name in enumerate("ab")])
+    (change,) = found.changes
+    assert change.kind == "same" and change.growth_mm is None and found.response.category == "NE"
+    assert (change.former_mm, change.now_mm)[cut] is None and (change.former_mm, change.now_mm)[1 - cut] > 20
+
+
+TINY = (30, 50, 3, 3)  # no target
+
+
+def test_progression_of_what_is_shown_stays():
+    found = follow_up([slab("a", (2, 2, 6, 12), TINY), slab("b", (2, 2, 6, 24), rows=28)])
+    assert found.response.category == "PD" and found.response.sums_mm == pytest.approx((13, 24.52), abs=0.01)
+    steady = follow_up([slab("a", (2, 2, 6, 12), TINY), slab("b", (2, 2, 6, 12), rows=28)])
+    assert steady.response.category == "SD" and "lesion 2" in steady.response.reasons[-1]
+    gone = follow_up([slab("a", (2, 2, 6, 12), TINY), slab("b", rows=28)])
+    assert gone.response.category == "PR"  # not complete, for one was not looked at
+
+
+def test_a_visit_that_lacks_no_target_is_a_nadir():
+    boxes = [(2, 2, 6, width) for width in (25, 8, 16)]
+    visits = [slab("a", boxes[0], TINY), slab("b", boxes[1], rows=28), slab("c", boxes[2], TINY)]
+    found = follow_up(visits)
+    assert found.response.category == "PD" and len(found.response.sums_mm) == 3
+
+
+def test_what_was_never_shown_at_baseline_is_not_new_later_either():
+    whole, part = slab("whole", UPPER, LOWER), slab("part", UPPER, rows=20)
+    found = follow_up([part, whole, part, whole])
+    assert kinds(found)["not imaged before"] == ((), (2,)) and found.response.category == "SD"
+
+
+def test_what_merged_with_a_new_lesion_is_new():
+    first, new, unclear = (2, 40, 6, 12), (10, 2, 8, 6), (22, 2, 12, 6)
+    visits = [slab("a", first, rows=20), slab("b", first, new, unclear), slab("c", first, (10, 2, 24, 6))]
+    assert follow_up(visits[:2]).response.category == follow_up(visits).response.category == "PD"
+
+
+def test_gone_and_then_not_shown():
+    found = follow_up([slab("a", UPPER, LOWER), slab("b", UPPER), slab("c", UPPER, rows=20)])
+    assert found.response.category == "NE" and "lesion 2 of a" in found.response.reasons[0]
 
 
 def test_a_new_lesion_is_progression_whatever_is_not_shown():

@@ -34,6 +34,9 @@ from metseg.serve.sequence_names import case_of, sequence_of
         ("sub-01_mask.nii.gz", ""),
         ("P1_brain_mask.nii.gz", ""),
         ("brainmask.nii.gz", ""),
+        ("sub-01_lesion_mask.nii.gz", "reference"),
+        ("sub-P1_mets_mask.nii.gz", "reference"),
+        ("P1_segm_mask.nii.gz", "reference"),
     ],
 )
 def test_a_name_s_ending_tells_the_sequence(name, sequence):

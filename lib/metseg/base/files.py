@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from filelock import FileLock, Timeout
 from metseg.base.errors import FolderInUse, MetsegError
 from metseg.base.leftovers import being_written, is_left, remove_leftovers
 
+_DEAD_AFTER_S = 24 * 3600
 _OF_THE_SYSTEM = ("/proc", "/sys")
 
 
@@ -130,7 +132,8 @@ def whole_folder(folder: Path, *, is_there: Callable[[], bool] = lambda: False) 
     cannot be written. What killed processes left of it goes first.
     """
     for left in filter(is_left, folder.parent.glob(f".*.{glob.escape(folder.name)}.*.partial")):
-        shutil.rmtree(left, ignore_errors=True)
+        if time.time() - left.stat().st_mtime > _DEAD_AFTER_S:  # it may be of a process on another machine
+            shutil.rmtree(left, ignore_errors=True)
     partial = folder.with_name(f".{os.getpid()}.{folder.name}.{uuid.uuid4().hex[:8]}.partial")
     being_written.add(partial.absolute())
     try:

@@ -17,6 +17,7 @@ from metseg.evaluation.evaluate import unseen_cases
 from metseg.inference.predictor import Predictor
 from metseg.inference.sliding_window import plane_maps
 from metseg.masks.components import fullest_slice
+from metseg.masks.regions import region_for
 from metseg.metrics.lesion_matching import match_lesions
 from metseg.metrics.overlap import dice, lesion_f1
 from metseg.metrics.uncertainty import LEAST, count_pixels, entropy
@@ -153,7 +154,9 @@ def case_picture(model_dir: Path, files: CaseFiles, title: str) -> CasePicture:
     """
     predictor, case = Predictor(model_dir).doing_without(files.missing), load_case(files)
     run, z = RunFolder(model_dir), fullest_slice(case.mask)
-    prob_map = predictor.prob_map(case.volume)
+    main = next(iter(case.labels.regions))
+    prob_map, mask = predictor.found_as(case.volume, main)
+    first, step = predictor.targets.index(region_for(main, predictor.targets)), len(predictor.targets)
     doubt = entropy(prob_map[z], threshold=predictor.postprocessing.threshold)
     maps = {"probability": prob_map[z], "entropy": doubt}
     maps |= {f"gate {k + 1}": gate for k, gate in enumerate(predictor.gate_maps(case.volume, z))}
@@ -162,7 +165,7 @@ def case_picture(model_dir: Path, files: CaseFiles, title: str) -> CasePicture:
         small, network = network_input(case.volume, predictor.preprocessing), run.load_network()
 
         def heads_of(batch: np.ndarray) -> np.ndarray:
-            heads = network.predict_on_batch(batch)[0][..., :: len(predictor.targets)]  # the main region's
+            heads = network.predict_on_batch(batch)[0][..., first::step]  # that region's
             return np.moveaxis(heads, -1, 0)
 
         if predictor.patch_size is None:
@@ -171,4 +174,4 @@ def case_picture(model_dir: Path, files: CaseFiles, title: str) -> CasePicture:
             heads = plane_maps(small, predictor.patch_size, z, lambda each: heads_of(each[None])[..., None])
         for k, head in enumerate(heads):
             maps[f"L{k + 1}"] = restore(head, case.volume.grid[1:], view)
-    return CasePicture(title, case.image[z], case.mask[z], predictor.mask_of(prob_map)[z], maps)
+    return CasePicture(title, case.image[z], case.mask[z], mask[z], maps)

@@ -27,6 +27,7 @@ from metseg.export.validation_dice import (
 )
 from metseg.inference.description import ONNX_FILES, install
 from metseg.inference.engines import Precision, native
+from metseg.inference.incomplete import missing_key
 from metseg.inference.predictor import Predictor
 from metseg.preprocessing.pipeline import Preprocessing, network_input
 from metseg.training.run_folder import RunFolder
@@ -38,7 +39,7 @@ _CALIBRATING = 40  # slices by which int8 is scaled
 class LesionChange(NamedTuple):
     """What changes in the lesions of validation scans as they serve, from float32 to another precision."""
 
-    found: int = 0
+    found: int = 0  # of the class of size that loses most
     false_positives_per_scan: float = 0.0
 
     @property
@@ -161,15 +162,21 @@ def _lesion_change(
     whole: Path, draft: Path, files: list[CaseFiles], on_case: Callable[[int, int], None] | None
 ) -> LesionChange:
     """Returns what another precision changes, and writes what it finds to its `model.json`."""
-    before, other = Predictor(whole), Predictor(draft)
+    asked = asked_of(files)
+    before = Predictor(whole).doing_without(asked[0].missing)
     if before.operating_points is None:
         return LesionChange()
-    own = before.postprocessing
-    found = measured(predicted_scans(other, asked_of(files), on_case=on_case), own)
-    points = [each.at(own.lesion_threshold) for each in (before.operating_points, found.operating_points)]
-    write_json(draft / "model.json", {**read_json(draft / "model.json"), **found.model_dump()})
-    false = points[1].false_positives_per_scan - points[0].false_positives_per_scan
-    return LesionChange(points[1].found["all"] - points[0].found["all"], false)
+    own, description = before.postprocessing, read_json(draft / "model.json")
+    found = measured(predicted_scans(Predictor(draft), asked, on_case=on_case), own)
+    of_complete = {} if asked[0].missing else found.model_dump()
+    of_others = {missing_key(each.missing): found.model_dump() for each in asked if each.missing}
+    without = {"without_sequences": {**description.get("without_sequences", {}), **of_others}}
+    write_json(draft / "model.json", {**description, **of_complete, **(without if of_others else {})})
+    former, now = (
+        each.at(own.lesion_threshold) for each in (before.operating_points, found.operating_points)
+    )
+    fewest = min(now.found[size] - former.found[size] for size in former.found)
+    return LesionChange(fewest, now.false_positives_per_scan - former.false_positives_per_scan)
 
 
 def reduce_precision(source: Path, target: Path, precision: Precision, *, cases: Iterable[CaseFiles]) -> Path:

@@ -22,7 +22,7 @@ class Change:
             now" and "not imaged before" of what the other scan does not show.
         former, now: Numbers of the lesions at the former visit and now.
         former_mm, now_mm: Longest diameters, added up, 0 of none; None where the voxels' size is unknown, or
-            the lesion was not imaged.
+            a lesion was not imaged, or not all of it.
         former_mm3, now_mm3: Volumes likewise.
     """
 
@@ -89,26 +89,32 @@ def follow_up(visits: Sequence[Visit], *, register: bool = False, margin_mm: flo
     last = len(visits) - 1
     descended = [np.eye(len(visits[0].lesions), dtype=bool)]  # (lesions at baseline, lesions at k)
     unseen = [np.zeros(len(visits[0].lesions), bool)]  # lesions at baseline whose place k does not show
-    unclear = np.zeros(len(visits[0].lesions), bool)  # lesions at k that may have been there at baseline
+    unclear = [np.zeros(len(visits[0].lesions), bool)]  # lesions at k that may have been there at baseline
     returned = np.zeros(len(visits[last].lesions), bool)
     for k, (former, now) in enumerate(pairwise(visits), 1):
         matched = match_visits(former, now, register, margin_mm, notes)
         lineage = descended[-1].astype(int) @ matched.same > 0
         unknown, never_shown = ~matched.same.any(axis=0), matched.unseen_before.copy()
+        cut = (matched.same & matched.unseen_before).any(axis=1)  # the former scan ends within the lesion
+        unseen[-1] |= descended[-1] @ cut
         hidden = np.zeros(len(lineage), bool)  # by the last visit that had the lesion
-        for earlier in range(k - 1 if unknown.any() or unseen[-1].any() else 0):
+        there = descended[-1].any(axis=1)
+        old = (unclear[-1] @ matched.same) & ~(
+            ~unclear[-1] @ matched.same
+        )  # what merged with a new one is new
+        for earlier in range(k - 1 if unknown.any() or not there.all() else 0):
             assumed: list[str] = []
             known = match_visits(visits[earlier], now, register, margin_mm, assumed)
             again, never_shown = known.same & unknown, never_shown & known.unseen_before
             notes += assumed if again.any() else []
             lineage |= descended[earlier].astype(int) @ again > 0
+            old |= unclear[earlier] @ again
             hidden = np.where(descended[earlier].any(axis=1), descended[earlier] @ known.unseen_now, hidden)
             if k == last:
                 returned |= again.any(axis=0)
-        there = descended[-1].any(axis=1)
         hidden = np.where(there, descended[-1] @ matched.unseen_now, hidden)
         unseen.append(hidden & (there | ~lineage.any(axis=1)))
-        unclear = ((unknown & never_shown) | (unclear @ matched.same)) & ~lineage.any(axis=0)
+        unclear.append(((unknown & never_shown) | old) & ~lineage.any(axis=0))
         descended.append(lineage)
     sizes = {visit.name: visit.volume.spacing_mm for visit in visits if visit.volume.spacing_mm}
     if sizes and not np.allclose(list(sizes.values()), next(iter(sizes.values())), rtol=_SAME_SIZE):
@@ -119,8 +125,8 @@ def follow_up(visits: Sequence[Visit], *, register: bool = False, margin_mm: flo
             f"The visits' voxels differ in size ({listed}): what changes by less may not have changed."
         )
     targets = choose_targets(visits[0].lesions, visits[0].slice_mm)
-    response = _response(visits, descended, targets, unseen, unclear)
-    changes = _changes(visits[-2], visits[-1], matched, returned, unclear)
+    response = _response(visits, descended, targets, unseen, unclear[-1])
+    changes = _changes(visits[-2], visits[-1], matched, returned, unclear[-1])
     from_targets = descended[-1][np.array(targets, int) - 1].any(axis=0)
     for found in np.flatnonzero(from_targets & (descended[-1].sum(axis=0) > 1)):
         merged = ", ".join(map(str, np.flatnonzero(descended[-1][:, found]) + 1))
@@ -164,8 +170,12 @@ def _changes(
         elif kind == "gone" and matched.unseen_now[before[0].number - 1]:
             kind = "not imaged now"
         sizes = [_total(each, size) for size in (_longest, _volume) for each in (before, after)]
-        if kind.startswith("not imaged"):
-            sizes = [size if of else None for size, of in zip(sizes, (before, after) * 2, strict=True)]
+        known = [
+            not any(where[each.number - 1] for each in some)
+            for some, where in ((after, matched.unseen_before), (before, matched.unseen_now))
+        ]
+        if before and after or kind.startswith("not imaged"):
+            sizes = [size if of else None for size, of in zip(sizes, known * 2, strict=True)]
         found.append(Change(kind, *(tuple(each.number for each in s) for s in (before, after)), *sizes))
     return tuple(sorted(found, key=lambda change: (not change.now, change.now, change.former)))
 
@@ -192,43 +202,46 @@ def _response(
 ) -> Response:
     """Returns RANO-BM's category; a merged lesion counts once, the parts of a split one add up (RECIST).
 
-    NE if the last visit does not show the place of a lesion of the baseline, unless another one is new. A
-    visit in between that does not is no nadir.
+    A target that the baseline or the last visit does not show wholly makes it NE, unless a lesion is new or
+    those that are shown have progressed; another lesion allows no CR (RECIST 1.1, table 1). A visit in
+    between that does not show a target is no nadir.
     """
     if any(visit.slice_mm is None for visit in visits):
         return Response("NE", ("The voxels' size is unknown, so that no diameter can be compared.",))
     first = visits[0].lesions
     others = [each.number for each in first if each.number not in targets]
-    rows = []
-    last = len(visits) - 1
+    rows, last, of_targets = [], len(visits) - 1, np.array(targets, int) - 1
     for k, (visit, lineage) in enumerate(zip(visits, descended, strict=True)):
-        if 0 < k < last and unseen[k].any():
+        between = 0 < k < last
+        if between and unseen[k][of_targets].any():
             continue
         free = np.array([each.longest.mm for each in visit.lesions])
         row = []
         for number in (*targets, *others):
-            row.append(float(free[lineage[number - 1]].sum()))
+            seen = float(free[lineage[number - 1]].sum())
+            row.append(rows[-1][len(row)] if between and unseen[k][number - 1] else seen)
             free[lineage[number - 1]] = 0
         rows.append(row)
     is_new = ~descended[-1].any(axis=0) & ~unclear
     new = [each.slice_count for each in visits[-1].lesions if is_new[each.number - 1]]
     split = len(targets)
     found = assess_response([row[:split] for row in rows], [row[split:] for row in rows], new)
-    reasons = []
-    if unseen[-1].any():
-        reasons.append(
-            f"{visits[-1].name} does not show the whole place of {_numbered(unseen[-1])} of "
-            f"{visits[0].name}. What happened there cannot be told."
-        )
+    reasons = [
+        f"{visits[k].name} does not show the whole place of {_numbered(unseen[k])} of {visits[0].name}. What "
+        "happened there cannot be told."
+        for k in (0, last)
+        if unseen[k].any()
+    ]
     if unclear.any():
         reasons.append(
             f"No earlier visit shows the place of {_numbered(unclear)} of {visits[-1].name}: not called new."
         )
-    if any(slices >= LEAST_SLICES for slices in new) or not reasons:
-        return replace(found, reasons=(*found.reasons, *reasons))
-    if unseen[-1].any() or found.category == "CR":
+    hidden, is_known = unseen[0] | unseen[last], not unseen[0][of_targets].any()
+    progressed = any(slices >= LEAST_SLICES for slices in new) or (found.category == "PD" and is_known)
+    if not progressed and (hidden[of_targets].any() or (reasons and not targets)):
         return Response("NE", tuple(reasons))
-    return replace(found, reasons=(*found.reasons, *reasons))
+    category = "PR" if reasons and found.category == "CR" else found.category
+    return replace(found, category=category, reasons=(*found.reasons, *reasons))
 
 
 def _numbered(of_these: np.ndarray) -> str:

@@ -13,6 +13,7 @@ from metseg.base.errors import MetsegError
 from metseg.base.files import make_folder, shown, write_json
 from metseg.base.labels import label_of
 from metseg.data.grid import from_axial
+from metseg.data.own_results import complain_if_not_result, is_result
 from metseg.data.scan import read_reference
 from metseg.data.scan_inputs import OpenScan
 from metseg.data.volume_files import VolumeFiles
@@ -25,7 +26,7 @@ from metseg.reports.follow_up import FollowUp
 from metseg.reports.large_dropped import large_dropped
 from metseg.reports.lesion_report import LesionReport, Origin, write_report
 from metseg.reports.matching import Visit
-from metseg.reports.result_paths import OF_DICOM, result_paths
+from metseg.reports.result_paths import OF_DICOM, bids_path, result_paths
 
 OTHER_THRESHOLDS = "its mask is made by the thresholds of scans with all sequences."
 
@@ -135,6 +136,8 @@ def drawn(scan: OpenScan, files: VolumeFiles) -> Segmented:
         listed = f"{', '.join(map(str, marks[:5]))}{' …' * (len(marks) > 5)}"
         notes.append(f"It has the labels {listed}; taken as lesion: {files.lesion}.")
     visit = Visit.of_mask(scan.visit or scan.case_id, scan.scan.volume, labels.mask)
+    if is_result(files.reference):
+        notes.append("metseg wrote it, and nobody has changed it since.")
     told = tuple(f"{files.reference}: {note}" for note in notes)
     return Segmented(scan, visit, labels.mask, None, Origin("reference"), told)
 
@@ -172,6 +175,8 @@ def write_results(
     scan, case_id = found.scan, found.scan.case_id
     if scan.series is None and (asked := [each for each in OF_DICOM if each in also]):
         raise MetsegError(f"{case_id} is no DICOM, so it has no {', '.join(asked)}; leave it out")
+    if "bids" in also:
+        complain_if_not_result(bids_path(scan, folder)[0])
     make_folder(folder)
     stored, places, notes = scan.scan.stored, result_paths(case_id, folder, also), []
     on_grid = {"volume": stored, "source": scan.file}
@@ -204,17 +209,12 @@ def write_results(
 
 
 def _write_bids(found: Segmented, folder: Path) -> Path:
-    """Writes the mask by its name among BIDS derivatives, with what it is beside it."""
-    scan = found.scan
-    parts = scan.file.parts if isinstance(scan.file, Path) else ()
-    entities = bids.entities_of(parts[-1]) if parts else {}
-    begin = next((k for k, part in enumerate(parts) if part.startswith("sub-")), len(parts))
-    sources = [f"bids:raw:{'/'.join(parts[begin:])}"] if entities else []
-    path = folder / bids.derivative_path(entities or {"sub": scan.patient_id, "ses": scan.visit or ""})
+    """Writes the mask with what it is beside it."""
+    scan, origin = found.scan, found.origin
+    path, sources = bids_path(scan, folder)
     make_folder(path.parent)
     mask = from_axial(found.mask, scan.scan.stored)
     nifti.write_mask(mask, scan.scan.stored, path, source=scan.file, is_result=True)
-    origin = found.origin
     bids.write_sidecar(path, sources=sources, description=f"Lesions by {origin.network} ({origin.version})")
     bids.write_dataset_description(folder)
     return path

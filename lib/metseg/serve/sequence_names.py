@@ -17,7 +17,9 @@ _KINDS = {
 }
 _ENDING = re.compile(rf"(?:^|[^a-z0-9])({'|'.join(sorted(_KINDS, key=len, reverse=True))})$")
 # Masks that BIDS would call after a lesion if they were of one, and those of something else by their word.
-_OF_OTHERS = re.compile(r"^sub-.*mask$|(brain|head|skull|tissue|csf|[gw]m)[^a-z0-9]*mask$")
+_OF_OTHERS = re.compile(
+    r"^sub-(?!.*(lesion|tumou?r|met)).*mask$|(^|[^a-z0-9])(brain|head|skull|tissue|csf|[gw]m)[^a-z0-9]?mask$"
+)
 _SUFFIX = re.compile(r"\.nii(\.gz)?$|\.gz$", re.IGNORECASE)
 
 

@@ -11,6 +11,8 @@ from dashboard_models import CountingPredictor, png, slice_with_lesions
 from phantom_upload import dicom_zip, nifti_files, reference_file, visit
 from tiny_runs import POINTED, change_description, pointed_without, write_both_kinds
 
+from metseg.data.readers.nifti import read
+from metseg.data.writers.nifti import write_mask
 from metseg.reports import large_dropped
 from metseg.serve.dashboard.view import Dashboard
 
@@ -181,6 +183,17 @@ def test_a_reference_is_compared_at_the_threshold_chosen(dashboard):
     assert dashboard.volume_reference["extra"] < found["extra"]
     dashboard._handle_custom_msg({"kind": "drop_reference"}, [])
     assert dashboard.volume_reference == {} and viewer.reference == b""
+
+
+def test_a_mask_of_metseg_s_own_is_no_reference(dashboard, tmp_path_factory):
+    path, drawn = tmp_path_factory.mktemp("own") / "mask.nii.gz", read(reference_file())[0]
+    write_mask(drawn.array[0], drawn, path, is_result=True)
+    own = path.read_bytes()
+    upload(dashboard, {**nifti_files(), "P7_mask.nii.gz": own})
+    assert dashboard.volume_reference == {} and "P7_mask" in dashboard.message
+    assert dashboard.volume["details"]
+    upload(dashboard, {"P7_mask.nii.gz": own}, role="reference", number=2)
+    assert dashboard.volume_reference == {} and "P7_mask" in dashboard.message
 
 
 def test_a_reference_among_the_files_is_compared_at_once(dashboard):

@@ -1,5 +1,6 @@
 """A mask of one slice as a TIFF file, and how a mask of ours is told from a reference."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,10 @@ def write_mask(mask: np.ndarray, target: Path) -> None:
         partial.write_bytes(mask_tiff(mask, software=_SOFTWARE))
 
 
-def is_ours(path: Path) -> bool:
-    """Returns whether `write_mask` wrote a file."""
+def is_ours(path: Path | bytes) -> bool:
+    """Returns whether `write_mask` wrote a file, or its content."""
     try:
-        with tifffile.TiffFile(path) as tif:
+        with tifffile.TiffFile(BytesIO(path) if isinstance(path, bytes) else path) as tif:
             return tif.pages[0].software == _SOFTWARE
     except (tifffile.TiffFileError, OSError, IndexError):
         return False

@@ -22,6 +22,7 @@ from traitlets import (
 
 from metseg.base.errors import MetsegError
 from metseg.base.labels import label_of
+from metseg.data.own_results import complain_if_result
 from metseg.data.volume import CHANNELS
 from metseg.inference.predictor import Predictor
 from metseg.masks.lesions import least_pixels
@@ -156,6 +157,7 @@ class DashboardState(HasTraits):
         """Reads a reference mask of the slice."""
         if self.upload is None:
             raise MetsegError("there is no slice that a reference mask could belong to; open a slice first")
+        complain_if_result(data, name)
         self.reference, self.reference_name = read_reference(data, name, self.upload.image.shape[:2]), name
 
     def drop_reference(self) -> None:

@@ -13,6 +13,7 @@ from anywidget import WidgetTrait
 from traitlets import Dict, HasTraits, Unicode
 
 from metseg.base.errors import MetsegError
+from metseg.data.own_results import complain_if_result
 from metseg.data.volume import SEQUENCES
 from metseg.serve.dashboard.networks import Networks, agreement
 from metseg.serve.dashboard.state import shared
@@ -114,6 +115,7 @@ class VolumePart(HasTraits):
             raise MetsegError(
                 "there is no scan that a reference could belong to; say which part is which first"
             )
+        complain_if_result(content, name)
         mask, notes = read_reference_volume(content, name, self._found.scan.scan.stored)
         self._reference = name, mask, notes
         self.viewer.compare(mask)
