@@ -18,7 +18,7 @@ from metseg.data.check_pixels import SlicePixels, pixel_findings
 from metseg.data.check_volumes import check_volumes
 from metseg.data.content import files_of
 from metseg.data.missing_sequences import keep_usable
-from metseg.data.own_results import complain_if_result
+from metseg.data.own_results import complain_if_result, is_result
 from metseg.data.provenance import Provenance, provenance_of
 from metseg.data.readers.images import IMAGE_SUFFIXES, complain_of_classes, read_image, read_labels
 from metseg.data.scan import is_dicom
@@ -153,7 +153,7 @@ def check_data(
     if not are_dicom and (dicom := sum(map(is_dicom, others - images))):
         text = f"{dicom} files of DICOM are not read beside other scans; give their folder by itself"
         findings.append(Finding(False, text))
-    if ignored := sorted(images):
+    if ignored := sorted(each for each in images if not is_result(each)):
         text = f"{len(ignored)} image files are ignored, such as {ignored[0]}: their names are not "
         names = "those of a case's sequences and reference" if cases[0].volumes else "<scan>_<slice>"
         findings.append(Finding(False, f"{text}{names}, or they are pictures beside the scans"))
