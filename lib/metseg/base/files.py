@@ -132,8 +132,9 @@ def whole_folder(folder: Path, *, is_there: Callable[[], bool] = lambda: False) 
     cannot be written. What killed processes left of it goes first.
     """
     for left in filter(is_left, folder.parent.glob(f".*.{glob.escape(folder.name)}.*.partial")):
-        if time.time() - left.stat().st_mtime > _DEAD_AFTER_S:  # it may be of a process on another machine
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):  # another process removes it
+            if time.time() - left.stat().st_mtime > _DEAD_AFTER_S:  # it may be another machine's
+                shutil.rmtree(left, ignore_errors=True)
     partial = folder.with_name(f".{os.getpid()}.{folder.name}.{uuid.uuid4().hex[:8]}.partial")
     being_written.add(partial.absolute())
     try:

@@ -99,9 +99,8 @@ def follow_up(visits: Sequence[Visit], *, register: bool = False, margin_mm: flo
         unseen[-1] |= descended[-1] @ cut
         hidden = np.zeros(len(lineage), bool)  # by the last visit that had the lesion
         there = descended[-1].any(axis=1)
-        old = (unclear[-1] @ matched.same) & ~(
-            ~unclear[-1] @ matched.same
-        )  # what merged with a new one is new
+        is_old, is_new = (each @ matched.same for each in (unclear[-1], ~unclear[-1]))
+        old = is_old & ~is_new  # what merged with a new one is new
         for earlier in range(k - 1 if unknown.any() or not there.all() else 0):
             assumed: list[str] = []
             known = match_visits(visits[earlier], now, register, margin_mm, assumed)
